@@ -1,0 +1,103 @@
+"""What can go wrong, as one tree: every error has a cause and, where one exists, the cure. Imports nothing.
+
+An error's text is shown to a person on one line of stderr, so it holds no secret and nothing unescaped from outside.
+"""
+
+
+class Error(Exception):
+    """Something that a person can be told in one line, with a hint that mends it."""
+
+    def __init__(self, cause: str, *, hint: str | None = None) -> None:
+        """`cause` is lower case without a full stop; `hint` is what to do or type."""
+        super().__init__(cause)
+        self.cause = cause
+        self.hint = hint
+
+
+class RequestRefused(Error):
+    """A credential request that breaks git's protocol; it is answered with nothing."""
+
+
+class SettingsError(Error):
+    """git's configuration or the environment holds something unusable."""
+
+
+class PlaceRefused(Error):
+    """A file or directory that must be private is a link, somebody else's, or open to others."""
+
+
+class VaultLocked(Error):
+    """The vault's key is not at hand. Nothing was moved or written."""
+
+
+class KeyDoesNotFit(VaultLocked):
+    """A key is at hand, but the vault was sealed with another one."""
+
+
+class VaultDamaged(Error):
+    """The vault and its previous generation are unreadable with the right key."""
+
+
+class VaultNewer(Error):
+    """The vault was written by a later version of this program."""
+
+
+class VaultBusy(Error):
+    """Another process held the vault's lock for longer than we wait."""
+
+
+class VaultUnwritable(Error):
+    """The vault could not be written: disk full, read-only, quota. What was there still is."""
+
+
+class KeyringUnavailable(Error):
+    """The keyring gave no key; `reason` is one of absent, locked, hanging, denied, plaintext, disabled."""
+
+    def __init__(self, cause: str, *, reason: str, hint: str | None = None) -> None:
+        """`reason` is the machine-readable cause."""
+        super().__init__(cause, hint=hint)
+        self.reason = reason
+
+
+class LoginFailed(Error):
+    """An interactive log-in did not end in a credential."""
+
+
+class LoginExpired(Error):
+    """Bitbucket no longer takes the refresh token: `invalid_grant` or `unauthorized_client` (`code`)."""
+
+    def __init__(self, cause: str, *, code: str, hint: str | None = None) -> None:
+        """`code` is the OAuth error code that Bitbucket sent."""
+        super().__init__(cause, hint=hint)
+        self.code = code
+
+
+class ClientRefused(Error):
+    """Bitbucket does not take the OAuth consumer itself (its key, its secret or its missing callback)."""
+
+
+class BitbucketRefused(Error):
+    """Bitbucket answered with an error that another try will not mend."""
+
+
+class BitbucketUnreachable(Error):
+    """No usable answer: network, TLS, time-out, 429 or 5xx. Worth another try later.
+
+    `retry_after` is in seconds, where Bitbucket said it; `sent` tells whether the request may have been acted on.
+    """
+
+    def __init__(
+        self, cause: str, *, hint: str | None = None, retry_after: float | None = None, sent: bool = False
+    ) -> None:
+        """See the class."""
+        super().__init__(cause, hint=hint)
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class DaemonUnavailable(Error):
+    """No daemon answers, and none could be started."""
+
+
+class UnknownCredential(Error):
+    """A verb names a credential that is not kept."""

@@ -1,0 +1,103 @@
+"""Where things lie on this machine, and that they are private. Imports only os and errors: the hot path uses it."""
+
+import os
+
+from git_credential_bitbucket.errors import PlaceRefused
+
+NAME = "git-credential-bitbucket"
+SOCKET_PATH_BYTES = 103
+"""The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def socket_path(env: "Mapping[str, str]") -> str:
+    """The daemon's socket: `GIT_CREDENTIAL_BITBUCKET_SOCKET`, else `socket` in `runtime_dir`."""
+    return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or runtime_dir(env) + "/socket"
+
+
+def runtime_dir(env: "Mapping[str, str]") -> str:
+    """The directory of socket and markers: never a shared place, and the same one for cron and su as for a log-in shell."""
+    given = env.get("XDG_RUNTIME_DIR", "")
+    if given.startswith("/"):
+        return f"{given}/{NAME}"
+    run_user = f"/run/user/{os.getuid()}"
+    try:
+        if os.stat(run_user).st_uid == os.getuid():
+            return f"{run_user}/{NAME}"
+    except OSError:
+        pass
+    return cache_dir(env)
+
+
+def cache_dir(env: "Mapping[str, str]") -> str:
+    """The user's cache directory for this program (XDG base directories; `~/Library/Caches` on macOS)."""
+    if os.uname().sysname == "Darwin":
+        return f"{_home(env)}/Library/Caches/{NAME}"
+    given = env.get("XDG_CACHE_HOME", "")
+    return f"{given}/{NAME}" if given.startswith("/") else f"{_home(env)}/.cache/{NAME}"
+
+
+def data_dir() -> str:
+    """The user's data directory for this program: vault and audit log lie here."""
+    import platformdirs  # here, not above: 5 ms, and a third-party package that the hot path does without
+
+    return platformdirs.user_data_dir(NAME, appauthor=False)
+
+
+def vault_path(env: "Mapping[str, str]") -> str:
+    """The vault: `GIT_CREDENTIAL_BITBUCKET_VAULT`, else `vault` in `data_dir`."""
+    return env.get("GIT_CREDENTIAL_BITBUCKET_VAULT") or data_dir() + "/vault"
+
+
+def _home(env: "Mapping[str, str]") -> str:
+    home = env.get("HOME", "")
+    if home.startswith("/"):
+        return home.rstrip("/")
+    import pwd  # here, not above: only a caller without HOME (cron, su) needs it
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:
+        raise PlaceRefused("there is no home directory to keep anything in", hint="set HOME") from None
+
+
+def check_socket_path(path: str) -> None:
+    """Raise `PlaceRefused` where a socket's path is longer than the system takes, instead of cutting it."""
+    if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
+        raise PlaceRefused(
+            f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes",
+            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter place that is yours alone",
+        )
+
+
+def make_private_dir(path: str) -> None:
+    """Make `path` with mode 0700 (its parents as the umask has it) unless it is there; then `check_private_dir`."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        os.makedirs(parent, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    check_private_dir(path)
+
+
+def check_private_dir(path: str) -> None:
+    """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and closed to others (0700)."""
+    shown = ascii(path)[1:-1]
+    found = os.lstat(path)
+    if found.st_mode & 0o170000 != 0o040000:
+        raise PlaceRefused(f"{shown} is not a directory", hint=f"remove it: rm {_quoted(path)}")
+    if found.st_uid != os.getuid():
+        raise PlaceRefused(f"{shown} belongs to another user", hint="set XDG_RUNTIME_DIR to a place of your own")
+    if found.st_mode & 0o077:
+        raise PlaceRefused(f"{shown} is open to others", hint=f"type: chmod 0700 {_quoted(path)}")
+
+
+def _quoted(path: str) -> str:
+    import shlex  # here, not above: only an error's hint needs it
+
+    return shlex.quote(path)

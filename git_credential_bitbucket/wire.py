@@ -1,0 +1,159 @@
+"""git's credential protocol: bytes to a `Request`, pairs to bytes. The gate against hostile input. Imports only errors.
+
+Bytes are split on LF only: `splitlines()`, text mode and `strip()` split on more, and a helper that used them was shown
+to hand a token to another server. The rules are git's own (gitcredentials(7), git-credential(1)) made strict: what git
+never sends is refused, so that nothing smuggled in can change who gets an answer.
+"""
+
+from git_credential_bitbucket.errors import RequestRefused
+
+MAX_REQUEST_BYTES = 1 << 20
+"""A request's size; git's own are a few hundred bytes, `wwwauth[]` can make them some ten thousand."""
+MAX_LINE_BYTES = 65535
+"""A line's size without its LF, as git's own limit for packets; nothing legitimate comes near."""
+
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
+_SCHEMES = frozenset(_DEFAULT_PORTS)
+
+
+class Request:
+    """One credential as git describes it. Text is UTF-8 with surrogate escapes, so any byte survives a round trip."""
+
+    __slots__ = (
+        "authtype",
+        "capabilities",
+        "continued",
+        "credential",
+        "ephemeral",
+        "extra",
+        "host",
+        "oauth_refresh_token",
+        "password",
+        "password_expiry_utc",
+        "path",
+        "protocol",
+        "states",
+        "username",
+        "wwwauth",
+    )
+
+    def __init__(self, single: dict[str, str], multi: dict[str, list[str]]) -> None:
+        """Take the parsed attributes; `parse` is the way to make one from bytes."""
+        self.protocol = single.pop("protocol", "")
+        self.host = normalise_host(self.protocol, single.pop("host", ""))
+        self.path = single.pop("path", None)
+        self.username = single.pop("username", None)
+        self.password = single.pop("password", None)
+        self.password_expiry_utc = _epoch(single.pop("password_expiry_utc", None))
+        self.oauth_refresh_token = single.pop("oauth_refresh_token", None)
+        self.authtype = single.pop("authtype", None)
+        self.credential = single.pop("credential", None)
+        self.ephemeral = single.pop("ephemeral", None)
+        self.continued = single.pop("continue", None)
+        self.extra = single
+        self.capabilities = frozenset(multi.get("capability[]", ()))
+        self.states = tuple(multi.get("state[]", ()))
+        self.wwwauth = tuple(multi.get("wwwauth[]", ()))
+
+    def __repr__(self) -> str:
+        """Where to, never with what."""
+        return f"Request({self.protocol}://{self.host}/{self.path or ''})"
+
+    @property
+    def is_web(self) -> bool:
+        """Whether this is a request that a web host's helper may look at at all (not `protocol=cert`, say)."""
+        return self.protocol in _SCHEMES
+
+    @property
+    def url(self) -> str:
+        """The address that the request names, as git config's `<url>` subsections are matched against it."""
+        return f"{self.protocol}://{self.host}/{self.path or ''}"
+
+
+def parse(data: bytes) -> Request:
+    """Read a request. Raises `RequestRefused`, whose text never repeats what was sent."""
+    single, multi = parse_fields(data)
+    if "url" in single:
+        raise RequestRefused("a request with `url=` is for git itself to take apart")
+    protocol, host = single.get("protocol"), single.get("host")
+    if not protocol or host is None or (not host and protocol in _SCHEMES):
+        raise RequestRefused("a request must name its protocol and its host")
+    return Request(single, multi)
+
+
+def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """Split `key=value` lines into single-valued and `[]` attributes, up to the first blank line or the end.
+
+    Raises `RequestRefused` on anything that git would not have sent: CR or NUL, a key twice, a line without `=`.
+    """
+    if len(data) > MAX_REQUEST_BYTES:
+        raise RequestRefused("the request is larger than 1 MiB")
+    single: dict[str, str] = {}
+    multi: dict[str, list[str]] = {}
+    for line in _lines(data):
+        key, equals, value = line.partition(b"=")
+        if not equals or not key:
+            raise RequestRefused("a line of the request is no `key=value`")
+        name, text = _text(key), _text(value)
+        if key.endswith(b"[]"):
+            # An empty value clears what came before it, as git does (credential.c, credential_read).
+            multi[name] = [*multi.get(name, ()), text] if value else []
+        elif name in single:
+            raise RequestRefused("the request names the same attribute twice")
+        else:
+            single[name] = text
+    return single, multi
+
+
+def _lines(data: bytes) -> list[bytes]:
+    head, blank, _ = data.partition(b"\n\n")
+    if data.startswith(b"\n"):
+        return []
+    if blank:
+        head += b"\n"
+    if b"\r" in head or b"\0" in head:
+        raise RequestRefused("the request contains a carriage return or a NUL")
+    if head and not head.endswith(b"\n"):
+        raise RequestRefused("the request is cut off: its last line has no end")
+    lines = head.split(b"\n")[:-1]
+    if any(len(line) > MAX_LINE_BYTES for line in lines):
+        raise RequestRefused("a line of the request is longer than 65535 bytes")
+    return lines
+
+
+def normalise_host(protocol: str, host: str) -> str:
+    """ASCII lower case and without the scheme's own port; nothing else is forgiven (no dots, blanks or user parts)."""
+    lowered = host.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+    return lowered.removesuffix(_DEFAULT_PORTS.get(protocol, "\n"))
+
+
+def emit(pairs: "list[tuple[str, str]]") -> bytes:
+    """Write an answer, one `key=value` line a pair. Raises `RequestRefused` where a value would break a line."""
+    lines = []
+    for key, value in pairs:
+        if "\n" in value or "\r" in value or "\0" in value:
+            raise RequestRefused(f"the value of `{key}` contains a line break or NUL")
+        lines.append(f"{key}={value}\n".encode("utf-8", "surrogateescape"))
+    return b"".join(lines)
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """`text` as it may be shown on a terminal: control bytes, escapes and bidi overrides made visible, cut at `limit`."""
+    shown = "".join(c if c.isprintable() else _escaped(c) for c in text[:limit])
+    return shown if len(text) <= limit else shown + "…"
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # a byte that was no UTF-8, as surrogateescape keeps it
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _epoch(text: str | None) -> int | None:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 15:  # noqa: PLR2004 - past any date
+        return None
+    return int(text)
