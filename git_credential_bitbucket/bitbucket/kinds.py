@@ -1,0 +1,130 @@
+"""Kinds of secret, told apart by prefix, and what each needs. Imports only errors: the hot path uses it.
+
+Prefixes and checksum were published by Atlassian staff and are checked by secret scanners; usernames are from
+support.atlassian.com/bitbucket-cloud/docs/using-api-tokens and .../using-access-tokens. A secret's length is
+"varied" by Atlassian's own words, so nothing here refuses one for its shape.
+"""
+
+from git_credential_bitbucket.errors import SettingsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.secret import Secret
+
+API_TOKEN = "api-token"
+ACCESS_TOKEN = "access-token"
+OAUTH = "oauth"
+CLIENT_CREDENTIALS = "client-credentials"
+APP_PASSWORD = "app-password"
+UNKNOWN = "unknown"
+
+RENEWABLE = frozenset({OAUTH, CLIENT_CREDENTIALS})
+"""Kinds whose access token we can replace ourselves: by a refresh token, or by minting again."""
+
+API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
+ACCESS_TOKEN_USERNAME = "x-token-auth"
+
+APP_PASSWORD_CAUSE = "this is an app password, and Bitbucket removed those on 28 July 2026"
+APP_PASSWORD_HINT = "make an API token instead, then type: git-credential-bitbucket login --api-token"
+
+_PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
+_USERNAMES = {
+    # The token's kind decides, never what a person typed: an email as the username gets 401, and so does
+    # x-token-auth with an API token.
+    API_TOKEN: API_TOKEN_USERNAME,
+    ACCESS_TOKEN: ACCESS_TOKEN_USERNAME,
+    OAUTH: ACCESS_TOKEN_USERNAME,
+    CLIENT_CREDENTIALS: ACCESS_TOKEN_USERNAME,
+}
+_CHECKSUM_DIGITS = 8
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
+_INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
+"""What web pages and chat programs put between letters: zero-width characters and the soft hyphen."""
+
+
+def recognise(secret: str) -> str:
+    """The kind that `secret`'s prefix tells. OAuth tokens have no prefix of their own, so they are `UNKNOWN`
+    here.
+    """
+    for prefix, kind in _PREFIXES:
+        if secret.startswith(prefix):
+            return kind
+    return UNKNOWN
+
+
+def git_username(kind: str) -> str | None:
+    """The username that git must send with a secret of this kind; None where it is the person's own."""
+    return _USERNAMES.get(kind)
+
+
+def rest_header(kind: str, email: str | None, secret: "Secret") -> str:
+    """The value of `Authorization` for api.bitbucket.org.
+
+    An API token takes Basic with the account's email (the username gets 401), all others take Bearer. Raises
+    `SettingsError` where there is no such header: an app password, or an API token whose email is not known.
+    """
+    if kind == APP_PASSWORD:
+        raise SettingsError(APP_PASSWORD_CAUSE, hint=APP_PASSWORD_HINT)
+    if kind != API_TOKEN:
+        return f"Bearer {secret.reveal()}"
+    if not email or "@" not in email or ":" in email:
+        raise SettingsError(
+            "Bitbucket's REST API takes an API token only together with its account's email address",
+            hint="log in again and give the email: git-credential-bitbucket login --api-token",
+        )
+    from binascii import b2a_base64  # here, not above: only REST needs it
+
+    pair = f"{email}:{secret.reveal()}".encode("utf-8", "surrogateescape")
+    return "Basic " + b2a_base64(pair, newline=False).decode("ascii")
+
+
+def checksum(secret: str) -> bool | None:
+    """Whether the CRC-32 at a token's end fits (8 upper-case hex digits, over all before); None if none is
+    due.
+    """
+    if recognise(secret) == UNKNOWN:
+        return None
+    body, digits = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]
+    from binascii import crc32  # here, not above: only what a person types is checked
+
+    return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
+
+
+def tidy(pasted: str) -> tuple[str, list[str]]:
+    """A pasted secret without what came along with it, and what to tell the person, each without repeating
+    the secret.
+    """
+    warnings: list[str] = []
+    secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), warnings)
+    secret = secret.rstrip("\r\n")  # every paste may end so, and nobody needs to hear of it
+    secret = _without("blanks around it", secret, secret.strip(), warnings)
+    secret = _without("quotes around it", secret, _unquoted(secret), warnings)
+    for scheme in ("bearer ", "authorization: bearer "):
+        if secret.lower().startswith(scheme):
+            rest = secret[len(scheme) :].strip()
+            secret = _without(f"`{scheme.strip()}` before it", secret, rest, warnings)
+    if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
+        secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
+    if recognise(secret) == APP_PASSWORD:
+        warnings.append(f"{APP_PASSWORD_CAUSE}; {APP_PASSWORD_HINT}")
+    elif checksum(secret) is False:
+        warnings.append("its checksum does not fit: did you copy all of it?")
+    elif "@" in secret and " " not in secret and "." in secret.rpartition("@")[2]:
+        warnings.append("this looks like an email address, not like a token")
+    return secret, warnings
+
+
+def _without(what: str, before: str, after: str, warnings: list[str]) -> str:
+    if before != after:
+        warnings.append(f"removed {what}")
+    return after
+
+
+def _dropped(text: str, characters: str) -> str:
+    return "".join(c for c in text if c not in characters)
+
+
+def _unquoted(text: str) -> str:
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        return text[1:-1].strip()
+    return text
