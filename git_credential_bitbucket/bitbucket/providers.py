@@ -1,0 +1,236 @@
+"""Where a host's OAuth and REST endpoints are, how they are reached, and which consumer logs in there.
+
+Owns the names of all settings about that. Imports settings' reading side, hosts and Secret; opens no
+connection. Names follow what people already have in their configuration: git-credential-oauth's
+(`oauthClientId`, `oauthAuthURL`, …, also as a path on the host) and git-credential-manager's
+(`bitbucketDevClientId`, `oauthAuthorizeEndpoint`, …).
+"""
+
+from dataclasses import asdict, dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.settings import Settings
+
+DEFAULT_REDIRECT_URI = "http://localhost:34106/"
+"""One fixed port: the consumer registers exactly this, and Bitbucket matches it as a prefix.
+git-credential-manager's.
+"""
+DEFAULT_SCOPES = ("repository", "repository:write")
+"""What fetch and push need, and nothing more (developer.atlassian.com/cloud/bitbucket/rest/intro, OAuth
+scopes).
+"""
+
+_NO = frozenset({"false", "no", "off", "0", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """How to reach one Bitbucket. Kept with each credential, for the daemon does not see the caller's
+    configuration.
+
+    `api_url` ends before `/user`. `ca_file` is a file or directory of CAs, None for the system's. `proxy` may
+    hold a password, so it is not shown.
+    """
+
+    authorize_url: str
+    token_url: str
+    revoke_url: str
+    api_url: str
+    ca_file: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+    def to_record(self) -> dict[str, str | None]:
+        """As a JSON object."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: "Mapping[str, object]") -> "Endpoint":
+        """From a JSON object; raises `SettingsError` if it is none of ours, for a guessed host would get the
+        token.
+        """
+        text = {name: value for name, value in record.items() if isinstance(value, str)}
+        try:
+            urls = [text[name] for name in ("authorize_url", "token_url", "revoke_url", "api_url")]
+        except KeyError:
+            raise SettingsError(
+                "a stored credential does not say where its Bitbucket is", hint="log in again"
+            ) from None
+        return cls(*urls, ca_file=text.get("ca_file"), proxy=text.get("proxy"))
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A host of ours: its endpoints, and the OAuth consumer that is configured for it, if one is.
+
+    `unverified_by` names the setting that turns TLS verification off for git, if one does.
+    """
+
+    protocol: str
+    host: str
+    endpoint: Endpoint
+    redirect_uri: str = DEFAULT_REDIRECT_URI
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+    unverified_by: str | None = None
+
+
+CLOUD = Endpoint(
+    # developer.atlassian.com/cloud/bitbucket/oauth-2; revocation is undocumented, logout treats it so.
+    authorize_url="https://bitbucket.org/site/oauth2/authorize",
+    token_url="https://bitbucket.org/site/oauth2/access_token",
+    revoke_url="https://bitbucket.org/site/oauth2/revoke",
+    api_url="https://api.bitbucket.org/2.0",
+)
+
+
+def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[str, str]") -> Provider | None:
+    """The provider of `host` (normalised as `wire.parse` does), or None if the host is none of ours.
+
+    Without `settings` only bitbucket.org is. Raises nothing: what is wrong with the settings for OAuth is
+    `check_oauth`'s to say, because a static token needs none of them.
+    """
+    if not hosts.is_ours(settings, protocol, host):
+        return None
+    base = f"{protocol}://{host}/"
+    read = _Reader(settings, base)
+    standard = CLOUD if hosts.is_cloud(protocol, host) else _shaped_like_cloud(base)
+    endpoint = Endpoint(
+        authorize_url=urljoin(
+            base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url
+        ),
+        token_url=urljoin(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
+        revoke_url=urljoin(base, read.named("oauthRevokeURL") or standard.revoke_url),
+        api_url=urljoin(base, read.named("apiURL") or standard.api_url).rstrip("/"),
+        ca_file=_ca_file(settings, base, env),
+        proxy=_proxy(settings, base, env),
+    )
+    secret = read.either("oauthClientSecret", "bitbucketDevClientSecret")
+    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", "bitbucketDevRedirectUri")
+    scopes = read.either("oauthScopes")
+    return Provider(
+        protocol=protocol,
+        host=host,
+        endpoint=endpoint,
+        redirect_uri=redirect or DEFAULT_REDIRECT_URI,
+        client_id=read.either("oauthClientId", "bitbucketDevClientId") or None,
+        client_secret=Secret(secret) if secret else None,
+        scopes=DEFAULT_SCOPES if scopes is None else tuple(scopes.replace(",", " ").split()),
+        unverified_by=_unverified_by(settings, base, env),
+    )
+
+
+def check_oauth(provider: Provider) -> None:
+    """Raise `SettingsError` if OAuth may not run there: over http, or where git is told not to verify TLS."""
+    endpoint = provider.endpoint
+    for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
+        if urlsplit(url).scheme != "https":
+            raise SettingsError(
+                f"OAuth never runs over plain http, and {_origin(url)} is",
+                hint="use https, also in credential.<url>.oauthAuthURL and oauthTokenURL",
+            )
+    if provider.unverified_by:
+        raise SettingsError(
+            f"{provider.unverified_by} turns TLS verification off, and OAuth does not run without it",
+            hint="remove that setting, and name the server's CA in http.sslCAInfo instead",
+        )
+
+
+class _Reader:
+    """Reads one host's `credential.*` settings, each by any of its names."""
+
+    __slots__ = ("_settings", "_url")
+
+    def __init__(self, settings: "Settings | None", url: str) -> None:
+        self._settings = settings
+        self._url = url
+
+    def either(self, *keys: str) -> str | None:
+        """The first of `keys` that is set, for the host or for all."""
+        return self._first(keys, named=False)
+
+    def named(self, *keys: str) -> str | None:
+        """The first of `keys` that is set for this host by name: an endpoint must never be another host's."""
+        return self._first(keys, named=True)
+
+    def _first(self, keys: tuple[str, ...], *, named: bool) -> str | None:
+        if self._settings is None:
+            return None
+        values = (self._settings.credential(self._url, key, named=named) for key in keys)
+        return next((value for value in values if value is not None), None)
+
+
+def _shaped_like_cloud(base: str) -> Endpoint:
+    return Endpoint(
+        authorize_url=base + "site/oauth2/authorize",
+        token_url=base + "site/oauth2/access_token",
+        revoke_url=base + "site/oauth2/revoke",
+        api_url=base + "2.0",
+    )
+
+
+def _http(settings: "Settings | None", url: str, key: str) -> str | None:
+    return settings.http(url, key) if settings is not None else None
+
+
+def _ca_file(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
+    """The CA that git would use: its variables win over its configuration (git's http.c, http_init)."""
+    found = (
+        env.get("GIT_SSL_CAINFO")
+        or _http(settings, url, "sslCAInfo")
+        or env.get("GIT_SSL_CAPATH")
+        or _http(settings, url, "sslCAPath")
+        or None
+    )
+    return env.get("HOME", "") + found[1:] if found and found.startswith("~/") else found
+
+
+def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
+    if "GIT_SSL_NO_VERIFY" in env:  # any value counts, also an empty one (git's http.c)
+        return "GIT_SSL_NO_VERIFY in the environment"
+    if (_http(settings, url, "sslVerify") or "true").lower() in _NO or _http(
+        settings, url, "sslVerify"
+    ) == "":
+        return "http.sslVerify in git's configuration"
+    return None
+
+
+def _proxy(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
+    """The proxy that git would use: its configuration (empty means none), else the usual variables, as curl
+    reads them.
+    """
+    if _is_exempt(urlsplit(url).hostname or "", env.get("no_proxy", env.get("NO_PROXY", ""))):
+        return None
+    configured = _http(settings, url, "proxy")
+    if configured is not None:
+        return configured or None
+    for name in (f"{urlsplit(url).scheme}_proxy", "all_proxy"):
+        # HTTP_PROXY in upper case may be a CGI client's header, and curl does not read it either.
+        value = env.get(name) or (env.get(name.upper()) if name != "http_proxy" else None)
+        if value:
+            return value
+    return None
+
+
+def _is_exempt(host: str, no_proxy: str) -> bool:
+    """Whether `no_proxy` (names and domains with comma or blank between, or `*`) takes `host` out, as curl
+    decides it.
+    """
+    for name in no_proxy.replace(",", " ").split():
+        domain = name.lower().removeprefix("*").lstrip(".")
+        if name == "*" or host == domain or (domain and host.endswith("." + domain)):
+            return True
+    return False
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
