@@ -5,12 +5,13 @@ import os
 import sys
 
 # Under -S nobody else says where packages are, and importing `site` would cost as much as the whole relay.
-prefix = os.path.realpath(os.path.dirname(__file__) + "/..")
+prefix = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 python = "python{}.{}".format(*sys.version_info)
 for place in (
     f"lib/{python}/site-packages",
     f"{sys.platlibdir}/{python}/site-packages",
     f"lib/{python}/dist-packages",
+    ".",  # pip install --target
 ):
     if os.path.isdir(f"{prefix}/{place}/git_credential_bitbucket"):
         sys.path.append(f"{prefix}/{place}")
