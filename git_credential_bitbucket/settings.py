@@ -40,7 +40,7 @@ class Entry:
         """Take `name` apart: section and key are in lower case, what lies between first and last dot is kept
         as it is.
         """
-        self.scope, self.origin, self.value = scope, origin, value
+        self.scope, self.origin, self.value = scope, origin.removeprefix("file:"), value
         self.section, _, rest = name.partition(".")
         url, dot, self.key = rest.rpartition(".")
         self.url = url if dot else None
@@ -224,11 +224,10 @@ def _stamps(entries: list[Entry], env: "Mapping[str, str]", started: int) -> "di
     """
     paths = {*_candidates(env)}
     for entry in entries:
-        origin = entry.origin.removeprefix("file:")
-        if entry.scope in TRUSTED_SCOPES and origin.startswith("/"):
-            paths.add(origin)
+        if entry.scope in TRUSTED_SCOPES and entry.origin.startswith("/"):
+            paths.add(entry.origin)
             if entry.section in ("include", "includeif") and entry.key == "path":
-                paths.add(_included(entry.value, origin, env))
+                paths.add(_included(entry.value, entry.origin, env))
     found = {path: _stamp(path) for path in paths}
     return {path: None if stamp and stamp[0] > started - _RACY_NS else stamp for path, stamp in found.items()}
 

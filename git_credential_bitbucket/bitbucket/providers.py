@@ -58,12 +58,18 @@ class Endpoint:
         """
         text = {name: value for name, value in record.items() if isinstance(value, str)}
         try:
-            urls = [text[name] for name in ("authorize_url", "token_url", "revoke_url", "api_url")]
+            return cls(
+                authorize_url=text["authorize_url"],
+                token_url=text["token_url"],
+                revoke_url=text["revoke_url"],
+                api_url=text["api_url"],
+                ca_file=text.get("ca_file"),
+                proxy=text.get("proxy"),
+            )
         except KeyError:
             raise SettingsError(
                 "a stored credential does not say where its Bitbucket is", hint="log in again"
             ) from None
-        return cls(*urls, ca_file=text.get("ca_file"), proxy=text.get("proxy"))
 
 
 @dataclass(frozen=True, slots=True)
