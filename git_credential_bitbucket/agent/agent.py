@@ -1,0 +1,280 @@
+"""What git asks: get, store, erase. One thread calls the agent; what may block runs as a job, and the answer is `Pending`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import freshness, judgement, keeping, routing
+from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
+from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.agent.renewal import Renewals, may_attempt
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, VaultLocked
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.vault import Vault
+    from git_credential_bitbucket.wire import Request
+
+ACKNOWLEDGED = b"ok=1\n"
+"""The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived."""
+FLUSH_EVERY_S = 60.0
+KEY_RETRY_S = 10.0
+"""How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A question for a credential: git's request, which may answer it, and in which words."""
+
+    request: Request
+    choose: Callable[[], list[Credential]]
+    reply: Callable[[Credential, Request], bytes] = field(default_factory=lambda: answer)
+
+
+class Agent:
+    """Answers for one user. A class for its state: what is at hand, renewals under way, when to look again."""
+
+    def __init__(  # noqa: PLR0913 - the rooms below and the world (jobs, clock) are handed in, so that tests can hold them
+        self,
+        vault: Vault,
+        memory: Vault,
+        find_provider: Callable[[str, str], Provider | None],
+        obtain_key: Callable[[bool], Key],
+        submit: Callable[[Callable[[], Any]], Future[Any]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`submit` runs a job elsewhere and returns its future; `obtain_key(create)` finds the vault's key unasked."""
+        self.clock = clock
+        self.submit = submit
+        self.find_provider = find_provider
+        self.holdings = Holdings(vault, memory, obtain_key)
+        self.renewals = Renewals(self.holdings, submit, clock)
+        self._key_failed_at: float | None = None
+        self._flushed_at = clock()
+
+    def get(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Pending:
+        """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`."""
+        if self.find_provider(request.protocol, request.host) is None:
+            return b""
+
+        def choose() -> list[Credential]:
+            found = routing.candidates(self.holdings.index(), request, asked_path, self._recency)
+            return [credential for credential in found if credential.origin != ENVIRONMENT]
+
+        return self.opened(lambda: self.serve(Asking(request, choose)))
+
+    def serve(self, asking: Asking, waited: frozenset[str] = frozenset()) -> bytes | Pending:
+        """The first chosen credential that is fresh, or can be made so; `waited` are those already waited for."""
+        now = self.clock()
+        for credential in asking.choose():
+            if judgement.withheld(credential, now):
+                continue
+            rejected = routing.state_of(credential) in asking.request.states
+            if credential.renewable and (rejected or freshness.must_wait(credential, now)):
+                if credential.id not in waited and may_attempt(credential, now):
+                    return self._after_renewal(credential, asking, waited, rejected=rejected)
+                if rejected:
+                    continue
+            if freshness.alive(credential, now):
+                self.holdings.use(credential, now)
+                return asking.reply(credential, asking.request)
+        return b""
+
+    def _after_renewal(
+        self, credential: Credential, asking: Asking, waited: frozenset[str], *, rejected: bool
+    ) -> Pending:
+        job = self.renewals.start(credential, rejected=rejected)
+
+        def give_up() -> bytes:
+            usable = not rejected and freshness.alive(credential, self.clock())
+            return asking.reply(credential, asking.request) if usable else b""
+
+        return Pending(job, lambda: self.serve(asking, waited | {credential.id}), give_up)
+
+    def opened(self, go_on: Callable[[], bytes | Pending]) -> bytes | Pending:
+        """Go on once the vault has its key, or it is clear that nobody is there to give it."""
+        self.holdings.index()
+        if isinstance(self.holdings.trouble, VaultLocked) and self._may_ask_for_key(self.clock()):
+            return Pending(self.submit(self._open), go_on)
+        return go_on()
+
+    def store(self, request: Request) -> bytes | Pending:
+        """Keep what git says works, unless it is held already; acknowledged once it is durable."""
+        if request.password is None or self.find_provider(request.protocol, request.host) is None:
+            return ACKNOWLEDGED
+        if kinds.recognise(request.password) == kinds.APP_PASSWORD:
+            return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
+        return self.opened(lambda: self._store(request, Secret(request.password or "")))
+
+    def _store(self, request: Request, secret: Secret) -> bytes | Pending:
+        place = routing.place_of(request.protocol, request.host, request.path)
+        index = self.holdings.index()
+        for credential in (*index.covering(place), *(() if request.path else index.below(place))):
+            if credential.has_secret(secret):
+                self.holdings.use(credential, self.clock())
+                if judgement.accepted(credential):
+                    return self._changed(credential, judgement.accepted)
+                return ACKNOWLEDGED
+            if credential.had_secret(secret):
+                return ACKNOWLEDGED
+        return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock()))
+
+    def erase(self, request: Request) -> bytes | Pending:
+        """Judge a rejection (`judgement`); one that names a secret we no longer hold says nothing about the present one."""
+        if self.find_provider(request.protocol, request.host) is None:
+            return ACKNOWLEDGED
+        return self.opened(
+            lambda: self._erase(request, None if request.password is None else Secret(request.password))
+        )
+
+    def _erase(self, request: Request, named: Secret | None) -> bytes | Pending:
+        meant = [
+            credential
+            for credential in routing.candidates(self.holdings.index(), request, lambda: None, self._recency)
+            if (named is None and routing.named_by(credential, request.username))
+            or (named is not None and credential.has_secret(named))
+        ]
+        now = self.clock()
+        changing = [credential for credential in meant if judgement.rejected(credential, now)]
+        if not changing:
+            return ACKNOWLEDGED
+
+        def judge() -> None:
+            for credential in changing:
+                self.holdings.change(
+                    credential.id,
+                    lambda c: judgement.rejected(c, now) if named is None or c.has_secret(named) else {},
+                )
+
+        return self.job(judge)
+
+    def job(self, work: Callable[[], object]) -> Pending:
+        """Run `work` elsewhere and acknowledge it, or say in the answer why it failed."""
+        future = self.submit(work)
+
+        def resume() -> bytes:
+            error = future.exception()
+            if isinstance(error, Error):
+                return refusal(error)
+            if error is not None:
+                raise error
+            return ACKNOWLEDGED
+
+        return Pending(future, resume)
+
+    def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Pending:
+        return self.job(lambda: self.holdings.change(credential.id, changes))
+
+    def _recency(self, credential: Credential) -> float:
+        return self.holdings.last_used(credential) or credential.created_at
+
+    def _may_ask_for_key(self, now: float) -> bool:
+        failed = self._key_failed_at
+        return not self.holdings.locked_by_person and not (
+            failed is not None and 0 <= now - failed < KEY_RETRY_S
+        )
+
+    def _open(self) -> None:
+        try:
+            self.holdings.open()
+        except Error:
+            self._key_failed_at = self.clock()
+            raise
+        self._key_failed_at = None
+
+    def tick(self) -> float:
+        """Start what is due: renewals ahead of time, writing down uses. Returns the seconds until the next look."""
+        now = self.clock()
+        wait = FLUSH_EVERY_S
+        for credential in self.holdings.index():
+            if not credential.renewable or judgement.withheld(credential, now):
+                continue
+            due = self._due_at(credential)
+            if due <= now and may_attempt(credential, now):
+                self.renewals.start(credential)
+            elif due > now:
+                wait = min(wait, due - now)
+        if not 0 <= now - self._flushed_at < FLUSH_EVERY_S:
+            self._flushed_at = now
+            self.submit(self.holdings.flush)
+        return max(wait, 1.0)
+
+    def _due_at(self, credential: Credential) -> float:
+        if credential.id in self.renewals.unwritten:
+            return 0.0
+        if not freshness.used_since_renewal(credential, self.holdings.last_used(credential)):
+            return credential.minted_at + freshness.IDLE_RENEWAL_S
+        return freshness.renewal_due_at(credential)
+
+    def must_stay(self) -> bool:
+        """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
+        if self.renewals.under_way or self.renewals.unwritten or self.holdings.in_memory_only:
+            return True
+        return any(
+            credential.renewable
+            and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
+            for credential in self.holdings.index()
+        )
+
+    def close(self) -> None:
+        """Write down what is kept lazily; what cannot be written now is only when something was last used."""
+        try:
+            self.holdings.flush()
+        except Error:
+            return
+
+    def hand_over(self) -> dict[str, Any]:
+        """What a successor needs that is nowhere on disk: the key, what is in memory only, uses, unwritten grants."""
+        key = self.holdings.vault.key
+        return {
+            "memory": self.holdings.memory.snapshot().content,
+            "key": dict(key.to_fields()) if key is not None else None,
+            "locked_by_person": self.holdings.locked_by_person,
+            "unwritten": self.renewals.unwritten,
+        }
+
+    def take_over(self, state: dict[str, Any]) -> None:
+        """Go on with what a predecessor handed over."""
+        from git_credential_bitbucket.vault.keys import (
+            Key,
+        )  # here, not above: an upgrade needs it, a start does not
+
+        with self.holdings.transaction(memory=True) as tx:
+            tx.content.update(state["memory"])
+        if state["key"] is not None:
+            self.holdings.vault.unlock(Key.from_fields(state["key"]))
+        self.holdings.locked_by_person = state["locked_by_person"]
+        self.renewals.unwritten.update(state["unwritten"])
+
+
+def answer(credential: Credential, request: Request) -> bytes:
+    """A credential as git reads it; with `state[]` and `continue` where git offers them and another token can be had."""
+    pairs = [("username", credential.username), ("password", credential.secret.reveal())]
+    if credential.expires_at is not None:
+        pairs.append(("password_expiry_utc", str(int(credential.expires_at))))
+    if credential.renewable and "state" in request.capabilities:
+        pairs[:0] = [("capability[]", "state")]
+        pairs.append(("state[]", routing.state_of(credential)))
+        if not any(state.startswith(routing.STATE_PREFIX) for state in request.states):
+            pairs.append(
+                ("continue", "1")
+            )  # one second try: git comes back with the state when the server says 401
+    return wire.emit(pairs)
+
+
+def refusal(error: Error) -> bytes:
+    """An error as a control verb, `store` or `erase` answers it."""
+    pairs = [("error", wire.printable(error.cause, 1000))]
+    if error.hint:
+        pairs.append(("hint", wire.printable(error.hint, 1000)))
+    return wire.emit(pairs)

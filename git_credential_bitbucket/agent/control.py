@@ -1,0 +1,235 @@
+"""The verbs beside git's three: what the command line and the front end ask of whoever holds the credentials.
+
+Fields are `key=value` as git's own; an answer is such lines too, and a refusal is `error=` and `hint=`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import keeping, routing, statement
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
+from git_credential_bitbucket.agent.credential import Credential, digest
+from git_credential_bitbucket.agent.holdings import ENVIRONMENT
+from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.wire import Request
+
+Answer = bytes | Pending
+
+
+def control(agent: Agent, action: str, body: bytes) -> Answer:
+    """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer."""
+    verb = VERBS.get(action)
+    if verb is None:
+        return refusal(
+            RequestRefused("this version does not know that verb", hint="restart the daemon after an upgrade")
+        )
+    try:
+        fields, _ = wire.parse_fields(body)
+        return verb(agent, fields, body)
+    except Error as exc:
+        return refusal(exc)
+
+
+def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[tuple[str, str]]]) -> Pending:
+    """Run a job and tell its result."""
+    future = agent.submit(work)
+
+    def resume() -> bytes:
+        error = future.exception()
+        if isinstance(error, Error):
+            return refusal(error)
+        return wire.emit([("ok", "1"), *tell(future.result())])
+
+    return Pending(future, resume)
+
+
+def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del fields, body
+    return agent.opened(lambda: wire.emit(statement.of_agent(agent)))
+
+
+def _why(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del fields
+    state, cause, hint = why(agent.holdings, wire.parse(body), agent.clock())
+    return wire.emit([("state", state), ("error", cause), ("hint", hint)])
+
+
+def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del fields, body
+    agent.close()
+    agent.holdings.locked_by_person = True
+    agent.holdings.vault.lock()
+    return ACKNOWLEDGED
+
+
+def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """With `key`: use it; without: look for it again, where asking nobody finds it."""
+    del body
+    holdings = agent.holdings
+
+    def work() -> None:
+        locked, holdings.locked_by_person = holdings.locked_by_person, False
+        try:
+            if "key" in fields:
+                holdings.vault.unlock(_key(fields))
+            else:
+                holdings.open()
+        except Error:
+            holdings.locked_by_person = locked
+            raise
+
+    return _told(agent, work, lambda _: [])
+
+
+def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del body
+    return _told(agent, lambda: agent.holdings.vault.rekey(_key(fields)), lambda _: [])
+
+
+def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
+    from git_credential_bitbucket.vault.keys import Key  # here, not above: only a person's unlock needs it
+
+    return Key.from_fields(fields)
+
+
+def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only."""
+    del body
+    try:
+        record = json.loads(fields["record"])
+        credential = keeping.from_login(record, agent.clock())
+    except (KeyError, TypeError, ValueError):
+        raise RequestRefused("the log-in's record is not readable") from None
+    protocol, _, host = credential.place.partition("://")
+    if agent.find_provider(protocol, host.partition("/")[0]) is None:
+        hint = "type: git config --global credential.https://HOST.provider bitbucket"
+        raise SettingsError("this host is not configured as Bitbucket", hint=hint)
+    memory = fields.get("memory") == "1"
+    return _told(
+        agent,
+        lambda: keeping.keep(agent.holdings, credential, agent.clock(), memory=memory),
+        lambda kept: [("id", kept.id)],
+    )
+
+
+def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del body
+    return _told(agent, lambda: keeping.remove(agent.holdings, _id(fields)), lambda _: [])
+
+
+def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    del body
+    return _told(agent, lambda: keeping.restore(agent.holdings, _id(fields)), lambda _: [])
+
+
+def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Renew now, whatever is left of the token."""
+    del body
+    credential = agent.holdings.index().get(_id(fields))
+    if credential is None or not credential.renewable:
+        raise UnknownCredential(
+            "there is no such credential that can be renewed", hint="see: git-credential-bitbucket status"
+        )
+    job = agent.renewals.start(credential)
+    generation = credential.generation
+
+    def resume() -> bytes:
+        error = job.exception()
+        if isinstance(error, Error):
+            return refusal(error)
+        renewed = job.result()
+        if renewed.generation == generation:
+            hint = "see: git-credential-bitbucket status"
+            return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
+        return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0)))])
+
+    return Pending(job, resume)
+
+
+def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
+    request = wire.parse(body)
+
+    def choose() -> list[Credential]:
+        index = agent.holdings.index()
+        found = routing.candidates(index, request, lambda: None, lambda c: agent.holdings.last_used(c) or 0.0)
+        return [c for c in found if fields.get("id") in (None, c.id) and c.origin != ENVIRONMENT]
+
+    return agent.opened(lambda: agent.serve(Asking(request, choose, _token_answer)))
+
+
+def _token_answer(credential: Credential, request: Request) -> bytes:
+    del request
+    pairs = [
+        ("id", credential.id),
+        ("kind", credential.kind),
+        ("username", credential.username),
+        ("account", credential.account or ""),
+        ("password", credential.secret.reveal()),
+    ]
+    if credential.expires_at is not None:
+        pairs.append(("password_expiry_utc", str(int(credential.expires_at))))
+    return wire.emit(pairs)
+
+
+def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """`get` by the caller's own OAuth consumer: kept in memory only, one for each consumer and host."""
+    request = wire.parse(body)
+    provider = agent.find_provider(request.protocol, request.host)
+    if provider is None or request.protocol != "https":
+        return b""
+    secret = Secret(fields["client_secret"])
+    host_place = routing.place_of(request.protocol, request.host, None)
+    credential_id = digest(Secret(f"{host_place}\n{fields['client_id']}\n{secret.reveal()}"))
+    if agent.holdings.index().get(credential_id) is None:
+        credential = Credential(
+            id=credential_id,
+            kind=kinds.CLIENT_CREDENTIALS,
+            place=host_place,
+            secret=Secret(""),
+            client_id=fields["client_id"],
+            client_secret=secret,
+            endpoint=provider.endpoint.to_record(),
+            created_at=agent.clock(),
+            origin=ENVIRONMENT,
+        )
+        keeping.keep(agent.holdings, credential, agent.clock(), memory=True)
+
+    def choose() -> list[Credential]:
+        found = agent.holdings.index().get(credential_id)
+        return [found] if found is not None else []
+
+    return agent.serve(Asking(request, choose))
+
+
+def _id(fields: dict[str, str]) -> str:
+    if not fields.get("id"):
+        raise RequestRefused("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
+    return fields["id"]
+
+
+VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
+    "add": _add,
+    "lock": _lock,
+    "mint": _mint,
+    "refresh": _refresh,
+    "rekey": _rekey,
+    "remove": _remove,
+    "restore": _restore,
+    "status": _status,
+    "token": _token,
+    "unlock": _unlock,
+    "why": _why,
+}

@@ -1,0 +1,126 @@
+"""One credential as the vault keeps it: a frozen value, to and from the vault's JSON record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.secret import Secret
+
+Record = dict[str, Any]
+
+SUPERSEDED_KEPT = 8
+"""How many former access tokens are known by their digest; git's late answers name the last one or two."""
+_SECRETS = ("secret", "refresh_token", "client_secret")
+_TUPLES = ("scopes", "superseded", "rejections")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """A token and all that is known of it. Times are epoch seconds by this machine's clock.
+
+    `place` is `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it. `generation` counts
+    the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
+    `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
+    """
+
+    id: str
+    kind: str
+    place: str
+    secret: Secret
+    account: str | None = None
+    typed_username: str | None = None
+    typed_path: str | None = None
+    created_at: float = 0.0
+    last_used_at: float | None = None
+    ends_at: float | None = None
+    origin: str = "login"
+
+    generation: int = 1
+    minted_at: float = 0.0
+    expires_at: float | None = None
+    refresh_token: Secret | None = None
+    client_id: str | None = None
+    client_secret: Secret | None = None
+    endpoint: Record | None = None
+    scopes: tuple[str, ...] = ()
+    superseded: tuple[str, ...] = ()
+
+    attempted_at: float | None = None
+    failures: int = 0
+    retry_at: float | None = None
+    trouble: str | None = None
+    login_expired: bool = False
+
+    rejections: tuple[float, ...] = ()
+    rejected_at: float | None = None
+    suspect_until: float | None = None
+    set_aside_at: float | None = None
+    set_aside_why: str | None = None
+
+    def superseding(self) -> tuple[str, ...]:
+        """`superseded` as it is once the current secret is given up."""
+        return (digest(self.secret), *self.superseded)[:SUPERSEDED_KEPT] if self.secret else self.superseded
+
+    @property
+    def renewable(self) -> bool:
+        """Whether a fresh access token can be had without a person."""
+        if self.login_expired or self.endpoint is None or self.client_id is None:
+            return False
+        return self.kind == kinds.CLIENT_CREDENTIALS or self.refresh_token is not None
+
+    @property
+    def username(self) -> str:
+        """The username git must send: it follows from the kind of secret, whatever a person typed."""
+        return kinds.git_username(self.kind) or self.typed_username or ""
+
+    def has_secret(self, secret: Secret) -> bool:
+        """Whether `secret` is the current one."""
+        return bool(self.secret) and self.secret == secret
+
+    def had_secret(self, secret: Secret) -> bool:
+        """Whether `secret` is an access token that this one had before."""
+        return bool(self.superseded) and digest(secret) in self.superseded
+
+    def to_record(self) -> Record:
+        """The JSON-able form for the vault; what is at its default is left out."""
+        record: Record = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value == field.default and field.name != "generation":
+                continue
+            if isinstance(value, Secret):
+                value = value.reveal()
+            record[field.name] = list(value) if isinstance(value, tuple) else value
+        return record
+
+    @classmethod
+    def from_record(cls, record: Record) -> Credential:
+        """Read a vault's record; what a later version added is not this version's to judge, and `update` keeps it."""
+        values = {name: record[name] for name in cls.__slots__ if name in record}
+        for name in _SECRETS:
+            if values.get(name) is not None:
+                values[name] = Secret(values[name])
+        for name in _TUPLES:
+            if name in values:
+                values[name] = tuple(values[name])
+        return cls(**values)
+
+
+def update(record: Record, **changes: object) -> Credential:
+    """Change fields of a vault's record in place, keeping what this version does not know; return the credential."""
+    changed = replace(Credential.from_record(record), **changes)  # type: ignore[arg-type]  # field names are the callers'
+    known = set(Credential.__slots__)
+    fresh = changed.to_record()
+    for name in known - fresh.keys():
+        record.pop(name, None)
+    record.update(fresh)
+    return changed
+
+
+def digest(secret: Secret) -> str:
+    """A short fingerprint for telling secrets apart, kept inside the vault only."""
+    from _blake2 import blake2b  # here, not above: hashlib would load OpenSSL
+
+    return blake2b(secret.reveal().encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

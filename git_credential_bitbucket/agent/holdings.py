@@ -1,0 +1,120 @@
+"""What is at hand: the vault's credentials and those that live in memory only, as one index; when each was last used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.routing import Index
+from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.vault import Transaction, Vault
+
+ENVIRONMENT = "environment"
+"""The `origin` of a credential minted for a caller's environment: in memory only, and never missed, for it can be minted again."""
+
+
+class Holdings:
+    """Vault and memory together. A class for its state: the index of the last snapshots, and uses not yet written down.
+
+    `index` and `use` are called from the agent's thread; `open`, `transaction` and `flush` from jobs as well.
+    """
+
+    def __init__(self, vault: Vault, memory: Vault, obtain_key: Callable[[bool], Key]) -> None:
+        """`obtain_key(create)` finds the vault's key without asking anybody; it may block, and raises `VaultLocked`."""
+        self.vault = vault
+        self.memory = memory
+        self._obtain_key = obtain_key
+        self._seen: tuple[object, object] = (None, None)
+        self._index = Index(())
+        self._used: dict[str, float] = {}
+        self.locked_by_person = False
+        self.trouble: Error | None = None
+        """Why the vault's credentials are not at hand; None while they are."""
+
+    def index(self) -> Index:
+        """Everything at hand now. Where the vault cannot be read, `trouble` says why and memory's content is left."""
+        content: dict[str, Any] = {}
+        self.trouble = None
+        try:
+            if self.locked_by_person:
+                raise VaultLocked(
+                    "the vault was locked by hand", hint="type: git-credential-bitbucket unlock"
+                )
+            content = self.vault.snapshot().content
+        except Error as exc:
+            self.trouble = exc
+        remembered = self.memory.snapshot().content
+        if self._seen[0] is not content or self._seen[1] is not remembered:
+            self._index = Index((*remembered.get("credentials", ()), *content.get("credentials", ())))
+            self._seen = (content, remembered)
+        return self._index
+
+    def open(self, *, create: bool = False) -> None:
+        """Give the vault its key if it lacks one; `create` makes one for a vault that is yet to be. A job: may block."""
+        if self.locked_by_person:
+            raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
+        if self.vault.state == "locked" or (
+            create and self.vault.state == "absent" and not self.vault.has_key
+        ):
+            self.vault.unlock(self._obtain_key(create))
+
+    def vault_of(self, credential_id: str) -> Vault:
+        """Where a credential is kept. Raises `UnknownCredential`."""
+        for vault in (self.memory, self.vault):
+            if any(r["id"] == credential_id for r in vault.snapshot().content.get("credentials", ())):
+                return vault
+        raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+
+    def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
+        """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
+        with self.vault_of(credential_id).transaction() as tx:
+            record = record_in(tx, credential_id)
+            return update(record, **changes(Credential.from_record(record)))
+
+    def transaction(self, *, memory: bool) -> AbstractContextManager[Transaction]:
+        """A transaction on the vault, or on what is in memory only."""
+        return (self.memory if memory else self.vault).transaction()
+
+    def use(self, credential: Credential, now: float) -> None:
+        """Note that a credential was used. It is written down lazily: a `store` follows every git command."""
+        self._used[credential.id] = now
+
+    def last_used(self, credential: Credential) -> float | None:
+        """When a credential was last used, as far as is known here."""
+        return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
+
+    def flush(self) -> None:
+        """Write down when credentials were last used. A job; what cannot be written now is tried again the next time."""
+        used = dict(self._used)
+        if not used or self.vault.state != "open":
+            return
+        with self.vault.transaction() as tx:
+            for record in tx.content.get("credentials", ()):
+                if used.get(record["id"], 0) > (record.get("last_used_at") or 0):
+                    record["last_used_at"] = used[record["id"]]
+        for credential_id, at in used.items():
+            if self._used.get(credential_id) == at:
+                del self._used[credential_id]
+
+    @property
+    def in_memory_only(self) -> bool:
+        """Whether something would be lost with this process."""
+        return any(
+            r.get("origin") != ENVIRONMENT for r in self.memory.snapshot().content.get("credentials", ())
+        )
+
+
+def record_in(tx: Transaction, credential_id: str) -> Record:
+    """A credential's record within a transaction. Raises `UnknownCredential`."""
+    for record in tx.content.get("credentials", ()):
+        if record["id"] == credential_id:
+            found: Record = record
+            return found
+    raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")

@@ -1,0 +1,139 @@
+"""How a credential enters and leaves what is kept: typed at git's prompt, from a log-in, removed, restored."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.holdings import record_in
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.wire import Request
+
+FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
+"""How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
+
+
+def new_id() -> str:
+    """A credential's id: short, random, and told to git in `state[]`."""
+    return os.urandom(6).hex()
+
+
+def keep_typed(holdings: Holdings, request: Request, now: float) -> Credential:
+    """Keep a secret that a person typed at git's prompt, under the kind its prefix tells. A job.
+
+    An API token is a person's, so it serves the host; an access token the repository it was typed for (`login --for`
+    widens it); a secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
+    in memory: git has its own copy of what to do next, and losing it costs one more prompt.
+    """
+    password = request.password or ""
+    kind = kinds.recognise(password)
+    host_only = kind == kinds.API_TOKEN
+    expiry: float | None = request.password_expiry_utc
+    if kind == kinds.UNKNOWN and request.username == kinds.ACCESS_TOKEN_USERNAME and expiry is None:
+        expiry = now + FOREIGN_TOKEN_LIFE_S
+    credential = Credential(
+        id=new_id(),
+        kind=kind,
+        place=routing.place_of(request.protocol, request.host, None if host_only else request.path),
+        secret=Secret(password),
+        account=request.username
+        if kind == kinds.API_TOKEN and request.username != kinds.API_TOKEN_USERNAME
+        else None,
+        typed_username=request.username if kind == kinds.UNKNOWN else None,
+        typed_path=request.path if kind == kinds.UNKNOWN else None,
+        created_at=now,
+        last_used_at=now,
+        minted_at=now,
+        expires_at=expiry,
+        origin="git",
+    )
+    return keep(holdings, credential, now, memory=_must_be_memory(holdings))
+
+
+def _must_be_memory(holdings: Holdings) -> bool:
+    try:
+        holdings.open(create=True)
+    except (VaultLocked, KeyringUnavailable):
+        if holdings.vault.state != "absent" or holdings.locked_by_person:
+            raise
+        return True
+    return False
+
+
+def keep(holdings: Holdings, credential: Credential, now: float, *, memory: bool = False) -> Credential:
+    """Write a credential down; the one it replaces is set aside for thirty days, for tokens are shown only once. A job."""
+    if not memory:
+        holdings.open(create=True)
+    with holdings.transaction(memory=memory) as tx:
+        records = tx.content.setdefault("credentials", [])
+        _sweep(records, now)
+        for record in list(records):
+            old = Credential.from_record(record)
+            if _replaces(credential, old):
+                if old.has_secret(credential.secret) or old.kind == kinds.CLIENT_CREDENTIALS:
+                    records.remove(record)
+                else:
+                    why = "replaced by a newer one"
+                    update(record, set_aside_at=now, set_aside_why=why, suspect_until=None)
+        records.append(credential.to_record())
+    return credential
+
+
+def _replaces(new: Credential, old: Credential) -> bool:
+    """Whether both would answer the same requests for the same account."""
+    if old.set_aside_at is not None and not old.has_secret(new.secret):
+        return False
+    if new.kind == kinds.CLIENT_CREDENTIALS and new.client_id != old.client_id:
+        return False
+    same_account = new.account == old.account or None in (new.account, old.account)
+    same_typed = (new.typed_username, new.typed_path) == (old.typed_username, old.typed_path)
+    return new.place == old.place and new.kind == old.kind and same_account and same_typed
+
+
+def _sweep(records: list[Record], now: float) -> None:
+    """Forget what has been set aside for thirty days."""
+    records[:] = [r for r in records if now - (r.get("set_aside_at") or now) < judgement.KEPT_ASIDE_S]
+
+
+def remove(holdings: Holdings, credential_id: str) -> Credential:
+    """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`."""
+    with holdings.vault_of(credential_id).transaction() as tx:
+        record = record_in(tx, credential_id)
+        tx.content["credentials"].remove(record)
+        return Credential.from_record(record)
+
+
+def restore(holdings: Holdings, credential_id: str) -> Credential:
+    """Offer a credential again that was set aside or is suspect. A job. Raises `UnknownCredential`."""
+    return holdings.change(
+        credential_id,
+        lambda _: {
+            "set_aside_at": None,
+            "set_aside_why": None,
+            "suspect_until": None,
+            "rejections": (),
+            "failures": 0,
+            "retry_at": None,
+            "login_expired": False,
+            "trouble": None,
+        },
+    )
+
+
+def from_login(record: Record, now: float) -> Credential:
+    """A credential as a log-in hands it over: without an id, its lifetime in seconds from now."""
+    record = dict(record)
+    expires_in = record.pop("expires_in", None)
+    if expires_in is None and record["kind"] in kinds.RENEWABLE and "expires_at" not in record:
+        expires_in = freshness.ASSUMED_LIFE_S
+    credential = Credential.from_record({"id": new_id(), "created_at": now, "minted_at": now, **record})
+    return credential if expires_in is None else replace(credential, expires_at=now + expires_in)

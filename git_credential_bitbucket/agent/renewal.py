@@ -1,0 +1,173 @@
+"""The one function that renews an access token, and the rule that one renewal runs at a time for each credential.
+
+Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So:
+under the vault's lock, from a fresh read; the vault is written once before the request, which proves that it can be,
+and once after it, before anybody sees the new token. What is lost if the machine dies between Bitbucket's rotation and
+the arrival of its answer cannot be saved by anybody.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import freshness, judgement
+from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.holdings import record_in
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, LoginExpired
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.bitbucket.oauth import Grant
+    from git_credential_bitbucket.vault.vault import Transaction
+
+LOGIN_EXPIRED_AFTER = 3
+"""How often Bitbucket must refuse a refresh token before we say "log in again": after a re-use it locks out valid ones for a while."""
+
+
+class Renewals:
+    """At most one renewal a credential. A class for its state: those under way, and grants not yet written."""
+
+    def __init__(
+        self,
+        holdings: Holdings,
+        submit: Callable[[Callable[[], Credential]], Future[Credential]],
+        clock: Callable[[], float],
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`step` is told each point that a crash test may stop at."""
+        self._holdings = holdings
+        self._submit = submit
+        self._clock = clock
+        self._step = step
+        self._running: dict[str, Future[Credential]] = {}
+        self._guard = threading.Lock()
+        self.unwritten: dict[str, Record] = {}
+        """Records with a grant that Bitbucket gave and the vault could not take yet: they keep this process alive."""
+
+    def start(self, credential: Credential, *, rejected: bool = False) -> Future[Credential]:
+        """Have the token of this generation replaced, or join the renewal that is on its way already."""
+        running = self._running.get(credential.id)
+        if running is None or running.done():
+            running = self._submit(
+                lambda: self.renew(credential.id, credential.generation, rejected=rejected)
+            )
+            self._running[credential.id] = running
+        return running
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any renewal runs now."""
+        return any(not future.done() for future in self._running.values())
+
+    def renew(self, credential_id: str, generation: int, *, rejected: bool = False) -> Credential:
+        """Replace the access token of `generation`, unless that has happened already; a job.
+
+        Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
+        raised, so that every process and every later `get` knows; what is raised is the vault's own trouble.
+        """
+        vault = self._holdings.vault_of(credential_id)
+        with vault.transaction() as tx:
+            record = record_in(tx, credential_id)
+            credential = Credential.from_record(record)
+            now = self._clock()
+            if credential.generation != generation or not may_attempt(credential, now):
+                return credential
+            if rejected:
+                credential = update(record, **judgement.rejected(credential, now))
+                if judgement.withheld(credential, now):
+                    return credential
+            with self._guard:
+                held = self.unwritten.get(credential_id)
+            if held is None or held["generation"] <= generation:
+                update(record, attempted_at=now)
+                tx.commit()
+                self._step("renewal-announced")
+                held = self._ask(credential, tx)
+                if held is None:
+                    return Credential.from_record(record)
+            record.update(held)
+            tx.commit()
+            self._step("renewal-written")
+            with self._guard:
+                self.unwritten.pop(credential_id, None)
+            return Credential.from_record(record)
+
+    def _ask(self, credential: Credential, tx: Transaction) -> Record | None:
+        """Ask Bitbucket; the new record, or None with the failure noted in the old one."""
+        record = record_in(tx, credential.id)
+        try:
+            grant = _request(credential)
+        except Error as exc:
+            update(record, **_failed(credential, exc, self._clock()))
+            return None
+        self._step("renewal-granted")
+        renewed = dict(record)
+        update(renewed, **_granted(credential, grant, self._clock()))
+        with self._guard:
+            self.unwritten[credential.id] = renewed
+        return renewed
+
+
+def may_attempt(credential: Credential, now: float) -> bool:
+    """Whether a renewal may be tried now; a pause longer than the longest is a clock that was set back."""
+    if not credential.renewable:
+        return False
+    pause = (credential.retry_at or 0.0) - now
+    return pause <= 0 or pause > 2 * freshness.ATTEMPT_CEILING_S
+
+
+def _request(credential: Credential) -> Grant:
+    # here, not above: requests-oauthlib costs 130 ms and 15 MiB, and most answers need none
+    from git_credential_bitbucket.bitbucket import oauth
+    from git_credential_bitbucket.bitbucket.providers import Endpoint
+
+    endpoint = Endpoint.from_record(credential.endpoint or {})
+    client_id = credential.client_id or ""
+    if credential.kind == kinds.CLIENT_CREDENTIALS:
+        return oauth.mint(endpoint, client_id, credential.client_secret)
+    if credential.refresh_token is None:
+        raise LoginExpired("this log-in has no refresh token", code="none", hint=_login_hint(credential))
+    return oauth.refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)
+
+
+def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, object]:
+    lifetime = freshness.ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in
+    return {
+        "secret": grant.access_token,
+        "refresh_token": grant.refresh_token or credential.refresh_token,
+        "scopes": grant.scopes or credential.scopes,
+        "minted_at": now,
+        "expires_at": now + lifetime,
+        "generation": credential.generation + 1,
+        "superseded": credential.superseding(),
+        "failures": 0,
+        "retry_at": None,
+        "trouble": None,
+        "login_expired": False,
+        "suspect_until": None,
+    }
+
+
+def _failed(credential: Credential, error: Error, now: float) -> dict[str, object]:
+    failures = credential.failures + 1
+    jitter = os.urandom(1)[0] / 255
+    retry_after = getattr(error, "retry_after", None)
+    expired = isinstance(error, LoginExpired) and failures >= LOGIN_EXPIRED_AFTER
+    return {
+        "failures": failures,
+        "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
+        "trouble": error.cause,
+        "login_expired": expired,
+    }
+
+
+def _login_hint(credential: Credential) -> str:
+    place = credential.place.split("/", 3)
+    return "type: git-credential-bitbucket login --oauth" + (f" --for {place[3]}" if len(place) > 3 else "")  # noqa: PLR2004 - protocol://host/names

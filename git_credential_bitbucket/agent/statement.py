@@ -1,0 +1,54 @@
+"""What is at hand, as it may be shown: every credential without its secret, and the state of the vault."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import freshness
+from git_credential_bitbucket.agent.why import of_credential, shown_place
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+
+
+def of_agent(agent: Agent) -> list[tuple[str, str]]:
+    """The answer to `action=status`: the vault's state and a JSON object for each credential."""
+    index = agent.holdings.index()
+    trouble = agent.holdings.trouble
+    pairs = [("vault", "locked" if agent.holdings.locked_by_person else agent.holdings.vault.state)]
+    if trouble is not None:
+        pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
+    now = agent.clock()
+    stated = sorted(
+        (of_credential_at(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"])
+    )
+    return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+
+
+def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[str, object]:
+    """One credential for `status`; times are epoch seconds, `expires_in` seconds from now."""
+    reason = of_credential(credential, now)
+    ends = credential.expires_at if credential.secret else None
+    return {
+        "id": credential.id,
+        "place": shown_place(credential),
+        "kind": credential.kind,
+        "account": credential.account,
+        "username": credential.username,
+        "secret": credential.secret.masked() if credential.secret else None,
+        "state": reason[0] if reason else "ready",
+        "why": reason[1] if reason else None,
+        "cure": reason[2] if reason else None,
+        "scopes": list(credential.scopes),
+        "created_at": credential.created_at,
+        "last_used_at": agent.holdings.last_used(credential),
+        "expires_at": ends,
+        "expires_in": None if ends is None else int(ends - now),
+        "ends_at": credential.ends_at,
+        "renewed_at": credential.minted_at if credential.renewable else None,
+        "renewal_due_at": freshness.renewal_due_at(credential) if credential.renewable else None,
+        "trouble": credential.trouble,
+        "origin": credential.origin,
+    }

@@ -1,0 +1,91 @@
+"""Why there is no answer: one state, its cause and its cure, for whoever must tell a person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.wire import Request
+
+Reason = tuple[str, str, str]
+"""State (for programs), cause and hint (for people)."""
+
+_LOGIN = "type: git-credential-bitbucket login"
+
+
+def why(holdings: Holdings, request: Request, now: float) -> Reason:
+    """Why a `get` for `request` got nothing: the vault's own trouble, else the best candidate's, else that there is none."""
+    found = routing.candidates(
+        holdings.index(), request, lambda: None, lambda c: holdings.last_used(c) or 0.0
+    )
+    if holdings.trouble is not None:
+        return _of_trouble(holdings.trouble)
+    for credential in found:
+        reason = of_credential(credential, now)
+        if reason is not None:
+            return reason
+    where = wire.printable(routing.place_of(request.protocol, request.host, request.path).partition("://")[2])
+    return "none", f"no credential for {where}", _LOGIN
+
+
+def _of_trouble(trouble: Error) -> Reason:
+    states = (
+        (KeyDoesNotFit, "locked"),
+        (VaultLocked, "locked"),
+        (VaultDamaged, "damaged"),
+        (VaultNewer, "newer"),
+    )
+    state = next((name for kind, name in states if isinstance(trouble, kind)), "unavailable")
+    return state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status"
+
+
+def of_credential(credential: Credential, now: float) -> Reason | None:
+    """Why this credential is not offered now; None where it is."""
+    name = f"the {label(credential.kind)} for {shown_place(credential)}"
+    if credential.kind == kinds.APP_PASSWORD:
+        return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
+    if credential.set_aside_at is not None:
+        hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
+        return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
+    if judgement.withheld(credential, now):
+        seconds = int((credential.suspect_until or now) - now) + 1
+        cause = credential.trouble or "Bitbucket rejected it"
+        hint = "check that it is still valid and has access to this repository; now: git-credential-bitbucket restore "
+        return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id
+    if credential.login_expired:
+        return "login-expired", f"{name} has ended: {credential.trouble}", f"{_LOGIN} --oauth"
+    if freshness.alive(credential, now):
+        return None
+    if credential.renewable and credential.trouble:
+        seconds = max(0, int((credential.retry_at or now) - now)) + 1
+        return (
+            "unreachable",
+            f"{name} could not be renewed: {credential.trouble}",
+            f"it is tried again in {seconds} s",
+        )
+    if credential.renewable:
+        return "expired", f"{name} is due for renewal", "run the command again"
+    return "expired", f"{name} has expired", f"{_LOGIN}"
+
+
+def label(kind: str) -> str:
+    """The kind in words."""
+    return {
+        kinds.API_TOKEN: "API token",
+        kinds.ACCESS_TOKEN: "access token",
+        kinds.OAUTH: "OAuth log-in",
+        kinds.CLIENT_CREDENTIALS: "OAuth consumer",
+        kinds.APP_PASSWORD: "app password",
+    }.get(kind, "secret")
+
+
+def shown_place(credential: Credential) -> str:
+    """A credential's place without its scheme, safe to show."""
+    return wire.printable(credential.place.partition("://")[2])
