@@ -1,0 +1,231 @@
+"""settings.py with real git: which lines of its configuration count, and how they are read."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket import settings
+from git_credential_bitbucket.errors import SettingsError
+
+URL = "https://bitbucket.org"
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    """An environment built up: a home of its own, no system configuration."""
+    home = tmp_path / "home"
+    home.mkdir()
+    return {"HOME": str(home), "PATH": PATH, "GIT_CONFIG_NOSYSTEM": "1"}
+
+
+def configure(env: dict[str, str], text: str) -> Path:
+    """Write the global configuration, old enough to be trusted not to change within a clock tick."""
+    path = Path(env["HOME"], ".gitconfig")
+    path.write_text(text, encoding="utf-8")
+    age(path)
+    return path
+
+
+def age(path: Path) -> None:
+    """Make `path` look as if it had been written a minute ago."""
+    before = path.stat().st_mtime_ns - 60_000_000_000
+    os.utime(path, ns=(before, before))
+
+
+def test_names_are_case_blind_but_for_the_url_s_path(env: dict[str, str]) -> None:
+    """Section and key have no case, nor have scheme and host; the path has."""
+    configure(env, '[CREDENTIAL "HTTPS://BitBucket.org/Acme"]\n\tOAuthScopes = repository\n')
+    read = settings.read(env)
+    assert read.credential(URL + "/Acme/app", "oauthscopes") == "repository"
+    assert read.credential(URL + "/acme/app", "oauthScopes") is None
+
+
+def test_values_with_line_breaks_and_keys_without_value_arrive_whole(env: dict[str, str]) -> None:
+    """A value may hold line feeds, and a key without a value means true."""
+    configure(env, '[credential]\n\tnote = "a\\nb=c\\n"\n\tuseHttpPath\n\tempty =\n')
+    read = settings.read(env)
+    assert read.value("credential.note") == "a\nb=c\n"
+    assert read.value("credential.useHttpPath") == "true"
+    assert read.value("credential.empty") == ""
+
+
+def test_a_repository_s_own_configuration_does_not_count(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local scope is ignored, whether found by the directory or pushed by GIT_DIR, GIT_WORK_TREE or
+    GIT_CONFIG.
+    """
+    tree = tmp_path / "tree"
+    subprocess.run(["git", "init", "-q", str(tree)], env=env, check=True)
+    local = tree / ".git" / "config"
+    with local.open("a", encoding="utf-8") as file:
+        file.write('[credential "https://evil.example"]\n\tprovider = bitbucket\n')
+    monkeypatch.chdir(tree)
+    for pushed in (
+        {},
+        {"GIT_DIR": str(tree / ".git"), "GIT_WORK_TREE": str(tree)},
+        {"GIT_COMMON_DIR": str(tree / ".git"), "GIT_DIR": str(tree / ".git")},
+        {"GIT_CONFIG": str(local)},
+    ):
+        assert settings.read(env | pushed).credential_urls() == []
+
+
+def test_system_global_and_command_scope_count(env: dict[str, str], tmp_path: Path) -> None:
+    """Later scopes win, and `git -c` (GIT_CONFIG_PARAMETERS) and GIT_CONFIG_COUNT are both command scope."""
+    system = tmp_path / "system"
+    system.write_text(
+        "[credential]\n\ta = system\n\tb = system\n\tc = system\n\td = system\n", encoding="utf-8"
+    )
+    configure(env, "[credential]\n\tb = global\n\tc = global\n\td = global\n")
+    del env["GIT_CONFIG_NOSYSTEM"]
+    env |= {
+        "GIT_CONFIG_SYSTEM": str(system),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "credential.c",
+        "GIT_CONFIG_VALUE_0": "count",
+        "GIT_CONFIG_PARAMETERS": "'credential.d'='parameters'",
+    }
+    read = settings.read(env)
+    found = [read.value(f"credential.{key}") for key in "abcd"]
+    assert found == ["system", "global", "count", "parameters"]
+
+
+def test_no_token_of_the_caller_reaches_git_s_environment() -> None:
+    """Git's environment is built up from what it needs, so nothing secret or repository-bound is handed down."""
+    env = settings.git_environment(
+        {"HOME": "/h", "PATH": "/bin", "BITBUCKET_API_TOKEN": "x", "GIT_DIR": "/d", "GIT_CONFIG": "/c",
+         "GIT_EXEC_PATH": "/e", "GIT_CONFIG_COUNT": "0", "GIT_TRACE": "1"}
+    )  # fmt: skip
+    assert env == {"HOME": "/h", "PATH": "/bin", "GIT_CONFIG_COUNT": "0", "LC_ALL": "C"}
+
+
+def test_helpers_come_in_git_s_order_with_their_origin(env: dict[str, str], tmp_path: Path) -> None:
+    """General and specific helpers mix in file order, an included file's own path is told, an empty value
+    resets.
+    """
+    extra = tmp_path / "extra"
+    extra.write_text('[credential "bitbucket.org"]\n\thelper = partial\n', encoding="utf-8")
+    path = configure(
+        env,
+        f"[credential]\n\thelper = gone\n\thelper =\n\thelper = first\n"
+        f'[credential "https://example.com"]\n\thelper = elsewhere\n[include]\n\tpath = {extra}\n'
+        f'[credential "https://bitbucket.org"]\n\thelper = last\n',
+    )
+    assert settings.read(env).helpers(URL) == [
+        ("first", str(path), "global"),
+        ("partial", str(extra), "global"),
+        ("last", str(path), "global"),
+    ]
+
+
+def test_the_helpers_are_the_ones_that_git_runs(env: dict[str, str], tmp_path: Path) -> None:
+    """Git itself, filling a credential, asks exactly the listed helpers in that order."""
+    log = tmp_path / "log"
+    record = "!f() { echo %s >>" + str(log) + "; }; f"
+    lines = []
+    for url in (
+        "",
+        "https://bitbucket.org",
+        "bitbucket.org",
+        "https://*.org",
+        "http://bitbucket.org",
+        "https://",
+    ):
+        lines += [
+            f'[credential "{url}"]' if url else "[credential]",
+            f'\thelper = "{record % (url or "all")}"',
+        ]
+    configure(env, "\n".join(lines) + "\n")
+    expected = [value for value, _, _ in settings.read(env).helpers(URL)]
+    request = "protocol=https\nhost=bitbucket.org\n\n"
+    subprocess.run(
+        ["git", "credential", "fill"], env=env | {"GIT_TERMINAL_PROMPT": "0"}, input=request, text=True,
+        cwd="/", check=False, capture_output=True,
+    )  # fmt: skip
+    asked = log.read_text(encoding="utf-8").split("\n")[:-1]
+    assert [record % name for name in asked] == expected
+    assert asked == ["all", "https://bitbucket.org", "bitbucket.org", "https://*.org", "https://"]
+
+
+def test_a_wildcard_or_an_unscoped_key_never_names_a_host(env: dict[str, str]) -> None:
+    """What must be said of one host by name is not taken from a pattern, nor from a setting for all hosts."""
+    configure(
+        env,
+        '[credential]\n\tprovider = bitbucket\n[credential "https://*.example"]\n\tprovider = bitbucket\n',
+    )
+    read = settings.read(env)
+    assert read.credential("https://a.example", "provider") == "bitbucket"
+    assert read.credential("https://a.example", "provider", named=True) is None
+
+
+def test_a_damaged_file_is_reported_with_git_s_own_words(env: dict[str, str]) -> None:
+    """Git names file and line; so do we, with a hint."""
+    path = configure(env, "[credential]\n\thelper = x\n[broken\n")
+    with pytest.raises(SettingsError) as caught:
+        settings.read(env)
+    assert caught.value.cause == f"git cannot read its configuration: bad config line 3 in file {path}"
+    assert caught.value.hint
+
+
+def test_a_bogus_count_is_reported(env: dict[str, str]) -> None:
+    """GIT_CONFIG_COUNT that is no number makes git refuse, and we say why."""
+    with pytest.raises(SettingsError, match="command-line config"):
+        settings.read(env | {"GIT_CONFIG_COUNT": "many"})
+
+
+def test_git_is_never_taken_from_the_work_tree(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repository that brings a `git` of its own, on PATH by a relative or absolute entry, is passed over."""
+    tree = tmp_path / "tree"
+    (tree / ".git").mkdir(parents=True)
+    planted = tree / "bin" / "git"
+    planted.parent.mkdir()
+    planted.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    planted.chmod(0o755)
+    (tree / "git").symlink_to(planted)
+    monkeypatch.chdir(tree)
+    path = f":.:bin:{planted.parent}:{tree}:{tmp_path}/tree/../tree/bin:{PATH}"
+    assert settings.find_git({"PATH": path}) in {"/usr/local/bin/git", "/usr/bin/git", "/bin/git"}
+    with pytest.raises(SettingsError):
+        settings.find_git({"PATH": f".:{planted.parent}"})
+    assert settings.read(env | {"PATH": path}).credential_urls() == []
+
+
+def test_a_changed_file_makes_the_settings_stale(env: dict[str, str], tmp_path: Path) -> None:
+    """Editing, removing, or creating a file that would be read shows; nothing else does."""
+    included = tmp_path / "later"
+    path = configure(env, f"[include]\n\tpath = {included}\n")
+    assert not settings.read(env).stale()
+    for change in (
+        lambda: path.write_text(f"[include]\n\tpath = {included}\n[credential]\n\ta = b\n", encoding="utf-8"),
+        lambda: included.write_text("[credential]\n\ta = c\n", encoding="utf-8"),
+        lambda: Path(env["HOME"], ".config", "git", "config").write_text("[x]\n\ty = z\n", encoding="utf-8"),
+        included.unlink,
+        path.unlink,
+    ):
+        Path(env["HOME"], ".config", "git").mkdir(parents=True, exist_ok=True)
+        read = settings.read(env)
+        assert not read.stale()
+        change()
+        assert read.stale()
+        for file in (path, included, Path(env["HOME"], ".config", "git", "config")):
+            if file.exists():
+                age(file)
+
+
+def test_a_file_written_just_now_counts_as_stale(env: dict[str, str]) -> None:
+    """Within one tick of the clock a second write would not show, so such settings are read again."""
+    Path(env["HOME"], ".gitconfig").write_text("[credential]\n\ta = b\n", encoding="utf-8")
+    assert settings.read(env).stale()
+
+
+def test_bytes_that_are_no_utf8_survive(env: dict[str, str]) -> None:
+    """A path in Latin-1 comes back as the same bytes."""
+    Path(env["HOME"], ".gitconfig").write_bytes(b"[http]\n\tsslCAInfo = /ca/\xe9.pem\n")
+    value = settings.read(env).http(URL, "sslCAInfo")
+    assert value is not None
+    assert os.fsencode(value) == b"/ca/\xe9.pem"
