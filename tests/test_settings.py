@@ -94,7 +94,9 @@ def test_system_global_and_command_scope_count(env: dict[str, str], tmp_path: Pa
 
 
 def test_no_token_of_the_caller_reaches_git_s_environment() -> None:
-    """Git's environment is built up from what it needs, so nothing secret or repository-bound is handed down."""
+    """Git's environment is built up from what it needs, so nothing secret or repository-bound is
+    handed down.
+    """
     env = settings.git_environment(
         {"HOME": "/h", "PATH": "/bin", "BITBUCKET_API_TOKEN": "x", "GIT_DIR": "/d", "GIT_CONFIG": "/c",
          "GIT_EXEC_PATH": "/e", "GIT_CONFIG_COUNT": "0", "GIT_TRACE": "1"}
@@ -179,7 +181,9 @@ def test_a_bogus_count_is_reported(env: dict[str, str]) -> None:
 def test_git_is_never_taken_from_the_work_tree(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repository that brings a `git` of its own, on PATH by a relative or absolute entry, is passed over."""
+    """A repository that brings a `git` of its own, on PATH by a relative or absolute entry, is
+    passed over.
+    """
     tree = tmp_path / "tree"
     (tree / ".git").mkdir(parents=True)
     planted = tree / "bin" / "git"

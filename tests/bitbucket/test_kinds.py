@@ -1,0 +1,127 @@
+"""kinds.py: which secret is what, by tokens made in Bitbucket's shape."""
+
+import base64
+
+import pytest
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.secret import Secret
+from tests.standin import tokens
+
+MADE = {
+    kinds.API_TOKEN: tokens.api_token,
+    kinds.ACCESS_TOKEN: tokens.access_token,
+    kinds.APP_PASSWORD: tokens.app_password,
+    kinds.UNKNOWN: tokens.oauth_token,
+}
+
+
+@pytest.mark.parametrize("kind", sorted(MADE))
+def test_the_prefix_tells_the_kind(kind: str) -> None:
+    """Each kind of secret is recognised; an OAuth token has no prefix and stays unknown."""
+    assert kinds.recognise(MADE[kind]()) == kind
+
+
+@pytest.mark.parametrize(
+    ("kind", "username"),
+    [
+        (kinds.API_TOKEN, "x-bitbucket-api-token-auth"),
+        (kinds.ACCESS_TOKEN, "x-token-auth"),
+        (kinds.OAUTH, "x-token-auth"),
+        (kinds.CLIENT_CREDENTIALS, "x-token-auth"),
+        (kinds.APP_PASSWORD, None),
+        (kinds.UNKNOWN, None),
+    ],
+)
+def test_git_s_username_follows_from_the_kind(kind: str, username: str | None) -> None:
+    """What a person typed as a name never decides it."""
+    assert kinds.git_username(kind) == username
+
+
+def test_the_checksum_covers_all_before_it() -> None:
+    """A whole token fits; a cut one, a changed one and one with lower-case digits do not; none is due for
+    others.
+    """
+    token = tokens.api_token()
+    assert kinds.checksum(token) is True
+    assert kinds.checksum(tokens.access_token()) is True
+    assert kinds.checksum(tokens.app_password()) is True
+    assert kinds.checksum(token[:-1]) is False
+    assert kinds.checksum(token[:20] + ("a" if token[20] != "a" else "b") + token[21:]) is False
+    assert kinds.checksum("ATATT3") is False
+    assert kinds.checksum(tokens.oauth_token()) is None
+
+
+def test_a_whole_token_is_left_as_it_is() -> None:
+    """Nothing to tidy, nothing to say; the line feed that ends every paste is not worth a word."""
+    token = tokens.api_token()
+    assert kinds.tidy(token) == (token, [])
+    assert kinds.tidy(token + "\r\n") == (token, [])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        "  {}",
+        "\t{} ",
+        '"{}"',
+        "'{}'\n",
+        "\u201c{}\u201d",
+        "\ufeff{}",
+        "Bearer {}",
+        "Authorization: Bearer {}",
+    ],
+)
+def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
+    """Blanks, quotes, invisible characters and a header's words go, and a warning without the
+    secret says so.
+    """
+    token = tokens.access_token()
+    secret, warnings = kinds.tidy(wrap.format(token))
+    assert secret == token
+    assert warnings
+    assert not any(token in warning for warning in warnings)
+
+
+def test_a_token_copied_over_two_lines_is_joined() -> None:
+    """A terminal's line break inside a token is not part of it."""
+    token = tokens.api_token()
+    assert kinds.tidy(f"{token[:80]}\n  {token[80:]}\n") == (token, ["removed blanks inside it"])
+
+
+def test_a_half_copied_token_warns_but_is_kept() -> None:
+    """Atlassian calls the length varied, so a checksum that does not fit is no refusal."""
+    token = tokens.api_token()[:-12]
+    secret, warnings = kinds.tidy(token)
+    assert secret == token
+    assert warnings == ["its checksum does not fit: did you copy all of it?"]
+
+
+def test_an_email_and_an_app_password_are_named_as_such() -> None:
+    """The two classic mistakes each get their own words."""
+    assert kinds.tidy("alice@example.com")[1] == ["this looks like an email address, not like a token"]
+    assert "app password" in kinds.tidy(tokens.app_password())[1][0]
+
+
+def test_an_unknown_secret_keeps_its_blanks_inside() -> None:
+    """A password of unknown kind may hold blanks."""
+    assert kinds.tidy("correct horse battery") == ("correct horse battery", [])
+
+
+def test_rest_takes_an_api_token_with_its_email_only() -> None:
+    """Basic with the email; the username would get 401, so that is refused before it is sent."""
+    token = tokens.api_token()
+    header = kinds.rest_header(kinds.API_TOKEN, "alice@example.com", Secret(token))
+    assert base64.b64decode(header.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
+    for wrong in (None, "", "alice", "a:b@example.com"):
+        with pytest.raises(SettingsError):
+            kinds.rest_header(kinds.API_TOKEN, wrong, Secret(token))
+
+
+def test_rest_takes_other_tokens_as_bearer_and_no_app_password() -> None:
+    """Access tokens and OAuth go as Bearer; an app password is dead."""
+    token = tokens.access_token()
+    assert kinds.rest_header(kinds.ACCESS_TOKEN, None, Secret(token)) == f"Bearer {token}"
+    with pytest.raises(SettingsError, match="app password"):
+        kinds.rest_header(kinds.APP_PASSWORD, "alice", Secret(tokens.app_password()))
