@@ -46,12 +46,16 @@ class VaultBusy(Error):
     """Another process held the vault's lock for longer than we wait."""
 
 
+class VaultUnreadable(Error):
+    """The machine did not let the vault be read (input/output error, too many open files): no verdict on what is in it."""
+
+
 class VaultUnwritable(Error):
     """The vault could not be written: disk full, read-only, quota. What was there still is."""
 
 
 class KeyringUnavailable(Error):
-    """The keyring gave no key; `reason` is one of absent, locked, hanging, denied, plaintext, disabled."""
+    """The keyring gave no key; `reason` is absent, locked, hanging, denied, plaintext or disabled."""
 
     def __init__(self, cause: str, *, reason: str, hint: str | None = None) -> None:
         """`reason` is the machine-readable cause."""

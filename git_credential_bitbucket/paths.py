@@ -8,6 +8,8 @@ NAME = "git-credential-bitbucket"
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
+_S_IFMT, _S_IFDIR = 0o170000, 0o040000  # as in stat, which is one import more
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,7 @@ def socket_path(env: "Mapping[str, str]") -> str:
 
 
 def runtime_dir(env: "Mapping[str, str]") -> str:
-    """The directory of socket and markers: never a shared place, and the same one for cron and su as for a log-in shell."""
+    """The directory of socket and markers: never a shared place, and for cron and su the same as for a log-in shell."""
     given = env.get("XDG_RUNTIME_DIR", "")
     if given.startswith("/"):
         return f"{given}/{NAME}"
@@ -89,7 +91,7 @@ def check_private_dir(path: str) -> None:
     """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and closed to others (0700)."""
     shown = ascii(path)[1:-1]
     found = os.lstat(path)
-    if found.st_mode & 0o170000 != 0o040000:
+    if found.st_mode & _S_IFMT != _S_IFDIR:
         raise PlaceRefused(f"{shown} is not a directory", hint=f"remove it: rm {_quoted(path)}")
     if found.st_uid != os.getuid():
         raise PlaceRefused(f"{shown} belongs to another user", hint="set XDG_RUNTIME_DIR to a place of your own")

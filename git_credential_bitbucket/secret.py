@@ -15,7 +15,7 @@ class Secret:
         return self._text
 
     def masked(self) -> str:
-        """What may be shown of it: the kind's prefix of five characters, where the secret is long enough to keep the rest."""
+        """What may be shown of it: the kind's prefix of five characters, where enough is left to keep."""
         return f"{self._text[:5]}…" if len(self._text) >= 40 else "…"  # noqa: PLR2004 - shorter ones would give too much away
 
     def __repr__(self) -> str:

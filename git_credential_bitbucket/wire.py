@@ -138,7 +138,7 @@ def emit(pairs: "list[tuple[str, str]]") -> bytes:
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """`text` as it may be shown on a terminal: control bytes, escapes and bidi overrides made visible, cut at `limit`."""
+    """`text` fit for a terminal: control bytes, escapes and bidi overrides made visible, cut at `limit`."""
     shown = "".join(c if c.isprintable() else _escaped(c) for c in text[:limit])
     return shown if len(text) <= limit else shown + "…"
 

@@ -1,1 +1,1 @@
-"""Decides: which credential answers, whether it is fresh, what an erase means. No sockets, no files, no HTTP of its own."""
+"""Decides which credential answers, whether it is fresh, what an erase means. No sockets, no files, no HTTP."""

@@ -1,4 +1,4 @@
-"""What git asks: get, store, erase. One thread calls the agent; what may block runs as a job, and the answer is `Pending`."""
+"""What git asks: get, store, erase. One thread calls the agent; what may block is a job, its answer `Pending`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Asking:
 class Agent:
     """Answers for one user. A class for its state: what is at hand, renewals under way, when to look again."""
 
-    def __init__(  # noqa: PLR0913 - the rooms below and the world (jobs, clock) are handed in, so that tests can hold them
+    def __init__(
         self,
         vault: Vault,
         memory: Vault,
@@ -130,12 +130,10 @@ class Agent:
         return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock()))
 
     def erase(self, request: Request) -> bytes | Pending:
-        """Judge a rejection (`judgement`); one that names a secret we no longer hold says nothing about the present one."""
+        """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return ACKNOWLEDGED
-        return self.opened(
-            lambda: self._erase(request, None if request.password is None else Secret(request.password))
-        )
+        return self.opened(lambda: self._erase(request, None if request.password is None else Secret(request.password)))
 
     def _erase(self, request: Request, named: Secret | None) -> bytes | Pending:
         meant = [
@@ -180,9 +178,7 @@ class Agent:
 
     def _may_ask_for_key(self, now: float) -> bool:
         failed = self._key_failed_at
-        return not self.holdings.locked_by_person and not (
-            failed is not None and 0 <= now - failed < KEY_RETRY_S
-        )
+        return not self.holdings.locked_by_person and not (failed is not None and 0 <= now - failed < KEY_RETRY_S)
 
     def _open(self) -> None:
         try:
@@ -221,8 +217,7 @@ class Agent:
         if self.renewals.under_way or self.renewals.unwritten or self.holdings.in_memory_only:
             return True
         return any(
-            credential.renewable
-            and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
+            credential.renewable and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()
         )
 
@@ -258,7 +253,7 @@ class Agent:
 
 
 def answer(credential: Credential, request: Request) -> bytes:
-    """A credential as git reads it; with `state[]` and `continue` where git offers them and another token can be had."""
+    """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
     pairs = [("username", credential.username), ("password", credential.secret.reveal())]
     if credential.expires_at is not None:
         pairs.append(("password_expiry_utc", str(int(credential.expires_at))))
@@ -266,9 +261,7 @@ def answer(credential: Credential, request: Request) -> bytes:
         pairs[:0] = [("capability[]", "state")]
         pairs.append(("state[]", routing.state_of(credential)))
         if not any(state.startswith(routing.STATE_PREFIX) for state in request.states):
-            pairs.append(
-                ("continue", "1")
-            )  # one second try: git comes back with the state when the server says 401
+            pairs.append(("continue", "1"))  # one second try: git comes back with the state when the server says 401
     return wire.emit(pairs)
 
 

@@ -20,7 +20,7 @@ ATTEMPT_FLOOR_S = 5.0
 """The least time between two attempts after one failed; grows with each failure up to `ATTEMPT_CEILING_S`."""
 ATTEMPT_CEILING_S = 15 * 60
 CLOCK_SLACK_S = 60
-"""A token minted further ahead than this was minted by a clock that has since been set back: its end cannot be trusted."""
+"""A token minted further ahead than this came from a clock that was set back since: its end cannot be trusted."""
 IDLE_RENEWAL_S = 75 * 86400
 """An unused refresh token dies after three months (Atlassian CHANGE-3052); one is renewed well before."""
 
@@ -45,7 +45,7 @@ def must_wait(credential: Credential, now: float) -> bool:
 
 
 def renewal_due_at(credential: Credential) -> float:
-    """When the background renews a token in use: ahead of its end, jittered so that many daemons do not call at once."""
+    """When the background renews a token in use: ahead of its end, jittered so many daemons do not call at once."""
     if not credential.secret or credential.expires_at is None:
         return credential.minted_at
     ahead = min(RENEW_AHEAD_S, life(credential) / 4)

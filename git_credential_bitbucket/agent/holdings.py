@@ -1,4 +1,4 @@
-"""What is at hand: the vault's credentials and those that live in memory only, as one index; when each was last used."""
+"""What is at hand: the vault's credentials and those in memory only, as one index; when each was last used."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.vault import Transaction, Vault
 
 ENVIRONMENT = "environment"
-"""The `origin` of a credential minted for a caller's environment: in memory only, and never missed, for it can be minted again."""
+"""The `origin` of a credential minted for a caller's environment: in memory only, and it can be minted again."""
 
 
 class Holdings:
@@ -44,9 +44,7 @@ class Holdings:
         self.trouble = None
         try:
             if self.locked_by_person:
-                raise VaultLocked(
-                    "the vault was locked by hand", hint="type: git-credential-bitbucket unlock"
-                )
+                raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
             content = self.vault.snapshot().content
         except Error as exc:
             self.trouble = exc
@@ -57,12 +55,10 @@ class Holdings:
         return self._index
 
     def open(self, *, create: bool = False) -> None:
-        """Give the vault its key if it lacks one; `create` makes one for a vault that is yet to be. A job: may block."""
+        """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
         if self.locked_by_person:
             raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
-        if self.vault.state == "locked" or (
-            create and self.vault.state == "absent" and not self.vault.has_key
-        ):
+        if self.vault.state == "locked" or (create and self.vault.state == "absent" and not self.vault.has_key):
             self.vault.unlock(self._obtain_key(create))
 
     def vault_of(self, credential_id: str) -> Vault:
@@ -83,7 +79,7 @@ class Holdings:
         return (self.memory if memory else self.vault).transaction()
 
     def use(self, credential: Credential, now: float) -> None:
-        """Note that a credential was used. It is written down lazily: a `store` follows every git command."""
+        """Note that a credential was used; written down lazily, for a `store` follows every git command."""
         self._used[credential.id] = now
 
     def last_used(self, credential: Credential) -> float | None:
@@ -91,7 +87,7 @@ class Holdings:
         return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
 
     def flush(self) -> None:
-        """Write down when credentials were last used. A job; what cannot be written now is tried again the next time."""
+        """Write down when credentials were last used. A job; what cannot be written is tried again the next time."""
         used = dict(self._used)
         if not used or self.vault.state != "open":
             return
@@ -106,9 +102,7 @@ class Holdings:
     @property
     def in_memory_only(self) -> bool:
         """Whether something would be lost with this process."""
-        return any(
-            r.get("origin") != ENVIRONMENT for r in self.memory.snapshot().content.get("credentials", ())
-        )
+        return any(r.get("origin") != ENVIRONMENT for r in self.memory.snapshot().content.get("credentials", ()))
 
 
 def record_in(tx: Transaction, credential_id: str) -> Record:

@@ -45,9 +45,7 @@ def keep_typed(holdings: Holdings, request: Request, now: float) -> Credential:
         kind=kind,
         place=routing.place_of(request.protocol, request.host, None if host_only else request.path),
         secret=Secret(password),
-        account=request.username
-        if kind == kinds.API_TOKEN and request.username != kinds.API_TOKEN_USERNAME
-        else None,
+        account=request.username if kind == kinds.API_TOKEN and request.username != kinds.API_TOKEN_USERNAME else None,
         typed_username=request.username if kind == kinds.UNKNOWN else None,
         typed_path=request.path if kind == kinds.UNKNOWN else None,
         created_at=now,
@@ -70,7 +68,7 @@ def _must_be_memory(holdings: Holdings) -> bool:
 
 
 def keep(holdings: Holdings, credential: Credential, now: float, *, memory: bool = False) -> Credential:
-    """Write a credential down; the one it replaces is set aside for thirty days, for tokens are shown only once. A job."""
+    """Write a credential down; what it replaces is set aside for thirty days, for tokens are shown only once. A job."""
     if not memory:
         holdings.open(create=True)
     with holdings.transaction(memory=memory) as tx:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Pending:
-    """A class because it carries where to go on: the job waited for, and what to do when it has ended or takes too long."""
+    """A class because it carries where to go on: the job, and what to do when it has ended or takes too long."""
 
     __slots__ = ("_give_up", "_resume", "future")
 
@@ -20,7 +20,7 @@ class Pending:
         resume: Callable[[], bytes | Pending],
         give_up: Callable[[], bytes] = lambda: b"",
     ) -> None:
-        """`resume` runs once `future` is done, on the thread that asked; `give_up` answers with what there is by then."""
+        """`resume` runs once `future` is done, on the thread that asked; `give_up` answers with what there is."""
         self.future = future
         self._resume = resume
         self._give_up = give_up

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.vault import Transaction
 
 LOGIN_EXPIRED_AFTER = 3
-"""How often Bitbucket must refuse a refresh token before we say "log in again": after a re-use it locks out valid ones for a while."""
+"""After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
 
 
 class Renewals:
@@ -55,9 +55,7 @@ class Renewals:
         """Have the token of this generation replaced, or join the renewal that is on its way already."""
         running = self._running.get(credential.id)
         if running is None or running.done():
-            running = self._submit(
-                lambda: self.renew(credential.id, credential.generation, rejected=rejected)
-            )
+            running = self._submit(lambda: self.renew(credential.id, credential.generation, rejected=rejected))
             self._running[credential.id] = running
         return running
 

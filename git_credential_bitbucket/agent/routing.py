@@ -42,7 +42,7 @@ def _ascii_folded(text: str) -> str:
 
 
 class Index:
-    """All credentials by place. A class because it is built once for each state of the vault and asked very often."""
+    """All credentials by place. A class because it is built once for each state of the vault and asked often."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         """Index the vault's records; they are read into credentials only when they are candidates."""

@@ -21,9 +21,7 @@ def of_agent(agent: Agent) -> list[tuple[str, str]]:
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
     now = agent.clock()
-    stated = sorted(
-        (of_credential_at(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"])
-    )
+    stated = sorted((of_credential_at(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
     return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
 
 

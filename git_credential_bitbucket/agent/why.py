@@ -21,10 +21,8 @@ _LOGIN = "type: git-credential-bitbucket login"
 
 
 def why(holdings: Holdings, request: Request, now: float) -> Reason:
-    """Why a `get` for `request` got nothing: the vault's own trouble, else the best candidate's, else that there is none."""
-    found = routing.candidates(
-        holdings.index(), request, lambda: None, lambda c: holdings.last_used(c) or 0.0
-    )
+    """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
+    found = routing.candidates(holdings.index(), request, lambda: None, lambda c: holdings.last_used(c) or 0.0)
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
     for credential in found:
