@@ -67,9 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="the web host's port; 0 takes a free one")
     parser.add_argument("--api-port", type=int, default=0, help="the API host's port")
     parser.add_argument("--proxy-port", type=int, default=0, help="the forward proxy's port")
-    parser.add_argument(
-        "--root", required=True, help="where repositories, LFS objects, CA and control socket go"
-    )
+    parser.add_argument("--root", required=True, help="where repositories, LFS objects, CA and control socket go")
     parser.add_argument("--config", help="JSON: {'knobs': {...}, 'actions': [{'action': ...}, ...]}")
     parser.add_argument("--until-eof", action="store_true", help="end when stdin does: when a parent dies")
     parser.add_argument("--remove-root", action="store_true", help="remove the directory at the end")

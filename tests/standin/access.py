@@ -26,9 +26,7 @@ REST_401 = {
 }
 
 
-def authorise_git(
-    state: State, offered: Offered, repository: Repository | None, *, write: bool
-) -> Response | None:
+def authorise_git(state: State, offered: Offered, repository: Repository | None, *, write: bool) -> Response | None:
     """None where git may go on; else the answer that git gets."""
     if offered.kind is None and repository is not None and repository.public and not write:
         return None

@@ -91,9 +91,7 @@ class Authorize:
         if pending.response_type not in {"code", "token"}:
             return _back(pending, {"error": "unsupported_response_type"})
         if not set(pending.scopes) <= set(consumer.scopes):
-            return _back(
-                pending, {"error": "invalid_scope", "error_description": "The consumer lacks that scope."}
-            )
+            return _back(pending, {"error": "invalid_scope", "error_description": "The consumer lacks that scope."})
         return plumbing.html(200, self._page(pending))
 
     def _page(self, pending: Pending) -> str:
@@ -146,7 +144,7 @@ class Authorize:
 
 
 def extends(redirect_uri: str, callback: str) -> bool:
-    """Whether `redirect_uri` is the callback or below it: the same place, and a path that goes on from its."""
+    """Whether `redirect_uri` is the callback or below it: the same place, and a path within its path."""
     asked, registered = urlsplit(redirect_uri), urlsplit(callback)
     if not callback or (asked.scheme, asked.netloc) != (registered.scheme, registered.netloc):
         return False

@@ -1,7 +1,7 @@
 """Owns a small browser: opens a consent page, presses a button, follows the redirect to the loopback page.
 
-As a program it stands where `$BROWSER` names it: `python -m tests.standin.browser --ca FILE URL`. It knows HTML
-forms and no more, so it works only as long as the page is one that every browser can work.
+As a program it stands where `$BROWSER` names it: `python -m tests.standin.browser --ca FILE URL`. It knows
+HTML forms and no more, so it works only as long as the page is one that every browser can work.
 """
 
 import argparse
@@ -60,9 +60,7 @@ def decide(url: str, ca_file: str, *, button: str = "grant", account: str = "ali
             raise RuntimeError(f"{page.status_code}: {page.text}")
         name, value = form.buttons[button]
         fields = {**form.fields, "account": account, name: value}
-        answer = session.post(
-            urljoin(url, form.action), data=fields, timeout=TIMEOUT_S, allow_redirects=False
-        )
+        answer = session.post(urljoin(url, form.action), data=fields, timeout=TIMEOUT_S, allow_redirects=False)
         return answer.headers["Location"]
 
 

@@ -178,9 +178,7 @@ class StandIn:
         lifetime: float | None = None,
     ) -> str:
         """A repository token (workspace/slug), a workspace token, or a project token (with `project`)."""
-        return str(
-            self.control("issue_access_token", place=place, project=project, scopes=scopes, lifetime=lifetime)
-        )
+        return str(self.control("issue_access_token", place=place, project=project, scopes=scopes, lifetime=lifetime))
 
     def issue_app_password(self) -> str:
         """A dead app password."""
@@ -220,7 +218,7 @@ class StandIn:
         return int(self.control("revoke_logins", username=username))
 
     def script_fault(self, endpoint: str, kind: str, **more: object) -> None:
-        """The next `count=1` requests to `endpoint`, `after=0` others, fail; endpoints, kinds and the rest in faults.py."""
+        """The next `count=1` requests to `endpoint`, `after=0` others, fail; faults.py has the kinds."""
         self.control("script_fault", endpoint=endpoint, kind=kind, **more)
 
     def release(self) -> None:
@@ -251,10 +249,8 @@ class StandIn:
     def wait_for(
         self, endpoint: str, count: int = 1, *, since: int = 0, answered: bool = False, timeout: float = 30
     ) -> None:
-        """Return when `count` requests to `endpoint` have arrived (or been answered); raises after `timeout` seconds."""
-        if not self.control(
-            "wait", endpoint=endpoint, count=count, since=since, answered=answered, timeout=timeout
-        ):
+        """Return when `count` requests have arrived (or been answered); raises after `timeout` seconds."""
+        if not self.control("wait", endpoint=endpoint, count=count, since=since, answered=answered, timeout=timeout):
             raise StandInError(f"{count} requests to {endpoint} did not come within {timeout} s")
 
     def secrets(self) -> list[str]:

@@ -1,14 +1,13 @@
 """Owns the control interface: a Unix socket, one JSON line with an action, one JSON line with its result.
 
-It is how a test makes people, repositories and tokens, turns knobs, scripts faults and reads the log. The socket lies
-in the stand-in's own directory (0700).
+It is how a test makes people, repositories and tokens, turns knobs, scripts faults and reads the log. The socket
+lies in the stand-in's own directory (0700).
 """
 
 import json
 import socketserver
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from tests.standin import git_backend, tokens
 from tests.standin.faults import Fault
@@ -25,6 +24,9 @@ from tests.standin.model import (
 )
 from tests.standin.state import State
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Actions:
     """Every public method is an action; its keyword arguments are the JSON line's other fields."""
@@ -32,9 +34,7 @@ class Actions:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def create_person(
-        self, username: str, email: str = "", places: list[str] | None = None
-    ) -> dict[str, object]:
+    def create_person(self, username: str, email: str = "", places: list[str] | None = None) -> dict[str, object]:
         """A person, with access to `places` (all by default)."""
         person = self._state.add_person(username, email or f"{username}@example.com", places or ["*"])
         return asdict(person)
@@ -62,7 +62,7 @@ class Actions:
     def issue_access_token(
         self, place: str, scopes: list[str], project: str = "", lifetime: float | None = None
     ) -> str:
-        """A repository token for workspace/slug, a workspace token for a workspace, a project token with `project`."""
+        """A repository token for workspace/slug, a workspace token for a workspace, or a project token."""
         kind = PROJECT_TOKEN if project else REPOSITORY_TOKEN if "/" in place else WORKSPACE_TOKEN
         return self._issue(Token(tokens.access_token(), kind, scopes, place=place, project=project), lifetime)
 
@@ -84,19 +84,15 @@ class Actions:
         """What a finished authorization code grant would have given, without the browser."""
         with self._state.lock:
             owner = self._state.consumers[consumer]
-            login = self._state.add_login(
-                owner, self._state.people[username.casefold()], scopes or owner.scopes
-            )
+            login = self._state.add_login(owner, self._state.people[username.casefold()], scopes or owner.scopes)
             token, refresh = self._state.mint(login, with_refresh_token=True)
         return {"access_token": token.secret, "refresh_token": refresh.secret if refresh else None}
 
     def revoke(self, secret: str | None = None, kind: str = OAUTH, after: int = 0) -> int:
-        """Revoke one token, or all that live of a kind, after that many more accepted git requests; how many."""
+        """Revoke one token, or all that live of a kind, after so many more accepted git requests; how many."""
         with self._state.lock:
             named = [self._state.tokens[secret]] if secret else list(self._state.tokens.values())
-            chosen = [
-                each for each in named if secret or (each.kind == kind and self._state.living(each.secret))
-            ]
+            chosen = [each for each in named if secret or (each.kind == kind and self._state.living(each.secret))]
             for token in chosen:
                 token.revoked = token.revoked or after == 0
                 token.uses_left = after
@@ -132,9 +128,7 @@ class Actions:
         """The journal after entry number `since`."""
         return self._state.journal.since(since)
 
-    def wait(
-        self, endpoint: str, count: int, since: int = 0, answered: bool = False, timeout: float = 30.0
-    ) -> bool:
+    def wait(self, endpoint: str, count: int, since: int = 0, answered: bool = False, timeout: float = 30.0) -> bool:
         """Whether `count` requests to `endpoint` arrive (or are answered) within `timeout` seconds."""
 
         def enough(entries: list[Entry]) -> bool:

@@ -1,4 +1,4 @@
-"""Owns the faults by script: what goes wrong, for which endpoint, and how often. Imports plumbing for the answers."""
+"""Owns the faults by script: what goes wrong, for which endpoint, and how often."""
 
 import threading
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ _HTML_LOGIN = "<!doctype html><title>Log in</title><p>Log in to continue to Bitb
 class Fault:
     """One kind of failure for the next `count` requests to `endpoint`, after `after` more have passed.
 
-    `act` serves the request first and then loses the answer: the case in which a refresh token is already spent.
+    `act` serves the request first and then loses the answer: so a refresh token may be spent already.
     """
 
     endpoint: str
@@ -75,12 +75,12 @@ class Faults:
 
 def failure(fault: Fault, answer: Response | None) -> Response:
     """What the client gets instead of `answer` (which is there only if the request was served first)."""
-    if fault.kind == "reset":
+    if fault.kind == "hang":
+        fault.released.wait(HELD_AT_MOST_S)
+    if fault.kind in {"reset", "hang"}:
         return Response(0, [], b"", RESET)
     if fault.kind == "cut":
-        whole = answer or json_response(
-            200, {"access_token": "cut short", "token_type": "bearer", "expires_in": 7200}
-        )
+        whole = answer or json_response(200, {"access_token": "cut short", "token_type": "bearer", "expires_in": 7200})
         return Response(whole.status, whole.headers, whole.body, CUT)
     if fault.kind == "cut-json":
         return Response(200, [("Content-Type", "application/json")], b'{"access_token": "cut sho')
@@ -92,14 +92,11 @@ def failure(fault: Fault, answer: Response | None) -> Response:
         return Response(302, [("Location", fault.location)], b"")
     if fault.kind == "502-html":
         return html(502, _HTML_502)
-    if fault.kind == "hang":
-        fault.released.wait(HELD_AT_MOST_S)
-        return Response(0, [], b"", RESET)
     return _plain(fault)
 
 
 def _plain(fault: Fault) -> Response:
-    """429, 5xx and the rest that are a status and a JSON error. Retry-After is not documented for Bitbucket."""
+    """A status and a JSON error. Retry-After is not documented for Bitbucket, so it may be missing."""
     status = int(fault.kind)
     response = json_response(status, {"type": "error", "error": {"message": KINDS[fault.kind]}})
     if fault.retry_after is not None:

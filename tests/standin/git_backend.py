@@ -1,4 +1,4 @@
-"""Owns git over smart HTTP: the real `git http-backend` as a CGI program, and bare repositories for it to serve."""
+"""Owns git over smart HTTP: the real `git http-backend` as a CGI program, and bare repositories for it."""
 
 import functools
 import os
@@ -41,7 +41,7 @@ def serve(state: State, request: Request) -> Response:
 
 
 def create(repository: Repository, files: dict[str, str], message: str = "First commit") -> None:
-    """Make the bare repository on disk, with one commit on main that holds `files`; none if there are no files."""
+    """Make the bare repository on disk, with one commit on main that holds `files`; without files, none."""
     os.makedirs(os.path.dirname(repository.path), mode=0o700, exist_ok=True)
     environment = _environment(os.path.dirname(repository.path))
     _git(["init", "--quiet", "--bare", "--initial-branch=main", repository.path], environment)

@@ -1,7 +1,8 @@
 """Owns Git LFS: the batch API, objects by the basic transfer, verify, and an empty list of locks.
 
-Sources: github.com/git-lfs/git-lfs docs/api. As at Bitbucket, objects lie behind addresses that carry their own
-permission, and the verify address names the repository as `/%7B%7D/%7Buuid%7D/`, where git-lfs asks for a credential.
+Sources: github.com/git-lfs/git-lfs docs/api. As at Bitbucket, objects lie behind addresses that carry their
+own permission, and the verify address names the repository as `/%7B%7D/%7Buuid%7D/`, where git-lfs asks for a
+credential.
 """
 
 import hashlib
@@ -84,9 +85,7 @@ def _batch(state: State, repository: Repository, document: dict[str, object]) ->
     return reply
 
 
-def _actions(
-    state: State, repository: Repository, wanted: dict[str, object], *, upload: bool
-) -> dict[str, object]:
+def _actions(state: State, repository: Repository, wanted: dict[str, object], *, upload: bool) -> dict[str, object]:
     oid, size = str(wanted.get("oid")), wanted.get("size")
     answer: dict[str, object] = {"oid": oid, "size": size, "authenticated": True}
     if not _OID.match(oid):

@@ -1,4 +1,4 @@
-"""Owns what the stand-in knows: people, repositories, tokens, consumers, logins, and the knobs. Plain records."""
+"""Owns what the stand-in knows, as plain records: people, repositories, tokens, consumers, logins, knobs."""
 
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ ACCESS_TOKENS = frozenset({REPOSITORY_TOKEN, PROJECT_TOKEN, WORKSPACE_TOKEN})
 
 @dataclass
 class Person:
-    """An Atlassian account with a Bitbucket username; `places` are workspaces or workspace/repository, "*" is all."""
+    """An Atlassian account with a Bitbucket username; `places` are workspaces or workspace/slug, "*" is all."""
 
     username: str
     email: str
@@ -104,7 +104,7 @@ class Code:
 
 @dataclass
 class Knobs:
-    """What a test may turn. Times are seconds. The defaults are Bitbucket's own values, as far as they are known."""
+    """What a test may turn. Times are seconds. The defaults are Bitbucket's own, as far as they are known."""
 
     # support.atlassian.com, use-oauth-on-bitbucket-cloud: two hours; older pages say 3600.
     token_lifetime: float = 7200.0
@@ -119,7 +119,8 @@ class Knobs:
     omit_expires_in: bool = False
     # Scopes that the answer names beyond those that were asked for.
     extra_scopes: list[str] = field(default_factory=list)
-    # A refresh token that was used before: `unauthorized_client` by a published probe, `invalid_grant` by RFC 6749.
+    # For a refresh token that was used before: `unauthorized_client` by a published probe, RFC 6749 says
+    # `invalid_grant`.
     reuse_error: str = "unauthorized_client"
     # How long the valid refresh token of that login is refused as well (the same probe).
     reuse_lockout: float = 5.0
@@ -129,7 +130,7 @@ class Knobs:
     revocation: bool = True
     # 403 and 404 have both been seen for a repository without access.
     no_access_status: int = 403
-    # An anonymous LFS batch on a private repository has answered 403 as well (github.com/git-lfs/git-lfs issue 2658).
+    # An anonymous LFS batch on a private repository has answered 403 too (github.com/git-lfs/git-lfs issue 2658).
     lfs_anonymous_status: int = 401
     # Delay before each answer, and connections reset on accept, as when a server is down.
     latency: float = 0.0

@@ -1,8 +1,8 @@
 """Owns the token endpoint and the revocation endpoint: every grant, rotation, and the error bodies.
 
 Sources: developer.atlassian.com/cloud/bitbucket/oauth-2 (grants, client authentication); CHANGE-3052 at
-community.developer.atlassian.com/t/99003 (rotation, `scope`, no refresh token for client_credentials); the errors'
-texts from published probes and issues (github.com/p2/OAuth2 issue 96, github.com/terrakube-io/terrakube issue 47).
+community.developer.atlassian.com/t/99003 (rotation, `scope`, no refresh token for client_credentials); answers and
+errors as in published probes and issues (github.com/p2/OAuth2 issue 96, github.com/terrakube-io/terrakube issue 47).
 """
 
 import base64
@@ -82,9 +82,7 @@ def _authorization_code(state: State, consumer: Consumer, form: dict[str, str]) 
         return _error(state, "invalid_grant", "The specified code is not valid.")
     # RFC 6749, 4.1.3: what was sent to authorize is sent again, and the same.
     if code.redirect_uri is not None and form.get("redirect_uri") != code.redirect_uri:
-        return _error(
-            state, "invalid_grant", "The redirect_uri does not match the one of the authorization request."
-        )
+        return _error(state, "invalid_grant", "The redirect_uri does not match the one of the authorization request.")
     code.used = True
     if not _verifier_fits(code, form.get("code_verifier", "")):
         return _error(state, "invalid_grant", "The code_verifier does not match the code_challenge.")
@@ -137,9 +135,7 @@ def _claims(state: State, encoded: str) -> dict[str, object] | None:
         claims = json.loads(_unpadded(payload))
         consumer = state.consumers[claims["iss"]]
         wanted = hmac.new(consumer.secret.encode(), f"{header}.{payload}".encode(), hashlib.sha256).digest()
-        fits = json.loads(_unpadded(header))["alg"] == "HS256" and hmac.compare_digest(
-            wanted, _unpadded(signature)
-        )
+        fits = json.loads(_unpadded(header))["alg"] == "HS256" and hmac.compare_digest(wanted, _unpadded(signature))
         return claims if fits and float(claims["exp"]) > state.now() else None
     except (ValueError, KeyError, TypeError):
         return None
@@ -192,6 +188,4 @@ def _logged_form(request: Request) -> dict[str, str]:
 
 
 def _error(state: State, error: str, description: str, *, status: int = 0) -> Response:
-    return json_response(
-        status or state.knobs.error_status, {"error": error, "error_description": description}
-    )
+    return json_response(status or state.knobs.error_status, {"error": error, "error_description": description})

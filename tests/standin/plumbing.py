@@ -1,4 +1,4 @@
-"""Owns HTTP's shapes: a request as the rooms of the stand-in see it, their answers, and the Authorization header."""
+"""Owns HTTP's shapes: a request as the stand-in's rooms see it, their answers, and Authorization."""
 
 import base64
 import binascii
@@ -23,7 +23,7 @@ MAX_BODY_IN_MEMORY = 8 << 20
 
 @dataclass
 class Offered:
-    """The credential in an Authorization header: kind "basic", "bearer", "jwt", or None where there is none."""
+    """The credential in an Authorization header: kind "basic", "bearer", "jwt", or None for none."""
 
     kind: str | None = None
     username: str = ""

@@ -1,6 +1,6 @@
 """Owns the forward proxy: CONNECT for bitbucket.org and api.bitbucket.org leads to the stand-in.
 
-With `http.proxy` set to it, and the stand-in's CA, git and the helper talk to the real names without a change.
+With `http.proxy` set to it, and the stand-in's CA, git and the helper use the real names without a change.
 """
 
 import contextlib
@@ -42,9 +42,7 @@ class Tunnel(socketserver.BaseRequestHandler):
         target = rest.partition(" ")[0]
         port = self.server.ways.get(target.lower())
         status = 200 if method == "CONNECT" and port is not None else 403
-        self.server.state.journal.answered(
-            self.server.state.journal.arrived("proxy", method, target, "proxy"), status
-        )
+        self.server.state.journal.answered(self.server.state.journal.arrived("proxy", method, target, "proxy"), status)
         if port is None or status != 200:
             self.request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return

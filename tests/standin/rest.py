@@ -1,8 +1,8 @@
 """Owns the REST API: /2.0/user and the repository endpoint, with the shapes of their refusals.
 
-Sources: developer.atlassian.com/cloud/bitbucket (oauth-2, rest); the headers x-credential-type and x-oauth-scopes and
-the 403 that still carries them are seen on the live service; CHANGE-3052: tokens in the Authorization header only, and
-only on the API host.
+Sources: developer.atlassian.com/cloud/bitbucket (oauth-2, rest); the headers x-credential-type and x-oauth-scopes,
+and the 403 that still carries them, are seen on the live service; CHANGE-3052: tokens in the Authorization header
+only, and only on the API host.
 """
 
 import re
@@ -27,9 +27,7 @@ def serve(state: State, request: Request) -> Response:
         return _user(token)
     if found := _REPOSITORY.match(request.path):
         return _repository(state, token, unquote(found[1]), unquote(found[2]))
-    return json_response(
-        404, {"type": "error", "error": {"message": "Resource not found"}}, _credential_headers(token)
-    )
+    return json_response(404, {"type": "error", "error": {"message": "Resource not found"}}, _credential_headers(token))
 
 
 def _user(token: Token) -> Response:

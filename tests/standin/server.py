@@ -1,4 +1,4 @@
-"""Owns the listening: HTTPS by threads, bodies of any coding, the way of a request through faults and rooms."""
+"""Owns the listening: HTTPS by threads, bodies of any coding, a request's way through faults and rooms."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ class Server(socketserver.ThreadingTCPServer):
         self._context = context
         super().__init__(("127.0.0.1", port), Exchange)
 
-    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002 - socketserver's shape
+    def verify_request(self, request: object, client_address: object) -> bool:  # noqa: ARG002 - its shape
         """False while the stand-in plays dead."""
         return not self.state.knobs.down
 
@@ -53,7 +53,7 @@ class Server(socketserver.ThreadingTCPServer):
         plain_socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._context.wrap_socket(plain_socket, server_side=True) as connection:
             Exchange(connection, client_address, self)
-            # Sends close_notify, does not wait for the client's; after a reset there is nothing left to close.
+            # Sends close_notify, does not wait for the client's; after a reset nothing is left to close.
             with contextlib.suppress(OSError, ValueError):
                 connection.settimeout(0)
                 connection.unwrap()
@@ -86,9 +86,7 @@ class Exchange(BaseHTTPRequestHandler):
             body = cast("IO[bytes]", spool)
             entry.body_length = self._receive(body)
             host = self.server.host
-            request = Request(
-                host, self.command, parts.path, parts.query, self.headers, body, entry, credential
-            )
+            request = Request(host, self.command, parts.path, parts.query, self.headers, body, entry, credential)
             if "service" in (parameters := request.parameters()):
                 entry.query["service"] = parameters["service"]
             response = self._served(room, request)
@@ -198,9 +196,7 @@ def _rooms(state: State) -> Callable[[str, str], tuple[str, Room]]:
 
 
 def _posted(room: Room) -> Room:
-    return lambda state, request: (
-        room(state, request) if request.method == "POST" else plain(405, "Method not allowed")
-    )
+    return lambda state, request: room(state, request) if request.method == "POST" else plain(405, "Method not allowed")
 
 
 def _nothing(_state: State, _request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Owns the stand-in's memory: who and what exists, which tokens live. Nothing of it touches the disk but repositories."""
+"""Owns the stand-in's memory: who and what exists, which tokens live. Only repositories touch the disk."""
 
 import os
 import threading
@@ -94,7 +94,7 @@ class State:
         return login
 
     def mint(self, login: Login, *, with_refresh_token: bool) -> tuple[Token, RefreshToken | None]:
-        """A new access token for a login, and a refresh token if asked for. The older ones are left as they are."""
+        """A new access token for a login, and a refresh token if asked for. The older ones stay as they are."""
         with self.lock:
             length = self.knobs.oauth_token_length
             token = Token(
@@ -108,9 +108,7 @@ class State:
             self.tokens[token.secret] = token
             if not with_refresh_token:
                 return token, None
-            refresh = RefreshToken(
-                tokens.oauth_token(length), login, self.now() + self.knobs.refresh_lifetime
-            )
+            refresh = RefreshToken(tokens.oauth_token(length), login, self.now() + self.knobs.refresh_lifetime)
             self.refresh_tokens[refresh.secret] = refresh
             return token, refresh
 
@@ -152,4 +150,4 @@ def _within(token: Token, repository: Repository) -> bool:
 def _place_holds(place: str, repository: Repository) -> bool:
     full_name = f"{repository.workspace}/{repository.slug}".casefold()
     place = place.casefold()
-    return place == "*" or full_name == place or full_name.startswith(place + "/")
+    return place in {"*", full_name} or full_name.startswith(place + "/")

@@ -1,7 +1,7 @@
-"""Owns the shape of Bitbucket's secrets: makes new ones, random, in that shape. Imports the standard library only.
+"""Owns the shape of Bitbucket's secrets: makes new ones, random, in that shape.
 
 The shape (prefix, 192 characters, `=` at index 183, the last eight the CRC-32 of all before them in upper-case
-hexadecimal) is what published tokens show; the prefixes are named by Atlassian staff. Lengths are officially "varied".
+hexadecimal) is what published tokens show; Atlassian staff name the prefixes, and call the length "varied".
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def app_password() -> str:
 
 
 def oauth_token(length: int = OAUTH_LENGTH) -> str:
-    """An OAuth access or refresh token of `length` characters, in the alphabet that has been seen, `=` at its end."""
+    """An OAuth access or refresh token of `length` characters, `=` at its end."""
     return _letters(length - 1) + "="
 
 
