@@ -12,7 +12,7 @@ from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
 from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.agent.renewal import Renewals, may_attempt
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import Error, VaultLocked
+from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.vault.keys import Key
     from git_credential_bitbucket.vault.vault import Vault
     from git_credential_bitbucket.wire import Request
 
@@ -49,15 +48,15 @@ class Agent:
         vault: Vault,
         memory: Vault,
         find_provider: Callable[[str, str], Provider | None],
-        obtain_key: Callable[[bool], Key],
+        acquire: Callable[[bool], None],
         submit: Callable[[Callable[[], Any]], Future[Any]],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`submit` runs a job elsewhere and returns its future; `obtain_key(create)` finds the vault's key unasked."""
+        """`submit` runs a job elsewhere and returns its future; `acquire(create)` gives the vault its key unasked."""
         self.clock = clock
         self.submit = submit
         self.find_provider = find_provider
-        self.holdings = Holdings(vault, memory, obtain_key)
+        self.holdings = Holdings(vault, memory, acquire)
         self.renewals = Renewals(self.holdings, submit, clock)
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
@@ -104,7 +103,7 @@ class Agent:
     def opened(self, go_on: Callable[[], bytes | Pending]) -> bytes | Pending:
         """Go on once the vault has its key, or it is clear that nobody is there to give it."""
         self.holdings.index()
-        if isinstance(self.holdings.trouble, VaultLocked) and self._may_ask_for_key(self.clock()):
+        if self.holdings.lacks_key and self._may_ask_for_key(self.clock()):
             return Pending(self.submit(self._open), go_on)
         return go_on()
 
@@ -233,7 +232,7 @@ class Agent:
         key = self.holdings.vault.key
         return {
             "memory": self.holdings.memory.snapshot().content,
-            "key": dict(key.to_fields()) if key is not None else None,
+            "key": key.to_record() if key is not None else None,
             "locked_by_person": self.holdings.locked_by_person,
             "unwritten": self.renewals.unwritten,
         }
@@ -247,7 +246,7 @@ class Agent:
         with self.holdings.transaction(memory=True) as tx:
             tx.content.update(state["memory"])
         if state["key"] is not None:
-            self.holdings.vault.unlock(Key.from_fields(state["key"]))
+            self.holdings.vault.unlock(Key.from_record(state["key"]))
         self.holdings.locked_by_person = state["locked_by_person"]
         self.renewals.unwritten.update(state["unwritten"])
 

@@ -101,7 +101,7 @@ def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
     from git_credential_bitbucket.vault.keys import Key  # here, not above: only a person's unlock needs it
 
-    return Key.from_fields(fields)
+    return Key.from_record(fields)
 
 
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

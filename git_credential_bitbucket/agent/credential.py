@@ -47,7 +47,6 @@ class Credential:
     scopes: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
 
-    attempted_at: float | None = None
     failures: int = 0
     retry_at: float | None = None
     trouble: str | None = None

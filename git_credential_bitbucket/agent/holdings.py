@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from git_credential_bitbucket.agent.credential import Record
-    from git_credential_bitbucket.vault.keys import Key
-    from git_credential_bitbucket.vault.vault import Transaction, Vault
+    from git_credential_bitbucket.vault.content import Transaction
+    from git_credential_bitbucket.vault.vault import Vault
 
 ENVIRONMENT = "environment"
 """The `origin` of a credential minted for a caller's environment: in memory only, and it can be minted again."""
@@ -26,26 +26,30 @@ class Holdings:
     `index` and `use` are called from the agent's thread; `open`, `transaction` and `flush` from jobs as well.
     """
 
-    def __init__(self, vault: Vault, memory: Vault, obtain_key: Callable[[bool], Key]) -> None:
-        """`obtain_key(create)` finds the vault's key without asking anybody; it may block, and raises `VaultLocked`."""
+    def __init__(self, vault: Vault, memory: Vault, acquire: Callable[[bool], None]) -> None:
+        """`acquire(create)` gives the vault its key without asking anybody: `Vault.acquire`; it may block."""
         self.vault = vault
         self.memory = memory
-        self._obtain_key = obtain_key
+        self._acquire = acquire
         self._seen: tuple[object, object] = (None, None)
         self._index = Index(())
         self._used: dict[str, float] = {}
         self.locked_by_person = False
         self.trouble: Error | None = None
         """Why the vault's credentials are not at hand; None while they are."""
+        self.lacks_key = False
+        self._refused: Error | None = None
 
     def index(self) -> Index:
         """Everything at hand now. Where the vault cannot be read, `trouble` says why and memory's content is left."""
         content: dict[str, Any] = {}
-        self.trouble = None
+        self.trouble, self.lacks_key = None, False
         try:
             if self.locked_by_person:
                 raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
             content = self.vault.snapshot().content
+        except VaultLocked as exc:
+            self.trouble, self.lacks_key = self._refused or exc, True
         except Error as exc:
             self.trouble = exc
         remembered = self.memory.snapshot().content
@@ -58,8 +62,13 @@ class Holdings:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
         if self.locked_by_person:
             raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
-        if self.vault.state == "locked" or (create and self.vault.state == "absent" and not self.vault.has_key):
-            self.vault.unlock(self._obtain_key(create))
+        if self.vault.state == "locked" or (create and self.vault.state == "absent"):
+            try:
+                self._acquire(create)
+            except Error as exc:
+                self._refused = exc
+                raise
+            self._refused = None
 
     def vault_of(self, credential_id: str) -> Vault:
         """Where a credential is kept. Raises `UnknownCredential`."""

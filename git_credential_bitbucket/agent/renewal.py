@@ -1,8 +1,8 @@
 """The one function that renews an access token, and the rule that one renewal runs at a time for each credential.
 
 Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So:
-under the vault's lock, from a fresh read; the vault is written once before the request, which proves that it can be,
-and once after it, before anybody sees the new token. What is lost if the machine dies between Bitbucket's rotation and
+under the vault's lock, from a fresh read, with the disk space for the answer made sure of before the request, and the
+answer durable before anybody sees the new token. What is lost if the machine dies between Bitbucket's rotation and
 the arrival of its answer cannot be saved by anybody.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.bitbucket.oauth import Grant
-    from git_credential_bitbucket.vault.vault import Transaction
+    from git_credential_bitbucket.vault.content import Transaction
 
 LOGIN_EXPIRED_AFTER = 3
 """After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
@@ -84,9 +84,8 @@ class Renewals:
             with self._guard:
                 held = self.unwritten.get(credential_id)
             if held is None or held["generation"] <= generation:
-                update(record, attempted_at=now)
-                tx.commit()
-                self._step("renewal-announced")
+                tx.reserve()
+                self._step("renewal-reserved")
                 held = self._ask(credential, tx)
                 if held is None:
                     return Credential.from_record(record)
@@ -103,7 +102,7 @@ class Renewals:
         try:
             grant = _request(credential)
         except Error as exc:
-            update(record, **_failed(credential, exc, self._clock()))
+            update(record, **_failed(credential, exc, self._clock(), last_try=tx.recovered))
             return None
         self._step("renewal-granted")
         renewed = dict(record)
@@ -153,11 +152,12 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
     }
 
 
-def _failed(credential: Credential, error: Error, now: float) -> dict[str, object]:
+def _failed(credential: Credential, error: Error, now: float, *, last_try: bool) -> dict[str, object]:
+    """What a failure changes; `last_try`: the vault is the previous generation, whose refresh token may be spent."""
     failures = credential.failures + 1
     jitter = os.urandom(1)[0] / 255
     retry_after = getattr(error, "retry_after", None)
-    expired = isinstance(error, LoginExpired) and failures >= LOGIN_EXPIRED_AFTER
+    expired = isinstance(error, LoginExpired) and (last_try or failures >= LOGIN_EXPIRED_AFTER)
     return {
         "failures": failures,
         "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),

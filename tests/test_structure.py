@@ -1,0 +1,67 @@
+"""The house's plan, held by a test: arrows point down, siblings do not import each other, no room is too large."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "git_credential_bitbucket"
+ALLOWED = {
+    "": set(),
+    "vault": {""},
+    "bitbucket": {""},
+    "agent": {"", "vault", "bitbucket"},
+    "login": {"", "bitbucket"},
+    "daemon": {"", "vault", "bitbucket", "agent"},
+    "front": {"", "vault", "bitbucket", "agent", "cli"},
+    "cli": {"", "vault", "bitbucket", "agent", "login", "front"},
+}
+"""What each room may import; "" is the ground floor. `front` reaches `cli` only by a person's verb, and late."""
+LAZY_ONLY = {("front", "cli"), ("front", "agent"), ("front", "vault")}
+
+
+def imports(module: Path) -> list[tuple[str, bool]]:
+    """The package's rooms that a module imports, and whether it does so at its top."""
+    tree = ast.parse(module.read_text())
+    top = {id(node) for node in tree.body}
+    for node in tree.body:
+        if isinstance(node, ast.If):
+            top |= {id(inner) for inner in ast.walk(node)} if "TYPE_CHECKING" not in ast.unparse(node.test) else set()
+    found = []
+    for node in ast.walk(tree):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == PACKAGE.name and len(parts) > 1 and (PACKAGE / parts[1]).is_dir():
+                found.append((parts[1], id(node) in top))
+    return found
+
+
+def test_arrows_point_down() -> None:
+    """No module imports from a room above or beside its own."""
+    wrong = []
+    for module in PACKAGE.rglob("*.py"):
+        room = "" if module.parent == PACKAGE else module.parent.name
+        if module.name == "__main__.py":
+            continue  # the doors: they open the room beside them or the front
+        for target, at_top in imports(module):
+            lazy_room = (room, target) in LAZY_ONLY
+            if target != room and (target not in ALLOWED[room] or (lazy_room and at_top)):
+                wrong.append(f"{module.relative_to(PACKAGE)} -> {target}")
+    assert not wrong
+
+
+def test_no_module_passes_three_hundred_lines() -> None:
+    """A module that does is two modules."""
+    sizes = {str(m.relative_to(PACKAGE)): len(m.read_text().split("\n")) - 1 for m in PACKAGE.rglob("*.py")}
+    assert sizes
+    assert {name: size for name, size in sizes.items() if size > 300} == {}
+
+
+def test_every_room_says_what_it_is_for() -> None:
+    """A folder's `__init__` has its sentence, a module its docstring."""
+    bare = [str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(m.read_text()))]
+    assert not bare
