@@ -1,0 +1,166 @@
+"""The vault's file format: a clear header, then the content sealed by AES-256-GCM with that header as associated data.
+
+    magic 8 · version 2 · source 1 · flags 1 · key id 16 · Argon2id (iterations 4, lanes 4, KiB 4, salt 16)
+    · generation 8 · nonce 12 · CRC-32 of all before 4 | ciphertext and 16 bytes of tag          (big-endian)
+
+Every version keeps magic and version where they are. The CRC is no protection (the tag is): it tells an accident in
+the header from a key that belongs to another vault, so that a flipped bit is mended and not taken for "locked".
+Nothing here stops somebody who can write the file from putting an older generation back. Imports errors only;
+the cipher comes with the key.
+"""
+
+import os
+import zlib
+from dataclasses import dataclass
+from struct import Struct
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.errors import KeyDoesNotFit, VaultDamaged, VaultNewer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.vault.keys import Key
+
+MAGIC = b"\x93gcbvlt\n"
+VERSION = 1
+NONCE_BYTES = 12
+"""NIST SP 800-38D: 96 bits. Random ones are safe for 2^32 writes with one key."""
+TAG_BYTES = 16
+SALT_BYTES = 16
+SOURCES = ("environment", "file", "keyring", "passphrase")
+RECOVERED = 1
+"""The flag that marks content taken from the previous generation after damage."""
+
+_PREFIX = Struct(">8sH")
+_V1 = Struct(">8sHBB16sIII16sQ12s")
+_CRC = Struct(">I")
+OVERHEAD_BYTES = _V1.size + _CRC.size + TAG_BYTES
+"""How much longer than its content a vault is."""
+
+# A header is read before anything in it is authenticated: without bounds, one forged number would make
+# `unlock` fill the memory or run for days.
+MAX_ARGON2_KIB = 1 << 20
+MAX_ARGON2_ITERATIONS = 64
+MAX_ARGON2_LANES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2:
+    """How a passphrase was stretched; stored in the header, for the same numbers are needed to open it again."""
+
+    salt: bytes
+    iterations: int
+    lanes: int
+    memory_kib: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What can be told of a vault without its key."""
+
+    version: int
+    source: str
+    key_id: bytes
+    argon2: Argon2 | None
+    generation: int
+    recovered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    header: Header
+    nonce: bytes
+    sealed_from: int
+
+
+def seal(key: "Key", content: bytes, generation: int, *, recovered: bool = False) -> bytes:
+    """The file that holds `content`, under a nonce drawn for this call."""
+    nonce = os.urandom(NONCE_BYTES)
+    stretch = key.argon2 or Argon2(bytes(SALT_BYTES), 0, 0, 0)
+    packed = _V1.pack(
+        MAGIC,
+        VERSION,
+        SOURCES.index(key.source),
+        RECOVERED if recovered else 0,
+        key.id,
+        stretch.iterations,
+        stretch.lanes,
+        stretch.memory_kib,
+        stretch.salt,
+        generation,
+        nonce,
+    )
+    header = packed + _CRC.pack(zlib.crc32(packed))
+    return header + key.cipher().encrypt(nonce, content, header)
+
+
+def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
+    """Header and content. Raises `KeyDoesNotFit`, `VaultNewer` or `VaultDamaged`, in this order of trust."""
+    from cryptography.exceptions import InvalidTag  # here, not above: 15 ms, and a locked vault needs none of it
+
+    layout = _layout(blob)
+    if layout.header.key_id != key.id:
+        raise KeyDoesNotFit(
+            "the vault was sealed with another key",
+            hint="give the key it was made with, or: git-credential-bitbucket unlock",
+        )
+    view = memoryview(blob)
+    try:
+        content = key.cipher().decrypt(layout.nonce, view[layout.sealed_from :], bytes(view[: layout.sealed_from]))
+    except InvalidTag:
+        raise VaultDamaged("the content does not match its seal") from None
+    return layout.header, content
+
+
+def header_of(blob: bytes) -> Header:
+    """What the header says, without a key. Raises `VaultNewer` or `VaultDamaged`."""
+    return _layout(blob).header
+
+
+def _layout(blob: bytes) -> _Layout:
+    if len(blob) < _PREFIX.size:
+        raise VaultDamaged("the file is empty or cut short")
+    magic, version = _PREFIX.unpack_from(blob)
+    if magic != MAGIC:
+        raise VaultDamaged("the file does not begin like a vault")
+    if version > VERSION:
+        raise VaultNewer(
+            f"the vault has format {version}, and this version reads up to {VERSION}",
+            hint="upgrade git-credential-bitbucket; the vault was not touched",
+        )
+    read = _READERS.get(version)
+    if read is None:
+        raise VaultDamaged(f"there is no format {version}")
+    return read(blob)
+
+
+def _read_v1(blob: bytes) -> _Layout:
+    sealed_from = _V1.size + _CRC.size
+    if len(blob) < sealed_from + TAG_BYTES:
+        raise VaultDamaged("the file is cut short")
+    if _CRC.unpack_from(blob, _V1.size)[0] != zlib.crc32(memoryview(blob)[: _V1.size]):
+        raise VaultDamaged("the header does not match its checksum")
+    _, version, source, flags, key_id, iterations, lanes, memory_kib, salt, generation, nonce = _V1.unpack_from(blob)
+    if source >= len(SOURCES) or flags & ~RECOVERED:
+        raise VaultDamaged("the header holds something unknown")
+    argon2 = None
+    if SOURCES[source] == "passphrase":
+        argon2 = Argon2(salt, iterations, lanes, memory_kib)
+        _check_bounds(argon2)
+    header = Header(version, SOURCES[source], key_id, argon2, generation, bool(flags & RECOVERED))
+    return _Layout(header, nonce, sealed_from)
+
+
+def _check_bounds(argon2: Argon2) -> None:
+    within = (
+        1 <= argon2.iterations <= MAX_ARGON2_ITERATIONS
+        and 1 <= argon2.lanes <= MAX_ARGON2_LANES
+        and 8 * argon2.lanes <= argon2.memory_kib <= MAX_ARGON2_KIB  # RFC 9106, section 3.1: at least 8 KiB a lane
+    )
+    if not within:
+        raise VaultDamaged("the header asks for more work than a passphrase may cost")
+
+
+_READERS: "dict[int, Callable[[bytes], _Layout]]" = {1: _read_v1}
+"""One reader a format version; writing is always done in the newest."""

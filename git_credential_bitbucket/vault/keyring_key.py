@@ -1,0 +1,154 @@
+"""The vault's key in the system's keyring, asked for in a child process that is killed when it hangs.
+
+Each key is an item of its own, named by its key id: a vault's old and new key stand side by side during a rekey, and
+two vaults never overwrite one another's. Keys travel by pipe, never by argument or environment.
+"""
+
+import binascii
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Literal
+
+from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.vault.keys import KEY_BYTES, Key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Operation = Literal["get", "set", "delete"]
+
+SERVICE = "git-credential-bitbucket"
+PROBE_TIMEOUT_S = 3
+"""A keyring that is well answers in 0.2 s, Python's start included."""
+UNLOCK_TIMEOUT_S = 60
+"""Time for a person to find the dialogue and type a password."""
+
+_CHILD = (
+    "import sys; sys.path[:], sys.argv = sys.argv[1:], ['git-credential-bitbucket'];"
+    "from git_credential_bitbucket.vault.keyring_probe import main; main()"
+)
+_CHILD_VARIABLES = (
+    *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CURRENT_DESKTOP"),
+    *("PYTHON_KEYRING_BACKEND", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),
+    *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "LC_CTYPE"),
+)
+_UNLOCK = "type: git-credential-bitbucket unlock"
+_OTHERWISE = "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --passphrase"
+_HINTS = {
+    "absent": f"start a keyring (gnome-keyring, KWallet), or {_OTHERWISE}",
+    "locked": _UNLOCK,
+    "hanging": f"restart the keyring or log in again, or {_OTHERWISE}",
+    "denied": f"unlock the keyring by hand, then {_UNLOCK}",
+    "plaintext": f"use a keyring that encrypts, or {_OTHERWISE}",
+    "disabled": f"unset GIT_CREDENTIAL_BITBUCKET_KEYRING, or {_OTHERWISE}",
+}
+
+
+def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> Key:
+    """The key with `key_id`. Only with `unlock` may a dialogue appear. Raises `KeyringUnavailable`, `VaultLocked`."""
+    text = _ask(env, "get", key_id, unlock=unlock)
+    if text is None:
+        raise VaultLocked(
+            f"the keyring has no key for this vault (id {key_id.hex()})",
+            hint="restore the keyring the vault was made with; the vault was not touched",
+        )
+    key = _key(text)
+    if key is None or key.id != key_id:
+        raise VaultLocked(
+            f"the keyring's item for this vault (id {key_id.hex()}) holds something else",
+            hint=f"look at it with the keyring's own program: service {SERVICE}",
+        )
+    return key
+
+
+def make(env: "Mapping[str, str]", *, unlock: bool = False) -> Key:
+    """A new key, kept in the keyring and read back from there by a process of its own. Raises `KeyringUnavailable`."""
+    key = Key(os.urandom(KEY_BYTES), "keyring")
+    _ask(env, "set", key.id, unlock=unlock, text=key.to_record()["key"])
+    try:
+        return fetch(env, key.id)
+    except VaultLocked as exc:
+        raise KeyringUnavailable(
+            "the keyring took a key and did not give it back", reason="denied", hint=_HINTS["denied"]
+        ) from exc
+
+
+def remove(env: "Mapping[str, str]", key_id: bytes) -> None:
+    """Remove the key with `key_id`, if it is there. Raises `KeyringUnavailable`."""
+    _ask(env, "delete", key_id, unlock=False)
+
+
+def open_up(env: "Mapping[str, str]") -> None:
+    """Have the keyring unlocked, by its dialogue if it must be, before a lock is taken that others wait for."""
+    _ask(env, "get", bytes(16), unlock=True)
+
+
+def _key(text: str) -> Key | None:
+    try:
+        return Key(binascii.a2b_base64(text, strict_mode=True), "keyring")
+    except ValueError:
+        return None
+
+
+def _ask(
+    env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool, text: str | None = None
+) -> str | None:
+    if env.get("GIT_CREDENTIAL_BITBUCKET_KEYRING", "").lower() == "off":
+        raise _unavailable("disabled", "the keyring is switched off by GIT_CREDENTIAL_BITBUCKET_KEYRING=off")
+    limit_s = UNLOCK_TIMEOUT_S if unlock else PROBE_TIMEOUT_S
+    request = {
+        "operation": operation,
+        "service": SERVICE,
+        "account": f"vault key {key_id.hex()}",
+        "key": text,
+        "unlock": unlock,
+        "limit_s": limit_s,
+    }
+    try:
+        answer = json.loads(_run_child(env, json.dumps(request).encode(), limit_s) or b"{}")
+    except ValueError:
+        answer = {}
+    if "key" in answer:
+        return None if answer["key"] is None else str(answer["key"])
+    if "reason" in answer:
+        raise _unavailable(str(answer["reason"]), str(answer["cause"]))
+    raise _unavailable("absent", "the keyring failed without saying why")
+
+
+def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes:
+    import signal  # these two here, not above: 10 ms, and a key from elsewhere needs no process
+    import subprocess
+
+    # -I -S and our own path: PYTHONPATH, the working directory and site hooks have no say, and it works from a
+    # Python that was started so itself
+    path = [entry for entry in sys.path if entry.startswith("/")]
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", _CHILD, *path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_child_environment(env),
+        cwd="/",
+        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and killing takes what the child started
+    ) as child:
+        try:
+            return child.communicate(request, timeout=limit_s)[0]
+        except subprocess.TimeoutExpired:
+            raise _unavailable("hanging", f"the keyring did not answer within {limit_s} seconds") from None
+        finally:
+            if child.returncode is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def _child_environment(env: "Mapping[str, str]") -> dict[str, str]:
+    chosen = {name: env[name] for name in _CHILD_VARIABLES if name in env}
+    bus = f"{env.get('XDG_RUNTIME_DIR', '')}/bus"
+    if "DBUS_SESSION_BUS_ADDRESS" not in chosen and bus.startswith("/") and os.path.exists(bus):
+        # cron and ssh leave it unset; systemd has the user's bus there all the same, and libdbus looks there, too
+        chosen["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={bus}"
+    return chosen
+
+
+def _unavailable(reason: str, cause: str) -> KeyringUnavailable:
+    return KeyringUnavailable(cause, reason=reason, hint=_HINTS.get(reason, _OTHERWISE))

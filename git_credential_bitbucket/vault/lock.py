@@ -1,0 +1,105 @@
+"""The vault's lock: one writer at a time among threads and processes, never waited for without end."""
+
+import errno
+import fcntl
+import os
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.errors import VaultBusy
+from git_credential_bitbucket.vault import disk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+LOCK_TIMEOUT_S = 60.0
+"""Longer than a refresh, which is held under it, may take with its retries."""
+_FIRST_PAUSE_S = 0.001
+_LONGEST_PAUSE_S = 0.02
+
+
+class Turn:
+    """One thread's turn at a time. A class because it remembers whose turn it is: taking it twice in one thread is
+    a mistake in the program, told at once, where a plain lock would wait for itself for ever.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._holder: int | None = None
+
+    @contextmanager
+    def taken(self, timeout_s: float) -> "Iterator[None]":
+        """Hold it inside. Raises `VaultBusy` after `timeout_s` seconds, `RuntimeError` when this thread holds it."""
+        me = threading.get_ident()
+        if self._holder == me:
+            raise RuntimeError("a vault transaction was begun inside another one of the same thread")
+        if not self._mutex.acquire(timeout=timeout_s):
+            raise VaultBusy("another request holds the vault's lock", hint="try again in a minute")
+        self._holder = me
+        try:
+            yield
+        finally:
+            self._holder = None
+            self._mutex.release()
+
+
+@contextmanager
+def flocked(path: str, timeout_s: float) -> "Iterator[None]":
+    """Hold the lock file `path` inside; the kernel lets go of it when its holder dies.
+
+    Raises `VaultBusy` after `timeout_s` seconds, and `OSError` where there can be no such file. The file is never
+    removed: whoever waits has it open, and would lock a file that nobody finds any more.
+    """
+    fd = _wait_for(path, timeout_s)
+    try:
+        yield
+    finally:
+        fcntl.flock(fd, fcntl.LOCK_UN)  # not by closing alone: a child forked meanwhile would keep it held
+        os.close(fd)
+
+
+def _wait_for(path: str, timeout_s: float) -> int:
+    deadline = time.monotonic() + timeout_s
+    pause = _FIRST_PAUSE_S
+    while True:
+        fd = disk.open_private(path, os.O_RDWR | os.O_CREAT)
+        try:
+            # flock belongs to the open file, not to the process: two threads with a descriptor each exclude one
+            # another, and closing some other descriptor of the file does not let go of it (as lockf would).
+            while not (taken := _try_flock(fd)) and _still_named(fd, path):
+                pause = _rest(path, pause, deadline)
+            if taken and _still_named(fd, path):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)  # somebody removed the file: a lock on what nobody finds any more holds nobody off
+
+
+def _rest(path: str, pause: float, deadline: float) -> float:
+    """Sleep for `pause` seconds and return the next one. Raises `VaultBusy` when the deadline has come."""
+    if time.monotonic() >= deadline:
+        raise VaultBusy("another process holds the vault's lock", hint=f"see which one: fuser {disk.typed(path)}")
+    time.sleep(pause)
+    return min(pause * 2, _LONGEST_PAUSE_S)
+
+
+def _try_flock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        if exc.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _still_named(fd: int, path: str) -> bool:
+    mine = os.fstat(fd)
+    try:
+        named = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)
