@@ -31,7 +31,7 @@ def main() -> None:
     web = Server(options.port, "web", state, context)
     api = Server(options.api_port, "api", state, context)
     state.web_url = f"https://127.0.0.1:{web.server_address[1]}"
-    state.api_url = f"https://127.0.0.1:{api.server_address[1]}"
+    state.api_url = f"https://127.0.0.1:{api.server_address[1]}/2.0"
     proxy = Proxy(options.proxy_port, state, _ways(web.server_address[1], api.server_address[1]))
     control = Control(os.path.join(state.root, "control"), state)
     _configure(control, options.config)

@@ -40,8 +40,8 @@ class StandInError(Exception):
 class StandIn:
     """One stand-in process. Its state: the process, and where it listens.
 
-    `url` is the web host (git, LFS, OAuth), `api_url` the API host, `proxy_url` a forward proxy under which
-    bitbucket.org and api.bitbucket.org are the stand-in; `ca_file` is the CA of all of them. Starts with the
+    `url` is the web host (git, LFS, OAuth), `api_url` REST's address up to `/2.0`, `proxy_url` a forward proxy
+    under which bitbucket.org and api.bitbucket.org are the stand-in; `ca_file` is the CA of all of them. Starts with the
     people `alice` and `bob`, who reach everything, and no repository.
     """
 
@@ -84,6 +84,11 @@ class StandIn:
         self.url, self.port = ready["url"], ready["port"]
         self.api_url, self.api_port = ready["api_url"], ready["api_port"]
         self.proxy_url, self.ca_file = ready["proxy_url"], ready["ca_file"]
+        self.reset()
+
+    def reset(self) -> None:
+        """As after the start, in the same process: people, knobs, an empty log."""
+        self.control("reset")
         for name in ("alice", "bob"):
             self.create_person(name)
         self.turn(**self._knobs)
@@ -152,7 +157,7 @@ class StandIn:
             (f"{prefix}.oauthAuthURL", f"{self.url}/site/oauth2/authorize"),
             (f"{prefix}.oauthTokenURL", f"{self.url}/site/oauth2/access_token"),
             (f"{prefix}.oauthRedirectURI", CALLBACK),
-            (f"{prefix}.apiURL", f"{self.api_url}/2.0"),
+            (f"{prefix}.apiURL", self.api_url),
         ]
 
     def head(self, place: str, ref: str = "refs/heads/main") -> str | None:

@@ -34,6 +34,10 @@ class Actions:
     def __init__(self, state: State) -> None:
         self._state = state
 
+    def reset(self) -> None:
+        """Forget everything, knobs and log too."""
+        self._state.reset()
+
     def create_person(self, username: str, email: str = "", places: list[str] | None = None) -> dict[str, object]:
         """A person, with access to `places` (all by default)."""
         person = self._state.add_person(username, email or f"{username}@example.com", places or ["*"])

@@ -1,6 +1,7 @@
 """Owns the stand-in's memory: who and what exists, which tokens live. Only repositories touch the disk."""
 
 import os
+import shutil
 import threading
 import time
 import uuid
@@ -30,6 +31,11 @@ class State:
     def __init__(self, root: str) -> None:
         self.root = root
         self.lock = threading.RLock()
+        self.web_url = ""
+        self.api_url = ""
+        self._forget()
+
+    def _forget(self) -> None:
         self.knobs = Knobs()
         self.journal = Journal()
         self.faults = Faults()
@@ -40,8 +46,14 @@ class State:
         self.refresh_tokens: dict[str, RefreshToken] = {}
         self.codes: dict[str, Code] = {}
         self.logins: list[Login] = []
-        self.web_url = ""
-        self.api_url = ""
+
+    def reset(self) -> None:
+        """As new, without a new process: requests that are held go on, and everything is forgotten."""
+        with self.lock:
+            self.faults.release()
+            self._forget()
+        for folder in ("repositories", "lfs"):
+            shutil.rmtree(os.path.join(self.root, folder), ignore_errors=True)
 
     def now(self) -> float:
         """Epoch seconds by the stand-in's clock, which a test may move."""

@@ -1,0 +1,93 @@
+"""Owns the fixtures that all tests share: a home of their own, a built-up environment, a stand-in, gits, a runner."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import gits
+from tests.running import Runner, end_processes_of
+from tests.standin.client import StandIn
+
+PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    """A home directory of this test's own, with a short path: a Unix socket's has at most 108 bytes.
+
+    Beside the usual places it has `run` (XDG_RUNTIME_DIR) and `work`, where programs are run. When the test ends,
+    whatever still runs with this HOME ends too.
+    """
+    home = Path(tempfile.mkdtemp(prefix="gcb-", dir="/tmp"))
+    for name in ("run", "work", ".config", ".cache", ".local"):
+        (home / name).mkdir(mode=0o700)
+    yield home
+    end_processes_of(home)
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def bare_env(home: Path) -> dict[str, str]:
+    """An environment built up from nothing: places, PATH, language; no stand-in."""
+    return {
+        "HOME": str(home),
+        "PATH": PATH,
+        "LC_ALL": "C.UTF-8",
+        "XDG_RUNTIME_DIR": str(home / "run"),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "XDG_DATA_HOME": str(home / ".local" / "share"),
+        "XDG_STATE_HOME": str(home / ".local" / "state"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_AUTHOR_NAME": "Alice",
+        "GIT_AUTHOR_EMAIL": "alice@example.com",
+        "GIT_COMMITTER_NAME": "Alice",
+        "GIT_COMMITTER_EMAIL": "alice@example.com",
+    }
+
+
+@pytest.fixture
+def env(bare_env: dict[str, str], standin: StandIn) -> dict[str, str]:
+    """`bare_env`, with the stand-in's CA where git and git-lfs look for it."""
+    return {**bare_env, "GIT_SSL_CAINFO": standin.ca_file}
+
+
+@pytest.fixture(scope="session")
+def _standin_process() -> Iterator[StandIn]:
+    with StandIn() as standin:
+        yield standin
+
+
+@pytest.fixture
+def standin(_standin_process: StandIn) -> StandIn:
+    """A stand-in Bitbucket as new: the process is the worker's, everything in it is this test's."""
+    _standin_process.reset()
+    return _standin_process
+
+
+@pytest.fixture(params=["machine", "newer"])
+def git(request: pytest.FixtureRequest) -> gits.Git:
+    """Each of the gits in turn: the machine's, and one that knows `state` and `continue`."""
+    try:
+        return gits.machine_git() if request.param == "machine" else gits.newer_git()
+    except gits.GitMissing as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def newer_git() -> gits.Git:
+    """A git of at least 2.46."""
+    try:
+        return gits.newer_git()
+    except gits.GitMissing as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def run(env: dict[str, str], home: Path) -> Runner:
+    """Runs a program in `env`, in the home's `work`."""
+    return Runner(env, home / "work")
