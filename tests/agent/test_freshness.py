@@ -1,0 +1,61 @@
+"""When tokens are renewed, waited for and served."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.agent.credentials import a_credential, an_oauth_login
+
+from git_credential_bitbucket.agent import freshness
+from git_credential_bitbucket.secret import Secret
+
+LIVES = st.floats(1, 10 * 86400)
+
+
+def test_a_get_waits_when_ten_minutes_of_two_hours_are_left() -> None:
+    """A handed-out token of two hours has at least ten minutes to live."""
+    login = an_oauth_login()
+    assert not freshness.must_wait(login, 7200 - 600)
+    assert freshness.must_wait(login, 7200 - 599)
+
+
+def test_a_short_lived_token_is_waited_for_in_its_last_twelfth() -> None:
+    """Ten minutes' promise cannot be kept by a token of a minute."""
+    login = an_oauth_login(life=60)
+    assert not freshness.must_wait(login, 55)
+    assert freshness.must_wait(login, 55.1)
+
+
+def test_a_dropped_token_is_waited_for() -> None:
+    """After an erase there is no token, whatever its end would have been."""
+    login = an_oauth_login(secret=Secret(""))
+    assert freshness.must_wait(login, 1)
+    assert not freshness.alive(login, 1)
+
+
+def test_a_static_token_is_never_waited_for() -> None:
+    """It has no end that we know of."""
+    assert not freshness.must_wait(a_credential(), 1e12)
+
+
+def test_a_clock_set_back_makes_the_end_unknown() -> None:
+    """A token from an hour ahead would be served an hour too long; it is renewed instead."""
+    login = an_oauth_login(minted_at=10_000)
+    assert freshness.must_wait(login, 10_000 - 3600)
+    assert not freshness.must_wait(login, 10_000 - 30)
+
+
+@given(LIVES, st.integers(1, 10**6))
+def test_renewal_comes_before_anybody_has_to_wait(life: float, generation: int) -> None:
+    """The background renews within the last part of a life, and earlier than a get would wait."""
+    login = an_oauth_login(life=life, generation=generation)
+    due = freshness.renewal_due_at(login)
+    assert life - 0.36 * life - 1e-6 <= due <= life
+    assert life - 1.2 * freshness.RENEW_AHEAD_S <= due
+    assert not freshness.must_wait(login, due)
+
+
+@given(st.integers(1, 50), st.floats(0, 1), st.none() | st.floats(0, 1e6))
+def test_attempts_are_spaced_and_bounded(failures: int, jitter: float, retry_after: float | None) -> None:
+    """Each failure waits at least the floor, at most a bounded time, and as long as Bitbucket asked within it."""
+    pause = freshness.next_attempt_at(0, failures, retry_after, jitter)
+    assert freshness.ATTEMPT_FLOOR_S <= pause <= 1.5 * freshness.ATTEMPT_CEILING_S
+    assert pause >= min(retry_after or 0, freshness.ATTEMPT_CEILING_S)
