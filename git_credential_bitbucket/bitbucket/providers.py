@@ -110,9 +110,7 @@ def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[st
     read = _Reader(settings, base)
     standard = CLOUD if hosts.is_cloud(protocol, host) else _shaped_like_cloud(base)
     endpoint = Endpoint(
-        authorize_url=urljoin(
-            base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url
-        ),
+        authorize_url=urljoin(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
         token_url=urljoin(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
         revoke_url=urljoin(base, read.named("oauthRevokeURL") or standard.revoke_url),
         api_url=urljoin(base, read.named("apiURL") or standard.api_url).rstrip("/"),
@@ -202,9 +200,7 @@ def _ca_file(settings: "Settings | None", url: str, env: "Mapping[str, str]") ->
 def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
     if "GIT_SSL_NO_VERIFY" in env:  # any value counts, also an empty one (git's http.c)
         return "GIT_SSL_NO_VERIFY in the environment"
-    if (_http(settings, url, "sslVerify") or "true").lower() in _NO or _http(
-        settings, url, "sslVerify"
-    ) == "":
+    if (_http(settings, url, "sslVerify") or "true").lower() in _NO or _http(settings, url, "sslVerify") == "":
         return "http.sslVerify in git's configuration"
     return None
 

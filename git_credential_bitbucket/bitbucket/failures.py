@@ -1,0 +1,136 @@
+"""What went wrong on the way to a Bitbucket, in a person's words: exceptions and statuses to our errors.
+
+Imports requests and urllib3, so only transport.py and those who have it import this. Texts name hosts and
+reasons, never what was sent: a proxy's URL may hold a password, an HTTP exception quotes its request.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from time import time
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
+from git_credential_bitbucket.wire import printable
+
+MAX_RETRY_AFTER_S = 86400.0
+"""A day. Who says longer means never, and is asked again tomorrow."""
+
+_ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
+_TOO_MANY, _SERVER_ERROR = 429, 500
+
+
+def origin(url: str) -> str:
+    """Scheme, host and port of `url`, as it may be shown: a proxy's URL may hold a password."""
+    parts = urlsplit(url)
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+
+
+def unavailable(response: requests.Response) -> BitbucketUnreachable | None:
+    """The error for an answer that asks to come back later (429, 5xx); None for any other.
+
+    A gateway's 5xx may hide that the request was acted on; a 429 says that it was not.
+    """
+    status = response.status_code
+    if status != _TOO_MANY and status < _SERVER_ERROR:
+        return None
+    where = origin(response.url)
+    cause = "asks for fewer requests (429)" if status == _TOO_MANY else f"has a problem ({status})"
+    return BitbucketUnreachable(
+        f"{where} {cause}",
+        hint="wait, then try again",
+        retry_after=_retry_after(response.headers),
+        sent=status != _TOO_MANY,
+    )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait: a number or a date (RFC 9110, 10.2.3), kept within a day; None if there is none to be
+    read.
+    """
+    text = headers.get("Retry-After", "").strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_RETRY_AFTER_S)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, min(seconds, MAX_RETRY_AFTER_S))
+
+
+def overdue(url: str, seconds: float, *, sent: bool) -> Error:
+    """The error for an answer that was cut off after `seconds`."""
+    cause = f"{origin(url)} gave no whole answer within {seconds:.0f} seconds"
+    return BitbucketUnreachable(cause, hint=_ONLINE, sent=sent)
+
+
+def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool) -> Error:
+    """Our error for theirs. `sent`: TLS stood, so the request may have left."""
+    where = origin(url)
+    causes = list(_causes(exc))
+    certificate = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        return _untrusted(where, certificate)
+    if isinstance(exc, requests.exceptions.ProxyError):
+        return BitbucketUnreachable(
+            f"the proxy {origin(proxy or '')} does not lead to {where}: {_reason(causes)}",
+            hint="check http.proxy in git's configuration and https_proxy, then log in again or try again",
+        )
+    if isinstance(exc, ValueError) and not sent:
+        return SettingsError(
+            f"the address {where} cannot be used", hint="check credential.<url>.oauthTokenURL and apiURL"
+        )
+    if sent:
+        cause = f"{where} did not answer to the end: {_reason(causes)}"
+    else:
+        cause = f"no connection to {where}: {_reason(causes)}"
+    return BitbucketUnreachable(cause, hint=_ONLINE, sent=sent)
+
+
+def _causes(exc: BaseException) -> Iterator[BaseException]:
+    """`exc` and everything it wraps: requests and urllib3 keep the cause in `args` or `reason` as often as in
+    the chain.
+    """
+    pending, seen = [exc], set[int]()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        pending += [each for each in inner if isinstance(each, BaseException)]
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """The plain words for what lies at the bottom; never the text of an HTTP exception, which
+    quotes the request.
+    """
+    for exc in causes:
+        if isinstance(exc, socket.gaierror):
+            return "its name is not known (DNS)"
+        if isinstance(exc, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
+            return "it took too long"
+    for exc in causes:
+        if isinstance(exc, ssl.SSLError):
+            return f"TLS failed: {printable(exc.reason or 'no reason given')}"
+        if isinstance(exc, OSError) and exc.strerror:
+            return printable(exc.strerror.lower())
+        if isinstance(exc, OSError) and str(exc).startswith("Tunnel connection failed: "):
+            return printable(str(exc).removeprefix("Tunnel connection failed: "))
+    return "the answer was broken off"
+
+
+def _untrusted(where: str, certificate: ssl.SSLCertVerificationError) -> BitbucketUnreachable:
+    why = printable(certificate.verify_message or "it cannot be verified").lower().removesuffix(".")
+    if "hostname" in why or "ip address" in why:
+        hint = "another server answers under that name: check DNS, the hosts file and the proxy"
+    elif "expired" in why or "not yet valid" in why:
+        hint = "check this machine's clock"
+    else:
+        hint = "if a proxy or a server of your own signs it, name its CA: git config --global http.sslCAInfo FILE"
+    return BitbucketUnreachable(f"the certificate of {where} is not to be trusted: {why}", hint=hint)

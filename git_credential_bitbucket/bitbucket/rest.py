@@ -1,0 +1,88 @@
+"""Asks Bitbucket's REST API whether a secret is valid, without needing a scope that git does not need.
+
+Imports kinds; transport and requests only inside functions.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from requests import Response
+
+    from git_credential_bitbucket.bitbucket.providers import Endpoint
+    from git_credential_bitbucket.secret import Secret
+
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What Bitbucket says of a secret. `valid` is None where it says nothing; `reason` then tells why.
+
+    `account` is the person's username, `credential_type` Bitbucket's own name of the kind, where it tells them.
+    """
+
+    valid: bool | None
+    account: str | None = None
+    credential_type: str | None = None
+    scopes: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret") -> Verdict:
+    """Ask `/user` with `secret`. Raises `SettingsError` where it cannot even be asked (an API token without its
+    email).
+
+    Only 200, 401 and a 403 with Bitbucket's credential headers are verdicts. The 403 means valid: access tokens are
+    no person, and a token with git's scopes alone may not read the account.
+    """
+    import requests  # here, not above: 100 ms, and only a person's verbs ask
+
+    from git_credential_bitbucket.bitbucket import transport  # here, not above: as above
+
+    transport.require_https(endpoint.api_url)
+    header = {"Authorization": kinds.rest_header(kind, email, secret), "Accept": "application/json"}
+    with requests.Session() as session:
+        transport.attach(session, endpoint)
+        try:
+            response = session.get(endpoint.api_url + "/user", headers=header)
+        except (BitbucketUnreachable, BitbucketRefused) as exc:
+            return Verdict(valid=None, reason=exc.cause)
+    return _verdict(response, kind)
+
+
+def _verdict(response: "Response", kind: str) -> Verdict:
+    credential_type = _header(response, "x-credential-type")
+    scopes = _header(response, "x-oauth-scopes")
+    if response.status_code == _UNAUTHORIZED:
+        reason = "the token is not valid"
+        if kind == kinds.API_TOKEN:
+            reason += ", or it belongs to another email address, or it was made without scopes"
+        return Verdict(valid=False, reason=reason)
+    if response.status_code == _OK or (response.status_code == _FORBIDDEN and (credential_type or scopes)):
+        return Verdict(
+            valid=True,
+            account=_account(response),
+            credential_type=credential_type,
+            scopes=tuple((scopes or "").replace(",", " ").split()),
+        )
+    return Verdict(valid=None, reason=f"Bitbucket answered with {response.status_code}, which is no verdict")
+
+
+def _header(response: "Response", name: str) -> str | None:
+    value = response.headers.get(name)
+    return printable(value, 1000) if value else None
+
+
+def _account(response: "Response") -> str | None:
+    """The username; an app user (client credentials) has none."""
+    try:
+        document = response.json()
+    except (ValueError, RecursionError):
+        return None
+    name = document.get("username") if isinstance(document, dict) else None
+    return printable(name, 100) if isinstance(name, str) and name else None
