@@ -1,0 +1,102 @@
+"""Asks whoever holds the credentials: the daemon, started if there is none, or an agent in this process.
+
+The client's side of the socket protocol, for the fallback and for a person's verbs.
+"""
+
+import os
+
+from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.errors import DaemonUnavailable, Error
+from git_credential_bitbucket.front import relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Pairs = list[tuple[str, str]]
+
+SILENT_HINT = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
+
+
+class Holder:
+    """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end."""
+
+    __slots__ = ("in_process",)
+
+    def __init__(self) -> None:
+        self.in_process = relay.is_off(os.environ)
+
+    def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
+        """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
+
+        Raises `DaemonUnavailable` where the daemon keeps silent, or, with `start` off, where there is none; and
+        `PlaceRefused` where somebody else could have put the socket there.
+        """
+        if not self.in_process:
+            outcome, reply = relay.exchange(paths.socket_path(os.environ), relay.message(action, body))
+            if outcome == relay.ABSENT and start and self.start():
+                outcome, reply = relay.exchange(paths.socket_path(os.environ), relay.message(action, body))
+            if outcome == relay.TIMEOUT:
+                raise silent()
+            if outcome != relay.ABSENT:
+                return reply
+            if not start:
+                raise DaemonUnavailable("no daemon is running", hint="type: git-credential-bitbucket daemon start")
+            self.in_process = True
+        from git_credential_bitbucket.front import inprocess  # here, not above: it brings vault, agent and cryptography
+
+        return inprocess.reply(action, body)
+
+    def answer(self, action: str, body: bytes) -> bytes:
+        """As `reply`; raises the `Error` that a refusal tells."""
+        reply = self.reply(action, body)
+        raise_refusal(pairs(reply))
+        return reply
+
+    def start(self) -> bool:
+        """Start a daemon, or take the socket back from who is none of ours; False where none can be started here."""
+        from git_credential_bitbucket.front import launch  # here, not above: mostly the daemon is there
+
+        try:
+            launch.start(os.environ)
+        except DaemonUnavailable:
+            # A read-only or full runtime directory, no process to be had: the vault's lock makes it safe without.
+            return False
+        return True
+
+
+def ask(action: str, fields: "Iterable[tuple[str, str]]" = (), request: bytes = b"", *, start: bool = True) -> Pairs:
+    """The lines that answer `action`, in their order. Raises the `Error` that the answer tells, or `DaemonUnavailable`.
+
+    `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started.
+    """
+    reply = Holder().reply(action, wire.emit(list(fields)) + request, start=start)
+    found = pairs(reply)
+    if not found:
+        raise DaemonUnavailable(
+            "whoever listens at the daemon's socket is not this program's daemon",
+            hint="type: git-credential-bitbucket daemon start",
+        )
+    raise_refusal(found)
+    return found
+
+
+def pairs(reply: bytes) -> Pairs:
+    """The lines of a reply, in their order."""
+    found = []
+    for line in reply.split(b"\n"):
+        key, equals, value = line.decode("utf-8", "surrogateescape").partition("=")
+        if equals:
+            found.append((key, value))
+    return found
+
+
+def raise_refusal(reply: Pairs) -> None:
+    """Raise what a reply of `error=` and `hint=` says; other replies pass."""
+    if reply and reply[0][0] == "error":
+        raise Error(reply[0][1], hint=dict(reply).get("hint"))
+
+
+def silent() -> DaemonUnavailable:
+    """What to say of a daemon that took a request and did not answer it in time."""
+    return DaemonUnavailable(f"the daemon did not answer within {relay.RELAY_TIMEOUT_S:.0f} seconds", hint=SILENT_HINT)

@@ -1,0 +1,179 @@
+"""Credentials from the environment, for runners: static tokens are answered from here, without daemon or vault.
+
+Every git command of a CI job passes here, so nothing is imported that costs time. Which hosts may get an answer is
+decided before (`fallback`).
+"""
+
+import os
+
+from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, PlaceRefused, SettingsError
+from git_credential_bitbucket.front import markers
+from git_credential_bitbucket.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOKENS = (
+    ("BITBUCKET_API_TOKEN", kinds.API_TOKEN),
+    ("BITBUCKET_ACCESS_TOKEN", kinds.ACCESS_TOKEN),
+    ("BITBUCKET_TOKEN", kinds.ACCESS_TOKEN),
+)
+"""Variables that hold a token, in the order in which they are looked at, and the kind of one whose prefix tells nothing
+(an OAuth access token has none, and takes the access token's username)."""
+CLIENTS = (
+    ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"),
+    ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
+)
+"""Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
+MAX_FILE_BYTES = 65536
+"""A file named by `…_FILE` holds one token; who names a device by mistake is told so and does not hang."""
+
+
+class Token:
+    """A token as the environment has it, and where it stands there."""
+
+    __slots__ = ("name", "secret", "username")
+
+    def __init__(self, name: str, secret: Secret, username: str) -> None:
+        """`username` is what git must send with it."""
+        self.name = name
+        self.secret = secret
+        self.username = username
+
+
+class Client:
+    """An OAuth consumer as the environment has it, and where its secret stands there."""
+
+    __slots__ = ("id", "name", "secret")
+
+    def __init__(self, name: str, client_id: str, secret: Secret) -> None:
+        """`name` is the secret's variable."""
+        self.name = name
+        self.id = client_id
+        self.secret = secret
+
+
+def token(env: "Mapping[str, str]") -> Token | None:
+    """The token that the environment holds. Raises `SettingsError` where it is unusable."""
+    for name, usual in TOKENS:
+        found = value(env, name)
+        if found is None:
+            continue
+        source, secret = found
+        kind = kinds.recognise(secret.reveal())
+        if kind == kinds.APP_PASSWORD:
+            hint = f"make an API token at id.atlassian.com and put that into {name}"
+            raise SettingsError(f"{source}: {kinds.APP_PASSWORD_CAUSE}", hint=hint)
+        username = kinds.git_username(kind) or kinds.git_username(usual) or ""
+        return Token(source, secret, username)
+    return None
+
+
+def answer(request: wire.Request, found: Token, env: "Mapping[str, str]") -> bytes:
+    """The answer to git's `get`. Raises an `Error` where `found` must not be offered now."""
+    check(request, found, env)
+    return wire.emit([("username", found.username), ("password", found.secret.reveal())])
+
+
+def check(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]") -> None:
+    """Raise an `Error` where git has just had `found` rejected."""
+    if markers.stands(env, place_of(request), found.secret):
+        raise Error(
+            f"Bitbucket rejected what {found.name} holds, so it is not offered again for a minute",
+            hint="it may have been revoked, have expired or lack a scope: put a valid one there, or unset it",
+        )
+
+
+def mark(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]") -> None:
+    """Keep `found` back for a minute. Raises `PlaceRefused` where that cannot be noted."""
+    try:
+        markers.leave(env, place_of(request), found.secret)
+    except OSError as exc:
+        raise PlaceRefused(
+            f"the rejection cannot be noted in {ascii(paths.runtime_dir(env))[1:-1]}: {(exc.strerror or '').lower()}",
+            hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
+        ) from exc
+
+
+def names(request: wire.Request, found: Token) -> bool:
+    """Whether git's `store` or `erase` is about `found`.
+
+    One that names no secret is about what was offered, and while a token stands here, nothing else is offered.
+    """
+    if request.password is None:
+        return request.username in (None, found.username)
+    return Secret(request.password) == found.secret
+
+
+def is_minted(request: wire.Request) -> bool:
+    """Whether `request` may be about a token that client credentials brought: its username, and no known prefix."""
+    named = request.username == kinds.git_username(kinds.CLIENT_CREDENTIALS)
+    return named and kinds.recognise(request.password or "") == kinds.UNKNOWN
+
+
+def client(env: "Mapping[str, str]") -> Client | None:
+    """The OAuth consumer that the environment holds. Raises `SettingsError` where it is unusable."""
+    for id_name, secret_name in CLIENTS:
+        secret = value(env, secret_name)
+        if secret is None:
+            continue
+        client_id = value(env, id_name)
+        if client_id is not None:
+            return Client(secret[0], client_id[1].reveal(), secret[1])
+    return None
+
+
+def unpaired(env: "Mapping[str, str]") -> str | None:
+    """What to say of a consumer's secret without its id, where nothing else answers."""
+    for id_name, secret_name in CLIENTS:
+        if value(env, secret_name) is not None and value(env, id_name) is None:
+            return f"{secret_name} is set, but {id_name} is not"
+    return None
+
+
+def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
+    """What `name` or the file that `name_FILE` names holds, and which of them; the variable wins over the file.
+
+    Raises `SettingsError` if that is no single line.
+    """
+    source, text = name, env.get(name)
+    if not text:
+        path = env.get(name + "_FILE")
+        if not path:
+            return None
+        source, text = name + "_FILE", contents(name + "_FILE", path)
+    # CI systems and editors put a line break behind a secret; one inside it means that the wrong thing was pasted.
+    text = text.removesuffix("\n").removesuffix("\r")
+    if not text or any(c < " " or c == "\x7f" for c in text):
+        what = "more than one line" if text else "nothing"
+        raise SettingsError(f"{source} holds {what}", hint="it must hold the token and nothing else")
+    return source, Secret(text)
+
+
+def contents(name: str, path: str) -> str:
+    """The text of the file that the variable `name` names."""
+    try:
+        # Without waiting: who names a pipe that nobody writes to would hang git.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            data = os.read(descriptor, MAX_FILE_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else "its name holds a NUL"
+        raise SettingsError(
+            f"the file that {name} names cannot be read: {why}", hint=f'try: test -r "${name}"'
+        ) from exc
+    if len(data) > MAX_FILE_BYTES:
+        raise SettingsError(
+            f"the file that {name} names is larger than 64 KiB", hint="it must hold the token and nothing else"
+        )
+    return data.decode("utf-8", "surrogateescape")
+
+
+def place_of(request: wire.Request) -> str:
+    """The host that a mark counts for: a token refused by one says nothing about another."""
+    return f"{request.protocol}://{request.host}"

@@ -1,0 +1,116 @@
+"""Where thinking starts: the daemon was not asked, is not there, or had nothing to offer.
+
+Decides whether the host is ours and whether the environment answers; only then is a daemon started. Imports little, for
+a token from the environment passes here with every git command.
+"""
+
+import os
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.front import environment, relay, tell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.front.ask import Holder
+
+
+def run(operation: str, data: bytes, outcome: str) -> None:
+    """Serve git's request from the start; `outcome` is what became of it at the daemon (one of relay's words)."""
+    try:
+        request = wire.parse(data)
+        if not is_ours(request):
+            return
+        if outcome == relay.TIMEOUT:
+            # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
+            from git_credential_bitbucket.front.ask import silent  # here, not above: as all that needs the daemon
+
+            raise silent()
+        if operation == "get":
+            relay.write(1, get(request, data, outcome))
+        elif operation == "store":
+            store(request, data)
+        else:
+            erase(request, data)
+    except Error as exc:
+        tell.failure(exc)
+
+
+def is_ours(request: wire.Request) -> bool:
+    """Whether the request is for a host that may get a secret. Others are not spoken of."""
+    if hosts.is_cloud(request.protocol, request.host):
+        return True
+    if not request.is_web:
+        return False
+    from git_credential_bitbucket import settings  # here, not above: it starts a process, and bitbucket.org needs none
+
+    return hosts.is_ours(settings.read(os.environ), request.protocol, request.host)
+
+
+def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
+    """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
+    token = environment.token(os.environ)
+    if token is not None:
+        return environment.answer(request, token, os.environ)
+    client = environment.client(os.environ)
+    # here, not above: a token from the environment needs none of it
+    from git_credential_bitbucket.front import unanswered
+    from git_credential_bitbucket.front.ask import Holder
+
+    holder = Holder()
+    if client is not None:
+        return minted(request, data, client, holder) or unanswered.told(data, holder)
+    reply = holder.answer("get", data) if outcome != relay.EMPTY else b""
+    return reply or unanswered.mended(request, data, holder)
+
+
+def minted(request: wire.Request, data: bytes, client: "environment.Client", holder: "Holder") -> bytes:
+    """The answer by the OAuth consumer in the environment: it goes before the vault, as a token there does."""
+    if holder.in_process:
+        # Nobody here remembers that the token before this one was rejected as soon as it was minted.
+        environment.check(request, client, os.environ)
+    fields = [("client_id", client.id), ("client_secret", client.secret.reveal())]
+    return holder.answer("mint", wire.emit(fields) + data)
+
+
+def store(request: wire.Request, data: bytes) -> None:
+    """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
+    token, client = usable()
+    if token is not None and environment.names(request, token):
+        return
+    if client is None or not environment.is_minted(request):
+        insist("store", data)
+
+
+def erase(request: wire.Request, data: bytes) -> None:
+    """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
+    token, client = usable()
+    if token is not None and environment.names(request, token):
+        environment.mark(request, token, os.environ)
+    elif client is not None and environment.is_minted(request) and relay.is_off(os.environ):
+        environment.mark(request, client, os.environ)
+    else:
+        insist("erase", data)
+
+
+def usable() -> "tuple[environment.Token | None, environment.Client | None]":
+    """What the environment holds, as far as it can be used: what is wrong with it, the `get` before this has told."""
+    try:
+        return environment.token(os.environ), environment.client(os.environ)
+    except SettingsError:
+        return None, None
+
+
+def insist(operation: str, data: bytes) -> None:
+    """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not."""
+    from git_credential_bitbucket.front.ask import Holder  # here, not above: see `get`
+
+    holder = Holder()
+    if holder.answer(operation, data) == relay.ACKNOWLEDGED:
+        return
+    # It took the request and said nothing: a daemon on its way out, or git's own cache daemon on our socket.
+    if holder.start() and holder.answer(operation, data) == relay.ACKNOWLEDGED:
+        return
+    holder.in_process = True
+    holder.answer(operation, data)

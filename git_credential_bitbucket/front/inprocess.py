@@ -1,0 +1,46 @@
+"""The agent in this process, where no daemon may run (`GIT_CREDENTIAL_BITBUCKET_DAEMON=off`) or none can be started."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front.activate import third_party
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.agent import Agent
+
+
+def reply(action: str, body: bytes) -> bytes:
+    """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
+    third_party()
+    from git_credential_bitbucket.agent.agent import refusal  # here, not above: it needs third-party packages
+    from git_credential_bitbucket.agent.control import control
+    from git_credential_bitbucket.agent.pending import finish
+
+    held = agent()
+    try:
+        if action in ("get", "store", "erase"):
+            answer = finish(getattr(held, action)(wire.parse(body)))
+        else:
+            answer = finish(control(held, action, body))
+    except Error as exc:
+        return refusal(exc)
+    held.close()
+    if action == "store" and held.holdings.in_memory_only:
+        raise Error(
+            "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
+            hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",
+        )
+    return answer
+
+
+@cache
+def agent() -> "Agent":
+    """The agent of this process: one, for `why` must know what `get` met."""
+    from git_credential_bitbucket.agent.build import build  # here, not above: it needs third-party packages
+
+    # A thread, so that a job waits for a lock or for Bitbucket just as it does in the daemon.
+    return build(os.environ, ThreadPoolExecutor(max_workers=4).submit)

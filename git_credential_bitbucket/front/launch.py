@@ -1,0 +1,189 @@
+"""Starts the daemon: out of git's process group, session and pipes, and told what it must know by its standard input.
+
+Owns what of the caller's environment the daemon gets to see. Returns when the daemon listens.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import sys
+import time
+
+from git_credential_bitbucket.errors import DaemonUnavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import NoReturn
+
+START_TIMEOUT_S = 15.0
+"""From fork to listening: 0.2 s, and 3 s more where a keyring does not answer; the rest is for a machine under load."""
+READY = b"ready\n"
+GUARD_DESCRIPTOR = 3
+"""Where the daemon finds the pipe whose end it is to leave with."""
+
+OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
+"""Our own settings, the vault's key among them."""
+CONFIG_PREFIX = "GIT_CONFIG_"
+"""Where git's configuration is, and what the environment adds to it: it says which hosts are ours."""
+NOT_PASSED = frozenset({"GIT_CONFIG_PARAMETERS", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
+"""`git -c …` is meant for one command, and the daemon outlives it; the other is between relay and fallback."""
+PASSED = frozenset(
+    {
+        *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # where things lie
+        *("USER", "LOGNAME", "PATH"),  # PATH: git, by its absolute path
+        *("LANG", "LC_ALL", "LC_CTYPE"),  # the keyring's dialogue
+        *(
+            "DBUS_SESSION_BUS_ADDRESS",
+            "DISPLAY",
+            "WAYLAND_DISPLAY",
+            "XAUTHORITY",
+        ),  # the keyring, and where it shows itself
+        *("XDG_CURRENT_DESKTOP", "XDG_SESSION_TYPE", "KDE_FULL_SESSION", "PYTHON_KEYRING_BACKEND"),  # which keyring
+        *(
+            "http_proxy",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+            "no_proxy",
+            "NO_PROXY",
+        ),  # as curl reads them
+        *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_NO_VERIFY", "SSL_CERT_FILE", "SSL_CERT_DIR"),  # whom TLS trusts
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # git's libraries, see INTERPRETER
+    }
+)
+"""What else of the caller's environment the daemon gets to know. No token of the caller's, and no GIT_DIR."""
+INTERPRETER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+"""What the interpreter itself may need before it can read anything (GitHub's setup-python, for one). All the rest comes
+by pipe, for /proc/PID/environ shows for ever what a process was started with."""
+
+_ENTER = (
+    "import sys; sys.path.append(sys.argv.pop(1));"
+    "from git_credential_bitbucket.front.activate import third_party; third_party();"
+    "from git_credential_bitbucket.daemon.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | None = None) -> None:
+    """Start a daemon unless one is there, and wait until it listens. Raises `DaemonUnavailable` with its reason.
+
+    With `memory` its vault is in memory; with `until_eof` it leaves when that descriptor's pipe ends.
+    """
+    deadline = time.monotonic() + START_TIMEOUT_S
+    argv = command()
+    if memory:
+        argv.append("--memory")
+    if until_eof is not None:
+        argv += ["--until-eof", str(GUARD_DESCRIPTOR)]
+    document, told = os.pipe()
+    ready, tell_ready = os.pipe()
+    try:
+        try:
+            child = os.fork()
+            if child == 0:
+                detach(argv, env, document, tell_ready, until_eof)
+        except OSError as exc:
+            cause = f"no process can be started: {(exc.strerror or '').lower()}"
+            raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
+        finally:
+            os.close(document)
+            os.close(tell_ready)
+        os.waitpid(child, 0)
+        send(told, json.dumps({"env": passed(env)}).encode(), deadline)
+        os.close(told)
+        told = -1
+        answer = receive(ready, deadline)
+    finally:
+        os.close(ready)
+        if told >= 0:
+            os.close(told)
+    if answer != READY:
+        raise refusal(answer)
+
+
+def passed(env: "Mapping[str, str]") -> dict[str, str]:
+    """What of `env` the daemon gets to see."""
+    prefixes = (OWN_PREFIX, CONFIG_PREFIX)
+    return {
+        name: value
+        for name, value in env.items()
+        if name not in NOT_PASSED and (name in PASSED or name.startswith(prefixes))
+    }
+
+
+def command() -> list[str]:
+    """The command that runs a daemon: isolated, as every Python of ours, on the package that this module is part of."""
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    return [sys.executable, "-I", "-S", "-c", _ENTER, root]
+
+
+def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int, until_eof: int | None) -> "NoReturn":
+    """In the child: execute `argv` in a grandchild that has nothing in common with git. Never comes back.
+
+    A session of its own, so that the terminal's hangup does not reach it, but not that session's leader, so that it
+    never gets a terminal; and no descriptor of git's, for git waits for the end of its pipes while anybody holds them.
+    """
+    try:
+        os.setsid()
+        if os.fork() != 0:
+            os._exit(0)
+        null = os.open(os.devnull, os.O_RDWR)
+        wanted = [document, ready, null, null if until_eof is None else until_eof]
+        # Out of the way first: a process without standard descriptors gets their numbers for its pipes.
+        held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(wanted)) for descriptor in wanted]
+        for number, descriptor in enumerate(held):
+            os.dup2(descriptor, number)
+        os.closerange(GUARD_DESCRIPTOR + (until_eof is not None), os.sysconf("SC_OPEN_MAX"))
+        os.chdir("/")
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(argv[0], argv, {name: env[name] for name in INTERPRETER if name in env})  # noqa: S606 - no shell
+    finally:
+        os._exit(127)
+
+
+def send(descriptor: int, data: bytes, deadline: float) -> None:
+    """Write all of `data` to a pipe; a reader that has gone says why on the other pipe, or nothing."""
+    os.set_blocking(descriptor, False)
+    while data:
+        wait(descriptor, select.POLLOUT, deadline)
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            continue
+        except BrokenPipeError:
+            return
+
+
+def receive(descriptor: int, deadline: float) -> bytes:
+    """What comes from a pipe up to its end, or to READY."""
+    answer = b""
+    while answer != READY:
+        wait(descriptor, select.POLLIN, deadline)
+        chunk = os.read(descriptor, 4096)
+        if not chunk:
+            break
+        answer += chunk
+    return answer
+
+
+def wait(descriptor: int, event: int, deadline: float) -> None:
+    """Wait until a pipe can be used or has ended. Raises `DaemonUnavailable` at the deadline."""
+    poll = select.poll()
+    poll.register(descriptor, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise DaemonUnavailable(
+            f"the daemon was not ready within {START_TIMEOUT_S:.0f} seconds",
+            hint="see why: git-credential-bitbucket daemon start",
+        )
+
+
+def refusal(answer: bytes) -> DaemonUnavailable:
+    """What the daemon said instead of READY."""
+    said = dict(line.partition("=")[::2] for line in answer.decode("utf-8", "surrogateescape").split("\n"))
+    return DaemonUnavailable(
+        said.get("error") or "the daemon ended before it was ready",
+        hint=said.get("hint") or "is the installation whole? try: git-credential-bitbucket daemon start",
+    )

@@ -1,0 +1,44 @@
+"""Whether a person is there to be asked, in the middle of a command of git's. Imports os."""
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NO = frozenset({"", "0", "false", "no", "off"})
+NEVER = NO | {"never"}
+"""What `credential.interactive` may say against it: git's words for false, and git-credential-manager's."""
+
+
+def is_present(env: "Mapping[str, str]", url: str) -> bool:
+    """Whether somebody can be asked about `url`: nothing forbids it, and the terminal's foreground is ours.
+
+    Raises `SettingsError` where git's configuration cannot be read.
+    """
+    if env.get("CI", "").lower() not in ("", "0", "false"):
+        return False
+    if env.get("GIT_TERMINAL_PROMPT", "1").lower() in NO:
+        return False
+    if not has_foreground():
+        return False
+    from git_credential_bitbucket import settings  # here, not above: it starts a process, and mostly nobody is there
+
+    return (settings.read(env).credential(url, "interactive") or "true").lower() not in NEVER
+
+
+def has_foreground() -> bool:
+    """Whether there is a controlling terminal and our process group is in its foreground.
+
+    Whoever is in the background would be stopped by the terminal for reading from it (SIGTTIN), and git with them.
+    """
+    try:
+        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)

@@ -1,0 +1,99 @@
+"""A `get` that got nothing: why, whether it can be mended here and now, and else who is told what."""
+
+import os
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import environment, person, tell
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.front.ask import Holder
+
+LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
+"""States that a new log-in ends. In the others it would hide what is wrong, or meet the same trouble."""
+QUIT = b"quit=1\n"
+"""git stops with our message, instead of asking for a password that would not help (git-credential(1))."""
+KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+
+
+def mended(request: wire.Request, data: bytes, holder: "Holder") -> bytes:
+    """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
+    why = reason(data, holder)
+    for mend in (taken_back, unlocked_by_environment):
+        if mend(why, holder):
+            reply = holder.answer("get", data)
+            if reply:
+                return reply
+            why = reason(data, holder)
+    locked = why.get("state") == "locked"
+    if (locked or why.get("state") in LOGIN_MENDS) and person.is_present(os.environ, request.url):
+        if not mended_by_person(request, why):
+            return b""  # git asks for username and password itself, and hands us what it was given
+        reply = holder.answer("get", data)
+        if reply:
+            return reply
+        why, locked = reason(data, holder), False
+    tell_reason(why)
+    return QUIT if locked else b""
+
+
+def told(data: bytes, holder: "Holder") -> bytes:
+    """Tell why the OAuth consumer in the environment brought nothing; nobody is asked, for it is not a person's."""
+    tell_reason(reason(data, holder))
+    return b""
+
+
+def reason(data: bytes, holder: "Holder") -> dict[str, str]:
+    """What the holder knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
+    from git_credential_bitbucket.front.ask import (
+        pairs,  # here, not above: ask imports nothing of this, but is imported late
+    )
+
+    return dict(pairs(holder.reply("why", data)))
+
+
+def tell_reason(why: dict[str, str]) -> None:
+    """One line, and one with the cure."""
+    cause, hint = why.get("error", "there is no credential"), why.get("hint")
+    if why.get("state") == "none":
+        cause = environment.unpaired(os.environ) or cause
+    tell.error(cause, hint)
+
+
+def taken_back(why: dict[str, str], holder: "Holder") -> bool:
+    """Whether whoever listened was none of ours (git's own cache daemon, say), and a daemon of ours does now."""
+    return not why and not holder.in_process and holder.start()
+
+
+def unlocked_by_environment(why: dict[str, str], holder: "Holder") -> bool:
+    """Whether a daemon that was started without the vault's key has got it from this environment now."""
+    if why.get("state") != "locked" or holder.in_process or not any(map(os.environ.get, KEY_VARIABLES)):
+        return False
+    from git_credential_bitbucket.front.activate import third_party  # here, not above: the rare case
+
+    third_party()
+    from git_credential_bitbucket.vault import keys  # here, not above: the rare case
+
+    key = keys.from_environment(os.environ)
+    if key is None:
+        return False
+    try:
+        holder.answer("unlock", wire.emit(list(key.to_record().items())))
+    except Error:  # it does not fit; why has the better words for that
+        return False
+    return True
+
+
+def mended_by_person(request: wire.Request, why: dict[str, str]) -> bool:
+    """Have the person at the terminal unlock or log in; False if they would not."""
+    from git_credential_bitbucket.front.activate import third_party  # here, not above: nobody waits for a machine
+
+    third_party()
+    if why.get("state") == "locked":
+        from git_credential_bitbucket.cli import unlock  # here, not above: it brings prompts and the keyring
+
+        return unlock.during_get(request, why)
+    from git_credential_bitbucket.cli import login  # here, not above: it brings prompts, a browser and OAuth
+
+    return login.during_get(request, why)
