@@ -1,0 +1,182 @@
+"""The command line: which verbs there are, and the one place where an error becomes a line and an exit code.
+
+Exit codes: 0 done, 1 an error (told on stderr with its cure), 2 not understood, 130 ended by Ctrl-C, 141 nobody reads
+the output any more. `exec` ends with its command's own code, and with 126 or 127 where there is none to run.
+A verb's module has a `command`, imported when that verb is asked for: each needs other packages, and none needs all.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket import __version__
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import tell
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ERROR, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
+"""Exit codes; the last two are what a shell says of a program that SIGINT or SIGPIPE ended."""
+
+SECTIONS = {
+    "Setting up": {
+        "configure": "Make git ask this helper for Bitbucket's credentials",
+        "unconfigure": "Take back what configure wrote",
+        "login": "Keep a token, or log in by OAuth",
+        "logout": "Remove a credential, and revoke it where that can be done",
+        "migrate": "Move off app passwords and other helpers",
+    },
+    "Looking": {
+        "status": "List what is kept: for what, which kind, until when",
+        "explain": "Tell which credential git would get for a URL, and why",
+        "expires": "Tell which tokens end soon",
+        "doctor": "Check the whole path from git to Bitbucket",
+        "audit": "Find tokens that lie about in the clear",
+        "log": "Tell who was given what, and when",
+    },
+    "Using": {
+        "token": "Print the current secret, for REST and scripts",
+        "exec": "Run a command with the environment's credentials, and no trace of them",
+        "refresh": "Renew an OAuth token now",
+        "rotate": "Replace a token by a new one",
+        "restore": "Offer a credential again that was set aside",
+    },
+    "Vault and daemon": {
+        "lock": "Forget the vault's key",
+        "unlock": "Give the daemon the vault's key",
+        "rekey": "Change the vault's key, or where it comes from",
+        "daemon": "Start or stop the daemon, or see how it is",
+        "version": "Tell the version of this program, and of what it runs on",
+    },
+}
+"""The verbs in the order of a first day; each line is also its help's first."""
+_MODULES = {"exec": "exec_"}
+"""Where a module cannot be called as its verb is."""
+
+
+class Verbs(click.Group):
+    """The group of all verbs. A class because click finds subcommands by overriding."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Those that are installed, in the table's order."""
+        del ctx
+        return [name for section in SECTIONS.values() for name in section if knows(name)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None where there is none of that name."""
+        del ctx
+        if cmd_name.startswith("-") or not knows(cmd_name):
+            return None
+        command: click.Command = import_module(_module(cmd_name)).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table, without importing any of it."""
+        width = max(map(len, self.list_commands(ctx)))
+        for section, lines in SECTIONS.items():
+            if known := [(name.ljust(width), line) for name, line in lines.items() if knows(name)]:
+                with formatter.section(section):
+                    formatter.write_dl(known)
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    options_metavar="[-v]",
+    subcommand_metavar="VERB …",
+    epilog="git itself calls this program with get, store and erase. Each verb has its own --help.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Tell more: versions, and what lies behind an error.")
+@click.version_option(__version__, prog_name=tell.NAME, message="%(prog)s %(version)s")
+def verbs(*, verbose: bool) -> None:
+    """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""
+    del verbose  # read by `is_verbose`, wherever it matters
+
+
+def knows(word: str) -> bool:
+    """Whether a command line may begin with `word`: a verb, or an option."""
+    if word.startswith("-"):
+        return True
+    return any(word in lines for lines in SECTIONS.values()) and find_spec(_module(word)) is not None
+
+
+def summary(verb: str) -> str:
+    """The verb's line in the table; a verb's help begins with it."""
+    return next(lines[verb] for lines in SECTIONS.values() if verb in lines)
+
+
+def is_verbose() -> bool:
+    """Whether the person wants to be told more: `-v` before the verb."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.find_root().params.get("verbose"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one verb; returns the exit code. The one place where an error is told."""
+    words = list(arguments) or ["--help"]
+    verbose = words[0] in ("-v", "--verbose")
+    return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verbose=verbose)
+
+
+def _told(run: Callable[[], Any], *, verbose: bool) -> int:
+    try:
+        code = run()
+        sys.stdout.flush()  # here, where a reader that went away can still be answered
+    except Error as exc:
+        tell.failure(exc)
+        if verbose:
+            _tell_reasons(exc)
+        return ERROR
+    except click.ClickException as exc:
+        return _tell_usage(exc)
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except BrokenPipeError:
+        _give_up_stdout()
+        return UNREAD
+    except OSError as exc:
+        _give_up_stdout()
+        where = f": {exc.filename}" if exc.filename else ""
+        tell.error(f"{(exc.strerror or 'the system refused something').lower()}{where}")
+        return ERROR
+    except SystemExit as exc:
+        # Click and rich leave so, with their streams silenced, when they meet a broken pipe.
+        return UNREAD if exc.code == 1 else int(exc.code or 0)
+    return code if isinstance(code, int) else 0
+
+
+def _tell_usage(exc: click.ClickException) -> int:
+    """In our own words' form, with where to read on."""
+    context = exc.ctx if isinstance(exc, click.UsageError) else None
+    message = exc.format_message().strip().removesuffix(".")
+    where = context.command_path if context is not None else tell.NAME
+    tell.error(message[:1].lower() + message[1:], f"see: {where} --help")
+    return USAGE
+
+
+def _tell_reasons(exc: BaseException) -> None:
+    """What an error was raised from: kinds, and the system's words; foreign texts might hold a secret."""
+    cause = exc.__cause__
+    while cause is not None:
+        detail = f": {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
+        click.echo(f"{tell.NAME}: because: {type(cause).__module__}.{type(cause).__qualname__}{detail}", err=True)
+        cause = cause.__cause__
+
+
+def _give_up_stdout() -> None:
+    """Let what is still buffered go nowhere if it cannot be written: the interpreter would complain at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _module(verb: str) -> str:
+    return f"{__package__}.{_MODULES.get(verb, verb)}"

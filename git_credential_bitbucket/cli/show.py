@@ -1,0 +1,42 @@
+"""What a person sees: lines and tables on stdout by rich, warnings on stderr. Imports rich when something is shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket.front import tell
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+UNBROKEN = 10_000
+"""The width of what is no terminal: a program that reads a table wants a line to stay a line."""
+
+
+def console() -> Console:
+    """Standard output by rich: colours on a terminal only and not under NO_COLOR, nothing taken for markup."""
+    from rich.console import Console  # here, not above: 40 ms that a verb without a table does without
+
+    width = None if sys.stdout.isatty() else UNBROKEN
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """One line, never wrapped, with control characters made visible."""
+    console().print(shown(text), style=style, soft_wrap=True)
+
+
+def warn(cause: str, hint: str | None = None) -> None:
+    """A line on stderr about what was not asked for but ought to be known, and one with the cure."""
+    click.echo(f"{tell.NAME}: warning: {shown(cause)}", err=True)
+    if hint:
+        click.echo(f"{tell.NAME}: hint: {shown(hint)}", err=True)
+
+
+def shown(text: str) -> str:
+    """`text` fit for a terminal, in full."""
+    return printable(text, UNBROKEN)

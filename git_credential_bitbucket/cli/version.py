@@ -1,0 +1,47 @@
+"""`version`: what runs here. Imports the packages whose versions are asked for only when they are."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+
+import click
+
+from git_credential_bitbucket import __version__, settings
+from git_credential_bitbucket.cli.app import is_verbose, summary
+from git_credential_bitbucket.cli.show import say
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import tell
+
+PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
+
+
+@click.command(help=f"{summary('version')}.")
+@click.option("-v", "--verbose", is_flag=True, help="Also Python, git and the packages that this uses.")
+def command(*, verbose: bool) -> None:
+    """Print versions."""
+    say(f"{tell.NAME} {__version__}")
+    if verbose or is_verbose():
+        for name, version in (("python", platform.python_version()), ("git", _git()), *map(_package, PACKAGES)):
+            say(f"{name} {version}")
+
+
+def _git() -> str:
+    try:
+        git = settings.find_git(os.environ)
+        done = subprocess.run(
+            [git, "--version"], cwd="/", env=settings.git_environment(os.environ), capture_output=True, check=False,
+            timeout=settings.GIT_TIMEOUT_S,
+        )  # fmt: skip
+    except (Error, OSError, subprocess.TimeoutExpired):
+        return "(not found)"
+    return done.stdout.decode("utf-8", "replace").removeprefix("git version ").strip() + f" ({git})"
+
+
+def _package(name: str) -> tuple[str, str]:
+    try:
+        return name, metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return name, "(not found)"
