@@ -1,5 +1,6 @@
 """Owns the fixtures that all tests share: a home of their own, a built-up environment, a stand-in, gits, a runner."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import gits
+from tests import gits, installed
 from tests.running import Runner, end_processes_of
 from tests.standin.client import StandIn
 
@@ -91,3 +92,21 @@ def newer_git() -> gits.Git:
 def run(env: dict[str, str], home: Path) -> Runner:
     """Runs a program in `env`, in the home's `work`."""
     return Runner(env, home / "work")
+
+
+@pytest.fixture(scope="session")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The built wheels, "portable" and (where there is a C compiler) "native": once for all workers."""
+    folder = tmp_path_factory.getbasetemp()
+    return installed.wheels((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "wheels")
+
+
+@pytest.fixture(scope="session", params=installed.KINDS)
+def executable(
+    request: pytest.FixtureRequest, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What git executes, installed from each of the wheels in turn."""
+    kind: str = request.param
+    if kind not in wheels:
+        pytest.skip("there is no C compiler")
+    return installed.install(wheels[kind], tmp_path_factory.mktemp(kind) / "venv")
