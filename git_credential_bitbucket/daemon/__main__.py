@@ -1,0 +1,206 @@
+"""Where the daemon begins: hardened before it reads a secret, listening before it imports what answers.
+
+`… daemon [--memory] [--until-eof FD] [--listen-fd FD] [--handover-fd FD]`, or `--check`. Standard input is one JSON
+document, `{"env": {…}}`: the starter's environment, keys included, which are so kept out of /proc/PID/environ.
+Standard output is told `ready`, or `error=` and `hint=`, and closed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket.daemon import claim, hardening, lifecycle, peers, upgrade
+from git_credential_bitbucket.daemon.workers import Workers
+from git_credential_bitbucket.errors import Error, SettingsError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping, Sequence
+
+    from git_credential_bitbucket.agent.agent import Agent
+
+_WITH_DESCRIPTOR = ("--until-eof", "--listen-fd", "--handover-fd")
+_SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
+"""These stay out of our own environment, which every process that we start inherits."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the daemon with the arguments after `daemon`; returns the exit code once it has left."""
+    try:
+        options = _options(argv)
+        if "--check" in options:
+            return _check()
+        descriptors = {name: int(options[name]) for name in _WITH_DESCRIPTOR if name in options}
+        activated = claim.activated()
+        if activated is not None:
+            descriptors.setdefault("--listen-fd", activated)
+        hardening.harden(descriptors.values())
+        daemon = Daemon(argv, descriptors, memory="--memory" in options)
+    except Error as exc:
+        _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
+        return 1
+    if daemon.listener is None:
+        _say("ready\n")  # another daemon is
+    else:
+        daemon.run(daemon.listener)
+    # Not by `return`: a job that hangs beyond all patience would keep the interpreter from ending.
+    os._exit(0)
+
+
+class Daemon:
+    """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
+
+    def __init__(self, argv: Sequence[str], descriptors: Mapping[str, int], *, memory: bool) -> None:
+        """Read the document and claim the path; `listener` is None if another daemon serves there."""
+        self._argv = argv
+        self._memory = memory
+        self._until_eof = descriptors.get("--until-eof")
+        self._handed_over: dict[str, Any] = {}
+        if "--handover-fd" in descriptors:
+            self._handed_over = upgrade.received(descriptors["--handover-fd"])
+        self._env: dict[str, str] = self._handed_over.get("env") or _document()
+        _adopt(self._env)
+        self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
+        self._guests = peers.admitted_uids(self._env)
+        self.listener: socket.socket | None = None
+        self._claim = claim.Claim(paths.socket_path(self._env), None)
+        if "--listen-fd" in descriptors:
+            self.listener = claim.inherited(descriptors["--listen-fd"])
+            self._claim.identity = tuple(self._handed_over["claim"]) if self._handed_over.get("claim") else None
+        else:
+            taken = claim.claim(self._claim.path, mode=0o666 if self._guests else 0o600)
+            if taken is not None:
+                self.listener, self._claim = taken
+
+    def run(self, listener: socket.socket) -> None:
+        """Serve until it is time to leave."""
+        # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
+        from git_credential_bitbucket.agent.agent import Agent
+        from git_credential_bitbucket.daemon.hosts import Hosts
+        from git_credential_bitbucket.daemon.server import Server
+        from git_credential_bitbucket.daemon.service import Service
+        from git_credential_bitbucket.vault.memory import MemoryPlace
+        from git_credential_bitbucket.vault.place import FilePlace
+        from git_credential_bitbucket.vault.vault import Vault
+
+        workers = Workers(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
+        hosts = Hosts(self._env, workers.submit)
+        vault = Vault(MemoryPlace() if self._memory else FilePlace(paths.vault_path(self._env)))
+        agent = Agent(
+            vault,
+            Vault(MemoryPlace()),
+            hosts.find,
+            lambda create: vault.acquire(self._env, create=create),
+            workers.submit,
+        )
+        self._take_over(agent)
+        # What serves one command only is not upgraded under it.
+        watch = None if self._until_eof is not None else upgrade.Watch()
+        started_at = self._handed_over.get("started_at", time.time())
+        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at)
+        trusted = peers.trusted_uids()
+        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave)
+        server = Server(listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests)
+        life.heed_signals(server)
+        if self._until_eof is not None:
+            life.heed_end_of(self._until_eof, server)
+        _say("ready\n")
+        life.run(
+            server,
+            agent,
+            works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
+            start_anew=lambda: self._start_anew(listener, agent, started_at),
+        )
+
+    def _take_over(self, agent: Agent) -> None:
+        if "agent" not in self._handed_over:
+            return
+        try:
+            agent.take_over(self._handed_over["agent"])
+        except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
+            pass
+        self._handed_over = {"started_at": self._handed_over["started_at"]}
+
+    def _start_anew(self, listener: socket.socket, agent: Agent, started_at: float) -> None:
+        document = {
+            "env": self._env,
+            "claim": self._claim.identity,
+            "agent": agent.hand_over(),
+            "started_at": started_at,
+        }
+        descriptor = upgrade.hand_over(document)
+        if descriptor is None:
+            return
+        own = ["--listen-fd", str(listener.fileno()), "--handover-fd", str(descriptor)]
+        try:
+            upgrade.start_anew(upgrade.command(own, self._argv), [listener.fileno(), descriptor])
+        except OSError:
+            os.close(descriptor)
+
+
+def _options(argv: Sequence[str]) -> dict[str, str]:
+    """The arguments by name. Raises `SettingsError`: they come from our own launcher, or from a service's unit."""
+    options: dict[str, str] = {}
+    left = list(argv)
+    while left:
+        name = left.pop(0)
+        if name in {"--memory", "--check"}:
+            options[name] = ""
+        elif name in _WITH_DESCRIPTOR and left and left[0].isascii() and left[0].isdigit():
+            options[name] = left.pop(0)
+        else:
+            raise SettingsError("the daemon does not know one of its arguments", hint="see its manual page")
+    return options
+
+
+def _document() -> dict[str, str]:
+    """The starter's environment from standard input; our own where a service manager or a person started us."""
+    if not os.isatty(0):
+        with open(0, "rb", closefd=False) as file:
+            data = file.read()
+        if data:
+            try:
+                env = json.loads(data)["env"]
+                return {str(name): str(value) for name, value in env.items()}
+            except (ValueError, KeyError, TypeError, AttributeError):
+                raise SettingsError("what the daemon was told on its standard input is not readable") from None
+    return dict(os.environ)
+
+
+def _adopt(env: Mapping[str, str]) -> None:
+    """Make `env` without its secrets our own: libraries look there (proxies, D-Bus), and what we start gets it."""
+    os.environ.clear()
+    os.environ.update({n: v for n, v in env.items() if not n.startswith(_SECRET_PREFIXES)})
+
+
+def _check() -> int:
+    """Whether the installed package can be started: everything that an answer may need is imported."""
+    import cryptography.hazmat.primitives.ciphers.aead
+    import requests_oauthlib
+
+    from git_credential_bitbucket.agent import control
+    from git_credential_bitbucket.bitbucket import oauth
+    from git_credential_bitbucket.daemon import hosts, server, service
+    from git_credential_bitbucket.vault import vault
+
+    del cryptography, requests_oauthlib, control, oauth, hosts, server, service, vault
+    _say(f"version={__version__}\n")
+    return 0
+
+
+def _say(text: str) -> None:
+    """Tell the starter on the readiness pipe, and let go of it and of the other standard descriptors."""
+    try:
+        os.write(1, text.encode("utf-8", "surrogateescape"))
+    except OSError:  # it does not wait any more
+        pass
+    hardening.null_descriptors((0, 1, 2))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,71 @@
+"""What the process gives up before it holds a secret: the work tree, inherited descriptors, core dumps, being traced.
+
+Imports only the standard library. What it cannot protect against: root, and a debugger attached before it ran.
+"""
+
+import os
+import resource
+import signal
+import sys
+from collections.abc import Iterable
+
+OPEN_FILES = 4096
+"""Descriptors asked of the system: `MAX_CLIENTS` connections and room to work; fewer where the hard limit says so."""
+PR_SET_DUMPABLE = 4
+"""prctl(2): also takes /proc/PID/{mem,environ,fd} away from other processes of the same user."""
+PT_DENY_ATTACH = 31
+"""ptrace(2) on macOS."""
+
+
+def harden(keep: Iterable[int] = ()) -> None:
+    """Close every descriptor but 0 to 2 and `keep`, leave the directory git started us in, refuse dumps and tracing."""
+    os.chdir("/")  # the directory was a work tree: somebody else's content, and a mount that could not be unmounted
+    os.umask(0o077)
+    close_inherited(keep)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    raise_open_files()
+    forbid_tracing()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal closes; whoever works in the next one still needs us
+
+
+def close_inherited(keep: Iterable[int]) -> None:
+    """Close what the starter left open: git waits for the end of a pipe for as long as anybody holds it."""
+    start = 3
+    for descriptor in sorted(set(keep)):
+        os.closerange(start, descriptor)
+        start = max(start, descriptor + 1)
+    os.closerange(start, max(open_files_limit(), start))
+
+
+def open_files_limit() -> int:
+    """The number of descriptors this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return soft if soft != resource.RLIM_INFINITY else 1 << 20
+
+
+def raise_open_files() -> None:
+    """Ask for `OPEN_FILES` descriptors, as far as the hard limit lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def forbid_tracing() -> None:
+    """No ptrace(2) and no reading of our memory by the same user's other processes, where the system knows how."""
+    import ctypes  # here, not above: only the daemon needs it, once; 400 KiB
+
+    libc = ctypes.CDLL(None)
+    if sys.platform == "darwin":
+        libc.ptrace(PT_DENY_ATTACH, 0, 0, 0)
+    elif sys.platform.startswith("linux"):
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def null_descriptors(descriptors: Iterable[int]) -> None:
+    """Put /dev/null in the place of `descriptors`: their pipes end, and nothing else takes their numbers."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in descriptors:
+        os.dup2(null, descriptor)
+    if null not in descriptors:
+        os.close(null)

@@ -1,0 +1,204 @@
+"""The daemon's life once it listens: ticks, idleness, a path that is lost, an upgrade, and how it leaves.
+
+Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import __version__
+from git_credential_bitbucket.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.daemon.claim import Claim
+    from git_credential_bitbucket.daemon.server import Server
+    from git_credential_bitbucket.daemon.upgrade import Watch
+    from git_credential_bitbucket.daemon.workers import Workers
+
+IDLE_EXIT = "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"
+IDLE_EXIT_S = 3600.0
+"""A daemon that nobody has asked for so long leaves, unless something would be lost; 0 means never."""
+LOOK_EVERY_S = 5.0
+"""How often an idle daemon looks whether its path is still its own and its package still the same."""
+TICK_AFTER_USE_S = 1.0
+"""A use may change what the agent has to do: its tick comes this much after one at the latest."""
+LEAVE_PATIENCE_S = 60.0
+"""Longer than a peer and its answer may take together; who is not done by then will not be."""
+UPGRADE_PATIENCE_S = 10.0
+"""How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
+
+
+def idle_exit_s(env: Mapping[str, str]) -> float:
+    """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
+    text = env.get(IDLE_EXIT) or str(IDLE_EXIT_S)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise SettingsError(f"{IDLE_EXIT} is not a number of seconds", hint=f"write {IDLE_EXIT}=3600, or 0 for never")
+    return seconds
+
+
+class Life:
+    """One daemon from its first turn to its last. A class for where it stands: serving, starting anew, leaving."""
+
+    def __init__(
+        self, claim: Claim, workers: Workers, idle_exit: float, watch: Watch | None, started_at: float
+    ) -> None:
+        """`watch` None: no upgrade (what lives for one command only); `started_at` is in epoch seconds."""
+        self.claim = claim
+        self.started_at = started_at
+        self._workers = workers
+        self._idle_exit = idle_exit
+        self._watch = watch
+        self._check: Callable[[], bool] | None = None
+        self._checking: Future[bool] | None = None
+        self._upgrade_at: float | None = None
+        self._leaving_at: float | None = None
+        self._released = False
+        self._closing: Future[None] | None = None
+        now = time.monotonic()
+        # The first answer does not wait for either.
+        self._tick_at = now + TICK_AFTER_USE_S
+        self._look_at = now + LOOK_EVERY_S
+        self._ticked_at = now
+        self._served = 0
+
+    def leave(self) -> None:
+        """Begin to leave; `run` ends when nobody is waited for any more."""
+        if self._leaving_at is None:
+            self._leaving_at = time.monotonic()
+            self._upgrade_at = None
+
+    def heed_signals(self, server: Server) -> None:
+        """Leave on SIGTERM and SIGINT. The handler only notes it; the loop wakes up by the descriptor."""
+        signal.set_wakeup_fd(server.wake_descriptor, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self.leave())
+
+    def heed_end_of(self, descriptor: int, server: Server) -> None:
+        """Leave when the pipe `descriptor` ends: whoever holds its other end is gone, however it went."""
+
+        def ended() -> None:
+            if not os.read(descriptor, 4096):
+                server.forget(descriptor)
+                self.leave()
+
+        server.on_readable(descriptor, ended)
+
+    def facts(self, server: Server) -> list[tuple[str, str]]:
+        """What `status` and `ping` tell about this process."""
+        told = [
+            ("pid", str(os.getpid())),
+            ("version", __version__),
+            ("uptime", str(int(time.time() - self.started_at))),
+            ("clients", str(server.clients)),
+            ("served", str(server.served)),
+        ]
+        if self._leaving_at is not None:
+            told.append(("leaving", "1"))
+        if server.fault:
+            told.append(("fault", server.fault))
+        return told
+
+    def run(self, server: Server, agent: Agent, works: Callable[[], bool], start_anew: Callable[[], None]) -> None:
+        """Serve until it is time to go, and everybody has been served.
+
+        `works` tells in a job whether the installed package can be started; `start_anew` does so, and comes back
+        only if it could not.
+        """
+        self._check = works
+        while not self._gone(server, agent):
+            server.turn(self._wait())
+            now = time.monotonic()
+            if server.served != self._served:
+                self._served = server.served
+                self._tick_at = min(self._tick_at, self._ticked_at + TICK_AFTER_USE_S)
+                self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
+            if self._leaving_at is not None:
+                continue
+            if now >= self._tick_at:
+                self._ticked_at = now
+                self._tick_at = now + agent.tick()
+            if now >= self._look_at:
+                self._look(server, agent, now)
+            if self._upgrade_at is not None:
+                self._upgrade(server, agent, now, start_anew)
+        server.farewell()
+
+    def _wait(self) -> float:
+        if self._leaving_at is not None or self._upgrade_at is not None:
+            return 0.1
+        return min(self._tick_at, self._look_at) - time.monotonic()
+
+    def _look(self, server: Server, agent: Agent, now: float) -> None:
+        """What is looked at now and then."""
+        self._look_at = now + LOOK_EVERY_S
+        if not self.claim.holds() or self._is_idle(server, agent, now):
+            self.leave()
+        elif self._watch is not None and self._upgrade_at is None:
+            self._look_for_upgrade(self._watch, now)
+
+    def _is_idle(self, server: Server, agent: Agent, now: float) -> bool:
+        if not self._idle_exit:
+            return False
+        left = server.asked_at + self._idle_exit - now
+        if left > 0 or server.clients:
+            self._look_at = min(self._look_at, now + max(left, 0.1))
+            return False
+        return not self._workers.busy and not agent.must_stay()
+
+    def _look_for_upgrade(self, watch: Watch, now: float) -> None:
+        if self._checking is None:
+            if watch.settled(now) and self._check is not None:
+                self._checking = self._workers.submit(self._check)
+        elif self._checking.done():
+            if self._checking.result() and watch.settled(now):
+                self._upgrade_at = now
+            else:
+                watch.give_up()
+            self._checking = None
+        if watch.changed:
+            self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
+
+    def _upgrade(self, server: Server, agent: Agent, now: float, start_anew: Callable[[], None]) -> None:
+        """Start anew in a moment without clients and jobs."""
+        if self._upgrade_at is None or self._watch is None:
+            return
+        if now - self._upgrade_at > UPGRADE_PATIENCE_S:
+            server.pause()
+        if server.clients or not self._is_closed(agent):
+            return
+        start_anew()
+        # It could not: serve on with what there is.
+        self._watch.give_up()
+        self._upgrade_at = self._closing = None
+        server.accept_again()
+
+    def _is_closed(self, agent: Agent) -> bool:
+        """Whether no job runs any more, the last of which writes down what is kept lazily."""
+        if self._workers.busy:
+            return False
+        if self._closing is None:
+            self._closing = self._workers.submit(agent.close)
+            return False
+        return self._closing.done()
+
+    def _gone(self, server: Server, agent: Agent) -> bool:
+        if self._leaving_at is None:
+            return False
+        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S:
+            return True
+        self._released = self._released or self.claim.release()
+        if not self._released or not server.serve_backlog() or server.clients:
+            return False
+        return self._is_closed(agent)

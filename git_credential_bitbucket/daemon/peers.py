@@ -1,0 +1,47 @@
+"""Who is at the other end of a connection: asked of the kernel, for a socket's directory can be opened by mistake."""
+
+import os
+import socket
+import struct
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from git_credential_bitbucket.errors import SettingsError
+
+PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
+"""The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
+
+_UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
+_XUCRED = struct.Struct("IIh16I")  # struct xucred: version, uid, number of groups, groups (sys/ucred.h)
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # sys/un.h on macOS
+
+
+class Peer(NamedTuple):
+    """A process that connected, as it was at that moment; `pid` is 0 where it lives in another pid namespace."""
+
+    pid: int
+    uid: int
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """Ask the kernel for the other end of `connection`."""
+    if sys.platform == "darwin":
+        _, uid, *_ = _XUCRED.unpack(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size))
+        pid = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
+        return Peer(pid, uid)
+    pid, uid, _ = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    return Peer(pid, uid)
+
+
+def trusted_uids() -> frozenset[int]:
+    """Who may ask for everything: ourselves, and root, who could read our memory anyway (as ssh-agent has it)."""
+    return frozenset({os.getuid(), 0})
+
+
+def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
+    """Who else may do what git does. Raises `SettingsError` where the setting names anything but user ids."""
+    given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
+    if not all(part.isascii() and part.isdigit() for part in given):
+        raise SettingsError(f"{PEERS} is not a list of user ids", hint=f"write numbers: {PEERS}=1000,1001")
+    return frozenset(map(int, given))

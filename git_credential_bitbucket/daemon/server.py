@@ -1,0 +1,298 @@
+"""The loop: accepts, reads whole requests, has them answered, writes the answers. One thread; nothing here blocks.
+
+The protocol is git-credential-cache's: one request a connection, ended by the peer's half-close, the reply by ours. A
+peer that stalls costs a descriptor until its time is up, and delays nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.daemon.alarm import Alarm
+from git_credential_bitbucket.daemon.clients import Client, Stage
+from git_credential_bitbucket.daemon.limits import (
+    ACCEPT_BATCH,
+    MAX_DISCARDED_BYTES,
+    MAX_HEADER_BYTES,
+    MAX_KEPT_BYTES,
+    READ_BYTES,
+    READS_PER_TURN,
+    SWEEP_S,
+    Limits,
+)
+from git_credential_bitbucket.daemon.peers import Peer, peer_of
+from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
+
+if TYPE_CHECKING:
+    import socket
+
+    from git_credential_bitbucket.agent.pending import Pending
+
+Answer = Callable[[bytes, Peer], "bytes | Pending | None"]
+"""Answers a request. None: the peer asked us to leave; it hears of it when it is done (`farewell`)."""
+
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class Server:
+    """Serves a listening socket. A class for its connections and what is still to be done for each."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        answer: Answer,
+        may_connect: Callable[[Peer], bool],
+        limits: Limits | None = None,
+    ) -> None:
+        """`listener` is bound and listening; `answer` is called in the loop's thread with every whole request."""
+        self.listener = listener
+        self.asked_at = time.monotonic()
+        self.served = 0
+        self.fault = ""
+        self._answer = answer
+        self._may_connect = may_connect
+        self._limits = limits or Limits()
+        self._clients: dict[int, Client] = {}
+        self._farewells: list[Client] = []
+        self._kept = 0
+        self._ended: deque[tuple[Client, Pending]] = deque()
+        self._selector = selectors.DefaultSelector()
+        self._sweep_at = 0.0
+        self._accepting = self._full = False
+        self._alarm = Alarm()
+        self._selector.register(self._alarm.heard, selectors.EVENT_READ, self._alarm.clear)
+        self.wake = self._alarm.ring
+        listener.settimeout(0.0)
+        self.accept_again()
+
+    @property
+    def clients(self) -> int:
+        """The number of open connections."""
+        return len(self._clients)
+
+    @property
+    def wake_descriptor(self) -> int:
+        """A byte written here ends the present wait: for signal.set_wakeup_fd."""
+        return self._alarm.descriptor
+
+    def on_readable(self, descriptor: int, call: Callable[[], None]) -> None:
+        """Call `call` whenever `descriptor` can be read or has ended, until it is closed."""
+        self._selector.register(descriptor, selectors.EVENT_READ, call)
+
+    def forget(self, descriptor: int) -> None:
+        """Look at `descriptor` no more."""
+        self._selector.unregister(descriptor)
+
+    def turn(self, seconds: float) -> None:
+        """Wait up to `seconds` for something to do, and do it."""
+        if self._clients or not self._accepting:
+            seconds = min(seconds, SWEEP_S)
+        for key, _ in self._selector.select(max(seconds, 0.0)):
+            if isinstance(key.data, Client):
+                self._serve(key.data)
+            else:
+                key.data()
+        self._resume_ended()
+        if time.monotonic() >= self._sweep_at:
+            self._sweep(time.monotonic())
+
+    def accept_again(self) -> None:
+        """Take connections (again)."""
+        self._full = False
+        if not self._accepting:
+            self._selector.register(self.listener, selectors.EVENT_READ, self._accept)
+            self._accepting = True
+
+    def pause(self, *, full: bool = False) -> None:
+        """Take no more connections; they queue at the socket, and nobody is refused. `full`: until the next sweep."""
+        self._full = full
+        if self._accepting:
+            self._selector.unregister(self.listener)
+            self._accepting = False
+
+    def serve_backlog(self) -> bool:
+        """Take what already queues at the socket; True once nothing does, and the socket is closed for good."""
+        if self.listener.fileno() < 0:
+            return True
+        if not self._accept():
+            return False
+        self.pause()
+        self.listener.close()
+        return True
+
+    def farewell(self) -> None:
+        """Tell those who asked us to leave that it is done."""
+        for client in self._farewells:
+            self._reply(client, b"ok=1\n")
+
+    def _accept(self) -> bool:
+        """Take connections; True if none is left in the queue."""
+        for _ in range(ACCEPT_BATCH):
+            if len(self._clients) >= self._limits.clients and not self._make_room():
+                self.pause(full=True)  # all of them wait for an answer
+                return False
+            try:
+                connection, _ = self.listener.accept()
+            except BlockingIOError:
+                return True
+            except OSError as exc:
+                if exc.errno in _NO_ROOM and not self._make_room():
+                    self.pause(full=True)
+                    return False
+                continue  # that one peer went away again, or there is room now
+            self._welcome(connection)
+        return False
+
+    def _welcome(self, connection: socket.socket) -> None:
+        connection.settimeout(0.0)
+        try:
+            peer = peer_of(connection)
+        except OSError:
+            connection.close()
+            return
+        if not self._may_connect(peer):
+            connection.close()
+            return
+        client = Client(connection, peer, time.monotonic() + self._limits.peer_s)
+        self._clients[connection.fileno()] = client
+        self._receive(client)  # at once: mostly all of it is there, and the selector is spared
+
+    def _make_room(self) -> bool:
+        """Drop the connection that has been sending for longest; False if there is none."""
+        stalled = next((c for c in self._clients.values() if c.stage is Stage.SENDING), None)
+        if stalled is not None:
+            self._close(stalled)
+        return stalled is not None
+
+    def _serve(self, client: Client) -> None:
+        if client.stage is Stage.SENDING:
+            self._receive(client)
+        elif client.stage is Stage.READING:
+            self._send(client)
+
+    def _receive(self, client: Client) -> None:
+        for _ in range(READS_PER_TURN):
+            try:
+                chunk = client.connection.recv(READ_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                self._close(client)
+                return
+            if not chunk:
+                self._whole(client)
+                return
+            self._kept += client.take(chunk, MAX_REQUEST_BYTES + MAX_HEADER_BYTES)
+            if client.received > MAX_DISCARDED_BYTES:
+                self._close(client)
+                return
+        self._expect(client, selectors.EVENT_READ)
+        if self._kept > MAX_KEPT_BYTES:
+            self._close(max(self._clients.values(), key=lambda c: c.kept))
+
+    def _whole(self, client: Client) -> None:
+        """The peer has sent all: have it answered."""
+        self._kept -= client.kept
+        self.served += 1
+        self.asked_at = time.monotonic()
+        client.deadline = self.asked_at + self._limits.answer_s
+        client.stage = Stage.WAITING
+        if client.too_large:
+            self._reply(client, b"")
+            return
+        request = client.request()
+        self._reply(client, self._guarded(lambda: self._answer(request, client.peer)))
+
+    def _guarded(self, question: Callable[[], bytes | Pending | None]) -> bytes | Pending | None:
+        try:
+            return question()
+        except Exception as exc:  # noqa: BLE001 - one request's fault must not take down what everybody else is served from
+            self.fault = _where(exc)
+            return b""
+
+    def _reply(self, client: Client, reply: bytes | Pending | None) -> None:
+        if isinstance(reply, bytes):
+            client.pending = None
+            client.unsent = reply
+            client.stage = Stage.READING
+            client.deadline = time.monotonic() + self._limits.peer_s
+            self._send(client)
+            return
+        self._expect(client, 0)  # its end has come, and would be reported for ever
+        client.pending = reply
+        if reply is None:
+            self._farewells.append(client)
+            del self._clients[client.connection.fileno()]
+            return
+        reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
+
+    def _job_ended(self, client: Client, pending: Pending) -> None:
+        """Called in the worker's thread, or at once if the job has ended already."""
+        self._ended.append((client, pending))
+        self.wake()
+
+    def _resume_ended(self) -> None:
+        for _ in range(len(self._ended)):
+            client, pending = self._ended.popleft()
+            if client.pending is pending:  # else it was given up at the deadline
+                self._reply(client, self._guarded(pending.resume))
+
+    def _send(self, client: Client) -> None:
+        try:
+            sent = client.connection.send(client.unsent) if client.unsent else 0
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it has gone; what it asked for is not lost, the next one gets it
+            self._close(client)
+            return
+        client.unsent = client.unsent[sent:]
+        if client.unsent:
+            self._expect(client, selectors.EVENT_WRITE)
+        else:
+            self._close(client)
+
+    def _expect(self, client: Client, events: int) -> None:
+        if events == client.events:
+            return
+        if not events:
+            self._selector.unregister(client.connection)
+        elif not client.events:
+            self._selector.register(client.connection, events, client)
+        else:
+            self._selector.modify(client.connection, events, client)
+        client.events = events
+
+    def _close(self, client: Client) -> None:
+        if client.stage is Stage.GONE:
+            return
+        self._expect(client, 0)
+        self._kept -= client.kept
+        self._clients.pop(client.connection.fileno(), None)
+        client.stage = Stage.GONE  # its event may be among those that this turn has still to look at
+        client.pending = None
+        client.connection.close()
+
+    def _sweep(self, now: float) -> None:
+        """End what has taken too long."""
+        self._sweep_at = now + SWEEP_S
+        if self._full:
+            self.accept_again()
+        for client in [c for c in self._clients.values() if c.deadline <= now]:
+            if client.pending is not None:
+                self._reply(client, self._guarded(client.pending.give_up))
+            else:
+                self._close(client)
+
+
+def _where(exc: Exception) -> str:
+    """The kind of a fault and where it was raised: never its text, which may repeat what was sent."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"{type(exc).__name__} at {place}"

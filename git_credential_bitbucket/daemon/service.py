@@ -1,0 +1,124 @@
+"""What a whole request means: git's three operations and our verbs, and who may ask for which. No sockets here.
+
+The request is git-credential-cache's: `action=…`, `timeout=…` (a time to live, of no meaning here), then the lines.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent.agent import refusal
+from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.daemon.hosts import Hosts
+    from git_credential_bitbucket.daemon.peers import Peer
+    from git_credential_bitbucket.wire import Request
+
+Facts = "Callable[[], list[tuple[str, str]]]"
+
+OPERATIONS = frozenset({"get", "store", "erase"})
+"""git's own. What is wrong with such a request is answered with nothing: git would take a message for an answer."""
+FOR_GUESTS = OPERATIONS | {"why", "ping"}
+"""What users admitted by setting may ask for: what git does, and the reason of an empty answer."""
+_FOR_CALLERS_CONSUMER = frozenset({"add", "mint"})
+"""These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
+
+
+class Service:
+    """Answers whole requests. A class for what it is asked with: the agent, the hosts, and who is trusted."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        hosts: Hosts,
+        trusted: frozenset[int],
+        facts: Callable[[], list[tuple[str, str]]],
+        leave: Callable[[], None],
+    ) -> None:
+        """`trusted` uids may ask for everything; `facts` tells about this process, for `status` and `ping`."""
+        self._agent = agent
+        self._hosts = hosts
+        self._trusted = trusted
+        self._facts = facts
+        self._leave = leave
+
+    def answer(self, data: bytes, peer: Peer) -> bytes | Pending | None:
+        """The answer; None when the peer asked us to leave."""
+        action, body = split(data)
+        if peer.uid not in self._trusted and action not in FOR_GUESTS:
+            return b""
+        if action in OPERATIONS:
+            return self._operation(action, body, peer)
+        if action == "exit":
+            self._leave()
+            return None
+        if action == "ping":
+            return wire.emit(self._facts())
+        if action == "status":
+            return _after(wire.emit(self._facts()), self._control(action, body))
+        return self._control(action, body)
+
+    def _operation(self, operation: str, body: bytes, peer: Peer) -> bytes | Pending:
+        try:
+            request = wire.parse(body)
+        except Error:
+            return b""
+        if not self._hosts.known(request.protocol, request.host):
+            return self._hosts.read_then(lambda: self._asked(operation, request, peer))
+        return self._asked(operation, request, peer)
+
+    def _asked(self, operation: str, request: Request, peer: Peer) -> bytes | Pending:
+        try:
+            if operation == "get":
+                return self._agent.get(request, lambda: _asked_path(peer, request))
+            if operation == "store":
+                return self._agent.store(request)
+            return self._agent.erase(request)
+        except Error as exc:
+            return b"" if operation == "get" else refusal(exc)
+
+    def _control(self, action: str, body: bytes) -> bytes | Pending:
+        from git_credential_bitbucket.agent.control import control  # here, not above: git itself needs none of it
+
+        if action in _FOR_CALLERS_CONSUMER or not all(self._hosts.known(*named) for named in _named(body)):
+            return self._hosts.read_then(lambda: control(self._agent, action, body))
+        return control(self._agent, action, body)
+
+
+def split(data: bytes) -> tuple[str, bytes]:
+    """The action, and what follows it. An empty action where the request does not begin with one."""
+    line, _, rest = data.partition(b"\n")
+    if not line.startswith(b"action="):
+        return "", b""
+    if rest.startswith(b"timeout="):
+        rest = rest.partition(b"\n")[2]
+    return line[len(b"action=") :].decode("ascii", "replace"), rest
+
+
+def _named(body: bytes) -> Iterable[tuple[str, str]]:
+    """The protocol and host that a verb names; nothing where it names none, or is refused further on."""
+    try:
+        single, _ = wire.parse_fields(body)
+    except Error:
+        return
+    if "host" in single:
+        protocol = single.get("protocol", "")
+        yield protocol, wire.normalise_host(protocol, single["host"])
+
+
+def _after(head: bytes, reply: bytes | Pending) -> bytes | Pending:
+    if isinstance(reply, bytes):
+        return head + reply
+    return Pending(reply.future, lambda: _after(head, reply.resume()), lambda: head + reply.give_up())
+
+
+def _asked_path(peer: Peer, request: Request) -> str | None:
+    from git_credential_bitbucket.daemon import asker  # here, not above: most requests are answered without it
+
+    return asker.asked_path(peer.pid, request.protocol, request.host)
