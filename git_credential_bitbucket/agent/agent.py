@@ -161,11 +161,7 @@ class Agent:
 
         def resume() -> bytes:
             error = future.exception()
-            if isinstance(error, Error):
-                return refusal(error)
-            if error is not None:
-                raise error
-            return ACKNOWLEDGED
+            return refusal(error) if isinstance(error, Error) else ACKNOWLEDGED
 
         return Pending(future, resume)
 

@@ -62,7 +62,7 @@ def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _why(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields
-    state, cause, hint = why(agent.holdings, wire.parse(body), agent.clock())
+    state, cause, hint = why(agent, wire.parse(body))
     return wire.emit([("state", state), ("error", cause), ("hint", hint)])
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket.errors import Error
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
@@ -26,7 +28,10 @@ class Pending:
         self._give_up = give_up
 
     def resume(self) -> bytes | Pending:
-        """Go on after the job; what it raised is raised here, where it was not dealt with."""
+        """Go on after the job. An `Error` is the resumed question's to deal with; anything else is a fault of ours."""
+        error = self.future.exception()
+        if error is not None and not isinstance(error, Error):
+            raise error
         return self._resume()
 
     def give_up(self) -> bytes:

@@ -48,6 +48,8 @@ class Renewals:
         self._step = step
         self._running: dict[str, Future[Credential]] = {}
         self._guard = threading.Lock()
+        self.troubles: dict[str, Error] = {}
+        """Why renewals could not even be written down as failed: the vault's own trouble, by credential."""
         self.unwritten: dict[str, Record] = {}
         """Records with a grant that Bitbucket gave and the vault could not take yet: they keep this process alive."""
 
@@ -55,9 +57,18 @@ class Renewals:
         """Have the token of this generation replaced, or join the renewal that is on its way already."""
         running = self._running.get(credential.id)
         if running is None or running.done():
-            running = self._submit(lambda: self.renew(credential.id, credential.generation, rejected=rejected))
+            running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected))
             self._running[credential.id] = running
         return running
+
+    def _noting_trouble(self, credential: Credential, *, rejected: bool) -> Credential:
+        try:
+            renewed = self.renew(credential.id, credential.generation, rejected=rejected)
+        except Error as exc:
+            self.troubles[credential.id] = exc
+            raise
+        self.troubles.pop(credential.id, None)
+        return renewed
 
     @property
     def under_way(self) -> bool:

@@ -10,8 +10,8 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.wire import Request
 
 Reason = tuple[str, str, str]
@@ -20,12 +20,16 @@ Reason = tuple[str, str, str]
 _LOGIN = "type: git-credential-bitbucket login"
 
 
-def why(holdings: Holdings, request: Request, now: float) -> Reason:
+def why(agent: Agent, request: Request) -> Reason:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
+    holdings, now = agent.holdings, agent.clock()
     found = routing.candidates(holdings.index(), request, lambda: None, lambda c: holdings.last_used(c) or 0.0)
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
     for credential in found:
+        trouble = agent.renewals.troubles.get(credential.id)
+        if trouble is not None and not freshness.alive(credential, now):
+            return _of_trouble(trouble)
         reason = of_credential(credential, now)
         if reason is not None:
             return reason

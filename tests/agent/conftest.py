@@ -1,0 +1,119 @@
+"""An agent over a real vault, its jobs in real threads, its clock in the test's hand, its Bitbucket the stand-in."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.standin.client import StandIn
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import keeping
+from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.agent.credential import Credential
+from git_credential_bitbucket.agent.pending import finish
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
+from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.vault import Vault
+
+
+class World:
+    """One machine with a vault. Its state: the clock's offset, the key, the stand-in, the agents made."""
+
+    def __init__(self, standin: StandIn, folder: Path) -> None:
+        self.standin = standin
+        self.offset = 0.0
+        self.key = os.urandom(32)
+        self.path = folder / "vault"
+        self.executor = ThreadPoolExecutor(16)
+        self.endpoint = Endpoint(
+            authorize_url=f"{standin.url}/site/oauth2/authorize",
+            token_url=f"{standin.url}/site/oauth2/access_token",
+            revoke_url=f"{standin.url}/site/oauth2/revoke",
+            api_url=standin.api_url,
+            ca_file=standin.ca_file,
+        )
+        self.agent = self.another()
+
+    def clock(self) -> float:
+        """The time, as far as the test has moved it."""
+        return time.time() + self.offset
+
+    def another(self) -> Agent:
+        """Another agent on the same vault, as another process would have it."""
+        vault = Vault(FilePlace(str(self.path)))
+        return Agent(
+            vault,
+            Vault(MemoryPlace()),
+            self.find_provider,
+            lambda _: vault.unlock(Key(self.key, "environment")),
+            self.executor.submit,
+            self.clock,
+        )
+
+    def find_provider(self, protocol: str, host: str) -> Provider | None:
+        """The stand-in alone is ours."""
+        if (protocol, host) != ("https", self.standin.netloc):
+            return None
+        return Provider(protocol, host, self.endpoint)
+
+    def login(self, **more: Any) -> Credential:  # noqa: ANN401
+        """An OAuth log-in for the whole host, kept in the vault."""
+        consumer = self.standin.add_consumer()
+        access, refresh = self.standin.issue_login(consumer)
+        record = {
+            "kind": kinds.OAUTH,
+            "place": self.standin.url,
+            "secret": access,
+            "refresh_token": refresh,
+            "client_id": consumer.key,
+            "client_secret": consumer.secret,
+            "endpoint": self.endpoint.to_record(),
+            "expires_in": 7200,
+        }
+        return self.keep(keeping.from_login(record | more, self.clock()))
+
+    def keep(self, credential: Credential) -> Credential:
+        """Put a credential into the vault."""
+        return keeping.keep(self.agent.holdings, credential, self.clock())
+
+    def lines(self, text: str = "", path: str = "acme/app.git") -> wire.Request:
+        """A request to the stand-in."""
+        head = f"protocol=https\nhost={self.standin.netloc}\n" + (f"path={path}\n" if path else "")
+        return wire.parse(f"{head}{text}".encode())
+
+    def get(self, text: str = "", agent: Agent | None = None, path: str = "acme/app.git") -> dict[str, str]:
+        """What git reads for a `get`."""
+        reply = finish((agent or self.agent).get(self.lines(text, path)))
+        return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
+
+    def store(self, username: str, password: str, path: str = "acme/app.git") -> bytes:
+        """What git's `store` is answered."""
+        return finish(self.agent.store(self.lines(f"username={username}\npassword={password}\n", path)))
+
+    def erase(self, password: str | None = None, path: str = "acme/app.git") -> bytes:
+        """What git's `erase` is answered."""
+        text = "" if password is None else f"username=x\npassword={password}\n"
+        return finish(self.agent.erase(self.lines(text, path)))
+
+    def kept(self) -> list[Credential]:
+        """What the vault holds, read from the disk by somebody else."""
+        vault = Vault(FilePlace(str(self.path)), Key(self.key, "environment"))
+        return [Credential.from_record(r) for r in vault.snapshot().content.get("credentials", [])]
+
+
+@pytest.fixture
+def world(standin: StandIn, home: Path) -> Iterator[World]:
+    """A machine of this test's own."""
+    made = World(standin, home / "vaults")
+    yield made
+    made.executor.shutdown()
+

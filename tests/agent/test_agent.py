@@ -1,0 +1,212 @@
+"""What git's three operations do to what is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.agent.credentials import a_credential
+from tests.standin import tokens
+
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
+from git_credential_bitbucket.agent.pending import finish
+from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import World
+
+
+def test_nothing_kept_is_nothing_answered(world: World) -> None:
+    """And the reason is told, with the command that mends it."""
+    assert world.get() == {}
+    state, cause, hint = why(world.agent, world.lines())
+    assert (state, cause) == ("none", f"no credential for {world.standin.netloc}/acme/app")
+    assert hint == "type: git-credential-bitbucket login"
+
+
+@pytest.mark.parametrize(
+    ("make", "username", "kind", "place"),
+    [
+        (tokens.api_token, "x-bitbucket-api-token-auth", kinds.API_TOKEN, ""),
+        (tokens.access_token, "x-token-auth", kinds.ACCESS_TOKEN, "/acme/app"),
+    ],
+)
+def test_a_secret_typed_with_an_email_is_kept_under_its_right_kind(
+    world: World, make: object, username: str, kind: str, place: str
+) -> None:
+    """The prefix tells the kind, the kind the username and how far it reaches; what was typed does not matter."""
+    secret = make()  # type: ignore[operator]
+    assert world.store("alice@example.com", secret) == ACKNOWLEDGED
+    (kept,) = world.kept()
+    assert (kept.kind, kept.place) == (kind, world.standin.url + place)
+    answer = world.get()
+    assert (answer["username"], answer["password"]) == (username, secret)
+    assert bool(world.get(path="acme/lib.git")) == (kind == kinds.API_TOKEN)
+
+
+def test_a_secret_of_unknown_kind_is_kept_as_typed(world: World) -> None:
+    """git's contract for a storing helper."""
+    world.store("svc", "correct horse")
+    assert world.get("username=svc\n")["password"] == "correct horse"
+    assert world.get("username=other\n") == {}
+    assert world.get(path="acme/lib.git") == {}
+
+
+def test_an_app_password_is_not_kept_and_the_way_out_is_told(world: World) -> None:
+    """It is dead; keeping it would have it offered for ever, for git neither stores nor erases on 410."""
+    reply = world.store("alice", world.standin.issue_app_password())
+    assert reply.startswith(b"error=")
+    assert b"API token" in reply
+    assert not world.path.exists()
+
+
+def test_storing_what_is_held_changes_nothing(world: World) -> None:
+    """`store` follows every command; it must not cost a write."""
+    token = tokens.api_token()
+    world.store("alice", token)
+    before = world.path.stat()
+    assert world.store("x-bitbucket-api-token-auth", token) == ACKNOWLEDGED
+    assert (world.path.stat().st_mtime_ns, world.path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_storing_an_access_token_of_before_the_renewal_makes_no_credential(world: World) -> None:
+    """A long push ends after a renewal, and git then stores the token that it had."""
+    login = world.login()
+    world.offset += 7300
+    world.get()
+    assert world.store("x-token-auth", login.secret.reveal()) == ACKNOWLEDGED
+    assert len(world.kept()) == 1
+
+
+def test_a_store_is_the_first_thing_a_new_process_hears(world: World) -> None:
+    """It has not opened the vault yet; what is in there must not be taken for new."""
+    login = world.login()
+    other = world.another()
+    text = f"username=x-token-auth\npassword={login.secret.reveal()}\n"
+    assert finish(other.store(world.lines(text))) == ACKNOWLEDGED
+    assert len(world.kept()) == 1
+
+
+def test_an_erase_of_a_stale_token_keeps_the_new_one(world: World) -> None:
+    """Parallel fetches erase what they were given, not what has replaced it."""
+    login = world.login()
+    world.offset += 7300
+    fresh = world.get()["password"]
+    assert world.erase(login.secret.reveal()) == ACKNOWLEDGED
+    assert world.get()["password"] == fresh
+
+
+def test_an_erased_access_token_is_replaced_at_the_next_get(world: World) -> None:
+    """OAuth has a second try in store."""
+    login = world.login()
+    assert world.erase(login.secret.reveal()) == ACKNOWLEDGED
+    assert world.get()["password"] not in ("", login.secret.reveal())
+
+
+def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world: World) -> None:
+    """git-lfs would loop; the token is shown only once, so it is not thrown away."""
+    token = tokens.api_token()
+    world.store("alice", token)
+    world.erase(token)
+    assert world.get() == {}
+    assert why(world.agent, world.lines())[0] == "suspect"
+    world.offset += 61
+    assert world.get()["password"] == token
+
+
+def test_an_erase_without_a_password_is_not_final_for_anybody(world: World) -> None:
+    """A truncated request looks like that."""
+    token = tokens.api_token()
+    world.store("alice", token)
+    login = world.login(place=f"{world.standin.url}/acme")
+    world.erase()
+    assert world.get()["password"] not in (token, login.secret.reveal())
+    world.offset += 61
+    assert {c.secret.reveal() for c in world.kept()} >= {token}
+    assert world.get(path="other/x.git")["password"] == token
+
+
+def test_a_working_token_is_forgiven_on_disk(world: World) -> None:
+    """`store` after a suspicion clears it, and other processes see that."""
+    token = tokens.access_token()
+    world.store("x", token)
+    world.erase(token)
+    world.offset += 61
+    assert world.get()["password"] == token
+    world.store("x-token-auth", token)
+    (kept,) = world.kept()
+    assert kept.rejections == ()
+
+
+def test_a_withheld_token_leaves_the_word_to_a_wider_one(world: World) -> None:
+    """One repository token gone bad does not stop a person who has access otherwise."""
+    narrow, wide = tokens.access_token(), tokens.api_token()
+    world.store("x", narrow)
+    world.store("alice", wide)
+    world.erase(narrow)
+    assert world.get()["password"] == wide
+
+
+def test_last_used_is_written_lazily_and_ranks_at_once(world: World) -> None:
+    """A use costs no write; a minute later it is on disk."""
+    first, second = a_credential(world.standin.url), a_credential(world.standin.url, account="b")
+    world.keep(first)
+    world.keep(second)
+    world.get("username=b\n")
+    assert world.kept()[1].last_used_at is None
+    assert world.get()["password"] == second.secret.reveal()
+    world.offset += 61
+    world.agent.tick()
+    world.executor.submit(lambda: None).result()
+    world.agent.holdings.flush()
+    assert world.kept()[1].last_used_at
+
+
+def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
+    """No answer, no write, the reason and the cure."""
+    token = tokens.api_token()
+    world.store("alice", token)
+    locked = world.another()
+    locked.holdings._acquire = lambda _: Vault(FilePlace(str(world.path))).unlock(Key(b"x" * 32, "environment"))
+    assert world.get(agent=locked) == {}
+    state, cause, _ = why(locked, world.lines())
+    assert state == "locked"
+    assert "another key" in cause
+    assert b"error=" in finish(locked.store(world.lines(f"username=a\npassword={tokens.api_token()}\n")))
+    assert [c.secret.reveal() for c in world.kept()] == [token]
+
+
+def test_two_tokens_of_one_place_and_account_leave_the_old_one_restorable(world: World) -> None:
+    """A new token typed at the prompt replaces the old one, which a person may have back."""
+    old, new = tokens.api_token(), tokens.api_token()
+    world.store("alice", old)
+    world.store("alice", new)
+    assert world.get()["password"] == new
+    assert {c.secret.reveal(): c.set_aside_why for c in world.kept()} == {old: "replaced by a newer one", new: None}
+
+
+def test_a_foreign_oauth_token_is_not_offered_past_its_end(world: World) -> None:
+    """Another helper's token reaches us by `store`; we cannot renew it, and it ends within two hours."""
+    world.store("x-token-auth", "foreign" * 12)
+    assert world.get()["password"] == "foreign" * 12
+    world.offset += 7201
+    assert world.get() == {}
+
+
+def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
+    """Without a vault and a key, a typed secret lives as long as the process."""
+    vault = Vault(FilePlace(str(world.path.with_name("none"))))
+    world.agent.holdings.vault = vault
+    world.agent.holdings._acquire = lambda create: vault.acquire({"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create)
+    token = tokens.api_token()
+    assert not world.agent.must_stay()
+    assert world.store("alice", token) == ACKNOWLEDGED
+    assert world.get()["password"] == token
+    assert world.agent.must_stay()
+    assert isinstance(world.agent.holdings.memory.place, MemoryPlace)
+    assert not world.path.with_name("none").exists()

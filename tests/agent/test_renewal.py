@@ -1,0 +1,251 @@
+"""Never an expired token, never a refresh token twice."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from git_credential_bitbucket.agent import renewal
+from git_credential_bitbucket.agent.pending import Pending, finish
+from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import VaultUnwritable
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import World
+
+STATE = "capability[]=state\n"
+
+
+def test_a_fresh_token_is_answered_without_a_request(world: World) -> None:
+    """The usual case touches nothing but memory."""
+    login = world.login()
+    answer = world.get()
+    assert (answer["username"], answer["password"]) == ("x-token-auth", login.secret.reveal())
+    assert answer["password_expiry_utc"] == str(int(login.expires_at or 0))
+    assert "state[]" not in answer
+    assert world.standin.token_requests() == []
+
+
+def test_an_expired_token_is_renewed_before_it_is_answered(world: World) -> None:
+    """git never gets a token that has ended, and the new refresh token is on disk."""
+    login = world.login()
+    world.offset += 7300
+    answer = world.get()
+    assert answer["password"] not in ("", login.secret.reveal())
+    (kept,) = world.kept()
+    assert kept.secret.reveal() == answer["password"]
+    assert kept.refresh_token not in (None, login.refresh_token)
+    assert kept.generation == 2
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_fifty_parallel_gets_on_an_expired_token_make_one_request(world: World) -> None:
+    """A submodule tree that wakes up on Monday does not spend the refresh token twice."""
+    world.login()
+    world.offset += 7300
+    world.standin.turn(latency=0.3)
+    pending = [world.agent.get(world.lines()) for _ in range(50)]
+    assert all(isinstance(one, Pending) for one in pending)
+    answers = {finish(one) for one in pending}
+    assert len(answers) == 1
+    assert b"password=" in answers.pop()
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_many_processes_on_one_vault_make_one_request(world: World) -> None:
+    """Daemons and in-process users share the vault's lock, and whoever comes second finds the new token."""
+    world.login()
+    world.offset += 7300
+    agents = [world.another() for _ in range(8)]
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda agent: world.get(agent=agent)["password"], agents))
+    assert len(set(answers)) == 1
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_a_used_token_is_renewed_ahead_of_time_and_an_unused_one_is_not(world: World) -> None:
+    """Nobody waits for the token that he uses; nobody keeps Bitbucket busy for one that he does not."""
+    used = world.login(place=f"{world.standin.url}/acme")
+    idle = world.login(place=f"{world.standin.url}/other")
+    world.get()
+    world.offset += 5700
+    world.agent.tick()
+    world.agent.renewals.start(used).result()
+    by_id = {c.id: c for c in world.kept()}
+    assert by_id[used.id].generation == 2
+    assert by_id[idle.id].generation == 1
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_an_idle_refresh_token_is_used_before_three_months_end_it(world: World) -> None:
+    """An unused refresh token dies after three months; the daemon does not let it."""
+    login = world.login()
+    world.offset += 76 * 86400
+    world.agent.tick()
+    assert world.agent.renewals.start(login).result().generation == 2
+
+
+def test_a_failed_renewal_leaves_the_living_token_in_service(world: World) -> None:
+    """Bitbucket's trouble is not the user's as long as the token lives."""
+    login = world.login()
+    world.standin.script_fault("token", "503", count=9)
+    world.offset += 6700
+    assert world.get()["password"] == login.secret.reveal()
+    (kept,) = world.kept()
+    assert kept.refresh_token == login.refresh_token
+    assert kept.failures == 1
+    assert kept.trouble
+    world.get()
+    assert len(world.standin.token_requests()) == 1, "the floor between attempts holds"
+
+
+def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: World) -> None:
+    """No answer, a reason, and no dead end."""
+    world.login()
+    world.standin.script_fault("token", "503")
+    world.offset += 7300
+    assert world.get() == {}
+    state, cause, hint = why(world.agent, world.lines())
+    assert state == "unreachable"
+    assert cause
+    assert "tried again" in hint
+    world.offset += 60
+    assert world.get()["password"]
+
+
+def test_a_refused_refresh_token_ends_in_log_in_again_only_after_several_tries(world: World) -> None:
+    """A lock-out rejects even valid tokens for a while, so one refusal proves nothing."""
+    world.login()
+    world.standin.revoke_logins()
+    world.offset += 7300
+    for _ in range(renewal.LOGIN_EXPIRED_AFTER):
+        assert world.get() == {}
+        world.offset += 1800
+    state, _, hint = why(world.agent, world.lines())
+    assert state == "login-expired"
+    assert "login" in hint
+    (kept,) = world.kept()
+    assert kept.refresh_token, "nothing that a person might still need is thrown away"
+    assert world.get() == {}
+    assert len(world.standin.token_requests()) == renewal.LOGIN_EXPIRED_AFTER
+
+
+def test_a_missing_expires_in_means_short(world: World) -> None:
+    """A token of unknown life is not trusted for ever."""
+    login = world.login(expires_in=None)
+    assert (login.expires_at or 0) - login.minted_at == 600
+
+
+def test_the_consumers_own_tokens_are_minted_again(world: World) -> None:
+    """client_credentials has no refresh token since 2026; the consumer asks anew."""
+    login = world.login()
+    world.agent.holdings.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
+    consumer = world.standin.add_consumer()
+    world.login(
+        kind=kinds.CLIENT_CREDENTIALS, refresh_token=None, client_id=consumer.key, client_secret=consumer.secret, secret=""
+    )
+    assert world.get()["username"] == "x-token-auth"
+    assert [entry.endpoint for entry in world.standin.token_requests()] == ["token"]
+
+
+def test_a_revoked_token_is_replaced_within_the_command(world: World) -> None:
+    """git ≥ 2.46 comes back with our state when the server refuses: it gets another token, and no third try."""
+    world.login()
+    first = world.get(STATE)
+    assert first["continue"] == "1"
+    second = world.get(f"{STATE}state[]={first['state[]']}\n")
+    assert second["password"] != first["password"]
+    assert "continue" not in second
+    assert world.get(f"{STATE}state[]={second['state[]']}\n") == {}, "a token minted moments ago was rejected as well"
+    assert len(world.standin.token_requests()) == 1
+    assert why(world.agent, world.lines())[0] == "suspect"
+
+
+def test_two_commands_that_meet_one_revoked_token_renew_it_once(world: World) -> None:
+    """The second finds the generation that the first has made."""
+    world.login()
+    first = world.get(STATE)
+    again = f"{STATE}state[]={first['state[]']}\n"
+    assert world.get(again)["password"] == world.get(again)["password"] != first["password"]
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_the_deadline_answers_with_a_token_that_still_lives(world: World) -> None:
+    """A hanging Bitbucket does not take a living token away."""
+    login = world.login()
+    world.offset += 6700
+    world.standin.turn(latency=2.0)
+    pending = world.agent.get(world.lines())
+    assert isinstance(pending, Pending)
+    assert login.secret.reveal().encode() in pending.give_up()
+    finish(pending)
+
+
+def test_a_grant_that_cannot_be_written_is_not_answered_and_not_lost(world: World) -> None:
+    """Durable first: with a disk that fails after the request, the new refresh token waits in memory for the disk."""
+    login = world.login()
+    world.offset += 7300
+    place = world.agent.holdings.vault.place
+    write = place.write
+
+    def full(*_: object, **__: object) -> None:
+        raise VaultUnwritable("the disk is full")
+
+    place.write = full  # type: ignore[method-assign]
+    assert world.get() == {}
+    assert why(world.agent, world.lines())[1] == "the disk is full"
+    assert world.agent.must_stay()
+    place.write = write  # type: ignore[method-assign]
+    answer = world.get()
+    (kept,) = world.kept()
+    assert kept.secret.reveal() == answer["password"] != login.secret.reveal()
+    assert len(world.standin.token_requests()) == 1, "the refresh token was spent once"
+
+
+def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World) -> None:
+    """The refresh token is not spent for an answer that could not be kept."""
+    world.login()
+    world.offset += 7300
+    place = world.agent.holdings.vault.place
+
+    def full(_: int) -> None:
+        raise VaultUnwritable("the disk is full")
+
+    place.reserve = full  # type: ignore[method-assign]
+    assert world.get() == {}
+    assert world.standin.token_requests() == []
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_an_hour_off_serves_no_ended_token(world: World, jump: float) -> None:
+    """Whichever way the clock jumps, what is answered is fresh or renewed."""
+    world.login()
+    world.get()
+    world.offset += jump
+    assert world.get()["password"]
+    (kept,) = world.kept()
+    assert kept.generation == (2 if jump < 0 else 1)
+
+
+def test_a_log_in_again_keeps_the_former_one_for_thirty_days(world: World) -> None:
+    """What a new log-in replaces is set aside, not thrown away."""
+    former = world.login()
+    world.login()
+    aside = {c.id: c.set_aside_why for c in world.kept()}
+    assert aside[former.id] == "replaced by a newer one"
+    world.offset += 31 * 86400
+    world.login(account="someone else")
+    assert former.id not in {c.id for c in world.kept()}
+
+
+def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
+    """A traceback or a debugger's print stays silent."""
+    login = world.login()
+    shown = repr(replace(login, account="a"))
+    for secret in (login.secret, login.refresh_token, login.client_secret):
+        assert secret
+        assert secret.reveal() not in shown
