@@ -1,7 +1,7 @@
 """The vault's content as its users see it: a snapshot to read, a transaction to change. Knows no files and no keys."""
 
-import hashlib
 import json
+from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL beside cryptography's: 3.5 MiB
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -85,4 +85,4 @@ def _encoded(content: dict[str, Any]) -> bytes:
 
 def _digest(plain: bytes) -> bytes:
     """Kept instead of the text, to see whether it changed: one copy of the secrets less."""
-    return hashlib.blake2b(plain, digest_size=32).digest()
+    return blake2b(plain, digest_size=32).digest()

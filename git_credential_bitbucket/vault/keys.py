@@ -5,10 +5,10 @@ are imported where they are needed, for each costs 15 to 150 ms.
 """
 
 import binascii
-import hashlib
 import os
 import stat
 import unicodedata
+from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL beside cryptography's: 3.5 MiB
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.errors import KeyDoesNotFit, PlaceRefused, VaultLocked
@@ -50,7 +50,7 @@ class Key:
         self.source = source
         self.argon2 = argon2
         # A keyed hash: as good as random to whoever does not have the key, and the same for every vault it seals.
-        self.id = hashlib.blake2b(key=self._material, digest_size=16, person=b"gcb vault key id").digest()
+        self.id = blake2b(key=self._material, digest_size=16, person=b"gcb vault key id").digest()
 
     def cipher(self) -> "AESGCM":
         """AES-256-GCM with this key."""
