@@ -41,8 +41,8 @@ class StandIn:
     """One stand-in process. Its state: the process, and where it listens.
 
     `url` is the web host (git, LFS, OAuth), `api_url` REST's address up to `/2.0`, `proxy_url` a forward proxy
-    under which bitbucket.org and api.bitbucket.org are the stand-in; `ca_file` is the CA of all of them. Starts with the
-    people `alice` and `bob`, who reach everything, and no repository.
+    under which bitbucket.org and api.bitbucket.org are the stand-in; `ca_file` is the CA of all of them.
+    Starts with the people `alice` and `bob`, who reach everything, and no repository.
     """
 
     def __init__(self, **knobs: object) -> None:

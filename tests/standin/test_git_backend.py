@@ -41,7 +41,7 @@ def test_clone_commit_and_push_of_3_mb_go_through_each_git(
 def test_a_small_push_and_a_fetch_use_compressed_bodies(
     standin: StandIn, git: Git, run: Runner, home: Path, credential: Configure
 ) -> None:
-    """git compresses a longer list of wants, and the real http-backend unpacks it."""
+    """Git compresses a longer list of wants, and the real http-backend unpacks it."""
     address = standin.create_repository("acme/app")
     credential(TOKEN_USERNAME, standin.issue_access_token("acme/app"))
     for name in ("one", "two"):

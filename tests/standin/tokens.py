@@ -6,7 +6,6 @@ hexadecimal) is what published tokens show; Atlassian staff name the prefixes, a
 
 import hashlib
 import secrets
-import string
 import zlib
 
 API_TOKEN_PREFIX = "ATATT3xFfGF0"
@@ -20,8 +19,6 @@ CHECKSUM_LENGTH = 8
 # An access or refresh token of an OAuth login is said to exceed 2,500 characters regularly
 # (an Atlassian engineer in github.com/git-ecosystem/git-credential-manager, pull request 2433).
 OAUTH_LENGTH = 2600
-
-_ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
 def api_token() -> str:
@@ -60,4 +57,4 @@ def _checked(prefix: str, length: int, before_checksum: str) -> str:
 
 
 def _letters(count: int) -> str:
-    return "".join(secrets.choice(_ALPHABET) for _ in range(count))
+    return secrets.token_urlsafe(count)[:count]
