@@ -113,15 +113,15 @@ def _reason(causes: list[BaseException]) -> str:
     for exc in causes:
         if isinstance(exc, socket.gaierror):
             return "its name is not known (DNS)"
-        if isinstance(exc, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)):
-            return "it took too long"
-    for exc in causes:
         if isinstance(exc, ssl.SSLError):
             return f"TLS failed: {printable(exc.reason or 'no reason given')}"
         if isinstance(exc, OSError) and exc.strerror:
             return printable(exc.strerror.lower())
         if isinstance(exc, OSError) and str(exc).startswith("Tunnel connection failed: "):
             return printable(str(exc).removeprefix("Tunnel connection failed: "))
+    # Last, for urllib3 derives its error for a refused connection from the one for a time-out.
+    if any(isinstance(exc, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for exc in causes):
+        return "it took too long"
     return "the answer was broken off"
 
 

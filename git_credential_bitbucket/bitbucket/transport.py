@@ -54,13 +54,17 @@ def attach(session: requests.Session, endpoint: "Endpoint") -> None:
 
 
 def require_https(url: str) -> None:
-    """Raise `SettingsError` unless `url` is https. OAUTHLIB_INSECURE_TRANSPORT would turn off the library's
-    own check.
-    """
-    if urlsplit(url).scheme != "https":
+    """Raise `SettingsError` unless `url` is https. OAUTHLIB_INSECURE_TRANSPORT turns off the library's own check."""
+    try:
+        requests.Request("POST", url).prepare()
+        scheme = urlsplit(url).scheme
+    except (requests.RequestException, ValueError):
+        hint = "check credential.<url>.oauthAuthURL, oauthTokenURL and apiURL"
+        raise SettingsError(f"{printable(url)} is no address of a server", hint=hint) from None
+    if scheme != "https":
         raise SettingsError(
             f"OAuth never runs over plain http, and {failures.origin(url)} is",
-            hint="use https in credential.<url>.oauthAuthURL and oauthTokenURL",
+            hint="use https in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
         )
 
 
@@ -111,6 +115,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
             watchdog.cancel()
             for handle in self._sockets:
                 handle.close()
+        if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
+            raise failures.overdue(response.url, TOTAL_TIMEOUT_S, sent=True)
         if response.is_redirect or response.is_permanent_redirect:
             raise BitbucketRefused(
                 f"{failures.origin(response.url)} answered with a redirect, which no secret follows",

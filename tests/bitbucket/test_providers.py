@@ -19,9 +19,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     return {"HOME": str(tmp_path), "PATH": "/usr/local/bin:/usr/bin:/bin", "GIT_CONFIG_NOSYSTEM": "1"}
 
 
-def find(
-    env: dict[str, str], text: str, *, host: str = HOST, protocol: str = "https"
-) -> providers.Provider | None:
+def find(env: dict[str, str], text: str, *, host: str = HOST, protocol: str = "https") -> providers.Provider | None:
     """The provider of `host` with `text` as the global configuration."""
     Path(env["HOME"], ".gitconfig").write_text(text, encoding="utf-8")
     return providers.find(settings.read(env), protocol, host, env)
@@ -51,9 +49,7 @@ def found(env: dict[str, str], text: str, *, host: str = HOST) -> providers.Prov
         ("https", ""),
     ],
 )
-def test_only_bitbucket_org_itself_is_ours_without_a_setting(
-    env: dict[str, str], protocol: str, host: str
-) -> None:
+def test_only_bitbucket_org_itself_is_ours_without_a_setting(env: dict[str, str], protocol: str, host: str) -> None:
     """Exactly https and exactly bitbucket.org; nothing that resembles it."""
     assert providers.find(None, protocol, host, env) is None
     assert find(env, "", host=host, protocol=protocol) is None
@@ -174,9 +170,7 @@ def test_the_environment_turning_verification_off_is_refused_too(env: dict[str, 
 
 def test_oauth_never_runs_over_http(env: dict[str, str]) -> None:
     """An http host may be opted in for static tokens; an http endpoint or host is refused for OAuth."""
-    http = find(
-        env, '[credential "http://bb.example"]\n\tprovider = bitbucket\n', host="bb.example", protocol="http"
-    )
+    http = find(env, '[credential "http://bb.example"]\n\tprovider = bitbucket\n', host="bb.example", protocol="http")
     assert http is not None
     mixed = found(env, OPTED_IN + "\toauthTokenURL = http://bb.example/token\n")
     for provider in (http, mixed):
@@ -211,9 +205,7 @@ def test_the_proxy_is_the_one_that_git_would_use(
 
 def test_an_endpoint_comes_back_from_its_record() -> None:
     """What is kept with a credential is enough, and a proxy's password does not show in its repr."""
-    endpoint = providers.Endpoint(
-        "https://a", "https://t", "https://r", "https://i", "/ca", "http://u:hush@p:1"
-    )
+    endpoint = providers.Endpoint("https://a", "https://t", "https://r", "https://i", "/ca", "http://u:hush@p:1")
     assert providers.Endpoint.from_record(endpoint.to_record()) == endpoint
     assert "hush" not in repr(endpoint)
     with pytest.raises(SettingsError):

@@ -1,0 +1,233 @@
+"""transport.py and failures.py: networks, certificates and servers that misbehave, by real sockets."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket.bitbucket import oauth, transport
+from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
+from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
+from git_credential_bitbucket.secret import Secret
+from tests.bitbucket.strange import Strange, endpoint_at
+from tests.standin import tokens
+from tests.standin.client import ConsumerKey, StandIn
+
+Maker = Callable[..., Strange]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def refused(endpoint: Endpoint) -> BitbucketUnreachable:
+    """The error of a refresh there, which must name neither consumer nor token."""
+    key, consumer_secret = tokens.consumer_pair()
+    refresh_token = tokens.oauth_token()
+    with pytest.raises(BitbucketUnreachable) as caught:
+        oauth.refresh(endpoint, key, Secret(consumer_secret), Secret(refresh_token))
+    text = f"{caught.value.cause} {caught.value.hint}"
+    assert refresh_token not in text
+    assert consumer_secret not in text
+    return caught.value
+
+
+def drip(piece: bytes, pause: float, head: bytes = b"") -> Callable[[ssl.SSLSocket], None]:
+    """Sends `head`, then `piece` again and again until the client hangs up."""
+
+    def answer(connection: ssl.SSLSocket) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(piece)
+            time.sleep(pause)
+
+    return answer
+
+
+def closed_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.fixture
+def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same limits, in tenths of seconds."""
+    monkeypatch.setattr(transport, "TOTAL_TIMEOUT_S", 0.6)
+    monkeypatch.setattr(transport, "READ_TIMEOUT_S", 0.4)
+
+
+@pytest.mark.usefixtures("short_limits")
+@pytest.mark.parametrize(
+    "answer",
+    [
+        drip(b" ", 0.05, HEAD + b"Content-Length: 100000\r\n\r\n"),
+        drip(b"X-Filler: 1\r\n", 0.05, HEAD),
+        drip(b"H", 0.05),
+    ],
+    ids=["body", "headers", "status line"],
+)
+def test_a_server_that_drips_is_cut_off_at_the_deadline(
+    strange: Maker, answer: Callable[[ssl.SSLSocket], None]
+) -> None:
+    """Each piece comes in time, the whole never: the deadline counts for the whole."""
+    started = time.monotonic()
+    error = refused(endpoint_at((server := strange(answer)).url, server.ca_file))
+    assert time.monotonic() - started < 5
+    assert "within" in error.cause
+    assert error.sent
+
+
+@pytest.mark.usefixtures("short_limits")
+def test_a_server_that_never_answers_is_given_up(strange: Maker) -> None:
+    """Silence after the request: it may have been acted on."""
+    released = threading.Event()
+    server = strange(lambda _: released.wait(10) and None)
+    error = refused(endpoint_at(server.url, server.ca_file))
+    released.set()
+    assert "too long" in error.cause
+    assert error.sent
+
+
+@pytest.mark.usefixtures("short_limits")
+def test_a_handshake_that_never_ends_is_cut_off(strange: Maker) -> None:
+    """TLS that stalls is before the request: nothing was sent."""
+    server = strange(drip(b" ", 1))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        error = refused(endpoint_at(f"https://127.0.0.1:{listener.getsockname()[1]}", server.ca_file))
+    assert not error.sent
+
+
+def test_an_endless_body_is_not_read_to_its_end(strange: Maker) -> None:
+    """The limit is on what is kept in memory, whatever the server promised."""
+    server = strange(drip(b"[" * 65536, 0, HEAD + b"Connection: close\r\n\r\n"))
+    error = refused(endpoint_at(server.url, server.ca_file))
+    assert "more than 256 KiB" in error.cause
+    assert error.sent
+
+
+def test_a_compressed_bomb_is_not_unpacked(strange: Maker) -> None:
+    """The limit counts what the body unpacks to."""
+    import gzip
+
+    packed = gzip.compress(b"[" * 50_000_000)
+    head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    server = strange(lambda connection: connection.sendall(head + packed))
+    assert "more than 256 KiB" in refused(endpoint_at(server.url, server.ca_file)).cause
+
+
+def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
+    """A body that makes the JSON parser recurse too deep is no crash."""
+    body = b"[" * 200_000
+    head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
+    server = strange(lambda connection: connection.sendall(head + body))
+    assert "no JSON object" in refused(endpoint_at(server.url, server.ca_file)).cause
+
+
+def test_garbage_instead_of_http_is_an_error_like_any_other(strange: Maker) -> None:
+    """Whatever the bytes are, the caller sees our error."""
+    server = strange(lambda connection: connection.sendall(b"\x00\xff" * 2000 + b"\r\n\r\n"))
+    assert refused(endpoint_at(server.url, server.ca_file)).sent
+
+
+@pytest.mark.parametrize(
+    ("names", "ends", "words", "hint"),
+    [
+        (("wrong.example",), 1, "ip address mismatch", "another server"),
+        (("127.0.0.1",), -1, "expired", "clock"),
+    ],
+)
+def test_a_certificate_that_does_not_fit_is_named(
+    strange: Maker, names: tuple[str, ...], ends: int, words: str, hint: str
+) -> None:
+    """The cause says what is wrong with it, the hint what to look at; nothing was sent."""
+    server = strange(lambda _: None, names=names, ends=ends)
+    error = refused(endpoint_at(server.url, server.ca_file))
+    assert words in error.cause
+    assert hint in (error.hint or "")
+    assert not error.sent
+
+
+def test_an_unknown_ca_is_named_with_the_setting_that_mends_it(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the CA file the system's CAs count, whatever REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE say."""
+    server = strange(lambda _: None)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.ca_file)
+    monkeypatch.setenv("CURL_CA_BUNDLE", server.ca_file)
+    error = refused(endpoint_at(server.url, None))
+    assert "not to be trusted" in error.cause
+    assert "http.sslCAInfo" in (error.hint or "")
+    assert not error.sent
+
+
+def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> None:
+    """Missing, or named relative to wherever the daemon happens to be: refused by name. An empty one trusts
+    nobody.
+    """
+    for ca_file in (str(tmp_path / "missing.pem"), "ca.pem"):
+        with pytest.raises(SettingsError, match="cannot be read"):
+            oauth.mint(endpoint_at("https://127.0.0.1:9", ca_file), "key", Secret("hush"))
+
+
+def test_no_server_and_no_name_are_told_apart() -> None:
+    """A closed port says so, an unknown name says DNS, and neither has sent anything."""
+    closed = refused(endpoint_at(f"https://127.0.0.1:{closed_port()}", None))
+    unknown = refused(endpoint_at("https://nowhere.invalid", None))
+    assert "connection refused" in closed.cause
+    assert "DNS" in unknown.cause
+    assert not closed.sent
+    assert not unknown.sent
+
+
+def test_an_address_that_is_none_is_a_setting_to_mend() -> None:
+    """A port out of range, a label that no name can have."""
+    for url in ("https://127.0.0.1:99999", f"https://{'a' * 70}\u00e9.example", "https://[::1", "https://"):
+        with pytest.raises(SettingsError, match="no address"):
+            oauth.mint(endpoint_at(url, None), "key", Secret("hush"))
+
+
+def test_a_proxy_is_gone_through_with_the_real_names(standin: StandIn, consumer: ConsumerKey, secret: Secret) -> None:
+    """Under the proxy, bitbucket.org itself is reached by its own name, TLS end to end."""
+    endpoint = Endpoint.from_record(
+        {**CLOUD.to_record(), "ca_file": standin.ca_file, "proxy": standin.proxy_url.removeprefix("http://")}
+    )
+    assert oauth.mint(endpoint, consumer.key, secret).access_token
+    assert standin.requests("proxy")[0].path == "bitbucket.org:443"
+
+
+def test_a_proxy_that_fails_is_named_without_its_password(standin: StandIn) -> None:
+    """One that is not there, and one that refuses the host; the person's password for it is not shown."""
+    gone = f"http://alice:hush@127.0.0.1:{closed_port()}"
+    refusing = standin.proxy_url.replace("http://", "http://alice:hush@")
+    for proxy, words in ((gone, "connection refused"), (refusing, "403")):
+        error = refused(endpoint_at("https://elsewhere.example", standin.ca_file, proxy=proxy))
+        assert error.cause.startswith("the proxy http://127.0.0.1:")
+        assert words in error.cause.lower()
+        assert "hush" not in f"{error.cause}{error.hint}"
+        assert not error.sent
+
+
+def test_a_proxy_of_another_kind_is_a_setting_to_mend() -> None:
+    """SOCKS needs a library that is not there; better said at once than in its words."""
+    with pytest.raises(SettingsError, match="socks5h"):
+        oauth.mint(endpoint_at("https://127.0.0.1:9", None, proxy="socks5h://127.0.0.1:1080"), "key", Secret("hush"))
+
+
+def test_the_environment_s_proxies_and_netrc_decide_nothing(
+    standin: StandIn,
+    endpoint: Endpoint,
+    consumer: ConsumerKey,
+    secret: Secret,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proxy is the endpoint's, whatever the daemon's environment says; a .netrc is not looked at."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    assert oauth.mint(endpoint, consumer.key, secret).access_token
+    assert [each.username for each in standin.token_requests()] == [consumer.key]
