@@ -37,9 +37,7 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{native_platform()}"
         else:
-            self.app.display_warning(
-                "no C compiler: installing the portable executable instead of the native one"
-            )
+            self.app.display_warning("no C compiler: installing the portable executable instead of the native one")
         build_data["shared_scripts"] |= {executable: NAME, os.path.join(here, f"{NAME}.py"): f"{NAME}.py"}
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002

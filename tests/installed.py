@@ -20,7 +20,7 @@ BUILD_TIMEOUT_S = 180
 
 
 def wheels(folder: Path) -> dict[str, Path]:
-    """The wheels by kind, built in `folder` by the first process that asks. Without a C compiler there is no "native"."""
+    """The wheels by kind, built in `folder` by the first process that asks; no "native" without a C compiler."""
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -34,8 +34,8 @@ def wheels(folder: Path) -> dict[str, Path]:
 
 def build(folder: Path, compiler: str | None) -> Path:
     """Build the wheel into `folder`, with `compiler` as CC, or whatever PATH has."""
-    env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]} | ({"CC": compiler} if compiler else {})
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"]} | ({} if compiler is None else {"CC": compiler})
+    command: list[str | Path] = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
     run(command, env)
     return next(folder.glob("*.whl"))
 

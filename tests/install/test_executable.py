@@ -1,0 +1,229 @@
+"""What git executes, installed in all the places where people and installers put it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests import installed
+
+NAME = installed.NAME
+CAPABILITIES = b"version 0\n"
+"""How the answer to `capability` begins: the relay gives it itself."""
+
+
+def started(
+    executable: str | Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run the executable as git does: through a shell, stdin a pipe."""
+    return subprocess.run(
+        ["/bin/sh", "-c", '"$0" "$@"', executable, *arguments],
+        env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", **(env or {})},
+        cwd=cwd,
+        input=b"",
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def assert_works(executable: str | Path, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> None:
+    """The relay answers, and third-party packages are found where they are needed, both without a word on stderr."""
+    done = started(executable, "capability", env=env, cwd=cwd)
+    assert (done.stdout[: len(CAPABILITIES)], done.stderr) == (CAPABILITIES, b"")
+    done = started(executable, "version", env=env, cwd=cwd)
+    assert (done.stdout[: len(NAME)], done.stderr) == (NAME.encode(), b"")
+
+
+@pytest.fixture(params=installed.KINDS)
+def wheel(request: pytest.FixtureRequest, wheels: dict[str, Path]) -> Path:
+    """Each of the wheels in turn."""
+    if request.param not in wheels:
+        pytest.skip("there is no C compiler")
+    return wheels[request.param]
+
+
+def test_works_where_it_was_installed(executable: Path) -> None:
+    """An absolute path, as `configure` writes it."""
+    assert_works(executable)
+
+
+def test_works_by_name(executable: Path) -> None:
+    """As git finds it in PATH for `helper = bitbucket`."""
+    assert_works(NAME, {"PATH": f"{executable.parent}:/usr/bin:/bin"})
+
+
+def test_works_from_a_relative_path(executable: Path) -> None:
+    """A path without any slash before the name, and one that begins in the parent."""
+    assert_works(f"./{NAME}", cwd=executable.parent)
+    assert_works(f"../bin/{NAME}", cwd=executable.parent)
+    assert_works(NAME, {"PATH": ":/usr/bin:/bin"}, cwd=executable.parent)
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_works_through_links(executable: Path, tmp_path: Path, beside: bool) -> None:
+    """Links in ~/.local/bin, absolute, relative, one to another; pipx links the script beside them too."""
+    (tmp_path / "deep").mkdir()
+    for suffix in ("", ".py") if beside else ("",):
+        (tmp_path / f"absolute{suffix}").symlink_to(f"{executable}{suffix}")
+        (tmp_path / f"relative{suffix}").symlink_to(os.path.relpath(f"{executable}{suffix}", tmp_path))
+        (tmp_path / "deep" / f"{NAME}{suffix}").symlink_to(f"../absolute{suffix}")
+    for link in ("absolute", "relative", f"deep/{NAME}"):
+        assert_works(tmp_path / link)
+        assert_works(link if "/" in link else f"./{link}", cwd=tmp_path)
+
+
+def test_works_through_a_linked_directory(executable: Path, tmp_path: Path) -> None:
+    """The directory of executables is itself a link."""
+    (tmp_path / "bin").symlink_to(executable.parent)
+    assert_works(tmp_path / "bin" / NAME)
+
+
+@pytest.mark.parametrize(
+    "where", ['a b/it\'s $HOME `x` \\ "q"', "vénv-日本", "long/" * 30], ids=["quotes", "unicode", "long"]
+)
+def test_works_in_awkward_places(wheel: Path, tmp_path: Path, where: str) -> None:
+    """Spaces, quotes, unicode, and more than the 127 bytes that a #! line may have."""
+    (tmp_path / where).mkdir(parents=True)
+    assert_works(installed.install(wheel, tmp_path / where / "venv"))
+
+
+@pytest.mark.parametrize("form", ["'{python}'", '"{python}"', "{python}", "relocatable"])
+def test_understands_every_first_line_that_installers_write(wheel: Path, tmp_path: Path, form: str) -> None:
+    """pip, distlib and uv put the interpreter in the first line, or in the shell's hands: quoted, bare, or relative."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    script = Path(f"{executable}.py")
+    first, rest = script.read_text().split("\n", 1)
+    quoted = form.format(python=first.removeprefix("#!"))
+    if form == "relocatable":
+        quoted = """"$(dirname -- "$(realpath -- "$0")")"/'python'"""
+    script.write_text(f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n{rest}")
+    assert_works(executable)
+    (tmp_path / "link").symlink_to(executable)
+    assert_works(tmp_path / "link")
+
+
+def test_imports_nothing_from_the_work_tree_or_the_environment(executable: Path, tmp_path: Path) -> None:
+    """A repository with modules named like ours and the standard library's, named in every variable, is not read."""
+    for name in (
+        "os",
+        "json",
+        "site",
+        "sitecustomize",
+        "usercustomize",
+        "click",
+        "git_credential_bitbucket",
+        "_socket",
+    ):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken over')\n")
+    startup = tmp_path / "startup.py"
+    startup.write_text("raise SystemExit('taken over')\n")
+    hostile = {
+        "PYTHONPATH": str(tmp_path),
+        "PYTHONSTARTUP": str(startup),
+        "PYTHONHOME": str(tmp_path),
+        "PYTHONUSERBASE": str(tmp_path),
+        "PYTHONINSPECT": "1",
+        "PYTHONPLATLIBDIR": str(tmp_path),
+        "ENV": str(startup),
+        "BASH_ENV": str(startup),
+        "CDPATH": str(tmp_path),
+        "HOME": str(tmp_path),
+    }
+    assert_works(executable, hostile, cwd=tmp_path)
+
+
+def test_starts_no_process_but_python(executable: Path, tmp_path: Path) -> None:
+    """With nothing in PATH it works, installed or linked as pipx does: no readlink, no dirname."""
+    for suffix in ("", ".py"):
+        (tmp_path / f"link{suffix}").symlink_to(f"{executable}{suffix}")
+    assert_works(executable, {"PATH": "/nonexistent"})
+    assert_works(tmp_path / "link", {"PATH": "/nonexistent"})
+
+
+def test_says_so_when_its_python_is_gone(wheel: Path, tmp_path: Path) -> None:
+    """An interpreter that was removed gives one line and a hint, on stderr, and no answer."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    for python in (tmp_path / "venv/bin").glob("python*"):
+        python.unlink()
+    done = started(executable, "get")
+    assert done.stdout == b""
+    assert [line.partition(b": ")[2].partition(b":")[0] for line in done.stderr.splitlines()] == [b"error", b"hint"]
+
+
+def test_says_so_when_its_package_is_gone(wheel: Path, tmp_path: Path) -> None:
+    """A Python that was upgraded looks for packages in another directory: one line and a hint, no traceback."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    (site_packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    site_packages.rename(tmp_path / "elsewhere")
+    done = started(executable, "get")
+    assert done.stdout == b""
+    assert [line.partition(b": ")[2].partition(b":")[0] for line in done.stderr.splitlines()] == [b"error", b"hint"]
+
+
+def test_an_upgrade_while_it_waits_leaves_it_working(wheel: Path, tmp_path: Path) -> None:
+    """The executable's file is replaced while it reads its request: the fallback is still found."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    (tmp_path / "run").mkdir(mode=0o700)
+    (tmp_path / "run" / NAME).mkdir(mode=0o700)
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    with subprocess.Popen([executable, "get"], env=env, stdin=-1, stdout=-1, stderr=-1) as process:
+        shutil.copy(executable, tmp_path / "new")
+        (tmp_path / "new").rename(executable)
+        out, err = process.communicate(b"protocol=https\nhost=example.com\n", timeout=60)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("scheme", ["prefix", "target", "user"])
+def test_works_outside_a_virtual_environment(wheel: Path, tmp_path: Path, scheme: str) -> None:
+    """`pip install --prefix`, `--target` and `--user`: the package is found from the executable's own place."""
+    system = "/usr/bin/python3"
+    if (
+        not os.path.exists(system)
+        or subprocess.run([system, "-m", "pip", "-V"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("the system's Python has no pip")
+    dependencies = os.path.dirname(os.path.dirname(pytest.__file__))
+    options: dict[str, list[str | Path]] = {
+        "prefix": ["--prefix", tmp_path],
+        "target": ["--target", tmp_path],
+        "user": ["--user"],
+    }
+    command = [
+        system,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--ignore-installed",
+        *options[scheme],
+        wheel,
+    ]
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "HOME": str(tmp_path),
+        "PYTHONUSERBASE": str(tmp_path),
+        "PIP_BREAK_SYSTEM_PACKAGES": "1",
+    }
+    subprocess.run(command, env=env, check=True, capture_output=True, timeout=60)
+    executable = next(tmp_path.glob(f"**/bin/{NAME}"))
+    packages = next(tmp_path.glob("**/git_credential_bitbucket")).parent
+    (packages / "dependencies.pth").write_text(dependencies + "\n")
+    assert_works(executable)
+
+
+def test_works_from_a_checkout(tmp_path: Path) -> None:
+    """`pip install --editable` leaves the package in the checkout, and the executable finds it there."""
+    installed.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"])
+    dependencies = os.path.dirname(os.path.dirname(pytest.__file__))
+    (site_packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site_packages / "dependencies.pth").write_text(dependencies + "\n")
+    to: list[str | Path] = ["--python", tmp_path / "venv/bin/python", "install", "--no-deps", "--no-build-isolation"]
+    installed.pip([*to, "--editable", installed.ROOT])
+    assert_works(tmp_path / "venv/bin" / NAME)
