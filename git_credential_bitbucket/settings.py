@@ -100,6 +100,10 @@ class Settings:
             found = [*found, (entry.value, entry.origin, entry.scope)] if entry.value else []
         return found
 
+    def entries(self, section: str, key: str) -> list[Entry]:
+        """Every `section.key` and `section.<url>.key`, empty values included, in git's order."""
+        return list(self._of(section, key))
+
     def stale(self) -> bool:
         """Whether a file of the configuration has changed, come or gone since it was read. Costs a stat for
         each.

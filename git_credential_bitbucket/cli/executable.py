@@ -1,0 +1,84 @@
+"""Where git finds this program: a path that outlives upgrades, written as git needs it.
+
+git runs a helper that begins with a slash as it is, through the shell (gitcredentials(7), credential.helper).
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.paths import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SHORT_NAMES = frozenset({"bitbucket", NAME})
+"""How people name this helper by hand: git looks for `git-credential-bitbucket` on PATH."""
+
+
+def stable_path(env: Mapping[str, str]) -> str:
+    """The absolute path to run this program by, links not resolved. Raises `SettingsError` if it is not installed.
+
+    A link first (`~/.local/bin/…`): the installer that made it keeps it, while what it points at has a version in
+    its name, or goes away with an environment. The one on PATH before others, for that is the one a person sees.
+    """
+    invoked = _invoked()
+    if invoked is None:
+        raise SettingsError(
+            "this copy of the program has no executable that git could run",
+            hint="install it: install/install in its folder, or pipx install git-credential-bitbucket",
+        )
+    ours = os.path.realpath(invoked)
+    found = [path for path in (*_places(env), invoked) if os.path.realpath(path) == ours and os.access(path, os.X_OK)]
+    return next((path for path in found if os.path.islink(path)), found[0] if found else invoked)
+
+
+def as_helper(path: str) -> str:
+    """The value of `credential.helper` that runs `path`: quoted for the shell, but not its first slash.
+
+    By that slash git tells a path from the rest of a name that begins with `git-credential-`.
+    """
+    return "/" + shlex.quote(path[1:])
+
+
+def runs_us(helper: str) -> bool:
+    """Whether a value of `credential.helper` is the path of this program, of whichever installation."""
+    word = _only_word(helper)
+    return word is not None and word.startswith("/") and os.path.basename(word) == NAME
+
+
+def means_us(helper: str) -> bool:
+    """As `runs_us`, or this program's name as a person would write it."""
+    return runs_us(helper) or _only_word(helper) in SHORT_NAMES
+
+
+def _only_word(helper: str) -> str | None:
+    try:
+        words = shlex.split(helper)
+    except ValueError:  # a quote without its end
+        return None
+    return words[0] if len(words) == 1 else None
+
+
+def _invoked() -> str | None:
+    """The executable beside the script that runs now; by `python -m`, the one beside Python."""
+    script = os.path.abspath(sys.argv[0]).removesuffix(".py")
+    beside_python = os.path.join(os.path.dirname(sys.executable), NAME)
+    for path in (script, os.path.realpath(script + ".py").removesuffix(".py"), beside_python):
+        if os.path.basename(path) == NAME and os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def _places(env: Mapping[str, str]) -> Iterator[str]:
+    """PATH, and where links usually are when PATH does not have them (an installer's, a GUI's)."""
+    for directory in env.get("PATH", os.defpath).split(":"):
+        if directory.startswith("/"):
+            yield os.path.join(directory, NAME)
+    if env.get("HOME", "").startswith("/"):
+        yield os.path.join(env["HOME"], ".local/bin", NAME)
+    yield os.path.join("/usr/local/bin", NAME)

@@ -1,0 +1,35 @@
+"""`unconfigure`: takes back what `configure` wrote, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from git_credential_bitbucket.cli import gitconfig
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.configure import address, tell
+from git_credential_bitbucket.cli.show import say
+
+
+@click.command(
+    help=f"""{summary("unconfigure")}.
+
+    Lines of other helpers were only hidden, and count again. Credentials are not touched: `logout` removes those."""
+)
+@click.option("--host", metavar="URL", callback=address, help="For this host only; without it, for all.")
+@click.option("--system", is_flag=True, help="In the configuration for all users of this machine.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
+def command(*, host: str | None, system: bool, dry_run: bool) -> None:
+    """Take the configuration back."""
+    scope = gitconfig.open_scope(os.environ, system=system)
+    commands = gitconfig.unconfiguring(scope, host)
+    if dry_run:
+        tell(commands)
+        return
+    gitconfig.run(commands, os.environ)
+    taken = [(origin, url) for origin, url in scope.ours() if host in (None, url)]
+    for origin, url in taken:
+        say(f"{url}: git no longer asks this program ({origin})")
+    if not taken:
+        say(f"there is nothing of ours in git's {scope.name} configuration" + (f" for {host}" if host else ""))
