@@ -19,12 +19,16 @@ SILENT_HINT = "see whether it is stuck, or end it: git-credential-bitbucket daem
 
 
 class Holder:
-    """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end."""
+    """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
 
-    __slots__ = ("in_process",)
+    `started` tells whether a daemon was started on the way: what one before it said may not hold any more.
+    """
+
+    __slots__ = ("in_process", "started")
 
     def __init__(self) -> None:
         self.in_process = relay.is_off(os.environ)
+        self.started = False
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
         """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
@@ -62,6 +66,7 @@ class Holder:
         except DaemonUnavailable:
             # A read-only or full runtime directory, no process to be had: the vault's lock makes it safe without.
             return False
+        self.started = True
         return True
 
 

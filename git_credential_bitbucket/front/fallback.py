@@ -5,6 +5,7 @@ a token from the environment passes here with every git command.
 """
 
 import os
+import time
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts
@@ -14,6 +15,9 @@ from git_credential_bitbucket.front import environment, relay, tell
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from git_credential_bitbucket.front.ask import Holder
+
+STUCK_S = 5.0
+"""A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
 
 
 def run(operation: str, data: bytes, outcome: str) -> None:
@@ -104,11 +108,14 @@ def usable() -> "tuple[environment.Token | None, environment.Client | None]":
 
 def insist(operation: str, data: bytes) -> None:
     """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not."""
-    from git_credential_bitbucket.front.ask import Holder  # here, not above: see `get`
+    from git_credential_bitbucket.front.ask import Holder, silent  # here, not above: see `get`
 
     holder = Holder()
+    asked_at = time.monotonic()
     if holder.answer(operation, data) == relay.ACKNOWLEDGED:
         return
+    if time.monotonic() - asked_at > STUCK_S:
+        raise silent()
     # It took the request and said nothing: a daemon on its way out, or git's own cache daemon on our socket.
     if holder.start() and holder.answer(operation, data) == relay.ACKNOWLEDGED:
         return

@@ -5,10 +5,7 @@ import os
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import environment, person, tell
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from git_credential_bitbucket.front.ask import Holder
+from git_credential_bitbucket.front.ask import Holder, pairs
 
 LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
 """States that a new log-in ends. In the others it would hide what is wrong, or meet the same trouble."""
@@ -17,7 +14,7 @@ QUIT = b"quit=1\n"
 KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
 
 
-def mended(request: wire.Request, data: bytes, holder: "Holder") -> bytes:
+def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
     """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
     why = reason(data, holder)
     for mend in (taken_back, unlocked_by_environment):
@@ -38,18 +35,14 @@ def mended(request: wire.Request, data: bytes, holder: "Holder") -> bytes:
     return QUIT if locked else b""
 
 
-def told(data: bytes, holder: "Holder") -> bytes:
+def told(data: bytes, holder: Holder) -> bytes:
     """Tell why the OAuth consumer in the environment brought nothing; nobody is asked, for it is not a person's."""
     tell_reason(reason(data, holder))
     return b""
 
 
-def reason(data: bytes, holder: "Holder") -> dict[str, str]:
+def reason(data: bytes, holder: Holder) -> dict[str, str]:
     """What the holder knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
-    from git_credential_bitbucket.front.ask import (
-        pairs,  # here, not above: ask imports nothing of this, but is imported late
-    )
-
     return dict(pairs(holder.reply("why", data)))
 
 
@@ -61,12 +54,17 @@ def tell_reason(why: dict[str, str]) -> None:
     tell.error(cause, hint)
 
 
-def taken_back(why: dict[str, str], holder: "Holder") -> bool:
-    """Whether whoever listened was none of ours (git's own cache daemon, say), and a daemon of ours does now."""
-    return not why and not holder.in_process and holder.start()
+def taken_back(why: dict[str, str], holder: Holder) -> bool:
+    """Whether another daemon listens now than the one that had no answer.
+
+    Who does not know the question is none of ours: git's own cache daemon, which sits down wherever it finds nobody.
+    """
+    if not why and not holder.in_process:
+        holder.start()
+    return holder.started
 
 
-def unlocked_by_environment(why: dict[str, str], holder: "Holder") -> bool:
+def unlocked_by_environment(why: dict[str, str], holder: Holder) -> bool:
     """Whether a daemon that was started without the vault's key has got it from this environment now."""
     if why.get("state") != "locked" or holder.in_process or not any(map(os.environ.get, KEY_VARIABLES)):
         return False

@@ -13,14 +13,8 @@ def run(arguments: list[str]) -> int:
     third_party()
     from git_credential_bitbucket.cli import app  # here, not above: click costs more than a whole `get`
 
-    if len(arguments) == 1 and not is_typed() and not app.knows(arguments[0]):
-        return 0  # gitcredentials(7): a helper silently ignores operations that it does not know
+    # gitcredentials(7): a helper is silent about operations that it does not know. git gives it a pipe to read from;
+    # who mistypes a verb at a terminal is told so.
+    if len(arguments) == 1 and not os.isatty(0) and not app.knows(arguments[0]):
+        return 0
     return app.main(arguments)
-
-
-def is_typed() -> bool:
-    """Whether a person typed the command: git, for one, gives its helpers a pipe to read from."""
-    try:
-        return os.isatty(0)
-    except OSError:
-        return False

@@ -1,0 +1,186 @@
+"""Credentials from the environment, as git gets them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.front.conftest import request, socket_of
+from tests.running import Runner
+from tests.standin import tokens
+
+API, ACCESS = "x-bitbucket-api-token-auth", "x-token-auth"
+
+
+def filled(front: Runner, text: str = "", **env: str) -> dict[str, str]:
+    """What `git credential fill` says, with `env` added."""
+    done = front("git", "credential", "fill", stdin=text or request(), env={**front.env, **env}, check=False)
+    return dict(line.split("=", 1) for line in done.stdout.split("\n") if "=" in line)
+
+
+@pytest.mark.parametrize(
+    ("variable", "make", "username"),
+    [
+        ("BITBUCKET_API_TOKEN", tokens.api_token, API),
+        ("BITBUCKET_ACCESS_TOKEN", tokens.access_token, ACCESS),
+        ("BITBUCKET_TOKEN", tokens.api_token, API),
+        ("BITBUCKET_TOKEN", tokens.access_token, ACCESS),
+        ("BITBUCKET_TOKEN", tokens.oauth_token, ACCESS),
+        ("BITBUCKET_API_TOKEN", tokens.access_token, ACCESS),
+        ("BITBUCKET_ACCESS_TOKEN", tokens.api_token, API),
+        ("BITBUCKET_API_TOKEN", tokens.oauth_token, API),
+    ],
+)
+def test_git_gets_the_username_of_the_kind(
+    front: Runner, home: Path, variable: str, make: Callable[[], str], username: str
+) -> None:
+    """The prefix decides, and where it tells nothing the variable does; no daemon is started for it."""
+    secret = make()
+    answer = filled(front, **{variable: secret})
+    assert (answer["username"], answer["password"]) == (username, secret)
+    assert not socket_of(home).exists()
+
+
+def test_answer_carries_nothing_else(front: Runner, helper: Path) -> None:
+    """Username and password: no state, no expiry, also where git offers to take them."""
+    secret = tokens.access_token()
+    text = request() + "capability[]=state\ncapability[]=authtype\n"
+    done = front(helper, "get", stdin=text, env={**front.env, "BITBUCKET_TOKEN": secret})
+    assert done.stdout == f"username={ACCESS}\npassword={secret}\n"
+    assert done.stderr == ""
+
+
+def test_clone_button_username_does_not_matter(front: Runner) -> None:
+    """`https://alice@bitbucket.org/…` gets the username that the token needs."""
+    assert filled(front, request(username="alice"), BITBUCKET_TOKEN=tokens.access_token())["username"] == ACCESS
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_file_may_end_with_one_line_break(front: Runner, home: Path, ending: str) -> None:
+    """As editors and `echo` leave it; anything more is not a token."""
+    secret = tokens.access_token()
+    (home / "secret").write_bytes(secret.encode() + ending.encode())
+    assert filled(front, BITBUCKET_TOKEN_FILE=str(home / "secret"))["password"] == secret
+
+
+def test_variable_wins_over_the_file(front: Runner, home: Path) -> None:
+    """Where both are set, the file is not even read."""
+    secret = tokens.access_token()
+    answer = filled(front, BITBUCKET_TOKEN=secret, BITBUCKET_TOKEN_FILE=str(home / "nowhere"))
+    assert answer["password"] == secret
+
+
+def test_empty_variable_is_none(front: Runner, helper: Path) -> None:
+    """CI systems set a variable to nothing where a secret is not granted."""
+    env = {**front.env, "BITBUCKET_TOKEN": "", "BITBUCKET_API_TOKEN_FILE": ""}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "no credential for bitbucket.org/acme/app" in done.stderr
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"one\ntwo", b"tab\tinside", b"x" * 70000])
+def test_unusable_file_is_one_error_and_no_answer(
+    front: Runner, helper: Path, home: Path, content: bytes | None
+) -> None:
+    """A missing, empty or wrong file is named by its variable, never by what is in it."""
+    if content is not None:
+        (home / "secret").write_bytes(content)
+    env = {**front.env, "BITBUCKET_ACCESS_TOKEN_FILE": str(home / "secret")}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    error, hint, end = done.stderr.split("\n")
+    assert error.startswith("git-credential-bitbucket: error: ")
+    assert "BITBUCKET_ACCESS_TOKEN_FILE" in error
+    assert hint.startswith("git-credential-bitbucket: hint: ")
+    assert end == ""
+    assert not {"two", "inside", "xxx"} & set(done.stderr.split())
+
+
+def test_pipe_that_nobody_writes_to_does_not_hang(front: Runner, helper: Path, home: Path) -> None:
+    """A named pipe instead of a file is an empty one."""
+    os.mkfifo(home / "secret")
+    env = {**front.env, "BITBUCKET_TOKEN_FILE": str(home / "secret")}
+    done = front(helper, "get", stdin=request(), env=env, timeout=20)
+    assert "holds nothing" in done.stderr
+
+
+def test_app_password_is_refused_with_the_way_out(front: Runner, helper: Path) -> None:
+    """It would get 410, upon which git neither stores nor erases: it is never offered."""
+    secret = tokens.app_password()
+    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN": secret})
+    assert done.stdout == ""
+    assert "app password" in done.stderr
+    assert "API token" in done.stderr
+    assert secret not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        request(host="github.com"),
+        request(host="bitbucket.org.evil.example"),
+        request(host="bitbucket.org:8443"),
+        request(host="evil.example").replace("protocol=https", "protocol=http"),
+        request().replace("protocol=https", "protocol=http"),
+        "protocol=cert\nhost=\npath=/some/key\n",
+    ],
+)
+def test_no_other_host_gets_it(front: Runner, helper: Path, home: Path, text: str) -> None:
+    """Hosts that are not ours are answered with silence, and nothing is started for them."""
+    done = front(helper, "get", stdin=text, env={**front.env, "BITBUCKET_TOKEN": tokens.access_token()})
+    assert (done.stdout, done.stderr) == ("", "")
+    assert not socket_of(home).exists()
+
+
+def test_host_named_in_the_configuration_gets_it(front: Runner) -> None:
+    """`credential.<url>.provider = bitbucket` in the global configuration puts a host on the list."""
+    front("git", "config", "--global", "credential.https://git.example.provider", "bitbucket")
+    secret = tokens.access_token()
+    assert filled(front, request(host="git.example"), BITBUCKET_TOKEN=secret)["password"] == secret
+
+
+def test_repository_cannot_put_a_host_on_the_list(front: Runner, home: Path) -> None:
+    """The same setting in a clone's own configuration counts for nothing."""
+    front("git", "init", "-q", home / "work" / "clone")
+    clone = home / "work" / "clone"
+    front("git", "config", "credential.https://evil.example.provider", "bitbucket", cwd=clone)
+    env = {**front.env, "BITBUCKET_TOKEN": tokens.access_token()}
+    done = front("git", "credential", "fill", stdin=request(host="evil.example"), env=env, cwd=clone, check=False)
+    assert "password" not in done.stdout
+
+
+def test_store_of_it_changes_nothing(front: Runner, home: Path) -> None:
+    """Git stores whatever worked; the environment's secret enters neither daemon nor vault."""
+    secret = tokens.access_token()
+    text = request(username=ACCESS, password=secret)
+    done = front("git", "credential", "approve", stdin=text, env={**front.env, "BITBUCKET_TOKEN": secret})
+    assert done.stderr == ""
+    assert not socket_of(home).exists()
+    assert not (home / ".local" / "share" / "git-credential-bitbucket").exists()
+
+
+def test_store_of_a_minted_token_never_enters_the_vault(front: Runner, home: Path) -> None:
+    """What client credentials brought is told by its username, also where nobody remembers having minted it."""
+    key, secret = tokens.consumer_pair()
+    env = {**front.env, "BITBUCKET_CLIENT_ID": key, "BITBUCKET_CLIENT_SECRET": secret}
+    text = request(username=ACCESS, password=tokens.oauth_token())
+    assert front("git", "credential", "approve", stdin=text, env=env).stderr == ""
+    assert not socket_of(home).exists()
+
+
+def test_store_of_another_secret_goes_on(front: Runner) -> None:
+    """What a person typed meanwhile is kept as always, and answers once the environment's token is gone."""
+    typed = tokens.api_token()
+    text = request(username="alice", password=typed)
+    front("git", "credential", "approve", stdin=text, env={**front.env, "BITBUCKET_TOKEN": tokens.access_token()})
+    assert filled(front)["password"] == typed
+
+
+def test_secret_without_its_consumer_id_is_spoken_of(front: Runner, helper: Path) -> None:
+    """Half of a pair is not taken for none at all."""
+    _, secret = tokens.consumer_pair()
+    env = {**front.env, "BITBUCKET_CLIENT_SECRET": secret}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "BITBUCKET_CLIENT_SECRET is set, but BITBUCKET_CLIENT_ID is not" in done.stderr
