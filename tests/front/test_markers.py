@@ -23,7 +23,7 @@ def marks(home: Path) -> list[Path]:
 
 
 def test_erased_secret_is_not_offered_for_a_minute(front: Runner, helper: Path, home: Path) -> None:
-    """git-lfs would ask on without end; after the minute the secret is offered again, and no daemon hears of any of it."""
+    """git-lfs would ask on without end. After the minute it is offered again; no daemon hears of any of it."""
     secret = tokens.access_token()
     front.env["BITBUCKET_TOKEN"] = secret
     front("git", "credential", "reject", stdin=request(username="x-token-auth", password=secret))

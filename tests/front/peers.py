@@ -1,0 +1,61 @@
+"""Owns peers that a daemon of ours never is: silent, hasty, cut off. What listens where it should not, behaves so."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+Serve = Callable[[socket.socket], bytes]
+"""Deals with one connection, and returns what it read."""
+
+
+@contextlib.contextmanager
+def listening(path: Path, serve: Serve) -> Iterator[list[bytes]]:
+    """Listen at `path` and have `serve` deal with each connection; yields what was read from each."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    received: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+
+        def run() -> None:
+            with contextlib.suppress(OSError):  # the listener was shut down
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.settimeout(30)
+                        with contextlib.suppress(OSError):
+                            received.append(serve(connection))
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield received
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(40)
+            assert not thread.is_alive()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def whole(connection: socket.socket) -> bytes:
+    """A request to its end."""
+    data = b""
+    while chunk := connection.recv(65536):
+        data += chunk
+    return data
+
+
+def answering(*replies: bytes) -> Serve:
+    """Reads each request to its end and answers with the next of `replies`, the last one for ever."""
+    left = list(replies)
+
+    def serve(connection: socket.socket) -> bytes:
+        data = whole(connection)
+        connection.sendall(left.pop(0) if len(left) > 1 else left[0])
+        return data
+
+    return serve
