@@ -34,13 +34,13 @@ REQUEST = b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 ANSWER = b"username=x-token-auth\npassword=%b\n" % os.urandom(96).hex().encode()
 PROBE = """\
 #!{python}
-import json, os, resource, signal, sys
+import json, os, sys
 request = b""
 while chunk := os.read(0, 65536):
     request += chunk
 print(json.dumps({{
     "arguments": sys.argv[1:], "request": request.hex(), "relayed": os.environ.get("{relayed}"),
-    "isolated": sys.flags.isolated and sys.flags.no_site, "sigpipe_inherited": open("/proc/self/status").read(),
+    "isolated": sys.flags.isolated and sys.flags.no_site,
 }}))
 """
 
