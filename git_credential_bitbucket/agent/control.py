@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import keeping, routing, statement
+from git_credential_bitbucket.agent import keeping, revocation, routing, statement
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
@@ -125,8 +125,26 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Remove for good; with `revoke=1` Bitbucket is told afterwards, and `revoked` says what it answered."""
     del body
-    return _told(agent, lambda: keeping.remove(agent.holdings, _id(fields)), lambda _: [])
+
+    def work() -> str:
+        removed = keeping.remove(agent.holdings, _id(fields))
+        return revocation.revoke(removed) if fields.get("revoke") == "1" else revocation.NOTHING
+
+    return _told(agent, work, lambda revoked: [("revoked", revoked)])
+
+
+def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """What a person, or Bitbucket, says of a credential later: its `account`, the date that it `ends_at`."""
+    del body
+    try:
+        changes: dict[str, object] = {"ends_at": float(fields["ends_at"])} if "ends_at" in fields else {}
+    except ValueError:
+        raise RequestRefused("the end of a credential is given in epoch seconds") from None
+    if "account" in fields:
+        changes["account"] = fields["account"] or None
+    return _told(agent, lambda: agent.holdings.change(_id(fields), lambda _: changes), lambda _: [])
 
 
 def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -222,6 +240,7 @@ def _id(fields: dict[str, str]) -> str:
 
 VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
     "add": _add,
+    "amend": _amend,
     "lock": _lock,
     "mint": _mint,
     "refresh": _refresh,
