@@ -116,6 +116,8 @@ class Daemon:
             works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
             start_anew=lambda: self._start_anew(listener, agent, started_at),
         )
+        if self._until_eof is not None:
+            claim.remove_directory(self._claim.path)
 
     def _take_over(self, agent: Agent) -> None:
         if "agent" not in self._handed_over:

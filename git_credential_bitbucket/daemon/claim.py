@@ -113,6 +113,15 @@ def inherited(descriptor: int) -> socket.socket:
     )
 
 
+def remove_directory(path: str) -> None:
+    """Remove the directory that was made for a single command's socket: its maker may have been killed."""
+    try:
+        os.unlink(path + ".lock")
+        os.rmdir(os.path.dirname(path))
+    except OSError:
+        pass  # the maker was faster, or something else is in there
+
+
 def activated() -> int | None:
     """The descriptor that systemd hands over (sd_listen_fds(3)), if it does."""
     count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")

@@ -1,0 +1,111 @@
+"""`exec`: a command with the environment's credentials, which it does not see: git gets them from a private daemon."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket import settings, urlmatch
+from git_credential_bitbucket.bitbucket import kinds, providers
+from git_credential_bitbucket.cli import child, places, private
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.executable import as_helper, stable_path
+from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.front import environment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+
+Record = dict[str, Any]
+ORIGIN = "exec"
+
+
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    options_metavar="[--for WORKSPACE[/REPOSITORY]] [--]",
+    help=f"""{summary("exec")}.
+
+    That is a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
+    BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET (or BITBUCKET_OAUTH_CLIENT_ID and …_SECRET), each also as …_FILE,
+    which names a file that holds it. COMMAND gets none of them: a daemon of its own, with everything in memory, answers
+    its git, and ends with it. The exit code is COMMAND's own, 128 and its number if a signal ended it, 127 if it is not
+    found, 126 if it cannot be run.""",
+)
+@click.option("--for", "place", metavar="PLACE", help="Only for this workspace or repository.")
+@click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
+def command(*, place: str | None, words: tuple[str, ...]) -> int:
+    """Run the command; returns its exit code."""
+    given = credential(os.environ)
+    served = [(url, record) for url, record in records(os.environ, given, place)]
+    helper = as_helper(stable_path(os.environ))
+    with private.daemon(os.environ) as holder:
+        for _, record in served:
+            holder.ask("add", [("record", json.dumps(record)), ("memory", "1")])
+        env = holder.command_environment(os.environ, helper, [url for url, _ in served])
+        return child.run(words, env)
+
+
+def credential(env: Mapping[str, str]) -> Record:
+    """What the environment holds, as a record without its place. Raises `SettingsError` if that is nothing usable."""
+    token = environment.token(env)
+    if token is not None:
+        is_api_token = token.username == kinds.API_TOKEN_USERNAME
+        return {
+            "kind": kinds.API_TOKEN if is_api_token else kinds.ACCESS_TOKEN,
+            "secret": token.secret.reveal(),
+            "account": env.get("BITBUCKET_EMAIL") if is_api_token else None,
+            "origin": ORIGIN,
+        }
+    client = environment.client(env)
+    if client is None:
+        raise SettingsError(
+            environment.unpaired(env) or "there is no credential in the environment to run the command with",
+            hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
+            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file",
+        )
+    return {
+        "kind": kinds.CLIENT_CREDENTIALS,
+        "secret": "",
+        "expires_at": None,  # there is none yet: the first `get` mints one
+        "client_id": client.id,
+        "client_secret": client.secret.reveal(),
+        "origin": ORIGIN,
+    }
+
+
+def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tuple[str, Record]]:
+    """The credential for each host that may get it, by the host's URL. Raises `SettingsError` if none is left."""
+    read = settings.read(env)
+    found = []
+    for provider in hosts(read, env):
+        url = f"{provider.protocol}://{provider.host}"
+        meant = places.parse(place or url, url)
+        if (meant.protocol, meant.host) != (provider.protocol, provider.host):
+            continue
+        if given["kind"] == kinds.CLIENT_CREDENTIALS:
+            if provider.protocol != "https":
+                continue
+            providers.check_oauth(provider)
+        found.append((url, {**given, "place": meant.text, "endpoint": provider.endpoint.to_record()}))
+    if not found:
+        raise SettingsError(
+            "that place is on no host that may get the credential",
+            hint="a host is opted in by: git config --global credential.URL.provider bitbucket",
+        )
+    return found
+
+
+def hosts(read: settings.Settings, env: Mapping[str, str]) -> list[Provider]:
+    """bitbucket.org, and the hosts that git's configuration opts in."""
+    found = {}
+    for url in (places.CLOUD, *read.credential_urls()):
+        plain = urlmatch.normalise(url)
+        if plain is not None and plain.user is None:
+            host = f"{plain.host}:{plain.port}" if plain.port else plain.host
+            found[plain.scheme, host] = providers.find(read, plain.scheme, host, env)
+    return [provider for provider in found.values() if provider is not None]

@@ -1,0 +1,145 @@
+"""A daemon for one command: its vault in memory, its socket in a fresh directory, its life at the end of a pipe.
+
+Owns that directory, and what the command's environment says of it. Imports no more than front/ does.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import shutil
+import signal
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+from git_credential_bitbucket.front import ask, launch, relay
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+PREFIX = "exec-"
+LEAVE_S = 5.0
+"""How long the daemon may take to leave; it has nothing to write."""
+
+_OWN = "GIT_CREDENTIAL_BITBUCKET_"
+_NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "VAULT", "IDLE_EXIT", "SOCKET"))
+_NOT_FOR_THE_COMMAND = frozenset(
+    {
+        *(name + ending for name in relay.SECRET_VARIABLES for ending in ("", "_FILE")),
+        *(_OWN + name for name in ("KEY", "KEY_FILE", "DAEMON")),
+    }
+)
+
+
+class Daemon:
+    """A private daemon that listens. A class for how it is reached: `path` is its socket's."""
+
+    def __init__(self, path: str) -> None:
+        """`path` is where it listens."""
+        self.path = path
+
+    def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> ask.Pairs:
+        """The lines that answer `action`. Raises the `Error` that the answer tells."""
+        outcome, reply = relay.exchange(self.path, relay.message(action, wire.emit(list(fields))))
+        if outcome != relay.ANSWERED:
+            raise DaemonUnavailable("the private daemon did not answer", hint="try again")
+        pairs = ask.pairs(reply)
+        ask.raise_refusal(pairs)
+        return pairs
+
+    def command_environment(self, env: Mapping[str, str], helper: str, urls: Sequence[str]) -> dict[str, str]:
+        """`env` for the command: without its secrets, and with git asking this daemon, and nobody else, about `urls`.
+
+        `helper` is what git runs; only while the socket is there, for it would start an ordinary daemon in its place.
+        """
+        child = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_COMMAND}
+        child[_OWN + "SOCKET"] = self.path
+        # Should the socket outlive the daemon, nobody finds the person's own vault behind it.
+        child |= {_OWN + "VAULT": os.path.dirname(self.path) + "/vault", _OWN + "KEYRING": "off"}
+        guarded = f"!test -S {shlex.quote(self.path)} && {helper}"
+        settings = [
+            line
+            for url in urls
+            for line in (("helper", url, ""), ("helper", url, guarded), ("useHttpPath", url, "true"))
+        ]
+        count = _count(env)
+        for number, (key, url, value) in enumerate(settings, count):
+            child[f"GIT_CONFIG_KEY_{number}"] = f"credential.{url}.{key}"
+            child[f"GIT_CONFIG_VALUE_{number}"] = value
+        child["GIT_CONFIG_COUNT"] = str(count + len(settings))
+        return child
+
+
+@contextmanager
+def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
+    """A private daemon, gone at the end with its directory, however this process ends. Raises `DaemonUnavailable`."""
+    if relay.is_off(env):
+        raise SettingsError(
+            f"{relay.DAEMON} says that no daemon may run, and a private one is one",
+            hint="without exec, git is served from the variables themselves",
+        )
+    directory = _fresh_directory(env)
+    guard, held = os.pipe()
+    handle = -1
+    try:
+        told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
+        path = directory + "/socket"
+        launch.start({**told, _OWN + "SOCKET": path}, memory=True, until_eof=guard)
+        os.close(guard)
+        guard = -1
+        started = Daemon(path)
+        handle = _handle(int(dict(started.ask("ping"))["pid"]))
+        yield started
+    finally:
+        for descriptor in (guard, held):  # the daemon leaves at the end of this pipe
+            if descriptor >= 0:
+                os.close(descriptor)
+        _wait_for_end(handle)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _fresh_directory(env: Mapping[str, str]) -> str:
+    """A new directory, 0700: in the runtime directory, or where that is too long for a socket, in /tmp."""
+    try:
+        base = paths.runtime_dir(env)
+        paths.make_private_dir(base)
+        directory = tempfile.mkdtemp(prefix=PREFIX, dir=base)
+    except (OSError, PlaceRefused):
+        return tempfile.mkdtemp(prefix=f"{paths.NAME}-")
+    try:
+        paths.check_socket_path(directory + "/socket")
+    except PlaceRefused:
+        os.rmdir(directory)
+        return tempfile.mkdtemp(prefix=f"{paths.NAME}-", dir="/tmp")
+    return directory
+
+
+def _count(env: Mapping[str, str]) -> int:
+    """How many settings the environment brings already. Raises `SettingsError` where git would refuse the number."""
+    text = env.get("GIT_CONFIG_COUNT") or "0"
+    if not (text.isascii() and text.isdigit()):
+        raise SettingsError("GIT_CONFIG_COUNT is no number", hint="unset it, or mend it: git refuses it too")
+    return int(text)
+
+
+def _handle(pid: int) -> int:
+    """A descriptor that tells when the process has ended, and never means another one; -1 where there is none."""
+    try:
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
+    except OSError:
+        return -1
+
+
+def _wait_for_end(handle: int) -> None:
+    """Return when the daemon is gone; one that does not leave is made to."""
+    if handle < 0:
+        return
+    try:
+        if not select.select([handle], [], [], LEAVE_S)[0]:
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+    finally:
+        os.close(handle)
