@@ -179,21 +179,32 @@ def git_environment(env: "Mapping[str, str]") -> dict[str, str]:
 
 
 def find_git(env: "Mapping[str, str]") -> str:
-    """The absolute path of git: the first on PATH, which git puts its own directory at the head of when it
-    calls us.
+    """The absolute path of git; git itself puts its own directory at the head of PATH when it calls a helper.
 
-    Relative entries do not count, nor do those within the current directory if that is a work tree: a
-    repository could bring a `git` of its own there (CVE-2020-26233 was that). Raises `SettingsError` if there
-    is none.
+    Raises `SettingsError` if there is none.
+    """
+    found = find_program(env, "git")
+    if found is None:
+        raise SettingsError("there is no git on PATH", hint="add the directory of git, as an absolute path")
+    return found
+
+
+def find_program(env: "Mapping[str, str]", name: str) -> str | None:
+    """The absolute path of the first program of that name on PATH that is not the repository's; None if there is
+    none.
+
+    Relative entries do not count, nor do those within the current directory if that is a work tree: a repository
+    could bring a program of its own there (CVE-2020-26233 was that).
     """
     tree = _work_tree()
-    for directory in env.get("PATH", os.defpath).split(":"):
-        candidate = directory + "/git"
+    absolute = name.startswith("/")
+    for directory in [os.path.dirname(name)] if absolute else env.get("PATH", os.defpath).split(":"):
+        candidate = name if absolute else f"{directory}/{name}"
         if not directory.startswith("/") or (tree and (os.path.realpath(directory) + "/").startswith(tree)):
             continue
         if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
             return candidate
-    raise SettingsError("there is no git on PATH", hint="add the directory of git, as an absolute path")
+    return None
 
 
 def _work_tree() -> str | None:

@@ -161,9 +161,7 @@ def test_an_unknown_ca_is_named_with_the_setting_that_mends_it(strange: Maker, m
 
 
 def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> None:
-    """Missing, or named relative to wherever the daemon happens to be: refused by name. An empty one trusts
-    nobody.
-    """
+    """Missing, or named relative to wherever the daemon happens to be: refused by name."""
     for ca_file in (str(tmp_path / "missing.pem"), "ca.pem"):
         with pytest.raises(SettingsError, match="cannot be read"):
             oauth.mint(endpoint_at("https://127.0.0.1:9", ca_file), "key", Secret("hush"))

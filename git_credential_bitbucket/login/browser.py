@@ -1,0 +1,143 @@
+"""Logging in with a browser on this machine: opens it, waits for Bitbucket's redirect, tells there what became of
+it.
+
+Imports this room and settings' search for programs. What it prints goes through the caller's `show`, and is no
+secret.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import settings
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.login import pages
+from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
+from git_credential_bitbucket.login.loopback import listening
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.login.pages import Page
+
+TIMEOUT_S = 300.0
+"""Long enough to sign in with a second factor; codes live ten minutes."""
+
+_DESKTOPS = ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
+_WITHHELD = ("BITBUCKET_", "GIT_")
+"""What of our environment a browser is not given: tokens, the vault's key, and what git set for us."""
+_OPENERS = ("xdg-open", "open", "wslview", "gnome-open", "x-www-browser")
+
+
+def obtain_code(
+    provider: "Provider",
+    client_id: str,
+    scopes: tuple[str, ...],
+    *,
+    show: "Callable[[str], None]",
+    open_browser: bool = True,
+    timeout_s: float = TIMEOUT_S,
+) -> CodeGrant:
+    """The code that the person's consent brings; the browser is told that the rest happens in the terminal.
+
+    Raises `LoginFailed` (refused, too late, port taken) and `SettingsError`.
+    """
+    received: list[CodeGrant] = []
+
+    def redeem(grant: CodeGrant) -> "Page":
+        received.append(grant)
+        return pages.RECEIVED
+
+    log_in(
+        provider,
+        client_id,
+        scopes,
+        redeem=redeem,
+        show=show,
+        open_browser=open_browser,
+        timeout_s=timeout_s,
+    )
+    return received[0]
+
+
+def log_in(
+    provider: "Provider",
+    client_id: str,
+    scopes: tuple[str, ...],
+    *,
+    redeem: "Callable[[CodeGrant], Page]",
+    show: "Callable[[str], None]",
+    open_browser: bool = True,
+    timeout_s: float = TIMEOUT_S,
+) -> None:
+    """Have the person consent, and `redeem` the code while the browser waits: its page is then the truth.
+
+    `show` is given the address to open. What `redeem` raises is raised again, after the browser has shown it; so is
+    `LoginFailed` (refused, too late, port taken). Whatever happens, the port is free again afterwards.
+    """
+    attempt = Attempt(provider, client_id, scopes)
+    with listening(attempt) as loopback:
+        show(attempt.url)
+        if open_browser:
+            open_page(attempt.url, os.environ)
+        query = loopback.wait(timeout_s)
+        try:
+            page = redeem(attempt.grant(query))
+        except Error as exc:
+            loopback.conclude(pages.of_error(exc))
+            raise
+        loopback.conclude(page)
+
+
+def can_open(env: "Mapping[str, str]") -> bool:
+    """Whether a browser can be expected to open where the person sees it."""
+    return _opener(env) is not None
+
+
+def open_page(url: str, env: "Mapping[str, str]") -> bool:
+    """Open `url` in the person's browser; False if there is none to be started.
+
+    Not by the `webbrowser` module: it starts text browsers on our terminal, lets programs write to our stdout, which
+    belongs to git, and looks for them in the current directory, which belongs to the repository.
+    """
+    command = _opener(env)
+    if command is None:
+        return False
+    words = [part.replace("%s", url) for part in command]
+    if words == command:
+        words.append(url)
+    # The shell starts it in the background and ends, so that nothing waits for a browser that stays.
+    script = '"$@" </dev/null >/dev/null 2>&1 &'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", *words],
+        cwd="/",
+        env={name: value for name, value in env.items() if not name.startswith(_WITHHELD)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def _opener(env: "Mapping[str, str]") -> list[str] | None:
+    """The command that opens a page: the person's $BROWSER, else what the desktop has, if there is a desktop."""
+    for entry in env.get("BROWSER", "").split(":"):
+        try:
+            words = shlex.split(entry)
+        except ValueError:  # a quote that does not end
+            continue
+        program = settings.find_program(env, words[0]) if words else None
+        if program is not None:
+            return [program, *words[1:]]
+    if sys.platform != "darwin" and not any(env.get(name) for name in _DESKTOPS):
+        return None
+    for name in _OPENERS:
+        program = settings.find_program(env, name)
+        if program is not None:
+            return [program]
+    return None

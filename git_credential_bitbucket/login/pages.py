@@ -1,0 +1,90 @@
+"""What a person reads in the browser when Bitbucket has sent them back. Text from outside is escaped, always.
+
+Owns page.html, which loads nothing and runs nothing; the policy sent with it allows its own style and no more.
+"""
+
+import base64
+import hashlib
+import html
+import os
+import string
+from dataclasses import dataclass
+from functools import cache
+
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
+
+_TEMPLATE = os.path.join(os.path.dirname(__file__), "page.html")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A title and paragraphs, as plain text. `good`: the log-in has worked, or may still."""
+
+    title: str
+    paragraphs: tuple[str, ...]
+    good: bool = True
+
+
+RECEIVED = Page(
+    "Bitbucket has answered",
+    ("The log-in goes on in the terminal that you started it from.", "You can close this tab."),
+)
+SECOND_TAB = Page(
+    "This log-in has been answered already",
+    ("It was answered in another tab, or this page was loaded again. One answer is enough.", "You can close this tab."),
+)
+NOT_OURS = Page(
+    "This is not the answer to your log-in",
+    (
+        "The address does not carry the mark of the log-in that is waiting in your terminal.",
+        "It may come from an earlier one, or from a page that should not have sent you here. Nothing was accepted.",
+        "The log-in in the terminal still waits: open the address that it shows.",
+    ),
+    good=False,
+)
+NOTHING_HERE = Page(
+    "There is nothing here", ("This address belongs to a log-in that waits in a terminal.",), good=False
+)
+INTERRUPTED = Page(
+    "The log-in was given up",
+    ("It was stopped in the terminal. Nothing was kept.", "You can close this tab."),
+    good=False,
+)
+
+
+def of_error(error: Error) -> Page:
+    """The page for a log-in that failed: the same cause and cure as in the terminal."""
+    cure = (f"What helps: {error.hint}.",) if error.hint else ()
+    return Page(
+        "The log-in did not work", (f"The reason: {error.cause}.", *cure, "You can close this tab."), good=False
+    )
+
+
+def render(page: Page) -> bytes:
+    """The page as HTML."""
+    text = "\n".join(f"<p>{_escaped(paragraph)}</p>" for paragraph in page.paragraphs)
+    mood = "good" if page.good else "bad"
+    return _template().substitute(title=_escaped(page.title), text=text, mood=mood).encode("utf-8")
+
+
+@cache
+def policy() -> str:
+    """The Content-Security-Policy: nothing but this page's own style, known by its hash."""
+    _, _, rest = _template().template.partition("<style>")
+    style, _, _ = rest.partition("</style>")
+    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+    )
+
+
+@cache
+def _template() -> string.Template:
+    with open(_TEMPLATE, encoding="utf-8") as file:
+        return string.Template(file.read())
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text, 1000))

@@ -1,0 +1,80 @@
+"""Logging in where no browser is: the person opens the address elsewhere and pastes where it led to.
+
+Imports attempt. Reads lines from the terminal, /dev/tty, for stdin and stdout are git's where git runs us.
+"""
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+
+TRIES = 5
+"""How often a paste may be wrong before the log-in is given up."""
+
+_AROUND = " \t\r\n\"'`<>"
+
+
+def obtain_code(
+    provider: "Provider",
+    client_id: str,
+    scopes: tuple[str, ...],
+    *,
+    show: "Callable[[str], None]",
+    read_line: "Callable[[], str] | None" = None,
+) -> CodeGrant:
+    """The code that the person pastes, alone or within the whole address that Bitbucket led to.
+
+    `show` is given each line for the person, the address to open among them; `read_line` returns what they typed,
+    empty at its end (from the terminal by default). An address must carry this log-in's state; a bare code is bound
+    to it by PKCE. Raises `LoginFailed`.
+    """
+    read_line = read_line or _from_terminal
+    attempt = Attempt(provider, client_id, scopes)
+    show("Open this address in a browser on any computer, and allow the access:")
+    show(attempt.url)
+    show(f"The browser then goes to {attempt.redirect_uri}… and cannot show it: that is as it should be.")
+    for _ in range(TRIES):
+        show("Paste that whole address here, or only the code in it:")
+        line = read_line()
+        if not line:
+            break
+        pasted = line.strip(_AROUND)
+        query, trouble = _query_of(pasted, attempt)
+        if trouble:
+            show(trouble)
+        elif query is not None:
+            return attempt.grant(query)
+        elif pasted:
+            return attempt.with_code(pasted)
+    raise LoginFailed("nothing was pasted that answers this log-in", hint="log in again")
+
+
+def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
+    """The query in what was pasted, None if it is a bare code; and what is wrong with it, if anything is."""
+    if "://" not in pasted and "=" not in pasted and "?" not in pasted:
+        return None, ""
+    if pasted.startswith(attempt.url.partition("?")[0]):
+        return None, "That is the address to open. Paste the one that the browser ends at, after you have allowed it."
+    try:
+        query = urlsplit(pasted).query or pasted.rpartition("?")[2]
+    except ValueError:
+        query = ""
+    if not attempt.is_ours(query):
+        return None, "That does not belong to this log-in, or it was cut: the address must be whole, with its state."
+    return query, ""
+
+
+def _from_terminal() -> str:
+    try:
+        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
+            return terminal.readline()
+    except OSError as exc:
+        raise LoginFailed(
+            f"there is no terminal to paste into: {exc.strerror}", hint="log in at a terminal, or use a token in CI"
+        ) from exc
