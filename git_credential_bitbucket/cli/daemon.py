@@ -1,0 +1,140 @@
+"""`daemon`: start it, stop it, see how it is. git starts it by itself; this is for people and for scripts."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+from typing import Any
+
+import click
+
+from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket.cli import times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.show import console, say, shown, warn
+from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
+from git_credential_bitbucket.front import launch, relay
+from git_credential_bitbucket.front.ask import pairs
+
+NOT_RUNNING = 3
+"""The exit code of `status` where there is none, as systemctl's."""
+PING_S = 10.0
+"""Nothing blocks the answer to a ping; only a machine under load makes it wait."""
+LEAVE_S = 70.0
+"""The daemon has answered everybody within a minute, or goes without."""
+_NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
+
+
+@click.group(
+    no_args_is_help=False,
+    help=f"{summary('daemon')}.\n\nIt starts by itself when git needs it, and leaves when nobody does.",
+)
+def command() -> None:
+    """Hold the three verbs."""
+
+
+@command.command(help="Start it, unless it runs; return when it listens.")
+def start() -> None:
+    """Start the daemon."""
+    path = _path()
+    before = _facts(path)
+    if before is None:
+        launch.start(os.environ)
+    after = _facts(path) or {}
+    say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
+
+
+@command.command(help="Stop it; return when all is served and written down. What was in memory only is gone then.")
+def stop() -> None:
+    """Stop the daemon."""
+    path = _path()
+    facts = _facts(path)
+    if facts is None:
+        say("no daemon is running")
+        return
+    outcome, _ = relay.exchange(path, relay.message("exit", b""), LEAVE_S)
+    if outcome != relay.ANSWERED and _listener(path) is not None:
+        raise _silent(path)
+    say(f"the daemon has left (pid {facts['pid']})")
+
+
+@command.command(help=f"Tell whether it runs, and how it is. Where none does, the exit code is {NOT_RUNNING}.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
+def status(*, as_json: bool) -> int:
+    """Tell about the daemon; never starts it."""
+    path = _path()
+    facts = _facts(path)
+    if as_json:
+        click.echo(json.dumps(_document(path, facts), indent=2))
+    elif facts is None:
+        say(f"no daemon is running at {path}")
+    else:
+        _print(path, facts)
+    return 0 if facts is not None else NOT_RUNNING
+
+
+def _path() -> str:
+    """Where the daemon listens. Raises `SettingsError` where none may run."""
+    if relay.is_off(os.environ):
+        raise SettingsError(f"{relay.DAEMON} says that no daemon may run here", hint=f"unset {relay.DAEMON}")
+    return paths.socket_path(os.environ)
+
+
+def _facts(path: str) -> dict[str, str] | None:
+    """What the daemon says of itself; None where none of ours runs. Raises `DaemonUnavailable` if one keeps silent."""
+    outcome, reply = relay.exchange(path, relay.message("ping", b""), PING_S)
+    if outcome == relay.TIMEOUT:
+        raise _silent(path)
+    facts = dict(pairs(reply))
+    return facts if "pid" in facts else None
+
+
+def _silent(path: str) -> DaemonUnavailable:
+    pid = _listener(path)
+    hint = f"end it: kill {pid}" if pid else "end it, and start another: git-credential-bitbucket daemon start"
+    return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
+
+
+def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
+    told = {name: int(value) if name in _NUMBERS else value for name, value in (facts or {}).items()}
+    return {"running": facts is not None, "socket": path, **told}
+
+
+def _print(path: str, facts: dict[str, str]) -> None:
+    from rich.table import Table  # here, not above: the other verbs show no table
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in (
+        ("pid", facts["pid"]),
+        ("version", facts["version"]),
+        ("up for", times.left(max(1, int(facts["uptime"])))),
+        ("served", f"{facts['served']} requests"),
+        ("socket", path),
+    ):
+        table.add_row(name, shown(value))
+    console().print(table)
+    if facts.get("leaving"):
+        say("it is leaving")
+    if facts.get("fault"):
+        warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
+    if facts["version"] != __version__:
+        warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
+
+
+def _listener(path: str) -> int | None:
+    """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(path)
+            if not hasattr(socket, "SO_PEERCRED"):
+                return 0
+            size = struct.calcsize("3i")
+            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        except BlockingIOError:  # its queue is full
+            return 0
+        except OSError:
+            return None
+    return pid
