@@ -97,16 +97,23 @@ def run(env: dict[str, str], home: Path) -> Runner:
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The built wheels, "portable" and (where there is a C compiler) "native": once for all workers."""
-    folder = tmp_path_factory.getbasetemp()
-    return installed.wheels((folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "wheels")
+    return installed.wheels(_common(tmp_path_factory))
 
 
-@pytest.fixture(scope="session", params=installed.KINDS)
-def executable(
-    request: pytest.FixtureRequest, wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """What git executes, installed from each of the wheels in turn."""
-    kind: str = request.param
-    if kind not in wheels:
+@pytest.fixture(scope="session")
+def executables(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What git executes, installed from each of the wheels: once for all workers, so nobody may change it."""
+    return installed.installations(wheels, _common(tmp_path_factory))
+
+
+@pytest.fixture(params=installed.KINDS)
+def executable(request: pytest.FixtureRequest, executables: dict[str, Path]) -> Path:
+    """Each of the `executables` in turn."""
+    if request.param not in executables:
         pytest.skip("there is no C compiler")
-    return installed.install(wheels[kind], tmp_path_factory.mktemp(kind) / "venv")
+    return executables[request.param]
+
+
+def _common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.getbasetemp()
+    return (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "installed"

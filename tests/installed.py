@@ -4,13 +4,14 @@ Both wheels are built: the portable one, and where a C compiler is there the nat
 the environment that runs the tests, by a .pth file, so that nothing is downloaded.
 """
 
+import contextlib
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -21,15 +22,32 @@ BUILD_TIMEOUT_S = 180
 
 def wheels(folder: Path) -> dict[str, Path]:
     """The wheels by kind, built in `folder` by the first process that asks; no "native" without a C compiler."""
-    folder.mkdir(exist_ok=True)
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for kind in KINDS:
-            if not (folder / kind).exists():
-                build(folder / f"{kind}.new", None if kind == "native" else "false")
-                (folder / f"{kind}.new").rename(folder / kind)
+    for kind in KINDS:
+        with once(folder, kind) as new:
+            if new:
+                build(new, None if kind == "native" else "false")
     found = {kind: next((folder / kind).glob("*.whl")) for kind in KINDS}
     return {kind: wheel for kind, wheel in found.items() if kind == "portable" or not wheel.name.endswith("-any.whl")}
+
+
+def installations(wheels: dict[str, Path], folder: Path) -> dict[str, Path]:
+    """The executables by kind, installed in `folder` by the first process that asks."""
+    for kind, wheel in wheels.items():
+        with once(folder, f"venv-{kind}") as new:
+            if new:
+                install(wheel, new)
+    return {kind: folder / f"venv-{kind}" / "bin" / NAME for kind in wheels}
+
+
+@contextlib.contextmanager
+def once(folder: Path, name: str) -> Iterator[Path | None]:
+    """Where to make `name`, for the first process that asks; None for the others, who wait until it is made."""
+    folder.mkdir(exist_ok=True)
+    made = folder / f"{name}.made"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield None if made.exists() else folder / name
+        made.touch()
 
 
 def build(folder: Path, compiler: str | None) -> Path:
