@@ -1,4 +1,4 @@
-"""Puts an agent together from its surroundings: the vault's place, the key's sources, the hosts that git's config names."""
+"""Puts an agent together from its surroundings: the vault's place, the key's sources, the hosts in git's config."""
 
 from __future__ import annotations
 

@@ -45,11 +45,10 @@ class Holdings:
         content: dict[str, Any] = {}
         self.trouble, self.lacks_key = None, False
         try:
-            if self.locked_by_person:
-                raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
             content = self.vault.snapshot().content
         except VaultLocked as exc:
-            self.trouble, self.lacks_key = self._refused or exc, True
+            why = _locked_by_hand() if self.locked_by_person else self._refused
+            self.trouble, self.lacks_key = why or exc, True
         except Error as exc:
             self.trouble = exc
         remembered = self.memory.snapshot().content
@@ -61,7 +60,7 @@ class Holdings:
     def open(self, *, create: bool = False) -> None:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
         if self.locked_by_person:
-            raise VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
+            raise _locked_by_hand()
         if self.vault.state == "locked" or (create and self.vault.state == "absent"):
             try:
                 self._acquire(create)
@@ -121,3 +120,7 @@ def record_in(tx: Transaction, credential_id: str) -> Record:
             found: Record = record
             return found
     raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+
+
+def _locked_by_hand() -> VaultLocked:
+    return VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")

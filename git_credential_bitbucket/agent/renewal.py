@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
-    from git_credential_bitbucket.bitbucket.oauth import Grant
+    from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.vault.content import Transaction
 
 LOGIN_EXPIRED_AFTER = 3

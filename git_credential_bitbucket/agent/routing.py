@@ -21,7 +21,7 @@ STATE_PREFIX = "bitbucket:"
 
 
 def place_of(protocol: str, host: str, path: str | None) -> str:
-    """The narrowest place that a request or a person's words name; the host alone where the path names no repository."""
+    """The narrowest place that a request or a person names; the host alone where the path names no repository."""
     return "/".join((f"{protocol}://{host}", *_names(path)))
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.standin.client import StandIn
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import keeping
@@ -23,6 +20,12 @@ from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace
 from git_credential_bitbucket.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.standin.client import StandIn
 
 
 class World:
@@ -116,4 +119,3 @@ def world(standin: StandIn, home: Path) -> Iterator[World]:
     made = World(standin, home / "vaults")
     yield made
     made.executor.shutdown()
-

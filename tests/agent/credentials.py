@@ -16,7 +16,12 @@ HOST = "https://bitbucket.org"
 def a_credential(place: str = HOST, kind: str = kinds.API_TOKEN, **fields: Any) -> Credential:  # noqa: ANN401
     """A credential of `kind` for `place`, with a secret nobody has seen before."""
     prefix = {kinds.API_TOKEN: "ATATT", kinds.ACCESS_TOKEN: "ATCTT"}.get(kind, "")
-    values = {"id": new_id(), "secret": Secret(prefix + secrets.token_urlsafe(60)), "kind": kind, "place": place}
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "secret": Secret(prefix + secrets.token_urlsafe(60)),
+        "kind": kind,
+        "place": place,
+    }
     return Credential(**values | fields)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.agent.credentials import a_credential
-from tests.standin import tokens
 
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.pending import finish
@@ -16,6 +14,8 @@ from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace
 from git_credential_bitbucket.vault.vault import Vault
+from tests.agent.credentials import a_credential
+from tests.standin import tokens
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -50,7 +50,7 @@ def test_a_secret_typed_with_an_email_is_kept_under_its_right_kind(
 
 
 def test_a_secret_of_unknown_kind_is_kept_as_typed(world: World) -> None:
-    """git's contract for a storing helper."""
+    """Git's contract for a storing helper."""
     world.store("svc", "correct horse")
     assert world.get("username=svc\n")["password"] == "correct horse"
     assert world.get("username=other\n") == {}
@@ -202,7 +202,9 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     """Without a vault and a key, a typed secret lives as long as the process."""
     vault = Vault(FilePlace(str(world.path.with_name("none"))))
     world.agent.holdings.vault = vault
-    world.agent.holdings._acquire = lambda create: vault.acquire({"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create)
+    world.agent.holdings._acquire = lambda create: vault.acquire(
+        {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create
+    )
     token = tokens.api_token()
     assert not world.agent.must_stay()
     assert world.store("alice", token) == ACKNOWLEDGED

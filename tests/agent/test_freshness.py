@@ -2,10 +2,10 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.credentials import a_credential, an_oauth_login
 
 from git_credential_bitbucket.agent import freshness
 from git_credential_bitbucket.secret import Secret
+from tests.agent.credentials import a_credential, an_oauth_login
 
 LIVES = st.floats(1, 10 * 86400)
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.credentials import a_credential, an_oauth_login
 
 from git_credential_bitbucket.agent import judgement
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.bitbucket import kinds
+from tests.agent.credentials import a_credential, an_oauth_login
 
 
 def after(credential: Credential, now: float) -> Credential:
@@ -71,7 +71,7 @@ def test_git_saying_it_works_forgives_everything() -> None:
 
 
 def test_a_secret_of_unknown_kind_is_set_aside_at_once() -> None:
-    """git's contract for a storing helper: what was refused is not offered again."""
+    """Git's contract for a storing helper: what was refused is not offered again."""
     assert after(a_credential(kind=kinds.UNKNOWN), 5).set_aside_at == 5
 
 

@@ -31,7 +31,7 @@ def test_a_fresh_token_is_answered_without_a_request(world: World) -> None:
 
 
 def test_an_expired_token_is_renewed_before_it_is_answered(world: World) -> None:
-    """git never gets a token that has ended, and the new refresh token is on disk."""
+    """Git never gets a token that has ended, and the new refresh token is on disk."""
     login = world.login()
     world.offset += 7300
     answer = world.get()
@@ -146,14 +146,18 @@ def test_the_consumers_own_tokens_are_minted_again(world: World) -> None:
     world.agent.holdings.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
     consumer = world.standin.add_consumer()
     world.login(
-        kind=kinds.CLIENT_CREDENTIALS, refresh_token=None, client_id=consumer.key, client_secret=consumer.secret, secret=""
+        kind=kinds.CLIENT_CREDENTIALS,
+        refresh_token=None,
+        client_id=consumer.key,
+        client_secret=consumer.secret,
+        secret="",
     )
     assert world.get()["username"] == "x-token-auth"
     assert [entry.endpoint for entry in world.standin.token_requests()] == ["token"]
 
 
 def test_a_revoked_token_is_replaced_within_the_command(world: World) -> None:
-    """git ≥ 2.46 comes back with our state when the server refuses: it gets another token, and no third try."""
+    """Git ≥ 2.46 comes back with our state when the server refuses: it gets another token, and no third try."""
     world.login()
     first = world.get(STATE)
     assert first["continue"] == "1"
@@ -212,7 +216,8 @@ def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World) -
     world.offset += 7300
     place = world.agent.holdings.vault.place
 
-    def full(_: int) -> None:
+    def full(size: int) -> None:
+        assert size > 0
         raise VaultUnwritable("the disk is full")
 
     place.reserve = full  # type: ignore[method-assign]

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.agent.credentials import HOST, a_credential
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.routing import Index, candidates, place_of, state_of
 from git_credential_bitbucket.bitbucket import kinds
+from tests.agent.credentials import HOST, a_credential
 
 REPOSITORY = a_credential(f"{HOST}/acme/app", kinds.ACCESS_TOKEN)
 WORKSPACE = a_credential(f"{HOST}/acme", kinds.ACCESS_TOKEN)
@@ -85,7 +85,7 @@ def test_the_state_that_git_sends_back_comes_before_all() -> None:
 
 
 def test_a_secret_of_unknown_kind_answers_only_what_it_was_typed_for() -> None:
-    """git's contract for a storing helper: username and path must match."""
+    """Git's contract for a storing helper: username and path must match."""
     typed = a_credential(f"{HOST}/acme/app", kinds.UNKNOWN, typed_username="svc", typed_path="acme/app.git")
     assert asked("host=bitbucket.org\npath=acme/app.git\nusername=svc\n", kept=(typed,)) == [typed]
     assert asked("host=bitbucket.org\npath=acme/app.git\n", kept=(typed,)) == [typed]
