@@ -60,7 +60,10 @@ def open_private(path: str, flags: int) -> int:
             raise _not_plain(path) from None
         raise
     try:
-        check_private_file(os.fstat(fd), path)
+        found = os.fstat(fd)
+        check_private_file(found, path)
+        if flags & os.O_CREAT and found.st_mode & PRIVATE_MODE != PRIVATE_MODE:
+            os.fchmod(fd, PRIVATE_MODE)  # a umask like 0777 took our own bits, too
     except BaseException:
         os.close(fd)
         raise

@@ -34,15 +34,16 @@ _CHILD_VARIABLES = (
     *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "LC_CTYPE"),
 )
 _UNLOCK = "type: git-credential-bitbucket unlock"
-_OTHERWISE = "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --passphrase"
 _HINTS = {
-    "absent": f"start a keyring (gnome-keyring, KWallet), or {_OTHERWISE}",
+    "absent": "start the keyring (gnome-keyring, KWallet) or log in to the desktop",
     "locked": _UNLOCK,
-    "hanging": f"restart the keyring or log in again, or {_OTHERWISE}",
+    "hanging": "restart the keyring or log in again",
     "denied": f"unlock the keyring by hand, then {_UNLOCK}",
-    "plaintext": f"use a keyring that encrypts, or {_OTHERWISE}",
-    "disabled": f"unset GIT_CREDENTIAL_BITBUCKET_KEYRING, or {_OTHERWISE}",
+    "plaintext": "start a keyring that encrypts (gnome-keyring, KWallet)",
+    "disabled": "unset GIT_CREDENTIAL_BITBUCKET_KEYRING",
 }
+_OTHERWISE = "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --passphrase"
+"""What else can be done for a vault that has no key yet."""
 
 
 def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> Key:
@@ -95,7 +96,7 @@ def _ask(
     env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool, text: str | None = None
 ) -> str | None:
     if env.get("GIT_CREDENTIAL_BITBUCKET_KEYRING", "").lower() == "off":
-        raise _unavailable("disabled", "the keyring is switched off by GIT_CREDENTIAL_BITBUCKET_KEYRING=off")
+        raise _unavailable(operation, "disabled", "GIT_CREDENTIAL_BITBUCKET_KEYRING=off keeps us from the keyring")
     limit_s = UNLOCK_TIMEOUT_S if unlock else PROBE_TIMEOUT_S
     request = {
         "operation": operation,
@@ -105,18 +106,20 @@ def _ask(
         "unlock": unlock,
         "limit_s": limit_s,
     }
+    answer = _run_child(env, json.dumps(request).encode(), limit_s)
+    if answer is None:
+        raise _unavailable(operation, "hanging", f"the keyring did not answer within {limit_s} seconds")
     try:
-        answer = json.loads(_run_child(env, json.dumps(request).encode(), limit_s) or b"{}")
+        told = json.loads(answer)
     except ValueError:
-        answer = {}
-    if "key" in answer:
-        return None if answer["key"] is None else str(answer["key"])
-    if "reason" in answer:
-        raise _unavailable(str(answer["reason"]), str(answer["cause"]))
-    raise _unavailable("absent", "the keyring failed without saying why")
+        raise _unavailable(operation, "absent", "the keyring failed without saying why") from None
+    if "key" in told:
+        return None if told["key"] is None else str(told["key"])
+    raise _unavailable(operation, str(told["reason"]), str(told["cause"]))
 
 
-def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes:
+def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes | None:
+    """What the child answered; None when it had to be killed."""
     import signal  # these two here, not above: 10 ms, and a key from elsewhere needs no process
     import subprocess
 
@@ -135,7 +138,7 @@ def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes:
         try:
             return child.communicate(request, timeout=limit_s)[0]
         except subprocess.TimeoutExpired:
-            raise _unavailable("hanging", f"the keyring did not answer within {limit_s} seconds") from None
+            return None
         finally:
             if child.returncode is None:
                 os.killpg(child.pid, signal.SIGKILL)
@@ -150,5 +153,6 @@ def _child_environment(env: "Mapping[str, str]") -> dict[str, str]:
     return chosen
 
 
-def _unavailable(reason: str, cause: str) -> KeyringUnavailable:
-    return KeyringUnavailable(cause, reason=reason, hint=_HINTS.get(reason, _OTHERWISE))
+def _unavailable(operation: "Operation", reason: str, cause: str) -> KeyringUnavailable:
+    hint = _HINTS.get(reason, _HINTS["absent"])
+    return KeyringUnavailable(cause, reason=reason, hint=f"{hint}, or {_OTHERWISE}" if operation == "set" else hint)

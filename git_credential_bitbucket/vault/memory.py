@@ -23,9 +23,9 @@ class MemoryPlace:
         self._held: tuple[Stamp, bytes] | None = None
 
     @contextmanager
-    def lock(self) -> "Iterator[None]":
+    def lock(self, *, wait: bool = True) -> "Iterator[None]":
         """As `FilePlace.lock`, among threads."""
-        with self._turn.taken(self._lock_timeout_s):
+        with self._turn.taken(self._lock_timeout_s if wait else 0.0):
             yield
 
     def stamp(self) -> "Stamp | None":

@@ -69,10 +69,11 @@ class FilePlace:
         return disk.shown(self.path)
 
     @contextmanager
-    def lock(self) -> "Iterator[None]":
+    def lock(self, *, wait: bool = True) -> "Iterator[None]":
         """Be the one writer inside. Raises `VaultBusy`, `VaultUnwritable`, `PlaceRefused`; nested `RuntimeError`."""
-        deadline = time.monotonic() + self._lock_timeout_s
-        with self._turn.taken(self._lock_timeout_s), ExitStack() as held:
+        timeout_s = self._lock_timeout_s if wait else 0.0
+        deadline = time.monotonic() + timeout_s
+        with self._turn.taken(timeout_s), ExitStack() as held:
             with disk.writing(self.path):  # the taking alone: what goes wrong inside the lock speaks for itself
                 make_private_dir(os.path.dirname(self.path))
                 left = max(0.0, deadline - time.monotonic())
@@ -188,8 +189,6 @@ class FilePlace:
         path = self._beside(name)
         disk.unlink_if_there(path)
         fd = disk.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        if os.fstat(fd).st_mode & disk.PRIVATE_MODE != disk.PRIVATE_MODE:
-            os.fchmod(fd, disk.PRIVATE_MODE)  # a umask like 0777 took our own bits, too
         self.step("tmp-created")
         return fd
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket.errors import (
     KeyDoesNotFit,
     KeyringUnavailable,
+    VaultBusy,
     VaultDamaged,
     VaultLocked,
     VaultUnwritable,
@@ -47,6 +48,11 @@ class Vault:
         if self._key is not None:
             return "open"
         return "absent" if self.place.stamp() is None else "locked"
+
+    @property
+    def key(self) -> keys.Key | None:
+        """The key, for a successor of this process; None while locked."""
+        return self._key
 
     def header(self) -> sealed.Header | None:
         """What can be told without a key, if need be from the previous generation; None where there is no vault.
@@ -226,10 +232,10 @@ class Vault:
 
     def _mend_or_make_do(self, key: keys.Key | None, loaded: Loaded) -> Loaded:
         try:
-            with self.place.lock():
+            with self.place.lock(wait=False):
                 again = self._load(key)
                 return self._mend(key, again) if again.damaged else again
-        except VaultUnwritable:  # the disk is read-only or full: what was read still answers
+        except (VaultUnwritable, VaultBusy):  # read-only, full, or another is at it: what was read still answers
             return loaded
 
     def _unpacked(self, key: keys.Key | None, blob: bytes, stamp: "Stamp | None") -> Loaded:
