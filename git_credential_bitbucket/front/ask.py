@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 Pairs = list[tuple[str, str]]
 
-SILENT_HINT = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
-
 
 class Holder:
     """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
@@ -58,13 +56,14 @@ class Holder:
         return reply
 
     def start(self) -> bool:
-        """Start a daemon, or take the socket back from who is none of ours; False where none can be started here."""
-        from git_credential_bitbucket.front import launch  # here, not above: mostly the daemon is there
+        """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
+        # here, not above: mostly the daemon is there
+        from git_credential_bitbucket.front import launch, tell
 
         try:
             launch.start(os.environ)
-        except DaemonUnavailable:
-            # A read-only or full runtime directory, no process to be had: the vault's lock makes it safe without.
+        except DaemonUnavailable as exc:
+            tell.failure(exc)  # and go on: the vault's lock makes it safe without
             return False
         self.started = True
         return True
@@ -102,6 +101,7 @@ def raise_refusal(reply: Pairs) -> None:
         raise Error(reply[0][1], hint=dict(reply).get("hint"))
 
 
-def silent() -> DaemonUnavailable:
+def silent(seconds: float = relay.RELAY_TIMEOUT_S) -> DaemonUnavailable:
     """What to say of a daemon that took a request and did not answer it in time."""
-    return DaemonUnavailable(f"the daemon did not answer within {relay.RELAY_TIMEOUT_S:.0f} seconds", hint=SILENT_HINT)
+    hint = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
+    return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -114,8 +114,9 @@ def insist(operation: str, data: bytes) -> None:
     asked_at = time.monotonic()
     if holder.answer(operation, data) == relay.ACKNOWLEDGED:
         return
-    if time.monotonic() - asked_at > STUCK_S:
-        raise silent()
+    waited_s = time.monotonic() - asked_at
+    if waited_s > STUCK_S:
+        raise silent(waited_s)
     # It took the request and said nothing: a daemon on its way out, or git's own cache daemon on our socket.
     if holder.start() and holder.answer(operation, data) == relay.ACKNOWLEDGED:
         return

@@ -15,6 +15,7 @@ from tests.front.conftest import request, socket_of
 from tests.front.peers import answering, listening
 from tests.running import Runner
 from tests.standin import tokens
+from tests.standin.client import StandIn
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "hostile-requests.json").read_text())
 VAULT = Path(".local/share/git-credential-bitbucket/vault")
@@ -169,7 +170,7 @@ def test_no_credential_is_one_line_and_its_cure(front: Runner, helper: Path) -> 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
 @pytest.mark.parametrize("operation", ["get", "erase"])
 def test_hostile_requests(front: Runner, helper: Path, home: Path, case: dict[str, str], operation: str) -> None:
-    """REFUSE says at most one line and does nothing, IGNORE is silent, ANSWER is answered: here from the environment."""
+    """REFUSE says at most one line and does nothing, IGNORE is silent, ANSWER is answered from the environment."""
     data = base64.b64decode(case["request_base64"])
     secret = tokens.access_token()
     done = front(helper, operation, stdin=data, env={**front.env, "BITBUCKET_TOKEN": secret})
@@ -236,3 +237,46 @@ def test_wrong_key_in_this_environment_is_told_and_changes_nothing(front: Runner
     done = front("git", "credential", "fill", stdin=request(), check=False)
     assert "not the one that the vault was sealed with" in done.stderr
     assert (home / VAULT).read_bytes() == before
+
+
+@pytest.mark.parametrize("pair", ["BITBUCKET_CLIENT", "BITBUCKET_OAUTH_CLIENT"])
+def test_client_credentials_are_minted_once_and_kept_nowhere(
+    standin_front: Runner, standin: StandIn, home: Path, pair: str
+) -> None:
+    """By id and secret, the one from a file; the daemon serves the token again, and git's store does not keep it."""
+    consumer = standin.add_consumer()
+    (home / "consumer").write_text(consumer.secret + "\n")
+    standin_front.env.update({f"{pair}_ID": consumer.key, f"{pair}_SECRET_FILE": str(home / "consumer")})
+    first = standin_front("git", "credential", "fill", stdin=request(host=standin.netloc)).stdout
+    standin_front("git", "credential", "approve", stdin=first)
+    second = standin_front("git", "credential", "fill", stdin=request(host=standin.netloc)).stdout
+    assert first == second
+    assert "username=x-token-auth\n" in first
+    assert not (home / VAULT).exists()
+
+
+def test_refused_consumer_is_told_by_one_line(standin_front: Runner, standin: StandIn, helper: Path) -> None:
+    """Bitbucket's own word for it, and no secret."""
+    consumer = standin.add_consumer()
+    wrong = tokens.consumer_pair()[1]
+    standin_front.env.update({"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": wrong})
+    done = standin_front(helper, "get", stdin=request(host=standin.netloc))
+    assert done.stdout == ""
+    assert done.stderr.startswith(PREFIX + "error: ")
+    assert done.stderr.count("\n") <= 2
+    assert wrong not in done.stderr
+
+
+def test_rejected_minted_token_is_replaced_once(standin_front: Runner, standin: StandIn, helper: Path) -> None:
+    """A revoked token is minted again; one that is rejected as well is not, and the reason is told."""
+    consumer = standin.add_consumer()
+    standin_front.env.update({"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret})
+    text = request(host=standin.netloc)
+    first = standin_front("git", "credential", "fill", stdin=text).stdout
+    standin_front("git", "credential", "reject", stdin=first)
+    second = standin_front("git", "credential", "fill", stdin=text).stdout
+    assert second != first
+    standin_front("git", "credential", "reject", stdin=second)
+    done = standin_front(helper, "get", stdin=text)
+    assert done.stdout == ""
+    assert done.stderr.startswith(PREFIX + "error: ")

@@ -22,8 +22,9 @@ def test_request_and_reply_pass_unread(front: Runner, helper: Path, home: Path) 
     text = request().encode() + b"wwwauth[]=Basic realm=\xff\xe2\x80\xa8\n"
     reply = b"username=\xfe\npassword=\xe2\x80\xa8\x1c=\n"
     with listening(socket_of(home), answering(reply)) as received:
-        with subprocess.Popen([helper, "get"], env=front.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            out, _ = process.communicate(text, timeout=30)
+        out = subprocess.run(
+            [helper, "get"], env=front.env, input=text, capture_output=True, timeout=30, check=True
+        ).stdout
     assert received == [b"action=get\ntimeout=35\n" + text]
     assert out == reply
 
@@ -38,13 +39,15 @@ def test_acknowledgement_is_not_shown_to_git(front: Runner, helper: Path, home: 
 
 def test_reading_stops_at_a_blank_line(front: Runner, helper: Path, home: Path) -> None:
     """Some programs keep the pipe open behind it, and wait for the answer."""
-    with listening(socket_of(home), answering(b"username=u\npassword=p\n")):
-        with subprocess.Popen([helper, "get"], env=front.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.write(request().encode() + b"\n")
-            process.stdin.flush()
-            assert process.stdout.read() == b"username=u\npassword=p\n"
+    with (
+        listening(socket_of(home), answering(b"username=u\npassword=p\n")),
+        subprocess.Popen([helper, "get"], env=front.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(request().encode() + b"\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"username=u\npassword=p\n"
 
 
 @pytest.mark.parametrize("cut", [b"username=u\npassword=hal", b"x"])

@@ -1,0 +1,86 @@
+"""The same agent without a daemon: `GIT_CREDENTIAL_BITBUCKET_DAEMON=off`."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.front.conftest import request, socket_of
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+VAULT = Path(".local/share/git-credential-bitbucket/vault")
+
+
+@pytest.fixture
+def alone(front: Runner) -> Runner:
+    """Runs programs where no daemon may run."""
+    front.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    return front
+
+
+def test_vault_keeps_and_answers(alone: Runner, home: Path) -> None:
+    """Store and get by two processes that have only the vault in common."""
+    secret = tokens.api_token()
+    done = alone("git", "credential", "approve", stdin=request(username="alice", password=secret))
+    assert done.stderr == ""
+    done = alone("git", "credential", "fill", stdin=request())
+    assert secret in done.stdout
+    assert done.stderr == ""
+    assert (home / VAULT).exists()
+    assert not socket_of(home).exists()
+
+
+def test_rejected_secret_is_held_back_and_the_reason_told(alone: Runner, helper: Path) -> None:
+    """An erase is judged as in the daemon, and `why` knows of it in the next process."""
+    secret = tokens.api_token()
+    text = request(username="x-bitbucket-api-token-auth", password=secret)
+    alone("git", "credential", "approve", stdin=text)
+    alone("git", "credential", "reject", stdin=text)
+    done = alone(helper, "get", stdin=request())
+    assert done.stdout == ""
+    assert "held back" in done.stderr
+    assert secret not in done.stderr
+
+
+def test_secret_that_nothing_can_keep_is_not_said_to_be_kept(alone: Runner, helper: Path) -> None:
+    """Without a key there would be memory only, and that ends with this process."""
+    del alone.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    done = alone(helper, "store", stdin=request(username="alice", password=tokens.api_token()))
+    assert "the secret was not kept" in done.stderr
+    assert "hint: " in done.stderr
+
+
+def test_client_credentials_are_minted_for_each_process(standin_front: Runner, standin: StandIn, home: Path) -> None:
+    """Without daemon and without vault: every get mints, and git's store of it leaves no trace."""
+    consumer = standin.add_consumer()
+    env = {
+        **standin_front.env,
+        "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off",
+        "BITBUCKET_CLIENT_ID": consumer.key,
+        "BITBUCKET_CLIENT_SECRET": consumer.secret,
+    }
+    done = standin_front("git", "credential", "fill", stdin=request(host=standin.netloc), env=env)
+    assert "username=x-token-auth\n" in done.stdout
+    answer = standin_front("git", "credential", "approve", stdin=done.stdout, env=env)
+    assert answer.stderr == ""
+    assert not (home / VAULT).exists()
+
+
+def test_rejected_minted_token_is_not_minted_again_at_once(
+    standin_front: Runner, standin: StandIn, helper: Path
+) -> None:
+    """git-lfs would have one minted for each of its endless questions."""
+    consumer = standin.add_consumer()
+    env = {
+        **standin_front.env,
+        "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off",
+        "BITBUCKET_CLIENT_ID": consumer.key,
+        "BITBUCKET_CLIENT_SECRET": consumer.secret,
+    }
+    text = request(host=standin.netloc)
+    done = standin_front("git", "credential", "fill", stdin=text, env=env)
+    standin_front("git", "credential", "reject", stdin=done.stdout, env=env)
+    done = standin_front(helper, "get", stdin=text, env=env)
+    assert done.stdout == ""
+    assert "BITBUCKET_CLIENT_SECRET" in done.stderr
