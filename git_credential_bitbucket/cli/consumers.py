@@ -1,0 +1,189 @@
+"""Log-ins by an OAuth consumer: with a person's consent in the browser or by pasting, and with the consumer alone.
+
+Imports the login room for the consent, bitbucket.oauth for the tokens; what is granted is kept before anything is said.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.bitbucket import kinds, providers
+from git_credential_bitbucket.cli import guidance, pasted, show
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
+from git_credential_bitbucket.front import environment
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.bitbucket.grant import Grant
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.wanted import Wanted
+    from git_credential_bitbucket.login.attempt import CodeGrant
+    from git_credential_bitbucket.login.pages import Page
+    from git_credential_bitbucket.secret import Secret
+
+    Keep = Callable[[dict[str, Any]], str]
+    """Writes a record down, durably, and returns its id."""
+
+ACCOUNT_SCOPE = "account"
+
+
+def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
+    """Key and secret of the OAuth consumer: from git's configuration, else the environment, else asked for.
+
+    Without a terminal, what is missing is read from standard input: the key, then the secret. Raises `Error`.
+    """
+    key, secret = wanted.provider.client_id, wanted.provider.client_secret
+    given = environment.client(os.environ)
+    if given is not None and secret is None and key in (None, given.id):
+        key, secret = given.id, given.secret
+    if key is not None and secret is not None:
+        return key, secret
+    if answers.terminal is not None:
+        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    if key is None:
+        key = pasted.consumer_key(answers.line("Key of the consumer"))
+    return key, secret or pasted.consumer_secret(answers.secret("Secret of the consumer"))
+
+
+def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+    """Have a person consent, and keep the grant; returns its id. Raises `Error`."""
+    providers.check_oauth(wanted.provider)
+    paste = wanted.paste or _has_no_browser(wanted, answers)
+    if paste and answers.terminal is None:
+        raise LoginFailed("there is no terminal to paste at", hint="log in at a terminal, or with login --api-token")
+    key, secret = consumer(wanted, answers)
+    granted: list[tuple[str, Grant]] = []
+
+    def redeem(code: CodeGrant) -> Page:
+        from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
+
+        endpoint = wanted.provider.endpoint
+        grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
+        granted.append((_kept(wanted, key, secret, grant, keep), grant))
+        return _page(wanted, grant)
+
+    if paste:
+        redeem(_pasted(wanted, answers, key))
+    else:
+        _in_browser(wanted, answers, key, redeem)
+    kept_id, grant = granted[0]
+    _identify(wanted, grant, kept_id)
+    return kept_id
+
+
+def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+    """Let the consumer log in without a person, and keep it; returns its id. Raises `Error`."""
+    providers.check_oauth(wanted.provider)
+    key, secret = consumer(wanted, answers)
+    from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
+
+    # Minted at once, for a slip in key or secret is better told now than by git.
+    grant = oauth.mint(wanted.provider.endpoint, key, secret)
+    return keep(_record(wanted, key, secret, grant))
+
+
+def _has_no_browser(wanted: Wanted, answers: Answers) -> bool:
+    from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+
+    if wanted.no_browser or browser.can_open(os.environ):
+        return False
+    answers.say("No browser can be opened from here, so the answer has to be pasted.")
+    return True
+
+
+def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
+    from git_credential_bitbucket.login import paste  # here, not above: as the browser
+
+    terminal = answers.terminal
+    if terminal is None:  # by_consent has seen to it
+        raise LoginFailed("there is no terminal to paste at")
+    return paste.obtain_code(
+        wanted.provider,
+        key,
+        wanted.provider.scopes,
+        show=lambda text: terminal.show(text) if text.startswith("https://") else terminal.say(text),
+        read_line=lambda: terminal.line("> "),
+    )
+
+
+def _in_browser(wanted: Wanted, answers: Answers, key: str, redeem: Callable[[CodeGrant], Page]) -> None:
+    from git_credential_bitbucket.login import browser  # here, not above: as above
+
+    def shown(url: str) -> None:
+        if answers.terminal is None:
+            show.warn(f"waiting for a browser to open {url}")
+            return
+        answers.terminal.say("Allow the access in the browser. If it did not open, open this address:")
+        answers.terminal.show(url)
+        answers.terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
+
+    browser.log_in(
+        wanted.provider,
+        key,
+        wanted.provider.scopes,
+        redeem=redeem,
+        show=shown,
+        open_browser=not wanted.no_browser,
+    )
+
+
+def _kept(wanted: Wanted, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:
+    try:
+        return keep(_record(wanted, key, secret, grant))
+    except DaemonUnavailable:
+        raise  # it may have been kept all the same
+    except Error:
+        _give_back(wanted, key, secret, grant)
+        raise
+
+
+def _give_back(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> None:
+    """A grant that nobody keeps is revoked, as far as Bitbucket takes that."""
+    from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
+
+    oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
+
+
+def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str, Any]:
+    return {
+        "kind": wanted.kind,
+        "place": wanted.place,
+        "account": wanted.account or grant.granted_for,
+        "secret": grant.access_token.reveal(),
+        "refresh_token": grant.refresh_token.reveal() if grant.refresh_token is not None else None,
+        "expires_in": grant.expires_in,
+        "scopes": list(grant.scopes),
+        "client_id": key,
+        "client_secret": secret.reveal(),
+        "endpoint": wanted.provider.endpoint.to_record(),
+    }
+
+
+def _identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
+    """Note whose log-in it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
+    if wanted.account or grant.granted_for or ACCOUNT_SCOPE not in grant.scopes:
+        return
+    from git_credential_bitbucket.bitbucket import rest  # here, not above: as above
+    from git_credential_bitbucket.front.ask import ask
+
+    verdict = rest.verify(wanted.provider.endpoint, kinds.OAUTH, None, grant.access_token)
+    if verdict.account:
+        ask("amend", [("id", kept_id), ("account", verdict.account)])
+
+
+def _page(wanted: Wanted, grant: Grant) -> Page:
+    from git_credential_bitbucket.login.pages import Page  # here, not above: as above
+
+    whose = f" as {printable(grant.granted_for)}" if grant.granted_for else ""
+    allowed = ", ".join(printable(scope) for scope in grant.scopes) or "what its consumer may do"
+    return Page(
+        f"You are logged in{whose}",
+        (
+            f"git on this computer may now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
+            "The log-in renews itself. To end it: git-credential-bitbucket logout.",
+            "You can close this tab.",
+        ),
+    )

@@ -1,0 +1,106 @@
+"""What a person must know to get a credential: which kinds there are, where each is made, and the least scopes.
+
+Texts only. Pages and scopes: support.atlassian.com/bitbucket-cloud/docs: using-api-tokens, api-token-permissions,
+using-access-tokens, use-oauth-on-bitbucket-cloud.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.cli.asking import Terminal
+
+MENU = (
+    (kinds.OAUTH, "OAuth, in the browser: renews itself, nothing to copy; needs an OAuth consumer of a workspace"),
+    (kinds.API_TOKEN, "API token: yours, for every repository that you reach; ends after a year at most"),
+    (kinds.ACCESS_TOKEN, "access token: for one repository, project or workspace; not tied to a person"),
+    (kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines, without a person"),
+)
+"""What one may have, in the order in which it is offered."""
+
+READ_SCOPES = {
+    kinds.API_TOKEN: "read:repository:bitbucket",
+    kinds.ACCESS_TOKEN: "repository",
+    kinds.OAUTH: "repository",
+    kinds.CLIENT_CREDENTIALS: "repository",
+}
+"""What fetch needs."""
+WRITE_SCOPES = {
+    kinds.API_TOKEN: "write:repository:bitbucket",
+    kinds.ACCESS_TOKEN: "repository:write",
+    kinds.OAUTH: "repository:write",
+    kinds.CLIENT_CREDENTIALS: "repository:write",
+}
+"""What push needs as well: an API token's write scope does not imply its read scope."""
+
+NO_PASSWORD = "Bitbucket takes no account password, neither for git nor for OAuth (the password grant was removed)"
+NO_PASSWORD_HINT = "log in with the browser instead (login --oauth), or with a token (login --api-token)"
+
+
+def default_choice(provider: Provider) -> int:
+    """The number in `MENU` that is suggested: OAuth where a consumer is configured, else an API token."""
+    return 0 if provider.client_id else 1
+
+
+def tell(terminal: Terminal, kind: str, provider: Provider, place: str = "") -> None:
+    """Say where in Bitbucket a `kind` of credential is made, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
+    _TELLERS[kind](terminal, provider, place)
+    terminal.say()
+
+
+def scopes(terminal: Terminal, kind: str) -> None:
+    """Say the least scopes."""
+    terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; {WRITE_SCOPES[kind]} as well to push. Nothing else is needed.")
+
+
+def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
+    del place
+    if hosts.is_cloud(provider.protocol, provider.host):
+        terminal.say("Make one here, by “Create API token with scopes”, for the app Bitbucket:")
+        terminal.show("https://id.atlassian.com/manage-profile/security/api-tokens")
+    scopes(terminal, kinds.API_TOKEN)
+
+
+def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
+    workspace, _, repository = place.partition("/")
+    workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
+    base = f"{provider.protocol}://{provider.host}"
+    terminal.say("Make one under “Access tokens” in the settings of the repository, or of the workspace:")
+    terminal.show(f"{base}/{workspace}/{repository}/admin/access-tokens")
+    terminal.show(f"{base}/{workspace}/workspace/settings/access-tokens")
+    scopes(terminal, kinds.ACCESS_TOKEN)
+
+
+def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
+    _consumer(terminal, provider, place)
+    terminal.say("Its callback URL must be exactly:")
+    terminal.show(printable(provider.redirect_uri))
+    scopes(terminal, kinds.OAUTH)
+    url = f"credential.{provider.protocol}://{provider.host}"
+    terminal.say("To be asked no more for its key and secret, put them into git's configuration:")
+    terminal.show(f"git config --global {url}.oauthClientId KEY")
+
+
+def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
+    _consumer(terminal, provider, place)
+    terminal.say("Tick “This is a private consumer”, and give it any callback URL: it does not work without either.")
+    scopes(terminal, kinds.CLIENT_CREDENTIALS)
+
+
+def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
+    workspace = printable(place.partition("/")[0]) or "WORKSPACE"
+    terminal.say("An OAuth consumer is made in the settings of a workspace, under “OAuth consumers”:")
+    terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
+
+
+_TELLERS = {
+    kinds.API_TOKEN: _api_token,
+    kinds.ACCESS_TOKEN: _access_token,
+    kinds.OAUTH: _oauth,
+    kinds.CLIENT_CREDENTIALS: _client_credentials,
+}

@@ -1,0 +1,143 @@
+"""`status` for people: a table where it fits, else a block for each credential. Imports rich, through show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import show, status, times
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.cli.status import Report
+
+MIN_TABLE_WIDTH = 90
+"""Columns; below that, a table breaks names in the middle, and blocks are read with less trouble."""
+SOON_S, VERY_SOON_S = 30 * times.DAY_S, 7 * times.DAY_S
+_COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
+_STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
+_INDENT = "  "
+
+
+def print_to(console: Console, report: Report, *, long: bool) -> None:
+    """The credentials, then what is wrong with them, then where they are kept."""
+    if not report.credentials:
+        _line(console, "No credential is kept. Log in: git-credential-bitbucket login")
+    elif long or console.width < MIN_TABLE_WIDTH:
+        for one in report.credentials:
+            _block(one, report.now, console)
+    else:
+        _table(report, console)
+        _troubles(report, console)
+    _surroundings(report, console)
+
+
+def print_report(report: Report, *, long: bool) -> None:
+    """On standard output."""
+    print_to(show.console(), report, long=long)
+
+
+def expires_in(one: Stated, now: float) -> str:
+    """The words of that column."""
+    at = status.ends(one)
+    if at is not None:
+        return times.left(at - now)
+    if one["renewed_at"] is not None:
+        left = one["expires_at"] - now if one["expires_at"] is not None else 0
+        return f"renews itself ({times.left(left)} left)" if left > 0 else "renews itself"
+    return "not known"
+
+
+def _table(report: Report, console: Console) -> None:
+    from rich.table import Table  # here, not above: blocks do without
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in _COLUMNS:
+        table.add_column(name.upper(), overflow="fold", no_wrap=name in ("id", "kind", "state"))
+    for one in report.credentials:
+        cells = _cells(one, report.now)
+        table.add_row(*(Text(text, style=style) for text, style in cells))
+    console.print(table)
+
+
+def _cells(one: Stated, now: float) -> list[tuple[str, str]]:
+    at = status.ends(one)
+    used = times.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
+    return [
+        (show.shown(one["place"]), ""),
+        (one["kind"], ""),
+        (show.shown(one["account"] or ""), ""),
+        (expires_in(one, now), _urgency(None if at is None else at - now)),
+        (used, ""),
+        (one["state"], _STYLES.get(one["state"], "red")),
+        (one["id"], "dim"),
+    ]
+
+
+def _block(one: Stated, now: float, console: Console) -> None:
+    names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
+    _line(console, names.pop("what for")[0], "bold")
+    for name, (text, style) in names.items():
+        if text:
+            _line(console, f"{_INDENT}{name}: {text}", style)
+    at = status.ends(one)
+    details = {
+        "ends on": times.day(at) if at is not None else "",
+        "scopes": " ".join(one["scopes"]),
+        "kept since": times.day(one["created_at"]) if one["created_at"] else "",
+        "last renewal": times.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
+        "next renewal": _next(one, now),
+        "trouble": one["trouble"] or "",
+        "why": one["why"] or "",
+        "cure": one["cure"] or "",
+    }
+    for name, text in details.items():
+        if text:
+            _line(console, f"{_INDENT}{name}: {show.shown(text)}")
+    _line(console, "")
+
+
+def _next(one: Stated, now: float) -> str:
+    due = one["renewal_due_at"]
+    if due is None:
+        return ""
+    return f"in {times.left(due - now)}, if it is used" if due > now else "with its next use"
+
+
+def _troubles(report: Report, console: Console) -> None:
+    """Under the table: why each that is not ready is not, and what to do."""
+    for one in (*report.offered, *report.set_aside):
+        if one["why"]:
+            _line(console, "")
+            _line(console, f"{one['id']}: {show.shown(one['why'])}", _STYLES.get(one["state"], "red"))
+            if one["cure"]:
+                _line(console, f"{_INDENT}{show.shown(one['cure'])}")
+
+
+def _surroundings(report: Report, console: Console) -> None:
+    """Where all this is kept, and what answers before it."""
+    vault = report.vault
+    key = f", its key from {vault['key']}" if vault["key"] else ""
+    where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
+    _line(console, "")
+    _line(console, f"vault: {where}")
+    if vault["trouble"]:
+        _line(console, f"{_INDENT}{show.shown(vault['trouble'])}", "red")
+        if vault["cure"]:
+            _line(console, f"{_INDENT}{show.shown(vault['cure'])}")
+    if report.daemon is not None:
+        _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
+    if report.environment is not None:
+        _line(console, f"environment: {show.shown(report.environment)} is answered before anything kept here", "yellow")
+
+
+def _urgency(left: float | None) -> str:
+    if left is None or left > SOON_S:
+        return ""
+    return "red" if left <= VERY_SOON_S else "yellow"
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, soft_wrap=True)

@@ -1,0 +1,31 @@
+"""`lock`: the holder forgets the vault's key, until a person unlocks it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from git_credential_bitbucket.cli import show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import relay
+from git_credential_bitbucket.front.ask import ask
+
+HELP = f"""{summary("lock")}.
+
+git gets nothing then until `unlock`, also where the key could be had without asking. What the daemon holds in memory
+only is not locked.
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+def command() -> None:
+    """Lock."""
+    if relay.is_off(os.environ):
+        raise Error(
+            "there is no daemon that could hold the vault locked",
+            hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",
+        )
+    ask("lock")
+    show.say("Locked. To open it again: git-credential-bitbucket unlock")

@@ -1,0 +1,215 @@
+"""`login`: keeps a token that a person has, or obtains one by OAuth; also in the middle of a `get`.
+
+Chooses the kind; statics and consumers obtain it, opening sees to the vault.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.agent.routing import place_of
+from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import asking, consumers, guidance, opening, places, show, shy, statics, times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.executable import means_us
+from git_credential_bitbucket.cli.wanted import Wanted, path_on
+from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.cli.asking import Answers, Terminal
+    from git_credential_bitbucket.wire import Request
+
+METHODS = {
+    "api_token": kinds.API_TOKEN,
+    "access_token": kinds.ACCESS_TOKEN,
+    "oauth": kinds.OAUTH,
+    "client_credentials": kinds.CLIENT_CREDENTIALS,
+}
+PASSWORD_OPTIONS = ("--password", "--username")
+
+HELP = f"""{summary("login")}.
+
+Without a method you are asked what you have, and told where in Bitbucket it is made. Secrets are asked for at the
+terminal, never shown, and never arguments. Where standard input is no terminal, its lines are the answers:
+
+\b
+  --api-token           the token; then, if you like, your account's email
+  --access-token        the token
+  --client-credentials  the consumer's key; its secret
+  --oauth               the consumer's key; its secret
+
+The consumer is asked for only if git's configuration (credential.<url>.oauthClientId and oauthClientSecret) and the
+environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) do not name it.
+"""
+
+
+class Login(shy.Shy):
+    """The verb. A class because passwords are refused by name before click could repeat them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As `Shy`'s. Raises `LoginFailed` for a password."""
+        if any(argument.partition("=")[0] in PASSWORD_OPTIONS for argument in args):
+            raise LoginFailed(guidance.NO_PASSWORD, hint=guidance.NO_PASSWORD_HINT)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=Login, help=HELP)
+@click.argument("words", metavar="", nargs=-1)
+@click.option("--api-token", is_flag=True, help="Your own token, for every repository that you reach.")
+@click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
+@click.option("--oauth", is_flag=True, help="By consent in the browser; renews itself.")
+@click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
+@click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
+@click.option("--host", metavar="URL", default=places.CLOUD, help="Another host, named as Bitbucket in git's config.")
+@click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
+@click.option("--expires", metavar="DATE", help="When the token ends: 2027-01-31, or 90d, or 1y.")
+@click.option("--verify", is_flag=True, help="Ask Bitbucket whether the token is valid before it is kept.")
+@click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")
+@click.option("--paste", is_flag=True, help="With --oauth: no browser here; paste the address that it ends at.")
+@click.option("--no-browser", is_flag=True, help="With --oauth: do not open the browser, I will.")
+def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values, each of its option's type
+    """Log in."""
+    if words:
+        # Not repeated: it may be a secret of a kind that cannot be recognised.
+        raise Error(
+            "login takes no argument; a secret is asked for, or read from standard input",
+            hint="if it was a secret, it is in your shell's history now: revoke it and make another",
+        )
+    methods = [kind for name, kind in METHODS.items() if given[name]]
+    if len(methods) > 1:
+        raise click.UsageError("one method at a time")
+    answers = asking.answers()
+    provider = places.provider(given["host"])
+    kind = methods[0] if methods else chosen(answers, provider)
+    if (given["paste"] or given["no_browser"]) and kind != kinds.OAUTH:
+        raise click.UsageError("--paste and --no-browser go with --oauth")
+    wanted = Wanted(
+        kind=kind,
+        provider=provider,
+        path=path_on(provider, given["place"]) if given["place"] else None,
+        account=given["account"],
+        ends_at=times.end(given["expires"], time.time()) if given["expires"] else None,
+        memory=given["memory"],
+        verify=given["verify"],
+        paste=given["paste"],
+        no_browser=given["no_browser"],
+    )
+    kept_id = log_in(wanted, answers)
+    for line in said(kept_id, wanted):
+        show.say(line)
+
+
+def chosen(answers: Answers, provider: Provider) -> str:
+    """The kind that a person picks from the menu. Raises `LoginFailed` where nobody can be asked."""
+    if answers.terminal is None:
+        raise LoginFailed(
+            "say what to log in with, for there is no terminal to ask at",
+            hint="one of --api-token, --access-token, --oauth and --client-credentials",
+        )
+    answers.say(f"What do you have for {wire.printable(provider.host)}, or would like to make?")
+    options = [line for _, line in guidance.MENU]
+    return guidance.MENU[answers.terminal.choose("Number", options, default=guidance.default_choice(provider))][0]
+
+
+def log_in(wanted: Wanted, answers: Answers) -> str:
+    """Obtain what is wanted and keep it; returns its id. Nothing is kept, here or anywhere, before the last answer.
+
+    Raises `Error`.
+    """
+    new_vault = opening.prepare(answers, memory=wanted.memory)
+
+    def keep(record: dict[str, Any]) -> str:
+        if new_vault is not None:
+            new_vault.found()
+        fields = [("record", json.dumps(record)), *([("memory", "1")] if wanted.memory else [])]
+        return dict(ask("add", fields))["id"]
+
+    if wanted.kind == kinds.OAUTH:
+        return consumers.by_consent(wanted, answers, keep)
+    if wanted.kind == kinds.CLIENT_CREDENTIALS:
+        return consumers.by_itself(wanted, answers, keep)
+    return keep(statics.record(wanted, answers))
+
+
+def said(kept_id: str, wanted: Wanted) -> list[str]:
+    """What to tell of a log-in that worked: what is kept and where, and what git lacks to use it."""
+    one = next((one for one in places.kept() if one["id"] == kept_id), None)
+    if one is None:
+        raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again")
+    whose = f" of {one['account']}" if one["account"] else ""
+    until = f" until {times.day(one['ends_at'])}" if one["ends_at"] else ""
+    where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
+    lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
+    if not is_configured(wanted.provider):
+        lines.append("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+    return [wire.printable(line, 1000) for line in lines]
+
+
+def is_configured(provider: Provider) -> bool:
+    """Whether git asks us about that host. Where its configuration cannot be read, nothing is said."""
+    try:
+        read = settings.read(os.environ)
+    except SettingsError:
+        return True
+    return any(means_us(value) for value, _, _ in read.helpers(f"{provider.protocol}://{provider.host}"))
+
+
+def during_get(request: Request, why: Mapping[str, str]) -> bool:
+    """Have the person at the terminal log in while git waits; False where they would rather not.
+
+    All dialogue is on the terminal: standard output is git's. Raises `Error` where it did not work.
+    """
+    terminal = asking.open_terminal()
+    if terminal is None:
+        return False
+    try:
+        return _logged_in_for(request, why, terminal)
+    finally:
+        terminal.close()
+
+
+def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
+    provider = places.provider(f"{request.protocol}://{request.host}")
+    place = place_of(request.protocol, request.host, request.path).partition("://")[2]
+    terminal.say(f"git needs a credential for {wire.printable(place)}.")
+    if why.get("state") != "none" and why.get("error"):
+        terminal.say(f"{wire.printable(why['error'], 1000)}.", style="yellow")
+    options = [*(line for _, line in guidance.MENU), "none of these: let git ask for username and password"]
+    number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))
+    if number == len(guidance.MENU):
+        return False
+    kind = guidance.MENU[number][0]
+    path = place.partition("/")[2] or None
+    wanted = Wanted(
+        kind=kind,
+        provider=provider,
+        path=_narrowed(path, terminal) if kind == kinds.ACCESS_TOKEN and path else None,
+    )
+    kept_id = log_in(wanted, asking.Answers(terminal))
+    for line in said(kept_id, wanted):
+        terminal.say(line)
+    return True
+
+
+def _narrowed(path: str, terminal: Terminal) -> str | None:
+    """What an access token is for: the repository at hand, its workspace, or all that it reaches."""
+    workspace, _, repository = path.partition("/")
+    choices: list[tuple[str, str | None]] = [
+        (f"the workspace {workspace}", workspace),
+        ("everything on this host", None),
+    ]
+    if repository:
+        choices.insert(0, (f"the repository {path}", path))
+    lines = [wire.printable(line) for line, _ in choices]
+    return choices[terminal.choose("What is the token for", lines, default=0)][1]

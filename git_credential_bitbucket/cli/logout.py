@@ -1,0 +1,57 @@
+"""`logout`: removes a credential here for good, and tells Bitbucket that an OAuth log-in is over."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket.agent import revocation
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import asking, places, show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.places import Stated
+
+HELP = f"""{summary("logout")}.
+
+What is kept here is always removed. Bitbucket documents no revocation; where it takes one for an OAuth log-in, it is
+said. A token that you made can only be revoked by you, on the page where you made it.
+"""
+_SAID = {
+    revocation.REVOKED: "Bitbucket took its revocation.",
+    revocation.REFUSED: "Bitbucket refused to revoke it: it may be over already. Your Bitbucket settings list what has "
+    "access, under “App authorizations”.",
+    revocation.UNTOLD: "Bitbucket did not say whether it is revoked; its access token ends by itself. Your Bitbucket "
+    "settings list what has access, under “App authorizations”.",
+}
+_YOURS = "It is still valid at Bitbucket: revoke it on the page where you made it."
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.option("--all", "everything", is_flag=True, help="All that match, or all that is kept.")
+def command(*, what: str | None, everything: bool) -> None:
+    """Remove."""
+    kept = places.kept()
+    found = kept if what is None else places.matching(kept, what)
+    if everything:
+        meant = list(found)
+        if not meant:
+            show.say("There is nothing to remove.")
+    else:
+        meant = [places.one_of(found, asking.choosing(), "kept here" if what is None else "for that place")]
+    for one in meant:
+        _remove(one)
+
+
+def _remove(one: Stated) -> None:
+    told = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
+    account = f" of {one['account']}" if one["account"] else ""
+    show.say(f"Removed: {one['kind']} for {one['place']}{account}")
+    if one["kind"] in kinds.RENEWABLE:
+        show.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNTOLD]))
+    elif one["kind"] != kinds.APP_PASSWORD:
+        show.say(_YOURS)

@@ -1,0 +1,96 @@
+"""`status --prometheus`: metrics in the text format that a node exporter's textfile collector reads.
+
+Format: prometheus.io/docs/instrumenting/exposition_formats. The file names workspaces and accounts, never a secret; it
+is for a monitoring agent of another user, so its mode is what the umask gives.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.cli.status import Report
+
+_PREFIX = "git_credential_bitbucket"
+_LABELS = ("id", "place", "kind", "account")
+
+
+def text(report: Report) -> str:
+    """The metrics of a report."""
+    lines: list[str] = []
+    _metric(
+        lines,
+        "vault_readable",
+        "Whether what is kept can be looked into (1) or not (0).",
+        [("", 0 if report.vault["trouble"] or report.vault["state"] == "locked" else 1)],
+    )
+    _metric(lines, "daemon_running", "Whether a daemon answered.", [("", 1 if report.daemon is not None else 0)])
+    _metric(
+        lines,
+        "credential_ready",
+        "Whether a credential is offered to git (1), or not, with the reason in `state` (0).",
+        [(_labels(one, state=one["state"]), 1 if one["state"] == "ready" else 0) for one in report.credentials],
+    )
+    _metric(
+        lines,
+        "credential_end_timestamp_seconds",
+        "When a credential ends that does not renew itself, where that is known.",
+        [(_labels(one), at) for one in report.offered if (at := status.ends(one)) is not None],
+    )
+    _metric(
+        lines,
+        "credential_last_used_timestamp_seconds",
+        "When a credential was last given to git.",
+        [(_labels(one), one["last_used_at"]) for one in report.credentials if one["last_used_at"]],
+    )
+    _metric(
+        lines,
+        "credential_renewed_timestamp_seconds",
+        "When a credential that renews itself last did.",
+        [(_labels(one), one["renewed_at"]) for one in report.offered if one["renewed_at"]],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def write(report: Report, path: str) -> None:
+    """Put the metrics in place of `path` at once, so that no collector ever reads half of them. Raises `Error`."""
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.{os.getpid()}")  # a name that the collector's *.prom does not match
+    try:
+        with open(temporary, "x", encoding="utf-8") as file:
+            file.write(text(report))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as exc:
+        _remove(temporary)
+        raise Error(
+            f"the metrics could not be written: {(exc.strerror or '').lower()}",
+            hint="name a file in a directory that you can write to",
+        ) from exc
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:  # it was never made, or went with its directory
+        return
+
+
+def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, float]]) -> None:
+    lines += [f"# HELP {_PREFIX}_{name} {meaning}", f"# TYPE {_PREFIX}_{name} gauge"]
+    lines += [f"{_PREFIX}_{name}{labels} {value:.0f}" for labels, value in samples]
+
+
+def _labels(one: Stated, **more: str) -> str:
+    values = {**{name: one[name] or "" for name in _LABELS}, **more}
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,175 @@
+"""Opens the vault for a person: finds its key, asks for the passphrase, and offers one where there is no vault yet.
+
+Asks the keyring in this process and not in the daemon: the person's session and its dialogue are here.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.cli.asking import TRIES
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.front.ask import ask
+from git_credential_bitbucket.secret import Secret
+from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.vault.format import Header
+    from git_credential_bitbucket.vault.keys import Key
+
+SHORT_PASSPHRASE = 12
+"""Characters below which a passphrase is called short; Argon2id makes guessing slow, not impossible."""
+
+
+def vault() -> Vault:
+    """The vault's file, seen from this process and without a key."""
+    return Vault(FilePlace(paths.vault_path(os.environ)))
+
+
+class NewVault:
+    """How a vault that is yet to be gets its key. A class because that waits until all questions are answered."""
+
+    def __init__(self, key: Key | None) -> None:
+        """`key` None: the keyring is given a new one."""
+        self._key = key
+
+    def found(self) -> None:
+        """Give the holder its key now; the first credential that is kept writes the vault."""
+        key = self._key
+        if key is None:
+            here = vault()
+            here.acquire(os.environ, create=True)
+            key = here.key
+        if key is not None:
+            give(key)
+
+
+def prepare(answers: Answers, *, memory: bool) -> NewVault | None:
+    """See to it that a credential can be kept, before anything is done that cannot be done twice.
+
+    Returns what is left to be done with the credential in hand. Raises an `Error` where it could not be kept.
+    """
+    told = dict(ask("status"))
+    if memory:
+        if "pid" not in told:
+            raise DaemonUnavailable(
+                "there is no daemon that could hold it in memory", hint="unset GIT_CREDENTIAL_BITBUCKET_DAEMON"
+            )
+        return None
+    if told["vault"] == "locked":
+        answers.say("The vault is locked.")
+        unlock(answers)
+    elif told["vault"] == "absent":
+        return new_vault(answers, os.environ)
+    elif "trouble" in told:
+        raise Error(told["trouble"], hint=told.get("cure") or None)
+    return None
+
+
+def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
+    """The key for a vault that is yet to be: from the environment, the keyring, or a new passphrase. Raises `Error`."""
+    given = keys.from_environment(env)
+    if given is not None:
+        return NewVault(given)
+    from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts a process
+
+    try:
+        keyring_key.open_up(env)
+    except KeyringUnavailable as exc:
+        if answers.terminal is None:
+            raise KeyringUnavailable(
+                f"there is no key to encrypt it with: {exc.cause}",
+                reason=exc.reason,
+                hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
+            ) from exc
+        answers.say(f"What is kept is encrypted, and {exc.cause}.")
+        return NewVault(new_passphrase(answers))
+    return NewVault(None)
+
+
+def new_passphrase(answers: Answers) -> Key:
+    """A key from a passphrase that nobody has typed before: asked for twice at a terminal. Raises `VaultLocked`."""
+    answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
+    for _ in range(TRIES):
+        typed = answers.secret("New passphrase")
+        if not typed:
+            raise VaultLocked(
+                "without a passphrase nothing was kept",
+                hint="add --memory to keep it only until the daemon ends",
+            )
+        if answers.terminal is None or answers.secret("The same again") == typed:
+            if len(typed) < SHORT_PASSPHRASE:
+                answers.say("That is short; who gets hold of the file may guess it.", style="yellow")
+            return keys.from_passphrase(Secret(typed))
+        answers.say("These were not the same.")
+    raise VaultLocked("no passphrase was typed twice alike", hint="nothing was kept; try again")
+
+
+def unlock(answers: Answers, key_file: str | None = None) -> None:
+    """Find the vault's key, asking whoever is there, and give it to the holder. Raises `Error`."""
+    header = vault().header()
+    if header is None:
+        raise VaultLocked("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
+    give(find_key(answers, header, key_file))
+
+
+def find_key(answers: Answers, header: Header, key_file: str | None = None) -> Key:
+    """The key that the vault with `header` was sealed with. Raises `VaultLocked`, `KeyringUnavailable`."""
+    if key_file is not None:
+        given = keys.from_environment({keys.KEY_FILE_VARIABLE: key_file})
+        if given is None or given.id != header.key_id:
+            raise VaultLocked("the key in this file is not the vault's", hint="give the file that it was made with")
+        return given
+    if header.source != "passphrase":
+        if header.source == "keyring":
+            answers.say("Asking the keyring; it may show a dialogue, for a minute.")
+        return keys.obtain(os.environ, header, unlock=True)
+    given = keys.from_environment(os.environ)
+    if given is not None and given.id == header.key_id:
+        return given
+    for _ in range(TRIES if answers.terminal is not None else 1):
+        typed = answers.secret("Passphrase of the vault")
+        if not typed:
+            break
+        key = keys.from_passphrase(Secret(typed), header.argon2)
+        if key.id == header.key_id:
+            return key
+        answers.say("That is not the vault's passphrase.", style="yellow")
+    raise VaultLocked(
+        "the vault stays locked: its passphrase was not given", hint="try: git-credential-bitbucket unlock"
+    )
+
+
+def give(key: Key) -> None:
+    """Hand a key to the holder. Raises `KeyDoesNotFit`."""
+    ask("unlock", key.to_record().items())
+
+
+def readable(answers: Answers) -> None:
+    """Unlock the vault if it is locked and somebody is there to do it: for verbs that a person typed."""
+    if answers.terminal is not None and dict(ask("status"))["vault"] == "locked":
+        unlock(answers)
+
+
+def shown_key_source(header: Header | None) -> str | None:
+    """Where the vault's key comes from, in words."""
+    if header is None:
+        return None
+    return {
+        "environment": f"the environment ({keys.KEY_VARIABLE})",
+        "file": "a key file",
+        "keyring": "the keyring",
+        "passphrase": "a passphrase",
+    }[header.source]
+
+
+def shown_path() -> str:
+    """Where the vault is."""
+    return wire.printable(paths.vault_path(os.environ), 1000)

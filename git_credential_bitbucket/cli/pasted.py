@@ -1,0 +1,100 @@
+"""A secret as a person pasted it: tidied, recognised, and refused where it cannot work. Imports kinds and errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.secret import Secret
+
+MIN_TOKEN_CHARACTERS = 16
+"""Shorter than any secret that Bitbucket gives out (an old consumer's key has 18 characters): a slip of the hand."""
+DATA_CENTER_PREFIX = "BBDC-"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A usable secret, the kind that it is, and what to tell the person about it."""
+
+    secret: Secret
+    kind: str
+    warnings: tuple[str, ...]
+
+
+def token(text: str, wanted: str) -> Checked:
+    """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
+    secret, told = kinds.tidy(text)
+    _check(secret, "token")
+    kind = kinds.recognise(secret)
+    if kind == kinds.APP_PASSWORD:
+        raise LoginFailed(kinds.APP_PASSWORD_CAUSE, hint=kinds.APP_PASSWORD_HINT)
+    if secret.startswith(DATA_CENTER_PREFIX):
+        raise LoginFailed(
+            "this is a token of Bitbucket Data Center, and bitbucket.org takes none of those",
+            hint="make an API token: git-credential-bitbucket login --api-token",
+        )
+    warnings = list(told)
+    if kind == kinds.UNKNOWN:
+        kind = wanted
+        warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
+    elif kind != wanted:
+        warnings.append(f"by its beginning this is {_NAMES[kind]}, so it is kept as one")
+    return Checked(Secret(secret), kind, tuple(warnings))
+
+
+def consumer_secret(text: str) -> Secret:
+    """An OAuth consumer's secret: tidied, no more can be told of it. Raises `LoginFailed`."""
+    secret, _ = kinds.tidy(text)
+    _check(secret, "consumer's secret")
+    if kinds.recognise(secret) != kinds.UNKNOWN:
+        raise LoginFailed(
+            "this is a token, not the secret of an OAuth consumer",
+            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
+        )
+    return Secret(secret)
+
+
+def consumer_key(text: str) -> str:
+    """An OAuth consumer's key. Raises `LoginFailed`."""
+    key, _ = kinds.tidy(text)
+    _check(key, "consumer's key")
+    if kinds.recognise(key) != kinds.UNKNOWN:
+        raise LoginFailed(
+            "this is a token, not the key of an OAuth consumer",
+            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
+        )
+    return key
+
+
+def account(text: str) -> str | None:
+    """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
+    name, _ = kinds.tidy(text)
+    if kinds.recognise(name) != kinds.UNKNOWN:
+        raise LoginFailed("that is a token, where the account's email belongs", hint="log in again, and type the email")
+    if not name.isprintable() or any(c.isspace() or c == ":" for c in name):
+        raise LoginFailed("that is no email and no account's name", hint="it has neither blanks nor colons")
+    return name or None
+
+
+def _check(text: str, what: str) -> None:
+    if not text:
+        raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page and paste it")
+    if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
+        raise LoginFailed(
+            f"this is an email address, where the {what} belongs",
+            hint="the address is asked for apart, or given by --account",
+        )
+    if not text.isprintable() or not text.isascii() or " " in text:
+        raise LoginFailed(
+            f"what was pasted is no {what}: it holds blanks or control characters", hint="copy the token alone"
+        )
+    if len(text) < MIN_TOKEN_CHARACTERS:
+        raise LoginFailed(f"that is too short for a {what}", hint="copy all of it; Bitbucket shows it only once")
+
+
+_NAMES = {
+    kinds.API_TOKEN: "an API token",
+    kinds.ACCESS_TOKEN: "an access token",
+}
+_PREFIXES = {kinds.API_TOKEN: "ATATT", kinds.ACCESS_TOKEN: "ATCTT"}

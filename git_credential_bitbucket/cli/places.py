@@ -1,0 +1,140 @@
+"""What a person names on the command line: a host, a place on it, or one of the credentials that are kept.
+
+Imports settings and providers for the list of hosts, routing for what a place is, and asks the holder for its list.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.cli.asking import Terminal
+
+Stated = dict[str, Any]
+"""A credential as `status` states it."""
+
+CLOUD = f"{hosts.CLOUD_PROTOCOL}://{hosts.CLOUD_HOST}"
+_SEE = "see: git-credential-bitbucket status"
+_LIKE = "write it like acme, acme/app, bitbucket.org/acme/app, or as the URL that git has"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host and what of it is meant; `path` is None for all of it."""
+
+    protocol: str
+    host: str
+    path: str | None = None
+
+    @property
+    def text(self) -> str:
+        """As credentials keep it."""
+        return routing.place_of(self.protocol, self.host, self.path)
+
+    def request(self) -> bytes:
+        """As git asks for it."""
+        pairs = [("protocol", self.protocol), ("host", self.host)]
+        return wire.emit([*pairs, ("path", self.path)] if self.path else pairs)
+
+
+def parse(text: str, base: str = CLOUD) -> Place:
+    """The place that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
+
+    Raises `Error`; a URL with a password in it is refused without repeating it.
+    """
+    first = text.partition("/")[0]
+    if "://" not in text:
+        named_host = "." in first or ":" in first
+        text = f"{hosts.CLOUD_PROTOCOL}://{text}" if named_host else f"{base}/{text}"
+    try:
+        parts = urlsplit(text)
+        host, password = parts.netloc.rpartition("@")[2], parts.password
+    except ValueError:
+        raise Error("that is no place on a Bitbucket", hint=_LIKE) from None
+    if password:
+        raise Error(
+            "there is a password in that URL, and it is in your shell's history now",
+            hint="revoke it, and take it out of git's configuration: git remote set-url",
+        )
+    if parts.scheme.lower() not in ("https", "http") or not host or not text.isprintable():
+        raise Error("that is no place on a Bitbucket", hint=_LIKE)
+    protocol = parts.scheme.lower()
+    path = parts.path.strip("/")
+    place = Place(protocol, wire.normalise_host(protocol, host), path or None)
+    if path and place.text == Place(place.protocol, place.host).text:
+        raise Error("that names no workspace and no repository", hint=_LIKE)
+    return place
+
+
+def provider(url: str) -> Provider:
+    """The host at `url`, if it is one of ours. Raises `SettingsError` with the setting that makes it one."""
+    from git_credential_bitbucket.agent.build import find_now  # here, not above: it brings the vault's packages
+
+    place = parse(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
+    found = find_now(os.environ, place.protocol, place.host)
+    if found is None:
+        named = f"{place.protocol}://{wire.printable(place.host)}"
+        raise SettingsError(
+            f"{named} is not configured as a Bitbucket, so no secret goes there",
+            hint=f"if it is one: git config --global credential.{named}.provider bitbucket",
+        )
+    return found
+
+
+def listed(answer: list[tuple[str, str]]) -> list[Stated]:
+    """The credentials in an answer to `status`."""
+    return [json.loads(value) for key, value in answer if key == "credential[]"]
+
+
+def kept() -> list[Stated]:
+    """The credentials that are kept. Raises `Error` with the vault's own trouble where they are not at hand."""
+    answer = ask("status")
+    told = dict(answer)
+    found = listed(answer)
+    if not found and "trouble" in told:
+        raise Error(told["trouble"], hint=told.get("cure") or None)
+    return found
+
+
+def matching(credentials: Sequence[Stated], word: str) -> list[Stated]:
+    """Those that `word` names: the one with this id, else all for exactly this place. Raises `Error`."""
+    if by_id := [one for one in credentials if one["id"] == word]:
+        return by_id
+    place = parse(word)
+    names = {place.text.partition("://")[2]}
+    found = [one for one in credentials if one["place"] in names]
+    if not found:
+        raise UnknownCredential("there is no credential with this id or for exactly this place", hint=_SEE)
+    return found
+
+
+def one_of(found: Sequence[Stated], terminal: Terminal | None, what: str) -> Stated:
+    """The one that is meant: asked for at a terminal, else `Error` with the list."""
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise UnknownCredential(f"there is no credential {what}", hint=_SEE)
+    lines = [line(one) for one in found]
+    if terminal is None:
+        raise Error(f"there are several {what}: {'; '.join(lines)}", hint="name one by its id, the last word of each")
+    terminal.say(f"There are several {what}:")
+    return found[terminal.choose("Which one", lines)]
+
+
+def line(one: Stated) -> str:
+    """A credential in one line, its id last."""
+    account = f" of {one['account']}" if one["account"] else ""
+    return wire.printable(f"{one['kind']} for {one['place']}{account}, {one['state']}, {one['id']}")

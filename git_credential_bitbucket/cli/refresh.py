@@ -1,0 +1,44 @@
+"""`refresh`: renews an access token now, however much is left of it."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from git_credential_bitbucket.cli import asking, places, show, shy, times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front.ask import ask
+
+
+@click.command(
+    cls=shy.Shy,
+    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token ends.",
+)
+@click.argument("what", metavar="[PLACE|ID]", required=False)
+def command(*, what: str | None) -> None:
+    """Renew."""
+    kept = places.kept()
+    renewable = [one for one in kept if one["renewed_at"] is not None and one["state"] != "set-aside"]
+    if what is not None:
+        found = [one for one in places.matching(kept, what) if one in renewable]
+        renewable = [places.one_of(found, asking.choosing(), "there that renews itself")]
+    if not renewable:
+        raise Error(
+            "nothing that is kept can be renewed without you",
+            hint="tokens are made anew at Bitbucket; what renews itself: git-credential-bitbucket login --oauth",
+        )
+    failures = []
+    for one in renewable:
+        try:
+            told = dict(ask("refresh", [("id", one["id"])]))
+        except Error as exc:
+            failures.append((one, exc))
+            continue
+        left = times.left(int(told["expires_at"]) - time.time())
+        show.say(f"Renewed: {one['kind']} for {one['place']}, for {left}")
+    if failures:
+        one, first = failures[0]
+        rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+        raise Error(f"{one['kind']} for {one['place']}{rest}: {first.cause}", hint=first.hint)

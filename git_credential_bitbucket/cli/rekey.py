@@ -1,0 +1,123 @@
+"""`rekey`: seals the vault with another key, or one that comes from elsewhere; the old one opens nothing afterwards."""
+
+from __future__ import annotations
+
+import os
+from binascii import b2a_base64
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket.cli import asking, opening, show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.front.ask import ask
+from git_credential_bitbucket.vault import keys
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.vault.keys import Key
+
+KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
+
+HELP = f"""{summary("rekey")}.
+
+\b
+  --to keyring      a new key, kept in the system's keyring
+  --to passphrase   asked for twice at the terminal, or the first line of standard input
+  --to key-file     the key in --key-file FILE, which is made if there is none
+  --to environment  the key in {keys.KEY_VARIABLE}
+
+A vault that is locked is unlocked first; without a terminal its passphrase comes before the new one.
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.option("--to", "source", type=click.Choice([KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT]), required=True)
+@click.option("--key-file", metavar="FILE", help="With --to key-file: where the key is, or is to be.")
+def command(*, source: str, key_file: str | None) -> None:
+    """Seal anew."""
+    if (source == KEY_FILE) != (key_file is not None):
+        raise click.UsageError("--key-file FILE goes with --to key-file")
+    header = opening.vault().header()
+    if header is None:
+        raise VaultLocked("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
+    answers = asking.answers()
+    if dict(ask("status"))["vault"] == "locked":
+        opening.unlock(answers)
+    key = new_key(source, key_file, answers)
+    try:
+        ask("rekey", key.to_record().items())
+    except DaemonUnavailable:
+        raise  # it may be about to do it, so nothing may be taken away from under it
+    except Error:
+        if key.source == KEYRING and _sealed_with(key) is False:
+            _remove_from_keyring(key.id)
+        raise
+    if header.source == KEYRING and header.key_id != key.id:
+        _remove_from_keyring(header.key_id)
+    show.say(f"The vault is sealed anew; its key comes from {opening.shown_key_source(opening.vault().header())}.")
+    if source == KEY_FILE:
+        show.say(f"Set this where git runs: {keys.KEY_FILE_VARIABLE}={os.path.abspath(key_file or '')}")
+
+
+def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
+    """The key to seal with from here on. Raises `Error` where it cannot be had."""
+    if source == PASSPHRASE:
+        return opening.new_passphrase(answers)
+    if source == KEYRING:
+        from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
+
+        keyring_key.open_up(os.environ)
+        return keyring_key.make(os.environ)
+    if source == KEY_FILE:
+        make_key_file(key_file or "")
+        given = keys.from_environment({keys.KEY_FILE_VARIABLE: key_file or ""})
+    else:
+        given = keys.from_environment({keys.KEY_VARIABLE: os.environ.get(keys.KEY_VARIABLE, "")})
+    if given is None:
+        raise VaultLocked(f"{keys.KEY_VARIABLE} is not set", hint="make a key: head -c 32 /dev/urandom | base64")
+    return given
+
+
+def make_key_file(path: str) -> None:
+    """A new key in a new file that only we can read; one that is there already is left as it is. Raises `Error`."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    except OSError as exc:
+        raise Error(
+            f"the key file cannot be made: {(exc.strerror or '').lower()}", hint="name a file in a directory of yours"
+        ) from exc
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(b2a_base64(os.urandom(keys.KEY_BYTES)))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as exc:
+        os.unlink(path)
+        raise Error(f"the key file cannot be written: {(exc.strerror or '').lower()}") from exc
+    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)  # the vault is about to depend on this file
+    finally:
+        os.close(directory)
+
+
+def _sealed_with(key: Key) -> bool | None:
+    """Whether the vault is under `key`; None where that cannot be told, and then nothing may be removed."""
+    try:
+        header = opening.vault().header()
+    except Error:
+        return None
+    return header is not None and header.key_id == key.id
+
+
+def _remove_from_keyring(key_id: bytes) -> None:
+    from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
+
+    try:
+        keyring_key.remove(os.environ, key_id)
+    except KeyringUnavailable as exc:
+        show.warn(f"the old key is still in the keyring: {exc.cause}", "it opens nothing any more")

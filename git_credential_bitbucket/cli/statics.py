@@ -1,0 +1,111 @@
+"""Log-ins with a token that Bitbucket shows once: an API token or an access token, asked for, checked, made a record.
+
+Imports pasted, guidance, times and asking; rest only to verify.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import guidance, pasted, times
+from git_credential_bitbucket.errors import Error, LoginFailed
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.providers import Endpoint
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.wanted import Wanted
+
+_DATE_PROMPT = "When does it end? (like 2027-01-31 or 90d; empty if you do not know) "
+_EMAIL_PROMPT = "Email of your Atlassian account (REST needs it, git does not; empty to leave out) "
+_PLACE_PROMPT = "For which WORKSPACE or WORKSPACE/REPOSITORY is it? (empty for all) "
+
+
+def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
+    """Ask for a token of the wanted kind and return it as a log-in's record. Raises `Error`.
+
+    Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
+    """
+    if answers.terminal is not None:
+        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    checked = pasted.token(answers.secret(_WHAT[wanted.kind]), wanted.kind)
+    for warning in checked.warnings:
+        wanted.warn(answers, warning)
+    account = wanted.account
+    if account is None and checked.kind == kinds.API_TOKEN:
+        account = pasted.account(answers.optional(_EMAIL_PROMPT))
+    if checked.kind == kinds.API_TOKEN and account is not None and "@" not in account:
+        wanted.warn(answers, "REST takes an API token with the account's email only; for git this name does no harm")
+    found: dict[str, Any] = {
+        "kind": checked.kind,
+        "place": _place(wanted, answers, checked.kind),
+        "secret": checked.secret.reveal(),
+        "endpoint": wanted.provider.endpoint.to_record(),
+        "account": account,
+        "ends_at": wanted.ends_at if wanted.ends_at is not None else _asked_end(answers),
+    }
+    if wanted.verify:
+        found.update(verified(wanted, answers, checked, account))
+    return found
+
+
+def verified(wanted: Wanted, answers: Answers, checked: pasted.Checked, account: str | None) -> dict[str, Any]:
+    """What Bitbucket says of the token, for its record. Raises `LoginFailed` where it says that it is not valid."""
+    endpoint: Endpoint = wanted.provider.endpoint
+    if checked.kind == kinds.API_TOKEN and (account is None or "@" not in account):
+        wanted.warn(answers, "an API token cannot be verified without its account's email, so it was not")
+        return {}
+    from git_credential_bitbucket.bitbucket import rest  # here, not above: requests costs 100 ms
+
+    verdict = rest.verify(endpoint, checked.kind, account, checked.secret)
+    if verdict.valid is False:
+        raise LoginFailed(
+            f"Bitbucket refused it: {verdict.reason}", hint="nothing was kept; copy it again, or make another"
+        )
+    if verdict.valid is None:
+        wanted.warn(answers, f"it could not be verified, and was kept all the same: {verdict.reason}")
+        return {}
+    for warning in lacking(checked.kind, verdict.scopes):
+        wanted.warn(answers, warning)
+    answers.say("Bitbucket says that it is valid.", style="green")
+    told: dict[str, Any] = {"scopes": list(verdict.scopes)}
+    if account is None and verdict.account is not None:
+        told["account"] = verdict.account
+    return told
+
+
+def lacking(kind: str, scopes: tuple[str, ...]) -> list[str]:
+    """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
+    if not scopes:
+        return []
+    read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
+    implied = kind != kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
+    if read not in scopes and not implied:
+        return [f"it lacks the scope {read}, so git cannot fetch with it"]
+    if write not in scopes:
+        return [f"it lacks the scope {write}, so git can fetch with it and not push"]
+    return []
+
+
+def _place(wanted: Wanted, answers: Answers, kind: str) -> str:
+    """An access token belongs to a part of Bitbucket, so it is asked for which; everything else serves the host."""
+    path = wanted.path
+    if path is None and kind == kinds.ACCESS_TOKEN and answers.terminal is not None:
+        path = wanted.named_path(answers.optional(_PLACE_PROMPT))
+    return routing.place_of(wanted.provider.protocol, wanted.provider.host, path)
+
+
+def _asked_end(answers: Answers) -> float | None:
+    if answers.terminal is None:
+        return None
+    while typed := answers.optional(_DATE_PROMPT):
+        try:
+            return times.end(typed, time.time())
+        except Error as exc:
+            answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
+    return None
+
+
+_WHAT = {kinds.API_TOKEN: "API token", kinds.ACCESS_TOKEN: "Access token"}

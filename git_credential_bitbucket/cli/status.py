@@ -1,0 +1,172 @@
+"""`status`: everything that is kept, how long it lasts, what is wrong with it and what mends it; never a secret.
+
+Imports the list from the holder; the forms it is shown in are listing's and metrics'.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import opening, places, shy, times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.places import Stated
+
+_DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
+_DAEMON_WORDS = ("version", "fault")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` knows at one moment. `now` is in epoch seconds."""
+
+    now: float
+    vault: dict[str, str | None]
+    daemon: dict[str, str | int] | None
+    environment: str | None
+    credentials: list[Stated]
+
+    @property
+    def offered(self) -> list[Stated]:
+        """Those that are in use or could be."""
+        return [one for one in self.credentials if one["state"] != "set-aside"]
+
+    @property
+    def set_aside(self) -> list[Stated]:
+        """Those that are only kept to be restored."""
+        return [one for one in self.credentials if one["state"] == "set-aside"]
+
+
+@click.command(
+    cls=shy.Shy,
+    help=f"{summary('status')}.\n\nExit code 1 with --fail-within where something ends or has ended, and where the"
+    " vault cannot be looked into.",
+)
+@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON document; times are epoch seconds.")
+@click.option("--long", "-l", "as_blocks", is_flag=True, help="Everything that is known of each.")
+@click.option(
+    "--fail-within", metavar="SPAN", help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now."
+)
+@click.option("--prometheus", "metrics_file", metavar="FILE", help="Write metrics to FILE, for a node exporter.")
+def command(
+    *, what: str | None, as_json: bool, as_blocks: bool, fail_within: str | None, metrics_file: str | None
+) -> None:
+    """List what is kept."""
+    within = times.span(fail_within) if fail_within is not None else None
+    report = report_now(what)
+    if metrics_file is not None:
+        from git_credential_bitbucket.cli import metrics  # here, not above: each of these forms has its own imports
+
+        metrics.write(report, metrics_file)
+    if as_json:
+        click.echo(json.dumps(document(report), indent=2))
+    elif metrics_file is None:
+        from git_credential_bitbucket.cli import listing  # here, not above: rich costs 40 ms
+
+        listing.print_report(report, long=as_blocks)
+    if within is not None:
+        check(report, within)
+
+
+def report_now(what: str | None = None) -> Report:
+    """Ask the holder; `what` narrows it to a place or one credential. Raises `Error`."""
+    answer = ask("status")
+    told = dict(answer)
+    credentials = places.listed(answer)
+    if what is not None:
+        credentials = places.matching(credentials, what)
+    return Report(
+        now=time.time(),
+        vault=_vault(told),
+        daemon=_daemon(told) if "pid" in told else None,
+        environment=_environment(),
+        credentials=credentials,
+    )
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The JSON form."""
+    return {
+        "now": int(report.now),
+        "vault": report.vault,
+        "daemon": report.daemon,
+        "environment": report.environment,
+        "credentials": report.credentials,
+    }
+
+
+def ends(one: Stated) -> float | None:
+    """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
+
+    A token that renews itself ends only when its log-in does, and that has no date.
+    """
+    if one["renewed_at"] is not None:
+        return None
+    known = [at for at in (one["ends_at"], one["expires_at"]) if at is not None]
+    return min(known, default=None)
+
+
+def check(report: Report, within: float) -> None:
+    """Raise `Error` if something ends within that many seconds or has ended, or nothing is known for a locked vault."""
+    if report.vault["state"] == "locked" or report.vault["trouble"]:
+        raise Error(
+            f"nothing can be said of what ends: {report.vault['trouble'] or 'the vault is locked'}",
+            hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
+        )
+    found = [said for one in report.offered if (said := _ending(one, report.now, within)) is not None]
+    if found:
+        raise Error("; ".join(found), hint="make new ones, and keep them by: git-credential-bitbucket login")
+
+
+def _ending(one: Stated, now: float, within: float) -> str | None:
+    name = f"the {one['kind']} for {one['place']} ({one['id']})"
+    if one["state"] in ("login-expired", kinds.APP_PASSWORD):
+        return f"{name} needs a new log-in"
+    at = ends(one)
+    if at is None or at - now > within:
+        return None
+    return f"{name} has ended" if at <= now else f"{name} ends in {times.left(at - now)}"
+
+
+def _daemon(told: dict[str, str]) -> dict[str, str | int]:
+    numbers: dict[str, str | int] = {name: int(told[name]) for name in _DAEMON_NUMBERS if name in told}
+    return {**numbers, **{name: told[name] for name in _DAEMON_WORDS if name in told}}
+
+
+def _vault(told: dict[str, str]) -> dict[str, str | None]:
+    try:
+        source = opening.vault().header()
+    except Error:  # its trouble is the holder's to tell
+        source = None
+    return {
+        "state": told["vault"],
+        "path": opening.shown_path(),
+        "key": opening.shown_key_source(source),
+        "trouble": told.get("trouble"),
+        "cure": told.get("cure") or None,
+    }
+
+
+def _environment() -> str | None:
+    """The variable whose token is answered before anything that is kept."""
+    from git_credential_bitbucket.front import environment  # here, not above: as listing
+
+    try:
+        found = environment.token(os.environ)
+        client = environment.client(os.environ)
+    except Error as exc:
+        return exc.cause
+    if found is not None:
+        return found.name
+    return client.name if client is not None else None

@@ -1,0 +1,63 @@
+"""Dates and spans as people write and read them. Imports the standard library and errors."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta
+
+from git_credential_bitbucket.errors import Error
+
+_SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|m|y)", re.ASCII)
+_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+
+
+def span(text: str) -> float:
+    """Seconds of `12h`, `7d`, `2w`, `3m` (30 days each) or `1y` (365 days). Raises `Error`."""
+    found = _SPAN.fullmatch(text.strip().lower())
+    if found is None:
+        raise Error("that is no span of time", hint="write it like 12h, 7d, 2w, 3m or 1y")
+    return float(int(found[1]) * _HOURS[found[2]] * HOUR_S)
+
+
+def end(text: str, now: float) -> float:
+    """The epoch seconds of a token's end: `2027-01-31`, or a span from `now`. Raises `Error`.
+
+    A date counts from its beginning in UTC: Bitbucket's page names the day and not the hour, and a warning that comes
+    half a day early harms nobody.
+    """
+    try:
+        day = date.fromisoformat(text.strip())
+    except ValueError:
+        try:
+            return now + span(text)
+        except Error:
+            raise Error("that is no date", hint="write it like 2027-01-31, or as what is left of it: 90d, 1y") from None
+    found = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    if found + timedelta(days=1) < datetime.fromtimestamp(now, UTC):
+        raise Error("that day is past", hint="a token that has ended is of no use: make a new one")
+    return found.timestamp()
+
+
+def day(at: float) -> str:
+    """The date of epoch seconds, in UTC as `end` reads it."""
+    return datetime.fromtimestamp(at, UTC).date().isoformat()
+
+
+def left(seconds: float) -> str:
+    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is."""
+    if seconds <= 0:
+        return "ended"
+    if seconds < MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < HOUR_S:
+        return f"{seconds // MINUTE_S:.0f} min"
+    if seconds < DAY_S:
+        return f"{seconds // HOUR_S:.0f} h {seconds % HOUR_S // MINUTE_S:.0f} min"
+    days = int(seconds // DAY_S)
+    return "1 day" if days == 1 else f"{days} days"
+
+
+def ago(seconds: float) -> str:
+    """How long ago; a clock that was set back makes it `now`."""
+    return "now" if seconds < MINUTE_S else f"{left(seconds)} ago"

@@ -1,0 +1,102 @@
+"""`token`: the secret that git would get, for REST and scripts. Prints that, and nothing else, on standard output."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+
+import click
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import asking, opening, places, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.front import environment
+from git_credential_bitbucket.front.ask import ask, pairs
+from git_credential_bitbucket.secret import Secret
+
+HELP = f"""{summary("token")}.
+
+Without a place: what serves all of bitbucket.org. A token that is about to end is renewed first. As with git, a token
+in the environment (BITBUCKET_TOKEN and its like) comes before what is kept.
+
+\b
+  curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("what", metavar="[URL|PLACE|ID]", required=False)
+@click.option(
+    "--for",
+    "use",
+    type=click.Choice(["git", "api"]),
+    default="api",
+    show_default=True,
+    help="What the header is for: an API token is sent otherwise to git's host than to REST.",
+)
+@click.option("--header", is_flag=True, help="The whole line, `Authorization: …`.")
+def command(*, what: str | None, use: str, header: bool) -> None:
+    """Print a secret."""
+    told = fetched(what)
+    if not header:
+        write(told["password"])
+    elif use == "git":
+        pair = f"{told['username']}:{told['password']}".encode("utf-8", "surrogateescape")
+        write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
+    else:
+        account = told.get("account") or None
+        write(f"Authorization: {kinds.rest_header(told['kind'], account, Secret(told['password']))}")
+
+
+def fetched(what: str | None) -> dict[str, str]:
+    """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
+    place, credential_id = _meant(what)
+    if credential_id is None and (given := _from_environment()) is not None:
+        return given
+    if os.isatty(0):
+        opening.readable(asking.Answers(asking.open_terminal()))
+    fields = [] if credential_id is None else [("id", credential_id)]
+    told = dict(_asked(fields, place.request()))
+    if not told.get("password"):
+        why = dict(ask("why", (), place.request()))
+        raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))
+    return told
+
+
+def _asked(fields: list[tuple[str, str]], request: bytes) -> list[tuple[str, str]]:
+    from git_credential_bitbucket import wire  # beside its only use
+    from git_credential_bitbucket.front.ask import Holder
+
+    # Not by `ask`: an empty answer means here that there is nothing to offer, and `why` tells the reason.
+    return pairs(Holder().answer("token", wire.emit(fields) + request))
+
+
+def _meant(what: str | None) -> tuple[places.Place, str | None]:
+    """The place to ask for, and the credential's id where that was given."""
+    if what is None:
+        return places.parse(places.CLOUD), None
+    for one in places.kept() if what.isalnum() else ():
+        if one["id"] == what:
+            return places.parse(one["place"]), what
+    return places.parse(what), None
+
+
+def _from_environment() -> dict[str, str] | None:
+    found = environment.token(os.environ)
+    if found is None:
+        return None
+    kind = kinds.recognise(found.secret.reveal())
+    return {
+        "kind": kinds.ACCESS_TOKEN if kind == kinds.UNKNOWN else kind,
+        "username": found.username,
+        "account": os.environ.get("BITBUCKET_EMAIL", ""),
+        "password": found.secret.reveal(),
+    }
+
+
+def write(text: str) -> None:
+    """One line on standard output, as it is."""
+    if any(c in text for c in "\r\n\0"):
+        raise Error("the secret holds a line break, and cannot be printed as one line")
+    click.echo(text)

@@ -1,0 +1,55 @@
+"""`unlock`: the holder gets the vault's key, from keyring, passphrase or file; also in the middle of a `get`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.cli import asking, opening, show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.wire import Request
+
+HELP = f"""{summary("unlock")}.
+
+The key comes from where the vault's own came from: the keyring (its dialogue may show, for a minute), a passphrase
+(asked for at the terminal, or the first line of standard input), or the environment.
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.option("--key-file", metavar="FILE", help="Take the key from FILE: 32 bytes, raw or in base64.")
+def command(*, key_file: str | None) -> None:
+    """Unlock."""
+    if dict(ask("status"))["vault"] == "open" and key_file is None:
+        show.say("The vault is open already.")
+        return
+    opening.unlock(asking.answers(), key_file)
+    show.say("The vault is open.")
+
+
+def during_get(request: Request, why: Mapping[str, str]) -> bool:
+    """Have the person at the terminal unlock the vault while git waits; False where they would rather not.
+
+    All dialogue is on the terminal: standard output is git's.
+    """
+    terminal = asking.open_terminal()
+    if terminal is None:
+        return False
+    try:
+        cause = wire.printable(why.get("error") or "the vault is locked", 1000)
+        terminal.say(f"git needs a credential for {wire.printable(request.host)}, and {cause}.")
+        opening.unlock(asking.Answers(terminal))
+    except Error as exc:
+        terminal.say(f"{wire.printable(exc.cause, 1000)}.", style="yellow")
+        return False
+    finally:
+        terminal.close()
+    return True

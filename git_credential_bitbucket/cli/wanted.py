@@ -1,0 +1,56 @@
+"""What a person wants to log in with, from options or from git's request: one value, handed to whoever obtains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.cli import places, show
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.cli.asking import Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds."""
+
+    kind: str
+    provider: Provider
+    path: str | None = None
+    account: str | None = None
+    ends_at: float | None = None
+    memory: bool = False
+    verify: bool = False
+    paste: bool = False
+    no_browser: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is to serve, as credentials keep it."""
+        return routing.place_of(self.provider.protocol, self.provider.host, self.path)
+
+    def named_path(self, text: str) -> str | None:
+        """WORKSPACE[/REPOSITORY] of what was typed, None for nothing. Raises `Error` where it is another host's."""
+        return path_on(self.provider, text) if text else None
+
+    def warn(self, answers: Answers, text: str) -> None:
+        """Tell what is doubtful: in the dialogue if there is one, else on standard error."""
+        if answers.terminal is not None:
+            answers.say(f"Note: {text}.", style="yellow")
+        else:
+            show.warn(text)
+
+
+def path_on(provider: Provider, text: str) -> str:
+    """WORKSPACE[/REPOSITORY] of `text`, which may be a URL of `provider`'s host too. Raises `Error`."""
+    place = places.parse(text, f"{provider.protocol}://{provider.host}")
+    if (place.protocol, place.host) != (provider.protocol, provider.host):
+        raise Error("that is a place on another host", hint="name the host by --host URL")
+    names = place.text.split("/", 3)[3:]
+    if not names:
+        raise Error("that names no workspace and no repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
+    return names[0]
