@@ -1,0 +1,77 @@
+"""A provider that is the stand-in, a redirect on a free port, and a log-in that runs beside the test."""
+
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.secret import Secret
+from tests.bitbucket.strange import endpoint_at
+from tests.login.chromium import Chromium, ChromiumMissing
+from tests.standin.client import ConsumerKey, StandIn
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that is free on both loopback addresses."""
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as four:
+            number = int(four.getsockname()[1])
+            try:
+                socket.create_server(("::1", number), family=socket.AF_INET6).close()
+            except OSError:
+                continue
+            return number
+
+
+@pytest.fixture
+def consumer(standin: StandIn, port: int) -> ConsumerKey:
+    """A consumer that has registered exactly this test's redirect."""
+    return standin.add_consumer(callback=f"http://localhost:{port}/")
+
+
+@pytest.fixture
+def provider(standin: StandIn, consumer: ConsumerKey) -> Provider:
+    """The stand-in, as a person has configured it."""
+    return Provider(
+        protocol="https",
+        host=standin.netloc,
+        endpoint=endpoint_at(standin.url, standin.ca_file, api_url=standin.api_url),
+        redirect_uri=consumer.callback,
+        client_id=consumer.key,
+        client_secret=Secret(consumer.secret),
+    )
+
+
+@pytest.fixture
+def cloud() -> Provider:
+    """A provider for tests that ask nobody."""
+    return replace(
+        Provider("https", "bitbucket.org", endpoint_at("https://bitbucket.org", None)),
+        redirect_uri="http://localhost:1/",
+    )
+
+
+@pytest.fixture
+def chromium(standin: StandIn, tmp_path: Path) -> Iterator[Chromium]:
+    """A real browser, which takes the stand-in's certificate."""
+    try:
+        browser = Chromium(tmp_path, standin.url)
+    except ChromiumMissing as exc:
+        pytest.skip(str(exc))
+    with browser:
+        yield browser
+
+
+@pytest.fixture
+def artefacts(tmp_path: Path) -> Path:
+    """Where screenshots go: kept if TEST_ARTEFACTS names a directory."""
+    kept = os.environ.get("TEST_ARTEFACTS")
+    if not kept:
+        return tmp_path
+    Path(kept).mkdir(parents=True, exist_ok=True)
+    return Path(kept)

@@ -1,0 +1,148 @@
+"""browser.py with real Chromium: a person clicks through the consent page, and reads what became of it."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from queue import Queue
+
+import pytest
+
+from git_credential_bitbucket.bitbucket import oauth
+from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error, LoginFailed
+from git_credential_bitbucket.login import browser, pages
+from git_credential_bitbucket.login.attempt import CodeGrant
+from git_credential_bitbucket.login.pages import Page
+from tests.login.chromium import Chromium
+from tests.standin.client import StandIn
+
+SCOPES = ("repository", "repository:write")
+GRANTED = Page("You are logged in", ("For: alice & <friends>.", "You can close this tab."))
+
+
+class LogIn:
+    """A log-in that waits beside the test. Its state: the address that it shows, and what became of it."""
+
+    def __init__(self, provider: Provider, redeem: Callable[[CodeGrant], Page], timeout_s: float = 60) -> None:
+        self._shown: Queue[str] = Queue()
+        self.error: Error | None = None
+        self._arguments = {"redeem": redeem, "show": self._shown.put, "open_browser": False, "timeout_s": timeout_s}
+        self._provider = provider
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The address to open, once it is shown."""
+        url = self._shown.get(timeout=30)
+        self._shown.put(url)
+        return url
+
+    def end(self) -> None:
+        """Wait for its end."""
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            browser.log_in(self._provider, self._provider.client_id or "", SCOPES, **self._arguments)  # type: ignore[arg-type]
+        except Error as exc:
+            self.error = exc
+
+
+def test_a_person_grants_access_and_reads_that_it_worked(
+    standin: StandIn, provider: Provider, chromium: Chromium, artefacts: Path
+) -> None:
+    """The page comes after the exchange, says what was granted, is readable in both schemes, and needs
+    nothing else.
+    """
+    grants = []
+
+    def redeem(grant: CodeGrant) -> Page:
+        key, secret = provider.client_id or "", provider.client_secret
+        sent = grant.code, grant.redirect_uri, grant.verifier
+        grants.append(oauth.exchange(provider.endpoint, key, secret, *sent))
+        return GRANTED
+
+    login = LogIn(provider, redeem)
+    chromium.visit(login.url)
+    assert "repository:write" in chromium.text("p")
+    chromium.complaints()
+    chromium.click("#grant")
+    assert chromium.text("main h1") == "You are logged in"
+    assert chromium.text("main").split("\n")[1] == "For: alice & <friends>."
+    login.end()
+    assert login.error is None
+    assert grants[0].scopes == SCOPES
+    assert standin.token_requests()[0].form["grant_type"] == "authorization_code"
+    for scheme, ground in (("light", "rgba(247, 248, 249, 1)"), ("dark", "rgba(16, 18, 20, 1)")):
+        chromium.prefer(scheme)
+        assert chromium.style("body", "background-color") == ground
+        chromium.screenshot(artefacts / f"granted-{scheme}.png")
+    assert chromium.complaints() == []
+
+
+def test_a_person_refuses(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
+    """The page and the terminal both say that it was refused, and the code is not asked for."""
+    login = LogIn(provider, lambda _: pytest.fail("there is no code"))
+    chromium.visit(login.url)
+    chromium.click("#deny")
+    assert chromium.text("main h1") == "The log-in did not work"
+    assert "refused in the browser" in chromium.text("main")
+    chromium.screenshot(artefacts / "refused.png")
+    login.end()
+    assert isinstance(login.error, LoginFailed)
+    assert login.error.cause == "access was refused in the browser"
+
+
+def test_a_failed_exchange_is_told_in_the_browser_too(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
+    """The browser does not say "logged in" where the terminal says otherwise."""
+
+    def redeem(_: CodeGrant) -> Page:
+        raise BitbucketUnreachable("bitbucket.org has a problem (502)", hint="wait, then try again")
+
+    login = LogIn(provider, redeem)
+    chromium.visit(login.url)
+    chromium.click("#grant")
+    assert "bitbucket.org has a problem (502)" in chromium.text("main")
+    chromium.screenshot(artefacts / "failed.png")
+    login.end()
+    assert isinstance(login.error, BitbucketUnreachable)
+
+
+def test_a_second_tab_gets_a_page_of_its_own(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
+    """Who opened the address twice and granted twice reads that one was enough; the first is what counts."""
+    goes_on = threading.Event()
+    codes = []
+
+    def redeem(grant: CodeGrant) -> Page:
+        codes.append(grant.code)
+        assert goes_on.wait(60)
+        return GRANTED
+
+    login = LogIn(provider, redeem)
+    chromium.visit(login.url)
+    chromium.click("#grant")
+    chromium.new_tab()
+    chromium.visit(login.url)
+    chromium.click("#grant")
+    assert chromium.text("main h1") == pages.SECOND_TAB.title
+    chromium.screenshot(artefacts / "second-tab.png")
+    goes_on.set()
+    login.end()
+    assert login.error is None
+    assert len(codes) == 1
+
+
+def test_an_answer_to_another_login_is_shown_as_such(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
+    """A redirect with a wrong state is not taken, the page says so, and the log-in waits on."""
+    login = LogIn(provider, lambda _: GRANTED)
+    url = login.url
+    chromium.visit(f"{provider.redirect_uri}?code=stolen&state=guessed")
+    assert chromium.text("main h1") == pages.NOT_OURS.title
+    chromium.screenshot(artefacts / "not-ours.png")
+    chromium.visit(url)
+    chromium.click("#grant")
+    assert chromium.text("main h1") == GRANTED.title
+    login.end()
+    assert login.error is None
