@@ -99,8 +99,8 @@ class Daemon:
             workers.submit,
         )
         self._take_over(agent)
-        # What serves one command only is not upgraded under it.
-        watch = None if self._until_eof is not None else upgrade.Watch()
+        # What serves one command only, from memory, is not started anew under it.
+        watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
         started_at = self._handed_over.get("started_at", time.time())
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at)
         trusted = peers.trusted_uids()

@@ -30,3 +30,8 @@ class Alarm:
             self.heard.recv(4096)
         except BlockingIOError:
             pass
+
+    def close(self) -> None:
+        """Let go of both ends: nobody may ring any more."""
+        self.heard.close()
+        self._rung.close()

@@ -16,7 +16,7 @@ MAX_CMDLINE_BYTES = 65536
 
 
 def asked_path(pid: int, protocol: str, host: str) -> str | None:
-    """The path of the nearest URL for `protocol` and `host` (normalised) in the arguments of `pid` and its ancestors."""
+    """The path in the nearest URL for `protocol` and `host` (normalised) among the words of `pid` and its ancestors."""
     for _ in range(MAX_ANCESTORS):
         if pid <= 1:
             return None

@@ -30,6 +30,7 @@ LOOK_EVERY_S = 5.0
 """How often an idle daemon looks whether its path is still its own and its package still the same."""
 TICK_AFTER_USE_S = 1.0
 """A use may change what the agent has to do: its tick comes this much after one at the latest."""
+TICK_AFTER_FAULT_S = 60.0
 LEAVE_PATIENCE_S = 60.0
 """Longer than a peer and its answer may take together; who is not done by then will not be."""
 UPGRADE_PATIENCE_S = 10.0
@@ -69,7 +70,7 @@ class Life:
         now = time.monotonic()
         # The first answer does not wait for either.
         self._tick_at = now + TICK_AFTER_USE_S
-        self._look_at = now + LOOK_EVERY_S
+        self._look_at = now + min(LOOK_EVERY_S, idle_exit or LOOK_EVERY_S)
         self._ticked_at = now
         self._served = 0
 
@@ -128,7 +129,7 @@ class Life:
                 continue
             if now >= self._tick_at:
                 self._ticked_at = now
-                self._tick_at = now + agent.tick()
+                self._tick_at = now + server.guarded(agent.tick, TICK_AFTER_FAULT_S)
             if now >= self._look_at:
                 self._look(server, agent, now)
             if self._upgrade_at is not None:

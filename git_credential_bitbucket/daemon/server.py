@@ -11,20 +11,11 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
+from git_credential_bitbucket.daemon import faults, limits
 from git_credential_bitbucket.daemon.alarm import Alarm
 from git_credential_bitbucket.daemon.clients import Client, Stage
-from git_credential_bitbucket.daemon.limits import (
-    ACCEPT_BATCH,
-    MAX_DISCARDED_BYTES,
-    MAX_HEADER_BYTES,
-    MAX_KEPT_BYTES,
-    READ_BYTES,
-    READS_PER_TURN,
-    SWEEP_S,
-    Limits,
-)
 from git_credential_bitbucket.daemon.peers import Peer, peer_of
 from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
 
@@ -36,6 +27,8 @@ if TYPE_CHECKING:
 Answer = Callable[[bytes, Peer], "bytes | Pending | None"]
 """Answers a request. None: the peer asked us to leave; it hears of it when it is done (`farewell`)."""
 
+T = TypeVar("T")
+U = TypeVar("U")
 _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -47,7 +40,7 @@ class Server:
         listener: socket.socket,
         answer: Answer,
         may_connect: Callable[[Peer], bool],
-        limits: Limits | None = None,
+        peer_limits: limits.Limits | None = None,
     ) -> None:
         """`listener` is bound and listening; `answer` is called in the loop's thread with every whole request."""
         self.listener = listener
@@ -56,7 +49,7 @@ class Server:
         self.fault = ""
         self._answer = answer
         self._may_connect = may_connect
-        self._limits = limits or Limits()
+        self._limits = peer_limits or limits.Limits()
         self._clients: dict[int, Client] = {}
         self._farewells: list[Client] = []
         self._kept = 0
@@ -91,7 +84,7 @@ class Server:
     def turn(self, seconds: float) -> None:
         """Wait up to `seconds` for something to do, and do it."""
         if self._clients or not self._accepting:
-            seconds = min(seconds, SWEEP_S)
+            seconds = min(seconds, limits.SWEEP_S)
         for key, _ in self._selector.select(max(seconds, 0.0)):
             if isinstance(key.data, Client):
                 self._serve(key.data)
@@ -130,9 +123,18 @@ class Server:
         for client in self._farewells:
             self._reply(client, b"ok=1\n")
 
+    def close(self) -> None:
+        """Drop everybody, and let go of all descriptors."""
+        for client in [*self._clients.values(), *self._farewells]:
+            self._close(client)
+        self.pause()
+        self.listener.close()
+        self._selector.close()
+        self._alarm.close()
+
     def _accept(self) -> bool:
         """Take connections; True if none is left in the queue."""
-        for _ in range(ACCEPT_BATCH):
+        for _ in range(limits.ACCEPT_BATCH):
             if len(self._clients) >= self._limits.clients and not self._make_room():
                 self.pause(full=True)  # all of them wait for an answer
                 return False
@@ -165,9 +167,10 @@ class Server:
     def _make_room(self) -> bool:
         """Drop the connection that has been sending for longest; False if there is none."""
         stalled = next((c for c in self._clients.values() if c.stage is Stage.SENDING), None)
-        if stalled is not None:
-            self._close(stalled)
-        return stalled is not None
+        if stalled is None:
+            return False
+        self._close(stalled)
+        return True
 
     def _serve(self, client: Client) -> None:
         if client.stage is Stage.SENDING:
@@ -176,9 +179,9 @@ class Server:
             self._send(client)
 
     def _receive(self, client: Client) -> None:
-        for _ in range(READS_PER_TURN):
+        for _ in range(limits.READS_PER_TURN):
             try:
-                chunk = client.connection.recv(READ_BYTES)
+                chunk = client.connection.recv(limits.READ_BYTES)
             except BlockingIOError:
                 break
             except OSError:
@@ -187,12 +190,12 @@ class Server:
             if not chunk:
                 self._whole(client)
                 return
-            self._kept += client.take(chunk, MAX_REQUEST_BYTES + MAX_HEADER_BYTES)
-            if client.received > MAX_DISCARDED_BYTES:
+            self._kept += client.take(chunk, MAX_REQUEST_BYTES + limits.MAX_HEADER_BYTES)
+            if client.received > limits.MAX_DISCARDED_BYTES:
                 self._close(client)
                 return
         self._expect(client, selectors.EVENT_READ)
-        if self._kept > MAX_KEPT_BYTES:
+        if self._kept > limits.MAX_KEPT_BYTES:
             self._close(max(self._clients.values(), key=lambda c: c.kept))
 
     def _whole(self, client: Client) -> None:
@@ -206,14 +209,15 @@ class Server:
             self._reply(client, b"")
             return
         request = client.request()
-        self._reply(client, self._guarded(lambda: self._answer(request, client.peer)))
+        self._reply(client, self.guarded(lambda: self._answer(request, client.peer), b""))
 
-    def _guarded(self, question: Callable[[], bytes | Pending | None]) -> bytes | Pending | None:
+    def guarded(self, question: Callable[[], T], otherwise: U) -> T | U:
+        """The one place where a fault of ours ends, so that it takes nobody else down; `status` tells of it."""
         try:
             return question()
-        except Exception as exc:  # noqa: BLE001 - one request's fault must not take down what everybody else is served from
-            self.fault = _where(exc)
-            return b""
+        except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
+            self.fault = faults.where(exc)
+            return otherwise
 
     def _reply(self, client: Client, reply: bytes | Pending | None) -> None:
         if isinstance(reply, bytes):
@@ -240,7 +244,7 @@ class Server:
         for _ in range(len(self._ended)):
             client, pending = self._ended.popleft()
             if client.pending is pending:  # else it was given up at the deadline
-                self._reply(client, self._guarded(pending.resume))
+                self._reply(client, self.guarded(pending.resume, b""))
 
     def _send(self, client: Client) -> None:
         try:
@@ -279,20 +283,11 @@ class Server:
 
     def _sweep(self, now: float) -> None:
         """End what has taken too long."""
-        self._sweep_at = now + SWEEP_S
+        self._sweep_at = now + limits.SWEEP_S
         if self._full:
             self.accept_again()
         for client in [c for c in self._clients.values() if c.deadline <= now]:
             if client.pending is not None:
-                self._reply(client, self._guarded(client.pending.give_up))
+                self._reply(client, self.guarded(client.pending.give_up, b""))
             else:
                 self._close(client)
-
-
-def _where(exc: Exception) -> str:
-    """The kind of a fault and where it was raised: never its text, which may repeat what was sent."""
-    trace = exc.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
-    return f"{type(exc).__name__} at {place}"

@@ -1,0 +1,44 @@
+"""Owns the daemon's fixtures: an environment with a key file, and daemons that end with their test."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.daemons import Daemon
+
+Start = Callable[..., Daemon]
+
+
+@pytest.fixture
+def keyed_env(bare_env: dict[str, str], home: Path) -> dict[str, str]:
+    """`bare_env` with a key file: the vault opens without asking anybody."""
+    key = home / "key"
+    descriptor = os.open(key, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o400)
+    os.write(descriptor, os.urandom(32))
+    os.close(descriptor)
+    return {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}
+
+
+@pytest.fixture
+def start(keyed_env: dict[str, str]) -> Iterator[Start]:
+    """Starts daemons, in `keyed_env` unless told otherwise."""
+    started: list[Daemon] = []
+
+    def start_one(*arguments: str, env: dict[str, str] | None = None, **more: object) -> Daemon:
+        daemon = Daemon(keyed_env if env is None else env, *arguments, **more)  # type: ignore[arg-type]  # passed on as it is
+        started.append(daemon)
+        return daemon
+
+    yield start_one
+    for daemon in started:
+        daemon.end()
+
+
+@pytest.fixture
+def daemon(start: Start) -> Daemon:
+    """A running daemon."""
+    daemon = start()
+    assert daemon.told == "ready\n"
+    return daemon

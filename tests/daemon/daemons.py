@@ -1,0 +1,141 @@
+"""Owns how the daemon's tests start one: as the launcher does, but as a child, so that they see how it ends."""
+
+import contextlib
+import json
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.front import launch
+
+TIMEOUT_S = 20.0
+
+
+class Daemon:
+    """A running daemon. Its state: the process, the environment it was told, and where it listens."""
+
+    def __init__(
+        self,
+        env: Mapping[str, str],
+        *arguments: str,
+        package: str | None = None,
+        pass_fds: Sequence[int] = (),
+        stdin: bytes | None = None,
+        real_env: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
+    ) -> None:
+        """`package` is a folder with another copy of the package; `launcher` words come before Python's."""
+        command = [*launcher, *launch.command()]
+        if package is not None:
+            command[-1] = package
+        self.env = dict(env)
+        self.path = paths.socket_path(env)
+        self.process = subprocess.Popen(
+            [*command, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=dict(real_env or {}),
+            pass_fds=pass_fds,
+            start_new_session=True,
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps({"env": self.env}).encode() if stdin is None else stdin)
+            self.process.stdin.close()
+        self.told = self.process.stdout.read().decode()
+        self.process.stdout.close()
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self.process.pid
+
+    def ask(self, action: str, body: bytes = b"") -> bytes:
+        """The whole answer to a request."""
+        with self.connect() as connection:
+            connection.sendall(message(action, body))
+            connection.shutdown(socket.SHUT_WR)
+            return read_all(connection)
+
+    def told_about(self, action: str, body: bytes = b"") -> dict[str, str]:
+        """The answer's lines by key."""
+        return dict(line.split("=", 1) for line in self.ask(action, body).decode().split("\n")[:-1])
+
+    def connect(self) -> socket.socket:
+        """A connection that nothing was sent on."""
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(TIMEOUT_S)
+        try:
+            connection.connect(self.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def store(self, path: str, secret: str) -> None:
+        """Have it keep a secret for a path on bitbucket.org."""
+        body = cloud(path) + f"username=alice\npassword={secret}\n".encode()
+        assert self.ask("store", body) == b"ok=1\n"
+
+    def secret(self, path: str) -> str | None:
+        """The secret that it gives for a path on bitbucket.org."""
+        return self.told_about("get", cloud(path)).get("password")
+
+    def ended(self) -> int:
+        """Wait for its end; the exit code."""
+        return self.process.wait(TIMEOUT_S)
+
+    def memory_kib(self) -> int:
+        """Its resident memory."""
+        with open(f"/proc/{self.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
+
+    def end(self) -> None:
+        """Have it leave, whatever it does."""
+        self.process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        self.process.kill()
+        self.process.wait()
+
+
+def cloud(path: str = "") -> bytes:
+    """A repository on bitbucket.org in git's words."""
+    return b"protocol=https\nhost=bitbucket.org\n" + (f"path={path}\n".encode() if path else b"")
+
+
+def message(action: str, body: bytes) -> bytes:
+    """A request as git's own client sends it."""
+    return f"action={action}\ntimeout=900\n".encode() + body
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """What comes up to the end; empty too where the other end resets the connection."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            answer += chunk
+    return answer
+
+
+def eventually(true: Callable[[], bool], seconds: float = TIMEOUT_S) -> None:
+    """Wait until something holds that nobody announces; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.02)
+
+
+def listener_of(path: str) -> int:
+    """The pid of the process that listens at a socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        size = struct.calcsize("3i")
+        pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        return pid

@@ -1,0 +1,91 @@
+"""Which repository the asking git works on: found among real ancestors of a real helper."""
+
+import http.server
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket.daemon import asker
+
+WAITING_HELPER = "!f() { echo $$ >{home}/pid; read -r _ <{home}/go; }; f"
+
+
+class Refusing(http.server.BaseHTTPRequestHandler):
+    """Asks everybody for a password, so that git asks its helper."""
+
+    def do_GET(self) -> None:
+        """401."""
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="test"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    """The address of a server that refuses everybody."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("words", "path"),
+    [
+        (["clone", "http://{host}/acme/app.git", "here"], "acme/app.git"),
+        (["ls-remote", "http://alice@{host}/acme/app.git"], "acme/app.git"),
+        (["ls-remote", "http://{host}/a%20b/c"], "a b/c"),
+        (["ls-remote", "http://{host}/"], None),
+    ],
+)
+def test_the_path_comes_from_the_git_that_asks(
+    bare_env: dict[str, str], home: Path, refusing: str, words: list[str], path: str | None
+) -> None:
+    """The transport is run with the remote's URL, and runs the helper: both are among its ancestors."""
+    os.mkfifo(home / "go")
+    os.mkfifo(home / "pid")
+    helper = WAITING_HELPER.replace("{home}", str(home))
+    command = ["git", "-c", f"credential.helper={helper}", *(word.format(host=refusing) for word in words)]
+    with subprocess.Popen(command, env=bare_env, cwd=home / "work", stderr=subprocess.DEVNULL) as git:
+        pid = int((home / "pid").read_text())
+        assert asker.asked_path(pid, "http", refusing) == path
+        assert asker.asked_path(pid, "https", refusing) is None
+        assert asker.asked_path(pid, "http", "bitbucket.org") is None
+        (home / "go").write_text("\n")
+        git.kill()
+
+
+def test_a_push_hook_of_lfs_names_its_repository(tmp_path: Path) -> None:
+    """A hook `git-lfs pre-push REMOTE URL`: a program of that name stands for it, since only its words are read."""
+    program = tmp_path / "git-lfs"
+    program.symlink_to("/bin/cat")
+    read, write = os.pipe()
+    words = [str(program), "-", "https://bitbucket.org/acme/big.git"]
+    with subprocess.Popen(words, stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as hook:
+        os.close(read)
+        assert asker.asked_path(hook.pid, "https", "bitbucket.org") == "acme/big.git"
+        os.close(write)
+
+
+def test_what_is_not_git_is_not_listened_to() -> None:
+    """A browser with that address among its words is no git."""
+    with subprocess.Popen(
+        ["/bin/cat", "-", "https://bitbucket.org/acme/app"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as other:
+        assert asker.asked_path(other.pid, "https", "bitbucket.org") is None
+
+
+@pytest.mark.parametrize("pid", [0, 1, -1, 4194305])
+def test_a_peer_that_cannot_be_seen_is_no_error(pid: int) -> None:
+    """It lives in another pid namespace, or has ended."""
+    assert asker.asked_path(pid, "https", "bitbucket.org") is None
