@@ -7,6 +7,7 @@ A verb's module has a `command`, imported when that verb is asked for: each need
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -43,7 +44,7 @@ SECTIONS = {
     },
     "Using": {
         "token": "Print the current secret, for REST and scripts",
-        "exec": "Run a command with the environment's credentials, and no trace of them",
+        "exec": "Run a command; its git uses the environment's credentials",
         "refresh": "Renew an OAuth token now",
         "rotate": "Replace a token by a new one",
         "restore": "Offer a credential again that was set aside",
@@ -120,6 +121,9 @@ def is_verbose() -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb; returns the exit code. The one place where an error is told."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is told all the same
     words = list(arguments) or ["--help"]
     verbose = words[0] in ("-v", "--verbose")
     return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verbose=verbose)

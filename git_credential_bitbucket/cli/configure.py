@@ -31,9 +31,11 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
 
     Writes three lines into git's global configuration: a reset of the list of helpers for https://bitbucket.org, so
     that no other one is handed the tokens; the path of this program; and useHttpPath, so that each repository can have
-    a token of its own. Done twice it changes nothing; `unconfigure` takes back what it wrote."""
+    a token of its own. Done twice it changes nothing; `unconfigure` takes back what it wrote.
+
+    With --host it writes the same for that host, and a line that opts it in."""
 )
-@click.option("--host", metavar="URL", callback=address, help="For this host, which is opted in, not bitbucket.org.")
+@click.option("--host", metavar="URL", callback=address, help="For this host instead of bitbucket.org.")
 @click.option("--system", is_flag=True, help="For all users of this machine.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
 def command(*, host: str | None, system: bool, dry_run: bool) -> None:

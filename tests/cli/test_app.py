@@ -1,0 +1,172 @@
+"""The command line as a whole: its help, its exit codes, and what it says where something is wrong."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pexpect
+import pytest
+
+from git_credential_bitbucket.cli import app
+from tests.running import Runner
+
+NAME = "git-credential-bitbucket"
+ROOT = Path(app.__file__).parents[2]
+VERBS = [verb for section in app.SECTIONS.values() for verb in section if app.knows(verb)]
+HEAVY = ("cryptography", "keyring", "requests", "requests_oauthlib")
+
+
+def test_help_lists_every_verb_with_one_line(bare_run: Runner) -> None:
+    """In the order of the table, none broken over two lines."""
+    done = bare_run(NAME, "--help")
+    lines = [line.split()[0] for line in done.stdout.split("\n") if line.startswith("  ") and line[2:3].islower()]
+    assert [word for word in lines if word in VERBS] == VERBS
+    assert bare_run(NAME).stdout == bare_run(NAME, "-h").stdout == done.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_s_help_begins_with_its_line(verb: str) -> None:
+    """The table and the verb say the same, and each verb is in its own module."""
+    with click.Context(app.verbs, info_name=NAME) as parent:
+        command = app.verbs.get_command(parent, verb)
+        assert command is not None
+        text = command.get_help(click.Context(command, parent=parent, info_name=verb))
+    assert text.startswith(f"Usage: {NAME} {verb}")
+    assert app.summary(verb) in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "words", [["version"], ["--help"], ["configure", "-n"], ["daemon", "status"], ["exec", "--help"]]
+)
+def test_a_verb_imports_only_what_it_needs(bare_run: Runner, words: list[str]) -> None:
+    """No vault and no HTTP where none is used; rich not even for the help."""
+    code = f"""
+import sys
+sys.argv[0] = {str(Path(bare_run.env["PATH"].split(":")[0], NAME))!r}
+from git_credential_bitbucket.cli import app
+app.main({words!r})
+print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules))
+"""
+    done = bare_run(sys.executable, "-c", code, env={**bare_run.env, "PYTHONPATH": str(ROOT)})
+    assert done.stdout.split("\n")[-2] == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--nonsense"], "no such option"),
+        (["version", "--nonsense"], "no such option"),
+        (["version", "more"], "unexpected extra argument"),
+        (["exec"], "missing argument"),
+        (["daemon"], "missing command"),
+        (["daemon", "dance"], "no such command"),
+    ],
+)
+def test_what_is_not_understood_ends_with_two(bare_run: Runner, words: list[str], said: str) -> None:
+    """One line with the cause, one with where to read on, nothing on stdout."""
+    done = bare_run(NAME, *words, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    error, hint, end = done.stderr.split("\n")
+    assert error.startswith(f"{NAME}: error: ")
+    assert said in error
+    assert hint.startswith(f"{NAME}: hint: see: {NAME}")
+    assert end == ""
+
+
+def test_an_unknown_verb_is_refused_at_a_terminal_and_passed_over_in_a_pipe(bare_run: Runner) -> None:
+    """A person mistyped; git may have an operation that is younger than this program."""
+    done = bare_run(NAME, "frobnicate")
+    assert (done.stdout, done.stderr) == ("", "")
+    child = pexpect.spawn(NAME, ["frobnicate"], env=bare_run.env, timeout=30)
+    child.expect("error: no such command")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 2
+
+
+def test_an_error_is_told_with_its_cure_and_ends_with_one(bare_run: Runner) -> None:
+    """Both lines on stderr, with our name before them."""
+    done = bare_run(NAME, "configure", env={**bare_run.env, "GIT_CONFIG_GLOBAL": "here"}, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split(": ")[:2] for line in done.stderr.split("\n")[:-1]] == [[NAME, "error"], [NAME, "hint"]]
+
+
+def test_verbose_tells_what_an_error_came_from(bare_run: Runner, link: Path) -> None:
+    """Its kind and the system's words, never a foreign text."""
+    git = link.parent / "git"
+    git.write_text("no program\n")
+    git.chmod(0o755)
+    assert "because" not in bare_run(NAME, "configure", check=False).stderr
+    done = bare_run(NAME, "-v", "configure", check=False)
+    assert f"{NAME}: because: builtins.OSError: Exec format error" in done.stderr
+
+
+def test_control_characters_do_not_reach_the_terminal(bare_run: Runner) -> None:
+    """Whatever is repeated of the command line is made visible."""
+    done = bare_run(NAME, "version", "\x1b[31m\u202e", check=False)
+    assert "\\x1b[31m\\u202e" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_ctrl_c_is_quiet(bare_run: Runner, home: Path) -> None:
+    """130, as a shell says of a program that SIGINT ended, and no traceback."""
+    folder = home / "run" / NAME
+    folder.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(folder / "socket"))
+        silent.listen()
+        with subprocess.Popen([NAME, "daemon", "status"], env=bare_run.env, stderr=subprocess.PIPE) as process:
+            connection, _ = silent.accept()
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=30)
+            connection.close()
+    assert (process.returncode, err.strip()) == (130, b"")
+
+
+def test_a_reader_that_went_away_is_no_error(bare_run: Runner) -> None:
+    """`… | head` ends quietly, with the code of SIGPIPE."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([NAME, "version"], env=bare_run.env, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_full_disk_is_one_line(bare_run: Runner) -> None:
+    """The output could not be written: that is an error, and told once."""
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([NAME, "version"], env=bare_run.env, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (1, f"{NAME}: error: no space left on device\n".encode())
+
+
+def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(bare_run: Runner) -> None:
+    """What it cannot show is escaped."""
+    env = {**bare_run.env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
+    code = "from git_credential_bitbucket.cli import app; app.main(['exec', '--help'])"
+    assert "\\u2026_FILE" in bare_run(sys.executable, "-c", code, env=env).stdout
+
+
+SHOWING = """
+from git_credential_bitbucket.cli import show
+show.say("word " * 60 + "[bold]end\\x1b[0m", style="red")
+"""
+
+
+def test_a_pipe_gets_plain_unbroken_lines(bare_run: Runner) -> None:
+    """No colours, no wrapping at 80 columns, nothing taken for markup, control characters visible."""
+    env = {**bare_run.env, "PYTHONPATH": str(ROOT), "COLUMNS": "40"}
+    done = bare_run(sys.executable, "-c", SHOWING, env=env)
+    assert done.stdout == "word " * 60 + "[bold]end\\x1b[0m\n"
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)])
+def test_colours_are_for_terminals_that_want_them(bare_run: Runner, variables: dict[str, str], coloured: bool) -> None:
+    """NO_COLOR and a dumb terminal are heeded."""
+    env = {**bare_run.env, "PYTHONPATH": str(ROOT), "TERM": "xterm", **variables}
+    output = pexpect.run(f"{sys.executable} -c '{SHOWING}'", env=env, timeout=30)
+    assert isinstance(output, bytes)
+    assert (b"\x1b[31m" in output) is coloured
