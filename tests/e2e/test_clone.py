@@ -1,0 +1,149 @@
+"""The main job with real git: clone, fetch, push, submodules; every kind of credential with its own username."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machines import Machine
+from tests.standin.client import StandIn
+from tests.standin.tokens import digest
+
+THREE_MB = 3 << 20
+
+API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
+TOKEN_USERNAME = "x-token-auth"
+
+
+def api_token(machine: Machine) -> None:
+    """Typed at git's prompt with the email, as people do."""
+    machine.approve("", "alice@example.com", machine.standin.issue_api_token())
+
+
+def repository_token(machine: Machine) -> None:
+    """Typed for the one repository."""
+    machine.approve("acme/app", "alice", machine.standin.issue_access_token("acme/app"))
+
+
+def project_token(machine: Machine) -> None:
+    """Typed for a repository of the project."""
+    machine.approve("acme/app", "x-token-auth", machine.standin.issue_access_token("acme", project="CORE"))
+
+
+def workspace_token(machine: Machine) -> None:
+    """Kept for the whole workspace."""
+    machine.keep("acme", kind="access-token", secret=machine.standin.issue_access_token("acme"))
+
+
+def login(machine: Machine) -> None:
+    """An OAuth log-in for everything on the host."""
+    machine.log_in(machine.standin.add_consumer())
+
+
+def consumer(machine: Machine) -> None:
+    """An OAuth consumer that mints its own tokens."""
+    machine.add_consumer(machine.standin.add_consumer())
+
+
+KINDS = [
+    (api_token, API_TOKEN_USERNAME),
+    (repository_token, TOKEN_USERNAME),
+    (project_token, TOKEN_USERNAME),
+    (workspace_token, TOKEN_USERNAME),
+    (login, TOKEN_USERNAME),
+    (consumer, TOKEN_USERNAME),
+]
+
+
+@pytest.mark.parametrize(("give", "username"), KINDS, ids=[give.__name__ for give, _ in KINDS])
+@pytest.mark.parametrize("clone_button", [False, True], ids=["plain", "alice@"])
+def test_each_kind_of_credential_works_with_its_own_username(
+    machine: Machine, standin: StandIn, give: Callable[[Machine], None], username: str, clone_button: bool
+) -> None:
+    """Clone and push by each kind, also by the Clone button's address, whose name is not what the token needs."""
+    standin.create_repository("acme/app")
+    give(machine)
+    clone = machine.clone(standin.clone_url("acme/app", "alice" if clone_button else ""))
+    commit = machine.commit(clone)
+    machine.git("push", cwd=clone)
+    assert standin.head("acme/app") == commit
+    assert {entry.username for entry in machine.offered()} == {username}
+    assert {entry.status for entry in machine.offered()} == {200}
+
+
+@pytest.mark.parametrize("give", [repository_token, login], ids=["static", "oauth"])
+def test_clone_fetch_and_a_large_push(place: Machine, standin: StandIn, give: Callable[[Machine], None]) -> None:
+    """The whole job with the daemon and without; more than 1 MiB goes in chunks, after a probe of its own."""
+    url = standin.create_repository("acme/app")
+    give(place)
+    mine, theirs = place.clone(url), place.clone(url)
+    commit = place.commit(mine, "large", bytes(range(256)) * (THREE_MB // 256))
+    place.git("-c", "pack.compression=0", "-c", "core.compression=0", "push", cwd=mine)
+    place.git("fetch", cwd=theirs)
+    assert standin.head("acme/app") == commit
+    assert place.git("rev-parse", "origin/main", cwd=theirs).stdout.strip() == commit
+    assert max(entry.body_length for entry in standin.requests("git")) > THREE_MB - (1 << 20)
+    assert {entry.status for entry in place.offered()} == {200}
+    assert not standin.token_requests()
+
+
+def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Machine, standin: StandIn) -> None:
+    """Three workspaces, three gits at once; one is named by a relative address."""
+    url = standin.create_repository("acme/app")
+    standin.create_repository("acme/lib")
+    own = {
+        "acme/app": machine.log_in(standin.add_consumer()),
+        "acme/lib": standin.issue_access_token("acme/lib"),
+        "beta/tool": standin.issue_access_token("beta"),
+    }
+    machine.keep("acme/lib", kind="access-token", secret=own["acme/lib"])
+    machine.keep("beta", kind="access-token", secret=own["beta/tool"])
+    app = machine.clone(url)
+    machine.git("submodule", "add", "../lib.git", cwd=app)
+    machine.git("submodule", "add", standin.create_repository("beta/tool"), cwd=app)
+    machine.git("commit", "--quiet", "--message", "submodules", cwd=app)
+    machine.git("push", cwd=app)
+
+    mark = standin.mark()
+    clone = machine.clone(url, "--recurse-submodules", "--jobs", "3")
+    assert (clone / "lib" / "README.md").exists()
+    assert (clone / "tool" / "README.md").exists()
+    used = {
+        (entry.path.split(".git/")[0].strip("/"), entry.secret, entry.status) for entry in machine.offered(since=mark)
+    }
+    assert used == {(place, digest(token), 200) for place, token in own.items()}
+
+
+def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn) -> None:
+    """Modules, programs and configuration lying in the repository are content: the helper starts and asks as ever."""
+    names = ("os", "json", "site", "sitecustomize", "_socket", "requests_oauthlib", "git_credential_bitbucket")
+    taken = machine.home / "taken-over"
+    python = f"open({str(taken)!r}, 'w').close()\n"
+    shell = f"#!/bin/sh\n: >{taken}\n"
+    files = {f"{name}.py": python for name in names}
+    files |= dict.fromkeys(("git", "sh", "python3", "git-credential-bitbucket", ".gitconfig"), shell)
+    files |= {
+        "pyvenv.cfg": "home = .\n",
+        "setup.cfg": "[x]\n",
+        "lib/python3/site-packages/x.pth": f"import os; {python}",
+    }
+    url = standin.create_repository("acme/app", files=files)
+    machine.keep("acme/app", kind="access-token", secret=standin.issue_access_token("acme/app"))
+    clone = machine.clone(url)
+    (clone / "git").chmod(0o755)
+    hostile = {"PYTHONPATH": str(clone), "PYTHONHOME": str(clone), "PYTHONSTARTUP": str(clone / "os.py")}
+    for off in ("", "off"):
+        machine.ask("exit")
+        machine.git("fetch", cwd=clone, more={**hostile, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off})
+    assert not taken.exists()
+
+
+def test_both_executables_serve_a_clone(older: Machine, standin: StandIn, executable: Path) -> None:
+    """The portable one too, where no C compiler was at hand when it was installed."""
+    url = standin.create_repository("acme/app")
+    repository_token(older)
+    older.program = executable
+    older.helper("configure", "--host", standin.url)
+    older.clone(url)
+    assert str(executable) in (older.home / ".gitconfig").read_text()
+    assert {entry.status for entry in older.offered()} == {200}
