@@ -1,0 +1,272 @@
+"""login at a terminal and from a pipe, against the stand-in, a real daemon and a real vault file."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+PASSPHRASE = "correct horse battery staple"
+
+
+def vault_of(home: Path) -> Path:
+    """Where the vault is, or would be."""
+    return home / ".local" / "share" / HELPER / "vault"
+
+
+def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
+    person: Person, run: Runner, standin: StandIn, home: Path
+) -> None:
+    """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown or in the clear."""
+    token = standin.issue_api_token()
+    with person.types(HELPER, "login") as dialogue:
+        dialogue.reads("API token: yours")
+        dialogue.reads("Number [2]: ")
+        dialogue.types("")
+        dialogue.reads("Nobody can recover it")
+        dialogue.reads("New passphrase (not shown): ")
+        dialogue.types(PASSPHRASE)
+        dialogue.reads("The same again (not shown): ")
+        dialogue.types(PASSPHRASE)
+        dialogue.reads("https://id.atlassian.com/manage-profile/security/api-tokens")
+        dialogue.reads("read:repository:bitbucket to fetch")
+        dialogue.reads("API token (not shown): ")
+        dialogue.types(token)
+        dialogue.reads("Email of your Atlassian account")
+        dialogue.types("alice@example.com")
+        dialogue.reads("When does it end?")
+        dialogue.types("90d")
+        shown = dialogue.ends()
+    assert "Logged in: API token for bitbucket.org of alice@example.com until" in shown
+    assert "git-credential-bitbucket configure" in shown
+    assert token not in shown
+    assert PASSPHRASE not in shown
+    assert token.encode() not in vault_of(home).read_bytes()
+    (one,) = listed(run)
+    assert (one["kind"], one["place"], one["state"]) == ("api-token", "bitbucket.org", "ready")
+
+
+@pytest.mark.parametrize("prompts", [1, 2, 3, 4, 5])
+def test_ctrl_c_at_any_prompt_leaves_nothing_behind(person: Person, run: Runner, home: Path, prompts: int) -> None:
+    """No vault, no key, no credential; and the terminal echoes again."""
+    asked = [
+        ("Number", "2"),
+        ("New passphrase", PASSPHRASE),
+        ("The same again", PASSPHRASE),
+        ("API token (not shown)", tokens.api_token()),
+        ("Email", "alice@example.com"),
+    ]
+    script = f"{HELPER} login; echo code $?; stty -a"
+    with person.types("sh", "-c", f"trap : INT; {script}") as dialogue:
+        for prompt, answer in asked[: prompts - 1]:
+            dialogue.reads(prompt)
+            dialogue.types(answer)
+        dialogue.reads(asked[prompts - 1][0])
+        dialogue.presses("c")
+        dialogue.reads("code 130")
+        shown = dialogue.ends()
+    assert " echo " in shown
+    assert " icanon " in shown
+    assert "Logged in" not in shown
+    assert not vault_of(home).exists()
+    assert listed(run) == []
+
+
+def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_nothing(
+    person: Person, home: Path
+) -> None:
+    """The hint names the way to keep it in memory."""
+    with person.types(HELPER, "login", "--api-token") as dialogue:
+        dialogue.reads("New passphrase")
+        dialogue.types(PASSPHRASE)
+        dialogue.reads("The same again")
+        dialogue.types(PASSPHRASE.upper())
+        dialogue.reads("These were not the same.")
+        dialogue.reads("New passphrase")
+        dialogue.types("")
+        shown = dialogue.ends(1)
+    assert "hint: add --memory" in shown
+    assert not vault_of(home).exists()
+
+
+def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
+    """One line on standard input, no terminal, no question."""
+    token = tokens.access_token()
+    said = keyed(HELPER, "login", "--access-token", "--for", "Acme/App.git", "--expires", "1y", stdin=token + "\r\n")
+    assert said.stdout.startswith("Logged in: access token for bitbucket.org/acme/app until ")
+    assert said.stderr == ""
+    filled = keyed(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
+    assert f"password={token}\n" in filled.stdout
+    assert "username=x-token-auth\n" in filled.stdout
+
+
+def test_the_email_may_follow_an_api_token_on_the_next_line(keyed: Runner) -> None:
+    """As --help says."""
+    keyed(HELPER, "login", "--api-token", stdin=f"{tokens.api_token()}\nalice@example.com\n")
+    (one,) = listed(keyed)
+    assert one["account"] == "alice@example.com"
+
+
+def test_without_a_key_and_a_terminal_it_refuses_unless_memory_is_asked_for(run: Runner, home: Path) -> None:
+    """A token that is shown only once does not go to a place that forgets it unasked."""
+    run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
+    token = tokens.api_token()
+    refused = run(HELPER, "login", "--api-token", stdin=token, check=False)
+    assert refused.returncode == 1
+    assert "error: there is no key to encrypt it with" in refused.stderr
+    assert "--memory" in refused.stderr
+    said = run(HELPER, "login", "--api-token", "--memory", stdin=token)
+    assert "in memory only" in said.stdout
+    assert len(listed(run)) == 1
+    assert not vault_of(home).exists()
+
+
+def test_memory_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
+    """The process that would hold it ends with the verb."""
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    refused = keyed(HELPER, "login", "--api-token", "--memory", stdin=tokens.api_token(), check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no daemon that could hold it" in refused.stderr
+
+
+def test_it_works_where_no_daemon_may_run(keyed: Runner) -> None:
+    """The same agent, in this process; the vault is what lasts."""
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    assert len(listed(keyed)) == 1
+
+
+@pytest.mark.parametrize("argument", ["--api-token={}", "{}", "--account={}"])
+def test_a_secret_as_an_argument_is_refused_and_not_repeated(keyed: Runner, argument: str) -> None:
+    """It is in the shell's history now: revoke it."""
+    token = tokens.api_token()
+    refused = keyed(HELPER, "login", argument.format(token), check=False)
+    assert refused.returncode == 1
+    assert "revoke it" in refused.stderr
+    assert token not in refused.stderr + refused.stdout
+
+
+@pytest.mark.parametrize("words", [("something",), ("--password", "hunter2hunter2"), ("--password=hunter2hunter2",)])
+def test_passwords_and_other_words_are_refused_and_not_repeated(keyed: Runner, words: tuple[str, ...]) -> None:
+    """An OAuth token has no prefix to be known by, and the password grant is gone."""
+    refused = keyed(HELPER, "login", *words, check=False)
+    assert refused.returncode == 1
+    assert "hint: " in refused.stderr
+    assert not any(word in refused.stderr for word in ("something", "hunter2"))
+
+
+def test_an_app_password_is_refused_with_the_way_out(keyed: Runner, standin: StandIn) -> None:
+    """Nothing is kept."""
+    refused = keyed(HELPER, "login", "--api-token", stdin=standin.issue_app_password(), check=False)
+    assert refused.returncode == 1
+    assert "app password" in refused.stderr
+    assert "login --api-token" in refused.stderr
+    assert listed(keyed) == []
+
+
+def test_a_host_that_nobody_opted_in_is_refused_with_the_setting(keyed: Runner) -> None:
+    """No secret goes anywhere by a typing error."""
+    refused = keyed(
+        HELPER, "login", "--api-token", "--host", "https://bitbucket.example", stdin=tokens.api_token(), check=False
+    )
+    assert refused.returncode == 1
+    assert "credential.https://bitbucket.example.provider bitbucket" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("--for", "{uuid}/x"), ("--for", "https://elsewhere.example/acme"), ("--for", "/")])
+def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
+    """Nothing is widened to the whole host by a typing error."""
+    refused = keyed(HELPER, "login", "--access-token", *words, stdin=tokens.access_token(), check=False)
+    assert refused.returncode == 1
+    assert listed(keyed) == []
+
+
+def test_verify_takes_403_of_an_access_token_for_valid(keyed: Runner, standin: StandIn) -> None:
+    """It is no person, and git needs no scope to be one; what Bitbucket says of its scopes is kept."""
+    standin.create_repository("acme/app")
+    token = standin.issue_access_token("acme/app", scopes=("repository",))
+    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", "--verify", stdin=token)
+    assert "can fetch with it and not push" in said.stderr
+    (one,) = listed(keyed)
+    assert one["scopes"] == ["repository"]
+
+
+def test_verify_refuses_what_bitbucket_refuses(keyed: Runner, standin: StandIn) -> None:
+    """A revoked token is not kept."""
+    token = standin.issue_access_token("acme/app")
+    standin.revoke(token)
+    refused = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--verify", stdin=token, check=False)
+    assert refused.returncode == 1
+    assert "Bitbucket refused it" in refused.stderr
+    assert listed(keyed) == []
+
+
+def test_verify_without_a_verdict_keeps_it_and_says_so(keyed: Runner, standin: StandIn) -> None:
+    """An outage says nothing about a token."""
+    standin.script_fault("api", "503")
+    said = keyed(
+        HELPER, "login", "--api-token", "--host", standin.url, "--verify", "--account", "alice@example.com",
+        stdin=standin.issue_api_token(),
+    )  # fmt: skip
+    assert "could not be verified" in said.stderr
+    assert len(listed(keyed)) == 1
+
+
+def test_without_verify_nobody_is_asked(keyed: Runner, standin: StandIn) -> None:
+    """Standing complaint about others: tokens that look bad because they lack a scope git does not need."""
+    keyed(HELPER, "login", "--api-token", "--host", standin.url, stdin=standin.issue_api_token())
+    assert standin.requests() == []
+
+
+def test_a_consumer_alone_logs_in_at_once(keyed: Runner, standin: StandIn) -> None:
+    """Key and secret on two lines; the first token is minted now, so a slip shows now."""
+    consumer = standin.add_consumer()
+    words = (HELPER, "login", "--client-credentials", "--host", standin.url, "--for", "acme")
+    refused = keyed(*words, stdin=f"{consumer.key}\n{consumer.secret[::-1]}\n", check=False)
+    assert refused.returncode == 1
+    assert consumer.secret[::-1] not in refused.stderr
+    keyed(*words, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    (one,) = listed(keyed)
+    assert (one["kind"], one["state"], one["account"]) == ("client-credentials", "ready", None)
+    assert [entry.status for entry in standin.token_requests()][-1] == 200
+
+
+def test_the_consumer_may_come_from_the_environment(keyed: Runner, standin: StandIn) -> None:
+    """Nothing is asked for, and the environment's credential is not what is verified against."""
+    consumer = standin.add_consumer()
+    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url)
+    assert len(listed(keyed)) == 1
+
+
+def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> None:
+    """The passphrase first, then the token; the second login finds it open."""
+    for kind in ("--api-token", "--access-token"):
+        with person.types(HELPER, "login", kind) as dialogue:
+            if kind == "--api-token":
+                for prompt in ("New passphrase", "The same again"):
+                    dialogue.reads(prompt)
+                    dialogue.types(PASSPHRASE)
+            else:
+                dialogue.reads("The vault is locked.")
+                for typed in ("wrong", PASSPHRASE):
+                    dialogue.reads("Passphrase of the vault (not shown): ")
+                    dialogue.types(typed)
+            dialogue.reads("token (not shown): ")
+            dialogue.types(tokens.api_token() if kind == "--api-token" else tokens.access_token())
+            if kind == "--api-token":
+                dialogue.reads("Email")
+            else:
+                dialogue.reads("For which WORKSPACE")
+            dialogue.types("")
+            dialogue.reads("When does it end?")
+            dialogue.types("")
+            dialogue.ends()
+        run(HELPER, "lock")
+    locked = run(HELPER, "status", "--fail-within", "7d", check=False)
+    assert locked.returncode == 1

@@ -1,0 +1,94 @@
+"""pasted.py: what people paste where a secret belongs, with secrets made at run time."""
+
+import pytest
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import pasted
+from git_credential_bitbucket.errors import LoginFailed
+from tests.standin import tokens
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"), [(tokens.api_token, kinds.API_TOKEN), (tokens.access_token, kinds.ACCESS_TOKEN)]
+)
+def test_a_whole_token_is_taken_without_a_word(make: "object", kind: str) -> None:
+    """Nothing to say about what is right."""
+    secret = make()  # type: ignore[operator]  # parametrize knows no types
+    checked = pasted.token(secret, kind)
+    assert (checked.secret.reveal(), checked.kind, checked.warnings) == (secret, kind, ())
+
+
+def test_the_prefix_decides_and_not_what_the_person_chose() -> None:
+    """An access token pasted as an API token would get the wrong username."""
+    checked = pasted.token(tokens.access_token(), kinds.API_TOKEN)
+    assert checked.kind == kinds.ACCESS_TOKEN
+    assert "this is an access token" in checked.warnings[0]
+
+
+def test_half_a_token_is_taken_with_a_warning() -> None:
+    """Atlassian calls the shape varied, so a checksum refuses nothing."""
+    checked = pasted.token(tokens.api_token()[:-3], kinds.API_TOKEN)
+    assert any("copy all of it" in warning for warning in checked.warnings)
+
+
+def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> None:
+    """Prefixes may change, and then nobody shall be locked out."""
+    checked = pasted.token(tokens.oauth_token(200), kinds.ACCESS_TOKEN)
+    assert checked.kind == kinds.ACCESS_TOKEN
+    assert "ATCTT" in checked.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("", "no token was given"),
+        ("  \n", "no token was given"),
+        ("alice@example.com", "email address"),
+        ("tiny-one", "too short"),
+        ("what is this thing here for", "blanks"),
+        ("\x1b[31mred and long enough\x1b[0m", "blanks or control"),
+        ("pässword-long-enough", "blanks or control"),
+        ("BBDC-" + "x" * 40, "Data Center"),
+    ],
+)
+def test_what_cannot_be_a_token_is_refused_with_the_reason(text: str, cause: str) -> None:
+    """Each slip has its own words, and none repeats what was typed."""
+    with pytest.raises(LoginFailed, match=cause) as refused:
+        pasted.token(text, kinds.API_TOKEN)
+    assert not text.strip() or text.strip() not in str(refused.value)
+
+
+def test_an_app_password_is_refused_with_the_way_out() -> None:
+    """They are dead since July 2026; git would get 410 for ever."""
+    with pytest.raises(LoginFailed, match="app password") as refused:
+        pasted.token(tokens.app_password(), kinds.API_TOKEN)
+    assert "login --api-token" in str(refused.value.hint)
+
+
+def test_a_consumers_key_and_secret_in_both_shapes() -> None:
+    """18 and 32 characters before June 2026, 32 and 76 since."""
+    for old in (True, False):
+        key, secret = tokens.consumer_pair(old=old)
+        assert pasted.consumer_key(f" {key}\n") == key
+        assert pasted.consumer_secret(secret).reveal() == secret
+
+
+def test_a_token_is_no_consumers_key_and_no_secret() -> None:
+    """Whoever mixes them up is told where a token goes."""
+    for check in (pasted.consumer_key, pasted.consumer_secret):
+        with pytest.raises(LoginFailed, match="not the"):
+            check(tokens.api_token())
+
+
+@pytest.mark.parametrize("text", [tokens.api_token(), "two words", "a:b", "bell\x07"])
+def test_what_is_no_account_is_refused(text: str) -> None:
+    """A secret typed at the visible prompt is not kept as a name, nor repeated."""
+    with pytest.raises(LoginFailed) as refused:
+        pasted.account(text)
+    assert text not in f"{refused.value.cause} {refused.value.hint}"
+
+
+def test_an_account_may_be_left_out() -> None:
+    """Only REST needs it."""
+    assert pasted.account("") is None
+    assert pasted.account(" alice@example.com ") == "alice@example.com"

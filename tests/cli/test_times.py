@@ -1,0 +1,69 @@
+"""times.py: what people write for dates and spans, and how long is left in words."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from git_credential_bitbucket.cli import times
+from git_credential_bitbucket.errors import Error
+
+NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("12h", 43200), ("7d", 604800), ("2w", 1209600), ("3M", 7776000), (" 1y ", 31536000)]
+)
+def test_spans_as_people_write_them(text: str, seconds: int) -> None:
+    """Hours to years, in either case."""
+    assert times.span(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1.5d", "\u0667d", "999999d", "7d\n7d"])
+def test_what_is_no_span_is_refused(text: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(Error, match="no span"):
+        times.span(text)
+
+
+def test_an_end_is_the_beginning_of_its_day_or_a_span_from_now() -> None:
+    """A warning may come half a day early, never late."""
+    assert times.end("2027-01-31", NOON) == datetime(2027, 1, 31, tzinfo=UTC).timestamp()
+    assert times.end("90d", NOON) == NOON + 90 * 86400
+
+
+def test_an_end_may_be_today_and_not_yesterday() -> None:
+    """A token may end tonight; one that has ended is of no use."""
+    assert times.end("2026-11-22", NOON) < NOON
+    with pytest.raises(Error, match="past"):
+        times.end("2026-11-20", NOON)
+
+
+@pytest.mark.parametrize("text", ["tomorrow", "31.01.2027", "2027-13-01", "2027-02-30", "00h00"])
+def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
+    """The hint shows both ways."""
+    with pytest.raises(Error, match="no date") as refused:
+        times.end(text, NOON)
+    assert "90d" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (-5, "ended"),
+        (0, "ended"),
+        (59, "59 s"),
+        (61, "1 min"),
+        (6720, "1 h 52 min"),
+        (86400, "1 day"),
+        (42 * 86400 + 5, "42 days"),
+    ],
+)
+def test_what_is_left_in_two_words(seconds: float, words: str) -> None:
+    """Rounded down: nobody is promised more than there is."""
+    assert times.left(seconds) == words
+
+
+def test_how_long_ago_survives_a_clock_that_was_set_back() -> None:
+    """What seems to lie ahead was now."""
+    assert times.ago(-3600) == "now"
+    assert times.ago(7200) == "2 h 0 min ago"
