@@ -136,7 +136,8 @@ class _Redirected(BaseHTTPRequestHandler):
         if self.headers.get_all("Host") != [loopback.way.host_header]:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, pages.NOTHING_HERE)
             return
-        path, _, query = self.path.partition("?")
+        # As it was sent: `self.path` has leading slashes taken off.
+        path, _, query = self.requestline.split()[1].partition("?")
         if path == loopback.way.path:
             loopback.serve(query, self._send)
         else:

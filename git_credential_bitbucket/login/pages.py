@@ -35,7 +35,7 @@ SECOND_TAB = Page(
     ("It was answered in another tab, or this page was loaded again. One answer is enough.", "You can close this tab."),
 )
 NOT_OURS = Page(
-    "This is not the answer to your log-in",
+    "This belongs to another log-in",
     (
         "The address does not carry the mark of the log-in that is waiting in your terminal.",
         "It may come from an earlier one, or from a page that should not have sent you here. Nothing was accepted.",

@@ -1,0 +1,135 @@
+"""paste.py: a person without a browser here, against the stand-in's consent page, and on a real terminal."""
+
+import os
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from git_credential_bitbucket.bitbucket import oauth
+from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.login import paste
+from git_credential_bitbucket.login.attempt import CodeGrant
+from tests.standin import browser
+from tests.standin.client import StandIn
+
+CHECKOUT = Path(__file__).parents[2]
+SCOPES = ("repository",)
+Typed = Callable[[str], list[str]]
+
+
+def log_in(provider: Provider, typed: Typed) -> tuple[CodeGrant, list[str]]:
+    """The grant, and the lines that were shown; `typed` makes the pasted lines of the shown address."""
+    shown: list[str] = []
+    lines: list[str] | None = None
+
+    def read_line() -> str:
+        nonlocal lines
+        if lines is None:
+            lines = typed(next(line for line in shown if line.startswith("https://")))
+        return lines.pop(0) if lines else ""
+
+    return paste.obtain_code(provider, provider.client_id or "", SCOPES, show=shown.append, read_line=read_line), shown
+
+
+@pytest.mark.parametrize("wrap", ["{}\n", "  <{}>  \r\n", "'{}'\n", '"{}"'])
+def test_the_whole_address_is_taken_with_what_came_along(standin: StandIn, provider: Provider, wrap: str) -> None:
+    """As a browser's address bar, a mail or a chat program gives it; and the code is good for tokens."""
+    grant, shown = log_in(provider, lambda url: [wrap.format(browser.decide(url, standin.ca_file))])
+    tokens = oauth.exchange(
+        provider.endpoint,
+        provider.client_id or "",
+        provider.client_secret,
+        grant.code,
+        grant.redirect_uri,
+        grant.verifier,
+    )
+    assert tokens.scopes == SCOPES
+    assert any(provider.redirect_uri in line for line in shown)
+
+
+def test_the_code_alone_is_taken(standin: StandIn, provider: Provider) -> None:
+    """Who copies only the code from the address has copied enough."""
+    codes: list[str] = []
+
+    def typed(url: str) -> list[str]:
+        codes.append(browser.decide(url, standin.ca_file).partition("code=")[2].partition("&")[0])
+        return ["\n", f" {codes[0]}\n"]
+
+    assert log_in(provider, typed)[0].code == codes[0]
+
+
+def test_the_query_alone_is_taken(standin: StandIn, provider: Provider) -> None:
+    """And who copies from the question mark on, too."""
+    grant, _ = log_in(provider, lambda url: ["?" + browser.decide(url, standin.ca_file).partition("?")[2]])
+    assert grant.code
+
+
+def test_a_wrong_paste_is_explained_and_asked_for_again(standin: StandIn, provider: Provider) -> None:
+    """The address to open, an answer to another log-in, a cut one: each is refused, and the right one then works."""
+
+    def typed(url: str) -> list[str]:
+        right = browser.decide(url, standin.ca_file)
+        other = f"{provider.redirect_uri}?code=stolen&state=other"
+        return [url, other, right.partition("&state")[0], right]
+
+    grant, shown = log_in(provider, typed)
+    assert grant.code != "stolen"
+    assert sum("address to open." in line for line in shown) == 1
+    assert sum("does not belong to this log-in" in line for line in shown) == 2
+
+
+def test_a_refusal_is_told_as_one(standin: StandIn, provider: Provider) -> None:
+    """The address after a click on Cancel says so."""
+    with pytest.raises(LoginFailed, match="refused in the browser"):
+        log_in(provider, lambda url: [browser.decide(url, standin.ca_file, button="deny")])
+
+
+@pytest.mark.parametrize("lines", [[], ["\n"] * 5, ["https://[::1"] * 9, ["http://localhost/?code=c"] * 9])
+def test_giving_up_and_guessing_end(provider: Provider, lines: list[str]) -> None:
+    """The end of input, nothing but blank lines, nothing but nonsense."""
+    with pytest.raises(LoginFailed, match="nothing was pasted"):
+        log_in(provider, lambda _: list(lines))
+
+
+def test_ctrl_c_on_the_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
+    """On a real terminal, with stdin and stdout elsewhere as under git: dialogue on /dev/tty, an end
+    without a word.
+    """
+    program = textwrap.dedent("""
+        import sys
+        from git_credential_bitbucket.bitbucket.providers import CLOUD, Provider
+        from git_credential_bitbucket.login import paste
+        terminal = open("/dev/tty", "w")
+        provider = Provider("https", "bitbucket.org", CLOUD)
+        try:
+            paste.obtain_code(provider, "key", (), show=lambda line: print(line, file=terminal, flush=True))
+        except KeyboardInterrupt:
+            sys.exit(130)
+    """)
+    script = tmp_path / "log_in.py"
+    script.write_text(program, encoding="utf-8")
+    child = pexpect.spawn(
+        "/bin/sh",
+        ["-c", 'exec 3<>/dev/tty; exec "$0" "$1" </dev/null >out 2>err', sys.executable, str(script)],
+        env={"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": str(CHECKOUT), "TERM": "dumb"},
+        cwd=str(tmp_path),
+        timeout=30,
+        encoding="utf-8",
+    )
+    try:
+        child.expect_exact("or only the code in it:")
+        child.sendline("http://localhost:34106/?code=of&state=another")
+        child.expect_exact("does not belong to this log-in")
+        child.expect_exact("or only the code in it:")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.wait()
+    finally:
+        child.close()
+    assert child.exitstatus == 130
+    assert (tmp_path / "out").read_bytes() + (tmp_path / "err").read_bytes() == b""
