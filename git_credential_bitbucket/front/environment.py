@@ -155,6 +155,11 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
 
 def contents(name: str, path: str) -> str:
     """The text of the file that the variable `name` names."""
+    if not path.startswith("/"):
+        raise SettingsError(
+            f"{name} names its file by a relative path, and git runs its helpers in the work tree",
+            hint="write the whole path, from the root directory",
+        )
     try:
         # Without waiting: who names a pipe that nobody writes to would hang git.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
@@ -163,7 +168,7 @@ def contents(name: str, path: str) -> str:
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else "its name holds a NUL"
+        why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "its name holds a NUL"
         raise SettingsError(
             f"the file that {name} names cannot be read: {why}", hint=f'try: test -r "${name}"'
         ) from exc

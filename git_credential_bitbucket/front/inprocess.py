@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.errors import Error
@@ -40,7 +40,7 @@ def reply(action: str, body: bytes) -> bytes:
 @cache
 def agent() -> "Agent":
     """The agent of this process: one, for `why` must know what `get` met."""
-    from git_credential_bitbucket.agent.build import build  # here, not above: it needs third-party packages
+    from git_credential_bitbucket.agent.build import build, find_now  # here, not above: third-party packages
 
-    # A thread, so that a job waits for a lock or for Bitbucket just as it does in the daemon.
-    return build(os.environ, ThreadPoolExecutor(max_workers=4).submit)
+    # In threads, for a job may wait for another; and git's configuration does not change under one command.
+    return build(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))

@@ -10,6 +10,7 @@ import select
 import signal
 import sys
 import time
+import warnings
 
 from git_credential_bitbucket.errors import DaemonUnavailable
 
@@ -82,7 +83,10 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
     ready, tell_ready = os.pipe()
     try:
         try:
-            child = os.fork()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of other threads; what the child does leads straight to execve(2).
+                warnings.simplefilter("ignore", DeprecationWarning)
+                child = os.fork()
             if child == 0:
                 detach(argv, env, document, tell_ready, until_eof)
         except OSError as exc:
@@ -136,12 +140,26 @@ def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int,
         held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(wanted)) for descriptor in wanted]
         for number, descriptor in enumerate(held):
             os.dup2(descriptor, number)
-        os.closerange(GUARD_DESCRIPTOR + (until_eof is not None), os.sysconf("SC_OPEN_MAX"))
+        close_from(GUARD_DESCRIPTOR + (until_eof is not None))
         os.chdir("/")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execve(argv[0], argv, {name: env[name] for name in INTERPRETER if name in env})  # noqa: S606 - no shell
     finally:
         os._exit(127)
+
+
+def close_from(first: int) -> None:
+    """Close the descriptors from `first` on that are there; counting to the limit takes minutes where that is 2**30."""
+    try:
+        numbers = [int(name) for name in os.listdir("/dev/fd")]
+    except OSError:
+        numbers = list(range(min(os.sysconf("SC_OPEN_MAX"), 1 << 16)))
+    for number in numbers:
+        if number >= first:
+            try:
+                os.close(number)
+            except OSError:  # the listing's own
+                continue
 
 
 def send(descriptor: int, data: bytes, deadline: float) -> None:

@@ -97,6 +97,14 @@ def test_unusable_file_is_one_error_and_no_answer(
     assert not {"two", "inside", "xxx"} & set(done.stderr.split())
 
 
+def test_relative_path_is_refused(front: Runner, helper: Path, home: Path) -> None:
+    """It would be read from the work tree, which is somebody else's."""
+    (home / "work" / "secret").write_text(tokens.access_token())
+    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN_FILE": "secret"})
+    assert done.stdout == ""
+    assert "relative path" in done.stderr
+
+
 def test_pipe_that_nobody_writes_to_does_not_hang(front: Runner, helper: Path, home: Path) -> None:
     """A named pipe instead of a file is an empty one."""
     os.mkfifo(home / "secret")
