@@ -20,7 +20,7 @@ from git_credential_bitbucket.front.ask import pairs
 
 NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
-PING_S = 10.0
+PING_S = 5.0
 """Nothing blocks the answer to a ping; only a machine under load makes it wait."""
 LEAVE_S = 70.0
 """The daemon has answered everybody within a minute, or goes without."""

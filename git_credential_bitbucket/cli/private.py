@@ -66,7 +66,7 @@ class Daemon:
             for url in urls
             for line in (("helper", url, ""), ("helper", url, guarded), ("useHttpPath", url, "true"))
         ]
-        count = _count(env)
+        count = int(env.get("GIT_CONFIG_COUNT") or 0)  # git has read it already, and refuses what is no number
         for number, (key, url, value) in enumerate(settings, count):
             child[f"GIT_CONFIG_KEY_{number}"] = f"credential.{url}.{key}"
             child[f"GIT_CONFIG_VALUE_{number}"] = value
@@ -116,14 +116,6 @@ def _fresh_directory(env: Mapping[str, str]) -> str:
         os.rmdir(directory)
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-", dir="/tmp")
     return directory
-
-
-def _count(env: Mapping[str, str]) -> int:
-    """How many settings the environment brings already. Raises `SettingsError` where git would refuse the number."""
-    text = env.get("GIT_CONFIG_COUNT") or "0"
-    if not (text.isascii() and text.isdigit()):
-        raise SettingsError("GIT_CONFIG_COUNT is no number", hint="unset it, or mend it: git refuses it too")
-    return int(text)
 
 
 def _handle(pid: int) -> int:
