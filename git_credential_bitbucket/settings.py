@@ -133,11 +133,10 @@ class Settings:
 
 
 def read(env: "Mapping[str, str]") -> Settings:
-    """Ask git once. Raises `SettingsError` with git's own words where a file cannot be parsed or no git is
-    found.
+    """Ask git once. Raises `SettingsError` with git's own words where a file cannot be parsed or no git is found.
 
-    Runs at the root directory: the directory that git put us in is a work tree, and what lies there is not
-    ours to trust.
+    Runs at the root directory, so `includeIf "gitdir:…"` never applies: the directory that git put us in is a work
+    tree, and what lies there is not ours to trust.
     """
     import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
     import time  # here, not above: see the line before

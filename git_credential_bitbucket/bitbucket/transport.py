@@ -21,6 +21,7 @@ import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
 
+from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import failures
 from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
@@ -48,7 +49,8 @@ def attach(session: requests.Session, endpoint: "Endpoint") -> None:
     """
     logging.getLogger("requests_oauthlib.oauth2_session").disabled = True
     session.trust_env = False
-    session.cookies.clear()
+    # Uncompressed: an answer is short, and nothing that unpacks to more can come.
+    session.headers.update({"User-Agent": f"git-credential-bitbucket/{__version__}", "Accept-Encoding": "identity"})
     session.adapters.clear()  # plain http has no way out at all
     session.mount("https://", _Adapter(endpoint))
 

@@ -30,8 +30,8 @@ def obtain_code(
 ) -> CodeGrant:
     """The code that the person pastes, alone or within the whole address that Bitbucket led to.
 
-    `show` is given each line for the person, the address to open among them; `read_line` returns what they typed,
-    empty at its end (from the terminal by default). An address must carry this log-in's state; a bare code is bound
+    `show` is given each line for the person, the address to open among them; `read_line` returns what they typed
+    (from the terminal by default). An address must carry this log-in's state; a bare code is bound
     to it by PKCE. Raises `LoginFailed`.
     """
     read_line = read_line or _from_terminal
@@ -41,10 +41,7 @@ def obtain_code(
     show(f"The browser then goes to {attempt.redirect_uri}… and cannot show it: that is as it should be.")
     for _ in range(TRIES):
         show("Paste that whole address here, or only the code in it:")
-        line = read_line()
-        if not line:
-            break
-        pasted = line.strip(_AROUND)
+        pasted = read_line().strip(_AROUND)
         query, trouble = _query_of(pasted, attempt)
         if trouble:
             show(trouble)
@@ -57,7 +54,7 @@ def obtain_code(
 
 def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
     """The query in what was pasted, None if it is a bare code; and what is wrong with it, if anything is."""
-    if "://" not in pasted and "=" not in pasted and "?" not in pasted:
+    if not any(mark in pasted for mark in ("://", "?", "code=", "error=")):
         return None, ""
     if pasted.startswith(attempt.url.partition("?")[0]):
         return None, "That is the address to open. Paste the one that the browser ends at, after you have allowed it."
@@ -73,8 +70,11 @@ def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
 def _from_terminal() -> str:
     try:
         with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
-            return terminal.readline()
+            line = terminal.readline()
     except OSError as exc:
         raise LoginFailed(
             f"there is no terminal to paste into: {exc.strerror}", hint="log in at a terminal, or use a token in CI"
         ) from exc
+    if not line:
+        raise LoginFailed("nothing was pasted", hint="log in again")
+    return line
