@@ -189,27 +189,8 @@ def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal)
     number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))
     if number == len(guidance.MENU):
         return False
-    kind = guidance.MENU[number][0]
-    path = place.partition("/")[2] or None
-    wanted = Wanted(
-        kind=kind,
-        provider=provider,
-        path=_narrowed(path, terminal) if kind == kinds.ACCESS_TOKEN and path else None,
-    )
+    wanted = Wanted(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
     kept_id = log_in(wanted, asking.Answers(terminal))
     for line in said(kept_id, wanted):
         terminal.say(line)
     return True
-
-
-def _narrowed(path: str, terminal: Terminal) -> str | None:
-    """What an access token is for: the repository at hand, its workspace, or all that it reaches."""
-    workspace, _, repository = path.partition("/")
-    choices: list[tuple[str, str | None]] = [
-        (f"the workspace {workspace}", workspace),
-        ("everything on this host", None),
-    ]
-    if repository:
-        choices.insert(0, (f"the repository {path}", path))
-    lines = [wire.printable(line) for line, _ in choices]
-    return choices[terminal.choose("What is the token for", lines, default=0)][1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.cli.asking import TRIES
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.front import relay
 from git_credential_bitbucket.front.ask import ask
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
@@ -59,9 +60,8 @@ def prepare(answers: Answers, *, memory: bool) -> NewVault | None:
     told = dict(ask("status"))
     if memory:
         if "pid" not in told:
-            raise DaemonUnavailable(
-                "there is no daemon that could hold it in memory", hint="unset GIT_CREDENTIAL_BITBUCKET_DAEMON"
-            )
+            mend = f"unset {relay.DAEMON}" if relay.is_off(os.environ) else "git-credential-bitbucket daemon start"
+            raise DaemonUnavailable("there is no daemon that could hold it in memory", hint=mend)
         return None
     if told["vault"] == "locked":
         answers.say("The vault is locked.")

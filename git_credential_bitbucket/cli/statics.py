@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import guidance, pasted, times
+from git_credential_bitbucket.cli.wanted import path_on
 from git_credential_bitbucket.errors import Error, LoginFailed
+from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Endpoint
-    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
 
 _DATE_PROMPT = "When does it end? (like 2027-01-31 or 90d; empty if you do not know) "
@@ -93,8 +95,29 @@ def _place(wanted: Wanted, answers: Answers, kind: str) -> str:
     """An access token belongs to a part of Bitbucket, so it is asked for which; everything else serves the host."""
     path = wanted.path
     if path is None and kind == kinds.ACCESS_TOKEN and answers.terminal is not None:
-        path = wanted.named_path(answers.optional(_PLACE_PROMPT))
+        path = _near(wanted.near, answers.terminal) if wanted.near else _asked_path(wanted, answers)
     return routing.place_of(wanted.provider.protocol, wanted.provider.host, path)
+
+
+def _asked_path(wanted: Wanted, answers: Answers) -> str | None:
+    while typed := answers.optional(_PLACE_PROMPT):
+        try:
+            return path_on(wanted.provider, typed)
+        except Error as exc:
+            answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
+    return None
+
+
+def _near(path: str, terminal: Terminal) -> str | None:
+    """The repository at hand, its workspace, or all that the token reaches."""
+    workspace, _, repository = path.partition("/")
+    choices: list[tuple[str, str | None]] = [
+        *([(f"the repository {path}", path)] if repository else []),
+        (f"the workspace {workspace}", workspace),
+        ("everything on this host", None),
+    ]
+    lines = [printable(line) for line, _ in choices]
+    return choices[terminal.choose("What is the token for", lines, default=0)][1]
 
 
 def _asked_end(answers: Answers) -> float | None:

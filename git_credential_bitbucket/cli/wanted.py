@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds."""
+    """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
+
+    `near` is the repository that git is working on, where it is git that asks.
+    """
 
     kind: str
     provider: Provider
     path: str | None = None
+    near: str = ""
     account: str | None = None
     ends_at: float | None = None
     memory: bool = False
@@ -32,10 +36,6 @@ class Wanted:
     def place(self) -> str:
         """Where it is to serve, as credentials keep it."""
         return routing.place_of(self.provider.protocol, self.provider.host, self.path)
-
-    def named_path(self, text: str) -> str | None:
-        """WORKSPACE[/REPOSITORY] of what was typed, None for nothing. Raises `Error` where it is another host's."""
-        return path_on(self.provider, text) if text else None
 
     def warn(self, answers: Answers, text: str) -> None:
         """Tell what is doubtful: in the dialogue if there is one, else on standard error."""

@@ -1,0 +1,183 @@
+"""login --oauth, and logging in while git waits: a terminal by pexpect, consent by a small browser, the stand-in."""
+
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import browser
+from tests.standin.client import ConsumerKey, StandIn
+
+HELPER = "git-credential-bitbucket"
+ADDRESS = r"(https://[^\s\x1b]+)[\s\x1b]"
+
+
+@pytest.fixture
+def consumer(standin: StandIn, keyed: Runner) -> ConsumerKey:
+    """A consumer in git's configuration, whose callback is a port that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    consumer = standin.add_consumer(callback=f"http://127.0.0.1:{port}/")
+    for key, value in (
+        ("oauthRedirectURI", consumer.callback),
+        ("oauthClientId", consumer.key),
+        ("oauthClientSecret", consumer.secret),
+    ):
+        keyed("git", "config", "--global", f"credential.{standin.url}.{key}", value)
+    return consumer
+
+
+@pytest.fixture
+def clicking(home: Path, standin: StandIn) -> str:
+    """What $BROWSER names: a browser that consents at once."""
+    script = home / "browser"
+    command = f"{sys.executable} -m tests.standin.browser --ca {standin.ca_file}"
+    script.write_text(f'#!/bin/sh\ncd {ROOT} && exec {command} "$1"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+def person_of(run: Runner) -> Person:
+    """Somebody at a terminal with that environment."""
+    return Person({**run.env, "TERM": "xterm-256color"}, run.folder)
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, standin: StandIn, clicking: str) -> None:
+    """Nothing is typed: the consumer is configured, the browser consents, and the account may be asked for."""
+    url = standin.create_repository("acme/app")
+    keyed("git", "config", "--global", f"credential.{standin.url}.oauthScopes", "account repository")
+    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", standin.url, BROWSER=clicking) as dialogue:
+        dialogue.reads("Allow the access in the browser.")
+        shown = dialogue.ends()
+    assert f"Logged in: OAuth log-in for {standin.netloc} of alice, kept in the vault." in shown
+    keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
+    (one,) = listed(keyed)
+    assert one["account"] == "alice"
+    assert one["renewal_due_at"] > one["renewed_at"]
+
+
+@pytest.mark.usefixtures("consumer")
+def test_without_the_account_scope_nobody_asks_whose_it_is(keyed: Runner, standin: StandIn, clicking: str) -> None:
+    """Git does not need it, so it is neither wanted nor missed."""
+    keyed.env["BROWSER"] = clicking
+    said = keyed(HELPER, "login", "--oauth", "--host", standin.url)
+    assert f"OAuth log-in for {standin.netloc}, kept" in said.stdout
+    assert standin.requests("api") == []
+
+
+@pytest.mark.usefixtures("consumer")
+def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, standin: StandIn) -> None:
+    """A wrong paste is told and asked for again."""
+    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", standin.url, columns=60) as dialogue:
+        dialogue.reads("No browser can be opened from here")
+        address = dialogue.reads_match(ADDRESS)
+        dialogue.reads("> ")
+        dialogue.types(address)
+        dialogue.reads("That is the address to open.")
+        dialogue.reads("> ")
+        dialogue.types(browser.decide(address, standin.ca_file))
+        dialogue.ends()
+    assert len(listed(keyed)) == 1
+
+
+@pytest.mark.usefixtures("consumer")
+def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runner, standin: StandIn) -> None:
+    """The port is free again, and nothing is kept."""
+    words = (HELPER, "login", "--oauth", "--no-browser", "--host", standin.url)
+    for _ in range(2):
+        with person_of(keyed).types(*words) as dialogue:
+            dialogue.reads("Waiting.")
+            dialogue.presses("c")
+            dialogue.ends(130)
+    assert listed(keyed) == []
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_refusal_in_the_browser_is_said_in_the_terminal(keyed: Runner, standin: StandIn, clicking: str) -> None:
+    """With the way to change one's mind."""
+    script = Path(clicking)
+    script.write_text(script.read_text().replace("--ca", "--button deny --ca"))
+    keyed.env["BROWSER"] = clicking
+    refused = keyed(HELPER, "login", "--oauth", "--host", standin.url, check=False)
+    assert refused.returncode == 1
+    assert "access was refused in the browser" in refused.stderr
+
+
+def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: Runner, standin: StandIn) -> None:
+    """With where it is made and the callback that it must have."""
+    consumer = standin.add_consumer()
+    with person.types(HELPER, "login", "--oauth", "--memory", "--paste", "--host", standin.url) as dialogue:
+        dialogue.reads("/workspace/settings/api")
+        dialogue.reads(consumer.callback)
+        dialogue.reads("Key of the consumer: ")
+        dialogue.types(consumer.key)
+        dialogue.reads("Secret of the consumer (not shown): ")
+        dialogue.types(consumer.secret)
+        dialogue.reads("allow the access:")
+        address = dialogue.reads_match(ADDRESS)
+        dialogue.reads("> ")
+        dialogue.types(browser.decide(address, standin.ca_file, account="bob"))
+        shown = dialogue.ends()
+    assert "of bob, kept in memory only" in shown
+    assert consumer.secret not in shown
+    assert len(listed(keyed)) == 1
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_grant_that_cannot_be_kept_is_given_back(keyed: Runner, standin: StandIn, clicking: str, home: Path) -> None:
+    """The vault cannot be written: that is said, and Bitbucket is told that nobody holds the log-in."""
+    keyed(HELPER, "status")
+    data = home / ".local" / "share"
+    data.mkdir(exist_ok=True)
+    (data / HELPER).write_text("a file where the vault's directory belongs")
+    keyed.env["BROWSER"] = clicking
+    refused = keyed(HELPER, "login", "--oauth", "--host", standin.url, check=False)
+    assert refused.returncode == 1
+    assert "hint: " in refused.stderr
+    assert len(standin.token_requests()) == len(standin.requests("revoke"))
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, standin: StandIn, clicking: str) -> None:
+    """Git waits, the person picks the browser, the clone goes on; git's own output stays git's."""
+    url = standin.create_repository("acme/app")
+    keyed.env["GIT_TERMINAL_PROMPT"] = "1"
+    words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
+    with person_of(keyed).types(*words, BROWSER=clicking) as dialogue:
+        dialogue.reads("git needs a credential for")
+        dialogue.reads("let git ask for username and password")
+        dialogue.reads("What do you log in with [1]: ")
+        dialogue.types("")
+        dialogue.reads("Logged in: OAuth log-in")
+        dialogue.ends()
+    assert (keyed.folder / "app" / ".git").is_dir()
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, standin: StandIn) -> None:
+    """With useHttpPath the place is known, so it is offered."""
+    url = standin.create_repository("acme/app")
+    token = standin.issue_access_token("acme/app")
+    keyed.env["GIT_TERMINAL_PROMPT"] = "1"
+    keyed("git", "config", "--global", f"credential.{standin.url}.useHttpPath", "true")
+    words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
+    with person_of(keyed).types(*words) as dialogue:
+        dialogue.reads("What do you log in with")
+        dialogue.types("3")
+        dialogue.reads("Access token (not shown): ")
+        dialogue.types(token)
+        dialogue.reads("the repository acme/app")
+        dialogue.reads("What is the token for [1]: ")
+        dialogue.types("")
+        dialogue.reads("When does it end?")
+        dialogue.types("")
+        dialogue.ends()
+    assert (keyed.folder / "app" / ".git").is_dir()
+    (one,) = listed(keyed)
+    assert one["place"] == f"{standin.netloc}/acme/app"
