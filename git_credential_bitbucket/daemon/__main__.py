@@ -41,13 +41,13 @@ def main(argv: Sequence[str]) -> int:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
         daemon = Daemon(argv, descriptors, memory="--memory" in options)
+        if daemon.listener is None:
+            _say("ready\n")  # another daemon is
+        else:
+            daemon.run(daemon.listener)
     except Error as exc:
         _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
-    if daemon.listener is None:
-        _say("ready\n")  # another daemon is
-    else:
-        daemon.run(daemon.listener)
     # Not by `return`: a job that hangs beyond all patience would keep the interpreter from ending.
     os._exit(0)
 

@@ -73,6 +73,11 @@ def claim(path: str, mode: int = 0o600) -> tuple[socket.socket, Claim] | None:
     `mode` is the socket's; its directory is closed to others in any case.
     """
     paths.check_socket_path(path)
+    if not path.startswith("/"):
+        raise PlaceRefused(
+            "the socket's path is relative, and every process would look elsewhere",
+            hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to a path that begins with /",
+        )
     deadline = time.monotonic() + START_LOCK_S
     try:
         paths.make_private_dir(os.path.dirname(path))

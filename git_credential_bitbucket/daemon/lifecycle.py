@@ -35,6 +35,8 @@ LEAVE_PATIENCE_S = 60.0
 """Longer than a peer and its answer may take together; who is not done by then will not be."""
 UPGRADE_PATIENCE_S = 10.0
 """How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
+HURRY_S = 1.0
+"""What a peer that has stalled then still gets, for others wait in the queue."""
 
 
 def idle_exit_s(env: Mapping[str, str]) -> float:
@@ -129,7 +131,7 @@ class Life:
                 continue
             if now >= self._tick_at:
                 self._ticked_at = now
-                self._tick_at = now + server.guarded(agent.tick, TICK_AFTER_FAULT_S)
+                self._tick_at = now + server.guarded(agent.tick, otherwise=TICK_AFTER_FAULT_S)
             if now >= self._look_at:
                 self._look(server, agent, now)
             if self._upgrade_at is not None:
@@ -156,17 +158,19 @@ class Life:
         if left > 0 or server.clients:
             self._look_at = min(self._look_at, now + max(left, 0.1))
             return False
-        return not self._workers.busy and not agent.must_stay()
+        return not self._workers.busy and not server.guarded(agent.must_stay, otherwise=True)
 
     def _look_for_upgrade(self, watch: Watch, now: float) -> None:
         if self._checking is None:
             if watch.settled(now) and self._check is not None:
                 self._checking = self._workers.submit(self._check)
         elif self._checking.done():
-            if self._checking.result() and watch.settled(now):
+            if not watch.settled(now):
+                pass  # it changed while it was checked: what counts is how it is in the end
+            elif self._checking.result():
                 self._upgrade_at = now
             else:
-                watch.give_up()
+                watch.put_off(now)
             self._checking = None
         if watch.changed:
             self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
@@ -177,11 +181,12 @@ class Life:
             return
         if now - self._upgrade_at > UPGRADE_PATIENCE_S:
             server.pause()
+            server.hurry(HURRY_S)
         if server.clients or not self._is_closed(agent):
             return
         start_anew()
         # It could not: serve on with what there is.
-        self._watch.give_up()
+        self._watch.put_off(now)
         self._upgrade_at = self._closing = None
         server.accept_again()
 

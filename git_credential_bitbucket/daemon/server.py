@@ -108,6 +108,13 @@ class Server:
             self._selector.unregister(self.listener)
             self._accepting = False
 
+    def hurry(self, seconds: float) -> None:
+        """Give peers that are sending or reading no more than `seconds` from now."""
+        latest = time.monotonic() + seconds
+        for client in self._clients.values():
+            if client.stage is not Stage.WAITING:
+                client.deadline = min(client.deadline, latest)
+
     def serve_backlog(self) -> bool:
         """Take what already queues at the socket; True once nothing does, and the socket is closed for good."""
         if self.listener.fileno() < 0:

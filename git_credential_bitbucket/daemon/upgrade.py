@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 SETTLE_S = 2.0
 """Installers write for about a second; nothing is started from half a package."""
+RETRY_S = 60.0
+"""A package that does not start may lack another one, whose arrival is not watched."""
 CHECK_TIMEOUT_S = 30.0
 
 Stamp = tuple[tuple[str, int, int, int], ...]
@@ -50,23 +52,23 @@ class Watch:
     def __init__(self) -> None:
         """What is on disk now is what runs."""
         self._running = self._seen = package_stamp()
-        self._seen_at = 0.0
+        self._ripe_at = 0.0
 
     def settled(self, now: float) -> bool:
-        """Whether the package differs from what runs, and has not changed for `SETTLE_S` (monotonic seconds)."""
+        """Whether the package differs from what runs, and has not changed for `SETTLE_S`. `now` is monotonic."""
         stamp = package_stamp()
         if stamp != self._seen:
-            self._seen, self._seen_at = stamp, now
-        return stamp != self._running and now - self._seen_at >= SETTLE_S
+            self._seen, self._ripe_at = stamp, now + SETTLE_S
+        return stamp != self._running and now >= self._ripe_at
 
     @property
     def changed(self) -> bool:
-        """Whether a change was seen that has not settled or not been started yet."""
+        """Whether a change was seen that has not been started yet."""
         return self._seen != self._running
 
-    def give_up(self) -> None:
-        """What is there now does not start: wait for the next change."""
-        self._running = self._seen
+    def put_off(self, now: float) -> None:
+        """What is there now does not start: try again with the next change, or after `RETRY_S`."""
+        self._ripe_at = now + RETRY_S
 
 
 def command(arguments: Sequence[str], own_arguments: Sequence[str]) -> list[str]:

@@ -147,6 +147,12 @@ def test_a_path_that_is_too_long_is_refused_and_never_cut(start: Start, keyed_en
     assert "\nhint=" in told
 
 
+def test_a_relative_path_is_refused(start: Start, keyed_env: dict[str, str]) -> None:
+    """Every process would look for it from where it stands."""
+    told = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_SOCKET": "run/socket"}).told
+    assert told.startswith("error=the socket's path is relative")
+
+
 def test_a_place_that_cannot_be_written_is_one_clear_line(start: Start, keyed_env: dict[str, str]) -> None:
     """For instance a runtime directory that does not exist any more, below one that cannot be written."""
     told = start(env={**keyed_env, "XDG_RUNTIME_DIR": "/proc/nowhere"}).told

@@ -307,3 +307,25 @@ def test_running_out_of_descriptors_is_survived(serve: Serve) -> None:
             os.close(descriptor)
         for connection in silent:
             connection.close()
+
+
+def test_while_it_pauses_newcomers_queue_and_the_stalled_are_hurried(home: Path) -> None:
+    """Before it starts anew: nobody is refused, and nobody who stalls keeps the others waiting."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{home}/s")
+        listener.listen()
+        server = Server(listener, lambda _data, _peer: b"answer", lambda _peer: True)
+        with socket.socket(socket.AF_UNIX) as stalled, socket.socket(socket.AF_UNIX) as newcomer:
+            stalled.connect(f"{home}/s")
+            server.turn(1)
+            server.pause()
+            newcomer.connect(f"{home}/s")
+            newcomer.shutdown(socket.SHUT_WR)
+            server.hurry(0.1)
+            while server.clients:
+                server.turn(0.1)
+            assert stalled.recv(1) == b""
+            server.accept_again()
+            server.turn(1)
+            assert newcomer.recv(10) == b"answer"
+        server.close()

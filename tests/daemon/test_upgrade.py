@@ -123,7 +123,7 @@ def test_the_own_arguments_are_replaced_and_the_way_in_is_kept(monkeypatch: pyte
 
 
 def test_a_changed_package_is_noticed_once_it_stands_still(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installers write for a while; what they have not finished is not started, and what failed is not tried again."""
+    """Installers write for a while: what they have not finished is not started, and what failed is put off."""
     stamps = {"now": upgrade.package_stamp()}
     monkeypatch.setattr(upgrade, "package_stamp", lambda: stamps["now"])
     watch = upgrade.Watch()
@@ -133,5 +133,10 @@ def test_a_changed_package_is_noticed_once_it_stands_still(home: Path, monkeypat
         assert not watch.settled(moment)
     assert not watch.settled(103.0)
     assert watch.settled(104.1)
-    watch.give_up()
-    assert not watch.settled(200.0)
+    watch.put_off(104.1)
+    assert not watch.settled(160.0)
+    assert watch.settled(104.1 + upgrade.RETRY_S)
+    watch.put_off(170.0)
+    stamps["now"] = ((str(home), 170, 0, 0),)
+    assert not watch.settled(171.0)
+    assert watch.settled(171.0 + upgrade.SETTLE_S)
