@@ -3,6 +3,7 @@
  * the request on standard input. One set of tests runs against both. Needs libc and POSIX only. */
 
 #define _GNU_SOURCE
+#define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -90,7 +91,6 @@ static bool find_socket(struct sockaddr_un *address)
     const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *below = base ? "" : "/" NAME "/socket";
     char run_user[32];
     struct stat found;
-    int length;
 
     snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
     if (!base)
@@ -105,8 +105,7 @@ static bool find_socket(struct sockaddr_un *address)
         base = variable("HOME", "/");
         below = CACHE_IN_HOME NAME "/socket";
     }
-    address->sun_family = AF_UNIX;
-    length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s", base, below) : -1;
+    int length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s", base, below) : -1;
     return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
 }
 
@@ -277,7 +276,7 @@ static int run_python(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_un address = {0};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum outcome outcome;
 
     unsetenv(RELAYED);
