@@ -14,8 +14,12 @@ if TYPE_CHECKING:
 
 NOT_RUNNABLE, NOT_FOUND = 126, 127
 """What a shell ends with where it cannot run a command; env(1) does too."""
+SI_KERNEL = 0x80
+"""sigaction(2): sent by the kernel, as the terminal's signals are. A pid of 0 would also be a container's host."""
 _PASSED_ON = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
 _WATCHED = _PASSED_ON | {signal.SIGCHLD}
+PR_SET_DUMPABLE = 4
+"""prctl(2)."""
 _FROM_TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 # Python ignores these; a command expects to be ended by them.
 _AS_USUAL = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -27,6 +31,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
     Signals stay blocked afterwards: what is left to do is to clean up, and that is not to be interrupted.
     """
     signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored, as we may have inherited it, nobody could be waited for
+    hide_environment()
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         pid = os.posix_spawnp(command[0], list(command), dict(env), setsigmask=mask, setsigdef=_AS_USUAL)
@@ -45,10 +50,19 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
             os.kill(pid, number)
 
 
+def hide_environment() -> None:
+    """Keep what we were started with from the command: otherwise /proc/PID/environ is its user's to read."""
+    if not sys.platform.startswith("linux"):
+        return
+    import ctypes  # here, not above: 3 ms for one call
+
+    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def _next_signal() -> tuple[int, bool]:
     """The next signal, and whether the terminal sent it: then the command, in the same process group, has it too."""
     if sys.platform == "darwin":  # nobody tells there who sent it
         number = signal.sigwait(_WATCHED)
         return number, number in _FROM_TERMINAL
     told = signal.sigwaitinfo(_WATCHED)
-    return told.si_signo, told.si_signo in _FROM_TERMINAL and told.si_pid == 0
+    return told.si_signo, told.si_signo in _FROM_TERMINAL and told.si_code == SI_KERNEL

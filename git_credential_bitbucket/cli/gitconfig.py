@@ -121,12 +121,12 @@ def _beside(url: str) -> list[tuple[str, str]]:
 
 
 def _with_ours(lines: list[str], helper: str) -> list[str]:
-    """`lines` with `helper` and the reset before it: as they are, with the path brought up to date, or added."""
-    at = [i for i, line in enumerate(lines) if runs_us(line) and lines[i - 1 : i] == [""]]
-    if any(lines[i] == helper for i in at):
-        return lines
-    if len(at) == 1:
-        return [*lines[: at[0]], helper, *lines[at[0] + 1 :]]
+    """`lines` with `helper` and a reset before it: in the place of ours if that still counts, else at the end."""
+    ours = [i for i, line in enumerate(lines) if runs_us(line)]
+    if len(ours) == 1:
+        before, after = lines[: ours[0]], lines[ours[0] + 1 :]
+        if before[-1:] == [""] and "" not in after:
+            return [*before, helper, *after]
     return [*_without_ours(lines), "", helper]
 
 

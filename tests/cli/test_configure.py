@@ -120,6 +120,18 @@ def test_a_reset_that_was_lost_is_put_back(bare_run: Runner, link: Path) -> None
     assert helpers(bare_run) == ["cache", "", str(link)]
 
 
+def test_a_reset_for_the_same_host_behind_ours_is_overtaken(bare_run: Runner, link: Path) -> None:
+    """Another program was configured since; who now types `configure` means this one."""
+    bare_run(NAME, "configure")
+    for value in ("", "cache"):
+        bare_run("git", "config", "--global", "--add", f"credential.{URL}.helper", value)
+    assert "no longer asked about it: cache" in bare_run(NAME, "configure").stdout
+    assert helpers(bare_run) == ["", "cache", "", str(link)]
+    assert_git_asks_us(bare_run)
+    bare_run(NAME, "unconfigure")
+    assert helpers(bare_run) == ["", "cache"]
+
+
 @pytest.mark.parametrize("name", ["my home", "hömé", "it's $HOME", 'a"b\\c', "semi;colon & co", "(x) [y] *?"])
 def test_a_home_with_any_name(bare_env: dict[str, str], home: Path, prefix: Path, name: str) -> None:
     """Git and the shell that it runs helpers by take the path as it is meant, and it can be taken back."""

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pexpect
@@ -41,17 +42,25 @@ def runtime_dir(run: Runner) -> list[str]:
     return os.listdir(os.path.join(run.env["XDG_RUNTIME_DIR"], NAME))
 
 
+@dataclass(frozen=True)
+class Told:
+    """The processes behind an `exec`, by pid, and the private daemon's socket."""
+
+    daemon: int
+    socket: str
+    command: int
+
+
 @contextlib.contextmanager
-def running(env: dict[str, str], script: str) -> Iterator[tuple["subprocess.Popen[bytes]", dict[str, str]]]:
+def running(env: dict[str, str], script: str) -> Iterator[tuple["subprocess.Popen[bytes]", Told]]:
     """`exec` of a shell script: it tells the private daemon's pid, its own and its socket, and then does `script`."""
     first = f'{NAME} daemon status --json | tr -d "\\n"; echo; echo $$\n'
     with subprocess.Popen(
         [NAME, "exec", "--", "sh", "-c", first + script], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-        told["command"] = int(process.stdout.readline())
-        yield process, told
+        daemon = json.loads(process.stdout.readline())
+        yield process, Told(daemon["pid"], daemon["socket"], int(process.stdout.readline()))
         if process.poll() is None:
             process.kill()
 
@@ -162,7 +171,7 @@ while True:
     with running(given, f"exec {sys.executable} -c {shlex.quote(code)}") as (process, told):
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        handle = end_of(told["pid"])
+        handle = end_of(told.daemon)
         process.send_signal(number)
         out, _ = process.communicate(timeout=ENDING_S)
         assert (out, process.returncode) == (b"caught", 5)
@@ -189,7 +198,7 @@ def test_ctrl_c_reaches_the_command_once(bare_run: Runner, given: dict[str, str]
 def test_nothing_is_left_when_exec_is_killed(bare_run: Runner, given: dict[str, str]) -> None:
     """The pipe's end tells the daemon; it takes the directory along. The command finds no helper any more."""
     with running(given, f"read line; {ASKING}; {NAME} daemon status; echo status $?; read line") as (process, told):
-        handle = end_of(told["pid"])
+        handle = end_of(told.daemon)
         process.kill()
         assert_ends(handle)
         assert runtime_dir(bare_run) == []
@@ -198,8 +207,8 @@ def test_nothing_is_left_when_exec_is_killed(bare_run: Runner, given: dict[str, 
         process.stdin.write(b"\n")
         process.stdin.flush()
         lines = [process.stdout.readline(), process.stdout.readline()]
-        assert lines == [f"no daemon is running at {told['socket']}\n".encode(), b"status 3\n"]
-        command = end_of(told["command"])
+        assert lines == [f"no daemon is running at {told.socket}\n".encode(), b"status 3\n"]
+        command = end_of(told.command)
         process.stdin.close()
         assert_ends(command)
     assert runtime_dir(bare_run) == []
@@ -208,8 +217,8 @@ def test_nothing_is_left_when_exec_is_killed(bare_run: Runner, given: dict[str, 
 def test_nothing_is_left_when_the_command_is_killed(bare_run: Runner, given: dict[str, str]) -> None:
     """`exec` sees it, and ends with its signal."""
     with running(given, "read line") as (process, told):
-        handle = end_of(told["pid"])
-        os.kill(told["command"], signal.SIGKILL)
+        handle = end_of(told.daemon)
+        os.kill(told.command, signal.SIGKILL)
         assert process.wait(ENDING_S) == 137
         assert_ends(handle)
     assert runtime_dir(bare_run) == []
@@ -218,8 +227,8 @@ def test_nothing_is_left_when_the_command_is_killed(bare_run: Runner, given: dic
 def test_nothing_is_left_when_the_daemon_is_killed(bare_run: Runner, given: dict[str, str]) -> None:
     """The command goes on without; an ordinary daemon, with the person's own vault, does not take its place."""
     with running(given, f"read line; {ASKING}; {NAME} status") as (process, told):
-        handle = end_of(told["pid"])
-        os.kill(told["pid"], signal.SIGKILL)
+        handle = end_of(told.daemon)
+        os.kill(told.daemon, signal.SIGKILL)
         assert_ends(handle)
         out, _ = process.communicate(b"\n", timeout=ENDING_S)
     assert b"password=" not in out
@@ -231,17 +240,24 @@ def test_the_secret_is_in_no_argument_environment_or_file(
 ) -> None:
     """Of the command and the daemon; `exec` itself was started with it by whoever set the variable."""
     with running(given, "read line") as (process, told):
-        for pid in (told["pid"], told["command"]):
+        for pid in (told.daemon, told.command):
             for name in ("cmdline", "environ"):
                 assert token.encode() not in Path("/proc", str(pid), name).read_bytes()
         files = [path for path in home.rglob("*") if path.is_file() and not path.is_symlink()]
         assert files
         assert not [path for path in files if token.encode() in path.read_bytes()]
-        socket = Path(told["socket"])
+        socket = Path(told.socket)
         assert socket.parent.stat().st_mode & 0o777 == 0o700
         assert socket.parent.parent == home / "run" / NAME
         process.communicate(b"\n", timeout=ENDING_S)
     assert bare_run.folder.exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may read every process")
+def test_the_command_cannot_look_at_what_exec_was_started_with(bare_run: Runner, given: dict[str, str]) -> None:
+    """Its parent's /proc/PID/environ is not its own to read, though the user is the same."""
+    done = bare_run(NAME, "exec", "sh", "-c", "cat /proc/$PPID/environ", env=given, check=False)
+    assert "Permission denied" in done.stderr
 
 
 def test_nothing_in_the_environment_is_one_clear_error(bare_run: Runner) -> None:
@@ -299,7 +315,8 @@ def test_settings_that_came_by_the_environment_stay(bare_run: Runner, given: dic
 
 def test_the_person_s_own_daemon_and_vault_are_not_touched(bare_run: Runner, given: dict[str, str]) -> None:
     """What the command's helper lists is the private daemon's; the person's own is as it was."""
-    own = json.loads((bare_run(NAME, "daemon", "start") and bare_run(NAME, "daemon", "status", "--json")).stdout)
+    bare_run(NAME, "daemon", "start")
+    own = json.loads(bare_run(NAME, "daemon", "status", "--json").stdout)
     told = bare_run(NAME, "exec", NAME, "status", "--json", env=given).stdout
     assert [one["kind"] for one in json.loads(told)["credentials"]] == ["access-token"]
     assert json.loads(told)["daemon"]["pid"] != str(own["pid"])
