@@ -1,0 +1,187 @@
+"""A runner's job: credentials from its environment, no daemon for a static one, and nothing on disk."""
+
+import os
+import select
+import shlex
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+from tests.daemon.daemons import listener_of
+from tests.e2e.machines import Machine, only_line
+from tests.standin.client import StandIn
+from tests.standin.tokens import digest
+
+API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
+TOKEN_USERNAME = "x-token-auth"
+
+Issue = Callable[[StandIn], str]
+TOKENS: list[tuple[str, Issue, str]] = [
+    ("BITBUCKET_API_TOKEN", lambda standin: standin.issue_api_token(), API_TOKEN_USERNAME),
+    ("BITBUCKET_ACCESS_TOKEN", lambda standin: standin.issue_access_token("acme/app"), TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda standin: standin.issue_api_token(), API_TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda standin: standin.issue_access_token("acme"), TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda standin: standin.issue_login(standin.add_consumer())[0], TOKEN_USERNAME),
+]
+NAMES = ["API token", "access token", "API token by prefix", "access token by prefix", "OAuth token"]
+PAIRS = [
+    ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"),
+    ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
+]
+
+
+@pytest.fixture
+def url(standin: StandIn) -> str:
+    """A repository's address."""
+    return standin.create_repository("acme/app")
+
+
+@pytest.fixture
+def secret_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Writes a secret to a file of the CI system, outside the home, with the line break that editors leave."""
+
+    def write(secret: str) -> str:
+        path = tmp_path_factory.mktemp("secrets") / "secret"
+        path.write_text(secret + "\n")
+        return str(path)
+
+    return write
+
+
+def assert_untouched(machine: Machine) -> None:
+    """No daemon was started, and there is no vault."""
+    assert not machine.socket.exists()
+    assert not machine.vault.parent.exists()
+
+
+@pytest.mark.parametrize("given", TOKENS, ids=NAMES)
+@pytest.mark.parametrize("in_file", [False, True], ids=["variable", "file"])
+def test_a_token_of_the_environment_serves_a_job(
+    machine: Machine,
+    standin: StandIn,
+    url: str,
+    given: tuple[str, Issue, str],
+    in_file: bool,
+    secret_file: Callable[[str], str],
+) -> None:
+    """Clone and push by each variable and each kind; the front end alone answers."""
+    name, issue, username = given
+    token = issue(standin)
+    machine.env |= {f"{name}_FILE": secret_file(token)} if in_file else {name: token}
+    clone = machine.clone(url)
+    commit = machine.commit(clone)
+    machine.git("push", cwd=clone)
+    assert standin.head("acme/app") == commit
+    assert {(e.username, e.secret, e.status) for e in machine.offered()} == {(username, digest(token), 200)}
+    assert_untouched(machine)
+
+
+def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(
+    place: Machine, standin: StandIn, url: str
+) -> None:
+    """While it is set it answers; afterwards the vault holds what it held."""
+    kept, given = standin.issue_api_token(), standin.issue_access_token("acme/app")
+    place.approve("", "alice", kept)
+    place.git("ls-remote", url, more={"BITBUCKET_TOKEN": given})
+    place.git("ls-remote", url)
+    assert list(dict.fromkeys(entry.secret for entry in place.offered())) == [digest(given), digest(kept)]
+    assert [credential["kind"] for credential in place.credentials()] == ["api-token"]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=["client", "oauth client"])
+@pytest.mark.parametrize("in_file", [False, True], ids=["variable", "file"])
+def test_a_consumer_of_the_environment_mints_once_for_a_job(
+    newer: Machine,
+    standin: StandIn,
+    url: str,
+    pair: tuple[str, str],
+    in_file: bool,
+    secret_file: Callable[[str], str],
+) -> None:
+    """The daemon holds its token in memory; there is no vault, and `status` has nothing to keep."""
+    (key, secret), consumer = pair, standin.add_consumer()
+    newer.env[key] = consumer.key
+    newer.env |= {f"{secret}_FILE": secret_file(consumer.secret)} if in_file else {secret: consumer.secret}
+    clone = newer.clone(url)
+    newer.commit(clone)
+    newer.git("push", cwd=clone)
+    newer.git("fetch", cwd=clone)
+    minted = standin.token_requests()
+    assert [(entry.form["grant_type"], entry.status) for entry in minted] == [("client_credentials", 200)]
+    assert {(entry.username, entry.status) for entry in newer.offered()} == {(TOKEN_USERNAME, 200)}
+    assert not newer.vault.parent.exists()
+
+
+def test_a_consumer_of_the_environment_works_without_a_daemon(machine: Machine, standin: StandIn, url: str) -> None:
+    """Each command mints its own; nothing is written, and `store` has nowhere to put it."""
+    consumer = standin.add_consumer()
+    machine.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    machine.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    clone = machine.clone(url)
+    machine.commit(clone)
+    machine.git("push", cwd=clone)
+    assert {entry.status for entry in machine.offered()} == {200}
+    assert "git-credential-bitbucket" not in "".join(machine.told)
+    assert_untouched(machine)
+
+
+def test_a_minted_token_revoked_under_a_push_is_minted_again(newer: Machine, standin: StandIn, url: str) -> None:
+    """The second try works for the environment's consumer as for a log-in."""
+    consumer = standin.add_consumer()
+    newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    clone = newer.clone(url)
+    commit = newer.commit(clone)
+    standin.revoke(kind="oauth2", after=1)
+    newer.git("push", cwd=clone)
+    assert standin.head("acme/app") == commit
+    assert len(standin.token_requests()) == 2
+
+
+def test_what_is_wrong_with_the_environment_is_told_by_name(
+    older: Machine, standin: StandIn, url: str, secret_file: Callable[[str], str]
+) -> None:
+    """One line and the cure for each; the secret itself is never repeated."""
+    token = standin.issue_api_token()
+    wrong = {
+        "BITBUCKET_TOKEN_FILE": "/nowhere/token",
+        "BITBUCKET_API_TOKEN": standin.issue_app_password(),
+        "BITBUCKET_ACCESS_TOKEN_FILE": secret_file(f"{token}\n{token}"),
+        "BITBUCKET_CLIENT_SECRET": standin.add_consumer().secret,
+    }
+    for name, value in wrong.items():
+        answer = older.git("ls-remote", url, more={name: value}, check=False)
+        assert answer.returncode == 128
+        assert name.removesuffix("_FILE") in only_line(answer.stderr)
+
+
+def test_exec_runs_a_job_that_does_not_see_its_secret(machine: Machine, standin: StandIn, url: str) -> None:
+    """A private daemon answers the command's git, and is gone with it: no token, socket or vault is left."""
+    token = standin.issue_access_token("acme/app")
+    job = f"env; git clone --quiet {shlex.quote(url)} clone && cd clone && git fetch && exit 7"
+    answer = machine.helper("exec", "--", "sh", "-c", job, more={"BITBUCKET_TOKEN": token}, check=False)
+    assert answer.returncode == 7, answer.stderr
+    assert "GIT_CONFIG_COUNT=" in answer.stdout
+    assert {(entry.secret, entry.status) for entry in machine.offered()} == {(digest(token), 200)}
+    assert not list(machine.socket.parent.glob("*"))
+    assert not machine.vault.parent.exists()
+
+
+def test_the_private_daemon_of_exec_dies_with_a_killed_exec(newer: Machine, standin: StandIn) -> None:
+    """By the end of a pipe: SIGKILL leaves nobody who could say goodbye."""
+    more = {"BITBUCKET_TOKEN": standin.issue_access_token("acme/app")}
+    command = [str(newer.program), "exec", "--", "sh", "-c", "echo $GIT_CREDENTIAL_BITBUCKET_SOCKET; sleep 60"]
+    with subprocess.Popen(
+        command, env={**newer.env, **more}, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        path = process.stdout.readline().decode().strip()
+        handle = os.pidfd_open(listener_of(path))
+        process.send_signal(signal.SIGKILL)
+        try:
+            assert select.select([handle], [], [], 20)[0], "it still runs"
+        finally:
+            os.close(handle)
+            os.killpg(process.pid, signal.SIGKILL)
+    assert not os.path.exists(path)

@@ -1,0 +1,121 @@
+"""git-lfs asks for credentials by itself, and asks again without end where a helper lets it."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machines import Machine, only_line
+from tests.standin.client import StandIn
+from tests.standin.journal import Entry
+
+pytestmark = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+
+REASONABLE = 6
+"""Requests of one git-lfs command; where a helper offers a rejected secret again at once, it makes 155 in 20 s."""
+
+
+@pytest.fixture
+def url(standin: StandIn) -> str:
+    """A repository's address."""
+    return standin.create_repository("acme/app")
+
+
+def with_large_file(machine: Machine, url: str, name: str = "large.bin") -> Path:
+    """A clone with a commit that holds a file for LFS, not pushed yet."""
+    machine.git("lfs", "install")
+    clone = machine.clone(url)
+    machine.git("lfs", "track", "*.bin", cwd=clone)
+    machine.git("add", ".gitattributes", cwd=clone)
+    machine.commit(clone, name, os.urandom(1 << 20))
+    return clone
+
+
+def batches(machine: Machine, since: int) -> list[Entry]:
+    """git-lfs's questions where objects are, which it asks by the credential."""
+    return [e for e in machine.standin.requests("lfs", since=since) if e.path.endswith("/objects/batch")]
+
+
+@pytest.mark.parametrize("kind", ["access-token", "oauth"])
+def test_a_large_file_goes_up_and_comes_back(place: Machine, url: str, standin: StandIn, kind: str) -> None:
+    """Upload, the verification under the repository's UUID, and a clone that downloads it again.
+
+    Others' tokens lie beside the repository's own: the address of the verification does not tell which is meant.
+    """
+    if kind == "oauth":
+        place.log_in(standin.add_consumer())
+    else:
+        for repository in ("acme/aaa", "acme/app", "zeta/zzz"):
+            place.keep(repository, kind=kind, secret=standin.issue_access_token(repository))
+    one = with_large_file(place, url)
+    place.git("push", cwd=one)
+    two = place.clone(url)
+    assert (two / "large.bin").read_bytes() == (one / "large.bin").read_bytes()
+    assert {entry.status for entry in place.offered(endpoint="lfs")} == {200}
+
+
+def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, standin: StandIn) -> None:
+    """git-lfs erases and asks again by itself: it gets a new token, and goes on."""
+    token = machine.log_in(standin.add_consumer())
+    clone = with_large_file(machine, url)
+    standin.revoke(token)
+    mark = standin.mark()
+    machine.git("lfs", "push", "--all", "origin", cwd=clone)
+    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert len(batches(machine, mark)) <= REASONABLE
+    assert [entry.method for entry in standin.requests("media")] == ["PUT"]
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_a_revoked_token_in_the_vault_ends_git_lfs(older: Machine, url: str, standin: StandIn, off: str) -> None:
+    """It is held back for a minute, so git-lfs gives up; and it is still there afterwards."""
+    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    token = standin.issue_access_token("acme/app")
+    older.keep("acme/app", kind="access-token", secret=token)
+    clone = with_large_file(older, url)
+    standin.revoke(token)
+    mark = standin.mark()
+    answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
+    assert answer.returncode != 0
+    assert "Bitbucket rejected it" in answer.stderr
+    assert len(batches(older, mark)) <= REASONABLE
+    assert [credential["state"] for credential in older.credentials()] == ["suspect"]
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_a_revoked_token_in_the_environment_ends_git_lfs(older: Machine, url: str, standin: StandIn, off: str) -> None:
+    """The environment cannot be changed; a mark of a minute keeps its token back, and says so."""
+    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    token = standin.issue_access_token("acme/app")
+    ours = {"BITBUCKET_ACCESS_TOKEN": token}
+    older.env |= ours
+    clone = with_large_file(older, url)
+    standin.revoke(token)
+    mark = standin.mark()
+    answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
+    assert answer.returncode != 0
+    assert "Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in answer.stderr
+    assert len(batches(older, mark)) <= REASONABLE
+    again = older.git("ls-remote", url, check=False)
+    assert only_line(again.stderr).startswith("Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds")
+    another = standin.issue_access_token("acme/app")
+    older.git("lfs", "push", "--all", "origin", cwd=clone, more={"BITBUCKET_ACCESS_TOKEN": another})
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_a_refused_consumer_in_the_environment_ends_git_lfs(
+    older: Machine, url: str, standin: StandIn, off: str
+) -> None:
+    """Its tokens are refused however new: git-lfs is told no after the second."""
+    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    consumer = standin.add_consumer()
+    older.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    clone = with_large_file(older, url)
+    standin.turn(token_lifetime=0, omit_expires_in=True)
+    standin.revoke(kind="oauth2")
+    mark = standin.mark()
+    answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
+    assert answer.returncode != 0
+    assert len(batches(older, mark)) <= REASONABLE
+    assert len(standin.token_requests(since=mark)) <= REASONABLE

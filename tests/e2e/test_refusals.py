@@ -1,0 +1,116 @@
+"""When the server says no, or there is nothing to say: one line with the cure, no loop, and nothing is lost."""
+
+import pytest
+
+from tests.e2e.machines import Machine, only_line
+from tests.standin.client import StandIn
+from tests.standin.tokens import digest
+
+
+@pytest.fixture
+def url(standin: StandIn) -> str:
+    """A repository's address."""
+    return standin.create_repository("acme/app")
+
+
+def states(machine: Machine) -> list[object]:
+    """The state of each credential that is kept."""
+    return [credential["state"] for credential in machine.credentials()]
+
+
+def test_without_a_credential_git_stops_with_the_cure(place: Machine, standin: StandIn, url: str) -> None:
+    """Nobody is there to be asked: one line, one hint, and git's own end."""
+    answer = place.git("clone", url, check=False)
+    assert answer.returncode == 128
+    assert only_line(answer.stderr) == f"no credential for {standin.netloc}/acme/app"
+    assert "git-credential-bitbucket login" in answer.stderr
+    assert not place.vault.exists()
+
+
+def test_a_public_repository_needs_no_helper(machine: Machine, standin: StandIn) -> None:
+    """Reading what everybody may read asks for nothing."""
+    machine.clone(standin.create_repository("acme/open", public=True))
+    assert not machine.told[-1].count("git-credential-bitbucket")
+    assert not machine.socket.exists()
+
+
+def test_a_static_token_is_held_back_after_a_401_and_not_lost(place: Machine, standin: StandIn, url: str) -> None:
+    """It was shown only once, and a 401 may be an outage: not offered for a minute, and then again."""
+    token = standin.issue_access_token("acme/app")
+    place.keep("acme/app", kind="access-token", secret=token)
+    standin.revoke(token)
+    for _ in range(3):
+        assert place.git("ls-remote", url, check=False).returncode == 128
+    assert [entry.status for entry in place.offered()] == [401]
+    assert "Bitbucket rejected it" in only_line(place.told[-1])
+    assert states(place) == ["suspect"]
+    place.helper("restore", str(place.credentials()[0]["id"]))
+    place.git("ls-remote", url, check=False)
+    assert [entry.secret for entry in place.offered()] == [digest(token)] * 2
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_no_access_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn, url: str, status: int) -> None:
+    """Git tells no helper of it, and the next repository is served as before."""
+    standin.turn(no_access_status=status)
+    standin.create_person("carol", places=["acme/app"])
+    standin.create_repository("beta/tool")
+    machine.approve("", "carol", standin.issue_api_token("carol"))
+    assert machine.git("ls-remote", standin.clone_url("beta/tool"), check=False).returncode == 128
+    assert machine.git("ls-remote", standin.clone_url("acme/none"), check=False).returncode == 128
+    machine.git("ls-remote", url)
+    assert states(machine) == ["ready"]
+    assert {entry.status for entry in machine.offered()} == {200, status, 404}
+
+
+def test_an_api_token_that_may_only_write_is_not_lost(machine: Machine, standin: StandIn, url: str) -> None:
+    """An API token's write scope does not imply reading: 403, and it is kept for what it can do."""
+    machine.approve("", "alice", standin.issue_api_token(scopes=("write:repository:bitbucket",)))
+    assert machine.git("clone", url, check=False).returncode == 128
+    assert states(machine) == ["ready"]
+
+
+def test_410_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn, url: str) -> None:
+    """Git neither stores nor erases then, and the next command is served."""
+    machine.approve("", "alice", standin.issue_api_token())
+    standin.script_fault("git", "410")
+    assert machine.git("ls-remote", url, check=False).returncode == 128
+    machine.git("ls-remote", url)
+    assert states(machine) == ["ready"]
+
+
+@pytest.mark.parametrize("fault", ["500", "503", "429", "502-html"])
+def test_an_outage_of_git_is_no_verdict_on_the_credential(
+    newer: Machine, standin: StandIn, url: str, fault: str
+) -> None:
+    """What is not a 401 changes nothing."""
+    newer.approve("", "alice", standin.issue_api_token())
+    standin.script_fault("git", fault, after=1)
+    assert newer.git("ls-remote", url, check=False).returncode == 128
+    newer.git("ls-remote", url)
+    assert states(newer) == ["ready"]
+
+
+def test_an_app_password_is_not_kept(place: Machine, standin: StandIn, url: str) -> None:
+    """It is dead: whoever brings it is told what to make instead, and it is never offered."""
+    answer = place.git(
+        "credential", "approve", stdin=place.request("", username="alice", password=standin.issue_app_password())
+    )
+    assert only_line(answer.stderr).startswith("this is an app password")
+    assert not place.credentials()
+    assert place.git("ls-remote", url, check=False).returncode == 128
+    assert not place.offered()
+
+
+def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, standin: StandIn, url: str) -> None:
+    """For that name and that path only, and set aside at the first 401: git's contract for a helper that stores."""
+    access, _ = standin.issue_login(standin.add_consumer())
+    machine.approve("acme/app", "x-token-auth", access)
+    standin.create_repository("acme/other")
+    machine.git("ls-remote", url)
+    assert machine.git("ls-remote", standin.clone_url("acme/other"), check=False).returncode == 128
+    standin.revoke(access)
+    for _ in range(2):
+        assert machine.git("ls-remote", url, check=False).returncode == 128
+    assert [entry.status for entry in machine.offered()].count(401) == 1
+    assert states(machine) == ["set-aside"]
