@@ -42,7 +42,9 @@ _HINTS = {
     "plaintext": "start a keyring that encrypts (gnome-keyring, KWallet)",
     "disabled": "unset GIT_CREDENTIAL_BITBUCKET_KEYRING",
 }
-_OTHERWISE = "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --to passphrase"
+_OTHERWISE = (
+    "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --to passphrase"
+)
 """What else can be done for a vault that has no key yet."""
 
 

@@ -137,8 +137,10 @@ class Vault:
         """Find the key that `env` and the keyring have for this vault, and unlock with it; see `keys.obtain`.
 
         `unlock` allows the keyring's dialogue. With `create`, where there is no vault and no key either, the keyring
-        is given a new key, and the vault is written with it before anybody else may look.
+        is given a new key, and the vault is written with it before anybody else may look. Memory needs none.
         """
+        if not self.place.durable:
+            return
         header = self.header()
         if header is None and create and keys.from_environment(env) is None:
             self._found(env, unlock=unlock)
@@ -193,6 +195,15 @@ class Vault:
         return key
 
     def _load(self, key: keys.Key | None) -> Loaded:
+        try:
+            return self._loaded(key)
+        except KeyDoesNotFit:
+            with self._mutex:
+                if self._key is key:  # another process has rekeyed: locked, so that the new key is looked for
+                    self._key = self._cached = None
+            raise
+
+    def _loaded(self, key: keys.Key | None) -> Loaded:
         held = self.place.read()
         if held is None and self.place.previous() is None:
             return Loaded(EMPTY, 0, recovered=False, stamp=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.errors import VaultBusy
+from git_credential_bitbucket.vault import lock
 from git_credential_bitbucket.vault.place import FilePlace
 from tests.vault import peers
 
@@ -106,6 +107,24 @@ def test_removing_the_lock_file_does_not_let_two_in(path: str) -> None:
             pass
         leave.set()
         waiting.join()
+
+
+def test_a_lock_on_a_file_just_removed_does_not_count(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Removed in the moment it is taken, the file is made anew and that one is locked."""
+    take = lock._try_flock
+    left = [path]
+
+    def take_and_remove(fd: int) -> bool:
+        taken = take(fd)
+        if left:
+            os.unlink(f"{left.pop()}.lock")
+        return taken
+
+    monkeypatch.setattr(lock, "_try_flock", take_and_remove)
+    with FilePlace(path).lock():
+        assert not left
+        with pytest.raises(VaultBusy), FilePlace(path, lock_timeout_s=0.01).lock():
+            pass
 
 
 def test_the_lock_is_not_inherited(path: str) -> None:

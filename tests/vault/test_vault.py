@@ -257,10 +257,10 @@ def test_locked_is_not_damage(path: str, material: bytes) -> None:
     with pytest.raises(VaultLocked), keyless.transaction():
         pass
     assert beside(path) == before
-    with pytest.raises(KeyDoesNotFit), wrong.transaction() as tx:
-        tx.content["a"] = 2
     with pytest.raises(KeyDoesNotFit):
-        wrong.rekey(Key(os.urandom(32), "file"))
+        put(opened(path, os.urandom(32)), a=2)
+    with pytest.raises(KeyDoesNotFit):
+        opened(path, os.urandom(32)).rekey(Key(os.urandom(32), "file"))
     with pytest.raises(KeyDoesNotFit):
         keyless.unlock(Key(os.urandom(32), "file"))
     assert {name: blob for name, blob in beside(path).items() if name != "vault.lock"} == before
@@ -292,6 +292,24 @@ def test_lock_and_unlock(path: str, material: bytes) -> None:
     assert vault.snapshot().content == {"a": 1}
 
 
+def test_locking_while_a_snapshot_is_read_leaves_nothing_behind(
+    path: str, material: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A snapshot that was being read when the vault was locked is not kept for later."""
+    vault = opened(path, material)
+    put(vault, a=1)
+    read = vault.place.read
+
+    def read_and_lock() -> object:
+        held = read()
+        vault.lock()
+        return held
+
+    monkeypatch.setattr(vault.place, "read", read_and_lock)
+    assert vault.snapshot().content == {"a": 1}
+    assert vault._cached is None
+
+
 def test_locking_wipes_the_key_but_not_under_a_transaction(path: str, material: bytes) -> None:
     """`lock` during a transaction lets it end with its key, sealed as it should be; then the bytes are wiped."""
     vault = opened(path, material)
@@ -314,13 +332,14 @@ def test_memory_keeps_and_needs_no_key() -> None:
     first = vault.snapshot()
     assert vault.snapshot() is first
     vault.lock()
+    vault.acquire({}, create=True)
     with vault.transaction() as tx:
         tx.reserve()
         tx.content["a"] += 1
     assert (vault.snapshot().content, vault.snapshot().generation) == ({"a": 2}, 2)
 
 
-@pytest.mark.parametrize("damage", ["byte", "header", "magic", "cut", "emptied", "zeros", "gone"])
+@pytest.mark.parametrize("damage", ["byte", "key id", "magic", "cut", "emptied", "zeros", "gone"])
 def test_damage_brings_back_the_generation_before(path: str, material: bytes, damage: str) -> None:
     """A damaged vault is set aside by name, the previous generation answers, marked, and stays marked."""
     vault = opened(path, material)
@@ -329,7 +348,7 @@ def test_damage_brings_back_the_generation_before(path: str, material: bytes, da
     blob = Path(path).read_bytes()
     damages: dict[str, Callable[[], object]] = {
         "byte": lambda: flip(path),
-        "header": lambda: flip(path, 30),
+        "key id": lambda: flip(path, 15),
         "magic": lambda: flip(path, 0),
         "cut": lambda: os.truncate(path, len(blob) // 2),
         "emptied": lambda: os.truncate(path, 0),
@@ -456,6 +475,20 @@ def test_rekey_changes_both_generations(path: str, material: bytes) -> None:
         assert (json.loads(plain), header.source) == ({"a": 2}, "environment")
     flip(path)
     assert opened(path, new).snapshot().content == {"a": 2}
+
+
+def test_a_rekey_by_another_process_locks(path: str, material: bytes) -> None:
+    """Who still has the old key is told once and is locked then, so that the new key can be looked for."""
+    mine, other = opened(path, material), opened(path, material)
+    put(mine, a=1)
+    mine.snapshot()
+    new = os.urandom(32)
+    other.rekey(Key(new, "environment"))
+    with pytest.raises(KeyDoesNotFit):
+        mine.snapshot()
+    assert (mine.state, mine.key) == ("locked", None)
+    mine.acquire({"GIT_CREDENTIAL_BITBUCKET_KEY": Key(new, "environment").to_record()["key"]})
+    assert mine.snapshot().content == {"a": 1}
 
 
 def test_a_rekey_on_a_full_disk_changes_nothing(home: Path, material: bytes) -> None:
