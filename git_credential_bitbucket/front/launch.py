@@ -104,7 +104,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
         os.close(ready)
         if told >= 0:
             os.close(told)
-    if answer != READY:
+    if not answer.endswith(READY):
         raise refusal(answer)
 
 
@@ -134,8 +134,8 @@ def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int,
         os.setsid()
         if os.fork() != 0:
             os._exit(0)
-        null = os.open(os.devnull, os.O_RDWR)
-        wanted = [document, ready, null, null if until_eof is None else until_eof]
+        # Standard error goes to the starter too, until the daemon lets go of it: Python says there what is missing.
+        wanted = [document, ready, ready, ready if until_eof is None else until_eof]
         # Out of the way first: a process without standard descriptors gets their numbers for its pipes.
         held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(wanted)) for descriptor in wanted]
         for number, descriptor in enumerate(held):
@@ -178,7 +178,7 @@ def send(descriptor: int, data: bytes, deadline: float) -> None:
 def receive(descriptor: int, deadline: float) -> bytes:
     """What comes from a pipe up to its end, or to READY."""
     answer = b""
-    while answer != READY:
+    while not answer.endswith(READY):
         wait(descriptor, select.POLLIN, deadline)
         chunk = os.read(descriptor, 4096)
         if not chunk:
@@ -199,9 +199,11 @@ def wait(descriptor: int, event: int, deadline: float) -> None:
 
 
 def refusal(answer: bytes) -> DaemonUnavailable:
-    """What the daemon said instead of READY."""
-    said = dict(line.partition("=")[::2] for line in answer.decode("utf-8", "surrogateescape").split("\n"))
+    """What the daemon said instead of READY: why it does not start, or the last line of what Python says of a fault."""
+    lines = [line for line in answer.decode("utf-8", "replace").split("\n") if line]
+    said = dict(line.partition("=")[::2] for line in lines)
+    last = f": {lines[-1]}" if lines else ""
     return DaemonUnavailable(
-        said.get("error") or "the daemon ended before it was ready",
-        hint=said.get("hint") or "is the installation whole? try: git-credential-bitbucket daemon start",
+        said.get("error") or f"the daemon ended before it was ready{last}",
+        hint=said.get("hint") or "is the installation whole? install git-credential-bitbucket again",
     )

@@ -162,7 +162,8 @@ def test_git_is_answered_where_no_daemon_can_be_started(front: Runner, helper: P
         (["/bin/sleep", "60"], "was not ready within"),
         (["/bin/false"], "ended before it was ready"),
         (["/nowhere/python"], "ended before it was ready"),
-        (["/bin/echo", "hello"], "ended before it was ready"),
+        (["/bin/echo", "hello"], "ended before it was ready: hello"),
+        ([sys.executable, "-I", "-c", "import nothing_of_that_name"], "No module named 'nothing_of_that_name'"),
     ],
 )
 def test_daemon_that_does_not_come_up_is_not_waited_for(
