@@ -94,7 +94,8 @@ def check_private_dir(path: str) -> None:
     if found.st_mode & _S_IFMT != _S_IFDIR:
         raise PlaceRefused(f"{shown} is not a directory", hint=f"remove it: rm {_quoted(path)}")
     if found.st_uid != os.getuid():
-        raise PlaceRefused(f"{shown} belongs to another user", hint="set XDG_RUNTIME_DIR to a place of your own")
+        hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
+        raise PlaceRefused(f"{shown} belongs to another user", hint=hint)
     if found.st_mode & 0o077:
         raise PlaceRefused(f"{shown} is open to others", hint=f"type: chmod 0700 {_quoted(path)}")
 
