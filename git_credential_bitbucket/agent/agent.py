@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.vault.vault import Vault
     from git_credential_bitbucket.wire import Request
@@ -36,7 +37,7 @@ class Asking:
     """A question for a credential: git's request, which may answer it, and in which words."""
 
     request: Request
-    choose: Callable[[], list[Credential]]
+    choose: Callable[[Index], list[Credential]]
     reply: Callable[[Credential, Request], bytes] = field(default_factory=lambda: answer)
 
 
@@ -51,13 +52,17 @@ class Agent:
         acquire: Callable[[bool], None],
         submit: Callable[[Callable[[], Any]], Future[Any]],
         clock: Callable[[], float] = time.time,
+        step: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`submit` runs a job elsewhere and returns its future; `acquire(create)` gives the vault its key unasked."""
+        """`submit` runs a job elsewhere and returns its future; `acquire(create)` gives the vault its key unasked.
+
+        `step` is told each point of a renewal that a crash test may stop at.
+        """
         self.clock = clock
         self.submit = submit
         self.find_provider = find_provider
         self.holdings = Holdings(vault, memory, acquire)
-        self.renewals = Renewals(self.holdings, submit, clock)
+        self.renewals = Renewals(self.holdings, submit, clock, step)
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
 
@@ -66,16 +71,16 @@ class Agent:
         if self.find_provider(request.protocol, request.host) is None:
             return b""
 
-        def choose() -> list[Credential]:
-            found = routing.candidates(self.holdings.index(), request, asked_path, self._recency)
+        def choose(index: Index) -> list[Credential]:
+            found = routing.candidates(index, request, asked_path, self._recency)
             return [credential for credential in found if credential.origin != ENVIRONMENT]
 
-        return self.opened(lambda: self.serve(Asking(request, choose)))
+        return self.opened(lambda index: self.serve(Asking(request, choose), index))
 
-    def serve(self, asking: Asking, waited: frozenset[str] = frozenset()) -> bytes | Pending:
-        """The first chosen credential that is fresh, or can be made so; `waited` are those already waited for."""
+    def serve(self, asking: Asking, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Pending:
+        """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
         now = self.clock()
-        for credential in asking.choose():
+        for credential in asking.choose(index):
             if judgement.withheld(credential, now):
                 continue
             rejected = routing.state_of(credential) in asking.request.states
@@ -98,14 +103,14 @@ class Agent:
             usable = not rejected and freshness.alive(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
-        return Pending(job, lambda: self.serve(asking, waited | {credential.id}), give_up)
+        return Pending(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
 
-    def opened(self, go_on: Callable[[], bytes | Pending]) -> bytes | Pending:
-        """Go on once the vault has its key, or it is clear that nobody is there to give it."""
-        self.holdings.index()
+    def opened(self, go_on: Callable[[Index], bytes | Pending]) -> bytes | Pending:
+        """Go on with what is at hand once the vault has its key, or it is clear that nobody is there to give it."""
+        index = self.holdings.index()
         if self.holdings.lacks_key and self._may_ask_for_key(self.clock()):
-            return Pending(self.submit(self._open), go_on)
-        return go_on()
+            return Pending(self.submit(self._open), lambda: go_on(self.holdings.index()))
+        return go_on(index)
 
     def store(self, request: Request) -> bytes | Pending:
         """Keep what git says works, unless it is held already; acknowledged once it is durable."""
@@ -113,11 +118,10 @@ class Agent:
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
             return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
-        return self.opened(lambda: self._store(request, Secret(request.password or "")))
+        return self.opened(lambda index: self._store(index, request, Secret(request.password or "")))
 
-    def _store(self, request: Request, secret: Secret) -> bytes | Pending:
+    def _store(self, index: Index, request: Request, secret: Secret) -> bytes | Pending:
         place = routing.place_of(request.protocol, request.host, request.path)
-        index = self.holdings.index()
         for credential in (*index.covering(place), *(() if request.path else index.below(place))):
             if credential.has_secret(secret):
                 self.holdings.use(credential, self.clock())
@@ -132,12 +136,13 @@ class Agent:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return ACKNOWLEDGED
-        return self.opened(lambda: self._erase(request, None if request.password is None else Secret(request.password)))
+        named = None if request.password is None else Secret(request.password)
+        return self.opened(lambda index: self._erase(index, request, named))
 
-    def _erase(self, request: Request, named: Secret | None) -> bytes | Pending:
+    def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Pending:
         meant = [
             credential
-            for credential in routing.candidates(self.holdings.index(), request, lambda: None, self._recency)
+            for credential in routing.candidates(index, request, lambda: None, self._recency)
             if (named is None and routing.named_by(credential, request.username))
             or (named is not None and credential.has_secret(named))
         ]

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
 
 Answer = bytes | Pending
@@ -57,7 +58,7 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
 
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    return agent.opened(lambda: wire.emit(statement.of_agent(agent)))
+    return agent.opened(lambda _: wire.emit(statement.of_agent(agent)))
 
 
 def _why(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -180,12 +181,11 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
     request = wire.parse(body)
 
-    def choose() -> list[Credential]:
-        index = agent.holdings.index()
+    def choose(index: Index) -> list[Credential]:
         found = routing.candidates(index, request, lambda: None, lambda c: agent.holdings.last_used(c) or 0.0)
         return [c for c in found if fields.get("id") in (None, c.id) and c.origin != ENVIRONMENT]
 
-    return agent.opened(lambda: agent.serve(Asking(request, choose, _token_answer)))
+    return agent.opened(lambda index: agent.serve(Asking(request, choose, _token_answer), index))
 
 
 def _token_answer(credential: Credential, request: Request) -> bytes:
@@ -225,11 +225,11 @@ def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         )
         keeping.keep(agent.holdings, credential, agent.clock(), memory=True)
 
-    def choose() -> list[Credential]:
-        found = agent.holdings.index().get(credential_id)
+    def choose(index: Index) -> list[Credential]:
+        found = index.get(credential_id)
         return [found] if found is not None else []
 
-    return agent.serve(Asking(request, choose))
+    return agent.serve(Asking(request, choose), agent.holdings.index())
 
 
 def _id(fields: dict[str, str]) -> str:
