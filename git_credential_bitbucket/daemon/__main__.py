@@ -20,7 +20,7 @@ from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from git_credential_bitbucket.agent.agent import Agent
 
@@ -29,8 +29,15 @@ _SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
 """These stay out of our own environment, which every process that we start inherits."""
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the daemon with the arguments after `daemon`; returns the exit code once it has left."""
+def no_step(_name: str) -> None:
+    """The `step` of everyday life: nothing happens at a named point."""
+
+
+def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
+    """Run the daemon with the arguments after `daemon`; returns the exit code once it has left.
+
+    `step` is told the named points of a renewal and of a vault's write, for harnesses that kill there.
+    """
     try:
         options = _options(argv)
         if "--check" in options:
@@ -40,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         if activated is not None:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
-        daemon = Daemon(argv, descriptors, memory="--memory" in options)
+        daemon = Daemon(argv, descriptors, memory="--memory" in options, step=step)
         if daemon.listener is None:
             _say("ready\n")  # another daemon is
         else:
@@ -55,10 +62,13 @@ def main(argv: Sequence[str]) -> int:
 class Daemon:
     """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
 
-    def __init__(self, argv: Sequence[str], descriptors: Mapping[str, int], *, memory: bool) -> None:
+    def __init__(
+        self, argv: Sequence[str], descriptors: Mapping[str, int], *, memory: bool, step: Callable[[str], None]
+    ) -> None:
         """Read the document and claim the path; `listener` is None if another daemon serves there."""
         self._argv = argv
         self._memory = memory
+        self._step = step
         self._until_eof = descriptors.get("--until-eof")
         self._handed_over: dict[str, Any] = {}
         if "--handover-fd" in descriptors:
@@ -90,13 +100,14 @@ class Daemon:
 
         workers = Workers(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
         hosts = Hosts(self._env, workers.submit)
-        vault = Vault(MemoryPlace() if self._memory else FilePlace(paths.vault_path(self._env)))
+        vault = Vault(MemoryPlace() if self._memory else FilePlace(paths.vault_path(self._env), step=self._step))
         agent = Agent(
             vault,
             Vault(MemoryPlace()),
             hosts.find,
             lambda create: vault.acquire(self._env, create=create),
             workers.submit,
+            step=self._step,
         )
         self._take_over(agent)
         # What serves one command only, from memory, is not started anew under it.
