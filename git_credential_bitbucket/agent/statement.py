@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness
 from git_credential_bitbucket.agent.why import of_credential, shown_place
 
@@ -32,6 +33,7 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
     return {
         "id": credential.id,
         "place": shown_place(credential),
+        "url": wire.printable(credential.place),
         "kind": credential.kind,
         "account": credential.account,
         "username": credential.username,

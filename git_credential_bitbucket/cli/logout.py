@@ -8,7 +8,7 @@ import click
 
 from git_credential_bitbucket.agent import revocation
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, places, show, shy
+from git_credential_bitbucket.cli import asking, opening, places, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.front.ask import ask
 
@@ -35,6 +35,7 @@ _YOURS = "It is still valid at Bitbucket: revoke it on the page where you made i
 @click.option("--all", "everything", is_flag=True, help="All that match, or all that is kept.")
 def command(*, what: str | None, everything: bool) -> None:
     """Remove."""
+    opening.readable()
     kept = places.kept()
     found = kept if what is None else places.matching(kept, what)
     if everything:

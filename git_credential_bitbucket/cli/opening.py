@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
-from git_credential_bitbucket.cli.asking import TRIES
+from git_credential_bitbucket.cli import asking
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.front import relay
 from git_credential_bitbucket.front.ask import ask
@@ -97,7 +97,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
 def new_passphrase(answers: Answers) -> Key:
     """A key from a passphrase that nobody has typed before: asked for twice at a terminal. Raises `VaultLocked`."""
     answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
-    for _ in range(TRIES):
+    for _ in range(asking.TRIES):
         typed = answers.secret("New passphrase")
         if not typed:
             raise VaultLocked(
@@ -134,7 +134,7 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
     given = keys.from_environment(os.environ)
     if given is not None and given.id == header.key_id:
         return given
-    for _ in range(TRIES if answers.terminal is not None else 1):
+    for _ in range(asking.TRIES if answers.terminal is not None else 1):
         typed = answers.secret("Passphrase of the vault")
         if not typed:
             break
@@ -148,14 +148,15 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
 
 
 def give(key: Key) -> None:
-    """Hand a key to the holder. Raises `KeyDoesNotFit`."""
-    ask("unlock", key.to_record().items())
+    """Hand a key to the holder, as a person who may open what was locked by hand. Raises `Error` if it does not fit."""
+    ask("unlock", [*key.to_record().items(), ("person", "1")])
 
 
-def readable(answers: Answers) -> None:
+def readable() -> None:
     """Unlock the vault if it is locked and somebody is there to do it: for verbs that a person typed."""
-    if answers.terminal is not None and dict(ask("status"))["vault"] == "locked":
-        unlock(answers)
+    terminal = asking.choosing()
+    if terminal is not None and dict(ask("status"))["vault"] == "locked":
+        unlock(asking.Answers(terminal))
 
 
 def shown_key_source(header: Header | None) -> str | None:

@@ -44,6 +44,11 @@ class Place:
         """As credentials keep it."""
         return routing.place_of(self.protocol, self.host, self.path)
 
+    @property
+    def url(self) -> str:
+        """The host's address."""
+        return f"{self.protocol}://{self.host}"
+
     def request(self) -> bytes:
         """As git asks for it."""
         pairs = [("protocol", self.protocol), ("host", self.host)]
@@ -56,6 +61,8 @@ def parse(text: str, base: str = CLOUD) -> Place:
     Raises `Error`; a URL with a password in it is refused without repeating it.
     """
     first = text.partition("/")[0]
+    if not first:
+        raise Error("that names no place", hint=_LIKE)
     if "://" not in text:
         named_host = "." in first or ":" in first
         text = f"{hosts.CLOUD_PROTOCOL}://{text}" if named_host else f"{base}/{text}"
@@ -100,7 +107,7 @@ def listed(answer: list[tuple[str, str]]) -> list[Stated]:
 
 
 def kept() -> list[Stated]:
-    """The credentials that are kept. Raises `Error` with the vault's own trouble where they are not at hand."""
+    """The credentials that are kept. Raises `Error` with the vault's trouble where they are not at hand."""
     answer = ask("status")
     told = dict(answer)
     found = listed(answer)
@@ -114,8 +121,7 @@ def matching(credentials: Sequence[Stated], word: str) -> list[Stated]:
     if by_id := [one for one in credentials if one["id"] == word]:
         return by_id
     place = parse(word)
-    names = {place.text.partition("://")[2]}
-    found = [one for one in credentials if one["place"] in names]
+    found = [one for one in credentials if one["url"] == place.text]
     if not found:
         raise UnknownCredential("there is no credential with this id or for exactly this place", hint=_SEE)
     return found

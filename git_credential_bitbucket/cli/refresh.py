@@ -6,7 +6,7 @@ import time
 
 import click
 
-from git_credential_bitbucket.cli import asking, places, show, shy, times
+from git_credential_bitbucket.cli import asking, opening, places, show, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front.ask import ask
@@ -19,6 +19,7 @@ from git_credential_bitbucket.front.ask import ask
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 def command(*, what: str | None) -> None:
     """Renew."""
+    opening.readable()
     kept = places.kept()
     renewable = [one for one in kept if one["renewed_at"] is not None and one["state"] != "set-aside"]
     if what is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import asking, places, show, shy
+from git_credential_bitbucket.cli import asking, opening, places, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.front.ask import ask
 
@@ -13,6 +13,7 @@ from git_credential_bitbucket.front.ask import ask
 @click.argument("what", metavar="ID|PLACE")
 def command(*, what: str) -> None:
     """Restore."""
+    opening.readable()
     held = [one for one in places.matching(places.kept(), what) if one["state"] != "ready"]
     one = places.one_of(held, asking.choosing(), "there that is set aside or held back")
     ask("restore", [("id", one["id"])])

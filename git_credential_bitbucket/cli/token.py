@@ -8,12 +8,15 @@ from base64 import b64encode
 import click
 
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, opening, places, shy
+from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.front import environment
 from git_credential_bitbucket.front.ask import ask, pairs
 from git_credential_bitbucket.secret import Secret
+
+ID_CHARACTERS = 12
+_CLOUD = places.parse(places.CLOUD)
 
 HELP = f"""{summary("token")}.
 
@@ -51,11 +54,12 @@ def command(*, what: str | None, use: str, header: bool) -> None:
 
 def fetched(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
-    place, credential_id = _meant(what)
-    if credential_id is None and (given := _from_environment()) is not None:
+    given = _from_environment()
+    if given is not None and (what is None or not _is_id(what)):
+        places.provider((places.parse(what) if what is not None else _CLOUD).url)
         return given
-    if os.isatty(0):
-        opening.readable(asking.Answers(asking.open_terminal()))
+    opening.readable()
+    place, credential_id = _meant(what)
     fields = [] if credential_id is None else [("id", credential_id)]
     told = dict(_asked(fields, place.request()))
     if not told.get("password"):
@@ -75,11 +79,16 @@ def _asked(fields: list[tuple[str, str]], request: bytes) -> list[tuple[str, str
 def _meant(what: str | None) -> tuple[places.Place, str | None]:
     """The place to ask for, and the credential's id where that was given."""
     if what is None:
-        return places.parse(places.CLOUD), None
-    for one in places.kept() if what.isalnum() else ():
+        return _CLOUD, None
+    for one in places.kept() if _is_id(what) else ():
         if one["id"] == what:
-            return places.parse(one["place"]), what
+            return places.parse(one["url"]), what
     return places.parse(what), None
+
+
+def _is_id(word: str) -> bool:
+    """Whether `word` has the shape of an id; a workspace may have it as well."""
+    return len(word) == ID_CHARACTERS and not word.strip("0123456789abcdef")
 
 
 def _from_environment() -> dict[str, str] | None:

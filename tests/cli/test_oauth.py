@@ -112,7 +112,8 @@ def test_a_refusal_in_the_browser_is_said_in_the_terminal(keyed: Runner, standin
 def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: Runner, standin: StandIn) -> None:
     """With where it is made and the callback that it must have."""
     consumer = standin.add_consumer()
-    with person.types(HELPER, "login", "--oauth", "--memory", "--paste", "--host", standin.url) as dialogue:
+    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--account", "bob", "--host", standin.url)
+    with person.types(*words) as dialogue:
         dialogue.reads("/workspace/settings/api")
         dialogue.reads(consumer.callback)
         dialogue.reads("Key of the consumer: ")

@@ -1,0 +1,92 @@
+"""logout: gone here whatever Bitbucket answers, and the truth about what it answered."""
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+
+
+def keep_consumer(keyed: Runner, standin: StandIn) -> None:
+    """A log-in that can be revoked."""
+    consumer = standin.add_consumer()
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+
+
+def test_a_log_in_is_revoked_and_removed(keyed: Runner, standin: StandIn) -> None:
+    """Bitbucket's yes is told."""
+    keep_consumer(keyed, standin)
+    said = keyed(HELPER, "logout", standin.netloc)
+    assert said.stdout.endswith("Bitbucket took its revocation.\n")
+    assert len(standin.requests("revoke")) == 1
+    assert listed(keyed) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("404", "did not say whether it is revoked"), ("403", "refused"), ("reset", "did not say")]
+)
+def test_it_is_removed_here_whatever_bitbucket_says(keyed: Runner, standin: StandIn, fault: str, words: str) -> None:
+    """The endpoint is undocumented, and nobody is told that something is revoked which may not be."""
+    keep_consumer(keyed, standin)
+    standin.script_fault("revoke", fault, count=5)
+    said = keyed(HELPER, "logout", standin.netloc)
+    assert words in said.stdout
+    assert "took its revocation" not in said.stdout
+    assert listed(keyed) == []
+
+
+def test_a_persons_own_token_is_theirs_to_revoke(keyed: Runner) -> None:
+    """And that is said."""
+    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    assert "still valid at Bitbucket" in keyed(HELPER, "logout").stdout
+    assert listed(keyed) == []
+
+
+def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
+    """Each with its id; nothing is removed."""
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--api-token", "--for", "acme", stdin=tokens.api_token())
+    refused = keyed(HELPER, "logout", "acme", check=False)
+    assert refused.returncode == 1
+    assert all(one["id"] in refused.stderr for one in listed(keyed))
+    keyed(HELPER, "logout", listed(keyed)[0]["id"])
+    assert len(listed(keyed)) == 1
+
+
+def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
+    """A place is exact: what serves a repository in it stays."""
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--api-token", "--for", "acme", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    keyed(HELPER, "logout", "acme", "--all")
+    assert [one["place"] for one in listed(keyed)] == ["bitbucket.org/acme/app"]
+    keyed(HELPER, "logout", "--all")
+    assert listed(keyed) == []
+    assert keyed(HELPER, "logout", "--all").stdout == "There is nothing to remove.\n"
+
+
+def test_a_person_chooses_which(person: Person, keyed: Runner) -> None:
+    """By number; what is no number is asked for again."""
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    with person.types(HELPER, "logout") as dialogue:
+        dialogue.reads("There are several kept here:")
+        for wrong in ("x", "3"):
+            dialogue.reads("Which one: ")
+            dialogue.types(wrong)
+            dialogue.reads("Type a number from 1 to 2.")
+        dialogue.reads("Which one: ")
+        dialogue.types("1")
+        dialogue.ends()
+    assert [one["kind"] for one in listed(keyed)] == ["access-token"]
+
+
+def test_what_is_not_kept_cannot_be_removed(keyed: Runner) -> None:
+    """An error, and where to look."""
+    refused = keyed(HELPER, "logout", "acme", check=False)
+    assert refused.returncode == 1
+    assert "hint: see: git-credential-bitbucket status" in refused.stderr

@@ -1,0 +1,79 @@
+"""places.py: what people type to name a host, a place on it or a credential."""
+
+import pytest
+
+from git_credential_bitbucket.cli import places
+from git_credential_bitbucket.errors import Error, UnknownCredential
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("acme", "https://bitbucket.org/acme"),
+        ("Acme/App.git", "https://bitbucket.org/acme/app"),
+        ("bitbucket.org", "https://bitbucket.org"),
+        ("bitbucket.org/acme", "https://bitbucket.org/acme"),
+        ("localhost:8443/acme", "https://localhost:8443/acme"),
+        ("https://bitbucket.org/acme/app.git/info/lfs", "https://bitbucket.org/acme/app"),
+        ("https://alice@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app"),
+        ("HTTPS://BITBUCKET.ORG:443/acme/", "https://bitbucket.org/acme"),
+        ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/acme"),
+    ],
+)
+def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -> None:
+    """The Clone button's URL among them."""
+    assert places.parse(text).text == place
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "ssh://git@bitbucket.org/acme",
+        "https://",
+        "https://[::1/acme",
+        "{uuid}/{uuid}",
+        "../..",
+        "a\nb",
+        "a\x1b[b",
+    ],
+)
+def test_what_is_no_place_is_refused(text: str) -> None:
+    """Rather than taken for the whole host."""
+    with pytest.raises(Error) as refused:
+        places.parse(text)
+    assert refused.value.hint
+
+
+def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
+    """It was typed, so it is in the history."""
+    with pytest.raises(Error, match="history") as refused:
+        places.parse("https://alice:hunter2@bitbucket.org/acme")
+    assert "hunter2" not in f"{refused.value.cause} {refused.value.hint}"
+
+
+def stated(**more: str) -> places.Stated:
+    """A credential as `status` states it."""
+    place = more.get("place", "bitbucket.org")
+    one = {"kind": "api-token", "place": place, "account": None, "state": "ready", "id": "a" * 12}
+    return {**one, "url": f"https://{place}", **more}
+
+
+def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:
+    """`logout acme` must not remove what serves acme/app, nor the whole host's."""
+    kept = [
+        stated(),
+        stated(place="bitbucket.org/acme", id="b" * 12),
+        stated(place="bitbucket.org/acme/app", id="acme"),
+    ]
+    assert places.matching(kept, "acme") == [kept[2]]
+    assert places.matching(kept[:2], "acme") == [kept[1]]
+    with pytest.raises(UnknownCredential):
+        places.matching(kept[:1], "acme")
+
+
+def test_several_without_a_terminal_are_listed_by_id() -> None:
+    """Nobody guesses which one is meant."""
+    with pytest.raises(Error, match=r"aaaaaaaaaaaa; .* bbbbbbbbbbbb"):
+        places.one_of([stated(), stated(id="b" * 12)], None, "for that place")

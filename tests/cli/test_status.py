@@ -1,0 +1,223 @@
+"""status: a table, blocks, JSON, metrics and exit codes; never a secret."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from git_credential_bitbucket.cli import listing, metrics, status
+from git_credential_bitbucket.errors import Error
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+NOW = time.time()
+DAY = 86400
+
+
+def stated(**more: object) -> dict[str, object]:
+    """A credential as the holder states it."""
+    return {
+        "id": "0123456789ab",
+        "place": "bitbucket.org/acme/app",
+        "kind": "access-token",
+        "account": None,
+        "username": "x-token-auth",
+        "secret": "ATCTT…",
+        "state": "ready",
+        "why": None,
+        "cure": None,
+        "scopes": ["repository"],
+        "created_at": NOW - 5 * DAY,
+        "last_used_at": NOW - 7200,
+        "expires_at": None,
+        "expires_in": None,
+        "ends_at": None,
+        "renewed_at": None,
+        "renewal_due_at": None,
+        "trouble": None,
+        "origin": "login",
+        **more,
+    }
+
+
+def report(*credentials: dict[str, object], **vault: str | None) -> status.Report:
+    """A report of these."""
+    told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "cure": None, **vault}
+    return status.Report(NOW, told, None, None, list(credentials))
+
+
+def shown(told: status.Report, width: int, *, long: bool = False) -> str:
+    """The report on a terminal of that width."""
+    console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    with console.file:
+        listing.print_to(console, told, long=long)
+    return console.export_text()
+
+
+def test_what_fits_is_a_table_with_causes_below() -> None:
+    """One line a credential, and why one of them is not offered."""
+    gone = stated(id="ba9876543210", state="set-aside", why="it was set aside: rejected", cure="restore ba9876543210")
+    text = shown(report(stated(ends_at=NOW + 42 * DAY + 60), gone), 120)
+    first, second, third = text.splitlines()[:3]
+    assert first.split() == ["WHAT", "FOR", "KIND", "ACCOUNT", "EXPIRES", "IN", "LAST", "USED", "STATE", "ID"]
+    assert "42 days" in second
+    assert "2 h 0 min ago" in second
+    assert "set-aside" in third
+    assert "ba9876543210: it was set aside: rejected\n  restore ba9876543210\n" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 89])
+def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None:
+    """A table would break names in the middle."""
+    text = shown(report(stated()), width)
+    assert text.startswith("bitbucket.org/acme/app\n")
+    assert "expires in: not known" in text.replace("\n", " ")
+
+
+def test_long_tells_scopes_and_renewals() -> None:
+    """What a table has no room for."""
+    one = stated(kind="oauth", expires_at=NOW + 6000, renewed_at=NOW - 1200, renewal_due_at=NOW + 4200)
+    text = shown(report(one), 120, long=True)
+    assert "expires in: renews itself (1 h 40 min left)" in text
+    assert "scopes: repository\n" in text
+    assert "last renewal: 20 min ago\n" in text
+    assert "next renewal: in 1 h 10 min, if it is used\n" in text
+
+
+def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
+    """An account's name is the server's word."""
+    assert "\x1b" not in shown(report(stated(account="a\x1b[2Jb")), 120)
+
+
+@pytest.mark.parametrize(
+    ("one", "within", "cause"),
+    [
+        (stated(ends_at=NOW + 6 * DAY - 60), 7, "ends in 5 days"),
+        (stated(ends_at=NOW - DAY), 7, "has ended"),
+        (stated(expires_at=NOW + 60), 1, "ends in"),
+        (stated(kind="oauth", state="login-expired"), 7, "needs a new log-in"),
+        (stated(kind="app-password", state="app-password"), 7, "needs a new log-in"),
+    ],
+)
+def test_fail_within_fails_for_what_ends_or_needs_a_person(one: dict[str, object], within: int, cause: str) -> None:
+    """Cron mails the line."""
+    with pytest.raises(Error, match=cause):
+        status.check(report(one), within * DAY)
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        stated(),
+        stated(ends_at=NOW + 8 * DAY),
+        stated(kind="oauth", renewed_at=NOW, expires_at=NOW + 60),
+        stated(state="set-aside", ends_at=NOW - DAY),
+    ],
+)
+def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: dict[str, object]) -> None:
+    """A token that was replaced is no alarm."""
+    status.check(report(one), 7 * DAY)
+
+
+@pytest.mark.parametrize("vault", [{"state": "locked"}, {"trouble": "the vault is damaged"}])
+def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> None:
+    """Not knowing is not being well."""
+    with pytest.raises(Error, match="nothing can be said"):
+        status.check(report(**vault), DAY)
+
+
+def test_metrics_escape_labels_and_hold_no_secret() -> None:
+    """A label's value may be anything."""
+    text = metrics.text(report(stated(account='a"b\\c\nd', ends_at=NOW + DAY)))
+    assert 'account="a\\"b\\\\c\\nd"' in text
+    assert 'credential_end_timestamp_seconds{id="0123456789ab",place="bitbucket.org/acme/app"' in text
+    assert "vault_readable 1\n" in text
+    assert "ATCTT" not in text
+    assert text.endswith("\n")
+
+
+def test_metrics_come_whole_and_readable_to_the_collector(keyed: Runner, home: Path) -> None:
+    """By rename, with nothing left beside it; of the mode that the umask gives."""
+    keyed(HELPER, "login", "--access-token", "--expires", "10d", stdin=tokens.access_token())
+    folder = home / "metrics"
+    folder.mkdir()
+    for _ in range(2):
+        said = keyed("sh", "-c", f"umask 022; exec {HELPER} status --prometheus {folder}/a.prom")
+        assert (said.stdout, said.stderr) == ("", "")
+    assert os.listdir(folder) == ["a.prom"]
+    assert (folder / "a.prom").stat().st_mode & 0o777 == 0o644
+    assert "git_credential_bitbucket_credential_ready{" in (folder / "a.prom").read_text()
+
+
+def test_metrics_that_cannot_be_written_are_an_error(keyed: Runner, home: Path) -> None:
+    """And leave nothing behind."""
+    refused = keyed(HELPER, "status", "--prometheus", str(home / "nowhere" / "a.prom"), check=False)
+    assert refused.returncode == 1
+    assert "could not be written: no such file" in refused.stderr
+
+
+def test_json_is_whole_and_without_secrets(keyed: Runner) -> None:
+    """For programs: numbers as numbers, and the state of vault and daemon."""
+    token = tokens.api_token()
+    keyed(HELPER, "login", "--api-token", "--expires", "20d", stdin=token)
+    document = json.loads(keyed(HELPER, "status", "--json").stdout)
+    assert document["vault"]["state"] == "open"
+    assert document["vault"]["key"] == "a key file"
+    assert isinstance(document["daemon"]["pid"], int)
+    (one,) = document["credentials"]
+    assert one["ends_at"] == pytest.approx(time.time() + 20 * DAY, abs=60)
+    assert token[5:20] not in json.dumps(document)
+
+
+def test_what_is_no_terminal_gets_whole_lines_without_colours(keyed: Runner) -> None:
+    """For grep and mail; a wide table stays one line a credential."""
+    keyed(HELPER, "login", "--access-token", "--for", f"{'w' * 60}/{'r' * 60}", stdin=tokens.access_token())
+    said = keyed(HELPER, "status").stdout
+    assert "\x1b" not in said
+    assert f"{'w' * 60}/{'r' * 60}" in said.splitlines()[1]
+
+
+def test_a_place_narrows_the_list(keyed: Runner) -> None:
+    """An id does as well."""
+    for place in ("acme", "acme/app"):
+        keyed(HELPER, "login", "--access-token", "--for", place, stdin=tokens.access_token())
+    said = json.loads(keyed(HELPER, "status", "--json", "acme").stdout)
+    assert [one["place"] for one in said["credentials"]] == ["bitbucket.org/acme"]
+
+
+def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -> None:
+    """Else nobody knows why git uses another one."""
+    keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    assert "environment: BITBUCKET_TOKEN is answered before" in keyed(HELPER, "status").stdout
+
+
+def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> None:
+    """On a terminal, with the source of its key."""
+    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    keyed(HELPER, "lock")
+    with person.types(HELPER, "status") as dialogue:
+        dialogue.reads("the vault was locked by hand")
+        dialogue.reads("git-credential-bitbucket unlock")
+        dialogue.ends()
+    assert keyed(HELPER, "status", "--fail-within", "7d", check=False).returncode == 1
+
+
+def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, standin: StandIn) -> None:
+    """Suspect first; `restore` offers it again."""
+    token = standin.issue_access_token("acme/app")
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=token)
+    keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={token}\n\n")
+    (one,) = listed(keyed)
+    assert one["state"] == "suspect"
+    said = keyed(HELPER, "restore", "acme/app").stdout
+    assert said.startswith("Offered again: access-token for bitbucket.org/acme/app")
+    assert listed(keyed)[0]["state"] == "ready"
+    refused = keyed(HELPER, "restore", "acme/app", check=False)
+    assert refused.returncode == 1

@@ -1,0 +1,116 @@
+"""token: the secret and nothing else, for pipes, and the right header for each of Bitbucket's doors."""
+
+from base64 import b64decode
+
+import pytest
+import requests
+
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+
+
+def test_it_prints_the_secret_and_nothing_else(keyed: Runner) -> None:
+    """The narrowest place wins, as for git."""
+    wide, narrow = tokens.access_token(), tokens.access_token()
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=wide)
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=narrow)
+    for word, token in (("acme/other", wide), ("https://bitbucket.org/acme/app.git", narrow)):
+        said = keyed(HELPER, "token", word)
+        assert (said.stdout, said.stderr) == (token + "\n", "")
+
+
+def test_an_id_names_one_credential(keyed: Runner) -> None:
+    """Where a place would choose another."""
+    wide, narrow = tokens.access_token(), tokens.access_token()
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=wide)
+    wide_id = keyed(HELPER, "status").stdout.splitlines()[1].split()[-1]
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=narrow)
+    assert keyed(HELPER, "token", wide_id).stdout == wide + "\n"
+
+
+def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, standin: StandIn) -> None:
+    """The email for REST, the fixed name for git: each gets 401 at the other door."""
+    token = standin.issue_api_token()
+    keyed(HELPER, "login", "--api-token", "--host", standin.url, stdin=f"{token}\nalice@example.com\n")
+    words = (HELPER, "token", standin.netloc, "--header")
+    name, _, value = keyed(*words).stdout.strip().partition(": ")
+    assert b64decode(value.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
+    answer = requests.get(f"{standin.api_url}/user", headers={name: value}, verify=standin.ca_file, timeout=30)
+    assert answer.status_code == 200
+    value = keyed(*words, "--for", "git").stdout.strip().partition("Basic ")[2]
+    assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
+
+
+def test_an_access_token_is_a_bearer_for_rest(keyed: Runner) -> None:
+    """As documented."""
+    token = tokens.access_token()
+    keyed(HELPER, "login", "--access-token", stdin=token)
+    assert keyed(HELPER, "token", "--header").stdout == f"Authorization: Bearer {token}\n"
+
+
+def test_an_api_token_without_its_email_says_what_rest_lacks(keyed: Runner) -> None:
+    """The secret itself can be had all the same."""
+    token = tokens.api_token()
+    keyed(HELPER, "login", "--api-token", stdin=token)
+    refused = keyed(HELPER, "token", "--header", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "email" in refused.stderr
+    assert keyed(HELPER, "token").stdout == token + "\n"
+
+
+def test_without_a_credential_it_says_why_and_prints_nothing(keyed: Runner) -> None:
+    """A pipe gets no error for a secret."""
+    refused = keyed(HELPER, "token", "acme/app", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no credential for bitbucket.org/acme/app" in refused.stderr
+    assert "login" in refused.stderr
+
+
+def test_a_token_about_to_end_is_renewed_first(keyed: Runner, standin: StandIn) -> None:
+    """Nobody gets one that ends under their hands."""
+    standin.turn(token_lifetime=2)
+    consumer = standin.add_consumer()
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    first = keyed(HELPER, "token", standin.netloc).stdout
+    standin.turn(token_lifetime=7200)
+    keyed(HELPER, "refresh")
+    assert keyed(HELPER, "token", standin.netloc).stdout != first
+
+
+@pytest.mark.parametrize("words", [(), ("acme/app",)])
+def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tuple[str, ...]) -> None:
+    """One answer for both."""
+    kept, given = tokens.access_token(), tokens.access_token()
+    keyed(HELPER, "login", "--access-token", stdin=kept)
+    keyed.env["BITBUCKET_TOKEN"] = given
+    assert keyed(HELPER, "token", *words).stdout == given + "\n"
+
+
+def test_the_environments_token_goes_to_no_host_that_is_not_ours(keyed: Runner) -> None:
+    """The list of hosts holds here too."""
+    keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    refused = keyed(HELPER, "token", "https://evil.example/acme", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+
+def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
+    """The dialogue is on the terminal; the pipe gets the secret alone."""
+    token = tokens.access_token()
+    with person.types("sh", "-c", f"{HELPER} login --access-token --for acme && {HELPER} lock") as dialogue:
+        for prompt, answer in (("New passphrase", "one two three"), ("The same again", "one two three"),
+                               ("token (not shown)", token), ("When does it end?", "")):  # fmt: skip
+            dialogue.reads(prompt)
+            dialogue.types(answer)
+        dialogue.ends()
+    with person.types("sh", "-c", f"{HELPER} token acme | tr A-Za-z B-ZAb-za; echo done") as dialogue:
+        dialogue.reads("Passphrase of the vault")
+        dialogue.types("one two three")
+        shown = dialogue.ends()
+    assert token not in shown
+    rotated = token.translate(str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
+                                            "BCDEFGHIJKLMNOPQRSTUVWXYZAbcdefghijklmnopqrstuvwxyza"))  # fmt: skip
+    assert rotated in shown

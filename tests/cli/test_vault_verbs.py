@@ -1,0 +1,160 @@
+"""lock, unlock, rekey and refresh, with a real daemon, a real vault file and passphrases typed at a terminal."""
+
+import os
+from base64 import b64encode
+from pathlib import Path
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+REQUEST = "protocol=https\nhost=bitbucket.org\n\n"
+PASSPHRASE = "one two three four"
+
+
+@pytest.fixture
+def token(keyed: Runner) -> str:
+    """A token that is kept."""
+    token = tokens.api_token()
+    keyed(HELPER, "login", "--api-token", stdin=token)
+    return token
+
+
+def gets(run: Runner, token: str) -> bool:
+    """Whether git would get it."""
+    return f"password={token}\n" in run(HELPER, "get", stdin=REQUEST).stdout
+
+
+def rekeyed(person: Person, *words: str, first: tuple[str, ...] = ()) -> str:
+    """Type rekey to a passphrase; `first` is asked for before."""
+    with person.types(HELPER, "rekey", *words) as dialogue:
+        for answer in first:
+            dialogue.reads("Passphrase of the vault")
+            dialogue.types(answer)
+        for prompt in ("New passphrase", "The same again"):
+            dialogue.reads(prompt)
+            dialogue.types(PASSPHRASE)
+        return dialogue.ends()
+
+
+def test_locked_by_hand_means_until_unlocked_by_hand(keyed: Runner, token: str) -> None:
+    """Also where the key could be had without asking."""
+    assert gets(keyed, token)
+    assert "unlock" in keyed(HELPER, "lock").stdout
+    assert not gets(keyed, token)
+    assert keyed(HELPER, "unlock").stdout == "The vault is open.\n"
+    assert gets(keyed, token)
+    assert keyed(HELPER, "unlock").stdout == "The vault is open already.\n"
+
+
+def test_lock_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
+    """There is nobody to hold it locked, and nobody is led to believe it."""
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    refused = keyed(HELPER, "lock", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+
+
+def test_a_passphrase_takes_the_key_files_place(keyed: Runner, person: Person, token: str) -> None:
+    """The old key opens nothing any more; the passphrase does, typed or piped."""
+    assert "its key comes from a passphrase" in rekeyed(person, "--to", "passphrase")
+    assert gets(keyed, token)
+    keyed(HELPER, "lock")
+    refused = keyed(HELPER, "unlock", "--key-file", keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"], check=False)
+    assert "not the vault's" in refused.stderr
+    refused = keyed(HELPER, "unlock", stdin="something else\n", check=False)
+    assert refused.returncode == 1
+    assert "something else" not in refused.stderr
+    assert not gets(keyed, token)
+    keyed(HELPER, "unlock", stdin=f"{PASSPHRASE}\n")
+    assert gets(keyed, token)
+
+
+def test_back_to_a_key_file_that_is_made_for_us_alone(keyed: Runner, person: Person, token: str, home: Path) -> None:
+    """Mode 0600 from birth; a locked vault is unlocked on the way."""
+    rekeyed(person, "--to", "passphrase")
+    keyed(HELPER, "lock")
+    made = home / "new-key"
+    said = keyed(HELPER, "rekey", "--to", "key-file", "--key-file", str(made), stdin=f"{PASSPHRASE}\n").stdout
+    assert f"GIT_CREDENTIAL_BITBUCKET_KEY_FILE={made}" in said
+    assert made.stat().st_mode & 0o777 == 0o600
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(made)
+    keyed(HELPER, "daemon", "stop")
+    assert gets(keyed, token)
+
+
+def test_the_environments_key(keyed: Runner, token: str) -> None:
+    """It must be set; the vault follows it."""
+    refused = keyed(HELPER, "rekey", "--to", "environment", check=False)
+    assert "GIT_CREDENTIAL_BITBUCKET_KEY is not set" in refused.stderr
+    assert gets(keyed, token)
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = b64encode(os.urandom(32)).decode()
+    keyed(HELPER, "rekey", "--to", "environment")
+    keyed(HELPER, "daemon", "stop")
+    assert gets(keyed, token)
+
+
+@pytest.mark.parametrize("words", [("--to", "keyring"), ("--to", "key-file", "--key-file", "/nowhere/key")])
+def test_a_key_that_cannot_be_had_changes_nothing(keyed: Runner, token: str, words: tuple[str, ...]) -> None:
+    """The keyring is off here, and the folder does not exist."""
+    refused = keyed(HELPER, "rekey", *words, check=False)
+    assert refused.returncode == 1
+    assert "hint: " in refused.stderr
+    assert gets(keyed, token)
+
+
+@pytest.mark.parametrize("words", [("--to", "passphrase", "--key-file", "x"), ("--to", "key-file"), ()])
+def test_options_that_do_not_go_together(keyed: Runner, words: tuple[str, ...]) -> None:
+    """Exit code 2, before anything is done."""
+    assert keyed(HELPER, "rekey", *words, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("verb", ["unlock", "rekey --to passphrase"])
+def test_without_a_vault_there_is_nothing_to_open(keyed: Runner, verb: str) -> None:
+    """The first log-in makes one."""
+    refused = keyed(HELPER, *verb.split(), stdin=f"{PASSPHRASE}\n", check=False)
+    assert refused.returncode == 1
+    assert "there is no vault yet" in refused.stderr
+
+
+def test_a_get_in_a_terminal_asks_for_the_passphrase(keyed: Runner, person: Person, token: str) -> None:
+    """A wrong one is told; standard output has the answer for git and nothing else."""
+    rekeyed(person, "--to", "passphrase")
+    keyed(HELPER, "lock")
+    command = f"printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | {HELPER} get > answer"
+    with person.types("sh", "-c", command, GIT_TERMINAL_PROMPT="1") as dialogue:
+        dialogue.reads("git needs a credential for bitbucket.org")
+        for typed in ("wrong", PASSPHRASE):
+            dialogue.reads("Passphrase of the vault (not shown): ")
+            dialogue.types(typed)
+        dialogue.ends()
+    assert f"password={token}\n" in (keyed.folder / "answer").read_text()
+    assert "Passphrase" not in (keyed.folder / "answer").read_text()
+
+
+def test_refresh_renews_what_can_be_renewed(keyed: Runner, standin: StandIn, token: str) -> None:
+    """And says for how long; a static token is no failure among several, but one when it is named."""
+    assert token
+    consumer = standin.add_consumer()
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    before = len(standin.token_requests())
+    said = keyed(HELPER, "refresh").stdout
+    assert said == f"Renewed: client-credentials for {standin.netloc}, for 1 h 59 min\n"
+    assert len(standin.token_requests()) == before + 1
+    assert keyed(HELPER, "refresh", "bitbucket.org", check=False).returncode == 1
+    assert keyed(HELPER, "refresh", standin.netloc).returncode == 0
+
+
+def test_refresh_says_what_bitbucket_said(keyed: Runner, standin: StandIn) -> None:
+    """The old token is still good, and still offered."""
+    consumer = standin.add_consumer()
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    standin.script_fault("token", "503", count=9)
+    refused = keyed(HELPER, "refresh", check=False)
+    assert refused.returncode == 1
+    assert "503" in refused.stderr
+    assert listed(keyed)[0]["state"] == "ready"
