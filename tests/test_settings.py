@@ -76,9 +76,7 @@ def test_a_repository_s_own_configuration_does_not_count(
 def test_system_global_and_command_scope_count(env: dict[str, str], tmp_path: Path) -> None:
     """Later scopes win, and `git -c` (GIT_CONFIG_PARAMETERS) and GIT_CONFIG_COUNT are both command scope."""
     system = tmp_path / "system"
-    system.write_text(
-        "[credential]\n\ta = system\n\tb = system\n\tc = system\n\td = system\n", encoding="utf-8"
-    )
+    system.write_text("[credential]\n\ta = system\n\tb = system\n\tc = system\n\td = system\n", encoding="utf-8")
     configure(env, "[credential]\n\tb = global\n\tc = global\n\td = global\n")
     del env["GIT_CONFIG_NOSYSTEM"]
     env |= {

@@ -22,9 +22,9 @@ def imports(module: Path) -> list[tuple[str, bool]]:
     """The package's rooms that a module imports, and whether it does so at its top."""
     tree = ast.parse(module.read_text())
     top = {id(node) for node in tree.body}
-    for node in tree.body:
-        if isinstance(node, ast.If):
-            top |= {id(inner) for inner in ast.walk(node)} if "TYPE_CHECKING" not in ast.unparse(node.test) else set()
+    for statement in tree.body:
+        if isinstance(statement, ast.If) and "TYPE_CHECKING" not in ast.unparse(statement.test):
+            top |= {id(inner) for inner in ast.walk(statement)}
     found = []
     for node in ast.walk(tree):
         names: list[str] = []
@@ -63,5 +63,7 @@ def test_no_module_passes_three_hundred_lines() -> None:
 
 def test_every_room_says_what_it_is_for() -> None:
     """A folder's `__init__` has its sentence, a module its docstring."""
-    bare = [str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(m.read_text()))]
+    bare = [
+        str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(m.read_text()))
+    ]
     assert not bare
