@@ -48,6 +48,13 @@ class MemoryPlace:
         count = 0 if self._held is None else self._held[0][0]
         self._held = ((count + 1, 0, 0, len(blob)), blob)
 
+    def unfinished(self) -> bytes | None:
+        """None: what is killed here leaves nothing at all."""
+        return None
+
+    def finish(self, *, keep_previous: bool) -> None:
+        """As `FilePlace.finish`; nothing calls it."""
+
     def set_aside(self) -> str:
         """As `FilePlace.set_aside`; nothing calls it."""
         return self.path

@@ -1,7 +1,8 @@
 """Where a vault lies: a file, and the generation before it beside it. Knows no keys and nothing of the content.
 
 Beside the vault `V`: `V.lock`, `V.previous` (the generation before), `V.new` (a write under way, or the remains of a
-killed one, which the next write replaces) and `V.damaged-<time>` (kept for a person to look at, never read again).
+killed one, which whoever has the lock next finishes where they are whole, and else replaces) and `V.damaged-<time>`
+(kept for a person to look at, never read again).
 `V` itself is never absent once it was there: what is under that name is always a whole generation.
 """
 
@@ -11,7 +12,7 @@ import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.errors import VaultUnreadable, VaultUnwritable
+from git_credential_bitbucket.errors import PlaceRefused, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.paths import check_private_dir, make_private_dir
 from git_credential_bitbucket.vault import disk
 from git_credential_bitbucket.vault.lock import LOCK_TIMEOUT_S, Turn, flocked
@@ -132,16 +133,41 @@ class FilePlace:
                 fd = self._born("new")
             try:
                 self._fill(fd, blob)
-                if keep_previous:
-                    self._keep_as("previous")
-                    self.step("previous-linked")
-                os.rename(self._beside("new"), self.path)
+                self._put_in_place(keep_previous=keep_previous)
             except BaseException:
                 disk.unlink_if_there(self._beside("new"))
                 raise
-            self.step("renamed")
-            disk.sync_dir(os.path.dirname(self.path))
-            self.step("dir-synced")
+            self._sync_names()
+
+    def unfinished(self) -> bytes | None:
+        """What a killed write left, under the lock; None where there is nothing, or nothing to be trusted."""
+        try:
+            left = self._read(self._beside("new"))
+        except (PlaceRefused, VaultUnreadable):
+            return None
+        return None if left is None else left[1]
+
+    def finish(self, *, keep_previous: bool) -> None:
+        """Under the lock: do the rest of the write that left `unfinished`. Raises `VaultUnwritable`."""
+        with disk.writing(self.path):
+            fd = disk.open_private(self._beside("new"), os.O_WRONLY)
+            try:
+                disk.sync_file(fd)
+            finally:
+                os.close(fd)
+            self._put_in_place(keep_previous=keep_previous)
+            self._sync_names()
+
+    def _put_in_place(self, *, keep_previous: bool) -> None:
+        if keep_previous:
+            self._keep_as("previous")
+            self.step("previous-linked")
+        os.rename(self._beside("new"), self.path)
+        self.step("renamed")
+
+    def _sync_names(self) -> None:
+        disk.sync_dir(os.path.dirname(self.path))
+        self.step("dir-synced")
 
     def set_aside(self) -> str:
         """Give the current file the name `V.damaged-<time>` as well, under the lock, and return that path."""

@@ -14,6 +14,7 @@ from git_credential_bitbucket.errors import (
     VaultBusy,
     VaultDamaged,
     VaultLocked,
+    VaultNewer,
     VaultUnwritable,
 )
 from git_credential_bitbucket.vault import format as sealed
@@ -106,9 +107,7 @@ class Vault:
         self._needed_key()  # before the lock: a locked vault is not even given a lock file
         with self.place.lock():
             key = self._needed_key()
-            loaded = self._load(key)
-            if loaded.damaged:
-                loaded = self._mend(key, loaded)
+            loaded = self._load_whole(key)
             transaction = Transaction(
                 loaded,
                 write=lambda plain, generation, recovered: self._write(key, plain, generation, recovered=recovered),
@@ -157,9 +156,7 @@ class Vault:
         """
         with self.place.lock():
             key = self._needed_key()
-            loaded = self._load(key)
-            if loaded.damaged:
-                loaded = self._mend(key, loaded)
+            loaded = self._load_whole(key)
             for later in (1, 2):
                 self._write(new_key, loaded.plain, loaded.generation + later, recovered=loaded.recovered)
                 with self._mutex:
@@ -232,6 +229,29 @@ class Vault:
                 raise exc from None  # nothing readable speaks for this key: locked, and the right one may mend it
             raise self._beyond_repair(damage) from exc
         return Loaded(loaded.plain, loaded.generation, recovered=True, stamp=stamp, damaged=True)
+
+    def _load_whole(self, key: keys.Key | None) -> Loaded:
+        """Under the lock: what is there, once a killed write is brought to its end and damage is mended."""
+        loaded = self._load(key)
+        if self._is_later(key, self.place.unfinished(), loaded.generation):
+            if loaded.damaged and loaded.stamp is not None:
+                self.place.set_aside()
+            self.place.finish(keep_previous=not loaded.damaged)
+            loaded = self._load(key)
+        return self._mend(key, loaded) if loaded.damaged else loaded
+
+    def _is_later(self, key: keys.Key | None, blob: bytes | None, generation: int) -> bool:
+        """Whether a killed write left a whole generation: perhaps the only copy of a refresh token that still works.
+
+        A write that failed removes what it wrote, so this one was meant to be; and nobody has been told otherwise.
+        """
+        if key is None or blob is None:
+            return False
+        try:
+            header, _ = sealed.unseal(key, blob)
+        except (VaultDamaged, VaultNewer, KeyDoesNotFit):
+            return False
+        return header.generation > generation
 
     def _mend(self, key: keys.Key | None, loaded: Loaded) -> Loaded:
         """Under the lock: keep the damaged file under another name, make the previous generation the current one."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.vault.format import seal
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.place import STEPS, FilePlace
 from git_credential_bitbucket.vault.vault import Vault
@@ -79,7 +80,9 @@ def check_whole(path: str, material: bytes, expected: set[int]) -> None:
     assert n in expected
     vault = opened(path, material)
     with vault.transaction() as tx:
+        n = tx.content["n"]  # a killed write that was whole is finished by the next
         tx.content["n"] = 100
+    assert n in expected
     assert vault.snapshot().content == {"n": 100}
     names = {name for name in os.listdir(os.path.dirname(path)) if ".damaged-" not in name}
     assert names == {"vault", "vault.previous", "vault.lock"}
@@ -89,10 +92,33 @@ def check_whole(path: str, material: bytes, expected: set[int]) -> None:
 
 @pytest.mark.parametrize("point", WRITE)
 def test_killed_during_a_write(path: str, materials: tuple[bytes, bytes], point: str) -> None:
-    """Before the rename the old content is there, after it the new."""
+    """Before the rename the old content is read, after it the new; and the next writer finishes what was whole."""
     prepared(path, materials[0])
     killed(path, materials, point, 1, "write")
-    check_whole(path, materials[0], {3} if point in ("renamed", "dir-synced") else {2})
+    renamed = point in ("renamed", "dir-synced")
+    assert opened(path, materials[0]).snapshot().content["n"] == (3 if renamed else 2)
+    with opened(path, materials[0]).transaction() as tx:
+        assert tx.content["n"] == (2 if point == "tmp-created" else 3)
+    check_whole(path, materials[0], {2, 3})
+
+
+@pytest.mark.parametrize("left", [b"", b"half", bytes(500), "older", "foreign"])
+def test_what_is_not_a_whole_later_generation_is_not_finished(
+    path: str, materials: tuple[bytes, bytes], left: bytes | str
+) -> None:
+    """Half a write, reserved space, an older generation and another key's are remains: the next write replaces them."""
+    vault = prepared(path, materials[0])
+    if left == "older":
+        left = Path(f"{path}.previous").read_bytes()
+    elif left == "foreign":
+        left = seal(Key(materials[1], "file"), b'{"n":9}', 99, recovered=False)
+    assert isinstance(left, bytes)
+    descriptor = os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(descriptor, left)
+    os.close(descriptor)
+    with vault.transaction() as tx:
+        assert tx.content["n"] == 2
+    check_whole(path, materials[0], {2})
 
 
 @pytest.mark.parametrize("point", WRITE)
