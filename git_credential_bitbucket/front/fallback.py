@@ -39,6 +39,11 @@ def run(operation: str, data: bytes, outcome: str) -> None:
             erase(request, data)
     except Error as exc:
         tell.failure(exc)
+    except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
+        tell.error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}")
+    except ImportError as exc:
+        hint = "install git-credential-bitbucket again, for the Python that it runs on"
+        tell.error(f"the installation is not whole: there is no {exc.name}", hint)
 
 
 def is_ours(request: wire.Request) -> bool:

@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from git_credential_bitbucket.front import relay
-from tests.front.conftest import request, socket_of
+from tests.front.conftest import CHECKOUT, request, socket_of
 from tests.front.peers import answering, listening
 from tests.running import Runner
 from tests.standin import tokens
@@ -280,3 +281,31 @@ def test_rejected_minted_token_is_replaced_once(standin_front: Runner, standin: 
     done = standin_front(helper, "get", stdin=text)
     assert done.stdout == ""
     assert done.stderr.startswith(PREFIX + "error: ")
+
+
+def test_incomplete_installation_is_told_by_its_name(front: Runner) -> None:
+    """A Python that was upgraded under it has none of its packages: one line, no traceback."""
+    before = (
+        "activate.third_party = lambda: None; import sys; sys.modules['platformdirs'] = None; import os;"
+        "os.environ['GIT_CREDENTIAL_BITBUCKET_DAEMON'] = 'off'"
+    )
+    done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
+    assert done.stdout == ""
+    assert done.stderr.startswith(PREFIX + "error: the installation is not whole: there is no platformdirs\n")
+
+
+def test_system_without_descriptors_is_told(front: Runner) -> None:
+    """What no request can mend is one line all the same."""
+    before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))"
+    done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
+    assert done.stdout == ""
+    assert done.stderr == PREFIX + "error: the system refused something: too many open files\n"
+
+
+def entered_after(code: str) -> str:
+    """A program that is the helper's `get`, after `code`."""
+    return (
+        f"import sys; sys.path.append({str(CHECKOUT)!r});"
+        f"from git_credential_bitbucket.front import activate, relay; {code};"
+        "relay.main(['git-credential-bitbucket', 'get'])"
+    )
