@@ -44,7 +44,7 @@ class Form(HTMLParser):
             self._in_option = False
 
 
-def decide(url: str, ca_file: str, *, button: str = "grant", account: str = "alice") -> str:
+def decide(url: str, ca_file: str, *, button: str = "grant", account: str = "alice", proxy: str = "") -> str:
     """Open the consent page at `url` and press a button; returns the address that the browser is sent to.
 
     Raises RuntimeError with the page's text where there is no form, as for a consumer that is not known.
@@ -52,6 +52,7 @@ def decide(url: str, ca_file: str, *, button: str = "grant", account: str = "ali
     with requests.Session() as session:
         session.trust_env = False
         session.verify = ca_file
+        session.proxies = {"https": proxy} if proxy else {}
         page = session.get(url, timeout=TIMEOUT_S, allow_redirects=False)
         if page.is_redirect:
             return page.headers["Location"]
@@ -68,11 +69,12 @@ def main() -> None:
     """Press the button, then visit the address that it leads to; a callback may hang up early."""
     parser = argparse.ArgumentParser(prog="python -m tests.standin.browser")
     parser.add_argument("--ca", required=True)
+    parser.add_argument("--proxy", default="", help="for the consent page; the loopback page needs none")
     parser.add_argument("--button", default="grant", choices=("grant", "deny"))
     parser.add_argument("--account", default="alice")
     parser.add_argument("url")
     options = parser.parse_args()
-    target = decide(options.url, options.ca, button=options.button, account=options.account)
+    target = decide(options.url, options.ca, button=options.button, account=options.account, proxy=options.proxy)
     with requests.Session() as session, contextlib.suppress(requests.ConnectionError):
         session.trust_env = False
         session.get(target, timeout=TIMEOUT_S, allow_redirects=False)

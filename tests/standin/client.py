@@ -45,7 +45,9 @@ class StandIn:
     Starts with the people `alice` and `bob`, who reach everything, and no repository.
     """
 
-    def __init__(self, **knobs: object) -> None:
+    def __init__(self, folder: str = "/tmp", **knobs: object) -> None:  # noqa: S108 - only where mkdtemp makes one
+        """`folder` is where its directory is made: with a short path, for a Unix socket's has at most 108 bytes."""
+        self._folder = folder
         self._knobs = knobs
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: list[socket.socket] = []
@@ -66,10 +68,9 @@ class StandIn:
     def start(self) -> None:
         """Start the process and wait until it says that it is ready.
 
-        Its directory is a short one (a Unix socket's path has 108 bytes) and is removed by the process itself
-        when its stdin ends: so it is gone even if this process is killed.
+        Its directory is removed by the process itself when its stdin ends: so it is gone even if this one is killed.
         """
-        self.root = tempfile.mkdtemp(prefix="gcb-standin-", dir="/tmp")
+        self.root = tempfile.mkdtemp(prefix="gcb-standin-", dir=self._folder)
         command = [sys.executable, "-m", "tests.standin", "--root", self.root, "--until-eof", "--remove-root"]
         checkout = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         self._process = subprocess.Popen(
@@ -257,6 +258,10 @@ class StandIn:
         """Return when `count` requests have arrived (or been answered); raises after `timeout` seconds."""
         if not self.control("wait", endpoint=endpoint, count=count, since=since, answered=answered, timeout=timeout):
             raise StandInError(f"{count} requests to {endpoint} did not come within {timeout} s")
+
+    def is_spent(self, refresh_token: str) -> bool:
+        """Whether a refresh token has been used: what Bitbucket knows, and no client can ask."""
+        return bool(self.control("is_spent", secret=refresh_token))
 
     def secrets(self) -> list[str]:
         """Every secret that this stand-in has made, for canary searches."""
