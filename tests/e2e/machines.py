@@ -126,6 +126,11 @@ class Machine:
         """What `status` tells of each credential."""
         return [json.loads(value) for key, value in self.ask("status") if key == "credential[]"]
 
+    def end_daemon(self) -> None:
+        """Have the daemon leave, if there is one; returns when it has gone."""
+        if self.socket.exists():
+            self.ask("exit")
+
     def daemon_pid(self) -> int:
         """The daemon's process."""
         return int(dict(self.ask("status"))["pid"])

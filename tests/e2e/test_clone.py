@@ -133,7 +133,7 @@ def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn)
     (clone / "git").chmod(0o755)
     hostile = {"PYTHONPATH": str(clone), "PYTHONHOME": str(clone), "PYTHONSTARTUP": str(clone / "os.py")}
     for off in ("", "off"):
-        machine.ask("exit")
+        machine.end_daemon()
         machine.git("fetch", cwd=clone, more={**hostile, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off})
     assert not taken.exists()
 

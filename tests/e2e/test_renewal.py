@@ -51,7 +51,7 @@ def test_fifty_gits_at_once_make_one_request(machine: Machine, standin: StandIn,
 def test_one_request_also_where_nobody_listens_yet(newer: Machine, standin: StandIn, url: str, off: str) -> None:
     """Several gits start one daemon; and where none may run, the vault's lock makes the others wait and look again."""
     standin.revoke(newer.log_in(standin.add_consumer(), expires_in=0))
-    newer.ask("exit")
+    newer.end_daemon()
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: newer.git("ls-remote", url), range(6)))

@@ -1,0 +1,248 @@
+"""What can go wrong around a command: each gives one clear line with a hint, and nothing that is kept is lost."""
+
+import base64
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.machines import Machine, only_line
+from tests.running import Runner
+from tests.standin.client import StandIn
+
+
+@pytest.fixture
+def url(standin: StandIn) -> str:
+    """A repository's address."""
+    return standin.create_repository("acme/app")
+
+
+def refused(machine: Machine, url: str) -> str:
+    """The reason why git gets nothing."""
+    answer = machine.git("ls-remote", url, check=False)
+    assert answer.returncode == 128
+    return only_line(answer.stderr)
+
+
+def files_of(machine: Machine) -> dict[str, bytes]:
+    """The vault and what lies beside it, but for its lock."""
+    return {path.name: path.read_bytes() for path in machine.vault.parent.iterdir() if path.suffix != ".lock"}
+
+
+BAD_INPUT = {
+    "host twice": "protocol=https\nhost={host}\nhost=evil.example.com\n",
+    "carriage return": "protocol=https\nhost={host}\r\n",
+    "NUL": "protocol=https\nhost={host}\0\n",
+    "no host": "protocol=https\npath=acme/app.git\n",
+    "no equals sign": "protocol=https\nhost={host}\nevil\n",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_INPUT.values(), ids=BAD_INPUT)
+def test_bad_input_is_refused_in_one_line(newer: Machine, standin: StandIn, url: str, bad: str) -> None:
+    """No answer, no change, no repetition of what was sent; and the next question is answered."""
+    newer.approve("", "alice", standin.issue_api_token())
+    before = newer.credentials()
+    for off in ("", "off"):
+        more = {"GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
+        for operation in ("get", "store", "erase"):
+            answer = newer.helper(operation, stdin=bad.format(host=standin.netloc), more=more)
+            assert answer.stdout == ""
+            assert answer.stderr.count("\n") <= 1
+            assert "evil" not in answer.stderr
+    assert [one["state"] for one in newer.credentials()] == [one["state"] for one in before]
+    newer.git("ls-remote", url)
+
+
+def test_a_vault_locked_by_hand(machine: Machine, standin: StandIn, url: str) -> None:
+    """Git stops with our line instead of asking for a password that would not help."""
+    machine.approve("", "alice", standin.issue_api_token())
+    machine.helper("lock")
+    assert refused(machine, url) == "the vault was locked by hand"
+    assert "could not read Username" not in machine.told[-1]
+    machine.helper("unlock")
+    machine.git("ls-remote", url)
+
+
+def test_a_vault_whose_key_is_not_there(place: Machine, standin: StandIn, url: str) -> None:
+    """Locked is not damaged: nothing is moved or written, and with the key all is as before, in the same daemon."""
+    place.approve("", "alice", standin.issue_api_token())
+    place.end_daemon()
+    before, key = files_of(place), place.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    assert refused(place, url).startswith("the vault's key is to come from ")
+    answer = place.git(
+        "credential",
+        "approve",
+        stdin=place.request("acme/app", username="alice", password=standin.issue_access_token("acme/app")),
+    )
+    assert only_line(answer.stderr)
+    assert files_of(place) == before
+    place.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = key
+    place.git("ls-remote", url)
+
+
+def test_a_key_that_does_not_fit(machine: Machine, standin: StandIn, url: str) -> None:
+    """Another vault's key is named as such."""
+    machine.approve("", "alice", standin.issue_api_token())
+    machine.end_daemon()
+    before = files_of(machine)
+    machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = base64.b64encode(os.urandom(32)).decode()
+    assert "is not the one that the vault was sealed with" in refused(machine, url)
+    assert files_of(machine) == before
+    del machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"]
+    machine.git("ls-remote", url)
+
+
+def test_no_keyring_and_no_key(newer: Machine, standin: StandIn, url: str) -> None:
+    """A log-in is refused before anything is lost; what git got is kept in memory, and nothing in the clear."""
+    for name in ("GIT_CREDENTIAL_BITBUCKET_KEY_FILE", "GIT_CREDENTIAL_BITBUCKET_KEYRING"):
+        del newer.env[name]
+    token = standin.issue_api_token()
+    answer = newer.helper("login", "--api-token", "--host", standin.url, stdin=f"{token}\n", check=False)
+    assert answer.returncode != 0
+    assert "--memory" in answer.stderr
+    only_line(answer.stderr)
+    assert not newer.vault.exists()
+    newer.approve("", "alice", token)
+    newer.git("ls-remote", url)
+    assert not newer.vault.exists()
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["under the daemon", "before its start"])
+def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
+    newer: Machine, standin: StandIn, url: str, running: bool
+) -> None:
+    """The damaged file is kept under another name; what the generation before held still works."""
+    newer.approve("", "alice", standin.issue_api_token())
+    newer.approve("acme/other", "alice", standin.issue_access_token("acme/other"))
+    if not running:
+        newer.end_daemon()
+    damage(newer.vault)
+    broken = newer.vault.read_bytes()
+    newer.git("ls-remote", url)
+    assert broken in files_of(newer).values()
+    assert [one["kind"] for one in newer.credentials()] == ["api-token"]
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, standin: StandIn, url: str, off: str) -> None:
+    """Both generations are damaged: said so, nothing is written over them, and a backup put back is taken."""
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    newer.approve("", "alice", standin.issue_api_token())
+    newer.approve("acme/other", "alice", standin.issue_access_token("acme/other"))
+    newer.end_daemon()
+    backup = newer.vault.read_bytes()
+    for path in newer.vault.parent.glob("vault*"):
+        damage(path)
+    before = files_of(newer)
+    assert "damaged" in refused(newer, url)
+    answer = newer.git(
+        "credential", "approve", stdin=newer.request("", username="bob", password=standin.issue_api_token("bob"))
+    )
+    assert "damaged" in only_line(answer.stderr)
+    assert files_of(newer) == before
+    newer.vault.write_bytes(backup)
+    newer.git("ls-remote", url)
+
+
+def damage(path: Path) -> None:
+    """Change a byte in the middle of what is sealed."""
+    data = bytearray(path.read_bytes())
+    if data:
+        data[len(data) * 2 // 3] ^= 0xFF
+        path.write_bytes(data)
+
+
+FAILURES = ["reset", "429", "500", "502-html", "cut-json", "wrong-type", "error-200", "401", "404"]
+
+
+@pytest.mark.parametrize("fault", FAILURES)
+def test_bitbucket_fails_while_a_token_is_due(newer: Machine, standin: StandIn, url: str, fault: str) -> None:
+    """The log-in could not be renewed, and why; it is not asked for again at once, and works when Bitbucket does."""
+    newer.log_in(standin.add_consumer(), expires_in=0)
+    standin.script_fault("token", fault, count=100)
+    for _ in range(3):
+        assert "could not be renewed" in refused(newer, url)
+    assert len(standin.token_requests()) <= 2
+    standin.release()
+    newer.helper("restore", str(newer.credentials()[0]["id"]))
+    newer.git("ls-remote", url)
+    assert {entry.status for entry in newer.offered()} == {200}
+
+
+def test_nobody_listens_where_tokens_are_renewed(newer: Machine, standin: StandIn, url: str) -> None:
+    """An address that does not answer: said with the address, without a wait."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    newer.git("config", "--global", f"credential.{standin.url}.oauthTokenURL", f"https://127.0.0.1:{port}/token")
+    newer.log_in(standin.add_consumer(), expires_in=0)
+    assert "could not be renewed" in refused(newer, url)
+    assert len(newer.credentials()) == 1
+
+
+def test_the_port_of_a_log_in_is_taken(newer: Machine, standin: StandIn) -> None:
+    """The port is named, and so is the way without it; nothing was asked of Bitbucket."""
+    consumer = standin.add_consumer()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site = f"credential.{standin.url}"
+        newer.git("config", "--global", f"{site}.oauthRedirectURI", f"http://127.0.0.1:{port}/")
+        answer = newer.helper(
+            "login",
+            "--oauth",
+            "--no-browser",
+            "--host",
+            standin.url,
+            stdin=f"{consumer.key}\n{consumer.secret}\n",
+            check=False,
+        )
+    assert answer.returncode != 0
+    assert str(port) in only_line(answer.stderr)
+    assert "--paste" in answer.stderr
+    assert not standin.token_requests()
+
+
+@pytest.fixture
+def small_disk(newer: Machine) -> Iterator[Path]:
+    """A file system of 64 KiB that holds the vault."""
+    folder = newer.home / "disk"
+    folder.mkdir(mode=0o700)
+    run = Runner({"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}, newer.home)
+    if (
+        os.geteuid() != 0
+        or run("mount", "-t", "tmpfs", "-o", "size=64k,mode=700", "none", folder, check=False).returncode
+    ):
+        pytest.skip("only root may mount a small file system")
+    newer.env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = str(folder / "vault")
+    try:
+        yield folder
+        newer.end_daemon()
+    finally:
+        run("umount", "--lazy", folder)
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_a_full_disk(newer: Machine, standin: StandIn, url: str, small_disk: Path, off: str) -> None:
+    """What is kept is served; what cannot be kept is said; and no refresh token is spent whose heir had no room."""
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    newer.keep("acme/app", kind="access-token", secret=standin.issue_access_token("acme/app"))
+    newer.log_in(standin.add_consumer(), expires_in=0)
+    standin.create_repository("beta/tool")
+    with (small_disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    newer.git("ls-remote", url)
+    answer = newer.git(
+        "credential", "approve", stdin=newer.request("", username="bob", password=standin.issue_api_token("bob"))
+    )
+    assert "no space left on device" in only_line(answer.stderr)
+    assert "no space left on device" in refused(newer, standin.clone_url("beta/tool"))
+    assert not standin.token_requests()
+    (small_disk / "filler").unlink()
+    newer.git("ls-remote", standin.clone_url("beta/tool"))
+    assert len(newer.credentials()) == 2
