@@ -138,14 +138,25 @@ def read(env: "Mapping[str, str]") -> Settings:
     Runs at the root directory, so `includeIf "gitdir:…"` never applies: the directory that git put us in is a work
     tree, and what lies there is not ours to trust.
     """
-    import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
-    import time  # here, not above: see the line before
+    import time  # here, not above: a request for bitbucket.org itself needs no configuration
 
     started = time.time_ns()
+    entries = _listed(env, "/")
+    return Settings([e for e in entries if e.scope in TRUSTED_SCOPES], _stamps(entries, env, started))
+
+
+def read_here(env: "Mapping[str, str]", folder: str) -> Settings:
+    """As `read`, and what else git obeys in `folder`: a repository's own lines. To be told of, never to be obeyed."""
+    return Settings(_listed(env, folder), {})
+
+
+def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
+    import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
+
     command = [find_git(env), "config", "--list", "--null", "--show-scope", "--show-origin"]
     try:
         done = subprocess.run(
-            command, cwd="/", env=git_environment(env), stdin=subprocess.DEVNULL, capture_output=True,
+            command, cwd=folder, env=git_environment(env), stdin=subprocess.DEVNULL, capture_output=True,
             timeout=GIT_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
@@ -160,8 +171,7 @@ def read(env: "Mapping[str, str]") -> Settings:
             f"git cannot read its configuration: {_complaint(done.stderr)}",
             hint="see what it says to: git config --list (git 2.26 or later is needed)",
         )
-    entries = _parse(done.stdout)
-    return Settings([e for e in entries if e.scope in TRUSTED_SCOPES], _stamps(entries, env, started))
+    return _parse(done.stdout)
 
 
 def git_environment(env: "Mapping[str, str]") -> dict[str, str]:

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import keeping, revocation, routing, statement
+from git_credential_bitbucket.agent import judgement, keeping, reasons, revocation, routing, statement
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
@@ -65,6 +65,12 @@ def _why(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields
     state, cause, hint = why(agent, wire.parse(body))
     return wire.emit([("state", state), ("error", cause), ("hint", hint)])
+
+
+def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
+    request = wire.parse(body)
+    return agent.opened(lambda _: wire.emit(reasons.explain(agent, request, fields.get("asked_path") or None)))
 
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -159,13 +165,20 @@ def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """Renew now, whatever is left of the token."""
+    """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was refused."""
     del body
-    credential = agent.holdings.index().get(_id(fields))
+    return agent.opened(lambda index: _refreshed(agent, index.get(_id(fields)), fields.get("generation")))
+
+
+def _refreshed(agent: Agent, credential: Credential | None, refused: str | None) -> Answer:
     if credential is None or not credential.renewable:
         raise UnknownCredential(
             "there is no such credential that can be renewed", hint="see: git-credential-bitbucket status"
         )
+    if refused is not None:
+        fresh = 0 <= agent.clock() - credential.minted_at < judgement.FRESH_REJECTION_S
+        if str(credential.generation) != refused or fresh:
+            return ACKNOWLEDGED
     job = agent.renewals.start(credential)
     generation = credential.generation
 
@@ -198,6 +211,7 @@ def _token_answer(credential: Credential, request: Request) -> bytes:
     pairs = [
         ("id", credential.id),
         ("kind", credential.kind),
+        ("generation", str(credential.generation)),
         ("username", credential.username),
         ("account", credential.account or ""),
         ("password", credential.secret.reveal()),
@@ -246,6 +260,7 @@ def _id(fields: dict[str, str]) -> str:
 VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
     "add": _add,
     "amend": _amend,
+    "explain": _explain,
     "lock": _lock,
     "mint": _mint,
     "refresh": _refresh,

@@ -17,13 +17,19 @@ if TYPE_CHECKING:
 def of_agent(agent: Agent) -> list[tuple[str, str]]:
     """The answer to `action=status`: the vault's state and a JSON object for each credential."""
     index = agent.holdings.index()
+    pairs = of_vault(agent)
+    now = agent.clock()
+    stated = sorted((of_credential_at(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
+    return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+
+
+def of_vault(agent: Agent) -> list[tuple[str, str]]:
+    """The vault's state, as of the last look at it, and what is wrong with it."""
     trouble = agent.holdings.trouble
     pairs = [("vault", "locked" if agent.holdings.locked_by_person else agent.holdings.vault.state)]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
-    now = agent.clock()
-    stated = sorted((of_credential_at(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
-    return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+    return pairs
 
 
 def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[str, object]:

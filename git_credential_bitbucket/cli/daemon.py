@@ -39,10 +39,10 @@ def command() -> None:
 def start() -> None:
     """Start the daemon."""
     path = _path()
-    before = _facts(path)
+    before = facts_of(path)
     if before is None:
         launch.start(os.environ)
-    after = _facts(path) or {}
+    after = facts_of(path) or {}
     say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
 
 
@@ -50,12 +50,12 @@ def start() -> None:
 def stop() -> None:
     """Stop the daemon."""
     path = _path()
-    facts = _facts(path)
+    facts = facts_of(path)
     if facts is None:
         say("no daemon is running")
         return
     outcome, _ = relay.exchange(path, relay.message("exit", b""), LEAVE_S)
-    if outcome != relay.ANSWERED and _listener(path) is not None:
+    if outcome != relay.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
 
@@ -65,7 +65,7 @@ def stop() -> None:
 def status(*, as_json: bool) -> int:
     """Tell about the daemon; never starts it."""
     path = _path()
-    facts = _facts(path)
+    facts = facts_of(path)
     if as_json:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
@@ -82,7 +82,7 @@ def _path() -> str:
     return paths.socket_path(os.environ)
 
 
-def _facts(path: str) -> dict[str, str] | None:
+def facts_of(path: str) -> dict[str, str] | None:
     """What the daemon says of itself; None where none of ours runs. Raises `DaemonUnavailable` if one keeps silent."""
     outcome, reply = relay.exchange(path, relay.message("ping", b""), PING_S)
     if outcome == relay.TIMEOUT:
@@ -92,7 +92,7 @@ def _facts(path: str) -> dict[str, str] | None:
 
 
 def _silent(path: str) -> DaemonUnavailable:
-    pid = _listener(path)
+    pid = listener(path)
     hint = f"end it: kill {pid}" if pid else "end it, and start another: git-credential-bitbucket daemon start"
     return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
 
@@ -123,7 +123,7 @@ def _print(path: str, facts: dict[str, str]) -> None:
         warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
 
 
-def _listener(path: str) -> int | None:
+def listener(path: str) -> int | None:
     """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
