@@ -46,8 +46,7 @@ class Terminal:
         """By rich, on the terminal itself; colours, width and NO_COLOR are its business."""
         from rich.console import Console  # here, not above: 40 ms, and a piped secret needs none
 
-        # A descriptor of its own, closed with the file: rich keeps none after the call.
-        file = open(os.dup(self._descriptor), "w", encoding=_encoding(), errors="backslashreplace")  # noqa: SIM115
+        file = open(self._descriptor, "w", encoding=_encoding(), errors="backslashreplace", closefd=False)  # noqa: SIM115 - rich's
         columns = os.get_terminal_size(self._descriptor).columns
         return Console(file=file, markup=False, highlight=False, emoji=False, width=columns or None)
 
@@ -103,9 +102,12 @@ class Terminal:
     def _unseen(self) -> bytes:
         typed = bytearray()
         while len(typed) <= MAX_TYPED_BYTES:
-            for byte in os.read(self._descriptor, 4096) or _END:
+            chunk = os.read(self._descriptor, 4096)
+            if not chunk:  # the terminal is gone
+                raise KeyboardInterrupt
+            for byte in chunk:
                 if byte in _ENTER:
-                    return bytes(typed)
+                    return _without_marks(typed)
                 if byte in _ERASE:
                     del typed[_last_character(typed) :]
                 elif byte in _ERASE_ALL:
@@ -202,6 +204,11 @@ def piped() -> list[str]:
     if len(data) > MAX_TYPED_BYTES:
         raise Error("standard input holds more than 64 KiB", hint="give one secret a line, and nothing else")
     return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
+
+
+def _without_marks(typed: bytearray) -> bytes:
+    """Without what a terminal sets around a paste, where a program before us left it in that mode (xterm's 2004)."""
+    return bytes(typed).replace(b"\x1b[200~", b"").replace(b"\x1b[201~", b"")
 
 
 def _last_character(typed: bytearray) -> int:

@@ -167,7 +167,7 @@ def _identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
     if wanted.account or grant.granted_for or ACCOUNT_SCOPE not in grant.scopes:
         return
     from git_credential_bitbucket.bitbucket import rest  # here, not above: as above
-    from git_credential_bitbucket.front.ask import ask
+    from git_credential_bitbucket.cli.holder import ask
 
     verdict = rest.verify(wanted.provider.endpoint, kinds.OAUTH, None, grant.access_token)
     if verdict.account:

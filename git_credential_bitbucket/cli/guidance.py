@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.cli.asking import Terminal
 
 MENU = (
-    (kinds.OAUTH, "OAuth, in the browser: renews itself, nothing to copy; needs an OAuth consumer of a workspace"),
-    (kinds.API_TOKEN, "API token: yours, for every repository that you reach; ends after a year at most"),
-    (kinds.ACCESS_TOKEN, "access token: for one repository, project or workspace; not tied to a person"),
-    (kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines, without a person"),
+    (kinds.OAUTH, "OAuth, in the browser: renews itself; needs a workspace's OAuth consumer"),
+    (kinds.API_TOKEN, "API token: yours, for all that you reach; ends after a year at most"),
+    (kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; nobody's own"),
+    (kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines"),
 )
 """What one may have, in the order in which it is offered."""
 

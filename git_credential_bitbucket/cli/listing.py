@@ -8,12 +8,11 @@ from git_credential_bitbucket.cli import show, status, times
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from git_credential_bitbucket.cli.places import Stated
     from git_credential_bitbucket.cli.status import Report
 
-MIN_TABLE_WIDTH = 90
-"""Columns; below that, a table breaks names in the middle, and blocks are read with less trouble."""
 SOON_S, VERY_SOON_S = 30 * times.DAY_S, 7 * times.DAY_S
 _COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
 _STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
@@ -22,14 +21,19 @@ _INDENT = "  "
 
 def print_to(console: Console, report: Report, *, long: bool) -> None:
     """The credentials, then what is wrong with them, then where they are kept."""
-    if not report.credentials:
+    if report.vault["trouble"] and not report.credentials:
+        _line(console, "What is kept cannot be listed.")
+        _line(console, "")
+    elif not report.credentials:
         _line(console, "No credential is kept. Log in: git-credential-bitbucket login")
-    elif long or console.width < MIN_TABLE_WIDTH:
+        _line(console, "")
+    elif long or not _fits(table := _table(report), console):
         for one in report.credentials:
             _block(one, report.now, console)
     else:
-        _table(report, console)
+        console.print(table)
         _troubles(report, console)
+        _line(console, "")
     _surroundings(report, console)
 
 
@@ -49,17 +53,21 @@ def expires_in(one: Stated, now: float) -> str:
     return "not known"
 
 
-def _table(report: Report, console: Console) -> None:
-    from rich.table import Table  # here, not above: blocks do without
+def _table(report: Report) -> Table:
+    from rich.table import Table  # here, not above: who keeps nothing needs none
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name in _COLUMNS:
-        table.add_column(name.upper(), overflow="fold", no_wrap=name in ("id", "kind", "state"))
+        table.add_column(name.upper())
     for one in report.credentials:
-        cells = _cells(one, report.now)
-        table.add_row(*(Text(text, style=style) for text, style in cells))
-    console.print(table)
+        table.add_row(*(Text(text, style=style) for text, style in _cells(one, report.now)))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the table needs no broken word: a name that is broken in its middle cannot be read or copied."""
+    return console.measure(table, options=console.options.update(width=show.UNBROKEN)).maximum <= console.width
 
 
 def _cells(one: Stated, now: float) -> list[tuple[str, str]]:
@@ -121,7 +129,6 @@ def _surroundings(report: Report, console: Console) -> None:
     vault = report.vault
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
-    _line(console, "")
     _line(console, f"vault: {where}")
     if vault["trouble"]:
         _line(console, f"{_INDENT}{show.shown(vault['trouble'])}", "red")

@@ -8,9 +8,9 @@ import click
 
 from git_credential_bitbucket.cli import show, shy
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import relay
-from git_credential_bitbucket.front.ask import ask
 
 HELP = f"""{summary("lock")}.
 

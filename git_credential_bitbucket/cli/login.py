@@ -19,9 +19,9 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import asking, consumers, guidance, opening, places, show, shy, statics, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.wanted import Wanted, path_on
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError
-from git_credential_bitbucket.front.ask import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,6 +94,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     kind = methods[0] if methods else chosen(answers, provider)
     if (given["paste"] or given["no_browser"]) and kind != kinds.OAUTH:
         raise click.UsageError("--paste and --no-browser go with --oauth")
+    if (given["expires"] or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
+        raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     wanted = Wanted(
         kind=kind,
         provider=provider,

@@ -10,7 +10,7 @@ from git_credential_bitbucket.agent import revocation
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import asking, opening, places, show, shy
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.front.ask import ask
+from git_credential_bitbucket.cli.holder import ask
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.places import Stated

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.cli import asking
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.front import relay
-from git_credential_bitbucket.front.ask import ask
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
 from git_credential_bitbucket.vault.place import FilePlace

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
-from git_credential_bitbucket.front.ask import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ import click
 
 from git_credential_bitbucket.cli import asking, opening, places, show, shy, times
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front.ask import ask
 
 
 @click.command(

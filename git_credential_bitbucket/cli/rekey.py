@@ -10,8 +10,8 @@ import click
 
 from git_credential_bitbucket.cli import asking, opening, show, shy
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
-from git_credential_bitbucket.front.ask import ask
 from git_credential_bitbucket.vault import keys
 
 if TYPE_CHECKING:

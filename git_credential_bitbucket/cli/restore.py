@@ -6,7 +6,7 @@ import click
 
 from git_credential_bitbucket.cli import asking, opening, places, show, shy
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.front.ask import ask
+from git_credential_bitbucket.cli.holder import ask
 
 
 @click.command(cls=shy.Shy, help=f"{summary('restore')}.\n\nThirty days after that it is removed.")

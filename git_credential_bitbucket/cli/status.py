@@ -16,8 +16,8 @@ import click
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, shy, times
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front.ask import ask
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.places import Stated

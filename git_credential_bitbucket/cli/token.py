@@ -10,9 +10,9 @@ import click
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask, offered
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.front import environment
-from git_credential_bitbucket.front.ask import ask, pairs
 from git_credential_bitbucket.secret import Secret
 
 ID_CHARACTERS = 12
@@ -61,19 +61,11 @@ def fetched(what: str | None) -> dict[str, str]:
     opening.readable()
     place, credential_id = _meant(what)
     fields = [] if credential_id is None else [("id", credential_id)]
-    told = dict(_asked(fields, place.request()))
+    told = offered("token", fields, place.request())
     if not told.get("password"):
         why = dict(ask("why", (), place.request()))
         raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))
     return told
-
-
-def _asked(fields: list[tuple[str, str]], request: bytes) -> list[tuple[str, str]]:
-    from git_credential_bitbucket import wire  # beside its only use
-    from git_credential_bitbucket.front.ask import Holder
-
-    # Not by `ask`: an empty answer means here that there is nothing to offer, and `why` tells the reason.
-    return pairs(Holder().answer("token", wire.emit(fields) + request))
 
 
 def _meant(what: str | None) -> tuple[places.Place, str | None]:

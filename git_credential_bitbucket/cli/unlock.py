@@ -9,8 +9,8 @@ import click
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.cli import asking, opening, show, shy
 from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front.ask import ask
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -40,7 +40,7 @@ class Wanted:
     def warn(self, answers: Answers, text: str) -> None:
         """Tell what is doubtful: in the dialogue if there is one, else on standard error."""
         if answers.terminal is not None:
-            answers.say(f"Note: {text}.", style="yellow")
+            answers.say(f"Note: {text}{'' if text.endswith('?') else '.'}", style="yellow")
         else:
             show.warn(text)
 

@@ -69,12 +69,20 @@ class Holder:
         return True
 
 
-def ask(action: str, fields: "Iterable[tuple[str, str]]" = (), request: bytes = b"", *, start: bool = True) -> Pairs:
+def ask(
+    action: str,
+    fields: "Iterable[tuple[str, str]]" = (),
+    request: bytes = b"",
+    *,
+    start: bool = True,
+    holder: Holder | None = None,
+) -> Pairs:
     """The lines that answer `action`, in their order. Raises the `Error` that the answer tells, or `DaemonUnavailable`.
 
-    `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started.
+    `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
+    than once keeps the `holder`.
     """
-    reply = Holder().reply(action, wire.emit(list(fields)) + request, start=start)
+    reply = (holder or Holder()).reply(action, wire.emit(list(fields)) + request, start=start)
     found = pairs(reply)
     if not found:
         raise DaemonUnavailable(

@@ -73,7 +73,7 @@ def test_what_fits_is_a_table_with_causes_below() -> None:
     assert "ba9876543210: it was set aside: rejected\n  restore ba9876543210\n" in text
 
 
-@pytest.mark.parametrize("width", [20, 40, 60, 89])
+@pytest.mark.parametrize("width", [20, 40, 60, 70])
 def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None:
     """A table would break names in the middle."""
     text = shown(report(stated()), width)

@@ -1,0 +1,27 @@
+"""Whom a person's verb asks: one holder for all its questions, so that a missing daemon is found, and told of, once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.front import ask as front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
+    """The lines that answer `action`. Raises the `Error` that the answer tells, or `DaemonUnavailable`."""
+    return front.ask(action, fields, request, holder=_holder())
+
+
+def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
+    """As `ask`, for a question that may be answered with nothing."""
+    return dict(front.pairs(_holder().answer(action, wire.emit(list(fields)) + request)))
+
+
+@cache
+def _holder() -> front.Holder:
+    return front.Holder()
