@@ -1,6 +1,21 @@
 """A git credential helper for Bitbucket Cloud.
 
-Imports nothing: every start of the helper passes through here.
+`BitbucketAuth` is its interface for Python programs. Imports nothing: every start of the helper passes through here.
 """
 
 __version__ = "0.1.0"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.api.auth import BitbucketAuth
+
+__all__ = ["BitbucketAuth", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when asked for: every start of the helper passes through here."""
+    if name == "BitbucketAuth":
+        from git_credential_bitbucket.api.auth import BitbucketAuth
+
+        return BitbucketAuth
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

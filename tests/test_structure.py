@@ -12,6 +12,7 @@ ALLOWED = {
     "login": {"", "bitbucket"},
     "daemon": {"", "vault", "bitbucket", "agent"},
     "front": {"", "vault", "bitbucket", "agent", "cli"},
+    "api": {"", "bitbucket", "agent", "front"},
     "cli": {"", "vault", "bitbucket", "agent", "login", "front"},
 }
 """What each room may import; "" is the ground floor. `front` reaches `cli` only by a person's verb, and late."""

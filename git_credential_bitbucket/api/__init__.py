@@ -1,0 +1,1 @@
+"""For other programs: REST with the tokens that git uses."""

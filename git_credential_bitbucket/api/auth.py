@@ -1,0 +1,112 @@
+"""`BitbucketAuth`: a `requests` auth whose token is always fresh, from the same store as git's.
+
+Asks the daemon (which is started if there is none) at each request, so that renewals by anybody are seen at once. Does
+not import requests: whoever uses it has.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
+from git_credential_bitbucket.front.activate import third_party
+from git_credential_bitbucket.front.ask import Holder, ask, pairs
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from requests import PreparedRequest, Response
+
+CLOUD = "https://bitbucket.org"
+
+
+@runtime_checkable
+class Seekable(Protocol):
+    """A body that is a file."""
+
+    def seek(self, offset: int, /) -> int:
+        """Go to a place in it."""
+
+
+class BitbucketAuth:
+    """Signs requests to one Bitbucket's REST API. A class because requests keeps it and calls it for each request.
+
+    `place` narrows the choice as a repository does for git: `"acme"` or `"acme/app"`. `url` is the host that git clones
+    from; its API's address follows from git's configuration. A request to any other host goes out unsigned.
+
+        requests.get("https://api.bitbucket.org/2.0/user", auth=BitbucketAuth())
+    """
+
+    def __init__(self, place: str = "", *, url: str = CLOUD) -> None:
+        """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
+        third_party()
+        from git_credential_bitbucket.agent.build import find_now  # here, not above: only this needs the configuration
+
+        parts = urlsplit(url)
+        provider = find_now(os.environ, parts.scheme, wire.normalise_host(parts.scheme, parts.netloc))
+        if provider is None:
+            raise SettingsError(
+                f"{wire.printable(url)} is not configured as a Bitbucket",
+                hint="type: git config --global credential.URL.provider bitbucket",
+            )
+        self._api = urlsplit(provider.endpoint.api_url)
+        fields = [("protocol", provider.protocol), ("host", provider.host)]
+        self._request = wire.emit([*fields, ("path", place)] if place else fields)
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        """Sign `request`; a 401 to it is answered by one more try with a renewed token.
+
+        Raises `UnknownCredential` where there is no credential, with the reason.
+        """
+        if not self._is_api(request.url):
+            return request
+        token = self._token()
+        request.headers["Authorization"] = header(token)
+        request.hooks["response"].append(lambda response, **sending: self._renewed(response, token, sending))
+        return request
+
+    def __repr__(self) -> str:
+        return f"BitbucketAuth({self._api.netloc})"
+
+    def _is_api(self, url: str | None) -> bool:
+        parts = urlsplit(url or "")
+        return (parts.scheme, parts.netloc.lower()) == (self._api.scheme, self._api.netloc.lower())
+
+    def _token(self) -> dict[str, str]:
+        told = dict(pairs(Holder().answer("token", self._request)))
+        if not told.get("password"):
+            why = dict(ask("why", (), self._request))
+            raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))
+        return told
+
+    def _renewed(self, response: Response, used: dict[str, str], sending: dict[str, Any]) -> Response:
+        """The second try, made as requests' own digest authentication does; the body goes out from its start."""
+        if response.status_code != 401 or not self._is_api(response.request.url):  # noqa: PLR2004 - Unauthorized
+            return response
+        if used["kind"] not in kinds.RENEWABLE or response.request.headers.get("Authorization") != header(used):
+            return response
+        try:
+            ask("refresh", [("id", used["id"]), ("generation", used["generation"])])
+        except Error:
+            return response  # the server's own answer tells more than ours
+        token = self._token()
+        if token["password"] == used["password"]:
+            return response
+        _ = response.content  # read to its end, so that the connection can be used again
+        response.close()
+        again = response.request.copy()
+        again.headers["Authorization"] = header(token)
+        if isinstance(again.body, Seekable):
+            again.body.seek(0)
+        second: Response = response.connection.send(again, **sending)
+        second.history.append(response)
+        second.request = again
+        return second
+
+
+def header(token: dict[str, str]) -> str:
+    """The value of `Authorization` for REST, by the kind of secret."""
+    return kinds.rest_header(token["kind"], token.get("account") or None, Secret(token["password"]))

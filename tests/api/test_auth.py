@@ -1,0 +1,158 @@
+"""REST with git's tokens: fresh, renewed once at a 401, for the API's host alone."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from atlassian.bitbucket.cloud import Cloud
+
+from git_credential_bitbucket import BitbucketAuth, wire
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket.providers import CLOUD
+from git_credential_bitbucket.errors import SettingsError, UnknownCredential
+from git_credential_bitbucket.front.ask import ask
+
+if TYPE_CHECKING:
+    from tests.running import Runner
+    from tests.standin.client import StandIn
+
+
+@pytest.fixture
+def host(env: dict[str, str], standin: StandIn, run: Runner, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    """The stand-in as a configured host, and this process in the test's environment."""
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    for name, value in (env | {"GIT_CREDENTIAL_BITBUCKET_KEY": os.urandom(32).hex()[:43] + "="}).items():
+        monkeypatch.setenv(name, value)
+    for key, value in standin.git_config():
+        run("git", "config", "--global", key, value)
+    return standin
+
+
+def add(host: StandIn, **record: object) -> None:
+    """Keep a credential for the stand-in."""
+    place = {"place": host.url, "endpoint": {**CLOUD.to_record(), "token_url": f"{host.url}/site/oauth2/access_token"}}
+    place["endpoint"]["ca_file"] = host.ca_file  # type: ignore[index]  # it is that very dictionary
+    ask("add", [("record", json.dumps(place | record))])
+
+
+def log_in(host: StandIn, **more: object) -> str:
+    """An OAuth log-in of alice; returns its access token."""
+    consumer = host.add_consumer()
+    access, refresh = host.issue_login(consumer)
+    add(
+        host,
+        kind=kinds.OAUTH,
+        secret=access,
+        refresh_token=refresh,
+        client_id=consumer.key,
+        client_secret=consumer.secret,
+        expires_in=7200,
+        **more,
+    )
+    return access
+
+
+def session(host: StandIn, place: str = "") -> requests.Session:
+    """A session that trusts the stand-in."""
+    made = requests.Session()
+    made.verify = host.ca_file
+    made.trust_env = False
+    made.auth = BitbucketAuth(place, url=host.url)
+    return made
+
+
+def test_a_request_is_signed_with_the_token_that_git_would_get(host: StandIn) -> None:
+    """One store for git and REST."""
+    log_in(host)
+    with session(host) as api:
+        assert api.get(f"{host.api_url}/user").json()["username"] == "alice"
+
+
+def test_an_api_token_is_sent_with_its_account(host: StandIn) -> None:
+    """REST takes the email, where git takes a static name."""
+    add(host, kind=kinds.API_TOKEN, secret=host.issue_api_token(), account="alice@example.com")
+    with session(host) as api:
+        assert api.get(f"{host.api_url}/user").status_code == 200
+
+
+def test_a_refused_token_is_renewed_once_and_the_request_made_again(host: StandIn) -> None:
+    """Whoever holds a long-lived session never sees a token's end; a body is sent again from its start."""
+    access = log_in(host, minted_at=time.time() - 1000)
+    with session(host) as api:
+        host.revoke(access)
+        answer = api.get(f"{host.api_url}/user", data=io.BytesIO(b"body"))
+        assert answer.status_code == 200
+        assert [earlier.status_code for earlier in answer.history] == [401]
+    assert len(host.token_requests()) == 1
+
+
+def test_a_token_minted_moments_ago_is_not_renewed_for_a_refusal(host: StandIn) -> None:
+    """Another would be refused as well, and each try would cost a refresh token."""
+    access = log_in(host)
+    with session(host) as api:
+        host.revoke(access)
+        assert api.get(f"{host.api_url}/user").status_code == 401
+    assert host.token_requests() == []
+
+
+def test_atlassians_own_client_takes_it(host: StandIn) -> None:
+    """atlassian-python-api's Cloud client, with nothing but a session of ours."""
+    host.create_repository("acme/app")
+    log_in(host)
+    with session(host) as api:
+        base = host.api_url.removesuffix("/2.0")
+        cloud = Cloud(url=base, session=api, verify_ssl=host.ca_file)  # type: ignore[no-untyped-call]  # it has no types
+        assert (cloud.get("repositories/acme/app") or {})["full_name"] == "acme/app"
+
+
+def test_many_threads_with_one_refused_token_make_one_renewal(host: StandIn) -> None:
+    """The generation that was refused is named, so the second finds it replaced."""
+    log_in(host)
+    (told,) = [json.loads(value) for key, value in ask("status") if key == "credential[]"]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: ask("refresh", [("id", told["id"]), ("generation", "0")]), range(8)))
+    assert host.token_requests() == []
+
+
+def test_another_host_gets_no_token(host: StandIn) -> None:
+    """A redirect, a link in an answer, a typo: unsigned."""
+    log_in(host)
+    with session(host) as api:
+        assert "Authorization" not in api.prepare_request(requests.Request("GET", f"{host.url}/2.0/user")).headers
+        assert "Authorization" not in api.prepare_request(requests.Request("GET", "https://evil.example/2.0")).headers
+
+
+def test_without_a_credential_the_reason_is_raised(host: StandIn) -> None:
+    """Not a 401 that nobody understands."""
+    with session(host) as api, pytest.raises(UnknownCredential) as raised:
+        api.post(f"{host.api_url}/user", data=io.BytesIO(b"x"))
+    assert "no credential for" in raised.value.cause
+    assert raised.value.hint
+
+
+def test_a_host_that_is_not_configured_is_refused(host: StandIn) -> None:
+    """No token goes to a host that nobody named."""
+    with pytest.raises(SettingsError):
+        BitbucketAuth(url=host.url.replace("https", "http"))
+
+
+def test_importing_the_package_imports_nothing_else(run: Runner) -> None:
+    """The hot path passes through the package's own module."""
+    code = "import sys; before = set(sys.modules); import git_credential_bitbucket; print(set(sys.modules) - before)"
+    assert run(
+        "python3", "-I", "-c", "import sys; sys.path.insert(0, sys.argv[1]);" + code, os.getcwd()
+    ).stdout.strip() == ("{'git_credential_bitbucket'}")
+
+
+def test_wire_and_auth_agree_on_the_host(host: StandIn) -> None:
+    """The public name is lazily there."""
+    assert wire.normalise_host("https", host.netloc) == host.netloc
+    assert "BitbucketAuth(" in repr(BitbucketAuth(url=host.url))
