@@ -216,6 +216,8 @@ class Agent:
         """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
         if self.renewals.under_way or self.renewals.unwritten or self.holdings.in_memory_only:
             return True
+        if self.holdings.locked_by_person:
+            return True  # the next daemon would open the vault again, where its key is to be had unasked
         return any(
             credential.renewable and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
+from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import finish
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
@@ -212,3 +213,12 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert world.agent.must_stay()
     assert isinstance(world.agent.holdings.memory.place, MemoryPlace)
     assert not world.path.with_name("none").exists()
+
+
+def test_a_lock_by_hand_keeps_the_agent(world: World) -> None:
+    """Idleness must not undo what a person asked for."""
+    world.store("alice", tokens.api_token())
+    assert not world.agent.must_stay()
+    assert finish(control(world.agent, "lock", b"")) == ACKNOWLEDGED
+    assert world.get() == {}
+    assert world.agent.must_stay()
