@@ -27,9 +27,15 @@ class Daemon:
         stdin: bytes | None = None,
         real_env: Mapping[str, str] | None = None,
         launcher: Sequence[str] = (),
+        enter: str | None = None,
     ) -> None:
-        """`package` is a folder with another copy of the package; `launcher` words come before Python's."""
+        """`package` is a folder with another copy of the package; `launcher` words come before Python's.
+
+        `enter` is Python code to come in by instead of the launcher's.
+        """
         command = [*launcher, *launch.command()]
+        if enter is not None:
+            command[command.index("-c") + 1] = enter
         if package is not None:
             command[-1] = package
         self.env = dict(env)

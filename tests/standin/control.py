@@ -141,6 +141,12 @@ class Actions:
 
         return self._state.journal.wait(enough, timeout)
 
+    def is_spent(self, secret: str) -> bool:
+        """Whether that refresh token has been used; one that was never given out counts as spent."""
+        with self._state.lock:
+            refresh = self._state.refresh_tokens.get(secret)
+            return refresh is None or refresh.used
+
     def secrets(self) -> list[str]:
         """Every secret made so far, for a search whether one of them lies where it must not."""
         with self._state.lock:
