@@ -38,7 +38,7 @@ def command() -> None:
 @command.command(help="Start it, unless it runs; return when it listens.")
 def start() -> None:
     """Start the daemon."""
-    path = _path()
+    path = socket_here()
     before = facts_of(path)
     if before is None:
         launch.start(os.environ)
@@ -49,7 +49,7 @@ def start() -> None:
 @command.command(help="Stop it; return when all is served and written down. What was in memory only is gone then.")
 def stop() -> None:
     """Stop the daemon."""
-    path = _path()
+    path = socket_here()
     facts = facts_of(path)
     if facts is None:
         say("no daemon is running")
@@ -64,7 +64,7 @@ def stop() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
 def status(*, as_json: bool) -> int:
     """Tell about the daemon; never starts it."""
-    path = _path()
+    path = socket_here()
     facts = facts_of(path)
     if as_json:
         click.echo(json.dumps(_document(path, facts), indent=2))
@@ -75,7 +75,7 @@ def status(*, as_json: bool) -> int:
     return 0 if facts is not None else NOT_RUNNING
 
 
-def _path() -> str:
+def socket_here() -> str:
     """Where the daemon listens. Raises `SettingsError` where none may run."""
     if relay.is_off(os.environ):
         raise SettingsError(f"{relay.DAEMON} says that no daemon may run here", hint=f"unset {relay.DAEMON}")

@@ -1,0 +1,90 @@
+"""What git does around its helpers: what it sends before it asks any, and what it does when all of them are silent."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import urlmatch
+from git_credential_bitbucket.front import person
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.cli.asked import Url
+    from git_credential_bitbucket.settings import Settings
+
+MAX_NETRC_BYTES = 1 << 20
+"""People's have a few lines."""
+_AUTHORIZATION = "authorization:"
+
+
+def sent(url: Url, here: Settings, env: Mapping[str, str]) -> list[str]:
+    """What git sends to `url` before it asks a helper, in words; a helper is asked only once that was refused."""
+    found = []
+    if url.has_password:
+        found.append("the password in the URL")
+    if origin := header(url, here):
+        found.append(f"the Authorization header that http.extraHeader sets ({origin}), with every request")
+    if in_netrc(url, env):
+        found.append("the entry for this host in ~/.netrc")
+    return found
+
+
+def header(url: Url, here: Settings) -> str | None:
+    """The file of an `http.extraHeader` that git logs in with at `url`: CI systems leave it in a repository's own."""
+    wanted = urlmatch.normalise(f"{url.base}/{url.path}")
+    found = None
+    for entry in here.entries("http", "extraHeader"):
+        if entry.url is not None:
+            configured = urlmatch.normalise(entry.url, globs=True)
+            if wanted is None or configured is None or urlmatch.match(wanted, configured) is None:
+                continue
+        if not entry.value:  # it clears what came before it (http.extraHeader in git-config(1))
+            found = None
+        elif entry.value.lower().startswith(_AUTHORIZATION):
+            found = entry.origin if entry.scope != "command" else "command line or environment"
+    return found
+
+
+def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
+    """Whether ~/.netrc has a login for the host, which curl sends for git unasked (CURLOPT_NETRC)."""
+    try:
+        with open(os.path.join(env.get("HOME", ""), ".netrc"), "rb") as file:
+            words = os.fsdecode(file.read(MAX_NETRC_BYTES)).split()
+    except OSError:
+        return False
+    host = url.host.partition(":")[0]
+    named = (words[at + 1].lower() for at, word in enumerate(words[:-1]) if word == "machine")
+    return host in named or "default" in words[::2]
+
+
+def prompt(here: Settings, env: Mapping[str, str]) -> str:
+    """What git does when no helper answers, in this environment."""
+    for name, program in (
+        ("GIT_ASKPASS", env.get("GIT_ASKPASS")),
+        ("core.askPass", here.value("core.askPass")),
+        ("SSH_ASKPASS", env.get("SSH_ASKPASS")),
+    ):
+        if program:
+            return f"git then has {printable(program)} ask for a password ({name})"
+    if env.get("GIT_TERMINAL_PROMPT", "1").lower() in person.NO:
+        return (
+            'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT forbids it to ask at the terminal. '
+            "The missing credential is the cause, not the prompt"
+        )
+    if not _has_terminal():
+        return (
+            'git then stops with "could not read Username" or "terminal prompts disabled": there is no terminal to ask '
+            "at. The missing credential is the cause, not the prompt"
+        )
+    return "git then asks for username and password at the terminal"
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,228 @@
+"""`explain`: what git would ask about a URL, who answers, and why that one; or exactly why nobody does.
+
+Owns the gathering; `explained` shows it. Changes nothing, renews nothing, and never shows a secret.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.agent.reasons import PASSED_OVER
+from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.cli import asked, beforehand, daemon, places, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.executable import means_us
+from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import environment, relay
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.asked import Asked, Url
+    from git_credential_bitbucket.settings import Settings
+
+Document = dict[str, Any]
+
+LOGIN = "git-credential-bitbucket login"
+
+
+@click.command(
+    cls=shy.Shy,
+    help=f"""{summary("explain")}.
+
+    URL may also be a place such as acme/app. Without it: the address that git would fetch from in this directory, else
+    https://bitbucket.org. The configuration is the one that git obeys here, a repository's own included.
+
+    Exit code 1 where git would get nothing.""",
+)
+@click.argument("url", metavar="[URL]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document; times are epoch seconds.")
+def command(*, url: str | None, as_json: bool) -> int:
+    """Explain."""
+    document = explained(url)
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+    else:
+        from git_credential_bitbucket.cli import explained as shown  # here, not above: rich costs 40 ms
+
+        shown.print_document(document)
+    return 0 if document["answer"] is not None else 1
+
+
+def explained(text: str | None) -> Document:
+    """Everything that decides about `text`, or about the remote here. Raises `Error`."""
+    folder = asked.folder_here()
+    source, url = _address(text, folder)
+    if url is None:
+        return _not_asked(source)
+    here = settings.read_here(os.environ, folder)
+    git_asks = asked.question(url, here)
+    document: Document = {
+        "url": url.shown,
+        "source": source,
+        "asked": dict(git_asks.pairs()),
+        "uses_path": git_asks.path is not None,
+        "beforehand": beforehand.sent(url, here, os.environ),
+        "helpers": _helpers(url, here),
+        "daemon": _daemon(),
+        "environment": None,
+        "vault": None,
+        "candidates": [],
+        "elsewhere": [],
+        "answer": None,
+        "none": None,
+    }
+    cause = _unreachable(git_asks, document)
+    if cause is None:
+        cause = _looked_at(url, git_asks, document)
+    if cause is not None:
+        prompt = beforehand.prompt(here, os.environ)
+        document["none"] = {"cause": cause[0], "cure": cause[1], "then": prompt}
+    return document
+
+
+def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
+    """Where the URL is from, in words, and the URL; None for one that git asks nobody about."""
+    if text is not None:
+        return "as given", asked.named(text)
+    found = asked.remote(os.environ, folder)
+    if found is None:
+        return "there is no remote here, so Bitbucket itself", asked.take_apart(places.CLOUD)
+    return "the remote of this repository", asked.take_apart(found)
+
+
+def _not_asked(source: str) -> Document:
+    cause = "git asks credential helpers about http and https only, and this is another kind of address"
+    cure = "use the https address: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
+    return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "cure": cure}}
+
+
+def _helpers(url: Url, here: Settings) -> list[Document]:
+    found = here.helpers(f"{url.base}/{url.path}")
+    return [
+        {"helper": value, "file": origin, "scope": scope, "ours": means_us(value)} for value, origin, scope in found
+    ]
+
+
+def _daemon() -> Document:
+    if relay.is_off(os.environ):
+        return {"state": "off", "detail": f"{relay.DAEMON} forbids it; this program answers by itself"}
+    try:
+        facts = daemon.facts_of(daemon.socket_here())
+    except Error as exc:
+        return {"state": "trouble", "detail": exc.cause}
+    if facts is None:
+        return {"state": "not running", "detail": "git's next question starts it"}
+    return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
+
+
+def _unreachable(git_asks: Asked, document: Document) -> tuple[str, str] | None:
+    """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
+    base = f"{git_asks.protocol}://{git_asks.host}"
+    if not hosts.is_ours(settings.read(os.environ), git_asks.protocol, git_asks.host):
+        if git_asks.host == hosts.CLOUD_HOST:
+            return "this is plain http, and no secret goes over that", "use https: git remote set-url"
+        return (
+            f"{wire.printable(base)} is not configured as a Bitbucket, so this program says nothing about it",
+            f"if it is one: git config --global credential.{wire.printable(base)}.provider bitbucket",
+        )
+    if not any(one["ours"] for one in document["helpers"]):
+        asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
+        host = "" if hosts.is_cloud(git_asks.protocol, git_asks.host) else f" --host {base}"
+        return (
+            f"git does not ask this program about {base}, but {wire.printable(asked_instead)}",
+            f"type: git-credential-bitbucket configure{host}",
+        )
+    return None
+
+
+def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str] | None:
+    """Fill in what this program looks at, and its answer; returns why there is none."""
+    request = wire.parse(wire.emit(git_asks.pairs()))
+    try:
+        token, client = environment.token(os.environ), environment.client(os.environ)
+        found = token or client
+        if found is not None:
+            document["environment"] = _of_environment(found)
+            environment.check(request, found, os.environ)
+    except Error as exc:
+        document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
+        return exc.cause, exc.hint or ""
+    fields = [] if git_asks.path or not _path_is_seen() else [("asked_path", url.path)]
+    answer = ask("explain", fields, wire.emit(git_asks.pairs()))
+    told = dict(answer)
+    document["vault"] = {"state": told["vault"], "trouble": told.get("trouble"), "cure": told.get("cure") or None}
+    document["candidates"] = [json.loads(value) for key, value in answer if key == "candidate[]"]
+    document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
+    if found is not None:
+        document["answer"] = _answer_of_environment(found)
+        return None
+    winner = next((one for one in document["candidates"] if one["wins"]), None)
+    if winner is None:
+        return _none(request, document)
+    document["answer"] = {
+        "from": winner["id"],
+        "what": f"the {label(winner['kind'])} for {winner['place']}",
+        "username": winner["username"],
+        "secret": winner["secret"],
+        "outcome": winner["outcome"],
+        "because": winner["because"],
+        "expires_at": winner["expires_at"],
+    }
+    return None
+
+
+def _path_is_seen() -> bool:
+    """Whether the daemon can see for itself which repository git works on, where git does not say."""
+    return sys.platform == "linux" and not relay.is_off(os.environ)
+
+
+def _of_environment(found: environment.Token | environment.Client) -> Document:
+    minted = isinstance(found, environment.Client)
+    kind = kinds.CLIENT_CREDENTIALS if minted else kinds.recognise(found.secret.reveal())
+    return {
+        "variable": found.name,
+        "kind": kind,
+        "username": kinds.git_username(kind) if isinstance(found, environment.Client) else found.username,
+        "secret": None if minted else found.secret.masked(),
+    }
+
+
+def _answer_of_environment(found: environment.Token | environment.Client) -> Document:
+    told = _of_environment(found)
+    minted = isinstance(found, environment.Client)
+    what = f"a token for the OAuth consumer in {found.name}" if minted else f"what {found.name} holds"
+    return {
+        "from": "environment",
+        "what": what,
+        "username": told["username"],
+        "secret": told["secret"],
+        "outcome": "minted" if minted else "answers",
+        "because": "the environment goes before everything that is kept",
+        "expires_at": None,
+    }
+
+
+def _none(request: wire.Request, document: Document) -> tuple[str, str]:
+    """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
+    vault = document["vault"]
+    if vault["trouble"]:
+        return vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status"
+    refused = [one for one in document["candidates"] if one["outcome"] == PASSED_OVER]
+    if refused:
+        return refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}"
+    where = wire.printable("/".join(filter(None, (request.host, request.path))))
+    unpaired = environment.unpaired(os.environ)
+    if unpaired is not None:
+        return unpaired, "set both, or neither"
+    if document["elsewhere"]:
+        others = ", ".join(document["elsewhere"])
+        hint = "" if document["uses_path"] else "; git names no repository: git-credential-bitbucket configure"
+        return f"no credential covers {where}; there are some for {others}", f"type: {LOGIN}{hint}"
+    return f"no credential is kept for {where}", f"type: {LOGIN}"

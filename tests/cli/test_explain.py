@@ -1,0 +1,360 @@
+"""`explain` with real git: what it says is what `git credential fill` then gets, and why there is nothing."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+CLOUD = "https://bitbucket.org"
+
+
+@pytest.fixture
+def configured(keyed: Runner) -> Runner:
+    """As `keyed`, with git asking this helper."""
+    keyed(HELPER, "configure")
+    return keyed
+
+
+def explained(run: Runner, *words: str, code: int = 0, cwd: Path | None = None) -> dict[str, Any]:
+    """The JSON document, which must come with that exit code."""
+    done = run(HELPER, "explain", "--json", *words, check=False, cwd=cwd)
+    assert done.returncode == code, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+def filled(run: Runner, url: str) -> dict[str, str]:
+    """What git itself gets for `url`."""
+    done = run("git", "credential", "fill", stdin=f"url={url}\n\n")
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
+
+
+def kept(run: Runner, place: str) -> str:
+    """An access token, kept for `place` of bitbucket.org (all of it if empty)."""
+    token = tokens.access_token()
+    run(HELPER, "login", "--access-token", *(["--for", place] if place else []), stdin=token)
+    return token
+
+
+def test_the_winner_is_what_git_gets(configured: Runner) -> None:
+    """For a repository, its workspace and the rest: the same username and the same token, masked."""
+    for place in ("acme/app", "acme", "beta"):
+        kept(configured, place)
+    configured(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    for path, place, others in (
+        ("acme/app.git", "bitbucket.org/acme/app", 3),
+        ("acme/other.git", "bitbucket.org/acme", 2),
+        ("gamma/x", "bitbucket.org", 1),
+    ):
+        document = explained(configured, f"{CLOUD}/{path}")
+        answer = filled(configured, f"{CLOUD}/{path}")
+        (winner,) = (one for one in document["candidates"] if one["wins"])
+        assert winner["place"] == place
+        assert document["candidates"].index(winner) == 0
+        assert len(document["candidates"]) == others
+        assert document["answer"]["username"] == answer["username"]
+        assert document["answer"]["secret"] == answer["password"][:5] + "…"
+        assert document["asked"] == {"protocol": "https", "host": "bitbucket.org", "path": path}
+    assert "narrower place" in explained(configured, "acme/app")["answer"]["because"]
+
+
+def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path, home: Path) -> None:
+    """One below the other, the token masked."""
+    token = kept(configured, "acme/app")
+    said = configured(HELPER, "explain", "acme/app").stdout
+    assert said.startswith(f"{CLOUD}/acme/app (as given)\n")
+    assert "  protocol=https host=bitbucket.org path=acme/app\n" in said
+    assert f"  1. {link} (this program; {home}/.gitconfig, global)\n" in said
+    assert "  environment: no token\n" in said
+    assert "  daemon: " in said
+    assert "  vault: open\n" in said
+    assert "  1. access token for bitbucket.org/acme/app, ATCTT…, expires: not known, " in said
+    assert "  username x-token-auth, password ATCTT…: the access token for bitbucket.org/acme/app\n" in said
+    assert "  because it is the only one left that covers this\n" in said
+    assert token not in said
+
+
+def test_what_was_rejected_is_passed_over_and_says_so(configured: Runner) -> None:
+    """The next one wins, and the first one's cure is told."""
+    narrow, wide = kept(configured, "acme/app"), kept(configured, "acme")
+    configured(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={narrow}\n\n")
+    document = explained(configured, "acme/app")
+    assert [(one["outcome"], one["wins"]) for one in document["candidates"]] == [
+        ("passed over", False),
+        ("answers", True),
+    ]
+    assert "held back" in document["candidates"][0]["why"]
+    assert "restore" in document["candidates"][0]["cure"]
+    assert filled(configured, f"{CLOUD}/acme/app")["password"] == wide
+    configured(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={wide}\n\n")
+    none = explained(configured, "acme/app", code=1)
+    assert none["answer"] is None
+    assert "held back" in none["none"]["cause"]
+
+
+def test_the_account_that_git_asks_for_wins_among_equals(configured: Runner) -> None:
+    """Complaint 11: the wrong account is chosen, and nobody knows why."""
+    for name in ("alice", "bob"):
+        done = f"protocol=https\nhost=bitbucket.org\nusername={name}\npassword={tokens.api_token()}\n\n"
+        configured("git", "credential", "approve", stdin=done)
+    accounts = {one["account"]: one["id"] for one in listed(configured)}
+    if set(accounts) != {"alice", "bob"}:
+        pytest.fail(f"kept for {sorted(map(str, accounts))}")
+    for name in ("alice", "bob"):
+        document = explained(configured, f"https://{name}@bitbucket.org/acme/app")
+        assert document["asked"]["username"] == name
+        assert document["answer"]["from"] == accounts[name]
+        assert document["answer"]["because"] == "it has the username that git asks for"
+
+
+def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(
+    configured: Runner, standin: StandIn
+) -> None:
+    """Looking changes nothing: no request goes out."""
+    configured(HELPER, "configure", "--host", standin.url)
+    standin.turn(token_lifetime=1)
+    consumer = standin.add_consumer()
+    configured(
+        HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    before = standin.mark()
+    url = f"{standin.url}/acme/app.git"
+    deadline = time.monotonic() + 30
+    while explained(configured, url)["answer"]["outcome"] == "answers":
+        assert time.monotonic() < deadline, "its second does not end"
+    document = explained(configured, url)
+    assert document["answer"]["outcome"] == "renewed"
+    assert document["candidates"][0]["kind"] == "client-credentials"
+    assert "  renewed first\n" in configured(HELPER, "explain", url).stdout
+    assert not standin.token_requests(since=before)
+    filled(configured, url)
+    assert len(standin.token_requests(since=before)) == 1
+
+
+def test_the_remote_of_the_repository_is_the_default(configured: Runner, home: Path) -> None:
+    """With `insteadOf` applied, and the name of the Clone button's URL."""
+    work = home / "work"
+    configured("git", "init", "--quiet", "clone")
+    clone = work / "clone"
+    configured("git", "config", "--global", "url.https://alice@bitbucket.org/.insteadOf", "bb:")
+    configured("git", "remote", "add", "origin", "bb:acme/app.git", cwd=clone)
+    kept(configured, "acme/app")
+    document = explained(configured, cwd=clone)
+    assert document["source"] == "the remote of this repository"
+    assert document["url"] == "https://alice@bitbucket.org/acme/app.git"
+    assert document["asked"]["username"] == "alice"
+    assert document["answer"]["username"] == "x-token-auth"
+    document = explained(configured, cwd=work)
+    assert "no remote here" in document["source"]
+    assert document["asked"] == {"protocol": "https", "host": "bitbucket.org"}
+
+
+def test_a_repository_cannot_have_anything_run(configured: Runner, home: Path) -> None:
+    """Its aliases, pager, hooks and fsmonitor stay where they are; its own helper line is shown, with its file."""
+    configured("git", "init", "--quiet", "clone")
+    clone, trace = home / "work" / "clone", home / "ran"
+    bad = f"!touch {trace}"
+    for key, value in (
+        ("alias.ls-remote", bad),
+        ("alias.config", bad),
+        ("pager.ls-remote", f"touch {trace}"),
+        ("core.pager", f"touch {trace}"),
+        ("core.fsmonitor", f"touch {trace}"),
+        ("core.sshCommand", f"touch {trace}"),
+        (f"credential.{CLOUD}.helper", bad),
+        (f"credential.{CLOUD}.provider", "bitbucket"),
+    ):
+        configured("git", "config", key, value, cwd=clone)
+    configured("git", "remote", "add", "origin", f"{CLOUD}/acme/app.git", cwd=clone)
+    kept(configured, "acme/app")
+    (clone / "json.py").write_text(f"open({str(trace)!r}, 'w')")
+    document = explained(configured, cwd=clone)
+    assert not trace.exists()
+    assert [(one["scope"], one["ours"]) for one in document["helpers"]] == [("global", True), ("local", False)]
+    assert document["helpers"][1]["file"].endswith(".git/config")
+
+
+def test_a_token_in_the_environment_wins_and_is_named(configured: Runner) -> None:
+    """Over what is kept; masked."""
+    kept(configured, "acme/app")
+    token = configured.env["BITBUCKET_API_TOKEN"] = tokens.api_token()
+    document = explained(configured, "acme/app")
+    assert document["answer"]["from"] == "environment"
+    assert document["environment"]["variable"] == "BITBUCKET_API_TOKEN"
+    assert document["answer"]["username"] == filled(configured, f"{CLOUD}/acme/app")["username"]
+    said = configured(HELPER, "explain", "acme/app").stdout
+    assert "environment: BITBUCKET_API_TOKEN (API token ATATT…), before all that is kept" in said
+    assert token not in said
+
+
+def test_a_rejected_token_of_the_environment_is_said_to_be_held_back(configured: Runner) -> None:
+    """The mark of an erase: for a minute nothing is offered, and this is why."""
+    token = configured.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    request = "protocol=https\nhost=bitbucket.org\nusername=x-token-auth\n"
+    configured("git", "credential", "reject", stdin=f"{request}password={token}\n\n")
+    none = explained(configured, CLOUD, code=1)["none"]
+    assert "rejected what BITBUCKET_TOKEN holds" in none["cause"]
+    assert none["cure"]
+
+
+def test_no_credential_says_what_there_is_instead_and_what_git_does_then(configured: Runner) -> None:
+    """Complaint 20: "terminal prompts disabled", and no cause."""
+    kept(configured, "beta")
+    document = explained(configured, "acme/app", code=1)
+    assert document["elsewhere"] == ["bitbucket.org/beta"]
+    assert document["none"]["cause"] == (
+        "no credential covers bitbucket.org/acme/app; there are some for bitbucket.org/beta"
+    )
+    assert "git-credential-bitbucket login" in document["none"]["cure"]
+    assert "terminal prompts disabled" in document["none"]["then"]
+    assert "GIT_TERMINAL_PROMPT" in document["none"]["then"]
+    del configured.env["GIT_TERMINAL_PROMPT"]
+    assert "there is no terminal" in explained(configured, "acme/app", code=1)["none"]["then"]
+    configured.env["GIT_ASKPASS"] = "/usr/bin/ksshaskpass"
+    assert "GIT_ASKPASS" in explained(configured, "acme/app", code=1)["none"]["then"]
+
+
+def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
+    """And not that nothing is kept."""
+    kept(configured, "acme/app")
+    configured(HELPER, "lock")
+    document = explained(configured, "acme/app", code=1)
+    assert document["vault"]["state"] == "locked"
+    assert document["none"]["cause"] == "the vault was locked by hand"
+    assert "unlock" in document["none"]["cure"]
+
+
+def test_a_git_that_does_not_ask_us_is_told_of(keyed: Runner) -> None:
+    """Whatever is kept: nobody asks for it."""
+    kept(keyed, "acme/app")
+    keyed("git", "config", "--global", "credential.helper", "cache")
+    document = explained(keyed, "acme/app", code=1)
+    assert "does not ask this program about https://bitbucket.org, but cache" in document["none"]["cause"]
+    assert document["none"]["cure"] == "type: git-credential-bitbucket configure"
+
+
+def test_helpers_before_ours_and_what_git_sends_unasked_are_told(configured: Runner, home: Path) -> None:
+    """An earlier helper's answer counts, and so do ~/.netrc and an Authorization header of a CI system."""
+    kept(configured, "acme/app")
+    file = home / ".gitconfig"
+    file.write_text(file.read_text().replace("\thelper = \n", "\thelper = cache\n"))
+    secret = tokens.api_token()
+    (home / ".netrc").write_text(f"machine bitbucket.org login x password {secret}\n")
+    configured("git", "config", "--global", f"http.{CLOUD}/.extraHeader", f"Authorization: Basic {secret}")
+    said = configured(HELPER, "explain", "acme/app").stdout
+    assert "  1. cache (" in said
+    assert "unless one that is asked first answers: cache" in said
+    assert "~/.netrc" in said
+    assert "http.extraHeader" in said
+    assert secret not in said
+
+
+@pytest.mark.parametrize("daemon", ["off", "running", "not running"])
+def test_the_daemon_s_state_is_told(configured: Runner, daemon: str) -> None:
+    """As it was before the question."""
+    kept(configured, "acme/app")
+    if daemon == "off":
+        configured.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    elif daemon == "not running":
+        configured(HELPER, "daemon", "stop")
+    document = explained(configured, "acme/app")
+    assert document["daemon"]["state"] == daemon
+    assert document["answer"]["username"] == "x-token-auth"
+
+
+def test_without_use_http_path_the_daemon_sees_the_repository_itself(configured: Runner) -> None:
+    """As git's own `get` finds it; where no daemon may run, what is for the whole host goes first."""
+    narrow = kept(configured, "acme/app")
+    kept(configured, "")
+    configured("git", "config", "--global", f"credential.{CLOUD}.useHttpPath", "false")
+    document = explained(configured, f"{CLOUD}/acme/app")
+    assert document["asked"] == {"protocol": "https", "host": "bitbucket.org"}
+    assert document["answer"]["what"].endswith("bitbucket.org/acme/app")
+    assert "without the repository" in configured(HELPER, "explain", f"{CLOUD}/acme/app").stdout
+    configured.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    document = explained(configured, f"{CLOUD}/acme/app")
+    assert document["answer"]["what"].endswith("for bitbucket.org")
+    assert "whole host" in document["answer"]["because"]
+    assert filled(configured, f"{CLOUD}/acme/app")["password"] != narrow
+
+
+@pytest.mark.parametrize("address", ["git@bitbucket.org:acme/app.git", "ssh://git@bitbucket.org/acme/app"])
+def test_ssh_is_told_apart(configured: Runner, address: str) -> None:
+    """Git asks nobody about it."""
+    assert "http and https only" in explained(configured, address, code=1)["none"]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("address", "cause"),
+    [
+        ("http://bitbucket.org/acme/app", "plain http"),
+        ("https://bitbucket.org.evil.example/acme/app", "not configured as a Bitbucket"),
+        ("https://github.com/acme/app", "not configured as a Bitbucket"),
+    ],
+)
+def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -> None:
+    """And the setting is named that would change that."""
+    kept(configured, "")
+    document = explained(configured, address, code=1)
+    assert cause in document["none"]["cause"]
+    assert document["candidates"] == []
+
+
+def test_a_secret_in_the_argument_is_refused_and_not_repeated(configured: Runner) -> None:
+    """It is in the shell's history now."""
+    token = tokens.api_token()
+    for words in (
+        [f"https://alice:{token}@bitbucket.org/acme/app"],
+        [token],
+        ["https://alice:hunter2@bitbucket.org/a/b"],
+    ):
+        done = configured(HELPER, "explain", *words, check=False)
+        assert done.returncode == 1
+        assert "history" in done.stderr
+        assert token not in done.stdout + done.stderr
+        assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_a_secret_in_a_remote_is_told_of_and_not_shown(configured: Runner, home: Path) -> None:
+    """Git sends it before it asks anybody."""
+    token = tokens.access_token()
+    configured("git", "init", "--quiet", "clone")
+    clone = home / "work" / "clone"
+    configured("git", "remote", "add", "origin", f"https://x-token-auth:{token}@bitbucket.org/acme/app.git", cwd=clone)
+    kept(configured, "acme/app")
+    done = configured(HELPER, "explain", cwd=clone)
+    assert done.stdout.startswith("https://x-token-auth:…@bitbucket.org/acme/app.git (the remote of this repository)\n")
+    assert "the password in the URL" in done.stdout
+    assert token not in done.stdout + done.stderr
+
+
+def test_control_characters_in_a_remote_do_not_reach_the_terminal(configured: Runner, home: Path) -> None:
+    """A repository's remote is what somebody else wrote."""
+    configured("git", "init", "--quiet", "clone")
+    clone = home / "work" / "clone"
+    configured("git", "remote", "add", "origin", f"{CLOUD}/acme/a%1b%5b2Jb", cwd=clone)
+    done = configured(HELPER, "explain", cwd=clone, check=False)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert done.returncode == 1
+    configured("git", "remote", "set-url", "origin", f"{CLOUD}/acme/\u202eppa", cwd=clone)
+    done = configured(HELPER, "explain", cwd=clone, check=False)
+    assert "\u202e" not in done.stdout + done.stderr
+
+
+def test_it_works_where_the_directory_is_gone(configured: Runner, home: Path) -> None:
+    """A shell may stand in one that was removed."""
+    kept(configured, "acme/app")
+    gone = home / "work" / "gone"
+    gone.mkdir()
+    script = f"rmdir {gone}; exec {HELPER} explain --json acme/app"
+    assert json.loads(configured("sh", "-c", script, cwd=gone).stdout)["answer"]
+    assert not os.path.exists(gone)
