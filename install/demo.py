@@ -37,7 +37,7 @@ def configure(stage: Stage) -> None:
         reset, *helpers = stage.run("git", "config", "--get-all", f"credential.{SITE}.helper", quiet=True).splitlines()
         stage.found(
             "git's list for bitbucket.org is a reset and this helper",
-            not reset and [Path(helper).name for helper in helpers] == [NAME],
+            not reset and [Path(*shlex.split(helper)).name for helper in helpers] == [NAME],
         )
 
 
