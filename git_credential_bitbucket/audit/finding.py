@@ -1,0 +1,74 @@
+"""A finding: a match, and where it is. Imports patterns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.audit import patterns
+from git_credential_bitbucket.bitbucket import kinds
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.audit.patterns import Match
+
+GIT_CONFIG, GIT_CREDENTIALS, NETRC, KEYRING = "git-config", "git-credentials", "netrc", "keyring"
+SHELL, CI, ENVIRONMENT, SOURCE, HISTORY = "shell", "ci", "environment-file", "source", "history"
+"""Where secrets are found."""
+
+WORDS = {
+    kinds.APP_PASSWORD: "app password",
+    kinds.API_TOKEN: "API token",
+    kinds.ACCESS_TOKEN: "access token",
+    kinds.UNKNOWN: "password",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A secret at a place. `path` is a file's (in history: the blob's), or what a keyring calls its entry.
+
+    In history, `commit` brought it in (None where no commit does any more), `blob` holds it, and `times` is in how many
+    versions of the file it stands.
+    """
+
+    match: Match
+    source: str
+    path: str
+    line: int | None = None
+    commit: str | None = None
+    blob: str | None = None
+    times: int = 1
+
+    @property
+    def rule(self) -> str:
+        """The name of the rule that it breaks: the kind of secret, or the form in which an unknown one was found."""
+        return self.match.kind if self.match.kind != kinds.UNKNOWN else f"password-in-{self.match.form}"
+
+    @property
+    def where(self) -> str:
+        """Where to look, for a person: `file:line`, in history `commit:path:line`."""
+        before = ""
+        if self.source == HISTORY:
+            before = f"{(self.commit or self.blob or '')[:12]}:"
+        line = "" if self.line is None else f":{self.line}"
+        return before + patterns.redacted(self.path) + line
+
+    @property
+    def what(self) -> str:
+        """The kind of secret in words, its masked form, whose it is, and how sure that is."""
+        match = self.match
+        words = WORDS[match.kind]
+        account = f" of {patterns.redacted(match.account)}" if match.account and "-auth" not in match.account else ""
+        doubt = "" if match.certain else ", by its looks"
+        times = f", in {self.times} versions" if self.times > 1 else ""
+        return f"{words} {match.secret.masked()}{account}{_FORMS[match.form]}{doubt}{times}"
+
+
+_FORMS = {
+    patterns.URL: " in a URL",
+    patterns.HEADER: " in an Authorization header",
+    patterns.ASSIGNED: " given to a variable",
+    patterns.NETRC: "",
+    patterns.TOKEN: "",
+    patterns.STORED: "",
+}

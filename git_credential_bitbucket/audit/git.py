@@ -1,0 +1,112 @@
+"""Runs git on a repository that may be anybody's: by absolute path, no hook, no file system monitor, no network.
+
+The commands are plumbing that starts no other program: no textconv, no external diff, no pager, and no gpg, which
+`log.showSignature` in a repository's own configuration would make `git log` start.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import settings
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks, by a program that its config names
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_SAFETY = (
+    *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.alternateRefsCommand=false"),
+    *("-c", "core.pager=cat", "--no-pager"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository as git finds it from `folder`. `top` is its work tree's, None where it is bare.
+
+    `directory` is what belongs to this work tree, `common` what all work trees share; they are absolute.
+    """
+
+    folder: str
+    top: str | None
+    directory: str
+    common: str
+    env: Mapping[str, str]
+
+    def command(self, *words: str) -> list[str]:
+        """The words that run git here."""
+        return [settings.find_git(self.env), *_SAFETY, f"--git-dir={self.directory}", *words]
+
+    def start(
+        self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Git, running; its standard error is nobody's."""
+        return subprocess.Popen(
+            self.command(*words), cwd="/", env=environment(self.env), stdin=stdin, stdout=stdout,
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What git runs in: built up, with all that could make it start something else turned off."""
+    return {**settings.git_environment(env), **_ENVIRONMENT}
+
+
+def find(folder: str, env: Mapping[str, str]) -> Repository | None:
+    """The repository that `folder` is in; None where it is in none. Raises `Error` where git refuses it."""
+    told = _told(folder, env, "rev-parse", "--absolute-git-dir", "--git-common-dir", "--is-bare-repository")
+    if told is None:
+        return None
+    directory, common, bare = told[:3]
+    top = None
+    if bare == "false" and (answer := _told(folder, env, "rev-parse", "--show-toplevel")):
+        top = answer[0]
+    common = os.path.normpath(os.path.join(os.path.realpath(folder), common))
+    return Repository(folder, top, directory, common, env)
+
+
+def config_files(env: Mapping[str, str], repository: Repository | None = None) -> list[str]:
+    """The files of git's configuration, as git itself names them: all scopes, and what they include."""
+    place = [f"--git-dir={repository.directory}"] if repository else []
+    command = [settings.find_git(env), *_SAFETY, *place, "config", "--list", "--null", "--show-origin", "--name-only"]
+    done = subprocess.run(
+        command, cwd="/", env=environment(env), stdin=subprocess.DEVNULL, capture_output=True,
+        timeout=settings.GIT_TIMEOUT_S, check=False,
+    )  # fmt: skip
+    fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    origins = [origin.removeprefix("file:") for origin in fields[0::2] if origin.startswith("file:")]
+    if repository is not None:  # also where git does not read it, because it cannot
+        origins += [f"{repository.common}/config", f"{repository.directory}/config.worktree"]
+    return list(dict.fromkeys(os.path.normpath(os.path.join("/", origin)) for origin in origins))
+
+
+def _told(folder: str, env: Mapping[str, str], *words: str) -> list[str] | None:
+    command = [settings.find_git(env), *_SAFETY, "-C", folder, *words]
+    try:
+        done = subprocess.run(
+            command, cwd="/", env=environment(env), stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=settings.GIT_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise Error("git could not be run, or did not end", hint="try: git version") from exc
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", "surrogateescape").split("\n")
+    stderr = done.stderr.decode("utf-8", "replace")
+    if "not a git repository" in stderr:
+        return None
+    line = printable(next((line for line in stderr.split("\n") if line), "it did not say why"), 300)
+    hint = None
+    if "dubious ownership" in stderr:
+        hint = "if you trust it: git config --global --add safe.directory DIRECTORY"
+    raise Error(f"git does not open {printable(folder)}: {line.removeprefix('fatal: ')}", hint=hint)

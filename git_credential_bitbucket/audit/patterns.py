@@ -1,0 +1,251 @@
+"""What a secret looks like in text: which bytes are one, of which kind, for whom, and what to cut out to be rid of it.
+
+Works on bytes, for files and history have no one encoding. Imports re, kinds and Secret. Every quantifier is bounded:
+the text is anybody's, and a scan takes time in proportion to its length. Shapes of tokens: bitbucket/kinds.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from git_credential_bitbucket.bitbucket import hosts as our_hosts
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+URL, ASSIGNED, HEADER, NETRC, TOKEN, STORED = "url", "assignment", "header", "netrc", "token", "stored"
+"""In which form a secret was found."""
+
+CLOUD_HOSTS = (our_hosts.CLOUD_HOST, f"www.{our_hosts.CLOUD_HOST}", f"api.{our_hosts.CLOUD_HOST}")
+NEEDLES = (b"ATBB", b"ATATT", b"ATCTT", b"bitbucket", b"Bitbucket", b"BITBUCKET", b"BitBucket", b"asic ")
+"""A text without any of these holds nothing that is looked for; looking for them costs next to nothing."""
+
+_LENGTHS = {kinds.APP_PASSWORD: 36, kinds.API_TOKEN: 192, kinds.ACCESS_TOKEN: 192}
+"""The usual ones; a token may be followed by what could belong to it."""
+_MIN_UNCHECKED = {kinds.APP_PASSWORD: 30, kinds.API_TOKEN: 40, kinds.ACCESS_TOKEN: 40}
+_MIN_VARIETY = 10
+"""Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
+_MIN_QUOTED, _MIN_BARE = 8, 12
+_TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
+_HEADER = re.compile(rb"\b(?i:basic)[ ]{1,4}([A-Za-z0-9+/]{16,6000}={0,2})")
+_ASSIGNED = re.compile(
+    rb"(?i:(?P<name>BITBUCKET_[A-Z_]{0,40}(?:PASSWORD|TOKEN|SECRET)|APP[_-]?PASSWORD))"
+    rb"[\"']?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}"
+    rb"(?:\"(?P<double>[^\"\\\r\n]{1,4096})\"|'(?P<single>[^'\\\r\n]{1,4096})'"
+    rb"|(?P<bare>[A-Za-z0-9_+/=~!@%^&*-]{1,4096})(?![\w.(\[{$<]))"
+)
+_PLACEHOLDER = re.compile(
+    rb"[$<{*.#]|%(?![0-9A-Fa-f]{2})|x{3,}|your|my[_-]|change|example|placeholder|secret|pass|token|none|null|true|false|todo|redact|dummy"
+    rb"|fake|test|app[_-]?pass|bitbucket|vault|env|process|os\.|https?:|\[",
+    re.IGNORECASE,
+)
+_BEFORE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+_NETRC_WORD = re.compile(rb'"(?:[^"\\\r\n]|\\.){0,4096}"|[^\s"]\S{0,4095}')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A secret in a text.
+
+    `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
+    `certain` is False where its shape alone speaks for it. `path` is the repository of a URL, without a slash before.
+    """
+
+    form: str
+    start: int
+    end: int
+    secret: Secret
+    kind: str
+    certain: bool
+    line: int = 1
+    account: str | None = None
+    protocol: str = our_hosts.CLOUD_PROTOCOL
+    host: str = our_hosts.CLOUD_HOST
+    path: str | None = None
+
+
+def interesting(text: bytes) -> bool:
+    """Whether it is worth a closer look."""
+    return any(needle in text for needle in NEEDLES)
+
+
+def scan(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False) -> list[Match]:
+    """The secrets in `text`, in its order, each once. `hosts` are those (with port) whose URLs count."""
+    found: list[Match] = []
+    searches = (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else (), _in_headers(text), _tokens(text))
+    for search in (*searches, _assigned(text)):
+        found = sorted([*found, *_apart(search, found)], key=lambda match: match.start)
+    counted, line, numbered = 0, 1, []
+    for match in found:  # counted on from the one before: a text may hold very many
+        line += text.count(b"\n", counted, match.start)
+        counted = match.start
+        numbered.append(replace(match, line=line))
+    return numbered
+
+
+def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
+    """Those of `fresh` that overlap none of `found`, which is in order."""
+    starts = [match.start for match in found]
+    apart = []
+    for match in fresh:
+        before = bisect_left(starts, match.end) - 1
+        if before < 0 or found[before].end <= match.start:
+            apart.append(match)
+    return apart
+
+
+def stored(password: bytes, account: str | None, host: str, path: str | None = None) -> Match | None:
+    """A password that a keyring or another helper keeps for a host; None where there is none."""
+    secret = _text(password)
+    if not secret:
+        return None
+    kind = kinds.recognise(secret)
+    return Match(
+        form=STORED, start=0, end=len(password), secret=Secret(secret), kind=kind, certain=True,
+        account=account, host=host, path=path,
+    )  # fmt: skip
+
+
+def redacted(text: str) -> str:
+    """`text` for a report: a path or a name may itself hold a token."""
+    return _TOKEN.sub(b"\xe2\x80\xa6", text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=8)
+def _url(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
+    names = b"|".join(re.escape(host.encode()) for host in hosts)
+    return re.compile(
+        rb"(?P<scheme>(?i:https?))://(?P<cut>(?P<user>[^\s:/@\"'<>`]{0,4096})"
+        rb"(?::(?P<password>[^\s/\"'<>`]{0,4096}))?@)(?P<host>(?i:" + names + rb"))(?::443)?(?![\w-]|\.\w|:\d)"
+        rb"(?P<path>/[^\s\"'<>`?#]{0,512})?"
+    )
+
+
+def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    for found in _url(hosts).finditer(text):
+        user, password = (unquote_to_bytes(found[name] or b"") for name in ("user", "password"))
+        if kinds.recognise(_text(user)) != kinds.UNKNOWN:  # https://TOKEN@host, and TOKEN:x-oauth-basic
+            user, password = b"", user
+        secret = _text(password)
+        if not _is_real(secret):
+            continue
+        host = found["host"].decode().lower()
+        yield Match(
+            form=URL, start=found.start("cut"), end=found.end("cut"), secret=Secret(secret),
+            kind=kinds.recognise(secret), certain=kinds.checksum(secret) is not False, account=_text(user) or None,
+            protocol=found["scheme"].decode().lower(), host=our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host,
+            path=_text(found["path"] or b"").strip("/") or None,
+        )  # fmt: skip
+
+
+def _tokens(text: bytes) -> Iterator[Match]:
+    for found in _TOKEN.finditer(text):
+        run = _text(found[0])
+        kind = kinds.recognise(run)
+        token, certain = _checked(run, kind)
+        bounded = found.start() == 0 or text[found.start() - 1] not in _BEFORE
+        if certain or (bounded and _looks_real(token, kind)):
+            yield Match(
+                form=TOKEN, start=found.start(), end=found.start() + len(token), secret=Secret(token), kind=kind,
+                certain=certain,
+            )  # fmt: skip
+
+
+def _checked(run: str, kind: str) -> tuple[str, bool]:
+    """The token at the beginning of a run of characters that tokens are made of; and whether its checksum fits."""
+    for token in (run, run[: _LENGTHS[kind]], run.rstrip("-_=")):
+        if kinds.checksum(token):
+            return token, True
+    return run, False
+
+
+def _looks_real(token: str, kind: str) -> bool:
+    lower = token.lower()
+    return len(token) >= _MIN_UNCHECKED[kind] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
+
+
+def _in_headers(text: bytes) -> Iterator[Match]:
+    """`Authorization: Basic …`, as in http.extraHeader: the base64 of name and token."""
+    for found in _HEADER.finditer(text):
+        try:
+            user, _, password = binascii.a2b_base64(found[1]).partition(b":")
+        except binascii.Error:
+            continue
+        secret = _text(password)
+        kind = kinds.recognise(secret)
+        if not _is_real(secret):
+            continue
+        if kind != kinds.UNKNOWN or _text(user) in (kinds.ACCESS_TOKEN_USERNAME, kinds.API_TOKEN_USERNAME):
+            yield Match(
+                form=HEADER, start=found.start(1), end=found.end(1), secret=Secret(secret), kind=kind,
+                certain=kinds.checksum(secret) is not False, account=_text(user) or None,
+            )  # fmt: skip
+
+
+def _assigned(text: bytes) -> Iterator[Match]:
+    """A value given to a name that says what it is. `app_password` is other services' name too."""
+    about_us = b"bitbucket" in text.lower()
+    for found in _ASSIGNED.finditer(text):
+        name = next(n for n in ("double", "single", "bare") if found[n] is not None)
+        value = found[name]
+        enough = len(value) >= (_MIN_BARE if name == "bare" else _MIN_QUOTED) and not set(value) & set(b" \t")
+        mixed = name != "bare" or (re.search(rb"\d", value) and re.search(rb"[A-Za-z]", value))
+        if not about_us or not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
+            continue
+        secret = _text(value)
+        yield Match(
+            form=ASSIGNED, start=found.start(name), end=found.end(name), secret=Secret(secret),
+            kind=kinds.APP_PASSWORD if b"APP" in found["name"].upper() else kinds.recognise(secret), certain=False,
+        )  # fmt: skip
+
+
+def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    """The entries of a .netrc (curl's manual): `machine HOST login NAME password SECRET`, over any number of lines."""
+    words = list(_NETRC_WORD.finditer(text))
+    starts = [i for i, word in enumerate(words) if word[0] in (b"machine", b"default", b"macdef")]
+    for first, after in zip(starts, [*starts[1:], len(words)], strict=False):
+        entry = words[first:after]
+        if words[first][0] != b"machine" or len(entry) < 2:  # noqa: PLR2004 - the word and the host
+            continue
+        host = _text(entry[1][0]).lower()
+        values = {_text(key[0]): value for key, value in zip(entry[2::2], entry[3::2], strict=False)}
+        secret = _unquoted(values["password"][0]) if "password" in values else ""
+        if host not in hosts or not _is_real(secret):
+            continue
+        login = values.get("login")
+        yield Match(
+            form=NETRC, start=entry[0].start(), end=max(v.end() for v in values.values()), secret=Secret(secret),
+            kind=kinds.recognise(secret), certain=kinds.checksum(secret) is not False,
+            account=_unquoted(login[0]) if login else None,
+            host=our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host,
+        )  # fmt: skip
+
+
+def _unquoted(word: bytes) -> str:
+    if word.startswith(b'"'):
+        word = re.sub(rb"\\(.)", rb"\1", word[1:-1])
+    return _text(word)
+
+
+def _is_real(secret: str) -> bool:
+    kind = kinds.recognise(secret)
+    if kind != kinds.UNKNOWN:
+        return kinds.checksum(secret) is True or _looks_real(secret, kind)
+    return bool(secret) and not _is_placeholder(secret.encode("utf-8", "surrogateescape"))
+
+
+def _is_placeholder(value: bytes) -> bool:
+    """Whether a reader fills it in, or a program does: `$TOKEN`, `<password>`, `{{ secret }}`, `xxxx`."""
+    return _PLACEHOLDER.match(value) is not None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,204 @@
+"""Where a person's secrets lie in files: git's configuration, other helpers' files, shell profiles, a work tree.
+
+Owns the names of these places and how a file is read: never a device, a pipe or a link that a repository brought.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.audit import git, patterns
+from git_credential_bitbucket.audit.finding import (
+    CI,
+    ENVIRONMENT,
+    GIT_CONFIG,
+    GIT_CREDENTIALS,
+    KEYRING,
+    NETRC,
+    SHELL,
+    SOURCE,
+    Finding,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from git_credential_bitbucket.audit.git import Repository
+    from git_credential_bitbucket.settings import Settings
+
+MAX_FILE_BYTES = 32 << 20
+"""Larger files are counted and not looked at."""
+MAX_BINARY_BYTES = 1 << 20
+_TEXT_TEST_BYTES = 8000
+_SHELL_FILES = (
+    *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".bash_aliases", ".bash_history"),
+    *(".zshenv", ".zprofile", ".zshrc", ".zlogin", ".zsh_history", ".kshrc", ".cshrc", ".tcshrc", ".login"),
+    *(".pam_environment", ".config/fish/config.fish", ".local/share/fish/fish_history", ".config/nushell/env.nu"),
+)
+_SHELL_FOLDERS = (".config/environment.d", ".config/fish/conf.d", ".bashrc.d", ".zshrc.d")
+_CI_FILES = frozenset({"bitbucket-pipelines.yml", "bitbucket-pipelines.yaml", "Jenkinsfile", ".gitlab-ci.yml"})
+_NETRC_NAMES = frozenset({".netrc", "_netrc"})
+_GCM_SECRET = ".credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file to look at, and what it is. `foreign` is one of a repository, where links are not followed."""
+
+    path: str
+    source: str
+    foreign: bool = False
+
+
+@dataclass(slots=True)
+class Search:
+    """What was found, and what was not looked at and why: for each reason its number."""
+
+    hosts: tuple[str, ...] = patterns.CLOUD_HOSTS
+    findings: list[Finding] = field(default_factory=list)
+    files: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def skip(self, reason: str) -> None:
+        """Count what was left out."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+
+
+def hosts(read: Settings, is_ours: Callable[[str, str], bool]) -> tuple[str, ...]:
+    """bitbucket.org's names, and those of the hosts that git's configuration names as Bitbucket."""
+    from git_credential_bitbucket import urlmatch  # here, not above: only a search needs it
+
+    found = list(patterns.CLOUD_HOSTS)
+    for address in read.credential_urls():
+        url = urlmatch.normalise(address)
+        if url is not None:
+            host = f"{url.host}:{url.port}" if url.port else url.host
+            if is_ours(url.scheme, host):
+                found.append(host)
+    return tuple(dict.fromkeys(found))
+
+
+def of_person(env: Mapping[str, str], read: Settings) -> list[Place]:
+    """The files of a home directory that are known to hold secrets."""
+    home = env.get("HOME", "").rstrip("/")
+    config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    places = [Place(path, GIT_CONFIG) for path in git.config_files(env)]
+    stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
+    places += [Place(path, GIT_CREDENTIALS) for path in stores]
+    places += [Place(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
+    places += [Place(f"{home}/{name}", SHELL) for name in _SHELL_FILES]
+    for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
+        places += [Place(f"{folder}/{name}", SHELL) for name in _listed(folder)]
+    # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
+    for folder, _, names in os.walk(f"{home}/.gcm/store"):
+        places += [Place(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
+    return list(dict.fromkeys(place for place in places if os.path.lexists(place.path)))
+
+
+def of_repository(repository: Repository, env: Mapping[str, str], known: list[Place]) -> list[Place]:
+    """Its configuration, as far as it is not the person's."""
+    paths = {place.path for place in known}
+    files = [path for path in git.config_files(env, repository) if path not in paths and os.path.lexists(path)]
+    return [Place(path, GIT_CONFIG, foreign=True) for path in files]
+
+
+def of_tree(top: str) -> Iterator[Place]:
+    """Every file below a folder; not what belongs to git, nor a repository within (a submodule, another clone)."""
+    if not os.path.isdir(top):
+        yield Place(top, _source(top), foreign=True)
+        return
+    for folder, folders, names in os.walk(top):
+        inner = [name for name in folders if name != ".git" and not os.path.lexists(f"{folder}/{name}/.git")]
+        folders[:] = sorted(inner)
+        for name in sorted(names):
+            if name != ".git":
+                path = os.path.join(folder, name)
+                yield Place(path, _source(path), foreign=True)
+
+
+def look(place: Place, search: Search) -> None:
+    """Add what is found in a file, or count why it was not looked at."""
+    try:
+        text = content(place)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.ELOOP):
+            search.skip(f"unreadable ({(exc.strerror or 'no reason given').lower()})")
+        return
+    if text is None:
+        search.skip("larger than 32 MiB")
+        return
+    search.files += 1
+    search.findings += found_in(text, place, search.hosts)
+
+
+def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+    """What is found in a file's content."""
+    if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
+        return _in_gcm_file(text, place, hosts)
+    if not patterns.interesting(text) and not any(host.encode() in text for host in hosts):
+        return []
+    if b"\0" in text[:_TEXT_TEST_BYTES]:
+        text = text[:MAX_BINARY_BYTES]
+    netrc = place.source == NETRC or os.path.basename(place.path) in _NETRC_NAMES
+    return [
+        Finding(match=match, source=place.source, path=place.path, line=match.line)
+        for match in patterns.scan(text, hosts, netrc=netrc)
+    ]
+
+
+def content(place: Place) -> bytes | None:
+    """A regular file's bytes; empty where it is none, None where it is too large. Raises `OSError`."""
+    # O_NONBLOCK: a pipe among the files would be waited for for ever; O_NOFOLLOW: a link leads out of the repository
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if place.foreign else 0)
+    descriptor = os.open(place.path, flags)
+    with open(descriptor, "rb", buffering=0) as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            return b""
+        if found.st_size > MAX_FILE_BYTES:
+            return None
+        return file.read(MAX_FILE_BYTES + 1)
+
+
+def _source(path: str) -> str:
+    name = os.path.basename(path)
+    if name in _CI_FILES or "/.github/workflows/" in path or "/.circleci/" in path:
+        return CI
+    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
+        return ENVIRONMENT
+    if name == ".git-credentials":
+        return GIT_CREDENTIALS
+    return NETRC if name in _NETRC_NAMES else SOURCE
+
+
+def _store_files(read: Settings, home: str) -> list[str]:
+    """The files of `git credential-store --file`, from the lines that configure it."""
+    found = []
+    for entry in read.entries("credential", "helper"):
+        words = entry.value.replace("=", " ").split()
+        if "store" in words[0:1] and "--file" in words[:-1]:
+            path = words[words.index("--file") + 1]
+            found.append(home + path[1:] if path.startswith("~/") else path)
+    return found
+
+
+def _in_gcm_file(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+    """The secret is the first line; the others say `service=https://HOST` and `account=NAME`."""
+    secret, *lines = text.split(b"\n")
+    told = dict(line.decode("utf-8", "surrogateescape").partition("=")[::2] for line in lines)
+    host = told.get("service", "").partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
+    if host not in hosts:
+        return []
+    match = patterns.stored(secret, told.get("account") or None, "bitbucket.org" if "bitbucket.org" in host else host)
+    return [Finding(match=match, source=place.source, path=place.path, line=1)] if match else []
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

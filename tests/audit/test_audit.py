@@ -1,0 +1,250 @@
+"""audit: what lies about in the clear is found at its place, told masked, in each of the report's forms."""
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.audit import repositories
+from tests.audit.repositories import Change
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+
+HELPER = "git-credential-bitbucket"
+
+
+def audit(run: Runner, *words: str, found: bool = True) -> str:
+    """The report on standard output; the exit code is checked."""
+    said = run(HELPER, "audit", *words, check=False)
+    assert said.returncode == (1 if found else 0), said.stderr
+    assert said.stderr == ""
+    return said.stdout
+
+
+def entries(run: Runner, *words: str) -> list[tuple[str, str, int | None]]:
+    """Kind, place and line of what the JSON form tells."""
+    document = json.loads(audit(run, *words, "--json"))
+    return [(one["kind"], one["path"], one["line"]) for one in document["findings"]]
+
+
+def test_nothing_is_found_where_nothing_is(bare_run: Runner) -> None:
+    """And that is exit code 0."""
+    assert audit(bare_run, found=False) == "Nothing was found.\n"
+
+
+def test_a_persons_files_are_looked_into(bare_run: Runner, home: Path) -> None:
+    """The configuration of git and what it includes, stores, .netrc, shell profiles."""
+    dead, token, repository = tokens.app_password(), tokens.api_token(), tokens.access_token()
+    (home / ".gitconfig").write_text(
+        f"[include]\n\tpath = more\n[credential]\n\thelper = store --file {home}/kept\n"
+        f'[url "https://alice:{dead}@bitbucket.org/"]\n\tinsteadOf = bb:\n'
+    )
+    encoded = base64.b64encode(f"x-token-auth:{repository}".encode()).decode()
+    (home / "more").write_text(f'[http "https://bitbucket.org"]\n\textraHeader = Authorization: Basic {encoded}\n')
+    (home / ".git-credentials").write_text(f"https://a:b@github.com\nhttps://alice:{dead}@bitbucket.org\n")
+    (home / "kept").write_text(f"https://alice%40example.com:{token.replace('=', '%3d')}@bitbucket.org\n")
+    (home / ".netrc").write_text(f"machine bitbucket.org\nlogin alice\npassword {dead}\n")
+    (home / ".bashrc").write_text(f"alias ll=ls\nexport BITBUCKET_APP_PASSWORD={dead}\n")
+    store = home / ".gcm" / "store" / "git" / "https" / "bitbucket.org"
+    store.mkdir(parents=True)
+    (store / "alice.credential").write_text(f"{token}\nservice=https://bitbucket.org\naccount=alice\n")
+    assert sorted(entries(bare_run)) == sorted(
+        [
+            ("app-password", f"{home}/.gitconfig", 5),
+            ("access-token", f"{home}/more", 2),
+            ("app-password", f"{home}/.git-credentials", 2),
+            ("api-token", f"{home}/kept", 1),
+            ("app-password", f"{home}/.netrc", 1),
+            ("app-password", f"{home}/.bashrc", 2),
+            ("api-token", f"{store}/alice.credential", 1),
+        ]
+    )
+
+
+def test_a_repository_is_its_configuration_and_its_files(bare_run: Runner, home: Path) -> None:
+    """Remotes, CI files, ignored files; from any folder in it."""
+    token, dead = tokens.access_token(), tokens.app_password()
+    work = home / "work"
+    bare_run("git", "init", "-q", ".")
+    bare_run("git", "remote", "add", "origin", f"https://x-token-auth:{token}@bitbucket.org/acme/app.git")
+    (work / "bitbucket-pipelines.yml").write_text(f"script:\n  - curl -u alice:{dead} https://api.bitbucket.org\n")
+    (work / ".gitignore").write_text(".env\n")
+    (work / ".env").write_text(f"BITBUCKET_API_TOKEN={tokens.api_token()}\n")
+    (work / "src").mkdir()
+    (work / "src" / "x.py").write_text(f"app_password = '{dead}'\n")
+    bare_run.folder = work / "src"
+    document = json.loads(audit(bare_run, "--json"))
+    assert {(one["source"], one["path"].removeprefix(f"{work}/"), one["line"]) for one in document["findings"]} == {
+        ("git-config", ".git/config", 7),
+        ("ci", "bitbucket-pipelines.yml", 2),
+        ("environment-file", ".env", 1),
+        ("source", "src/x.py", 1),
+    }
+
+
+def test_no_secret_is_ever_told(bare_run: Runner, home: Path) -> None:
+    """Not in text, JSON or SARIF, not where a path holds it."""
+    made = [tokens.api_token(), tokens.access_token(), tokens.app_password(), "k4" + os.urandom(12).hex()]
+    work = home / "work"
+    (work / "a.env").write_text(f"{made[0]}\n{made[1]}\nhttps://{made[2]}:{made[3]}@bitbucket.org/a\n")
+    (work / f"{made[1]}.txt").write_text(f"BITBUCKET_TOKEN={made[3]}\nhttps://{made[2]}@bitbucket.org\n")
+    told = [audit(bare_run, str(work), *form) for form in ((), ("--json",), ("--sarif", "-"))]
+    for secret in made:
+        assert not any(secret[5:] in text for text in told)
+
+
+def test_sarif_is_what_code_scanning_takes(bare_run: Runner, home: Path) -> None:
+    """Rules, levels, paths relative to the repository, lines; written to a file."""
+    bare_run("git", "init", "-q", ".")
+    (home / "work" / "a b.env").write_text(f"x\nBITBUCKET_TOKEN={tokens.api_token()}\n")
+    audit(bare_run, ".", "--sarif", "out.sarif")
+    document = json.loads((home / "work" / "out.sarif").read_text())
+    assert document["version"] == "2.1.0"
+    [run] = document["runs"]
+    [rule] = run["tool"]["driver"]["rules"]
+    [result] = run["results"]
+    assert (rule["id"], result["ruleId"], result["ruleIndex"], result["level"]) == (
+        "api-token",
+        "api-token",
+        0,
+        "error",
+    )
+    location = result["locations"][0]["physicalLocation"]
+    assert location == {"artifactLocation": {"uri": "a%20b.env"}, "region": {"startLine": 2}}
+
+
+def test_history_is_looked_through_with_commits_and_paths(bare_run: Runner, home: Path) -> None:
+    """What was removed long ago is still there: the commit that brought it, the file, the line; once for each file."""
+    dead, in_message, in_binary = tokens.app_password(), tokens.access_token(), tokens.api_token()
+    bare_run.folder = repositories.make(
+        home / "work" / "r",
+        bare_run.env,
+        [
+            Change({"a.txt": b"one\n"}),
+            Change({"conf/b.env": f"x\nAPP={dead}\n".encode()}),
+            Change({"conf/b.env": f"x\ny\nAPP={dead}\n".encode()}, message=f"use {in_message}".encode()),
+            Change({"image.bin": b"\0\1" + in_binary.encode()}, removed=("conf/b.env",)),
+            Change({"a.txt": b"two\n"}, removed=("image.bin",)),
+        ],
+    )
+    commits = repositories.git(bare_run.folder, bare_run.env, "rev-list", "--reverse", "main").split()
+    assert audit(bare_run, ".", found=False) == "Nothing was found.\n"
+    found = json.loads(audit(bare_run, ".", "--history", "--json"))["findings"]
+    assert [(f["kind"], f["path"], f["line"], f["commit"], f["times"]) for f in found] == [
+        ("access-token", "(commit message)", 1, commits[2], 1),
+        ("app-password", "conf/b.env", 2, commits[1], 2),
+        ("api-token", "image.bin", 1, commits[3], 1),
+    ]
+    assert f"{commits[1][:12]}:conf/b.env:2: app password" in audit(bare_run, ".", "--history")
+
+
+def test_history_reaches_what_no_branch_does(bare_run: Runner, home: Path) -> None:
+    """A stash, an amended commit, a blob that was only ever added; and what a merge alone brought in."""
+    work = home / "work"
+    bare_run("git", "init", "-q", "-b", "main", ".")
+    secrets = [tokens.app_password() for _ in range(3)]
+    (work / "f").write_text(secrets[0])
+    bare_run("git", "add", "f")
+    (work / "f").write_text("")
+    bare_run("git", "add", "f")
+    bare_run("git", "commit", "-q", "-m", "one")
+    (work / "g").write_text(secrets[1])
+    bare_run("git", "add", "g")
+    bare_run("git", "commit", "-q", "-m", "two")
+    bare_run("git", "reset", "-q", "--hard", "HEAD~1")
+    bare_run("git", "checkout", "-q", "-b", "side")
+    bare_run("git", "commit", "-q", "--allow-empty", "-m", "side")
+    bare_run("git", "checkout", "-q", "main")
+    bare_run("git", "merge", "-q", "--no-ff", "--no-commit", "side")
+    (work / "h").write_text(secrets[2])
+    bare_run("git", "add", "h")
+    bare_run("git", "commit", "-q", "-m", "merge")
+    (work / "h").unlink()
+    found = json.loads(audit(bare_run, ".", "--history", "--json"))["findings"]
+    assert sorted(one["path"] for one in found) == ["(in no commit)", "g", "h"]
+
+
+def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> None:
+    """Its configuration names programs for everything that git may start; links lead out of it, a pipe blocks."""
+    work = home / "work"
+    bare_run("git", "init", "-q", ".")
+    evil = home / "evil"
+    evil.write_text(f"#!/bin/sh\necho >> {home}/ran\ncat\n")
+    evil.chmod(0o755)
+    for key in (
+        *("core.fsmonitor", "core.pager", "core.sshCommand", "diff.external", "gpg.program", "core.askPass"),
+        *(
+            "diff.x.textconv",
+            "diff.x.command",
+            "filter.x.smudge",
+            "filter.x.clean",
+            "core.editor",
+            "remote.o.uploadpack",
+        ),
+        *("credential.helper", "pager.log", "core.alternateRefsCommand", "remote.o.vcs"),
+    ):
+        bare_run("git", "config", "--file", ".git/config", key, str(evil))
+    for key, value in {
+        "log.showSignature": "true",
+        "core.hooksPath": str(home),
+        "remote.o.url": f"ext::{evil}",
+        "remote.o.promisor": "true",
+        "extensions.partialClone": "o",
+        "core.repositoryFormatVersion": "1",
+        "protocol.allow": "always",
+        "protocol.ext.allow": "always",
+    }.items():
+        bare_run("git", "config", "--file", ".git/config", key, value)
+    (work / ".gitattributes").write_text("* filter=x diff=x\n")
+    outside = home / "outside.env"
+    outside.write_text(tokens.api_token())
+    (work / "link.env").symlink_to(outside)
+    os.mkfifo(work / "pipe.env")
+    (work / "f").write_text(tokens.api_token())
+    clean = {**bare_run.env, "GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_0": "filter.x.clean", "GIT_CONFIG_VALUE_0": "cat",
+             "GIT_CONFIG_KEY_1": "core.fsmonitor", "GIT_CONFIG_VALUE_1": "false"}  # fmt: skip
+    bare_run("git", "add", "f", env=clean)
+    bare_run("git", "-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "x", env=clean)
+    (home / "ran").unlink(missing_ok=True)
+    found = json.loads(audit(bare_run, ".", "--history", "--json"))["findings"]
+    assert {(one["path"], one["source"]) for one in found} == {(f"{work}/f", "source"), ("f", "history")}
+    assert not (home / "ran").exists()
+
+
+def test_submodules_are_not_entered(bare_run: Runner, home: Path) -> None:
+    """They are repositories of their own."""
+    (home / "work" / "sub").mkdir()
+    bare_run("git", "init", "-q", ".")
+    bare_run("git", "init", "-q", "sub")
+    (home / "work" / "sub" / "x").write_text(tokens.api_token())
+    audit(bare_run, ".", found=False)
+    audit(bare_run, "sub")
+
+
+def test_what_cannot_be_looked_at_is_said(bare_run: Runner, home: Path) -> None:
+    """A file that is too large; nothing is left out in silence."""
+    with (home / "work" / "huge").open("wb") as file:
+        file.truncate(33 << 20)
+    said = bare_run(HELPER, "audit", ".")
+    assert "warning: not looked at: 1 larger than 32 MiB" in said.stderr
+
+
+def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: Path) -> None:
+    """A bar on stderr for the history; the report stays as it is."""
+    folder = repositories.make(home / "work" / "r", bare_run.env, repositories.long_history(300, {}))
+    with person.types(HELPER, "audit", str(folder), "--history") as dialogue:
+        dialogue.reads("history")
+        dialogue.reads("Nothing was found.")
+        dialogue.ends()
+
+
+@pytest.mark.parametrize("words", [("--history",), ("missing",), ("--json", "--sarif", "-")])
+def test_what_cannot_be_done_is_an_error(bare_run: Runner, words: tuple[str, ...]) -> None:
+    """With its cause, and nothing on standard output."""
+    refused = bare_run(HELPER, "audit", *words, check=False)
+    assert refused.returncode in (1, 2)
+    assert refused.stderr.startswith(f"{HELPER}: error: ")
+    assert refused.stdout == ""
