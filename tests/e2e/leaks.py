@@ -12,6 +12,10 @@ from urllib.parse import quote
 PART = 24
 """So much of a secret in one piece is no accident, and a careless message that shortens one shows more."""
 
+CONTEXT = 80
+PREFIX = 12
+"""What is shown of the place where one was found, and how much of a secret tells only its kind."""
+
 
 class Needles:
     """What is looked for. A class for the patterns: made once, used on many texts."""
@@ -27,6 +31,14 @@ class Needles:
     def found_in(self, data: bytes) -> bool:
         """Whether a secret is in there."""
         return any(pattern in data for pattern in self._patterns)
+
+    def texts(self, texts: Iterable[str]) -> Iterator[str]:
+        """What stands before a secret in those of `texts` that hold one: never the secret itself."""
+        for text in texts:
+            data = text.encode()
+            at = [data.find(pattern) for pattern in self._patterns if pattern in data]
+            if at:
+                yield data[max(0, min(at) - CONTEXT) : max(0, min(at) - PREFIX)].decode(errors="replace")
 
     def files(self, *folders: Path) -> Iterator[str]:
         """The files below `folders` that hold a secret, in their content, their name or where a link points."""
@@ -63,6 +75,6 @@ def _codings(secret: bytes) -> Iterator[bytes]:
 
 def _parts(coded: bytes) -> Iterator[bytes]:
     """The beginning, the middle and the end; the first bytes are left out, for a prefix is no secret."""
-    body = coded[12:] if len(coded) > 12 + PART else coded
+    body = coded[PREFIX:] if len(coded) > PREFIX + PART else coded
     for start in (0, max(0, (len(body) - PART) // 2), max(0, len(body) - PART)):
         yield body[start : start + PART]

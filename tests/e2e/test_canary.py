@@ -1,0 +1,190 @@
+"""Secrets occur where they belong and nowhere else: a full run with each kind, and then a search.
+
+Every test of this folder ends with that search of its home and of what its programs said (conftest.py). Here git traces
+all that it can, and processes are looked at while they work.
+"""
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.leaks import Needles
+from tests.e2e.machines import Machine
+from tests.standin import tokens
+from tests.standin.client import ConsumerKey, StandIn
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def traced(machine: Machine) -> Machine:
+    """A machine where git, git-lfs and curl write down whatever they can, and temporary files lie in the home."""
+    (machine.home / "tmp").mkdir()
+    machine.env |= {
+        "TMPDIR": str(machine.home / "tmp"),
+        "GIT_TRACE": str(machine.home / "trace"),
+        "GIT_TRACE_SETUP": str(machine.home / "trace"),
+        "GIT_TRACE_CURL": str(machine.home / "trace-curl"),
+        "GIT_TRACE2_EVENT": str(machine.home / "trace2"),
+        "GIT_TRANSFER_TRACE": "1",
+    }
+    return machine
+
+
+def consumer_with_port(machine: Machine) -> ConsumerKey:
+    """A consumer whose callback is a port that is free now, and that git's configuration names."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    callback = f"http://127.0.0.1:{port}/"
+    machine.git("config", "--global", f"credential.{machine.standin.url}.oauthRedirectURI", callback)
+    return machine.standin.add_consumer(callback=callback)
+
+
+def browser(machine: Machine) -> str:
+    """What $BROWSER names: a browser that consents at once."""
+    script = machine.home / "browser"
+    command = f"{sys.executable} -m tests.standin.browser --ca {machine.standin.ca_file}"
+    script.write_text(f'#!/bin/sh\ncd {CHECKOUT} && exec {command} "$1"\n')
+    script.chmod(0o700)
+    return str(script)
+
+
+def log_in(machine: Machine, method: str, *secrets: str, place: str = "") -> None:
+    """Log in as a script does: secrets by standard input."""
+    more = ["--for", place] if place else []
+    machine.helper("login", method, *more, "--host", machine.standin.url, stdin="".join(f"{s}\n" for s in secrets))
+
+
+def work(machine: Machine, place: str, more: dict[str, str] | None = None, *, large: bool = False) -> None:
+    """Clone, push, if wanted with a large file, and fetch."""
+    clone = machine.clone(machine.standin.clone_url(place, "alice"), more=more)
+    if large:
+        machine.git("lfs", "track", "*.bin", cwd=clone)
+        machine.git("add", ".gitattributes", cwd=clone)
+    machine.commit(clone, f"{clone.name}.bin", os.urandom(4096))
+    machine.git("push", cwd=clone, more=more)
+    machine.git("fetch", cwd=clone, more=more)
+
+
+def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn) -> None:
+    """Each kind: obtained, used, renewed, refused, shown, logged out; then the search."""
+    for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):
+        standin.create_repository(place)
+    traced.git("lfs", "install")
+    log_in(traced, "--access-token", standin.issue_access_token("acme/app"), place="acme/app")
+    log_in(traced, "--access-token", standin.issue_access_token("acme", project="CORE"), place="acme/core")
+    log_in(traced, "--access-token", standin.issue_access_token("acme"), place="acme")
+    consumer = consumer_with_port(traced)
+    traced.env["BROWSER"] = browser(traced)
+    log_in(traced, "--oauth", consumer.key, consumer.secret)
+    for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):
+        work(traced, place, large=place in {"acme/app", "alice/dotfiles"})
+
+    standin.revoke(kind="oauth2")
+    for _ in range(2):  # an older git fails once
+        traced.git("ls-remote", standin.clone_url("alice/dotfiles"), check=False)
+    standin.script_fault("token", "500")
+    for one in traced.credentials():
+        traced.helper("refresh", str(one["id"]), check=False)
+    traced.helper("status")
+    traced.helper("status", "--json")
+    standin.revoke_logins()
+    traced.helper("logout", "--all")
+    assert not traced.credentials()
+
+    app_password = standin.issue_app_password()
+    traced.approve("", "alice", app_password)
+    traced.approve("", "alice@example.com", standin.issue_api_token())
+    traced.git("ls-remote", standin.clone_url("alice/dotfiles"))
+    log_in(traced, "--client-credentials", consumer.key, consumer.secret)
+    traced.git("ls-remote", standin.clone_url("acme/app"))
+    client = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    token = {"BITBUCKET_TOKEN": standin.issue_access_token("acme/app")}
+    for secret in (client, token):
+        for off in ("", "off"):
+            more = {**secret, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
+            traced.git("ls-remote", standin.clone_url("acme/app"), more=more)
+        traced.helper("exec", "--", "sh", "-c", f"env && git ls-remote {standin.clone_url('acme/app')}", more=secret)
+
+    made = len(standin.secrets())
+    assert made >= 15
+    needles = Needles([*standin.secrets(), app_password])
+    assert not list(needles.files(traced.home))
+    assert not list(needles.texts(traced.told))
+    assert not list(needles.processes())
+    assert b"Authorization: Basic" in (traced.home / "trace-curl").read_bytes()
+
+
+def leaking_processes(machine: Machine, endpoint: str, count: int, job: Callable[[], object]) -> list[str]:
+    """The processes that show a secret while `job` waits for the answer to its request number `count`."""
+    standin, mark = machine.standin, machine.standin.mark()
+    standin.script_fault(endpoint, "hold", after=count - 1)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(job)
+        try:
+            standin.wait_for(endpoint, count, since=mark)
+            return list(Needles(standin.secrets()).processes())
+        finally:
+            standin.release()
+            running.result()
+
+
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_no_process_shows_a_secret_while_it_works(newer: Machine, standin: StandIn, off: str) -> None:
+    """Neither git with its token on the wire, nor whoever renews one, in arguments or environment."""
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    url = standin.create_repository("acme/app")
+    access = newer.log_in(standin.add_consumer(), expires_in=0)
+    assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
+    assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))
+    standin.revoke(access)
+    standin.revoke(kind="oauth2")
+    assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
+
+
+def test_no_process_shows_a_secret_during_a_log_in(newer: Machine) -> None:
+    """While the code is exchanged: the verb, the shell that opened the browser, the browser, the daemon."""
+    consumer = consumer_with_port(newer)
+    newer.env["BROWSER"] = browser(newer)
+    job = lambda: log_in(newer, "--oauth", consumer.key, consumer.secret)  # noqa: E731 - said once, for one use
+    assert not leaking_processes(newer, "token", 1, job)
+
+
+def test_no_process_shows_a_secret_that_a_runner_has_in_a_file(
+    newer: Machine, standin: StandIn, tmp_path: Path
+) -> None:
+    """Neither by the variable that names it, nor under `exec`."""
+    url = standin.create_repository("acme/app")
+    (tmp_path / "token").write_text(standin.issue_access_token("acme/app"))
+    newer.env["BITBUCKET_TOKEN_FILE"] = str(tmp_path / "token")
+    assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))
+    job = ("exec", "--", newer.used_git.path, "ls-remote", url)
+    assert not leaking_processes(newer, "git", 2, lambda: newer.helper(*job))
+
+
+def test_the_search_finds_what_is_planted(tmp_path: Path) -> None:
+    """In a file as it is, in part, or as a header has it; in a name, a link, an argument, an environment."""
+    secret = tokens.api_token()
+    needles = Needles([secret])
+    basic = base64.b64encode(f"x-token-auth:{secret}".encode()).decode()
+    for number, text in enumerate((secret, secret[:60], secret[-40:], basic, secret.encode().hex())):
+        (tmp_path / f"file-{number}").write_text(f"some words, {text} and more")
+    (tmp_path / "link").symlink_to(secret)
+    (tmp_path / f"named-{secret}").touch()
+    (tmp_path / "innocent").write_text(f"{secret[:12]}… and {tokens.api_token()}")
+    assert len(list(needles.files(tmp_path))) == 7
+    sleeper = ["sh", "-c", "echo started; read line"]
+    for command, env in (([*sleeper, secret], {}), (sleeper, {"TOKEN": secret})):
+        with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            found = list(needles.processes())
+            process.communicate(b"\n")
+        assert [line.split()[0] for line in found] == [str(process.pid)]
