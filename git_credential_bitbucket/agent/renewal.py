@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 LOGIN_EXPIRED_AFTER = 3
 """After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
 
+_MENDED = frozenset({"failures", "retry_at", "trouble", "login_expired", "suspect_until"})
+"""What of a record a grant takes back: at its default a field is not written at all."""
+
 
 class Renewals:
     """At most one renewal a credential. A class for its state: those under way, and grants not yet written."""
@@ -100,6 +103,8 @@ class Renewals:
                 held = self._ask(credential, tx)
                 if held is None:
                     return Credential.from_record(record)
+            for name in _MENDED - held.keys():
+                record.pop(name, None)
             record.update(held)
             tx.commit()
             self._step("renewal-written")

@@ -277,6 +277,7 @@ def kill(
 ) -> Tally:
     """Do all `rounds`, on `lanes` machines side by side, each with a stand-in of its own."""
     tally = Tally()
+    broken = threading.Event()
 
     def work(lane: int) -> None:
         rng = random.Random(seed + lane)
@@ -284,9 +285,15 @@ def kill(
             standin.turn(latency=LATENCY_S, token_lifetime=1.0)
             machine = Machine(Path(folder), standin, standin.add_consumer())
             running = Lane(machine, rng, tally)
-            for operation, point in rounds[lane::lanes]:
-                running.round(operation, point)
-                progress(tally.total)
+            try:
+                for operation, point in rounds[lane::lanes]:
+                    if broken.is_set():
+                        break
+                    running.round(operation, point)
+                    progress(tally.total)
+            except BaseException:
+                broken.set()  # a fault of the harness itself: the other lanes need not go on
+                raise
 
     with ThreadPoolExecutor(lanes) as threads:
         for _ in threads.map(work, range(lanes)):

@@ -1,0 +1,14 @@
+"""Owns the fault tests' fixtures: a machine on the stand-in whose daemons end with the test."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machines import Machine
+from tests.standin.client import StandIn
+
+
+@pytest.fixture
+def machine(home: Path, standin: StandIn) -> Machine:
+    """A machine with a key file and an OAuth consumer, and nothing in its vault."""
+    return Machine(home, standin, standin.add_consumer())
