@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import freshness, judgement, keeping, routing
+from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
 from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.agent.renewal import Renewals, may_attempt
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.wire import Request
 
 ACKNOWLEDGED = b"ok=1\n"
-"""The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived."""
+"""The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived.
+
+After a `store`, a line `warn=ID` may follow it: that credential ends soon, and the verb `warn` has the words for it."""
 FLUSH_EVERY_S = 60.0
 KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
@@ -113,7 +115,7 @@ class Agent:
         return go_on(index)
 
     def store(self, request: Request) -> bytes | Pending:
-        """Keep what git says works, unless it is held already; acknowledged once it is durable."""
+        """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too)."""
         if request.password is None or self.find_provider(request.protocol, request.host) is None:
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
@@ -124,10 +126,11 @@ class Agent:
         place = routing.place_of(request.protocol, request.host, request.path)
         for credential in (*index.covering(place), *(() if request.path else index.below(place))):
             if credential.has_secret(secret):
-                self.holdings.use(credential, self.clock())
+                now = self.clock()
+                self.holdings.use(credential, now)
                 if judgement.accepted(credential):
                     return self._changed(credential, judgement.accepted)
-                return ACKNOWLEDGED
+                return ACKNOWLEDGED + ledger.mark(self.holdings, credential, now)
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
         return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock()))

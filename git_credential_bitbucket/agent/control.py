@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import judgement, keeping, reasons, revocation, routing, statement
+from git_credential_bitbucket.agent import judgement, keeping, ledger, reasons, revocation, routing, statement
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
@@ -148,12 +148,12 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """What a person, or Bitbucket, says of a credential later: its `account`, the date that it `ends_at`."""
+    """What a person, or Bitbucket, says of a credential later: its `account`, the date that it `ends_at` (or empty)."""
     del body
-    try:
-        changes: dict[str, object] = {"ends_at": float(fields["ends_at"])} if "ends_at" in fields else {}
-    except ValueError:
-        raise RequestRefused("the end of a credential is given in epoch seconds") from None
+    changes: dict[str, object] = {}
+    if "ends_at" in fields:
+        changes = {"ends_at": ledger.end(fields["ends_at"]), "warned_at": None}
+        agent.holdings.unwarn(_id(fields))
     if "account" in fields:
         changes["account"] = fields["account"] or None
     return _told(agent, lambda: agent.holdings.change(_id(fields), lambda _: changes), lambda _: [])
@@ -251,6 +251,13 @@ def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     return agent.serve(Asking(request, choose), agent.holdings.index())
 
 
+def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
+    del body
+    told = ledger.warning(agent.holdings, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
+    return wire.emit([("ok", "1"), *told])
+
+
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
         raise RequestRefused("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
@@ -270,5 +277,6 @@ VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
     "status": _status,
     "token": _token,
     "unlock": _unlock,
+    "warn": _warn,
     "why": _why,
 }

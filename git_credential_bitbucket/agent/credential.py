@@ -23,6 +23,7 @@ class Credential:
     `place` is `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it. `generation` counts
     the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
+    `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Credential:
     created_at: float = 0.0
     last_used_at: float | None = None
     ends_at: float | None = None
+    warned_at: float | None = None
     origin: str = "login"
 
     generation: int = 1

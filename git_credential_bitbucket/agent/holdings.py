@@ -1,4 +1,4 @@
-"""What is at hand: the vault's credentials and those in memory only, as one index; when each was last used."""
+"""What is at hand: the vault's credentials and those in memory only, as one index; when each was used and warned of."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ ENVIRONMENT = "environment"
 
 
 class Holdings:
-    """Vault and memory together. A class for its state: the index of the last snapshots, and uses not yet written down.
+    """Vault and memory together. A class for its state: the index of the last snapshots, and what is not yet written
+    down: uses and warnings.
 
     `index` and `use` are called from the agent's thread; `open`, `transaction` and `flush` from jobs as well.
     """
@@ -34,6 +35,9 @@ class Holdings:
         self._seen: tuple[object, object] = (None, None)
         self._index = Index(())
         self._used: dict[str, float] = {}
+        self._warned: dict[str, float] = {}
+        self.hushed: dict[str, float] = {}
+        """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
         self.locked_by_person = False
         self.trouble: Error | None = None
         """Why the vault's credentials are not at hand; None while they are."""
@@ -94,18 +98,35 @@ class Holdings:
         """When a credential was last used, as far as is known here."""
         return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
 
+    def warn(self, credential: Credential, now: float) -> None:
+        """Note that somebody was told of a credential's end; written down as uses are."""
+        self._warned[credential.id] = now
+
+    def unwarn(self, credential_id: str) -> None:
+        """Forget who was told, for the end has changed."""
+        self._warned.pop(credential_id, None)
+        self.hushed.pop(credential_id, None)
+
+    def last_warned(self, credential: Credential) -> float | None:
+        """When somebody was last told of a credential's end, as far as is known here."""
+        return max(filter(None, (self._warned.get(credential.id), credential.warned_at)), default=None)
+
     def flush(self) -> None:
-        """Write down when credentials were last used. A job; what cannot be written is tried again the next time."""
-        used = dict(self._used)
-        if not used or self.vault.state != "open":
+        """Write down when credentials were used and warned of. A job; what cannot be written is tried the next time."""
+        used, warned = dict(self._used), dict(self._warned)
+        if not (used or warned) or self.vault.state != "open":
             return
         with self.vault.transaction() as tx:
             for record in tx.content.get("credentials", ()):
-                if used.get(record["id"], 0) > (record.get("last_used_at") or 0):
-                    record["last_used_at"] = used[record["id"]]
-        for credential_id, at in used.items():
-            if self._used.get(credential_id) == at:
-                del self._used[credential_id]
+                for field, noted in (("last_used_at", used), ("warned_at", warned)):
+                    if noted.get(record["id"], 0) > (record.get(field) or 0):
+                        record[field] = noted[record["id"]]
+        # What is not in the vault, but in memory, has no other place to be noted than here.
+        remembered = {record["id"] for record in self.memory.snapshot().content.get("credentials", ())}
+        for kept, noted in ((self._used, used), (self._warned, warned)):
+            for credential_id, at in noted.items():
+                if credential_id not in remembered and kept.get(credential_id) == at:
+                    del kept[credential_id]
 
     @property
     def in_memory_only(self) -> bool:

@@ -37,7 +37,7 @@ SECTIONS = {
     "Looking": {
         "status": "List what is kept: for what, which kind, until when",
         "explain": "Tell which credential git would get for a URL, and why",
-        "expires": "Tell which tokens end soon",
+        "expires": "Tell which tokens end when, or enter the date",
         "doctor": "Check the whole path from git to Bitbucket",
         "audit": "Find tokens that lie about in the clear",
         "log": "Tell who was given what, and when",

@@ -117,13 +117,24 @@ def insist(operation: str, data: bytes) -> None:
 
     holder = Holder()
     asked_at = time.monotonic()
-    if holder.answer(operation, data) == relay.ACKNOWLEDGED:
+    if is_done(holder.answer(operation, data), holder):
         return
     waited_s = time.monotonic() - asked_at
     if waited_s > STUCK_S:
         raise silent(waited_s)
     # It took the request and said nothing: a daemon on its way out, or git's own cache daemon on our socket.
-    if holder.start() and holder.answer(operation, data) == relay.ACKNOWLEDGED:
+    if holder.start() and is_done(holder.answer(operation, data), holder):
         return
     holder.in_process = True
-    holder.answer(operation, data)
+    is_done(holder.answer(operation, data), holder)
+
+
+def is_done(reply: bytes, holder: "Holder") -> bool:
+    """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
+    if not reply.startswith(relay.ACKNOWLEDGED):
+        return False
+    if reply != relay.ACKNOWLEDGED:
+        from git_credential_bitbucket.front import ending  # here, not above: a few times in a token's life
+
+        ending.tell_of(reply, holder)
+    return True

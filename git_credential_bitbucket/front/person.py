@@ -16,7 +16,7 @@ def is_present(env: "Mapping[str, str]", url: str) -> bool:
 
     Raises `SettingsError` where git's configuration cannot be read.
     """
-    if env.get("CI", "").lower() not in ("", "0", "false"):
+    if is_build(env):
         return False
     if env.get("GIT_TERMINAL_PROMPT", "1").lower() in NO:
         return False
@@ -25,6 +25,11 @@ def is_present(env: "Mapping[str, str]", url: str) -> bool:
     from git_credential_bitbucket import settings  # here, not above: it starts a process, and mostly nobody is there
 
     return (settings.read(env).credential(url, "interactive") or "true").lower() not in NEVER
+
+
+def is_build(env: "Mapping[str, str]") -> bool:
+    """Whether this is a build, where nobody reads along: `CI` is set, as every build service sets it."""
+    return env.get("CI", "").lower() not in ("", "0", "false")
 
 
 def has_foreground() -> bool:

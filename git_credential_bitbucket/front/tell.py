@@ -18,15 +18,24 @@ MAX_SHOWN = 1000
 
 def error(cause: str, hint: str | None = None) -> None:
     """Say what is wrong, and how to mend it; control characters in either are made visible."""
-    lines = f"{NAME}: error: {printable(cause, MAX_SHOWN)}\n"
+    _say("error", cause, hint)
+
+
+def warning(cause: str, hint: str | None = None) -> None:
+    """Say what is going to be wrong, as `error` does."""
+    _say("warning", cause, hint)
+
+
+def failure(exc: "Error") -> None:
+    """Say what an error of ours says."""
+    error(exc.cause, exc.hint)
+
+
+def _say(what: str, cause: str, hint: str | None) -> None:
+    lines = f"{NAME}: {what}: {printable(cause, MAX_SHOWN)}\n"
     if hint:
         lines += f"{NAME}: hint: {printable(hint, MAX_SHOWN)}\n"
     try:
         os.write(2, lines.encode("utf-8", "backslashreplace"))  # one write: lines of parallel helpers stay whole
     except OSError:  # nobody listens
         return
-
-
-def failure(exc: "Error") -> None:
-    """Say what an error of ours says."""
-    error(exc.cause, exc.hint)

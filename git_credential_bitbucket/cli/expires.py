@@ -1,0 +1,81 @@
+"""`expires`: the ledger of ends. Tells which tokens end when, and enters the date of one; Bitbucket tells nobody.
+
+Imports the list from the holder; what git tells by itself is the agent's `ledger`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import asking, opening, places, show, shy, status, times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.places import Stated
+
+UNKNOWN = "unknown"
+"""What is typed for a date to forget the one before."""
+
+HELP = f"""{summary("expires")}.
+
+Bitbucket names a token's end on the page where it is made, and nowhere else, so the date is yours to enter: here, or
+when you log in. Behind git's commands you are then warned 30, 7 and 1 days before, once a day at most and never in a
+build (CI): set GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for never.
+
+\b
+  git-credential-bitbucket expires                       what ends, the first to end first
+  git-credential-bitbucket expires acme/app 2027-01-31   enter a date
+  git-credential-bitbucket expires acme/app 90d          or what is left
+  git-credential-bitbucket expires acme/app {UNKNOWN}      forget it
+
+For cron and CI there is: git-credential-bitbucket status --fail-within 7d
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.argument("date", metavar="[DATE]", required=False)
+def command(*, what: str | None, date: str | None) -> None:
+    """List or enter."""
+    ends_at = times.end(date, time.time()) if date not in (None, UNKNOWN) else None
+    opening.readable()
+    kept = [one for one in places.kept() if is_static(one)]
+    found = kept if what is None else [one for one in places.matching(places.kept(), what) if one in kept]
+    if what is not None and not found:
+        raise Error(
+            "what is kept there renews itself, and has no date",
+            hint="see when: git-credential-bitbucket status --long",
+        )
+    if date is None:
+        _list(found)
+        return
+    one = places.one_of(found, asking.choosing(), "for that place")
+    ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
+    said = "its end is not known any more" if ends_at is None else f"ends on {times.day(ends_at)}"
+    show.say(f"Entered: {one['kind']} for {one['place']} {said}")
+
+
+def is_static(one: Stated) -> bool:
+    """Whether a person has to replace it one day: it is offered, and does not renew itself."""
+    return one["renewed_at"] is None and one["kind"] not in kinds.RENEWABLE and one["state"] != "set-aside"
+
+
+def _list(found: list[Stated]) -> None:
+    if not found:
+        show.say("Nothing is kept that ends without renewing itself.")
+        return
+    now = time.time()
+    for one in sorted(found, key=lambda one: status.ends(one) or math.inf):
+        at = status.ends(one)
+        day, left = (times.day(at), times.left(at - now)) if at is not None else ("not known", "")
+        account = f" of {one['account']}" if one["account"] else ""
+        show.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['place']}{account}")
+    if any(status.ends(one) is None for one in found):
+        show.say("To enter a date: git-credential-bitbucket expires ID DATE")

@@ -1,0 +1,66 @@
+"""expires: which tokens end when, and a date that is entered later."""
+
+import time
+
+import pytest
+
+from git_credential_bitbucket.cli import times
+from tests.cli.listed import listed
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+DAY = 86400
+
+
+@pytest.fixture
+def two(keyed: Runner) -> Runner:
+    """An API token that ends in ten days, and an access token of which nobody knows."""
+    keyed(HELPER, "login", "--api-token", "--expires", "10d", stdin=f"{tokens.api_token()}\nalice@example.com\n")
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=f"{tokens.access_token()}\n")
+    return keyed
+
+
+def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
+    """With its date and what is left; what is not known comes last, and how to enter it."""
+    first, second, how = two(HELPER, "expires").stdout.splitlines()
+    day = times.day(time.time() + 10 * DAY)
+    assert first.split()[:3] in ([day, "9", "days"], [day, "10", "days"])
+    assert first.endswith("api-token for bitbucket.org of alice@example.com")
+    assert second.startswith("not known ")
+    assert second.endswith("access-token for bitbucket.org/acme/app")
+    assert "expires ID DATE" in how
+
+
+def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
+    """By place or by id, as a date or as what is left; `status --fail-within` sees it."""
+    said = two(HELPER, "expires", "acme/app", "2999-01-31").stdout
+    assert said == "Entered: access-token for bitbucket.org/acme/app ends on 2999-01-31\n"
+    (one,) = [one for one in listed(two) if one["place"].endswith("app")]
+    two(HELPER, "expires", one["id"], "3d")
+    refused = two(HELPER, "status", "--fail-within", "7d", check=False)
+    assert refused.returncode == 1
+    assert "access-token for bitbucket.org/acme/app" in refused.stderr
+    two(HELPER, "expires", one["id"], "unknown")
+    assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
+    two(HELPER, "status", "--fail-within", "7d")
+
+
+@pytest.mark.parametrize("date", ["soon", "2001-01-01", "31.12.2999"])
+def test_what_is_no_date_changes_nothing(two: Runner, date: str) -> None:
+    """And how to write one is told."""
+    before = listed(two)
+    refused = two(HELPER, "expires", "bitbucket.org", date, check=False)
+    assert refused.returncode == 1
+    assert "hint: " in refused.stderr
+    assert [one["ends_at"] for one in listed(two)] == [one["ends_at"] for one in before]
+
+
+def test_what_renews_itself_has_no_date(keyed: Runner, standin: StandIn) -> None:
+    """It is not listed either."""
+    consumer = standin.add_consumer()
+    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    refused = keyed(HELPER, "expires", standin.netloc, "90d", check=False)
+    assert "renews itself" in refused.stderr
+    assert "Nothing is kept that ends" in keyed(HELPER, "expires").stdout
