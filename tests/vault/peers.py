@@ -39,14 +39,21 @@ _BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Confi
 DENY_SECRETS = f'<deny send_destination="{BUS_NAME}" send_interface="org.freedesktop.Secret.Service"/>'
 
 
+def programs_missing() -> str:
+    """What a keyring of our own lacks here; empty where it lacks nothing."""
+    for program, package in (("dbus-daemon", "dbus"), ("gnome-keyring-daemon", "gnome-keyring")):
+        if shutil.which(program) is None:
+            return f"{program} is not installed (Debian package {package})"
+    return ""
+
+
 class KeyringSession:
     """A gnome-keyring-daemon with a log-in keyring, unlocked, on a private D-Bus. Its state: the two processes."""
 
     def __init__(self, home: Path, *, keyring: bool = True, policy: str = "") -> None:
         """`keyring=False` leaves the bus empty; `policy` adds D-Bus rules."""
-        for program, package in (("dbus-daemon", "dbus"), ("gnome-keyring-daemon", "gnome-keyring")):
-            if shutil.which(program) is None:
-                pytest.skip(f"{program} is not installed (Debian package {package})")
+        if missing := programs_missing():
+            pytest.skip(missing)
         self._password = os.urandom(12).hex()
         self.env = {
             "HOME": str(home),
