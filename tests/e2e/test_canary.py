@@ -149,6 +149,18 @@ def test_no_process_shows_a_secret_while_it_works(newer: Machine, standin: Stand
     assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
 
 
+def test_the_daemon_does_not_show_the_key_that_it_was_started_with(newer: Machine, standin: StandIn) -> None:
+    """The vault's key was in the environment of whoever started it, and reaches it by a pipe."""
+    del newer.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    key = base64.b64encode(os.urandom(32)).decode()
+    newer.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = key
+    newer.approve("", "alice", standin.issue_api_token())
+    newer.git("ls-remote", standin.create_repository("acme/app"))
+    assert newer.daemon_pid()
+    assert not list(Needles([key]).processes())
+    assert not list(Needles([key]).files(newer.home))
+
+
 def test_no_process_shows_a_secret_during_a_log_in(newer: Machine) -> None:
     """While the code is exchanged: the verb, the shell that opened the browser, the browser, the daemon."""
     consumer = consumer_with_port(newer)

@@ -56,26 +56,32 @@ def assert_untouched(machine: Machine) -> None:
     assert not machine.vault.parent.exists()
 
 
-@pytest.mark.parametrize("given", TOKENS, ids=NAMES)
-@pytest.mark.parametrize("in_file", [False, True], ids=["variable", "file"])
+@pytest.mark.parametrize(("name", "issue", "username"), TOKENS, ids=NAMES)
 def test_a_token_of_the_environment_serves_a_job(
-    machine: Machine,
-    standin: StandIn,
-    url: str,
-    given: tuple[str, Issue, str],
-    in_file: bool,
-    secret_file: Callable[[str], str],
+    machine: Machine, standin: StandIn, url: str, name: str, issue: Issue, username: str
 ) -> None:
     """Clone and push by each variable and each kind; the front end alone answers."""
-    name, issue, username = given
     token = issue(standin)
-    machine.env |= {f"{name}_FILE": secret_file(token)} if in_file else {name: token}
+    machine.env[name] = token
     clone = machine.clone(url)
     commit = machine.commit(clone)
     machine.git("push", cwd=clone)
     assert standin.head("acme/app") == commit
     assert {(e.username, e.secret, e.status) for e in machine.offered()} == {(username, digest(token), 200)}
     assert_untouched(machine)
+
+
+@pytest.mark.parametrize("name", ["BITBUCKET_API_TOKEN", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_TOKEN"])
+def test_a_token_in_a_file_serves_a_job(
+    newer: Machine, standin: StandIn, url: str, name: str, secret_file: Callable[[str], str]
+) -> None:
+    """Each variable may name a file instead, and the line break at its end is not part of the token."""
+    token = standin.issue_api_token()
+    newer.env[f"{name}_FILE"] = secret_file(token)
+    newer.clone(url)
+    used = {(entry.username, entry.secret, entry.status) for entry in newer.offered()}
+    assert used == {(API_TOKEN_USERNAME, digest(token), 200)}
+    assert_untouched(newer)
 
 
 def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(

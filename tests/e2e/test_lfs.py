@@ -37,22 +37,30 @@ def batches(machine: Machine, since: int) -> list[Entry]:
     return [e for e in machine.standin.requests("lfs", since=since) if e.path.endswith("/objects/batch")]
 
 
-@pytest.mark.parametrize("kind", ["access-token", "oauth"])
-def test_a_large_file_goes_up_and_comes_back(place: Machine, url: str, standin: StandIn, kind: str) -> None:
+def test_a_large_file_goes_up_and_comes_back(machine: Machine, url: str, standin: StandIn) -> None:
     """Upload, the verification under the repository's UUID, and a clone that downloads it again.
 
     Others' tokens lie beside the repository's own: the address of the verification does not tell which is meant.
     """
-    if kind == "oauth":
-        place.log_in(standin.add_consumer())
-    else:
-        for repository in ("acme/aaa", "acme/app", "zeta/zzz"):
-            place.keep(repository, kind=kind, secret=standin.issue_access_token(repository))
-    one = with_large_file(place, url)
-    place.git("push", cwd=one)
-    two = place.clone(url)
+    for repository in ("acme/aaa", "acme/app", "zeta/zzz"):
+        machine.keep(repository, kind="access-token", secret=standin.issue_access_token(repository))
+    assert_up_and_down(machine, url)
+
+
+def test_a_large_file_by_a_log_in_and_without_a_daemon(newer: Machine, url: str, standin: StandIn) -> None:
+    """git-lfs asks many times, and each time a process opens the vault."""
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    newer.log_in(standin.add_consumer())
+    assert_up_and_down(newer, url)
+
+
+def assert_up_and_down(machine: Machine, url: str) -> None:
+    """A push uploads the file, and a clone downloads it."""
+    one = with_large_file(machine, url)
+    machine.git("push", cwd=one)
+    two = machine.clone(url)
     assert (two / "large.bin").read_bytes() == (one / "large.bin").read_bytes()
-    assert {entry.status for entry in place.offered(endpoint="lfs")} == {200}
+    assert {entry.status for entry in machine.offered(endpoint="lfs")} == {200}
 
 
 def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, standin: StandIn) -> None:

@@ -59,11 +59,19 @@ def test_one_request_also_where_nobody_listens_yet(newer: Machine, standin: Stan
     assert rejected(newer) == 0
 
 
-@pytest.mark.parametrize("content", [b"small", LARGE], ids=["small", "large"])
-@pytest.mark.parametrize("after", [0, 1], ids=["before", "in the middle"])
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+PUSHES = {
+    "before, small": ("", 0, b"small"),
+    "before, large": ("", 0, LARGE),
+    "in the middle, small": ("", 1, b"small"),
+    "in the middle, large": ("", 1, LARGE),
+    "in process, before": ("off", 0, b"small"),
+    "in process, in the middle, large": ("off", 1, LARGE),
+}
+
+
+@pytest.mark.parametrize(("off", "after", "content"), PUSHES.values(), ids=PUSHES)
 def test_a_token_revoked_under_a_push_is_replaced_without_a_word(
-    newer: Machine, standin: StandIn, url: str, content: bytes, after: int, off: str
+    newer: Machine, standin: StandIn, url: str, off: str, after: int, content: bytes
 ) -> None:
     """The transparent second try: one new token, and the push is through.
 
