@@ -152,7 +152,8 @@ class Agent:
         now = self.clock()
         changing = [credential for credential in meant if judgement.rejected(credential, now)]
         if not changing:
-            return ACKNOWLEDGED
+            misnamed = None if meant else kinds.misnamed(request.password or "", request.username)
+            return ACKNOWLEDGED if misnamed is None else wire.emit([("error", misnamed[0]), ("hint", misnamed[1])])
 
         def judge() -> None:
             for credential in changing:

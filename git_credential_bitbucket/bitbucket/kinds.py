@@ -57,6 +57,21 @@ def git_username(kind: str) -> str | None:
     return _USERNAMES.get(kind)
 
 
+def misnamed(secret: str, username: str | None) -> tuple[str, str] | None:
+    """Cause and cure where git sent `secret` with a username that Bitbucket never takes for its kind; else None.
+
+    A rejection then says nothing about the secret. An API token goes with its owner's Bitbucket username as well.
+    """
+    kind = recognise(secret)
+    if kind == API_TOKEN and "@" in (username or ""):
+        cause = "Bitbucket takes an API token from git with no email address as the username"
+    elif kind == ACCESS_TOKEN and username not in (None, ACCESS_TOKEN_USERNAME):
+        cause = "Bitbucket takes an access token from git with no other username than " + ACCESS_TOKEN_USERNAME
+    else:
+        return None
+    return cause, f"type: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
+
+
 def rest_header(kind: str, email: str | None, secret: "Secret") -> str:
     """The value of `Authorization` for api.bitbucket.org.
 

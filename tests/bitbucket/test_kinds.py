@@ -1,6 +1,7 @@
 """kinds.py: which secret is what, by tokens made in Bitbucket's shape."""
 
 import base64
+from collections.abc import Callable
 
 import pytest
 
@@ -125,3 +126,25 @@ def test_rest_takes_other_tokens_as_bearer_and_no_app_password() -> None:
     assert kinds.rest_header(kinds.ACCESS_TOKEN, None, Secret(token)) == f"Bearer {token}"
     with pytest.raises(SettingsError, match="app password"):
         kinds.rest_header(kinds.APP_PASSWORD, "alice", Secret(tokens.app_password()))
+
+
+@pytest.mark.parametrize(
+    ("secret", "username", "cause"),
+    [
+        (tokens.api_token, "alice@example.com", "no email address"),
+        (tokens.api_token, "alice", None),
+        (tokens.api_token, kinds.API_TOKEN_USERNAME, None),
+        (tokens.api_token, None, None),
+        (tokens.access_token, "alice", kinds.ACCESS_TOKEN_USERNAME),
+        (tokens.access_token, kinds.ACCESS_TOKEN_USERNAME, None),
+        (tokens.access_token, None, None),
+        (tokens.oauth_token, "alice@example.com", None),
+    ],
+)
+def test_a_username_that_cannot_work_is_known(
+    secret: Callable[[], str], username: str | None, cause: str | None
+) -> None:
+    """Only where Bitbucket never takes it: an API token goes with its owner's Bitbucket username as well."""
+    told = kinds.misnamed(secret(), username)
+    assert (told is None) == (cause is None)
+    assert told is None or (cause or "") in told[0]

@@ -84,6 +84,23 @@ def test_an_access_token_typed_at_gits_prompt_is_kept_for_its_repository(
     assert [one["place"] for one in machine.credentials()] == [f"{standin.netloc}/acme/app"]
 
 
+@pytest.mark.parametrize("kind", ["api-token", "access-token"])
+def test_a_username_that_cannot_work_is_named(
+    machine: Machine, standin: StandIn, url: str, type_at: Type, kind: str
+) -> None:
+    """An email with an API token, anything with an access token: git is refused, and the person told what to type."""
+    token = standin.issue_api_token() if kind == "api-token" else standin.issue_access_token("acme/app")
+    answers = [("Username for", "alice@example.com"), ("Password for", token)]
+    code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
+    assert code == 128
+    assert "error: Bitbucket takes an" in shown
+    assert f"hint: type: git-credential-bitbucket login --{kind}" in shown
+    assert not machine.credentials()
+    username = API_TOKEN_USERNAME if kind == "api-token" else TOKEN_USERNAME
+    answers = [("Username for", username), ("Password for", token)]
+    assert type_at("ls-remote", url, answers=answers, more=NOBODY)[0] == 0
+
+
 def test_what_did_not_work_is_not_kept(machine: Machine, standin: StandIn, url: str, type_at: Type) -> None:
     """A token with a letter too much gets 401: git fails, and asks again the next time."""
     token = standin.issue_api_token()
