@@ -1,4 +1,4 @@
-"""`daemon`: start it, stop it, see how it is. git starts it by itself; this is for people and for scripts."""
+"""`daemon`: start it, stop it, see how it is. git starts it by itself; this is for people, scripts and systemd."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ PING_S = 5.0
 """Nothing blocks the answer to a ping; only a machine under load makes it wait."""
 LEAVE_S = 70.0
 """The daemon has answered everybody within a minute, or goes without."""
+ACTIVATION = ("LISTEN_FDS", "LISTEN_PID")
+"""How systemd says that the socket is there already, and for whom (sd_listen_fds(3))."""
 _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
 
 
@@ -44,6 +46,23 @@ def start() -> None:
         launch.start(os.environ)
     after = facts_of(path) or {}
     say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
+
+
+@command.command(help="Run it here and now, in this process: for systemd, launchd and containers.")
+def run() -> None:
+    """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
+    socket_here()
+    document, told = os.pipe()
+    os.set_blocking(told, False)  # noqa: FBT003 - the standard library's signature
+    data = json.dumps({"env": launch.passed(os.environ)}).encode()
+    if os.write(told, data) < len(data):
+        raise SettingsError("the environment is too large to be handed on", hint="start it with env -i HOME=… PATH=…")
+    os.close(told)
+    os.dup2(document, 0)
+    # As from git: what it needs to know comes by pipe, for /proc/PID/environ would show it for ever.
+    env = {name: os.environ[name] for name in (*launch.INTERPRETER, *ACTIVATION) if name in os.environ}
+    argv = launch.command()
+    os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
 
 
 @command.command(help="Stop it; return when all is served and written down. What was in memory only is gone then.")
