@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import judgement, keeping, ledger, reasons, revocation, routing, statement
+from git_credential_bitbucket.agent import backups, judgement, keeping, ledger, reasons, revocation, routing, statement
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
+
+    Verb = Callable[[Agent, dict[str, str], bytes], bytes | Pending]
 
 Answer = bytes | Pending
 
@@ -117,7 +120,10 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
 
 
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only."""
+    """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
+
+    With `replaces=ID` it takes that one's place, and lies where that lies.
+    """
     del body
     try:
         record = json.loads(fields["record"])
@@ -128,12 +134,12 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     if agent.find_provider(protocol, host.partition("/")[0]) is None:
         hint = "type: git config --global credential.https://HOST.provider bitbucket"
         raise SettingsError("this host is not configured as Bitbucket", hint=hint)
-    memory = fields.get("memory") == "1"
-    return _told(
-        agent,
-        lambda: keeping.keep(agent.holdings, credential, agent.clock(), memory=memory),
-        lambda kept: [("id", kept.id)],
-    )
+
+    def work() -> Credential:
+        memory, replaces = fields.get("memory") == "1", fields.get("replaces")
+        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces)
+
+    return _told(agent, work, lambda kept: [("id", kept.id)])
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -161,7 +167,7 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
-    return _told(agent, lambda: keeping.restore(agent.holdings, _id(fields)), lambda _: [])
+    return _told(agent, lambda: keeping.restore(agent.holdings, _id(fields), agent.clock()), lambda _: [])
 
 
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -258,13 +264,17 @@ def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     return wire.emit([("ok", "1"), *told])
 
 
+def _backup(work: Callable[[Holdings, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
+    return lambda agent, fields, _: _told(agent, lambda: work(agent.holdings, fields, agent.clock()), lambda told: told)
+
+
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
         raise RequestRefused("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
     return fields["id"]
 
 
-VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
+VERBS: dict[str, Verb] = {
     "add": _add,
     "amend": _amend,
     "explain": _explain,
@@ -279,4 +289,5 @@ VERBS: dict[str, Callable[[Agent, dict[str, str], bytes], Answer]] = {
     "unlock": _unlock,
     "warn": _warn,
     "why": _why,
+    **{name: _backup(work) for name, work in backups.VERBS.items()},
 }

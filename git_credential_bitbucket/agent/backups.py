@@ -1,0 +1,64 @@
+"""What `migrate` took out of files, kept in the vault for thirty days, so that it can be put back.
+
+A backup is what the caller says, as JSON, in parts of one batch. Its verbs are jobs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import judgement
+from git_credential_bitbucket.errors import Error, RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.agent.holdings import Holdings
+
+    Pairs = list[tuple[str, str]]
+
+KEPT_S = judgement.KEPT_ASIDE_S
+
+
+def put(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+    """Keep one `part` of a `batch`, durably; what is older than thirty days goes."""
+    batch, part = _field(fields, "batch"), _field(fields, "part")
+    holdings.open(create=True)
+    with holdings.transaction(memory=False) as tx:
+        kept = [one for one in tx.content.get("backups", ()) if now - one["at"] < KEPT_S]
+        tx.content["backups"] = [*kept, {"batch": batch, "at": now, "part": part}]
+    return []
+
+
+def get(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+    """The newest `batch`, and each `part[]` in its order. Raises `Error` where there is none."""
+    del fields
+    holdings.open()
+    kept = [one for one in holdings.vault.snapshot().content.get("backups", ()) if now - one["at"] < KEPT_S]
+    if not kept:
+        raise Error("there is nothing to undo", hint="what migrate took out of files is kept for 30 days")
+    batch: str = kept[-1]["batch"]
+    return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
+
+
+def drop(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+    """Forget a `batch`: it was put back."""
+    del now
+    batch = _field(fields, "batch")
+    holdings.open()
+    with holdings.transaction(memory=False) as tx:
+        tx.content["backups"] = [one for one in tx.content.get("backups", ()) if one["batch"] != batch]
+    return []
+
+
+def _field(fields: dict[str, str], name: str) -> str:
+    if not fields.get(name):
+        raise RequestRefused(f"the verb needs a {name}")
+    return fields[name]
+
+
+VERBS: dict[str, Callable[[Holdings, dict[str, str], float], Pairs]] = {
+    "backup-put": put,
+    "backup-get": get,
+    "backup-drop": drop,
+}
