@@ -53,7 +53,7 @@ def run() -> None:
     """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
     socket_here()
     document, told = os.pipe()
-    os.set_blocking(told, False)  # noqa: FBT003 - the standard library's signature
+    os.set_blocking(told, False)
     data = json.dumps({"env": launch.passed(os.environ)}).encode()
     if os.write(told, data) < len(data):
         raise SettingsError("the environment is too large to be handed on", hint="start it with env -i HOME=… PATH=…")
