@@ -13,7 +13,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket import __version__, journal, paths
 from git_credential_bitbucket.daemon import claim, hardening, lifecycle, peers, upgrade
 from git_credential_bitbucket.daemon.workers import Workers
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -77,6 +77,8 @@ class Daemon:
         _adopt(self._env)
         self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
         self._guests = peers.admitted_uids(self._env)
+        log = journal.place(self._env)
+        self._journal = None if log is None else journal.Journal(log)
         self.listener: socket.socket | None = None
         self._claim = claim.Claim(paths.socket_path(self._env), None)
         if "--listen-fd" in descriptors:
@@ -115,7 +117,7 @@ class Daemon:
         started_at = self._handed_over.get("started_at", time.time())
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at)
         trusted = peers.trusted_uids()
-        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave)
+        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave, self._journal)
         server = Server(listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests)
         life.heed_signals(server)
         if self._until_eof is not None:
@@ -127,6 +129,8 @@ class Daemon:
             works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
             start_anew=lambda: self._start_anew(listener, agent, started_at),
         )
+        if self._journal is not None:
+            self._journal.close()
         if self._until_eof is not None:
             claim.remove_directory(self._claim.path)
 
@@ -149,6 +153,8 @@ class Daemon:
         descriptor = upgrade.hand_over(document)
         if descriptor is None:
             return
+        if self._journal is not None:
+            self._journal.close()
         own = ["--listen-fd", str(listener.fileno()), "--handover-fd", str(descriptor)]
         try:
             upgrade.start_anew(upgrade.command(own, self._argv), [listener.fileno(), descriptor])

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import noted
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.journal import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.daemon.hosts import Hosts
     from git_credential_bitbucket.daemon.peers import Peer
+    from git_credential_bitbucket.journal import Journal
     from git_credential_bitbucket.wire import Request
 
 Facts = "Callable[[], list[tuple[str, str]]]"
@@ -40,6 +43,7 @@ class Service:
         trusted: frozenset[int],
         facts: Callable[[], list[tuple[str, str]]],
         leave: Callable[[], None],
+        journal: Journal | None = None,
     ) -> None:
         """`trusted` uids may ask for everything; `facts` tells about this process, for `status` and `ping`."""
         self._agent = agent
@@ -47,10 +51,40 @@ class Service:
         self._trusted = trusted
         self._facts = facts
         self._leave = leave
+        self._journal = journal
 
     def answer(self, data: bytes, peer: Peer) -> bytes | Pending | None:
         """The answer; None when the peer asked us to leave."""
         action, body = split(data)
+        reply = self._answer(action, body, peer)
+        if self._journal is None or action not in noted.OPERATIONS:
+            return reply
+        return self._noted(self._journal, action, body, peer, reply)
+
+    def _noted(
+        self, journal: Journal, action: str, body: bytes, peer: Peer, reply: bytes | Pending | None
+    ) -> bytes | Pending | None:
+        """The same reply, and a line in the audit log once it is known."""
+        if isinstance(reply, Pending):
+
+            def whole(answer: bytes | Pending) -> bytes | Pending:
+                if isinstance(answer, Pending):
+                    return Pending(answer.future, lambda: whole(answer.resume()), lambda: given(answer.give_up()))
+                return given(answer)
+
+            def given(answer: bytes) -> bytes:
+                self._note(journal, action, body, peer, answer)
+                return answer
+
+            return whole(reply)
+        self._note(journal, action, body, peer, reply or b"")
+        return reply
+
+    def _note(self, journal: Journal, action: str, body: bytes, peer: Peer, reply: bytes) -> None:
+        asker = {"uid": peer.uid, "pid": peer.pid, "program": programs(peer.pid)}
+        journal.note({**noted.entry(self._agent, action, body, reply), **asker})
+
+    def _answer(self, action: str, body: bytes, peer: Peer) -> bytes | Pending | None:
         if peer.uid not in self._trusted and action not in FOR_GUESTS:
             return b""
         if action in OPERATIONS:

@@ -29,12 +29,28 @@ def reply(action: str, body: bytes) -> bytes:
     except Error as exc:
         return refusal(exc)
     held.close()
+    _note(held, action, body, answer)
     if action == "store" and held.holdings.in_memory_only:
         raise Error(
             "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
             hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",
         )
     return answer
+
+
+def _note(held: "Agent", action: str, body: bytes, answer: bytes) -> None:
+    """A line in the audit log, where it is on; losing it stops no answer."""
+    from git_credential_bitbucket import journal  # here, not above: nobody but this process's own answers needs it
+    from git_credential_bitbucket.agent import noted
+
+    try:
+        log = journal.place(os.environ)
+        if log is None or action not in noted.OPERATIONS:
+            return
+        asker = {"uid": os.getuid(), "pid": os.getpid(), "program": journal.programs(os.getpid())}
+        journal.write(log, journal.stamped({**noted.entry(held, action, body, answer), **asker}))
+    except (Error, OSError):
+        return
 
 
 @cache

@@ -1,0 +1,68 @@
+"""What the audit log is told of a request and its answer: places, ids and outcomes, never a secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+
+OPERATIONS = frozenset(
+    {
+        *("get", "store", "erase", "token", "mint"),
+        *("add", "amend", "remove", "restore", "refresh"),
+        *("lock", "unlock", "rekey", "exit"),
+    }
+)
+"""What is told of: what gives a secret away, and what changes something. Questions about the state are not."""
+
+
+def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any]:
+    """One line's content: operation, outcome, and where they are known the place and the credential's id."""
+    told: dict[str, Any] = {"operation": action}
+    try:
+        asked, _ = wire.parse_fields(body)
+        request = wire.parse(body) if "host" in asked else None
+    except Error:
+        return {**told, "outcome": "refused"}
+    answered = dict(line.partition("=")[::2] for line in reply.decode("utf-8", "replace").split("\n"))
+    told["outcome"] = _outcome(action, answered)
+    credential = _named(agent, asked, answered)
+    if request is not None:
+        told["place"] = routing.place_of(request.protocol, request.host, request.path)
+    elif credential is not None:
+        told["place"] = credential.place
+    if credential is not None:
+        told["credential"] = credential.id
+    elif asked.get("id") or answered.get("id"):
+        told["credential"] = asked.get("id") or answered.get("id")
+    return told
+
+
+def _outcome(action: str, answered: Mapping[str, str]) -> str:
+    if "error" in answered:
+        return "refused"
+    if action in {"get", "token", "mint"}:
+        return "given" if answered.get("password") else "nothing"
+    return "done" if "ok" in answered or action == "exit" else "refused"
+
+
+def _named(agent: Agent, asked: Mapping[str, str], answered: Mapping[str, str]) -> Credential | None:
+    """The credential that was meant: by its id, or as the one that has or had the secret."""
+    index = agent.holdings.index()
+    named = asked.get("id") or answered.get("id")
+    if named:
+        return index.get(named)
+    text = answered.get("password") or asked.get("password")
+    if not text:
+        return None
+    secret = Secret(text)
+    return next((c for c in index if c.has_secret(secret) or c.had_secret(secret)), None)

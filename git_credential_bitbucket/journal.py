@@ -1,0 +1,179 @@
+"""The audit log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
+
+JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
+their own, and one that cannot be written is counted in the next that can. Imports paths and errors only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import stat
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Entry = dict[str, Any]
+
+SETTING = "GIT_CREDENTIAL_BITBUCKET_LOG"
+"""`on`, or the absolute path of a file; `off`, or nothing, writes nothing."""
+_ON, _OFF = frozenset({"on", "1", "yes", "true"}), frozenset({"", "off", "0", "no", "false"})
+MAX_BYTES = 1 << 20
+"""What one file holds at most: some 4,000 lines."""
+KEPT = 4
+"""How many files there are at most: the log itself, and `.1` to `.3`, the oldest."""
+MAX_WAITING = 1024
+"""Lines that wait for a disk; more are lost, and counted."""
+LAST_WORDS_S = 1.0
+MAX_ANCESTORS = 8
+"""Relay, shell, git, transport and porcelain are five or six."""
+
+
+def place(env: Mapping[str, str]) -> str | None:
+    """The log's file; None where it is off. Raises `SettingsError` where the setting is neither."""
+    given = env.get(SETTING, "")
+    if given.startswith("/"):
+        return given
+    if given.lower() in _ON:
+        return f"{paths.data_dir()}/log.jsonl"
+    if given.lower() in _OFF:
+        return None
+    raise SettingsError(f"{SETTING} is neither on nor off nor an absolute path", hint=f"write {SETTING}=on")
+
+
+class Journal:
+    """Writes lines without keeping anybody waiting. A class for its queue, its thread, and what was lost."""
+
+    def __init__(self, path: str) -> None:
+        """Nothing is made before the first line."""
+        self.path = path
+        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
+        self._writer: threading.Thread | None = None
+        self._lost = 0
+
+    def note(self, entry: Entry) -> None:
+        """Have one line written; returns at once."""
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._writer.start()
+        try:
+            self._waiting.put_nowait(stamped(entry))
+        except queue.Full:
+            self._lost += 1
+
+    def close(self) -> None:
+        """Write what waits, but wait no longer than `LAST_WORDS_S`; may be used again."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        writer.join(LAST_WORDS_S)
+
+    def _work(self) -> None:
+        while (entry := self._waiting.get()) is not None:
+            lost = self._lost
+            try:
+                write(self.path, {**entry, "lost_before": lost} if lost else entry)
+            except OSError:
+                self._lost += 1
+            else:
+                self._lost -= lost
+
+
+def stamped(entry: Entry) -> Entry:
+    """`entry` with the time before it: UTC, to the millisecond."""
+    now = time.time()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return {"time": f"{moment}.{int(now * 1000) % 1000:03}Z", **entry}
+
+
+def write(path: str, entry: Entry) -> None:
+    """Append one line, and begin a new file where this one is full. Raises `OSError`."""
+    line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    while True:
+        descriptor = _opened(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _was_rotated(descriptor, path):
+                continue
+            if os.fstat(descriptor).st_size + len(line) > MAX_BYTES:
+                _rotate(path)
+                continue
+            os.write(descriptor, line)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def read(path: str) -> Iterator[Entry]:
+    """Every line that can be read, oldest first. Raises `OSError` where the log is there and may not be read."""
+    for name in (*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path):
+        try:
+            with open(name, encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    try:
+                        entry = json.loads(line)
+                    except ValueError:  # a disk that was full took half of it
+                        continue
+                    if isinstance(entry, dict):
+                        yield entry
+        except FileNotFoundError:
+            continue
+
+
+def programs(pid: int) -> list[str]:
+    """The names of a process and its ancestors, as the kernel knows them: no arguments, for these may hold a secret.
+
+    Linux only; empty elsewhere, and for a peer in another pid namespace.
+    """
+    names: list[str] = []
+    while pid > 1 and len(names) < MAX_ANCESTORS:
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                head, _, tail = file.read().rpartition(b") ")
+            names.append(head.partition(b"(")[2].decode("utf-8", "replace"))
+            pid = int(tail.split()[1])
+        except (OSError, ValueError, IndexError):
+            break
+    return names
+
+
+def _opened(path: str) -> int:
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    # O_NONBLOCK: a FIFO put there must be refused, not waited for
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    descriptor = os.open(path, flags, 0o600)
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+        os.close(descriptor)
+        raise PermissionError(f"{path} is not a private file")
+    return descriptor
+
+
+def _was_rotated(descriptor: int, path: str) -> bool:
+    """Whether another process began a new file while we waited for the lock."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    return not os.path.samestat(found, os.fstat(descriptor))
+
+
+def _rotate(path: str) -> None:
+    for nth in range(KEPT - 1, 0, -1):
+        older = f"{path}.{nth - 1}" if nth > 1 else path
+        try:
+            os.rename(older, f"{path}.{nth}")
+        except FileNotFoundError:
+            continue

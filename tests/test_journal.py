@@ -1,0 +1,123 @@
+"""The audit log's file: private, bounded, and never in anybody's way."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket import journal
+from git_credential_bitbucket.errors import SettingsError
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """The log's path, in a directory that is not there yet."""
+    return str(tmp_path / "data" / "log.jsonl")
+
+
+def operations(path: str) -> list[object]:
+    """What was written, in order."""
+    return [entry["operation"] for entry in journal.read(path)]
+
+
+def test_off_unless_switched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing, `off` and the like write nothing; `on` writes beside the vault; a path is taken as it is."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert journal.place({}) is None
+    assert journal.place({journal.SETTING: "off"}) is None
+    assert journal.place({journal.SETTING: "on"}) == f"{tmp_path}/git-credential-bitbucket/log.jsonl"
+    assert journal.place({journal.SETTING: "/var/log/me.jsonl"}) == "/var/log/me.jsonl"
+    with pytest.raises(SettingsError):
+        journal.place({journal.SETTING: "log.jsonl"})
+
+
+def test_file_and_directory_are_born_private(path: str) -> None:
+    """0600 in a directory of 0700, whatever the umask."""
+    old = os.umask(0)
+    try:
+        journal.write(path, {"operation": "get"})
+    finally:
+        os.umask(old)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+
+
+def test_it_is_rotated_and_bounded(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four files at most, the oldest lines go, and reading gives the rest in order."""
+    monkeypatch.setattr(journal, "MAX_BYTES", 200)
+    for nth in range(100):
+        journal.write(path, {"operation": nth})
+    left = operations(path)
+    assert left == list(range(100))[-len(left) :]
+    assert 20 < len(left) < 60
+    assert len(os.listdir(os.path.dirname(path))) == journal.KEPT
+    assert all(entry.stat().st_size <= 200 for entry in Path(path).parent.iterdir())
+
+
+def test_writers_at_once_lose_no_line(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two daemons and a rotation between them: each line is whole, and there."""
+    monkeypatch.setattr(journal, "MAX_BYTES", 20_000)
+
+    def work(name: int) -> None:
+        for nth in range(200):
+            journal.write(path, {"operation": [name, nth]})
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, operations(path))) == sorted(str([name, nth]) for name in range(4) for nth in range(200))
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "open"])
+def test_what_is_no_private_file_is_not_written_to(path: str, tmp_path: Path, kind: str) -> None:
+    """A link, a FIFO and a file that others may read are refused at once, without waiting."""
+    os.mkdir(os.path.dirname(path), 0o700)
+    target = tmp_path / "target"
+    target.write_bytes(b"")
+    if kind == "link":
+        os.symlink(target, path)
+    elif kind == "fifo":
+        os.mkfifo(path, 0o600)
+    else:
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
+        os.chmod(path, 0o644)
+    with pytest.raises(OSError):  # noqa: PT011 - each kind has its own, and nobody tells them apart
+        journal.write(path, {"operation": "get"})
+    assert target.read_bytes() == b""
+
+
+def test_a_line_that_was_cut_is_skipped(path: str) -> None:
+    """A full disk takes half a line; the others are read all the same."""
+    journal.write(path, {"operation": 1})
+    with open(path, "ab") as file:
+        file.write(b'{"operation": 2\n[3]\n')
+    journal.write(path, {"operation": 4})
+    assert operations(path) == [1, 4]
+
+
+def test_what_was_lost_is_counted(path: str) -> None:
+    """While the log cannot be written nobody waits; the next line that can says how many are missing."""
+    folder = Path(path).parent
+    folder.write_bytes(b"in the way")
+    log = journal.Journal(path)
+    for _ in range(3):
+        log.note({"operation": "lost"})
+    log.close()
+    folder.unlink()
+    log.note({"operation": "get"})
+    log.close()
+    (entry,) = journal.read(path)
+    assert (entry["operation"], entry["lost_before"]) == ("get", 3)
+    log.note({"operation": "get"})
+    log.close()
+    assert "lost_before" not in list(journal.read(path))[1]
+
+
+def test_programs_are_named_without_their_arguments() -> None:
+    """The names of this process and its ancestors; nothing for one that is gone."""
+    assert journal.programs(os.getpid())
+    assert not any("pytest " in name for name in journal.programs(os.getpid()))
+    assert journal.programs(0) == []
