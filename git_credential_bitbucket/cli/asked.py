@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import places
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from git_credential_bitbucket.settings import Settings
 
+MAX_NAME_CHARACTERS = 64
+"""Bitbucket's names have at most 62, an email address may be a little longer; OAuth tokens have hundreds."""
 _YES = frozenset({"true", "yes", "on", "1"})
 _WEB = ("http://", "https://")
 
@@ -42,7 +46,8 @@ class Url:
     @property
     def shown(self) -> str:
         """Without a password, fit for a terminal."""
-        name = f"{self.username}{':…' if self.has_password else ''}@" if self.username or self.has_password else ""
+        named = self.username is not None or self.has_password
+        name = f"{shown_name(self.username or '')}{':…' if self.has_password else ''}@" if named else ""
         return wire.printable(f"{self.protocol}://{name}{self.host}/{self.path}".rstrip("/"), 1000)
 
 
@@ -71,6 +76,16 @@ def question(url: Url, here: Settings) -> Asked:
     sends_path = (here.credential(whole, "useHttpPath") or "").lower() in _YES
     username = url.username or here.credential(whole, "username") or None
     return Asked(url.protocol, url.host, url.path if sends_path and url.path else None, username)
+
+
+def is_secret(name: str) -> bool:
+    """Whether what stands where a username belongs is a token: its prefix tells, or that no name is so long."""
+    return kinds.recognise(name) != kinds.UNKNOWN or len(name) > MAX_NAME_CHARACTERS
+
+
+def shown_name(name: str) -> str:
+    """A username, unless it is a token."""
+    return Secret(name).masked() if is_secret(name) else name
 
 
 def take_apart(text: str) -> Url | None:

@@ -66,8 +66,8 @@ def explained(text: str | None) -> Document:
     document: Document = {
         "url": url.shown,
         "source": source,
-        "asked": dict(git_asks.pairs()),
-        "uses_path": git_asks.path is not None,
+        "asked": {key: asked.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()},
+        "path_withheld": bool(url.path) and git_asks.path is None,
         "beforehand": beforehand.sent(url, here, os.environ),
         "helpers": _helpers(url, here),
         "daemon": _daemon(),
@@ -223,6 +223,6 @@ def _none(request: wire.Request, document: Document) -> tuple[str, str]:
         return unpaired, "set both, or neither"
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
-        hint = "" if document["uses_path"] else "; git names no repository: git-credential-bitbucket configure"
+        hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"
         return f"no credential covers {where}; there are some for {others}", f"type: {LOGIN}{hint}"
     return f"no credential is kept for {where}", f"type: {LOGIN}"

@@ -39,7 +39,7 @@ def print_to(console: Console, document: Document) -> None:
 def _question(console: Console, document: Document) -> None:
     _title(console, "git asks for")
     _line(console, "  " + " ".join(f"{key}={value}" for key, value in document["asked"].items()))
-    if not document["uses_path"]:
+    if document["path_withheld"]:
         _line(console, "  without the repository: credential.useHttpPath is not set")
     for what in document["beforehand"]:
         _line(console, f"  but before it asks anybody it sends {what}", "yellow")

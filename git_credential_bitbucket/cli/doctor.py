@@ -1,0 +1,161 @@
+"""`doctor`: looks at everything between git and Bitbucket, says what is wrong and what mends it, mends what is safe.
+
+What it prints can be pasted into a bug report: no secret, and the home directory as ~.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket import __version__
+from git_credential_bitbucket.cli import shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.findings import (
+    addresses,
+    configuration,
+    finding,
+    holdings,
+    network,
+    privacy,
+    programs,
+    round_trip,
+    service,
+)
+from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
+from git_credential_bitbucket.cli.show import console, shown, warn
+from git_credential_bitbucket.errors import Error, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.console import Console
+
+_LEVEL_WIDTH, _CHECK_WIDTH, _ROOMY = 5, 24, 80
+"""Columns: of the two names, and of a terminal that has room for the text beside them."""
+_STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
+
+
+@click.command(
+    cls=shy.Shy,
+    help=f"""{summary("doctor")}.
+
+    URL is an address on the Bitbucket that is meant; without it the remote of the repository here if that is one, else
+    https://bitbucket.org. What is printed holds no secret and can be pasted into a bug report.
+
+    Exit code 1 where something is wrong; with --fix, where something still is.""",
+)
+@click.argument("url", metavar="[URL]", required=False)
+@click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything, and look again.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+def command(*, url: str | None, fix: bool, as_json: bool) -> int:
+    """Look, mend, look again."""
+    found = list(look(url))
+    mended = _mend(found) if fix else []
+    if mended:
+        found = list(look(url))
+    if as_json:
+        click.echo(json.dumps(document(found, mended), indent=2))
+    else:
+        _print(found, mended)
+    return 1 if any(one.level == WRONG for one in found) else 0
+
+
+def look(text: str | None) -> Iterator[Finding]:
+    """Everything, in the order in which a question of git's passes it."""
+    env = os.environ
+    yield from programs.look(env)
+    try:
+        scene = finding.scene(env, text)
+    except SettingsError as exc:
+        yield Finding(configuration.CHECK, WRONG, exc.cause, exc.hint)
+        return
+    yield from configuration.look(scene)
+    yield from addresses.look(scene)
+    unsafe = list(privacy.look(env))
+    yield from unsafe
+    at_work = list(service.look(env))
+    yield from at_work
+    # Who cannot answer is not asked again: each question would wait for its whole time limit.
+    answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", service.CHECK))
+    if answers:
+        yield from holdings.look(scene, time.time())
+    yield from network.look(scene)
+    if answers:
+        yield round_trip.look(scene)
+
+
+def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
+    """The JSON form."""
+    return {
+        "version": __version__,
+        "well": not any(one.level == WRONG for one in found),
+        "mended": [_safe(text) for text in mended],
+        "findings": [
+            {
+                "check": one.check,
+                "level": one.level,
+                "finding": _safe(one.text),
+                "cure": _safe(one.cure) if one.cure else None,
+                "fixable": one.mend is not None,
+            }
+            for one in found
+        ],
+    }
+
+
+def _mend(found: list[Finding]) -> list[str]:
+    """What was mended, in words. What could not be is told, and found again."""
+    mends = {one.mend.says: one.mend for one in found if one.mend is not None}
+    done = []
+    for mend in mends.values():
+        try:
+            mend.run()
+        except Error as exc:
+            warn(_safe(exc.cause), _safe(exc.hint) if exc.hint else None)
+        except OSError as exc:
+            warn(_safe(f"{exc.filename or 'it'} could not be mended: {(exc.strerror or '').lower()}"))
+        else:
+            done.append(mend.says)
+    return done
+
+
+def _print(found: list[Finding], mended: list[str]) -> None:
+    out = console()
+    for text in mended:
+        _row(out, ("fixed", "bold green"), "", text)
+    for one in found:
+        _row(out, (one.level, _STYLES[one.level]), one.check, one.text)
+        if one.cure and one.level != OK:
+            _row(out, ("", ""), "", f"hint: {one.cure}")
+    wrong = sum(one.level == WRONG for one in found)
+    told = "nothing is wrong"
+    if wrong:
+        fixable = any(one.mend is not None for one in found if one.level == WRONG)
+        told = f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong"
+        told += "; what can be mended safely, this mends: git-credential-bitbucket doctor --fix" if fixable else ""
+    out.print()
+    out.print(told, soft_wrap=True)
+
+
+def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:
+    """One finding: in three columns, the last one wrapped; a narrow terminal wraps it by itself."""
+    from rich.text import Text  # here, not above: JSON does without
+
+    width = _CHECK_WIDTH if out.width >= _ROOMY else len(check)
+    head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{width}}  "
+    lines = [shown(_safe(text))]
+    if out.width >= _ROOMY:
+        lines = textwrap.wrap(lines[0], out.width - len(head), break_long_words=False, break_on_hyphens=False)
+    row = Text(head + f"\n{' ' * len(head)}".join(lines))
+    row.stylize(level[1], 0, len(level[0]))
+    out.print(row, soft_wrap=True)
+
+
+def _safe(text: str) -> str:
+    return finding.safe(text, os.environ)

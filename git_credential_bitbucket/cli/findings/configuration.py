@@ -1,0 +1,104 @@
+"""git's configuration: whether git asks this program, by a path that exists, and whom else it asks or tells."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import gitconfig
+from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
+from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.cli.neighbours import neighbours, reset_after
+from git_credential_bitbucket.settings import find_program
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from git_credential_bitbucket.cli.findings.finding import Scene
+
+CHECK = "configuration"
+_YES = frozenset({"true", "yes", "on", "1"})
+
+
+def look(scene: Scene) -> Iterator[Finding]:
+    """Who is asked about the scene's host, and how."""
+    ours = [(value, origin, scope) for value, origin, scope in scene.here.helpers(scene.whole) if means_us(value)]
+    configure = f"type: git-credential-bitbucket configure{scene.host_option}"
+    if not ours:
+        yield Finding(CHECK, WRONG, _nobody(scene), configure, _written(scene))
+        return
+    found = [*_paths(scene, ours, configure), *_neighbours(scene), *_reset(scene, configure)]
+    if len(ours) > 1:
+        files = ", ".join(dict.fromkeys(origin for _, origin, _ in ours))
+        found.append(Finding(CHECK, NOTE, f"git asks this program {len(ours)} times ({files})", "remove all but one"))
+    if (scene.here.credential(scene.whole, "useHttpPath") or "").lower() not in _YES:
+        cause = "git does not say for which repository it asks, so one with a token of its own may get another"
+        found.append(Finding(CHECK, NOTE, cause, configure, _written(scene)))
+    yield from found
+    if not any(finding.level == WRONG for finding in found):
+        yield Finding(CHECK, OK, f"git asks {ours[0][0]} about {scene.url.base} ({ours[0][1]})")
+
+
+def _nobody(scene: Scene) -> str:
+    if any(means_us(entry.value) for entry in scene.here.entries("credential", "helper")):
+        return f"git does not ask this program about {scene.url.base}: a reset below ours, {reset_after(scene.here)}"
+    return f"git does not ask this program about {scene.url.base}"
+
+
+def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterator[Finding]:
+    for value, origin, _ in ours:
+        if not runs_us(value):
+            if find_program(scene.env, "git-credential-bitbucket") is None:
+                cause = f"git finds no {value} on PATH ({origin})"
+                yield Finding(CHECK, WRONG, cause, cure, _written(scene))
+            else:
+                cause = f"git asks {value} by its bare name ({origin}), which a program started from a desktop may miss"
+                yield Finding(CHECK, NOTE, cause, cure, _written(scene))
+            continue
+        path = shlex.split(value)[0]
+        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
+            cause = f"git asks {path}, which is not there any more ({origin})"
+            yield Finding(CHECK, WRONG, cause, cure, _written(scene))
+
+
+def _neighbours(scene: Scene) -> Iterator[Finding]:
+    for other in neighbours(scene.here, scene.url.base):
+        where = "after" if other.after else "before"
+        cause = f"git asks {other.value} {where} this program ({other.origin}), and {other.effect}"
+        section = f'[credential "{scene.url.base}"]'
+        cure = f"remove that line, or move it above the section {section}" if other.after else "remove that line"
+        yield Finding(CHECK, WRONG, cause, cure, _moved_down(scene) if other.after else _written(scene))
+
+
+def _reset(scene: Scene, cure: str) -> Iterator[Finding]:
+    """Ours without a reset right before it: whatever is configured for all hosts one day goes before it."""
+    before: dict[tuple[str, str | None], bool] = {}
+    for entry in scene.here.entries("credential", "helper"):
+        place = (entry.origin, entry.url)
+        if means_us(entry.value) and not before.get(place, False):
+            cause = f"there is no reset of the list of helpers before this program ({entry.origin})"
+            yield Finding(CHECK, NOTE, cause, cure, _written(scene))
+        before[place] = before.get(place, False) or not entry.value
+
+
+def _written(scene: Scene) -> Mend:
+    def configure() -> None:
+        commands = gitconfig.configuring(_scope(scene), scene.url.base, as_helper(stable_path(scene.env)))
+        gitconfig.run(commands, scene.env)
+
+    return Mend(f"configured git for {scene.url.base}", configure)
+
+
+def _moved_down(scene: Scene) -> Mend:
+    """Taken back and written anew: at the end of the file, the reset is behind what stood behind it."""
+
+    def move() -> None:
+        gitconfig.run(gitconfig.unconfiguring(_scope(scene), scene.url.base), scene.env)
+        _written(scene).run()
+
+    return Mend(f"moved the lines for {scene.url.base} to the end of git's configuration", move)
+
+
+def _scope(scene: Scene) -> gitconfig.Scope:
+    return gitconfig.open_scope(scene.env, system=False)

@@ -1,0 +1,111 @@
+"""What is kept: the vault, where its key comes from, the keyring, each credential; and what the environment holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.cli import opening, places, status, times
+from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
+from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.front import environment
+from git_credential_bitbucket.vault import keyring_key, keys
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from git_credential_bitbucket.cli.findings.finding import Scene
+    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.vault.format import Header
+
+SOON_S = 7 * times.DAY_S
+_ONLY_NOTED = frozenset({"set-aside", "expired"})
+"""States that need nobody: put away, or renewed with the next use."""
+
+
+def look(scene: Scene, now: float) -> Iterator[Finding]:
+    """The environment's credential, the vault with its key, then each credential that is not well."""
+    yield from _environment(scene)
+    try:
+        header = opening.vault().header()
+    except Error as exc:
+        yield Finding("vault", WRONG, exc.cause, exc.hint)
+        return
+    yield from _keyring(header, scene.env)
+    try:
+        answer = ask("status")
+    except Error as exc:
+        yield Finding("vault", WRONG, exc.cause, exc.hint)
+        return
+    told = dict(answer)
+    yield from _vault(told, header)
+    if "trouble" not in told:
+        yield from _credentials(places.listed(answer), now)
+
+
+def _environment(scene: Scene) -> Iterator[Finding]:
+    try:
+        found = environment.token(scene.env) or environment.client(scene.env)
+        if found is None:
+            unpaired = environment.unpaired(scene.env)
+            if unpaired is not None:
+                yield Finding("environment", WRONG, unpaired, "set both, or neither")
+            return
+        pairs = [("protocol", scene.url.protocol), ("host", scene.url.host)]
+        environment.check(wire.parse(wire.emit(pairs)), found, scene.env)
+    except Error as exc:
+        yield Finding("environment", WRONG, exc.cause, exc.hint)
+        return
+    yield Finding("environment", NOTE, f"{found.name} goes before everything that is kept", "unset it if that is wrong")
+
+
+def _keyring(header: Header | None, env: Mapping[str, str]) -> Iterator[Finding]:
+    """Asked without a dialogue, within its time limit, where the vault's key is in it or would go there."""
+    if (header is not None and header.source != "keyring") or (header is None and _has_key(env)):
+        return
+    try:
+        keyring_key.fetch(env, header.key_id if header is not None else bytes(16))
+    except KeyringUnavailable as exc:
+        level = NOTE if header is None else WRONG
+        instead = "the first log-in offers a passphrase instead" if header is None else exc.hint
+        yield Finding("keyring", level, exc.cause, instead)
+        return
+    except VaultLocked as exc:
+        if header is not None:
+            yield Finding("keyring", WRONG, exc.cause, exc.hint)
+            return
+    yield Finding("keyring", OK, "it answers" + (", and has the vault's key" if header is not None else ""))
+
+
+def _has_key(env: Mapping[str, str]) -> bool:
+    return bool(env.get(keys.KEY_VARIABLE) or env.get(keys.KEY_FILE_VARIABLE))
+
+
+def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
+    if "trouble" in told:
+        yield Finding("vault", WRONG, told["trouble"], told.get("cure") or None)
+    elif header is None:
+        yield Finding("vault", OK, "there is none yet; the first log-in makes it")
+    else:
+        source = opening.shown_key_source(header)
+        yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
+    if header is not None and header.recovered:
+        cause = "it was damaged once, and what it holds is one write old: a log-in may have to be done again"
+        yield Finding("vault", NOTE, cause, "see: git-credential-bitbucket status")
+
+
+def _credentials(kept: list[Stated], now: float) -> Iterator[Finding]:
+    well = 0
+    for one in kept:
+        name = f"{one['kind']} {one['id']}"
+        ends = status.ends(one)
+        if one["state"] != "ready":
+            level = NOTE if one["state"] in _ONLY_NOTED else WRONG
+            yield Finding("credentials", level, f"{name}: {one['why']}", one["cure"])
+        elif ends is not None and ends - now < SOON_S:
+            cause = f"{name} for {one['place']} ends: {times.left(ends - now)}"
+            yield Finding("credentials", NOTE, cause, "make a new one, and: git-credential-bitbucket login")
+        else:
+            well += 1
+    yield Finding("credentials", OK, f"{len(kept)} kept, {well} of them ready" if kept else "none is kept")

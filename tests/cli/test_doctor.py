@@ -1,0 +1,487 @@
+"""`doctor` on machines with one thing wrong each: it is found, told with its cure, and mended where that is safe.
+
+Bitbucket is the stand-in, under its real names by the forward proxy.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from git_credential_bitbucket.cli.findings import finding, network, programs
+from tests.cli.person import Person
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+CLOUD = "https://bitbucket.org"
+
+
+@pytest.fixture
+def healthy(keyed: Runner, standin: StandIn) -> Runner:
+    """A machine with nothing wrong: configured, a token kept, Bitbucket in reach."""
+    keyed("git", "config", "--global", "http.proxy", standin.proxy_url)
+    keyed(HELPER, "configure")
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    return keyed
+
+
+@pytest.fixture
+def clone(healthy: Runner, home: Path) -> Path:
+    """A repository whose remote is on Bitbucket."""
+    healthy("git", "init", "--quiet", "clone")
+    clone = home / "work" / "clone"
+    healthy("git", "remote", "add", "origin", f"{CLOUD}/acme/app.git", cwd=clone)
+    return clone
+
+
+def looked(run: Runner, *words: str, code: int | None = None, cwd: Path | None = None) -> dict[str, Any]:
+    """The JSON document; it is well exactly where the exit code says so."""
+    done = run(HELPER, "doctor", "--json", *words, check=False, cwd=cwd)
+    document: dict[str, Any] = json.loads(done.stdout or "{}")
+    assert document, done.stderr
+    assert done.returncode == (0 if document["well"] else 1)
+    assert code is None or done.returncode == code, document
+    return document
+
+
+def told(document: dict[str, Any], check: str, *levels: str) -> str:
+    """What was found under that name, at those levels (else: all but ok), cures included; not empty."""
+    wanted = levels or ("note", "wrong")
+    lines = [
+        f"{one['finding']} | {one['cure']}"
+        for one in document["findings"]
+        if one["check"] == check and one["level"] in wanted
+    ]
+    assert lines, document
+    return "\n".join(lines)
+
+
+def wrong(document: dict[str, Any]) -> set[str]:
+    """The names of what is wrong."""
+    return {one["check"] for one in document["findings"] if one["level"] == "wrong"}
+
+
+def config(run: Runner, *words: str, cwd: Path | None = None) -> None:
+    """`git config`."""
+    run("git", "config", *words, cwd=cwd)
+
+
+def test_a_healthy_machine_has_nothing_wrong(healthy: Runner, clone: Path) -> None:
+    """Every part of the way is named, the round trip with the masked answer."""
+    document = looked(healthy, code=0, cwd=clone)
+    fine = {one["check"] for one in document["findings"] if one["level"] == "ok"}
+    assert fine >= {
+        *(HELPER, "PATH", "configuration", "addresses", "socket", "vault", "daemon", "credentials"),
+        *("proxy", "CA", "network", "clock", "round trip"),
+    }
+    assert "username x-token-auth and password ATCTT…" in told(document, "round trip", "ok")
+    assert "1 kept, 1 of them ready" in told(document, "credentials", "ok")
+    assert "nothing is wrong" in healthy(HELPER, "doctor", cwd=clone).stdout
+
+
+def test_the_report_can_be_pasted_into_a_bug_report(healthy: Runner, clone: Path, home: Path) -> None:
+    """No secret, wherever one lies, and the home directory as ~."""
+    secrets = [tokens.access_token(), tokens.api_token(), "hunter2-but-longer"]
+    config(healthy, "remote.origin.url", f"https://x-token-auth:{secrets[0]}@bitbucket.org/acme/app.git", cwd=clone)
+    config(healthy, "remote.other.url", f"https://{secrets[1]}@bitbucket.org/acme/app.git", cwd=clone)
+    config(healthy, "--global", f"url.https://alice:{secrets[2]}@bitbucket.org/.insteadOf", "bb:")
+    config(healthy, "--global", "http.extraHeader", f"Authorization: Basic {secrets[2]}")
+    config(healthy, "--global", f"http.{CLOUD}.proxy", f"http://bob:{secrets[2]}@127.0.0.1:9")
+    config(healthy, "--global", "--add", f"credential.{CLOUD}.helper", f"!f() {{ echo password={secrets[1]}; }}; f")
+    (home / ".netrc").write_text(f"machine bitbucket.org\n login alice\n password {secrets[2]}\n")
+    healthy.env["BITBUCKET_TOKEN"] = secrets[0]
+    for words in ((), ("--json",), ("--fix",)):
+        done = healthy(HELPER, "doctor", *words, check=False, cwd=clone)
+        said = done.stdout + done.stderr
+        assert not [secret for secret in secrets if secret[:12] in said]
+        assert str(home) not in said
+        assert "~/" in said
+
+
+def test_a_git_that_does_not_ask_us_is_configured(healthy: Runner) -> None:
+    """The first trap of all."""
+    healthy(HELPER, "unconfigure")
+    document = looked(healthy, code=1)
+    assert "does not ask this program about https://bitbucket.org | type: git-credential-bitbucket configure" in told(
+        document, "configuration", "wrong"
+    )
+    assert "round trip" in wrong(document)
+    assert looked(healthy, "--fix", code=0)["mended"] == ["configured git for https://bitbucket.org"]
+    assert looked(healthy, code=0)["mended"] == []
+
+
+def test_a_stale_path_is_brought_up_to_date(healthy: Runner) -> None:
+    """Complaint 14: the absolute path died with an upgrade."""
+    config(healthy, "--global", "--replace-all", f"credential.{CLOUD}.helper", f"/opt/old/{HELPER}", HELPER)
+    assert "/opt/old/git-credential-bitbucket, which is not there any more" in told(looked(healthy), "configuration")
+    looked(healthy, "--fix", code=0)
+
+
+def test_a_bare_name_is_made_a_path(healthy: Runner, home: Path) -> None:
+    """It dies under a program that was started from a desktop: a note while PATH has it, wrong where it does not."""
+    config(healthy, "--global", "--replace-all", f"credential.{CLOUD}.helper", "bitbucket", HELPER)
+    document = looked(healthy, code=0)
+    assert "by its bare name" in told(document, "configuration", "note")
+    path = healthy.env["PATH"]
+    healthy.env["PATH"] = path.partition(":")[2]
+    link = home / ".local" / "bin" / HELPER
+    done = healthy(link, "doctor", "--json", check=False)
+    assert "finds no bitbucket on PATH" in told(json.loads(done.stdout), "configuration", "wrong")
+    assert HELPER in told(json.loads(done.stdout), "PATH", "note")
+    healthy.env["PATH"] = path
+    looked(healthy, "--fix", code=0)
+    assert "configuration" not in {one["check"] for one in looked(healthy)["findings"] if one["level"] != "ok"}
+
+
+def test_a_helper_before_ours_is_silenced_by_the_reset(healthy: Runner, home: Path) -> None:
+    """Complaint 13: another helper answers first."""
+    file = home / ".gitconfig"
+    file.write_text("[credential]\n\thelper = cache\n" + file.read_text().replace("\thelper = \n", ""))
+    document = looked(healthy, code=1)
+    assert "git asks cache before this program (~/.gitconfig)" in told(document, "configuration", "wrong")
+    assert "no reset of the list" in told(document, "configuration", "note")
+    looked(healthy, "--fix", code=0)
+    assert file.read_text().startswith("[credential]\n\thelper = cache\n")
+
+
+def test_a_storing_helper_after_ours_is_overtaken(healthy: Runner) -> None:
+    """It would write every token to a file in the clear."""
+    config(healthy, "--global", "credential.helper", "store")
+    document = looked(healthy, code=1)
+    said = told(document, "configuration", "wrong")
+    assert "git asks store after this program (~/.gitconfig), and it writes every token to a file in the clear" in said
+    looked(healthy, "--fix", code=0)
+    assert healthy("git", "config", "--global", "credential.helper").stdout == "store\n"
+
+
+def test_a_reset_below_ours_is_named(healthy: Runner, home: Path) -> None:
+    """An empty line further down takes us off the list."""
+    config(healthy, "--global", "credential.helper", "")
+    assert "a reset below ours, ~/.gitconfig" in told(looked(healthy, code=1), "configuration", "wrong")
+    assert home.exists()
+
+
+def test_a_repository_s_own_lines_are_looked_at(healthy: Runner, clone: Path) -> None:
+    """Git obeys them there, though this program does not; a helper of the repository's own is never run by us."""
+    config(healthy, f"credential.{CLOUD}.helper", "store", cwd=clone)
+    said = told(looked(healthy, code=1, cwd=clone), "configuration", "wrong")
+    assert "git asks store after this program (.git/config)" in said
+    trace = clone / "ran"
+    config(healthy, "--replace-all", f"credential.{CLOUD}.helper", f"!touch {trace}", cwd=clone)
+    looked(healthy, code=1, cwd=clone)
+    assert not trace.exists()
+
+
+def test_a_git_that_names_no_repository_is_noted(healthy: Runner) -> None:
+    """Routing by repository rests on useHttpPath."""
+    config(healthy, "--global", "--unset", f"credential.{CLOUD}.useHttpPath")
+    assert "for which repository" in told(looked(healthy, code=0), "configuration", "note")
+    looked(healthy, "--fix", code=0)
+    assert healthy("git", "config", f"credential.{CLOUD}.useHttpPath").stdout == "true\n"
+
+
+def test_a_token_in_an_address_is_found_and_left_alone(healthy: Runner, clone: Path) -> None:
+    """Complaint 17. It may be the only copy, so taking it out is left to `migrate` or the person."""
+    address = f"https://x-token-auth:{tokens.access_token()}@bitbucket.org/acme/app.git"
+    config(healthy, "remote.origin.url", address, cwd=clone)
+    document = looked(healthy, "--fix", code=1, cwd=clone)
+    said = told(document, "addresses", "wrong")
+    assert "a secret in the address of remote origin (.git/config): https://x-token-auth:…@bitbucket.org/acme" in said
+    assert "revoke it" in said
+    assert healthy("git", "config", "remote.origin.url", cwd=clone).stdout == address + "\n"
+
+
+def test_a_token_in_an_instead_of_is_found(healthy: Runner) -> None:
+    """Copied from a CI recipe."""
+    config(healthy, "--global", f"url.https://x-token-auth:{tokens.access_token()}@bitbucket.org/.insteadOf", CLOUD)
+    assert "url.….insteadof (~/.gitconfig)" in told(looked(healthy, code=1), "addresses", "wrong")
+
+
+def test_a_token_s_username_in_an_address_is_taken_out(healthy: Runner, clone: Path) -> None:
+    """`x-token-auth` is right for one kind of token and wrong for another; the rest of the address stays."""
+    config(healthy, "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/app.git", cwd=clone)
+    document = looked(healthy, code=0, cwd=clone)
+    assert "git remote set-url origin https://bitbucket.org/acme/app.git" in told(document, "addresses", "note")
+    looked(healthy, "--fix", code=0, cwd=clone)
+    assert healthy("git", "config", "remote.origin.url", cwd=clone).stdout == f"{CLOUD}/acme/app.git\n"
+    told(looked(healthy, code=0, cwd=clone), "addresses", "ok")
+
+
+def test_what_git_sends_unasked_is_found(healthy: Runner, home: Path) -> None:
+    """A header or an entry in ~/.netrc goes before every helper."""
+    config(healthy, "--global", f"http.{CLOUD}/.extraHeader", "Authorization: Basic eA==")
+    (home / ".netrc").write_text("machine bitbucket.org login x password y\n")
+    document = looked(healthy, code=1)
+    assert "~/.netrc" in told(document, "addresses", "wrong")
+    assert "http.extraHeader" in told(document, "addresses", "note")
+
+
+@pytest.mark.parametrize(
+    ("place", "mode", "check"),
+    [
+        ("run/git-credential-bitbucket", 0o755, "socket"),
+        ("run/git-credential-bitbucket/socket", 0o666, "socket"),
+        (".local/share/git-credential-bitbucket", 0o755, "vault"),
+        (".local/share/git-credential-bitbucket/vault", 0o644, "vault"),
+        ("key", 0o644, "vault"),
+    ],
+)
+def test_a_place_that_is_open_to_others_is_closed(
+    healthy: Runner, home: Path, place: str, mode: int, check: str
+) -> None:
+    """By chmod, and the next look is clean."""
+    path = home / place
+    path.chmod(mode)
+    assert "chmod" in told(looked(healthy), check)
+    assert looked(healthy, "--fix", code=0)["mended"] == [f"closed ~/{place} to others"]
+    assert path.stat().st_mode & 0o077 == 0
+    assert looked(healthy, code=0)["mended"] == []
+
+
+def test_a_place_that_is_a_link_is_told_and_left_alone(healthy: Runner, home: Path) -> None:
+    """Its target may be anything."""
+    healthy(HELPER, "daemon", "stop")
+    directory = home / "run" / "git-credential-bitbucket"
+    target = home / "elsewhere"
+    directory.rename(target)
+    target.chmod(0o755)
+    directory.symlink_to(target)
+    assert "is not a directory" in told(looked(healthy, "--fix", code=1), "socket", "wrong")
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_daemon_that_does_not_answer_is_named_with_its_process(healthy: Runner, home: Path) -> None:
+    """And nobody else is sent there: the look ends in seconds."""
+    healthy(HELPER, "daemon", "stop")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(home / "run" / HELPER / "socket"))
+        listener.listen(8)
+        started = time.monotonic()
+        said = told(looked(healthy, code=1), "daemon", "wrong")
+        assert time.monotonic() - started < 30
+    assert f"process {os.getpid()} listens at the daemon's socket and does not answer" in said
+    assert f"kill {os.getpid()}" in said
+
+
+def test_git_s_own_cache_daemon_at_our_socket_is_replaced(healthy: Runner, home: Path) -> None:
+    """It sits down wherever `git credential-cache store` finds nobody."""
+    healthy(HELPER, "daemon", "stop")
+    path = home / "run" / HELPER / "socket"
+    request = f"protocol=https\nhost=example.org\nusername=a\npassword={os.urandom(4).hex()}\n"
+    healthy("git", "credential-cache", "--socket", str(path), "store", stdin=request)
+    assert "another program listens" in told(looked(healthy, code=1), "daemon", "wrong")
+    assert "started the daemon in its place" in looked(healthy, "--fix", code=0)["mended"]
+
+
+def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
+    """Where none may run."""
+    healthy.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    document = looked(healthy, code=0)
+    assert "forbids it" in told(document, "daemon", "ok")
+    assert "ATCTT…" in told(document, "round trip", "ok")
+
+
+def test_a_locked_vault_and_a_missing_key_are_told(healthy: Runner, home: Path) -> None:
+    """Each with what opens it."""
+    healthy(HELPER, "lock")
+    assert "was locked by hand | type: git-credential-bitbucket unlock" in told(
+        looked(healthy, code=1), "vault", "wrong"
+    )
+    healthy(HELPER, "daemon", "stop")
+    (home / "key").unlink()
+    said = told(looked(healthy, code=1), "vault", "wrong")
+    assert "the key file ~/key cannot be read: no such file or directory" in said
+
+
+def test_a_damaged_vault_is_told(healthy: Runner, home: Path) -> None:
+    """Not by a traceback."""
+    healthy(HELPER, "daemon", "stop")
+    folder = home / ".local" / "share" / HELPER
+    for file in folder.glob("vault*"):
+        if file.suffix != ".lock":
+            file.write_bytes(b"nonsense")
+    assert "vault" in wrong(looked(healthy, code=1))
+
+
+def test_a_missing_keyring_is_a_note_before_the_first_log_in(run: Runner, standin: StandIn) -> None:
+    """There is a passphrase instead; the keyring is asked within its time limit."""
+    run("git", "config", "--global", "http.proxy", standin.proxy_url)
+    run(HELPER, "configure")
+    document = looked(run, code=1)
+    assert "passphrase" in told(document, "keyring", "note")
+    assert wrong(document) == {"round trip"}
+    assert "git-credential-bitbucket login" in told(document, "round trip", "wrong")
+
+
+def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner) -> None:
+    """One that was rejected, and one that ends soon."""
+    healthy(HELPER, "login", "--api-token", "--expires", "3d", stdin=tokens.api_token())
+    token = tokens.access_token()
+    healthy(HELPER, "login", "--access-token", "--for", "beta", stdin=token)
+    healthy(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=beta/x\npassword={token}\n\n")
+    document = looked(healthy, code=1)
+    assert "held back" in told(document, "credentials", "wrong")
+    assert "restore" in told(document, "credentials", "wrong")
+    assert "ends: 2 days" in told(document, "credentials", "note")
+
+
+def test_the_environment_is_looked_at(healthy: Runner) -> None:
+    """A token there is noted; an app password, a rejected token and half a consumer are wrong."""
+    token = healthy.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    assert "BITBUCKET_TOKEN goes before" in told(looked(healthy, code=0), "environment", "note")
+    healthy("git", "credential", "reject", stdin=f"url={CLOUD}\nusername=x-token-auth\npassword={token}\n\n")
+    assert "rejected what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "environment", "wrong")
+    healthy.env["BITBUCKET_TOKEN"] = tokens.app_password()
+    assert "app password" in told(looked(healthy, code=1), "environment", "wrong")
+    del healthy.env["BITBUCKET_TOKEN"]
+    healthy.env["BITBUCKET_CLIENT_SECRET"] = os.urandom(16).hex()
+    assert "BITBUCKET_CLIENT_ID is not" in told(looked(healthy, code=1), "environment", "wrong")
+
+
+def test_a_machine_without_a_network_gets_one_finding(healthy: Runner) -> None:
+    """And in bounded time."""
+    config(healthy, "--global", "--unset", "http.proxy")
+    config(healthy, "--global", "http.proxy", "http://127.0.0.1:9")
+    document = looked(healthy, code=1)
+    assert wrong(document) == {"network"}
+    assert "the proxy http://127.0.0.1:9 does not lead to https://bitbucket.org" in told(document, "network")
+    config(healthy, "--global", "http.proxy", "http://proxy.invalid:3128")
+    document = looked(healthy, code=1)
+    assert wrong(document) == {"network"}
+    assert "proxy.invalid" in told(document, "network")
+    assert len([one for one in document["findings"] if one["check"] == "network"]) == 1
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """A proxy that takes a connection and never says a word."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(16)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_a_network_that_swallows_everything_ends_in_bounded_time(healthy: Runner, black_hole: str) -> None:
+    """As a firewall does that drops packets."""
+    config(healthy, "--global", "http.proxy", black_hole)
+    started = time.monotonic()
+    document = looked(healthy, code=1)
+    assert time.monotonic() - started < network.ANSWER_S + 15
+    assert wrong(document) == {"network"}
+
+
+def test_a_certificate_that_is_not_trusted_is_told(healthy: Runner) -> None:
+    """A proxy that opens TLS has a CA of its own."""
+    del healthy.env["GIT_SSL_CAINFO"]
+    assert "certificate" in told(looked(healthy, code=1), "network", "wrong")
+    assert "http.sslCAInfo" in told(looked(healthy, code=1), "network", "wrong")
+
+
+def test_a_ca_file_that_is_not_there_is_told(healthy: Runner) -> None:
+    """By its name."""
+    healthy.env["GIT_SSL_CAINFO"] = "/nowhere/ca.pem"
+    assert "the CA file /nowhere/ca.pem cannot be read" in told(looked(healthy, code=1), "network", "wrong")
+
+
+@pytest.mark.parametrize("how", ["config", "environment"])
+def test_tls_that_is_not_verified_is_wrong(healthy: Runner, how: str) -> None:
+    """OAuth is refused then, and git gives tokens to anybody on the way."""
+    if how == "config":
+        config(healthy, "--global", f"http.{CLOUD}/.sslVerify", "false")
+    else:
+        healthy.env["GIT_SSL_NO_VERIFY"] = "1"
+    assert "turns TLS verification off" in told(looked(healthy, code=1), "TLS", "wrong")
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (-20, "ok"), (90, "note"), (-4000, "wrong"), (4000, "wrong")])
+def test_the_clock_is_compared_with_bitbucket_s(ahead: float, level: str) -> None:
+    """A machine's clock cannot be set in a test, so the comparison itself is tested."""
+    (found,) = network._clock(ahead)
+    assert found.level == level
+    assert (found.cure is None) == (level == "ok")
+
+
+@pytest.mark.parametrize(
+    ("version", "level", "lacks"),
+    [
+        ("2.25.1", "wrong", "too old"),
+        ("2.39.5", "note", "when a token ends"),
+        ("2.39.3 (Apple Git-146)", "note", "when a token ends"),
+        ("2.43.0", "note", "second try"),
+        ("2.46.0", "ok", ""),
+        ("2.55.0.windows.1", "ok", ""),
+        ("3.0", "ok", ""),
+        ("nonsense", "wrong", "too old"),
+    ],
+)
+def test_what_a_git_is_too_old_for(version: str, level: str, lacks: str) -> None:
+    """By its version; what is only slower needs nobody."""
+    found = programs.judged(version, "/usr/bin/git")
+    assert found.level == level
+    assert lacks in found.text
+
+
+def test_a_relative_path_entry_and_another_installation_are_noted(healthy: Runner, home: Path) -> None:
+    """Of PATH."""
+    other = home / "other" / HELPER
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    link = home / ".local" / "bin" / HELPER
+    healthy.env["PATH"] = f"{other.parent}:bin:{healthy.env['PATH']}"
+    said = told(json.loads(healthy(link, "doctor", "--json").stdout), "PATH", "note")
+    assert "relative or empty" in said
+    assert "another installation first: ~/other/git-credential-bitbucket" in said
+
+
+def test_a_configuration_that_git_cannot_read_is_the_one_finding(healthy: Runner, home: Path) -> None:
+    """With git's own words."""
+    (home / ".gitconfig").write_text("[credential\n")
+    assert "cannot read its configuration" in told(looked(healthy, code=1), "configuration", "wrong")
+
+
+def test_another_host_is_looked_at_by_its_address(healthy: Runner, standin: StandIn) -> None:
+    """One that git's configuration opts in; others are refused."""
+    document = looked(healthy, standin.url, code=1)
+    assert f"configure --host {standin.url}" in told(document, "configuration", "wrong")
+    document = looked(healthy, standin.url, "--fix", code=1)
+    assert wrong(document) == {"round trip"}
+    healthy(HELPER, "login", "--api-token", "--host", standin.url, stdin=tokens.api_token())
+    looked(healthy, standin.url, code=0)
+    assert "not configured as a Bitbucket" in told(looked(healthy, "https://github.com", code=1), "configuration")
+
+
+def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, person: Person) -> None:
+    """In columns on a wide one, in lines on a narrow one."""
+    healthy(HELPER, "unconfigure")
+    person.env.update(healthy.env)
+    for columns in (120, 50):
+        with person.types(HELPER, "doctor", columns=columns) as dialogue:
+            shown = dialogue.ends(code=1)
+        lines = " ".join(shown.split())
+        assert "does not ask this program about https://bitbucket.org" in lines
+        assert "hint: type: git-credential-bitbucket configure" in lines
+        assert "2 things are wrong" in lines
+        assert "doctor --fix" in lines
+
+
+def test_what_looks_like_a_secret_never_leaves() -> None:
+    """Should one get into a finding's text after all."""
+    token = tokens.api_token()
+    text = f"/home/a/x {token} https://u:{token[:8]}@h /home/ab"
+    assert finding.safe(text, {"HOME": "/home/a"}) == "~/x ATATT… https://u:…@h /home/ab"
+
+
+def test_a_removed_directory_is_no_trouble(healthy: Runner, home: Path) -> None:
+    """A shell may stand in one."""
+    gone = home / "work" / "gone"
+    gone.mkdir()
+    done = healthy("sh", "-c", f"rmdir {gone}; exec {HELPER} doctor", cwd=gone)
+    assert "nothing is wrong" in done.stdout
