@@ -24,6 +24,7 @@ class Credential:
     the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
+    `replaced_by` is the id of the newer credential that this one was set aside for.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Credential:
     suspect_until: float | None = None
     set_aside_at: float | None = None
     set_aside_why: str | None = None
+    replaced_by: str | None = None
 
     def superseding(self) -> tuple[str, ...]:
         """`superseded` as it is once the current secret is given up."""

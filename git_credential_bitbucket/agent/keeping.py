@@ -10,7 +10,7 @@ from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
+from git_credential_bitbucket.errors import KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -67,23 +67,36 @@ def _must_be_memory(holdings: Holdings) -> bool:
     return False
 
 
-def keep(holdings: Holdings, credential: Credential, now: float, *, memory: bool = False) -> Credential:
-    """Write a credential down; what it replaces is set aside for thirty days, for tokens are shown only once. A job."""
+def keep(
+    holdings: Holdings, credential: Credential, now: float, *, memory: bool = False, replaces: str | None = None
+) -> Credential:
+    """Write a credential down; what it replaces is set aside for thirty days, for tokens are shown only once. A job.
+
+    With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies where that lies.
+    Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
+    """
+    if replaces is not None:
+        memory = holdings.vault_of(replaces) is holdings.memory
     if not memory:
         holdings.open(create=True)
     with holdings.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
         _sweep(records, now)
+        if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
+            raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
         for record in list(records):
             old = Credential.from_record(record)
-            if _replaces(credential, old):
+            if old.id == replaces if replaces is not None else _replaces(credential, old):
                 if old.has_secret(credential.secret) or old.kind == kinds.CLIENT_CREDENTIALS:
                     records.remove(record)
                 else:
-                    why = "replaced by a newer one"
-                    update(record, set_aside_at=now, set_aside_why=why, suspect_until=None)
+                    _set_aside(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
+
+
+def _set_aside(record: Record, now: float, why: str, by: str) -> None:
+    update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
 
 
 def _replaces(new: Credential, old: Credential) -> bool:
@@ -110,21 +123,28 @@ def remove(holdings: Holdings, credential_id: str) -> Credential:
         return Credential.from_record(record)
 
 
-def restore(holdings: Holdings, credential_id: str) -> Credential:
-    """Offer a credential again that was set aside or is suspect. A job. Raises `UnknownCredential`."""
-    return holdings.change(
-        credential_id,
-        lambda _: {
-            "set_aside_at": None,
-            "set_aside_why": None,
-            "suspect_until": None,
-            "rejections": (),
-            "failures": 0,
-            "retry_at": None,
-            "login_expired": False,
-            "trouble": None,
-        },
-    )
+def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
+    """Offer a credential again that was set aside or is suspect. A job. Raises `UnknownCredential`.
+
+    What it had been set aside for changes places with it: else that, being newer, would still be the one that answers.
+    """
+    with holdings.vault_of(credential_id).transaction() as tx:
+        record = record_in(tx, credential_id)
+        for other in tx.content["credentials"]:
+            if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
+                _set_aside(other, now, "the one before it was restored", credential_id)
+        return update(
+            record,
+            set_aside_at=None,
+            set_aside_why=None,
+            replaced_by=None,
+            suspect_until=None,
+            rejections=(),
+            failures=0,
+            retry_at=None,
+            login_expired=False,
+            trouble=None,
+        )
 
 
 def from_login(record: Record, now: float) -> Credential:

@@ -55,6 +55,8 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
         return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
     if credential.set_aside_at is not None:
         hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
+        if credential.replaced_by is not None:
+            hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
         return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
     if judgement.withheld(credential, now):
         seconds = int((credential.suspect_until or now) - now) + 1

@@ -58,21 +58,29 @@ def scopes(terminal: Terminal, kind: str) -> None:
     terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; {WRITE_SCOPES[kind]} as well to push. Nothing else is needed.")
 
 
+def pages(kind: str, provider: Provider, place: str = "") -> tuple[str, ...]:
+    """Where in Bitbucket tokens of a `kind` are made, and revoked; none where that is not known."""
+    workspace, _, repository = place.partition("/")
+    workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
+    if kind == kinds.ACCESS_TOKEN:
+        base = f"{provider.protocol}://{provider.host}/{workspace}"
+        return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
+    if kind == kinds.API_TOKEN and hosts.is_cloud(provider.protocol, provider.host):
+        return ("https://id.atlassian.com/manage-profile/security/api-tokens",)
+    return ()
+
+
 def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    del place
-    if hosts.is_cloud(provider.protocol, provider.host):
+    if addresses := pages(kinds.API_TOKEN, provider, place):
         terminal.say("Make one here, by “Create API token with scopes”, for the app Bitbucket:")
-        terminal.show("https://id.atlassian.com/manage-profile/security/api-tokens")
+        terminal.show(addresses[0])
     scopes(terminal, kinds.API_TOKEN)
 
 
 def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    workspace, _, repository = place.partition("/")
-    workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
-    base = f"{provider.protocol}://{provider.host}"
     terminal.say("Make one under “Access tokens” in the settings of the repository, or of the workspace:")
-    terminal.show(f"{base}/{workspace}/{repository}/admin/access-tokens")
-    terminal.show(f"{base}/{workspace}/workspace/settings/access-tokens")
+    for address in pages(kinds.ACCESS_TOKEN, provider, place):
+        terminal.show(address)
     scopes(terminal, kinds.ACCESS_TOKEN)
 
 

@@ -46,7 +46,7 @@ def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
         "secret": checked.secret.reveal(),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
-        "ends_at": wanted.ends_at if wanted.ends_at is not None else _asked_end(answers),
+        "ends_at": wanted.ends_at if wanted.ends_at is not None else asked_end(answers),
     }
     if wanted.verify:
         found.update(verified(wanted, answers, checked, account))
@@ -120,7 +120,8 @@ def _near(path: str, terminal: Terminal) -> str | None:
     return choices[terminal.choose("What is the token for", lines, default=0)][1]
 
 
-def _asked_end(answers: Answers) -> float | None:
+def asked_end(answers: Answers) -> float | None:
+    """When a token ends, as the person at the terminal says; None where there is none, or they do not know."""
     if answers.terminal is None:
         return None
     while typed := answers.optional(_DATE_PROMPT):

@@ -1,0 +1,111 @@
+"""`rotate`: guides a person through replacing a token that does not renew itself; the old one is kept to fall back on.
+
+Imports statics' and guidance's parts of a log-in; the holder changes old for new in one write.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import asking, expires, guidance, opening, pasted, places, show, shy, statics, times
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.cli.wanted import Wanted
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.places import Stated
+
+HELP = f"""{summary("rotate")}.
+
+You are told where in Bitbucket to make the new one, and which scopes it needs; then it is asked for, checked, and put
+in the old one's place. The old one is set aside for thirty days, and `restore` changes back. Without a place: the one
+that ends first.
+
+Where standard input is no terminal, its first line is the new token.
+"""
+STATIC = (kinds.API_TOKEN, kinds.ACCESS_TOKEN)
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.option("--expires", "date", metavar="DATE", help="When the new one ends: 2027-01-31, or 90d, or 1y.")
+@click.option(
+    "--verify/--no-verify", default=True, help="Ask Bitbucket whether the new one is valid.", show_default=True
+)
+def command(*, what: str | None, date: str | None, verify: bool) -> None:
+    """Replace a token."""
+    ends_at = times.end(date, time.time()) if date is not None else None
+    opening.readable()
+    answers = asking.answers()
+    old = chosen(what, answers)
+    place = places.parse(old["url"])
+    provider = places.provider(place.url)
+    wanted = Wanted(kind=old["kind"], provider=provider, path=place.path, account=old["account"], ends_at=ends_at)
+    answers.say(f"Replacing: {printable(described(old), 1000)}.")
+    record = replacement(old, wanted, answers, verify=verify)
+    new_id = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["id"]
+    until = f" until {times.day(record['ends_at'])}" if record["ends_at"] else ""
+    show.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is {new_id}.")
+    show.say(f"The old one is set aside for 30 days. To change back: git-credential-bitbucket restore {old['id']}")
+    addresses = guidance.pages(old["kind"], provider, place.path or "")
+    where = f" here: {' or '.join(addresses)}" if addresses else ""
+    show.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
+
+
+def chosen(what: str | None, answers: Answers) -> Stated:
+    """The token to replace: what is named, else the one that ends first. Raises `Error`."""
+    kept = places.kept()
+    static = [one for one in kept if one["kind"] in STATIC]
+    if what is not None:
+        named = [one for one in places.matching(kept, what) if one in static]
+        offered = [one for one in named if one["state"] != "set-aside"]
+        if not named:
+            raise Error(
+                "what is kept there is no token that you made, so there is nothing to make anew",
+                hint="an OAuth log-in renews itself; to log in again: git-credential-bitbucket login",
+            )
+        return places.one_of(offered or named, answers.terminal, "for that place")
+    dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
+    if dated:
+        return min(dated, key=lambda one: float(one["ends_at"]))
+    offered = [one for one in static if one["state"] != "set-aside"]
+    return places.one_of(offered, answers.terminal, "that you made and could replace")
+
+
+def described(old: Stated) -> str:
+    """The old one in words: what for, whose, until when."""
+    account = f" of {old['account']}" if old["account"] else ""
+    ends = f", which ends on {times.day(old['ends_at'])}" if old["ends_at"] else ""
+    return f"the {label(old['kind'])} for {old['place']}{account}{ends}"
+
+
+def replacement(old: Stated, wanted: Wanted, answers: Answers, *, verify: bool) -> dict[str, Any]:
+    """Ask for the new token, and return it as a log-in's record. Raises `Error`; nothing is changed by then."""
+    if answers.terminal is not None:
+        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+        if old["scopes"]:
+            answers.say(f"The old one has: {printable(', '.join(old['scopes']), 1000)}.")
+    checked = pasted.token(answers.secret(f"New {label(wanted.kind)}"), wanted.kind)
+    for warning in checked.warnings:
+        wanted.warn(answers, warning)
+    found: dict[str, Any] = {
+        "kind": checked.kind,
+        "place": wanted.place,
+        "secret": checked.secret.reveal(),
+        "endpoint": wanted.provider.endpoint.to_record(),
+        "account": wanted.account,
+        "ends_at": wanted.ends_at if wanted.ends_at is not None else statics.asked_end(answers),
+    }
+    # Without the email Bitbucket cannot be asked about an API token, and git does not need it.
+    if verify and (checked.kind != kinds.API_TOKEN or "@" in (wanted.account or "")):
+        found.update(statics.verified(wanted, answers, checked, wanted.account))
+    return found
