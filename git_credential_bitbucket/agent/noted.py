@@ -44,6 +44,8 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
         told["credential"] = credential.id
     elif asked.get("id") or answered.get("id"):
         told["credential"] = asked.get("id") or answered.get("id")
+    if asked.get("replaces"):
+        told["replaces"] = asked["replaces"]
     return told
 
 

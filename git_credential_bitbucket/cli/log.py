@@ -99,6 +99,8 @@ def _cell(entry: Entry, name: str) -> str:
     value: Any = entry.get(name)
     if name == "program" and isinstance(value, list):
         return " < ".join(map(str, value[:4]))
+    if name == "operation" and "replaces" in entry:
+        return f"{value} for {entry['replaces']}"
     if name == "place":
         return str(value or "").partition("://")[2]
     return "" if value is None else str(value)

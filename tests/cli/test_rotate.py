@@ -1,7 +1,10 @@
 """rotate: a token is replaced in one step, and the old one can be had back."""
 
+import json
+
 import pytest
 
+from git_credential_bitbucket import journal
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.running import Runner
@@ -119,3 +122,23 @@ def test_what_renews_itself_is_not_rotated(keyed: Runner, standin: StandIn) -> N
     keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
     refused = keyed(HELPER, "rotate", standin.netloc, stdin="x\n", check=False)
     assert "nothing to make anew" in refused.stderr
+
+
+def test_the_audit_log_has_the_history(keyed: Runner, standin: StandIn) -> None:
+    """Which one took the place of which, and that it was changed back."""
+    keyed.env[journal.SETTING] = "on"
+    words = ("--access-token", "--host", standin.url, "--for", "acme/app")
+    keyed(HELPER, "login", *words, stdin=f"{standin.issue_access_token('acme/app')}\n")
+    (old,) = states(keyed)
+    keyed(HELPER, "rotate", stdin=f"{standin.issue_access_token('acme/app')}\n")
+    (new,) = set(states(keyed)) - {old}
+    keyed(HELPER, "restore", old)
+    keyed(HELPER, "daemon", "stop")
+    lines = [json.loads(line) for line in keyed(HELPER, "log", "--json").stdout.splitlines()]
+    told = [(line["operation"], line.get("credential"), line.get("replaces")) for line in lines]
+    assert [each for each in told if each[0] in ("add", "restore")] == [
+        ("add", old, None),
+        ("add", new, old),
+        ("restore", old, None),
+    ]
+    assert f"add for {old}" in keyed(HELPER, "log").stdout
