@@ -78,7 +78,8 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    agent.close()
+    # At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait behind
+    # another's renewal.
     agent.holdings.locked_by_person = True
     agent.holdings.vault.lock()
     return ACKNOWLEDGED
@@ -173,14 +174,14 @@ def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was refused."""
     del body
-    return agent.opened(lambda index: _refreshed(agent, index.get(_id(fields)), fields.get("generation")))
+    credential_id = _id(fields)
+    return agent.opened(lambda index: _refreshed(agent, index.get(credential_id), fields.get("generation")))
 
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None) -> Answer:
     if credential is None or not credential.renewable:
-        raise UnknownCredential(
-            "there is no such credential that can be renewed", hint="see: git-credential-bitbucket status"
-        )
+        hint = "see: git-credential-bitbucket status"
+        return refusal(UnknownCredential("there is no such credential that can be renewed", hint=hint))
     if refused is not None:
         fresh = 0 <= agent.clock() - credential.minted_at < judgement.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:
@@ -233,28 +234,34 @@ def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     provider = agent.find_provider(request.protocol, request.host)
     if provider is None or request.protocol != "https":
         return b""
-    secret = Secret(fields["client_secret"])
+    client_id, secret = fields.get("client_id"), Secret(fields.get("client_secret", ""))
+    if not client_id or not secret:
+        raise RequestRefused("the verb needs an OAuth consumer's key and secret")
     host_place = routing.place_of(request.protocol, request.host, None)
-    credential_id = digest(Secret(f"{host_place}\n{fields['client_id']}\n{secret.reveal()}"))
-    if agent.holdings.index().get(credential_id) is None:
-        credential = Credential(
-            id=credential_id,
-            kind=kinds.CLIENT_CREDENTIALS,
-            place=host_place,
-            secret=Secret(""),
-            client_id=fields["client_id"],
-            client_secret=secret,
-            endpoint=provider.endpoint.to_record(),
-            created_at=agent.clock(),
-            origin=ENVIRONMENT,
-        )
-        keeping.keep(agent.holdings, credential, agent.clock(), memory=True)
+    credential_id = digest(Secret(f"{host_place}\n{client_id}\n{secret.reveal()}"))
+    credential = Credential(
+        id=credential_id,
+        kind=kinds.CLIENT_CREDENTIALS,
+        place=host_place,
+        secret=Secret(""),
+        client_id=client_id,
+        client_secret=secret,
+        endpoint=provider.endpoint.to_record(),
+        created_at=agent.clock(),
+        origin=ENVIRONMENT,
+    )
 
     def choose(index: Index) -> list[Credential]:
         found = index.get(credential_id)
         return [found] if found is not None else []
 
-    return agent.serve(Asking(request, choose), agent.holdings.index())
+    def served() -> Answer:
+        return agent.serve(Asking(request, choose), agent.holdings.index())
+
+    if agent.holdings.index().get(credential_id) is not None:
+        return served()
+    # A job: another consumer's renewal may hold the memory's lock for as long as Bitbucket takes.
+    return Pending(agent.submit(lambda: keeping.remember(agent.holdings, credential)), served)
 
 
 def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
 _TUPLES = ("scopes", "superseded", "rejections")
+_TYPES = {"str": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,7 @@ class Credential:
     superseded: tuple[str, ...] = ()
 
     failures: int = 0
+    refusals: int = 0
     retry_at: float | None = None
     trouble: str | None = None
     login_expired: bool = False
@@ -120,6 +123,24 @@ def update(record: Record, **changes: object) -> Credential:
         record.pop(name, None)
     record.update(fresh)
     return changed
+
+
+def is_sound(record: Record) -> bool:
+    """Whether every field that we know holds what it may: one record that does not would stop all answers."""
+    return all(_may_hold(str(field.type), record[field.name]) for field in fields(Credential) if field.name in record)
+
+
+def _may_hold(declared: str, value: object) -> bool:
+    """Whether a field with this annotation may hold this JSON value; text is what fits in a line of git's protocol."""
+    plain, optional = declared.removesuffix(" | None"), declared.endswith(" | None")
+    if value is None:
+        return optional
+    if plain.startswith("tuple["):
+        each = plain.removeprefix("tuple[").partition(",")[0]
+        return isinstance(value, list) and all(_may_hold(each, one) for one in value)
+    if plain == "float":
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, _TYPES[plain]) and not (isinstance(value, str) and set(value) & {"\n", "\r", "\0"})
 
 
 def digest(secret: Secret) -> str:

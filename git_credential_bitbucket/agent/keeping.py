@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, routing
-from git_credential_bitbucket.agent.credential import Credential, update
-from git_credential_bitbucket.agent.holdings import record_in
+from git_credential_bitbucket.agent.credential import Credential, is_sound, update
+from git_credential_bitbucket.agent.holdings import ENVIRONMENT, record_in
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -99,6 +99,21 @@ def _set_aside(record: Record, now: float, why: str, by: str) -> None:
     update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
 
 
+def remember(holdings: Holdings, credential: Credential) -> None:
+    """Have a consumer's credential in memory, in the place of that consumer's one with another secret. A job.
+
+    Where many ask at once, all but the first find it there, and what was minted for it meanwhile.
+    """
+    with holdings.transaction(memory=True) as tx:
+        records = tx.content.setdefault("credentials", [])
+        if any(record["id"] == credential.id for record in records):
+            return
+        records[:] = [
+            r for r in records if r.get("origin") != ENVIRONMENT or not _replaces(credential, Credential.from_record(r))
+        ]
+        records.append(credential.to_record())
+
+
 def _replaces(new: Credential, old: Credential) -> bool:
     """Whether both would answer the same requests for the same account."""
     if old.set_aside_at is not None and not old.has_secret(new.secret):
@@ -141,6 +156,7 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
             suspect_until=None,
             rejections=(),
             failures=0,
+            refusals=0,
             retry_at=None,
             login_expired=False,
             trouble=None,
@@ -148,10 +164,15 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
 
 
 def from_login(record: Record, now: float) -> Credential:
-    """A credential as a log-in hands it over: without an id, its lifetime in seconds from now."""
-    record = dict(record)
+    """A credential as a log-in hands it over: without an id, its lifetime in seconds from now.
+
+    Raises `KeyError`, `TypeError` or `ValueError` where the record is none.
+    """
+    record = {"id": new_id(), "created_at": now, "minted_at": now, **record}
     expires_in = record.pop("expires_in", None)
+    if not is_sound(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
+        raise ValueError("a field of the record does not hold what it should")
     if expires_in is None and record["kind"] in kinds.RENEWABLE and "expires_at" not in record:
         expires_in = freshness.ASSUMED_LIFE_S
-    credential = Credential.from_record({"id": new_id(), "created_at": now, "minted_at": now, **record})
+    credential = Credential.from_record(record)
     return credential if expires_in is None else replace(credential, expires_at=now + expires_in)

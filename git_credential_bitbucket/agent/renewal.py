@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOGIN_EXPIRED_AFTER = 3
 """After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
 
-_MENDED = frozenset({"failures", "retry_at", "trouble", "login_expired", "suspect_until"})
+_MENDED = frozenset({"failures", "refusals", "retry_at", "trouble", "login_expired", "suspect_until"})
 """What of a record a grant takes back: at its default a field is not written at all."""
 
 
@@ -161,6 +161,7 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
         "generation": credential.generation + 1,
         "superseded": credential.superseding(),
         "failures": 0,
+        "refusals": 0,
         "retry_at": None,
         "trouble": None,
         "login_expired": False,
@@ -173,12 +174,14 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool)
     failures = credential.failures + 1
     jitter = os.urandom(1)[0] / 255
     retry_after = getattr(error, "retry_after", None)
-    expired = isinstance(error, LoginExpired) and (last_try or failures >= LOGIN_EXPIRED_AFTER)
+    refused = isinstance(error, LoginExpired)
+    refusals = credential.refusals + refused  # an outage in between says nothing about the refresh token
     return {
         "failures": failures,
         "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
         "trouble": error.cause,
-        "login_expired": expired,
+        "refusals": refusals,
+        "login_expired": refused and (last_try or refusals >= LOGIN_EXPIRED_AFTER),
     }
 
 

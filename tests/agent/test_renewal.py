@@ -134,6 +134,20 @@ def test_a_refused_refresh_token_ends_in_log_in_again_only_after_several_tries(w
     assert len(world.standin.token_requests()) == renewal.LOGIN_EXPIRED_AFTER
 
 
+def test_an_outage_is_no_refusal(world: World) -> None:
+    """A night without network, and one refusal in the morning, do not end a log-in."""
+    world.login()
+    world.offset += 7300
+    world.standin.script_fault("token", "503", count=renewal.LOGIN_EXPIRED_AFTER)
+    for _ in range(renewal.LOGIN_EXPIRED_AFTER):
+        assert world.get() == {}
+        world.offset += 1800
+    world.standin.revoke_logins()
+    assert world.get() == {}
+    (kept,) = world.kept()
+    assert (kept.refusals, kept.login_expired) == (1, False)
+
+
 def test_a_missing_expires_in_means_short(world: World) -> None:
     """A token of unknown life is not trusted for ever."""
     login = world.login(expires_in=None)

@@ -1,0 +1,151 @@
+"""The verbs beside git's: what they refuse, and that none of them holds up the thread that serves everybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.pending import Pending, finish
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import World
+
+BAD_FIELDS: list[dict[str, Any]] = [
+    {"place": None},
+    {"place": 5},
+    {"secret": 5},
+    {"secret": ["x"]},
+    {"secret": "two\nlines"},
+    {"kind": 5},
+    {"account": 7},
+    {"account": "a\nb"},
+    {"id": 5},
+    {"created_at": []},
+    {"minted_at": "yesterday"},
+    {"last_used_at": "yesterday"},
+    {"suspect_until": "tomorrow"},
+    {"expires_in": "soon"},
+    {"expires_in": float("inf")},
+    {"expires_in": True},
+    {"scopes": "repository"},
+    {"scopes": [1]},
+    {"superseded": [3]},
+    {"refresh_token": 3},
+    {"endpoint": "here"},
+]
+
+
+def ask(world: World, action: str, **fields: str) -> dict[str, str]:
+    """What the verb answers."""
+    reply = finish(control(world.agent, action, wire.emit(list(fields.items()))))
+    return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
+
+
+def mint(world: World) -> bytes | Pending:
+    """A runner's question with a consumer of its own."""
+    consumer = world.standin.add_consumer()
+    fields = [("client_id", consumer.key), ("client_secret", consumer.secret)]
+    return control(world.agent, "mint", wire.emit([*fields, ("protocol", "https"), ("host", world.standin.netloc)]))
+
+
+@pytest.mark.parametrize("bad", BAD_FIELDS, ids=str)
+def test_a_record_with_a_wrong_field_is_refused(world: World, bad: dict[str, Any]) -> None:
+    """One that was kept would stop every answer from then on."""
+    record = {"kind": "oauth", "place": world.standin.url, "secret": "x", "endpoint": world.endpoint.to_record()}
+    assert "id" in ask(world, "add", record=json.dumps(record))
+    assert "error" in ask(world, "add", record=json.dumps(record | bad))
+    assert len(world.kept()) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "5", "null", "NaN", '"x"', "{}", '{"kind": "oauth"}'])
+def test_what_is_no_record_is_refused(world: World, text: str) -> None:
+    """Anything may be written to a socket."""
+    assert "error" in ask(world, "add", record=text)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("add", {}),
+        ("amend", {}),
+        ("amend", {"id": "none", "ends_at": "nan"}),
+        ("explain", {}),
+        ("mint", {}),
+        ("refresh", {}),
+        ("refresh", {"id": "none"}),
+        ("rekey", {}),
+        ("rekey", {"key": "AAAA", "source": "environment"}),
+        ("remove", {"id": "none"}),
+        ("restore", {"id": "none"}),
+        ("token", {}),
+        ("unlock", {"key": "€", "source": "environment"}),
+        ("unlock", {"key": "A" * 43 + "=", "source": "passphrase", "salt": "!", "argon2": "1,2"}),
+        ("why", {}),
+    ],
+)
+def test_a_verb_without_what_it_needs_says_so(world: World, action: str, fields: dict[str, str]) -> None:
+    """An empty answer would look as if another program listened there."""
+    world.login()
+    assert ask(world, action, **fields)["error"]
+
+
+def test_a_consumer_without_its_secret_is_refused(world: World) -> None:
+    """Nothing is minted for half a consumer."""
+    assert ask(world, "mint", protocol="https", host=world.standin.netloc, client_id="x")["error"]
+
+
+def test_a_refresh_that_must_open_the_vault_first_is_answered_with_its_error(world: World) -> None:
+    """What goes wrong after the wait for the key is told as well as what goes wrong before it."""
+    world.login()
+    world.agent.holdings.vault.lock()
+    assert "no such credential" in ask(world, "refresh", id="none")["error"]
+
+
+def test_another_consumers_slow_renewal_does_not_hold_up_the_loop(world: World) -> None:
+    """The memory's lock is held across a renewal, so who waits for it is a job."""
+    world.standin.turn(latency=1.0)
+    jobs = [mint(world)]
+    asked = threading.Thread(target=lambda: jobs.append(mint(world)))
+    while not world.standin.token_requests():
+        world.agent.tick()
+    asked.start()
+    asked.join(0.5)
+    stuck = asked.is_alive()
+    asked.join()
+    assert not stuck
+    assert all(b"password=" in finish(job) for job in jobs)
+
+
+def test_many_first_questions_for_one_consumer_mint_once(world: World) -> None:
+    """What the first one's token was minted for is not replaced by the second one's question."""
+    consumer = world.standin.add_consumer()
+    body = wire.emit([("client_id", consumer.key), ("client_secret", consumer.secret)]) + (
+        f"protocol=https\nhost={world.standin.netloc}\n".encode()
+    )
+    pending = [control(world.agent, "mint", body) for _ in range(20)]
+    assert len({finish(one) for one in pending}) == 1
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_locking_does_not_wait_for_a_renewal(world: World) -> None:
+    """Who walks away from the desk has the vault locked now, and the loop goes on."""
+    world.login()
+    world.get()
+    world.standin.turn(latency=1.0)
+    world.offset += 7300
+    renewed = world.agent.get(world.lines())
+    while not world.standin.token_requests():
+        world.agent.tick()
+    asked = threading.Thread(target=lambda: finish(control(world.agent, "lock", b"")))
+    asked.start()
+    asked.join(0.5)
+    stuck = asked.is_alive()
+    asked.join()
+    finish(renewed)
+    assert not stuck
+    assert world.get() == {}
