@@ -47,6 +47,20 @@ def test_fifty_gits_at_once_make_one_request(machine: Machine, standin: StandIn,
     assert rejected(machine) == 0
 
 
+def test_many_gits_at_once_on_a_revoked_token_make_one_request(machine: Machine, standin: StandIn, url: str) -> None:
+    """Their rejections are one rejection, and the late ones name an old token: the new one stays, and serves all.
+
+    An older git that was handed the old token fails; none does afterwards.
+    """
+    knows_second_try = machine.used_git.version >= (2, 46)
+    standin.revoke(machine.log_in(standin.add_consumer()))
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda _: machine.git("ls-remote", url, check=knows_second_try), range(12)))
+        list(pool.map(lambda _: machine.git("ls-remote", url), range(12)))
+    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [credential["state"] for credential in machine.credentials()] == ["ready"]
+
+
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon to be started", "in process"])
 def test_one_request_also_where_nobody_listens_yet(newer: Machine, standin: StandIn, url: str, off: str) -> None:
     """Several gits start one daemon; and where none may run, the vault's lock makes the others wait and look again."""
