@@ -252,10 +252,11 @@ class Agent:
 
         with self.holdings.transaction(memory=True) as tx:
             tx.content.update(state["memory"])
-        if state["key"] is not None:
-            self.holdings.vault.unlock(Key.from_record(state["key"]))
         self.holdings.locked_by_person = state["locked_by_person"]
         self.renewals.unwritten.update(state["unwritten"])
+        # The last, for the vault may have another key by now, or not be readable at this moment.
+        if state["key"] is not None:
+            self.holdings.vault.unlock(Key.from_record(state["key"]))
 
 
 def answer(credential: Credential, request: Request) -> bytes:

@@ -40,11 +40,12 @@ class Hosts:
         if self._trouble is not None and not hosts.is_cloud(protocol, host):
             raise self._trouble
         named = (protocol, host)
-        if named not in self._found:
-            if len(self._found) >= MAX_REMEMBERED:
-                self._found.clear()
-            self._found[named] = providers.find(self._settings, protocol, host, self._env)
-        return self._found[named]
+        found = self._found  # the job puts another in its place, perhaps now: what was found by the old is not for it
+        if named not in found:
+            if len(found) >= MAX_REMEMBERED:
+                found.clear()
+            found[named] = providers.find(self._settings, protocol, host, self._env)
+        return found[named]
 
     def known(self, protocol: str, host: str) -> bool:
         """Whether `find` can answer without reading anything: bitbucket.org itself needs no configuration."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +13,8 @@ from git_credential_bitbucket.agent import renewal
 from git_credential_bitbucket.agent.pending import Pending, finish
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import VaultUnwritable
+from git_credential_bitbucket.errors import KeyDoesNotFit, VaultUnwritable
+from git_credential_bitbucket.vault.keys import Key
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -268,3 +270,16 @@ def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
     for secret in (login.secret, login.refresh_token, login.client_secret):
         assert secret
         assert secret.reveal() not in shown
+
+
+def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_key(world: World) -> None:
+    """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
+    login = world.login()
+    held = login.to_record() | {"generation": 2}
+    state = world.agent.hand_over() | {"unwritten": {login.id: held}, "locked_by_person": True}
+    world.agent.holdings.vault.rekey(Key(os.urandom(32), "environment"))
+    successor = world.another()
+    with pytest.raises(KeyDoesNotFit):
+        successor.take_over(state)
+    assert successor.renewals.unwritten == {login.id: held}
+    assert successor.holdings.locked_by_person
