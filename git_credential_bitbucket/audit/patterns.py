@@ -37,7 +37,7 @@ _MIN_QUOTED, _MIN_BARE = 8, 12
 _TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
 _HEADER = re.compile(rb"\b(?i:basic)[ ]{1,4}([A-Za-z0-9+/]{16,6000}={0,2})")
 _ASSIGNED = re.compile(
-    rb"(?i:(?P<name>BITBUCKET_[A-Z_]{0,40}(?:PASSWORD|TOKEN|SECRET)|APP[_-]?PASSWORD))"
+    rb"(?i:(?P<name>BITBUCKET_[A-Z_]{0,40}(?:PASSWORD|TOKEN|SECRET)|(?<![\w-])APP[_-]?PASSWORD))"
     rb"[\"']?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}"
     rb"(?:\"(?P<double>[^\"\\\r\n]{1,4096})\"|'(?P<single>[^'\\\r\n]{1,4096})'"
     rb"|(?P<bare>[A-Za-z0-9_+/=~!@%^&*-]{1,4096})(?![\w.(\[{$<]))"
@@ -201,10 +201,16 @@ def _assigned(text: bytes) -> Iterator[Match]:
         if not about_us or not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
             continue
         secret = _text(value)
+        name_says = found["name"].upper()
+        named = b"BITBUCKET" in name_says and b"APP" in name_says  # before 2022 app passwords had no prefix
         yield Match(
-            form=ASSIGNED, start=found.start(name), end=found.end(name), secret=Secret(secret),
-            kind=kinds.APP_PASSWORD if b"APP" in found["name"].upper() else kinds.recognise(secret), certain=False,
-        )  # fmt: skip
+            form=ASSIGNED,
+            start=found.start(name),
+            end=found.end(name),
+            secret=Secret(secret),
+            kind=kinds.APP_PASSWORD if named else kinds.recognise(secret),
+            certain=False,
+        )
 
 
 def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:

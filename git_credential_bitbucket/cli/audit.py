@@ -21,6 +21,7 @@ from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import show, shy
 from git_credential_bitbucket.cli.app import ERROR, summary
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,17 +93,19 @@ def _look(paths: tuple[str, ...], search: where.Search, read: settings.Settings,
             repositories[repository.directory] = repository
             for place in where.of_repository(repository, os.environ, known):
                 where.look(place, search)
+        if repository is not None and repository.top is None:
+            continue  # it is bare, its files are git's own
         if paths:
             _walk(os.path.abspath(path), search, tell)
-        elif repository is not None and repository.top is not None:
-            _walk(repository.top, search, tell)
+        elif repository is not None:
+            _walk(repository.top or path, search, tell)
     return list(repositories.values())
 
 
 def repository_at(path: str) -> Repository | None:
     """The repository that a file or folder is in. Raises `Error` where there is neither, or git refuses."""
     if not os.path.lexists(path):
-        raise Error(f"there is no {path}", hint="name a folder or a file")
+        raise Error(f"there is no {printable(path)}", hint="name a folder or a file")
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
     return git.find(os.path.abspath(folder), os.environ)
 

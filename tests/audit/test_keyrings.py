@@ -1,5 +1,7 @@
 """Other helpers' entries in a real gnome-keyring on a bus of its own: found, told masked, never prompted for."""
 
+import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -52,16 +54,35 @@ def test_the_entries_of_both_helpers_are_found(keyring: KeyringSession) -> None:
     assert {f.match.secret.reveal() for f in found} == {dead, token}
 
 
-def test_git_s_own_libsecret_helper_is_understood(keyring: KeyringSession) -> None:
-    """The entry is made by the helper itself, where it is installed."""
-    helper = Path("/usr/lib/git-core/git-credential-libsecret")
-    if not helper.exists():
-        pytest.skip("git-credential-libsecret is not installed (Debian builds it from git's contrib)")
-    token = tokens.api_token()
-    request = f"protocol=https\nhost=bitbucket.org\nusername=alice\npassword={token}\n"
-    subprocess.run([helper, "store"], input=request.encode(), env=keyring.env, check=True)
-    [found], _ = keyrings.findings(keyring.env, CLOUD_HOSTS)
-    assert found.match.secret.reveal() == token
+@pytest.fixture
+def libsecret_helper(tmp_path: Path) -> Path:
+    """The libsecret helper of git: installed, or built from git's contrib as its README says."""
+    installed = Path("/usr/lib/git-core/git-credential-libsecret")
+    if installed.exists():
+        return installed
+    source = Path("/usr/share/doc/git/contrib/credential/libsecret/git-credential-libsecret.c")
+    needs = "git-credential-libsecret's build takes git's contrib, cc and pkg-config (Debian package libsecret-1-dev)"
+    if not source.exists() or shutil.which("cc") is None or shutil.which("pkg-config") is None:
+        pytest.skip(needs)
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libsecret-1"], capture_output=True, check=False)
+    if flags.returncode:
+        pytest.skip(needs)
+    built = tmp_path / "git-credential-libsecret"
+    subprocess.run(["cc", "-w", "-o", built, source, *shlex.split(flags.stdout.decode())], check=True)
+    return built
+
+
+def test_gits_own_libsecret_helper_is_understood(keyring: KeyringSession, libsecret_helper: Path) -> None:
+    """The entry is made by the helper itself, with a repository and without."""
+    whole, one = tokens.api_token(), tokens.access_token()
+    for token, path in ((whole, ""), (one, "path=acme/app.git\n")):
+        request = f"protocol=https\nhost=bitbucket.org\n{path}username=alice\npassword={token}\n"
+        subprocess.run([libsecret_helper, "store"], input=request.encode(), env=keyring.env, check=True)
+    found, _ = keyrings.findings(keyring.env, CLOUD_HOSTS)
+    assert {(f.match.secret.reveal() == one, f.match.account, f.match.path) for f in found} == {
+        (False, "alice", None),
+        (True, "alice", "acme/app.git"),
+    }
 
 
 def test_a_locked_keyring_is_counted_and_never_prompts(keyring: KeyringSession) -> None:

@@ -60,6 +60,7 @@ def test_a_token_that_is_cut_short_is_told_with_a_doubt() -> None:
         'bitbucket app_password = "changeme"',
         "BITBUCKET_TOKEN=your-token-goes-here1",
         "export BITBUCKET_APP_PASSWORD=",
+        "bitbucket\nGMAIL_APP_PASSWORD=a1b2c3d4e5f6g7h8",
     ],
 )
 def test_what_a_manual_or_a_program_says_is_no_secret(text: str) -> None:

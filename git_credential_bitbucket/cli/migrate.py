@@ -1,0 +1,179 @@
+"""`migrate`: moves tokens that still work into the vault, cleans the files they stood in, and lists what must be made.
+
+The order is what keeps a secret from being lost: the vault first, then what undoing takes, also in the vault, then the
+files. What is found and how files are cleaned is audit/'s; `moving` decides what becomes of each finding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.audit import cleaning, keyrings
+from git_credential_bitbucket.audit import places as where
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.cli import asking, moving, opening, places, show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.audit import repository_at
+from git_credential_bitbucket.cli.holder import ask, offered
+from git_credential_bitbucket.cli.login import is_configured
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.cli.moving import Plan
+
+HELP = f"""{summary("migrate")}.
+
+Looks into git's configuration (yours, and that of the repository you are in or of those at PATH), ~/.git-credentials,
+~/.netrc, shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the
+vault; app passwords are dead, so they are taken out and it is said what to make instead. In files only the lines with a
+secret change: remotes lose name and password, ~/.git-credentials and ~/.netrc their entries, variables their values.
+What was taken out is kept in the vault for 30 days, for --undo. Keyrings encrypt, so their entries stay.
+
+Files of a work tree are listed by `audit`; programs read them, so they are yours to change.
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
+@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option("--undo", is_flag=True, help="Put back what the last run took out of files.")
+def command(*, paths: tuple[str, ...], dry_run: bool, undo: bool) -> None:
+    """Move."""
+    if undo:
+        if paths or dry_run:
+            raise click.UsageError("--undo goes alone")
+        _undo()
+        return
+    opening.readable()
+    plan = _planned(paths)
+    if plan.is_empty:
+        show.say("There is nothing to move.")
+        return
+    if dry_run:
+        _tell_plan(plan)
+        return
+    failed = _carry_out(plan) if plan.moves or plan.cleanings else []
+    _tell_rest(plan)
+    if failed:
+        raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
+
+
+def _planned(paths: tuple[str, ...]) -> Plan:
+    """Look into the person's own places, and into the configuration of repositories."""
+    read = settings.read(os.environ)
+    names = where.hosts(read, lambda scheme, host: hosts.is_ours(read, scheme, host))
+    known = where.of_person(os.environ, read)
+    for path in paths or (".",):
+        repository = repository_at(path)
+        if repository is not None:
+            known += where.of_repository(repository, os.environ, known)
+        elif paths:
+            raise Error(f"{wire.printable(path)} is in no repository", hint="name the folder of one")
+    keyring, trouble = keyrings.findings(os.environ, names)
+    if trouble is not None:
+        show.warn(trouble)
+    return moving.plan(known, keyring, names, moving.Moves(_endpoint, _held()))
+
+
+def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
+    """How that host is reached, as a credential's record keeps it. Raises `SettingsError`."""
+    return places.provider(f"{protocol}://{host}").endpoint.to_record()
+
+
+def _held() -> Callable[[str, str], list[tuple[str | None, Secret]]]:
+    """What the vault has of a kind for exactly a place, those set aside left out."""
+    kept = [one for one in places.kept() if one["state"] != "set-aside"]
+
+    def held(kind: str, place: str) -> list[tuple[str | None, Secret]]:
+        found = []
+        for one in kept:
+            if (one["kind"], one["url"]) == (kind, place):
+                told = offered("token", [("id", one["id"])], places.parse(place).request())
+                found.append((one["account"], Secret(told.get("password", ""))))
+        return found
+
+    return held
+
+
+def _tell_plan(plan: Plan) -> None:
+    for move in plan.moves:
+        show.say(f"Would move into the vault: {move.words}")
+    for one in plan.cleanings:
+        show.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
+        for finding in plan.cleaned[one.place.path]:
+            show.say(f"    line {finding.line}: {finding.what}")
+    _tell_rest(plan)
+
+
+def _carry_out(plan: Plan) -> list[Error]:
+    """Vault, backup, files, in this order; returns what went wrong with single files. Raises `Error` before that."""
+    records = [record for one in plan.cleanings for record in one.records()]
+    answers = asking.answers()
+    new_vault = opening.prepare(answers, memory=False)
+    if new_vault is not None:
+        new_vault.found()
+    for move in plan.moves:
+        ask("add", [("record", json.dumps(move.record))])
+        show.say(f"Moved into the vault: {move.words}")
+        if not move.certain:
+            show.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
+    batch = f"{int(time.time())}-{os.urandom(4).hex()}"
+    for record in records:
+        ask("backup-put", [("batch", batch), ("part", json.dumps(record))])
+    failed = []
+    for one in plan.cleanings:
+        try:
+            cleaning.clean(one)
+        except Error as exc:
+            failed.append(exc)
+        else:
+            show.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.place.path}")
+    if len(failed) < len(plan.cleanings):
+        show.say("To put the files back, within 30 days: git-credential-bitbucket migrate --undo")
+    return failed
+
+
+def _tell_rest(plan: Plan) -> None:
+    """What a person has to do."""
+    for line, hint in plan.anew:
+        show.say(f"To be made anew: {line}")
+        show.say(f"    {hint}")
+    for finding, why in plan.left:
+        show.say(f"Left as it is: {finding.where}: {finding.what}")
+        show.say(f"    {why}")
+    urls = dict.fromkeys(move.host_url for move in plan.moves)
+    for url in urls:
+        if not is_configured(places.provider(url)):
+            show.say("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+
+
+def _undo() -> None:
+    opening.readable()
+    told = ask("backup-get")
+    batch = dict(told)["batch"]
+    files: dict[str, list[dict[str, object]]] = {}
+    for key, value in told:
+        if key == "part[]":
+            record = json.loads(value)
+            files.setdefault(record["path"], []).append(record)
+    failed = []
+    for path, records in files.items():
+        try:
+            cleaning.restore(records)
+        except Error as exc:
+            failed.append(exc)
+        else:
+            show.say(f"Put back: {path}")
+    if failed:
+        raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
+    ask("backup-drop", [("batch", batch)])
+    show.say("What was moved stays in the vault as well; to remove it: git-credential-bitbucket logout")

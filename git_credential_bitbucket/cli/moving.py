@@ -1,0 +1,192 @@
+"""What becomes of each secret that was found: moved into the vault, taken out, listed. Decides, and touches nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.audit import places as where
+from git_credential_bitbucket.audit.cleaning import planned
+from git_credential_bitbucket.audit.patterns import redacted
+from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.cli import guidance
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.audit.cleaning import Cleaning
+    from git_credential_bitbucket.audit.finding import Finding
+    from git_credential_bitbucket.audit.places import Place
+    from git_credential_bitbucket.secret import Secret
+
+    Endpoint = dict[str, str | None]
+    Held = list[tuple[str | None, Secret]]
+
+_WORKING = frozenset({kinds.API_TOKEN, kinds.ACCESS_TOKEN})
+API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
+_SCOPES = f"{guidance.READ_SCOPES[kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[kinds.API_TOKEN]} to push"
+_MAKE_TOKEN = f"{API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
+_MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A token on its way into the vault, as a log-in's record."""
+
+    record: dict[str, Any] = field(repr=False)
+    certain: bool
+
+    @property
+    def words(self) -> str:
+        """It in words."""
+        account = f" of {redacted(self.record['account'])}" if self.record["account"] else ""
+        return f"{label(self.record['kind'])} for {self.record['place'].partition('://')[2]}{account}"
+
+    @property
+    def host_url(self) -> str:
+        """The host that it is for."""
+        return "/".join(self.record["place"].split("/", 3)[:3])
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that is to be done, and what is left for the person: each with a line and a hint."""
+
+    moves: list[Move] = field(default_factory=list)
+    cleanings: list[Cleaning] = field(default_factory=list)
+    anew: list[tuple[str, str]] = field(default_factory=list)
+    left: list[tuple[Finding, str]] = field(default_factory=list)
+    cleaned: dict[str, list[Finding]] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found at all."""
+        return not (self.moves or self.cleanings or self.anew or self.left)
+
+    def clean(self, place: Place, text: bytes, wanted: list[Finding]) -> None:
+        """Have these taken out of a file, or left where that cannot be done."""
+        try:
+            cleaning = planned(place, text, wanted)
+            if cleaning is not None:
+                cleaning.records()  # what cannot be kept for an undo is not taken out
+        except (Error, OSError):
+            cleaning = None
+        if cleaning is None:
+            self.left += [(one, _BY_HAND) for one in wanted]
+        else:
+            self.cleanings.append(cleaning)
+            self.cleaned[place.path] = wanted
+
+
+class Moves:
+    """The tokens that go into the vault. A class for its state: what is in each place already."""
+
+    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], Held]) -> None:
+        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: account and secret."""
+        self._endpoint = endpoint
+        self._held = held
+        self._there: dict[tuple[str, str], Held] = {}
+        self._moves: dict[tuple[Secret, str], Move] = {}
+
+    def take(self, finding: Finding) -> bool:
+        """Have a token moved; False where that would put another one aside, which may be the one that works."""
+        match = finding.match
+        protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
+        path = match.path if match.kind == kinds.ACCESS_TOKEN else None
+        place = routing.place_of(protocol, match.host, path)
+        account = _account(match.account)
+        there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
+        if any(secret == match.secret for _, secret in there):
+            return True
+        if any(other == account or None in (other, account) for other, _ in there):
+            return False
+        there.append((account, match.secret))
+        record = {
+            "kind": match.kind,
+            "place": place,
+            "secret": match.secret.reveal(),
+            "endpoint": self._endpoint(protocol, match.host),
+            "account": account,
+            "origin": "migrate",
+        }
+        self._moves[match.secret, place] = Move(record, match.certain)
+        return True
+
+    def chosen(self) -> list[Move]:
+        """One for each token and place; a token that was kept for the whole host needs no single repositories."""
+        whole = {secret for (secret, place), move in self._moves.items() if move.host_url == place}
+        return [m for (secret, place), m in self._moves.items() if m.host_url == place or secret not in whole]
+
+
+_UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
+_KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
+_OTHER = "another token is kept for the same place; take this one out by hand, or log out of the other one first"
+_BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
+
+
+def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], moves: Moves) -> Plan:
+    """What to do about all that is found in these files, each read once, and in keyrings. `names` are the hosts."""
+    made = Plan()
+    dead: list[Finding] = []
+    seen: set[str] = set()
+    for place in places:
+        path = os.path.realpath(place.path)
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            text = where.content(place)
+        except OSError:  # it is not ours to read; `audit` says so
+            continue
+        found = where.found_in(text, place, names) if text else []
+        wanted = [one for one in found if _is_dead(one) or (_is_movable(one) and moves.take(one))]
+        if text and wanted:
+            made.clean(place, text, wanted)
+        dead += [one for one in found if _is_dead(one)]
+        made.left += [(one, _OTHER if _is_movable(one) else _UNKNOWN) for one in found if one not in wanted]
+    for one in keyring:
+        taken = _is_movable(one) and moves.take(one)
+        made.left.append((one, _KEYRING if taken or not _is_movable(one) else _OTHER))
+    made.moves = moves.chosen()
+    made.anew = _anew([*dead, *(one for one in keyring if _is_dead(one))])
+    return made
+
+
+def _is_movable(finding: Finding) -> bool:
+    return finding.match.kind in _WORKING
+
+
+def _is_dead(finding: Finding) -> bool:
+    """App passwords; and OAuth's access tokens in a URL, which ended two hours after they were put there."""
+    match = finding.match
+    return match.kind == kinds.APP_PASSWORD or (
+        match.kind == kinds.UNKNOWN and match.account == kinds.ACCESS_TOKEN_USERNAME
+    )
+
+
+def _account(name: str | None) -> str | None:
+    """Whose it is, if the name is a person's: a token's own user name says nothing."""
+    if not name or name in (kinds.API_TOKEN_USERNAME, kinds.ACCESS_TOKEN_USERNAME):
+        return None
+    return name if kinds.recognise(name) == kinds.UNKNOWN else None
+
+
+def _anew(dead: list[Finding]) -> list[tuple[str, str]]:
+    """What must be made at Bitbucket: one line for each account, with where it was in use."""
+    uses: dict[tuple[str, str], list[str]] = {}
+    for finding in dead:
+        key = (finding.match.kind, finding.match.account or "")
+        uses.setdefault(key, []).append(finding.where)
+    lines = []
+    for (kind, account), places in uses.items():
+        used = ", ".join(dict.fromkeys(places))
+        if kind == kinds.APP_PASSWORD:
+            whose = f" of {redacted(account)}" if account else ""
+            lines.append((f"the app password{whose}, in use in {used}", f"make an API token: {_MAKE_TOKEN}"))
+        else:
+            lines.append((f"an OAuth token, in use in {used}", f"log in instead: {_MAKE_LOGIN}"))
+    return lines

@@ -1,0 +1,266 @@
+"""migrate: what works is in the vault before it leaves a file; what was taken out can be put back; nothing is lost."""
+
+import base64
+import os
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import secretstorage
+
+from tests.cli.listed import listed
+from tests.running import Runner
+from tests.standin import tokens
+from tests.standin.client import StandIn
+from tests.vault.peers import LOGIN_COLLECTION, KeyringSession
+
+HELPER = "git-credential-bitbucket"
+VAULT = ".local/share/git-credential-bitbucket/vault"
+
+
+@pytest.fixture
+def alone(bare_run: Runner, home: Path) -> Runner:
+    """A person whose vault's key is in a file; no stand-in is needed."""
+    key_file = home / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(os.urandom(32))
+    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(key_file)
+    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
+    return bare_run
+
+
+def filled(run: Runner, request: str) -> dict[str, str]:
+    """What git gets for a request, from this helper alone."""
+    answer = run(HELPER, "get", stdin=request).stdout
+    return dict(line.split("=", 1) for line in answer.split("\n") if line)
+
+
+def test_tokens_are_moved_and_files_cleaned(alone: Runner, home: Path) -> None:
+    """Remotes, insteadOf, the store helper's file, .netrc and a profile; the lines besides stay."""
+    dead, mine, app = tokens.app_password(), tokens.api_token(), tokens.access_token()
+    alone("git", "init", "-q", ".")
+    alone("git", "remote", "add", "origin", f"https://x-token-auth:{app}@bitbucket.org/acme/app.git")
+    alone("git", "remote", "add", "old", f"https://alice:{dead}@bitbucket.org/acme/old.git")
+    (home / ".gitconfig").write_text(
+        f'# mine\n[url "https://alice:{dead}@bitbucket.org/"]\n\tinsteadOf = bb:\n[user]\n\tname = A\n'
+    )
+    kept = home / ".git-credentials"
+    encoded = mine.replace("=", "%3d")
+    kept.write_text(f"https://a:b@github.com\nhttps://alice%40example.com:{encoded}@bitbucket.org\nhttps://c:d@x.org\n")
+    kept.chmod(0o640)
+    netrc = home / ".netrc"
+    netrc.write_text(f"machine x.org login a password b\nmachine bitbucket.org\n  login alice\n  password {dead}\n")
+    profile = home / ".bashrc"
+    profile.write_text(f"alias ll=ls\nif true; then\n  export BITBUCKET_APP_PASSWORD={dead}\nfi\n")
+    said = alone(HELPER, "migrate").stdout
+
+    assert {(one["kind"], one["place"], one["account"]) for one in listed(alone)} == {
+        ("api-token", "bitbucket.org", "alice@example.com"),
+        ("access-token", "bitbucket.org/acme/app", None),
+    }
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n")["password"] == app
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\npath=other/x.git\n")["password"] == mine
+    assert alone("git", "remote", "get-url", "origin").stdout == "https://bitbucket.org/acme/app.git\n"
+    assert alone("git", "remote", "get-url", "old").stdout == "https://bitbucket.org/acme/old.git\n"
+    assert (home / ".gitconfig").read_text() == (
+        '# mine\n[url "https://bitbucket.org/"]\n\tinsteadOf = bb:\n[user]\n\tname = A\n'
+    )
+    assert kept.read_text() == "https://a:b@github.com\nhttps://c:d@x.org\n"
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert netrc.read_text() == "machine x.org login a password b\n"
+    assert profile.read_text() == "alias ll=ls\nif true; then\n  export BITBUCKET_APP_PASSWORD=\nfi\n"
+    assert "To be made anew: the app password of alice" in said
+    assert not any(secret[5:] in said for secret in (dead, mine, app))
+    assert alone(HELPER, "audit").stdout == "Nothing was found.\n"
+
+
+def test_undo_puts_everything_back(alone: Runner, home: Path) -> None:
+    """Byte for byte; and only once."""
+    dead = tokens.app_password()
+    alone("git", "init", "-q", ".")
+    alone("git", "remote", "add", "origin", f"https://alice:{dead}@bitbucket.org/acme/app.git")
+    files = {
+        home / "work" / ".git" / "config": (home / "work" / ".git" / "config").read_bytes(),
+        home / ".netrc": f"machine bitbucket.org login a password {dead}".encode(),
+        home / ".git-credentials": f"https://a:{dead}@bitbucket.org\nhttps://b:{dead}@bitbucket.org\r\n".encode(),
+        home / ".zshrc": b"\xff\xfe\nexport BITBUCKET_APP_PASSWORD='%s' # mine" % dead.encode(),
+    }
+    store = home / ".gcm" / "store" / "git" / "https" / "bitbucket.org"
+    store.mkdir(parents=True)
+    files[store / "a.credential"] = f"{dead}\nservice=https://bitbucket.org\naccount=a\n".encode()
+    for path, content in files.items():
+        path.write_bytes(content)
+        path.chmod(0o600)
+    alone(HELPER, "migrate")
+    assert not (store / "a.credential").exists()
+    assert not any(dead.encode() in path.read_bytes() for path in files if path.exists())
+    assert alone(HELPER, "migrate").stdout == "There is nothing to move.\n"
+    alone(HELPER, "migrate", "--undo")
+    assert [path.name for path, content in files.items() if path.read_bytes() != content] == []
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in files)
+    refused = alone(HELPER, "migrate", "--undo", check=False)
+    assert "error: there is nothing to undo" in refused.stderr
+
+
+def test_undo_keeps_what_was_changed_since(alone: Runner, home: Path) -> None:
+    """The lines go back to where their neighbours are now."""
+    dead = tokens.app_password()
+    profile = home / ".profile"
+    profile.write_text(f"one\nexport BITBUCKET_APP_PASSWORD={dead}\ntwo\n")
+    (home / ".git-credentials").write_text(f"https://x:y@x.org\nhttps://a:{dead}@bitbucket.org\n")
+    alone(HELPER, "migrate")
+    profile.write_text("zero\n" + profile.read_text() + "three\n")
+    (home / ".git-credentials").write_text("https://new:y@x.org\n")
+    alone(HELPER, "migrate", "--undo")
+    assert profile.read_text() == f"zero\none\nexport BITBUCKET_APP_PASSWORD={dead}\ntwo\nthree\n"
+    assert (home / ".git-credentials").read_text() == f"https://new:y@x.org\nhttps://a:{dead}@bitbucket.org\n"
+
+
+def test_a_dry_run_touches_nothing(alone: Runner, home: Path) -> None:
+    """No file, no vault; it says what would be done."""
+    token = tokens.api_token()
+    text = f"https://a:{token}@bitbucket.org\n"
+    (home / ".git-credentials").write_text(text)
+    said = alone(HELPER, "migrate", "--dry-run").stdout
+    assert "Would move into the vault: API token for bitbucket.org of a" in said
+    assert f"Would clean: {home}/.git-credentials" in said
+    assert token[5:] not in said
+    assert (home / ".git-credentials").read_text() == text
+    assert not (home / VAULT).exists()
+    assert listed(alone) == []
+
+
+def test_nothing_leaves_a_file_that_did_not_get_into_the_vault(alone: Runner, home: Path) -> None:
+    """Without a key there is no vault, so everything stays where it is."""
+    del alone.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    text = f"https://a:{tokens.api_token()}@bitbucket.org\n"
+    (home / ".git-credentials").write_text(text)
+    refused = alone(HELPER, "migrate", check=False)
+    assert refused.returncode == 1
+    assert "hint: " in refused.stderr
+    assert (home / ".git-credentials").read_text() == text
+
+
+def test_a_token_never_sets_another_aside(alone: Runner, home: Path) -> None:
+    """The one that is kept may be the newer one; the other is left in its place, and that is said."""
+    kept, found = tokens.api_token(), tokens.api_token()
+    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    text = f"https://x-bitbucket-api-token-auth:{found}@bitbucket.org\nhttps://u:{kept}@bitbucket.org\n"
+    (home / ".git-credentials").write_text(text)
+    said = alone(HELPER, "migrate").stdout
+    assert "Left as it is" in said
+    assert "another token is kept for the same place" in said
+    assert (home / ".git-credentials").read_text() == text.split("\n", maxsplit=1)[0] + "\n"
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
+    assert len(listed(alone)) == 1
+
+
+def test_two_accounts_and_two_repositories_are_kept_apart(alone: Runner, home: Path) -> None:
+    """Each token under its account or its repository; one that was kept for all repositories stays so."""
+    alice, bob, app, whole = (*(tokens.api_token() for _ in range(2)), *(tokens.access_token() for _ in range(2)))
+    (home / ".git-credentials").write_text(
+        f"https://alice:{alice}@bitbucket.org\nhttps://bob:{bob}@bitbucket.org\n"
+        f"https://x-token-auth:{app}@bitbucket.org/acme/app.git\nhttps://x-token-auth:{app}@bitbucket.org/acme/lib\n"
+        f"https://x-token-auth:{whole}@bitbucket.org\nhttps://x-token-auth:{whole}@bitbucket.org/acme/x\n"
+    )
+    alone(HELPER, "migrate")
+    assert sorted((one["place"], one["account"] or "") for one in listed(alone)) == [
+        ("bitbucket.org", ""),
+        ("bitbucket.org", "alice"),
+        ("bitbucket.org", "bob"),
+        ("bitbucket.org/acme/app", ""),
+        ("bitbucket.org/acme/lib", ""),
+    ]
+    assert (home / ".git-credentials").read_text() == ""
+
+
+def test_a_file_that_cannot_be_changed_stops_nobody_else(alone: Runner, home: Path) -> None:
+    """Another program holds git's lock on it: an error at the end, the token in the vault, the other files clean."""
+    token = tokens.api_token()
+    (home / ".git-credentials").write_text(f"https://a:{token}@bitbucket.org\n")
+    (home / ".git-credentials.lock").touch()
+    (home / ".bashrc").write_text(f"T={token}\n")
+    refused = alone(HELPER, "migrate", check=False)
+    assert refused.returncode == 1
+    assert "another program is changing" in refused.stderr
+    assert token in (home / ".git-credentials").read_text()
+    assert (home / ".bashrc").read_text() == "T=\n"
+    assert len(listed(alone)) == 1
+    (home / ".git-credentials.lock").unlink()
+    alone(HELPER, "migrate")
+    assert (home / ".git-credentials").read_text() == ""
+
+
+def test_links_of_a_home_are_followed_and_those_of_a_repository_are_not(alone: Runner, home: Path) -> None:
+    """Dotfiles live elsewhere; a cloned repository's configuration must not lead to another file."""
+    dead = tokens.app_password()
+    (home / "dotfiles").write_text(f"export BITBUCKET_APP_PASSWORD={dead}\n")
+    (home / ".bashrc").symlink_to("dotfiles")
+    alone("git", "init", "-q", ".")
+    config = home / "work" / ".git" / "config"
+    victim = home / "victim"
+    victim.write_text(config.read_text() + f'[remote "o"]\n\turl = https://a:{dead}@bitbucket.org/a/b\n')
+    config.unlink()
+    config.symlink_to(victim)
+    alone(HELPER, "migrate")
+    assert (home / ".bashrc").is_symlink()
+    assert (home / "dotfiles").read_text() == "export BITBUCKET_APP_PASSWORD=\n"
+    assert dead in victim.read_text()
+
+
+def test_what_is_of_no_known_kind_is_left_and_told(alone: Runner, home: Path) -> None:
+    """Nobody knows what works with it."""
+    text = "https://alice:" + os.urandom(9).hex() + "@bitbucket.org\n"
+    (home / ".git-credentials").write_text(text)
+    said = alone(HELPER, "migrate").stdout
+    assert "Left as it is" in said
+    assert (home / ".git-credentials").read_text() == text
+
+
+def test_a_header_is_taken_out_with_its_line(alone: Runner, home: Path) -> None:
+    """An empty Authorization header would be sent as one."""
+    token = tokens.access_token()
+    encoded = base64.b64encode(f"x-token-auth:{token}".encode()).decode()
+    (home / ".gitconfig").write_text(
+        f'[http "https://bitbucket.org"]\n\textraHeader = Authorization: Basic {encoded}\n'
+    )
+    alone(HELPER, "migrate")
+    assert (home / ".gitconfig").read_text() == '[http "https://bitbucket.org"]\n'
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == token
+
+
+def test_a_host_that_is_opted_in_is_migrated_too(keyed: Runner, home: Path, standin: StandIn) -> None:
+    """Its tokens go to its own place."""
+    token = tokens.access_token()
+    (home / ".git-credentials").write_text(f"https://x-token-auth:{token}@{standin.netloc}\n")
+    keyed(HELPER, "migrate")
+    assert [one["place"] for one in listed(keyed)] == [standin.netloc]
+    assert (home / ".git-credentials").read_text() == ""
+
+
+def test_what_another_helper_keeps_in_the_keyring_is_moved_too(alone: Runner, home: Path) -> None:
+    """And stays there: a keyring encrypts."""
+    token = tokens.api_token()
+    attributes = {"xdg:schema": "com.microsoft.GitCredentialManager", "service": "git:https://bitbucket.org"}
+    with KeyringSession(home) as session:
+        with closing(session.connection()) as bus:
+            collection = secretstorage.Collection(bus, LOGIN_COLLECTION)
+            collection.create_item("entry", {**attributes, "account": "alice"}, token.encode())
+        alone.env.pop("GIT_CREDENTIAL_BITBUCKET_KEYRING")
+        alone.env["DBUS_SESSION_BUS_ADDRESS"] = session.env["DBUS_SESSION_BUS_ADDRESS"]
+        found = alone(HELPER, "audit", check=False)
+        assert (found.returncode, token[5:] in found.stdout) == (1, False)
+        assert "git-credential-manager's entry for bitbucket.org" in found.stdout
+        said = alone(HELPER, "migrate").stdout
+        assert session.items() == ["entry"]
+    assert "Moved into the vault: API token for bitbucket.org of alice" in said
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == token
+
+
+def test_another_services_app_password_is_not_taken_out(alone: Runner, home: Path) -> None:
+    """Others have such a name too; what does not say Bitbucket is for a person to judge."""
+    text = f"alias bb='open https://bitbucket.org'\nexport APP_PASSWORD=k3{os.urandom(8).hex()}\n"
+    text += f"export GMAIL_APP_PASSWORD=k3{os.urandom(8).hex()}\n"
+    (home / ".bashrc").write_text(text)
+    alone(HELPER, "migrate")
+    assert (home / ".bashrc").read_text() == text
