@@ -153,6 +153,6 @@ def _after(head: bytes, reply: bytes | Pending) -> bytes | Pending:
 
 
 def _asked_path(peer: Peer, request: Request) -> str | None:
-    from git_credential_bitbucket.daemon import asker  # here, not above: most requests are answered without it
+    from git_credential_bitbucket.agent import asker  # here, not above: most requests are answered without it
 
     return asker.asked_path(peer.pid, request.protocol, request.host)

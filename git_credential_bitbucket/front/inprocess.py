@@ -22,7 +22,9 @@ def reply(action: str, body: bytes) -> bytes:
 
     held = agent()
     try:
-        if action in ("get", "store", "erase"):
+        if action == "get":
+            answer = get(held, wire.parse(body))
+        elif action in ("store", "erase"):
             answer = finish(getattr(held, action)(wire.parse(body)))
         else:
             answer = finish(control(held, action, body))
@@ -36,6 +38,14 @@ def reply(action: str, body: bytes) -> bytes:
             hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",
         )
     return answer
+
+
+def get(held: "Agent", request: wire.Request) -> bytes:
+    """The answer to git's `get`; our own ancestors tell which repository git works on, if git does not."""
+    from git_credential_bitbucket.agent import asker  # here, not above: as all that answers
+    from git_credential_bitbucket.agent.pending import finish
+
+    return finish(held.get(request, lambda: asker.asked_path(os.getpid(), request.protocol, request.host)))
 
 
 def _note(held: "Agent", action: str, body: bytes, answer: bytes) -> None:

@@ -54,13 +54,15 @@ def test_each_repository_gets_its_own_token_without_a_daemon(
         assert used(newer, standin.clone_url(repository, "alice")) == {(token, 200)}
 
 
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
 def test_each_repository_gets_its_own_token_without_use_http_path(
-    older: Machine, standin: StandIn, own: dict[str, str]
+    older: Machine, standin: StandIn, own: dict[str, str], off: str
 ) -> None:
-    """Git says nothing of the path then; the daemon looks at the command line of the git that asks.
+    """Git says nothing of the path then; whoever answers looks at the command line of the git that asks.
 
     Only the machine's own git is tried: the newer one of these tests is started by a loader, under the loader's name.
     """
+    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     expected = give(older, own)
     older.git("config", "--global", f"credential.{standin.url}.useHttpPath", "false")
     for repository, token in expected.items():

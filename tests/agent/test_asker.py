@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.daemon import asker
+from git_credential_bitbucket.agent import asker
 
 WAITING_HELPER = "!f() { echo $$ >{home}/pid; read -r _ <{home}/go; }; f"
 
