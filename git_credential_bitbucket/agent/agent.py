@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
@@ -197,6 +198,10 @@ class Agent:
         now = self.clock()
         wait = FLUSH_EVERY_S
         for credential in self.holdings.index():
+            if judgement.over(credential, now):
+                self.submit(partial(keeping.remove, self.holdings, credential.id))
+            elif credential.forget_at is not None:
+                wait = min(wait, credential.forget_at - now)
             if not credential.renewable or judgement.withheld(credential, now):
                 continue
             due = self._due_at(credential)
@@ -223,9 +228,21 @@ class Agent:
         if self.holdings.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
         return any(
-            credential.renewable and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
+            credential.renewable
+            and not judgement.over(credential, self.clock())
+            and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()
         )
+
+    def lock(self) -> None:
+        """Forget the key; only a person's unlock brings it back.
+
+        At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
+        behind another's renewal.
+        """
+        self.holdings.locked_by_person = True
+        self.holdings.vault.lock()
+        self.holdings.index()  # lets go of the credentials that were at hand
 
     def close(self) -> None:
         """Write down what is kept lazily; what cannot be written now is only when something was last used."""
@@ -262,8 +279,9 @@ class Agent:
 def answer(credential: Credential, request: Request) -> bytes:
     """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
     pairs = [("username", credential.username), ("password", credential.secret.reveal())]
-    if credential.expires_at is not None:
-        pairs.append(("password_expiry_utc", str(int(credential.expires_at))))
+    ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
+    if ends:
+        pairs.append(("password_expiry_utc", str(int(min(ends)))))
     if credential.renewable and "state" in request.capabilities:
         pairs[:0] = [("capability[]", "state")]
         pairs.append(("state[]", routing.state_of(credential)))

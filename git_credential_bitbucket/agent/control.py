@@ -78,10 +78,7 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    # At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait behind
-    # another's renewal.
-    agent.holdings.locked_by_person = True
-    agent.holdings.vault.lock()
+    agent.lock()
     return ACKNOWLEDGED
 
 

@@ -25,6 +25,7 @@ class Credential:
     `place` is `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it. `generation` counts
     the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
+    `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     `replaced_by` is the id of the newer credential that this one was set aside for.
     """
@@ -40,6 +41,7 @@ class Credential:
     last_used_at: float | None = None
     ends_at: float | None = None
     warned_at: float | None = None
+    forget_at: float | None = None
     origin: str = "login"
 
     generation: int = 1

@@ -144,4 +144,4 @@ def record_in(tx: Transaction, credential_id: str) -> Record:
 
 
 def _locked_by_hand() -> VaultLocked:
-    return VaultLocked("the vault was locked by hand", hint="type: git-credential-bitbucket unlock")
+    return VaultLocked("the vault was locked by hand, or for idleness", hint="type: git-credential-bitbucket unlock")

@@ -66,9 +66,14 @@ def accepted(credential: Credential) -> dict[str, object]:
 
 def withheld(credential: Credential, now: float) -> bool:
     """Whether the credential is not offered now."""
-    if credential.set_aside_at is not None or credential.kind == kinds.APP_PASSWORD:
+    if credential.set_aside_at is not None or credential.kind == kinds.APP_PASSWORD or over(credential, now):
         return True
     return _suspect(credential, now)
+
+
+def over(credential: Credential, now: float) -> bool:
+    """Whether the lifetime that its owner gave it has ended: it is removed with the next tick."""
+    return credential.forget_at is not None and now >= credential.forget_at
 
 
 def _suspect(credential: Credential, now: float) -> bool:

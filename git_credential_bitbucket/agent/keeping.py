@@ -164,11 +164,13 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
 
 
 def from_login(record: Record, now: float) -> Credential:
-    """A credential as a log-in hands it over: without an id, its lifetime in seconds from now.
+    """A credential as a log-in hands it over: without an id, its lifetimes in seconds from now.
 
     Raises `KeyError`, `TypeError` or `ValueError` where the record is none.
     """
     record = {"id": new_id(), "created_at": now, "minted_at": now, **record}
+    if (lifetime := record.pop("lifetime", None)) is not None:
+        record["forget_at"] = now + float(lifetime)
     expires_in = record.pop("expires_in", None)
     if not is_sound(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
         raise ValueError("a field of the record does not hold what it should")

@@ -53,6 +53,7 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
         "expires_at": ends,
         "expires_in": None if ends is None else int(ends - now),
         "ends_at": credential.ends_at,
+        "forget_at": credential.forget_at,
         "renewed_at": credential.minted_at if credential.renewable else None,
         "renewal_due_at": freshness.renewal_due_at(credential) if credential.renewable else None,
         "trouble": credential.trouble,

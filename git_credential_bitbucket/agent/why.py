@@ -53,16 +53,8 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
     name = f"the {label(credential.kind)} for {shown_place(credential)}"
     if credential.kind == kinds.APP_PASSWORD:
         return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
-    if credential.set_aside_at is not None:
-        hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
-        if credential.replaced_by is not None:
-            hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
-        return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
     if judgement.withheld(credential, now):
-        seconds = int((credential.suspect_until or now) - now) + 1
-        cause = credential.trouble or "Bitbucket rejected it"
-        hint = "check that it is still valid and has access to this repository; now: git-credential-bitbucket restore "
-        return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id
+        return _withheld(credential, name, now)
     if credential.login_expired:
         return "login-expired", f"{name} has ended: {credential.trouble}", f"{_LOGIN} --oauth"
     if freshness.alive(credential, now):
@@ -77,6 +69,20 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
     if credential.renewable:
         return "expired", f"{name} is due for renewal", "run the command again"
     return "expired", f"{name} has expired", f"{_LOGIN}"
+
+
+def _withheld(credential: Credential, name: str, now: float) -> Reason:
+    if credential.set_aside_at is not None:
+        hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
+        if credential.replaced_by is not None:
+            hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
+        return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
+    if judgement.over(credential, now):
+        return "expired", f"{name} was kept for as long as you said, and not longer", _LOGIN
+    seconds = int((credential.suspect_until or now) - now) + 1
+    cause = credential.trouble or "Bitbucket rejected it"
+    hint = "check that it is still valid and has access to this repository; now: git-credential-bitbucket restore "
+    return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id
 
 
 def label(kind: str) -> str:

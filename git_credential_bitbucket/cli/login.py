@@ -74,6 +74,7 @@ class Login(shy.Shy):
 @click.option("--host", metavar="URL", default=places.CLOUD, help="Another host, named as Bitbucket in git's config.")
 @click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
 @click.option("--expires", metavar="DATE", help="When the token ends: 2027-01-31, or 90d, or 1y.")
+@click.option("--lifetime", metavar="SPAN", help="Forget it here after 8h, 7d, 2w …, however long it lives.")
 @click.option("--verify", is_flag=True, help="Ask Bitbucket whether the token is valid before it is kept.")
 @click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")
 @click.option("--paste", is_flag=True, help="With --oauth: no browser here; paste the address that it ends at.")
@@ -102,6 +103,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         path=path_on(provider, given["place"]) if given["place"] else None,
         account=given["account"],
         ends_at=times.end(given["expires"], time.time()) if given["expires"] else None,
+        lifetime_s=times.span(given["lifetime"]) if given["lifetime"] else None,
         memory=given["memory"],
         verify=given["verify"],
         paste=given["paste"],
@@ -134,6 +136,8 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
     def keep(record: dict[str, Any]) -> str:
         if new_vault is not None:
             new_vault.found()
+        if wanted.lifetime_s is not None:
+            record = {**record, "lifetime": wanted.lifetime_s}
         fields = [("record", json.dumps(record)), *([("memory", "1")] if wanted.memory else [])]
         return dict(ask("add", fields))["id"]
 
@@ -151,6 +155,7 @@ def said(kept_id: str, wanted: Wanted) -> list[str]:
         raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again")
     whose = f" of {one['account']}" if one["account"] else ""
     until = f" until {times.day(one['ends_at'])}" if one["ends_at"] else ""
+    until += f", forgotten in {times.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
     lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
     if not is_configured(wanted.provider):

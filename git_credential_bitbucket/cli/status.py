@@ -109,11 +109,10 @@ def document(report: Report) -> dict[str, Any]:
 def ends(one: Stated) -> float | None:
     """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
 
-    A token that renews itself ends only when its log-in does, and that has no date.
+    A token that renews itself ends only when its log-in does, and that has no date, unless a person gave it one.
     """
-    if one["renewed_at"] is not None:
-        return None
-    known = [at for at in (one["ends_at"], one["expires_at"]) if at is not None]
+    dates = ("forget_at",) if one["renewed_at"] is not None else ("forget_at", "ends_at", "expires_at")
+    known = [at for at in map(one.get, dates) if at is not None]
     return min(known, default=None)
 
 

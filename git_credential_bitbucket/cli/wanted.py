@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class Wanted:
     """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
 
+    After `lifetime_s` it is forgotten here, whatever Bitbucket would still take.
+
     `near` is the repository that git is working on, where it is git that asks.
     """
 
@@ -27,6 +29,7 @@ class Wanted:
     near: str = ""
     account: str | None = None
     ends_at: float | None = None
+    lifetime_s: float | None = None
     memory: bool = False
     verify: bool = False
     paste: bool = False

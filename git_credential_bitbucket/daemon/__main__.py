@@ -76,6 +76,7 @@ class Daemon:
         self._env: dict[str, str] = self._handed_over.get("env") or _document()
         _adopt(self._env)
         self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
+        self._lock_after = lifecycle.lock_after_s(self._env)
         self._guests = peers.admitted_uids(self._env)
         log = journal.place(self._env)
         self._journal = None if log is None else journal.Journal(log)
@@ -115,7 +116,7 @@ class Daemon:
         # What serves one command only, from memory, is not started anew under it.
         watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
         started_at = self._handed_over.get("started_at", time.time())
-        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at)
+        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
         trusted = peers.trusted_uids()
         service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave, self._journal)
         server = Server(listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests)

@@ -39,15 +39,28 @@ HURRY_S = 1.0
 """What a peer that has stalled then still gets, for others wait in the queue."""
 
 
+LOCK_AFTER = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
+"""Seconds without a question after which the key is forgotten, as by the verb `lock`; 0, the default, means never."""
+
+
 def idle_exit_s(env: Mapping[str, str]) -> float:
     """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
-    text = env.get(IDLE_EXIT) or str(IDLE_EXIT_S)
+    return _seconds(env, IDLE_EXIT, IDLE_EXIT_S)
+
+
+def lock_after_s(env: Mapping[str, str]) -> float:
+    """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
+    return _seconds(env, LOCK_AFTER, 0.0)
+
+
+def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+    text = env.get(name) or str(default)
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise SettingsError(f"{IDLE_EXIT} is not a number of seconds", hint=f"write {IDLE_EXIT}=3600, or 0 for never")
+        raise SettingsError(f"{name} is not a number of seconds", hint=f"write {name}=3600, or 0 for never")
     return seconds
 
 
@@ -55,13 +68,20 @@ class Life:
     """One daemon from its first turn to its last. A class for where it stands: serving, starting anew, leaving."""
 
     def __init__(
-        self, claim: Claim, workers: Workers, idle_exit: float, watch: Watch | None, started_at: float
+        self,
+        claim: Claim,
+        workers: Workers,
+        idle_exit: float,
+        watch: Watch | None,
+        started_at: float,
+        lock_after: float = 0.0,
     ) -> None:
         """`watch` None: no upgrade (what lives for one command only); `started_at` is in epoch seconds."""
         self.claim = claim
         self.started_at = started_at
         self._workers = workers
         self._idle_exit = idle_exit
+        self._lock_after = lock_after
         self._watch = watch
         self._check: Callable[[], bool] | None = None
         self._checking: Future[bool] | None = None
@@ -72,7 +92,7 @@ class Life:
         now = time.monotonic()
         # The first answer does not wait for either.
         self._tick_at = now + TICK_AFTER_USE_S
-        self._look_at = now + min(LOOK_EVERY_S, idle_exit or LOOK_EVERY_S)
+        self._look_at = now + min(LOOK_EVERY_S, idle_exit or LOOK_EVERY_S, lock_after or LOOK_EVERY_S)
         self._ticked_at = now
         self._served = 0
 
@@ -146,6 +166,11 @@ class Life:
     def _look(self, server: Server, agent: Agent, now: float) -> None:
         """What is looked at now and then."""
         self._look_at = now + LOOK_EVERY_S
+        if self._lock_after and agent.holdings.vault.state == "open":
+            left = server.asked_at + self._lock_after - now
+            if left <= 0 and not server.clients:
+                server.guarded(agent.lock, None)
+            self._look_at = min(self._look_at, now + max(left, 0.1))
         if not self.claim.holds() or self._is_idle(server, agent, now):
             self.leave()
         elif self._watch is not None and self._upgrade_at is None:

@@ -1,0 +1,58 @@
+"""A credential that was given a lifetime: not offered past it, and gone with the next tick."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import keeping
+from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.bitbucket import kinds
+from tests.standin import tokens
+
+if TYPE_CHECKING:
+    from tests.agent.conftest import World
+
+EIGHT_HOURS_S = 8 * 3600
+
+
+def test_a_token_is_offered_for_its_lifetime_and_not_longer(world: World) -> None:
+    """Git is told the end, too, so that whoever caches it further on does not keep it."""
+    record = {"kind": kinds.API_TOKEN, "place": world.standin.url, "secret": tokens.api_token()}
+    kept = world.keep(keeping.from_login({**record, "lifetime": EIGHT_HOURS_S}, world.clock()))
+    assert world.get()["password_expiry_utc"] == str(int(kept.forget_at or 0))
+    world.offset += EIGHT_HOURS_S - 60
+    assert world.get()["password"] == kept.secret.reveal()
+    world.offset += 120
+    assert world.get() == {}
+    state, cause, hint = why(world.agent, world.lines())
+    assert (state, hint) == ("expired", "type: git-credential-bitbucket login")
+    assert "as long as you said" in cause
+
+
+def test_what_is_over_is_removed_and_keeps_no_daemon(world: World) -> None:
+    """A log-in in use is neither renewed nor kept past its lifetime."""
+    world.login(lifetime=EIGHT_HOURS_S)
+    world.get()
+    assert world.agent.must_stay()
+    world.offset += EIGHT_HOURS_S + 1
+    assert not world.agent.must_stay()
+    world.agent.tick()
+    world.executor.shutdown()
+    assert world.kept() == []
+    assert world.standin.token_requests() == []
+
+
+def test_a_tick_comes_in_time_for_the_end(world: World) -> None:
+    """Nobody has to ask for it to go."""
+    world.login(lifetime=20)
+    assert 1 <= world.agent.tick() <= 20
+
+
+def test_a_renewal_does_not_lengthen_the_lifetime(world: World) -> None:
+    """The access token is new, the end that the person chose is not."""
+    kept = world.login(lifetime=EIGHT_HOURS_S)
+    world.offset += 7300
+    world.get()
+    (renewed,) = world.kept()
+    assert renewed.generation == 2
+    assert renewed.forget_at == kept.forget_at

@@ -1,0 +1,24 @@
+"""login --lifetime: said, kept and shown."""
+
+import json
+import time
+
+from tests.running import Runner
+from tests.standin import tokens
+
+HELPER = "git-credential-bitbucket"
+
+
+def test_a_lifetime_is_told_and_listed(keyed: Runner) -> None:
+    """Eight hours from now it is forgotten; status knows."""
+    told = keyed(HELPER, "login", "--access-token", "--for", "acme", "--lifetime", "8h", stdin=tokens.access_token())
+    assert "forgotten in" in told.stdout
+    (one,) = json.loads(keyed(HELPER, "status", "--json").stdout)["credentials"]
+    assert 0 < one["forget_at"] - time.time() <= 8 * 3600
+
+
+def test_what_is_no_span_is_refused_before_anything_is_asked(keyed: Runner) -> None:
+    """One line, with how to write it."""
+    told = keyed(HELPER, "login", "--access-token", "--lifetime", "tomorrow", check=False)
+    assert told.returncode == 1
+    assert "hint: write it like 12h" in told.stderr
