@@ -43,7 +43,7 @@ def place(env: Mapping[str, str]) -> str | None:
     if given.startswith("/"):
         return given
     if given.lower() in _ON:
-        return f"{paths.data_dir()}/log.jsonl"
+        return f"{paths.data_dir(env)}/log.jsonl"
     if given.lower() in _OFF:
         return None
     raise SettingsError(f"{SETTING} is neither on nor off nor an absolute path", hint=f"write {SETTING}=on")

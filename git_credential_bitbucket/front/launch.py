@@ -4,7 +4,6 @@ Owns what of the caller's environment the daemon gets to see. Returns when the d
 """
 
 import fcntl
-import json
 import os
 import select
 import signal
@@ -79,7 +78,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
         argv.append("--memory")
     if until_eof is not None:
         argv += ["--until-eof", str(GUARD_DESCRIPTOR)]
-    document, told = os.pipe()
+    reading, told = os.pipe()
     ready, tell_ready = os.pipe()
     try:
         try:
@@ -88,15 +87,16 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
             if child == 0:
-                detach(argv, env, document, tell_ready, until_eof)
+                detach(argv, env, reading, tell_ready, until_eof)
         except OSError as exc:
             cause = f"no process can be started: {(exc.strerror or '').lower()}"
             raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
         finally:
-            os.close(document)
+            os.close(reading)
             os.close(tell_ready)
         os.waitpid(child, 0)
-        send(told, json.dumps({"env": passed(env)}).encode(), deadline)
+        # The daemon is on its way meanwhile, and asks for its document later than this takes.
+        send(told, document(env), deadline)
         os.close(told)
         told = -1
         answer = receive(ready, deadline)
@@ -106,6 +106,13 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
             os.close(told)
     if not answer.endswith(READY):
         raise refusal(answer)
+
+
+def document(env: "Mapping[str, str]") -> bytes:
+    """What the daemon reads at its start."""
+    import json  # here, not above: 5 ms, which pass while the daemon starts
+
+    return json.dumps({"env": passed(env)}).encode()
 
 
 def passed(env: "Mapping[str, str]") -> dict[str, str]:

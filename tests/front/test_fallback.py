@@ -283,15 +283,16 @@ def test_rejected_minted_token_is_replaced_once(standin_front: Runner, standin: 
     assert done.stderr.startswith(PREFIX + "error: ")
 
 
-def test_incomplete_installation_is_told_by_its_name(front: Runner) -> None:
+def test_incomplete_installation_is_told_by_its_name(front: Runner, helper: Path) -> None:
     """A Python that was upgraded under it has none of its packages: one line, no traceback."""
+    front(helper, "store", stdin=request(username="alice", password=tokens.api_token()))
     before = (
-        "activate.third_party = lambda: None; import sys; sys.modules['platformdirs'] = None; import os;"
+        "activate.third_party = lambda: None; import sys; sys.modules['cryptography'] = None; import os;"
         "os.environ['GIT_CREDENTIAL_BITBUCKET_DAEMON'] = 'off'"
     )
     done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
     assert done.stdout == ""
-    assert done.stderr.startswith(PREFIX + "error: the installation is not whole: there is no platformdirs\n")
+    assert done.stderr.startswith(PREFIX + "error: the installation is not whole: there is no cryptography")
 
 
 def test_system_without_descriptors_is_told(front: Runner) -> None:

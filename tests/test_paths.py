@@ -1,0 +1,21 @@
+"""Where things lie: the same places as other programs on this system have them."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket import paths
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is platformdirs that is asked")
+@pytest.mark.parametrize("given", [None, "", "relative", "/elsewhere", "/elsewhere/"])
+def test_data_lies_where_platformdirs_has_it(given: str | None, home: Path) -> None:
+    """Also where XDG_DATA_HOME is empty or not absolute, which the specification tells to ignore."""
+    env = {"HOME": str(home)} | ({} if given is None else {"XDG_DATA_HOME": given})
+    asked = f"import platformdirs; print(platformdirs.user_data_dir({paths.NAME!r}, appauthor=False))"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", asked], env=env, capture_output=True, text=True, check=True
+    )
+    assert paths.data_dir(env) == done.stdout.strip()
