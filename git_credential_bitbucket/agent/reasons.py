@@ -44,7 +44,8 @@ def explain(agent: Agent, request: Request, asked_path: str | None) -> list[tupl
         stated = statement.of_credential_at(credential, agent, now)
         told = {**stated, "outcome": outcomes[at], "wins": at == winner}
         if at == winner:
-            told["because"] = because(credential, found[at + 1 :], request)
+            left = " left" if at > 0 else ""
+            told["because"] = because(credential, found[at + 1 :], request) or f"it is the only one{left} for this"
         pairs.append(("candidate[]", json.dumps(told, separators=(",", ":"))))
     pairs += [("elsewhere[]", place) for place in _elsewhere(index, found, request)]
     return pairs
@@ -60,10 +61,13 @@ def outcome(credential: Credential, now: float) -> str:
 
 
 def because(winner: Credential, others: list[Credential], request: Request) -> str:
-    """Why `winner` goes before `others`, which follow it in the order: the first rule that sets it apart from them."""
+    """Why `winner` goes before `others`, which follow it in the order: the first rule that sets it apart from them.
+
+    Empty where there are no others.
+    """
     depth = winner.place.count("/")
     if not others:
-        return "it is the only one left that covers this"
+        return ""
     if all(other.place.count("/") < depth for other in others):
         return f"it is for a narrower place than the others: {shown_place(winner)}"
     if all(other.place.count("/") > depth for other in others):

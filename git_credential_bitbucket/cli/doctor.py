@@ -75,19 +75,29 @@ def look(text: str | None) -> Iterator[Finding]:
     except SettingsError as exc:
         yield Finding(configuration.CHECK, WRONG, exc.cause, exc.hint)
         return
-    yield from configuration.look(scene)
-    yield from addresses.look(scene)
-    unsafe = list(privacy.look(env))
+    yield from _seen("configuration", configuration.look(scene))
+    yield from _seen("addresses", addresses.look(scene))
+    unsafe = list(_seen("socket", privacy.look(env)))
     yield from unsafe
-    at_work = list(service.look(env))
+    at_work = list(_seen("daemon", service.look(env)))
     yield from at_work
     # Who cannot answer is not asked again: each question would wait for its whole time limit.
     answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", service.CHECK))
     if answers:
-        yield from holdings.look(scene, time.time())
-    yield from network.look(scene)
+        yield from _seen("vault", holdings.look(scene, time.time()))
+    yield from _seen("network", network.look(scene))
     if answers:
         yield round_trip.look(scene)
+
+
+def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """`found`, to its end; what keeps a part of the look from its end is a finding as well, and the look goes on."""
+    try:
+        yield from found
+    except Error as exc:
+        yield Finding(check, WRONG, exc.cause, exc.hint)
+    except OSError as exc:
+        yield Finding(check, WRONG, f"{exc.filename or 'something'} cannot be used: {(exc.strerror or '').lower()}")
 
 
 def document(found: list[Finding], mended: list[str]) -> dict[str, object]:

@@ -20,6 +20,7 @@ from git_credential_bitbucket.cli import asked, beforehand, daemon, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.cli.neighbours import shown_helper
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import environment, relay
 
@@ -106,7 +107,8 @@ def _not_asked(source: str) -> Document:
 def _helpers(url: Url, here: Settings) -> list[Document]:
     found = here.helpers(f"{url.base}/{url.path}")
     return [
-        {"helper": value, "file": origin, "scope": scope, "ours": means_us(value)} for value, origin, scope in found
+        {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": means_us(value)}
+        for value, origin, scope in found
     ]
 
 

@@ -99,7 +99,7 @@ def _answer(console: Console, document: Document) -> None:
     answer, none = document["answer"], document["none"]
     _title(console, "so git gets")
     if answer is None:
-        _line(console, f"  nothing: {none['cause']}", "red")
+        _line(console, f"  nothing from this program: {none['cause']}", "red")
         _line(console, f"  hint: {none['cure']}")
         if none.get("then"):
             _line(console, f"  {none['then']}")

@@ -52,6 +52,16 @@ def neighbours(read: Settings, url: str) -> list[Neighbour]:
     return list(found.values())
 
 
+def shown_helper(helper: str) -> str:
+    """A value of `credential.helper` as it may be shown: of a shell command only the program, for people write
+    passwords into those.
+    """
+    if not helper.startswith("!"):
+        return helper
+    program = helper[1:].strip().partition(" ")[0]
+    return f"!{program} …" if program.replace("/", "").replace("-", "").replace("_", "").isalnum() else "!…"
+
+
 def reset_after(read: Settings) -> str:
     """The file of the last empty helper line, which is the one that counts."""
     resets = [e.origin for e in read.entries("credential", "helper") if not e.value]

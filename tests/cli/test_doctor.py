@@ -94,7 +94,7 @@ def test_the_report_can_be_pasted_into_a_bug_report(healthy: Runner, clone: Path
     config(healthy, "--global", f"url.https://alice:{secrets[2]}@bitbucket.org/.insteadOf", "bb:")
     config(healthy, "--global", "http.extraHeader", f"Authorization: Basic {secrets[2]}")
     config(healthy, "--global", f"http.{CLOUD}.proxy", f"http://bob:{secrets[2]}@127.0.0.1:9")
-    config(healthy, "--global", "--add", f"credential.{CLOUD}.helper", f"!f() {{ echo password={secrets[1]}; }}; f")
+    config(healthy, "--global", "--add", f"credential.{CLOUD}.helper", f"!f() {{ echo password={secrets[2]}; }}; f")
     (home / ".netrc").write_text(f"machine bitbucket.org\n login alice\n password {secrets[2]}\n")
     healthy.env["BITBUCKET_TOKEN"] = secrets[0]
     for words in ((), ("--json",), ("--fix",)):
@@ -245,6 +245,24 @@ def test_a_place_that_is_open_to_others_is_closed(
     assert looked(healthy, code=0)["mended"] == []
 
 
+def test_a_directory_that_is_not_ours_alone_is_left_alone(healthy: Runner, home: Path) -> None:
+    """Where a setting puts the vault right into a home directory, that directory is not closed to the web server."""
+    home.chmod(0o755)
+    healthy.env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = str(home / "vault")
+    document = looked(healthy, "--fix", code=1)
+    assert "is open to others" in told(document, "vault", "wrong")
+    assert document["mended"] == []
+    assert home.stat().st_mode & 0o777 == 0o755
+
+
+def test_a_place_that_cannot_be_looked_at_does_not_end_the_look(healthy: Runner) -> None:
+    """The rest is told all the same."""
+    healthy.env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = "/proc/1/root/x/socket"
+    document = looked(healthy, code=1)
+    assert wrong(document) & {"socket", "daemon"}
+    assert "answers" in told(document, "network", "ok")
+
+
 def test_a_place_that_is_a_link_is_told_and_left_alone(healthy: Runner, home: Path) -> None:
     """Its target may be anything."""
     healthy(HELPER, "daemon", "stop")
@@ -291,9 +309,9 @@ def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
 def test_a_locked_vault_and_a_missing_key_are_told(healthy: Runner, home: Path) -> None:
     """Each with what opens it."""
     healthy(HELPER, "lock")
-    assert "was locked by hand | type: git-credential-bitbucket unlock" in told(
-        looked(healthy, code=1), "vault", "wrong"
-    )
+    said = told(looked(healthy, code=1), "vault", "wrong")
+    assert "was locked by hand" in said
+    assert "type: git-credential-bitbucket unlock" in said
     healthy(HELPER, "daemon", "stop")
     (home / "key").unlink()
     said = told(looked(healthy, code=1), "vault", "wrong")

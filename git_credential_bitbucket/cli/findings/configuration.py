@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket.cli import gitconfig
 from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
-from git_credential_bitbucket.cli.neighbours import neighbours, reset_after
+from git_credential_bitbucket.cli.neighbours import neighbours, reset_after, shown_helper
 from git_credential_bitbucket.settings import find_program
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterato
 def _neighbours(scene: Scene) -> Iterator[Finding]:
     for other in neighbours(scene.here, scene.url.base):
         where = "after" if other.after else "before"
-        cause = f"git asks {other.value} {where} this program ({other.origin}), and {other.effect}"
+        cause = f"git asks {shown_helper(other.value)} {where} this program ({other.origin}), and {other.effect}"
         section = f'[credential "{scene.url.base}"]'
         cure = f"remove that line, or move it above the section {section}" if other.after else "remove that line"
         yield Finding(CHECK, WRONG, cause, cure, _moved_down(scene) if other.after else _written(scene))

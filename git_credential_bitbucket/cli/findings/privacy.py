@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -82,8 +83,25 @@ def _key_file(env: Mapping[str, str]) -> Iterator[Finding]:
 def _closed(path: str, mode: int) -> Mend | None:
     """chmod, where it is ours and no link; never more than it had before."""
     found = os.lstat(path)
+    if mode & 0o100 and os.path.basename(path) != paths.NAME:
+        return None  # somebody's home directory, say, that a setting names: not ours to close
     kind_fits = stat.S_ISDIR(found.st_mode) if mode & 0o100 else not stat.S_ISLNK(found.st_mode)
     if found.st_uid != os.getuid() or not kind_fits or not found.st_mode & 0o077:
         return None
     closed = stat.S_IMODE(found.st_mode) & mode | (mode if mode & 0o100 else 0)
-    return Mend(f"closed {path} to others", lambda: os.chmod(path, closed, follow_symlinks=False))
+    return Mend(f"closed {path} to others", lambda: _chmod(path, closed))
+
+
+def _chmod(path: str, mode: int) -> None:
+    """Not by its name alone, where that can be had: what lies under it may have been exchanged for a link."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno != errno.ENXIO:
+            raise
+        os.chmod(path, mode)  # a socket cannot be opened
+        return
+    try:
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)

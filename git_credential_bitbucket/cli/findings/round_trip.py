@@ -56,6 +56,6 @@ def _nothing(stderr: str, scene: Scene) -> Finding:
         for kind in ("error", "hint"):
             if line.startswith(f"{tell.NAME}: {kind}: "):
                 said.setdefault(kind, line.partition(f": {kind}: ")[2])
-    cause = said.get("error") or "git gets nothing, and no helper says why"
+    cause = said.get("error") or "no helper answers, and none says why"
     cure = said.get("hint") or f"see: {tell.NAME} explain {scene.url.base}"
     return Finding(CHECK, WRONG, f"git gets nothing: {wire.printable(cause, 1000)}", wire.printable(cure, 1000))
