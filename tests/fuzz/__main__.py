@@ -1,0 +1,48 @@
+"""Coverage-guided fuzzing by atheris (`pip install atheris`): `python -m tests.fuzz parser|socket --seconds 600`.
+
+Ends with 0 when nothing was found; else libFuzzer tells the input, and leaves it as a file for a test to be made of.
+"""
+
+import argparse
+import base64
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]  # optional, and without types
+
+with atheris.instrument_imports(include=["git_credential_bitbucket"]):
+    from tests.fuzz import targets
+
+VECTORS = Path(__file__).parents[1] / "data" / "hostile-requests.json"
+WORDS = (
+    *("action=get", "action=store", "action=erase", "action=token", "action=add", "action=why", "action=mint"),
+    *("action=status", "action=explain", "action=remove", "timeout=900", "protocol=https", "host=bitbucket.org"),
+    *("host=neighbour.example", "path=acme/app.git", "username=", "password=", "capability[]=state", "state[]="),
+    *("record={", "id=", "continue=1", "url=https://bitbucket.org/", "\\x00", "\\x0d", "\\x0a\\x0a"),
+)
+LIMITS = ("-rss_limit_mb=512", "-timeout=5", "-max_len=4096", "-print_final_stats=1")
+"""Memory and time are promises too: one input may not cost more."""
+
+
+def main() -> None:
+    """Fuzz one target for so many seconds."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("target", choices=("parser", "socket"))
+    parser.add_argument("--seconds", type=int, default=60)
+    chosen = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="gcb-corpus-"))
+    prefix = b"action=get\n" if chosen.target == "socket" else b""
+    for nth, case in enumerate(json.loads(VECTORS.read_text())):
+        (folder / f"vector-{nth}").write_bytes(prefix + base64.b64decode(case["request_base64"])[:4096])
+    words = folder.with_suffix(".words")
+    words.write_text("".join(f'"{word}\\x0a"\n' for word in WORDS))
+    target = targets.parser if chosen.target == "parser" else targets.Daemon()
+    arguments = [sys.argv[0], str(folder), f"-max_total_time={chosen.seconds}", f"-dict={words}", *LIMITS]
+    atheris.Setup(arguments, target)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
