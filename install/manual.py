@@ -1,0 +1,203 @@
+"""Writes what is derived from the program: the manual page, and the help in README.md. `python -m install.manual`.
+
+The verbs come from click, the settings from README.md's tables, the rest of the page is here. A test says when it has
+to be run again.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from git_credential_bitbucket import __version__
+from git_credential_bitbucket.cli import app
+
+NAME = "git-credential-bitbucket"
+README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent / f"{NAME}.1"
+HELP_MARK = "<!-- help -->\n```text\n"
+
+HEAD = rf""".\" Written by install/manual.py
+.TH GIT-CREDENTIAL-BITBUCKET 1 "2026-11-22" "{NAME} {__version__}" "Git Manual"
+.ad l
+.nh
+.SH NAME
+git\-credential\-bitbucket \- give git the right Bitbucket token, and keep it fresh
+.SH SYNOPSIS
+.nf
+git\-credential\-bitbucket \fIVERB\fR [\fIOPTION\fR ...]
+git credential\-bitbucket \fIVERB\fR [\fIOPTION\fR ...]
+git\-credential\-bitbucket (get|store|erase|capability)
+.fi
+.SH DESCRIPTION
+A credential helper for Bitbucket Cloud, see
+.BR gitcredentials (7).
+Once \fBgit\-credential\-bitbucket configure\fR has been run, git asks it for a credential whenever it needs one for
+https://bitbucket.org, and gets the token for that repository: the one kept for the repository itself, else for its
+workspace, else for all of Bitbucket.
+Tokens lie in an encrypted vault; a daemon that starts by itself answers git, and renews OAuth tokens before they end.
+.PP
+The second form of the synopsis is git's own way to find it; the third is what git calls.
+"""
+TAIL = r"""
+.SH FILES
+.TP
+.I ~/.local/share/git\-credential\-bitbucket/vault
+The vault, and beside it the generation before. \fBXDG_DATA_HOME\fR moves it.
+.TP
+.I $XDG_RUNTIME_DIR/git\-credential\-bitbucket/socket
+Where the daemon listens; in \fI/run/user/UID\fR if the variable is not set, in \fI~/.cache\fR if there is no such.
+It speaks the protocol of
+.BR git\-credential\-cache (1).
+.SH EXIT STATUS
+.TP
+.B 0
+Done. As a helper always: git does not look at it.
+.TP
+.B 1
+An error; it was told on standard error with its cure. \fBstatus \-\-fail\-within\fR: something ends.
+.TP
+.B 2
+The command line was not understood.
+.TP
+.B 3
+\fBdaemon status\fR: no daemon is running.
+.TP
+.B 130, 141
+Ended by Ctrl-C; nobody reads the output any more.
+.PP
+\fBexec\fR ends with its command's own status, with 126 if that cannot be run and 127 if it is not found.
+.SH EXAMPLES
+Set up, and log in with what you have:
+.PP
+.in +4n
+.nf
+$ git\-credential\-bitbucket configure
+$ git\-credential\-bitbucket login
+.fi
+.in
+.PP
+A token for one repository, which comes before any other there:
+.PP
+.in +4n
+.nf
+$ git\-credential\-bitbucket login \-\-access\-token \-\-for acme/app
+.fi
+.in
+.PP
+A runner with a token in its environment:
+.PP
+.in +4n
+.nf
+$ BITBUCKET_ACCESS_TOKEN=... git clone https://bitbucket.org/acme/app.git
+.fi
+.in
+.SH SEE ALSO
+.BR git\-credential (1),
+.BR git\-credential\-cache (1),
+.BR gitcredentials (7)
+"""
+
+
+def page() -> str:
+    """The manual page, in man(7)."""
+    readme = README.read_text(encoding="utf-8")
+    parts = [HEAD, ".SH VERBS\n", *verbs(), *settings(readme), TAIL]
+    return "".join(parts).replace("\n\n", "\n")
+
+
+def verbs() -> Iterator[str]:
+    """Each verb with its options."""
+    context = click.Context(app.verbs, info_name=NAME)
+    for section, lines in app.SECTIONS.items():
+        names = [name for name in lines if app.knows(name)]
+        if names:
+            yield f".SS {section}\n"
+        for name in names:
+            command = app.verbs.get_command(context, name)
+            if command is not None:
+                yield from verb(command, click.Context(command, info_name=name, parent=context), name)
+
+
+def verb(command: click.Command, context: click.Context, name: str) -> Iterator[str]:
+    """One verb; a group's verbs follow it."""
+    usage = "" if isinstance(command, click.Group) else " ".join(command.collect_usage_pieces(context))
+    yield f".TP\n\\fB{roff(name)}\\fR {roff(usage)}".rstrip() + "\n"
+    yield from prose(command.help or "")
+    yield from options(command, context)
+    if isinstance(command, click.Group):
+        for below in command.list_commands(context):
+            found = command.get_command(context, below)
+            if found is not None:
+                yield from verb(found, click.Context(found, info_name=below, parent=context), f"{name} {below}")
+
+
+def prose(text: str) -> Iterator[str]:
+    """Paragraphs; what is set apart by click's mark for it is left as it is."""
+    for number, paragraph in enumerate(inspect.cleandoc(text).split("\n\n")):
+        if number:
+            yield ".IP\n"
+        if paragraph.startswith("\b\n"):
+            yield f".nf\n{roff(inspect.cleandoc(paragraph[2:]))}\n.fi\n"
+        else:
+            # A sentence a line, as is the custom: what a page is built from is read, too.
+            sentences = re.sub(r"(?<=[.;:]) (?=[A-Z])", "\n", " ".join(paragraph.split()))
+            yield roff(sentences) + "\n"
+
+
+def options(command: click.Command, context: click.Context) -> Iterator[str]:
+    """A list inside the verb's entry; --help is everywhere, and left out."""
+    records = [parameter.get_help_record(context) for parameter in command.params]
+    told = [record for record in records if record is not None and record[1]]
+    if told:
+        yield ".RS\n"
+        for names, text in told:
+            yield f".TP\n\\fB{roff(names)}\\fR\n{roff(text)}\n"
+        yield ".RE\n"
+
+
+def settings(readme: str) -> Iterator[str]:
+    """README.md's tables of settings."""
+    for heading, mark in (("ENVIRONMENT", "| variable | meaning |"), ("CONFIGURATION", "| key | meaning |")):
+        yield f".SH {heading}\n"
+        for cells in rows(readme, mark):
+            yield f".TP\n{roff(cells[0])}\n{roff(cells[1])}\n"
+
+
+def rows(readme: str, header: str) -> list[list[str]]:
+    """The rows of the table with that header."""
+    _, _, after = readme.partition(header + "\n")
+    table = after.partition("\n\n")[0].split("\n")[1:]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table if line.startswith("|")]
+
+
+def roff(text: str) -> str:
+    """Text for troff: nothing in it is a request, what is code is bold, a minus can be copied."""
+    for plain, escaped in (("\\", "\\e"), ("-", "\\-"), ("…", "..."), ("→", "->"), ("“", "\\(lq"), ("”", "\\(rq")):
+        text = text.replace(plain, escaped)
+    text = re.sub(r"`([^`]*)`", r"\\fB\1\\fR", text)
+    return re.sub(r"^(?=[.'])", r"\\&", text, flags=re.MULTILINE)
+
+
+def readme_with_help() -> str:
+    """README.md with the help as it is today."""
+    before, mark, after = README.read_text(encoding="utf-8").partition(HELP_MARK)
+    return before + mark + main_help() + after[after.index("```\n") :]
+
+
+def main_help() -> str:
+    """What `--help` prints on a terminal of eighty columns."""
+    context = click.Context(app.verbs, info_name=NAME, terminal_width=80, max_content_width=100)
+    return app.verbs.get_help(context) + "\n"
+
+
+def main() -> None:
+    """Write both."""
+    README.write_text(readme_with_help(), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""README.md tells the truth: what it shows is what the program says, and what it names is there, each way round."""
+
+import ast
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from git_credential_bitbucket.cli import app
+from install import manual
+from tests.cli.person import Dialogue
+from tests.installed import NAME, ROOT
+from tests.running import Runner
+from tests.standin.client import StandIn
+from tests.vault.peers import KeyringSession
+
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PACKAGE = ROOT / "git_credential_bitbucket"
+COLUMNS = 80
+INTERNAL = {"GIT_CREDENTIAL_BITBUCKET_RELAYED"}
+"""Between two of our own programs."""
+GIT_READS = {"useHttpPath", "interactive"}
+"""Keys of git's own that are told because they matter here."""
+TELLING = 10
+"""Characters that a text has of its own, at least, to be told from others."""
+GIT_PROGRESS = ("remote: ", "Receiving objects", "Unpacking objects")
+
+
+def block(mark: str) -> str:
+    """The fenced block that follows a mark."""
+    _, _, after = TEXT.partition(f"<!-- {mark} -->\n")
+    return after.split("```")[1].partition("\n")[2]
+
+
+def section(title: str) -> str:
+    """The text under a heading."""
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_sections_are_in_their_order() -> None:
+    """What a reader looks for first comes first."""
+    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == [
+        "Try it, test it",
+        "Install",
+        "How it works",
+        "Commands",
+        "Settings",
+        "CI",
+        "Security",
+        "Troubleshooting",
+        "What it will not do",
+        "How it compares",
+    ]
+
+
+def test_the_help_is_the_programs_own() -> None:
+    """Written by `python -m install.manual`."""
+    assert block("help") == manual.main_help(), "run: python -m install.manual"
+
+
+@pytest.fixture
+def desktop(home: Path, executables: dict[str, Path], standin: StandIn) -> Iterator[dict[str, str]]:
+    """A person's first day: a keyring, the program in ~/.local/bin, and bitbucket.org, which is the stand-in."""
+    link = home / ".local" / "bin" / NAME
+    link.parent.mkdir()
+    link.symlink_to(executables["portable"])
+    with KeyringSession(home) as session:
+        env = {
+            **session.env,
+            "PATH": f"{link.parent}:/usr/bin:/bin",
+            "TERM": "xterm",
+            "LC_ALL": "C.UTF-8",
+            "PS1": "$ ",
+            "NO_COLOR": "1",
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
+        run = Runner(env, home / "work")
+        run("git", "config", "--global", "http.proxy", standin.proxy_url)
+        run("git", "config", "--global", "http.sslCAInfo", standin.ca_file)
+        yield env
+
+
+def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, standin: StandIn) -> None:
+    """Typed into a real shell on a new machine; left out are git's progress, and the token, which is not shown."""
+    standin.create_repository("acme/app")
+    typed = iter(re.findall(r"^\$ (.*)$", block("transcript"), re.MULTILINE))
+    answers = {
+        "What do you log in with [2]: ": "2",
+        "API token (not shown): ": standin.issue_api_token(),
+        "empty to leave out) ": "alice@example.com",
+        "empty if you do not know) ": "1y",
+    }
+    with Dialogue(["/bin/sh"], desktop, home / "work", columns=COLUMNS) as dialogue:
+        prompt = re.compile("|".join(map(re.escape, ["\n$ ", *answers])))
+        dialogue.reads("$ ")
+        for command in typed:
+            dialogue.types(command)
+            while (asked := dialogue.reads_match(f"({prompt.pattern})")) != "\n$ ":
+                dialogue.types(answers[asked])
+        dialogue.types("exit")
+        shown = dialogue.ends()
+    lines = [re.sub(r".*\r", "", line).rstrip() for line in shown.partition("$ exit")[0].split("\n")]
+    told = "\n".join(line for line in lines if not line.startswith(GIT_PROGRESS))
+    told = re.sub(r"until \d{4}-\d\d-\d\d", "until 2027-11-22", told.replace(str(home), "/home/alice"))
+    assert told == block("transcript")
+
+
+def test_a_container_is_served_by_gits_own_client(home: Path, executables: dict[str, Path], standin: StandIn) -> None:
+    """The two lines for a container, with nothing of ours in PATH; nothing is started where no daemon listens."""
+    url = standin.create_repository("acme/app")
+    env = {
+        "HOME": str(home),
+        "PATH": "/usr/bin:/bin",
+        "XDG_RUNTIME_DIR": str(home / "run"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSL_CAINFO": standin.ca_file,
+    }
+    key = home / "key"
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(32))
+    machine = Runner({**env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}, home / "work")
+    machine("git", "config", "--global", f"credential.{standin.url}.provider", "bitbucket")
+    token = standin.issue_access_token("acme/app")
+    login = [executables["portable"], "login", "--access-token", "--host", standin.url, "--for", "acme/app"]
+    machine(*login, stdin=token)
+    mounted = home / "run" / NAME
+    container = Runner({**env, "HOME": str(home / "container")}, home / "work")
+    (home / "container").mkdir()
+    for line in block("container").splitlines():
+        words = shlex.split(line.removeprefix("$ "))
+        container(*[w.replace("https://bitbucket.org", standin.url).replace("/bitbucket", str(mounted)) for w in words])
+    container("git", "clone", "--quiet", url)
+    machine(executables["portable"], "daemon", "stop")
+    left = sorted(mounted.iterdir())
+    assert container("git", "-C", "app", "fetch", check=False).returncode != 0
+    assert sorted(mounted.iterdir()) == left
+
+
+def test_every_variable_is_in_the_table_and_every_one_in_the_table_is_read() -> None:
+    """Those of ours, and those that hold credentials."""
+    pattern = re.compile(r"\b((?:GIT_CREDENTIAL_)?BITBUCKET_[A-Z_]*[A-Z])\b")
+    read = {name for path in PACKAGE.rglob("*.py") for name in pattern.findall(path.read_text(encoding="utf-8"))}
+    read = {name.removesuffix("_FILE") if not name.startswith("GIT_") else name for name in read} - INTERNAL
+    told = {name for cells in manual.rows(TEXT, "| variable | meaning |") for name in pattern.findall(cells[0])}
+    assert told == read
+
+
+def test_every_key_of_gits_configuration_is_told() -> None:
+    """What the program reads by `credential.*` and `http.*`; and nothing is told that it does not read."""
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    told = set(re.findall(r"\b(?:oauth|api|bitbucketDev)[A-Z]\w+|\bprovider\b|sslCA\w+|sslVerify", section("Settings")))
+    read = set(re.findall(r'"((?:oauth|bitbucketDev)[A-Z]\w+|apiURL|provider|sslCA\w+|sslVerify)"', source))
+    assert told == read
+    assert all(f'"{key}"' in source and key in section("Settings") for key in GIT_READS)
+
+
+def messages() -> list[str]:
+    """Every text of the program, with … for what it puts in."""
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(str(v.value) if isinstance(v, ast.Constant) else "…" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_what_troubleshooting_quotes_is_what_the_program_says() -> None:
+    """Each fits a text of the program; what either has as … may be anything."""
+    quoted = [cells[0].strip("`") for cells in manual.rows(TEXT, "| it says | what happened, and what to do |")]
+    said = [
+        re.compile(".+".join(map(re.escape, pieces)))
+        for pieces in (text.split("…") for text in messages())
+        if len("".join(pieces)) >= TELLING
+    ]
+    assert [message for message in quoted if not any(text.fullmatch(message) for text in said)] == []
+
+
+def test_every_verb_and_option_that_is_named_exists() -> None:
+    """In commands to type, in text and in examples."""
+    context = click.Context(app.verbs, info_name=NAME)
+    known = {name: app.verbs.get_command(context, name) for name in app.verbs.list_commands(context)}
+    for words in re.findall(rf"{NAME} ([a-z]+(?: [^\s`|&)]+)*)", TEXT.replace(block("transcript"), "")):
+        verb, *rest = words.split()
+        command = known.get(verb)
+        assert command is not None, words
+        options = {name for parameter in command.params for name in parameter.opts}
+        before_its_own = rest[: rest.index("--")] if "--" in rest else rest
+        assert {word for word in before_its_own if word.startswith("--")} <= options, words
+
+
+def test_every_file_that_is_named_exists() -> None:
+    """Links, scripts, and the folders of the picture."""
+    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+    for script in re.findall(r"\b(install/[a-z]+)\b", TEXT):
+        assert os.access(ROOT / script, os.X_OK), script
+    for folder in re.findall(r"\b([a-z]+)/ ", section("How it works")):
+        assert (PACKAGE / folder).is_dir(), folder
