@@ -30,7 +30,9 @@ def _names(path: str | None) -> tuple[str, ...]:
 
     LFS verify addresses have been seen with UUIDs in place of names (`{}/{uuid}/info/lfs/…`): these name no place.
     """
-    segments = _ascii_folded(path or "").strip("/").split("/")[:2]
+    if not path:
+        return ()
+    segments = _ascii_folded(path).strip("/").split("/")[:2]
     names = [segment.removesuffix(".git") for segment in segments]
     if not names[0] or any(name in {"", ".", ".."} or unquote(name).startswith("{") for name in names):
         return ()
@@ -38,6 +40,8 @@ def _names(path: str | None) -> tuple[str, ...]:
 
 
 def _ascii_folded(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     return text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
 
 

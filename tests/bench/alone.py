@@ -26,14 +26,17 @@ def measure(bench: Bench) -> Table:
         cache = peers.cache(bench.git)
         cache.prepare(user, cache)
         subjects = (("ours", user.socket, 2000 if bench.quick else 30000), ("git's", cache_socket(user), GIT_REQUESTS))
+        cpu: list[float] = []
         outcomes: dict[tuple[str, int], list[load.Outcome]] = {}
         for _ in range(bench.rounds(9)):
             for name, socket, requests in subjects:
                 for stalled in (0, 1):
                     if name == "git's" and stalled:
                         continue
-                    sent = message("get", REQUEST)
-                    done = load.run(bench.load, socket, sent, CLIENTS, requests, stalled=stalled)
+                    used = user.cpu_s()
+                    done = load.run(bench.load, socket, message("get", REQUEST), CLIENTS, requests, stalled=stalled)
+                    if name == "ours":
+                        cpu.append((user.cpu_s() - used) / done.answered * 1e6)
                     outcomes.setdefault((name, stalled), []).append(done)
         # Once, and last: it does not come back from it.
         stopped = load.run(bench.load, cache_socket(user), message("get", REQUEST), CLIENTS, CLIENTS, stalled=1)
@@ -44,6 +47,7 @@ def measure(bench: Bench) -> Table:
         table.add(f"{what}: p99", [each.p99_ms for each in several])
         if failed := sum(each.failed for each in several):
             table.notes.append(f"{what}: {failed} of {failed + sum(each.answered for each in several)} not answered")
+    table.add("ours: the daemon's CPU for one get", cpu, "us")
     bars(table, outcomes["ours", 0], outcomes["ours", 1])
     return table
 

@@ -110,6 +110,11 @@ class Seat:
             finally:
                 os.close(process)
 
+    def cpu_s(self) -> float:
+        """The processor time that the daemon has used."""
+        fields = Path(f"/proc/{self.daemon_pid()}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_mib(self) -> float:
         """The daemon's resident memory, what it shares with others included."""
         status = Path(f"/proc/{self.daemon_pid()}/status").read_text()
