@@ -58,6 +58,14 @@ class Repository:
         )  # fmt: skip
 
 
+def _top(folder: str) -> str:
+    """The work tree's top: where `.git` is. Not what git says: core.worktree, the repository's setting, may be `/`."""
+    parent = folder
+    while not os.path.lexists(f"{parent}/.git") and parent != os.path.dirname(parent):
+        parent = os.path.dirname(parent)
+    return parent if os.path.lexists(f"{parent}/.git") else folder
+
+
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """What git runs in: built up, with all that could make it start something else turned off."""
     return {**settings.git_environment(env), **_ENVIRONMENT}
@@ -69,9 +77,7 @@ def find(folder: str, env: Mapping[str, str]) -> Repository | None:
     if told is None:
         return None
     directory, common, bare = told[:3]
-    top = None
-    if bare == "false" and (answer := _told(folder, env, "rev-parse", "--show-toplevel")):
-        top = answer[0]
+    top = None if bare == "true" else _top(os.path.realpath(folder))
     common = os.path.normpath(os.path.join(os.path.realpath(folder), common))
     return Repository(folder, top, directory, common, env)
 

@@ -69,19 +69,19 @@ def _objects(repository: Repository) -> tuple[list[Object], int]:
     git_process = repository.start(
         "cat-file", "--batch-check=%(objecttype) %(objectname) %(objectsize)", "--batch-all-objects", "--unordered"
     )
-    answer, _ = git_process.communicate()
+    found, too_large = [], 0
+    with git_process:
+        for line in git_process.stdout or ():
+            kind, _, rest = line.partition(b" ")
+            if kind not in (b"blob", b"commit", b"tag"):
+                continue
+            name, _, size = rest.partition(b" ")
+            if int(size) > MAX_OBJECT_BYTES:
+                too_large += 1
+            else:
+                found.append((name, int(size)))
     if git_process.returncode:
         raise Error("git cannot list the repository's objects", hint="see: git fsck")
-    found, too_large = [], 0
-    for line in answer.split(b"\n"):
-        kind, _, rest = line.partition(b" ")
-        if kind not in (b"blob", b"commit", b"tag"):
-            continue
-        name, _, size = rest.partition(b" ")
-        if int(size) > MAX_OBJECT_BYTES:
-            too_large += 1
-        else:
-            found.append((name, int(size)))
     return found, too_large
 
 

@@ -72,9 +72,9 @@ class Match:
     path: str | None = None
 
 
-def interesting(text: bytes) -> bool:
+def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
     """Whether it is worth a closer look."""
-    return any(needle in text for needle in NEEDLES)
+    return any(needle in text for needle in _needles(hosts))
 
 
 def scan(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False) -> list[Match]:
@@ -117,6 +117,11 @@ def stored(password: bytes, account: str | None, host: str, path: str | None = N
 def redacted(text: str) -> str:
     """`text` for a report: a path or a name may itself hold a token."""
     return _TOKEN.sub(b"\xe2\x80\xa6", text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=8)
+def _needles(hosts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return (*NEEDLES, *(host.encode() for host in hosts if host not in CLOUD_HOSTS))
 
 
 @lru_cache(maxsize=8)

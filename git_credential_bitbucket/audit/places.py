@@ -56,12 +56,13 @@ class Place:
 
 @dataclass(slots=True)
 class Search:
-    """What was found, and what was not looked at and why: for each reason its number."""
+    """What was found, and what was not looked at and why: for each reason its number. `seen` are the paths so far."""
 
     hosts: tuple[str, ...] = patterns.CLOUD_HOSTS
     findings: list[Finding] = field(default_factory=list)
     files: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
 
     def skip(self, reason: str) -> None:
         """Count what was left out."""
@@ -121,7 +122,10 @@ def of_tree(top: str) -> Iterator[Place]:
 
 
 def look(place: Place, search: Search) -> None:
-    """Add what is found in a file, or count why it was not looked at."""
+    """Add what is found in a file, or count why it was not looked at. A file is looked at once."""
+    if place.path in search.seen:
+        return
+    search.seen.add(place.path)
     try:
         text = content(place)
     except OSError as exc:
@@ -139,7 +143,7 @@ def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]
     """What is found in a file's content."""
     if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
         return _in_gcm_file(text, place, hosts)
-    if not patterns.interesting(text) and not any(host.encode() in text for host in hosts):
+    if not patterns.interesting(text, hosts):
         return []
     if b"\0" in text[:_TEXT_TEST_BYTES]:
         text = text[:MAX_BINARY_BYTES]
@@ -180,7 +184,7 @@ def _store_files(read: Settings, home: str) -> list[str]:
     found = []
     for entry in read.entries("credential", "helper"):
         words = entry.value.replace("=", " ").split()
-        if "store" in words[0:1] and "--file" in words[:-1]:
+        if any(word.endswith("store") for word in words[:3]) and "--file" in words[:-1]:
             path = words[words.index("--file") + 1]
             found.append(home + path[1:] if path.startswith("~/") else path)
     return found

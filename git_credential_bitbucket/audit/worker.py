@@ -38,7 +38,7 @@ def main() -> None:
                 continue
             content = stream.read(int(words[2]) + 1)[:-1]
             seen += 1
-            if patterns.interesting(content):
+            if patterns.interesting(content, hosts):
                 _tell(words[0].decode(), words[1].decode(), content, hosts, out)
             if seen % _TELL_EVERY == 0:
                 _write({"seen": seen}, out)

@@ -22,6 +22,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.audit import repository_at
 from git_credential_bitbucket.cli.holder import ask, offered
 from git_credential_bitbucket.cli.login import is_configured
+from git_credential_bitbucket.cli.neighbours import neighbours
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -154,6 +155,9 @@ def _tell_rest(plan: Plan) -> None:
     for url in urls:
         if not is_configured(places.provider(url)):
             show.say("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+            continue
+        for other in neighbours(settings.read(os.environ), url):  # one that stores writes the token down again
+            show.warn(f"git asks {other.value} too, and {other.effect}", "type: git-credential-bitbucket configure")
 
 
 def _undo() -> None:

@@ -248,3 +248,27 @@ def test_what_cannot_be_done_is_an_error(bare_run: Runner, words: tuple[str, ...
     assert refused.returncode in (1, 2)
     assert refused.stderr.startswith(f"{HELPER}: error: ")
     assert refused.stdout == ""
+
+
+def test_a_work_tree_that_a_repository_points_elsewhere_is_not_followed(bare_run: Runner, home: Path) -> None:
+    """core.worktree is the repository's own setting: it could name the whole disk."""
+    bare_run("git", "init", "-q", ".")
+    bare_run("git", "config", "core.worktree", str(home))
+    (home / "elsewhere").write_text(tokens.api_token())
+    audit(bare_run, found=False)
+
+
+def test_a_host_that_is_opted_in_counts_in_history_too(bare_run: Runner, home: Path) -> None:
+    """Its URLs hold passwords that no prefix tells."""
+    bare_run("git", "config", "--global", "credential.https://code.example:8443.provider", "bitbucket")
+    text = f"https://alice:k3{os.urandom(8).hex()}@code.example:8443/a/b\n".encode()
+    folder = repositories.make(home / "work" / "r", bare_run.env, [Change({"a": text}), Change(removed=("a",))])
+    assert entries(bare_run, str(folder), "--history") == [("unknown", "a", 1)]
+
+
+def test_a_home_that_is_a_repository_is_told_of_once(bare_run: Runner, home: Path) -> None:
+    """Dotfiles in git: a person's place and a file of the work tree are the same file."""
+    (home / ".bashrc").write_text(f"export BITBUCKET_APP_PASSWORD={tokens.app_password()}\n")
+    bare_run("git", "init", "-q", str(home))
+    bare_run.folder = home
+    assert entries(bare_run) == [("app-password", f"{home}/.bashrc", 1)]

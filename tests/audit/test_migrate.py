@@ -1,7 +1,9 @@
 """migrate: what works is in the vault before it leaves a file; what was taken out can be put back; nothing is lost."""
 
 import base64
+import contextlib
 import os
+import subprocess
 from contextlib import closing
 from pathlib import Path
 
@@ -264,3 +266,22 @@ def test_another_services_app_password_is_not_taken_out(alone: Runner, home: Pat
     (home / ".bashrc").write_text(text)
     alone(HELPER, "migrate")
     assert (home / ".bashrc").read_text() == text
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.5, 0.7, 0.9, 1.2])
+def test_killed_at_any_moment_no_token_is_lost(alone: Runner, home: Path, after_s: float) -> None:
+    """It is in the vault, or still in the file, or both; the file is whole."""
+    alone.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    held = {f"user{i}": tokens.api_token() for i in range(6)}
+    text = "".join(f"https://{user}:{token}@bitbucket.org\n" for user, token in held.items())
+    kept = home / ".git-credentials"
+    kept.write_text(text)
+    with subprocess.Popen(
+        [str(home / ".local" / "bin" / HELPER), "migrate"], env=alone.env, cwd=alone.folder, stdout=subprocess.DEVNULL
+    ) as process:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        process.kill()
+    assert kept.read_text() in (text, "")
+    if not kept.read_text():
+        assert {one["account"] for one in listed(alone)} == set(held)
