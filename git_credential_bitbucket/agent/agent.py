@@ -234,13 +234,13 @@ class Agent:
             for credential in self.holdings.index()
         )
 
-    def lock(self) -> None:
-        """Forget the key; only a person's unlock brings it back.
+    def lock(self, how: str) -> None:
+        """Forget the key (`how`: "by hand", say); only a person's unlock brings it back.
 
         At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
         behind another's renewal.
         """
-        self.holdings.locked_by_person = True
+        self.holdings.locked_by_person, self.holdings.locked_how = True, how
         self.holdings.vault.lock()
         self.holdings.index()  # lets go of the credentials that were at hand
 

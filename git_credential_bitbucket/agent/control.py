@@ -78,7 +78,7 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    agent.lock()
+    agent.lock("by hand")
     return ACKNOWLEDGED
 
 

@@ -39,6 +39,7 @@ class Holdings:
         self.hushed: dict[str, float] = {}
         """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
         self.locked_by_person = False
+        self.locked_how = "by hand"
         self.trouble: Error | None = None
         """Why the vault's credentials are not at hand; None while they are."""
         self.lacks_key = False
@@ -51,7 +52,7 @@ class Holdings:
         try:
             content = self.vault.snapshot().content
         except VaultLocked as exc:
-            why = _locked_by_hand() if self.locked_by_person else self._refused
+            why = _locked(self.locked_how) if self.locked_by_person else self._refused
             self.trouble, self.lacks_key = why or exc, True
         except Error as exc:
             self.trouble = exc
@@ -64,7 +65,7 @@ class Holdings:
     def open(self, *, create: bool = False) -> None:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
         if self.locked_by_person:
-            raise _locked_by_hand()
+            raise _locked(self.locked_how)
         if self.vault.state == "locked" or (create and self.vault.state == "absent"):
             try:
                 self._acquire(create)
@@ -143,5 +144,5 @@ def record_in(tx: Transaction, credential_id: str) -> Record:
     raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
 
 
-def _locked_by_hand() -> VaultLocked:
-    return VaultLocked("the vault was locked by hand, or for idleness", hint="type: git-credential-bitbucket unlock")
+def _locked(how: str) -> VaultLocked:
+    return VaultLocked(f"the vault was locked {how}", hint="type: git-credential-bitbucket unlock")

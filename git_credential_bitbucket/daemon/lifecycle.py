@@ -169,7 +169,7 @@ class Life:
         if self._lock_after and agent.holdings.vault.state == "open":
             left = server.asked_at + self._lock_after - now
             if left <= 0 and not server.clients:
-                server.guarded(agent.lock, None)
+                server.guarded(lambda: agent.lock("for idleness"), None)
             self._look_at = min(self._look_at, now + max(left, 0.1))
         if not self.claim.holds() or self._is_idle(server, agent, now):
             self.leave()
