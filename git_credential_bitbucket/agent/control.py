@@ -126,7 +126,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     try:
         record = json.loads(fields["record"])
         credential = keeping.from_login(record, agent.clock())
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise RequestRefused("the log-in's record is not readable") from None
     protocol, _, host = credential.place.partition("://")
     if agent.find_provider(protocol, host.partition("/")[0]) is None:

@@ -267,6 +267,9 @@ static int run_python(int argc, char **argv)
             memcpy(python + 1, (char *[]){"-c", command}, 2 * sizeof *python);
         }
         memcpy(python + 4, argv + 1, (size_t)(argc - 1) * sizeof *python);
+        /* Even with -I these would name the Python that the daemon is started by (CPython's getpath.py). */
+        unsetenv("PYTHONEXECUTABLE");
+        unsetenv("__PYVENV_LAUNCHER__");
         execv(path, python);
     }
     fprintf(stderr, NAME ": error: cannot execute the Python it was installed with: %s\n" NAME ": hint: install "

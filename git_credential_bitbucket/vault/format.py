@@ -147,19 +147,20 @@ def _read_v1(blob: bytes) -> _Layout:
     argon2 = None
     if SOURCES[source] == "passphrase":
         argon2 = Argon2(salt, iterations, lanes, memory_kib)
-        _check_bounds(argon2)
+        if not is_bounded(argon2):
+            raise VaultDamaged("the header asks for more work than a passphrase may cost")
     header = Header(version, SOURCES[source], key_id, argon2, generation, bool(flags & RECOVERED))
     return _Layout(header, nonce, sealed_from)
 
 
-def _check_bounds(argon2: Argon2) -> None:
-    within = (
-        1 <= argon2.iterations <= MAX_ARGON2_ITERATIONS
+def is_bounded(argon2: Argon2) -> bool:
+    """Whether a passphrase may be stretched so, and a header can say it."""
+    return (
+        len(argon2.salt) == SALT_BYTES
+        and 1 <= argon2.iterations <= MAX_ARGON2_ITERATIONS
         and 1 <= argon2.lanes <= MAX_ARGON2_LANES
         and 8 * argon2.lanes <= argon2.memory_kib <= MAX_ARGON2_KIB  # RFC 9106, section 3.1: at least 8 KiB a lane
     )
-    if not within:
-        raise VaultDamaged("the header asks for more work than a passphrase may cost")
 
 
 _READERS: "dict[int, Callable[[bytes], _Layout]]" = {1: _read_v1}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.errors import KeyDoesNotFit, PlaceRefused, VaultLocked
 from git_credential_bitbucket.vault import disk
-from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header
+from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header, is_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,9 +75,12 @@ class Key:
             if record["source"] == "passphrase":
                 iterations, lanes, memory_kib = map(int, record["argon2"].split(","))
                 argon2 = Argon2(bytes.fromhex(record["salt"]), iterations, lanes, memory_kib)
-            return cls(binascii.a2b_base64(record["key"], strict_mode=True), record["source"], argon2)
+            key = cls(binascii.a2b_base64(record["key"], strict_mode=True), record["source"], argon2)
         except (KeyError, ValueError):
-            raise VaultLocked("what was sent is not a vault key", hint=_UNLOCK) from None
+            key = None
+        if key is None or (key.argon2 and not is_bounded(key.argon2)):  # a vault sealed so could never be opened again
+            raise VaultLocked("what was sent is not a vault key", hint=_UNLOCK)
+        return key
 
     def __repr__(self) -> str:
         return f"Key({self.source}, id {self.id.hex()})"

@@ -62,7 +62,7 @@ def test_a_record_with_a_wrong_field_is_refused(world: World, bad: dict[str, Any
     assert len(world.kept()) == 1
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "5", "null", "NaN", '"x"', "{}", '{"kind": "oauth"}'])
+@pytest.mark.parametrize("text", ["{", "[]", "5", "null", "NaN", "[" * 50000, '"x"', "{}", '{"kind": "oauth"}'])
 def test_what_is_no_record_is_refused(world: World, text: str) -> None:
     """Anything may be written to a socket."""
     assert "error" in ask(world, "add", record=text)
@@ -80,6 +80,8 @@ def test_what_is_no_record_is_refused(world: World, text: str) -> None:
         ("refresh", {"id": "none"}),
         ("rekey", {}),
         ("rekey", {"key": "AAAA", "source": "environment"}),
+        ("rekey", {"key": "A" * 43 + "=", "source": "passphrase", "salt": "00", "argon2": "1,1,8"}),
+        ("rekey", {"key": "A" * 43 + "=", "source": "passphrase", "salt": "00" * 16, "argon2": "65,1,8"}),
         ("remove", {"id": "none"}),
         ("restore", {"id": "none"}),
         ("token", {}),

@@ -137,6 +137,19 @@ def test_imports_nothing_from_the_work_tree_or_the_environment(executable: Path,
     assert_works(executable, hostile, cwd=tmp_path)
 
 
+def test_the_daemon_runs_on_the_python_of_the_installation(
+    executable: Path, bare_env: dict[str, str], tmp_path: Path
+) -> None:
+    """Two variables name another interpreter to Python itself, isolated or not; macOS leaks one of them to children."""
+    other = tmp_path / "python3"
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    env = {**bare_env, "PYTHONEXECUTABLE": str(other), "__PYVENV_LAUNCHER__": str(other)}
+    done = started(executable, "daemon", "start", env=env)
+    assert started(executable, "daemon", "stop", env=bare_env).returncode == 0
+    assert done.returncode == 0, done.stderr
+
+
 def test_starts_no_process_but_python(executable: Path, tmp_path: Path) -> None:
     """With nothing in PATH it works, installed or linked as pipx does: no readlink, no dirname."""
     for suffix in ("", ".py"):
