@@ -89,12 +89,17 @@ def keep(
                 continue  # before it is read: of ten thousand, all but one or two end here
             old = Credential.from_record(record)
             if old.id == replaces if replaces is not None else _replaces(credential, old):
-                if old.has_secret(credential.secret) or old.kind == kinds.CLIENT_CREDENTIALS:
+                if old.has_secret(credential.secret) or _can_be_had_again(old):
                     records.remove(record)
                 else:
                     _set_aside(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
+
+
+def _can_be_had_again(old: Credential) -> bool:
+    """Whether nobody misses it: it is minted by a consumer, or was to last two hours (OAuth's implicit grant)."""
+    return old.kind == kinds.CLIENT_CREDENTIALS or (old.kind == kinds.OAUTH and old.refresh_token is None)
 
 
 def _set_aside(record: Record, now: float, why: str, by: str) -> None:

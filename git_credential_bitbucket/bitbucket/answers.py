@@ -9,6 +9,7 @@ than it has to be.
 import io
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from requests import Response
@@ -96,17 +97,12 @@ class Question:
         return document
 
     def _granted(self, response: Response, document: dict[str, Any]) -> Grant:
-        token = _token(document.get("access_token"))
-        if token is None:
+        grant = granted(document)
+        if grant is None:
             raise BitbucketUnreachable(
                 f"{failures.origin(response.url)} answered without a usable access token", sent=True
             )
-        return Grant(
-            access_token=token,
-            refresh_token=_token(document.get("refresh_token")),
-            expires_in=_lifetime(document.get("expires_in")),
-            scopes=_scopes(document.get("scope", document.get("scopes"))),
-        )
+        return grant
 
     def _refusal(self, where: str, status: int, document: dict[str, Any]) -> Error:
         """The error that `document` names. Bitbucket sends them with 400 and with 401, so the status tells
@@ -142,6 +138,19 @@ class Question:
         for secret in self._sent:
             words = words.replace(secret, "…")
         return f" ({printable(words.strip(), 160)})" if words else ""
+
+
+def granted(document: Mapping[str, object]) -> Grant | None:
+    """The grant in an answer's fields, which stand in a JSON object or in a redirect's fragment; None without one."""
+    token = _token(document.get("access_token"))
+    if token is None:
+        return None
+    return Grant(
+        access_token=token,
+        refresh_token=_token(document.get("refresh_token")),
+        expires_in=_lifetime(document.get("expires_in")),
+        scopes=_scopes(document.get("scope", document.get("scopes"))),
+    )
 
 
 def _token(value: object) -> Secret | None:

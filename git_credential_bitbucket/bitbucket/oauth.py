@@ -46,6 +46,23 @@ def authorize_url(
     return url
 
 
+def implicit_url(endpoint: "Endpoint", client_id: str, redirect_uri: str, scopes: tuple[str, ...], state: str) -> str:
+    """As `authorize_url`, for the implicit grant: the token comes in the redirect's fragment, without any secret.
+
+    Which is all that Bitbucket has for a consumer whose secret may not be handed out; there is no refresh token.
+    """
+    from oauthlib.oauth2 import MobileApplicationClient  # here, not above: as authorize_url
+
+    from git_credential_bitbucket.bitbucket import transport  # here, not above: as authorize_url
+
+    transport.require_https(endpoint.authorize_url)
+    client = MobileApplicationClient(client_id)
+    url: str = client.prepare_request_uri(
+        endpoint.authorize_url, redirect_uri=redirect_uri, scope=list(scopes) or None, state=state
+    )
+    return url
+
+
 def exchange(
     endpoint: "Endpoint", client_id: str, client_secret: Secret | None, code: str, redirect_uri: str, verifier: str
 ) -> Grant:

@@ -42,13 +42,26 @@ class Terminal:
         """An address on a line of its own, never broken: it is there to be copied or clicked."""
         self.console().print(f"    {address}", style="bold", soft_wrap=True)
 
+    def draw(self, text: str) -> None:
+        """Lines as they are, with control sequences of ours; they must fit."""
+        self._write(f"{text}\n")
+
+    def size(self) -> tuple[int, int]:
+        """Columns and lines."""
+        found = os.get_terminal_size(self._descriptor)
+        return found.columns, found.lines
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether more than ASCII can be shown for certain."""
+        return _encoding().lower().replace("-", "") == "utf8"
+
     def console(self) -> Console:
         """By rich, on the terminal itself; colours, width and NO_COLOR are its business."""
         from rich.console import Console  # here, not above: 40 ms, and a piped secret needs none
 
         file = open(self._descriptor, "w", encoding=_encoding(), errors="backslashreplace", closefd=False)  # noqa: SIM115 - rich's
-        columns = os.get_terminal_size(self._descriptor).columns
-        return Console(file=file, markup=False, highlight=False, emoji=False, width=columns or None)
+        return Console(file=file, markup=False, highlight=False, emoji=False, width=self.size()[0] or None)
 
     def line(self, prompt: str) -> str:
         """What the person types, visibly; without blanks around it."""

@@ -9,7 +9,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.bitbucket import kinds, providers
-from git_credential_bitbucket.cli import guidance, pasted, show
+from git_credential_bitbucket.cli import guidance, pasted
+from git_credential_bitbucket.cli.address import Waiting, present
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.front import environment
 from git_credential_bitbucket.wire import printable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.bitbucket.grant import Grant
-    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
     from git_credential_bitbucket.login.attempt import CodeGrant
     from git_credential_bitbucket.login.pages import Page
@@ -48,12 +49,20 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
     return key, secret or pasted.consumer_secret(answers.secret("Secret of the consumer"))
 
 
+def consumer_key(wanted: Wanted, answers: Answers) -> str:
+    """As `consumer`, where its secret is neither known nor needed."""
+    given = environment.client(os.environ) if wanted.provider.client_id is None else None
+    if (key := wanted.provider.client_id or (given.id if given is not None else None)) is not None:
+        return key
+    if answers.terminal is not None:
+        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    return pasted.consumer_key(answers.line("Key of the consumer"))
+
+
 def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     """Have a person consent, and keep the grant; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    paste = wanted.paste or _has_no_browser(wanted, answers)
-    if paste and answers.terminal is None:
-        raise LoginFailed("there is no terminal to paste at", hint="log in at a terminal, or with login --api-token")
+    paste = must_paste(wanted, answers)
     key, secret = consumer(wanted, answers)
     granted: list[tuple[str, Grant]] = []
 
@@ -63,14 +72,14 @@ def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
         endpoint = wanted.provider.endpoint
         grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
         granted.append((_kept(wanted, key, secret, grant, keep), grant))
-        return _page(wanted, grant)
+        return page(wanted, grant)
 
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
         _in_browser(wanted, answers, key, redeem)
     kept_id, grant = granted[0]
-    _identify(wanted, grant, kept_id)
+    identify(wanted, grant, kept_id)
     return kept_id
 
 
@@ -85,6 +94,26 @@ def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     return keep(_record(wanted, key, secret, grant))
 
 
+def must_paste(wanted: Wanted, answers: Answers) -> bool:
+    """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
+    paste = wanted.paste or _has_no_browser(wanted, answers)
+    if paste:
+        terminal_to_paste_at(answers)
+    return paste
+
+
+def terminal_to_paste_at(answers: Answers) -> Terminal:
+    """The terminal. Raises `LoginFailed` where there is none."""
+    if answers.terminal is None:
+        raise LoginFailed("there is no terminal to paste at", hint="log in at a terminal, or with login --api-token")
+    return answers.terminal
+
+
+def shown_on(terminal: Terminal) -> Callable[[str], None]:
+    """Shows there what the login room has to say: addresses so that they can be copied and scanned."""
+    return lambda text: present(terminal, text) if text.startswith("https://") else terminal.say(text)
+
+
 def _has_no_browser(wanted: Wanted, answers: Answers) -> bool:
     from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
 
@@ -97,14 +126,12 @@ def _has_no_browser(wanted: Wanted, answers: Answers) -> bool:
 def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
     from git_credential_bitbucket.login import paste  # here, not above: as the browser
 
-    terminal = answers.terminal
-    if terminal is None:  # by_consent has seen to it
-        raise LoginFailed("there is no terminal to paste at")
+    terminal = terminal_to_paste_at(answers)
     return paste.obtain_code(
         wanted.provider,
         key,
         wanted.provider.scopes,
-        show=lambda text: terminal.show(text) if text.startswith("https://") else terminal.say(text),
+        show=shown_on(terminal),
         read_line=lambda: terminal.line("> "),
     )
 
@@ -112,22 +139,23 @@ def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
 def _in_browser(wanted: Wanted, answers: Answers, key: str, redeem: Callable[[CodeGrant], Page]) -> None:
     from git_credential_bitbucket.login import browser  # here, not above: as above
 
-    def shown(url: str) -> None:
-        if answers.terminal is None:
-            show.warn(f"waiting for a browser to open {url}")
-            return
-        answers.terminal.say("Allow the access in the browser. If it did not open, open this address:")
-        answers.terminal.show(url)
-        answers.terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
+    waiting = Waiting(answers.terminal)
 
-    browser.log_in(
-        wanted.provider,
-        key,
-        wanted.provider.scopes,
-        redeem=redeem,
-        show=shown,
-        open_browser=not wanted.no_browser,
-    )
+    def redeemed(code: CodeGrant) -> Page:
+        waiting.end()
+        return redeem(code)
+
+    try:
+        browser.log_in(
+            wanted.provider,
+            key,
+            wanted.provider.scopes,
+            redeem=redeemed,
+            show=waiting.begin,
+            open_browser=not wanted.no_browser,
+        )
+    finally:
+        waiting.end()
 
 
 def _kept(wanted: Wanted, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:
@@ -162,7 +190,7 @@ def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str,
     }
 
 
-def _identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
+def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
     """Note whose log-in it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
     if wanted.account or grant.granted_for or ACCOUNT_SCOPE not in grant.scopes:
         return
@@ -174,7 +202,8 @@ def _identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
         ask("amend", [("id", kept_id), ("account", verdict.account)])
 
 
-def _page(wanted: Wanted, grant: Grant) -> Page:
+def page(wanted: Wanted, grant: Grant) -> Page:
+    """What the browser shows of a grant that is kept: for whom, where and for what it is, and how to end it."""
     from git_credential_bitbucket.login.pages import Page  # here, not above: as above
 
     whose = f" as {printable(grant.granted_for)}" if grant.granted_for else ""

@@ -16,7 +16,18 @@ from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.routing import place_of
 from git_credential_bitbucket.agent.why import label
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, consumers, guidance, opening, places, show, shy, statics, times
+from git_credential_bitbucket.cli import (
+    asking,
+    consumers,
+    guidance,
+    implicit,
+    opening,
+    places,
+    show,
+    shy,
+    statics,
+    times,
+)
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
@@ -47,7 +58,7 @@ terminal, never shown, and never arguments. Where standard input is no terminal,
   --api-token           the token; then, if you like, your account's email
   --access-token        the token
   --client-credentials  the consumer's key; its secret
-  --oauth               the consumer's key; its secret
+  --oauth               the consumer's key; its secret (not with --implicit)
 
 The consumer is asked for only if git's configuration (credential.<url>.oauthClientId and oauthClientSecret) and the
 environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) do not name it.
@@ -69,6 +80,9 @@ class Login(shy.Shy):
 @click.option("--api-token", is_flag=True, help="Your own token, for every repository that you reach.")
 @click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
 @click.option("--oauth", is_flag=True, help="By consent in the browser; renews itself.")
+@click.option(
+    "--implicit", is_flag=True, help="With --oauth: for a consumer without its secret; two hours, no renewal."
+)
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
 @click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
 @click.option("--host", metavar="URL", default=places.CLOUD, help="Another host, named as Bitbucket in git's config.")
@@ -93,8 +107,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     answers = asking.answers()
     provider = places.provider(given["host"])
     kind = methods[0] if methods else chosen(answers, provider)
-    if (given["paste"] or given["no_browser"]) and kind != kinds.OAUTH:
-        raise click.UsageError("--paste and --no-browser go with --oauth")
+    if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != kinds.OAUTH:
+        raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
     if (given["expires"] or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     wanted = Wanted(
@@ -108,6 +122,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         verify=given["verify"],
         paste=given["paste"],
         no_browser=given["no_browser"],
+        implicit=given["implicit"],
     )
     kept_id = log_in(wanted, answers)
     for line in said(kept_id, wanted):
@@ -141,6 +156,8 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
         fields = [("record", json.dumps(record)), *([("memory", "1")] if wanted.memory else [])]
         return dict(ask("add", fields))["id"]
 
+    if wanted.implicit:
+        return implicit.by_consent(wanted, answers, keep)
     if wanted.kind == kinds.OAUTH:
         return consumers.by_consent(wanted, answers, keep)
     if wanted.kind == kinds.CLIENT_CREDENTIALS:

@@ -34,6 +34,7 @@ class Wanted:
     verify: bool = False
     paste: bool = False
     no_browser: bool = False
+    implicit: bool = False
 
     @property
     def place(self) -> str:

@@ -1,6 +1,7 @@
 """One attempt to log in: its address, its state and its PKCE verifier, and what Bitbucket's redirect may say to it.
 
-Imports bitbucket's oauth and providers; opens nothing. Browser and paste both go through it.
+Imports bitbucket's oauth and providers; opens nothing. Browser and paste both go through it. A code comes in the
+redirect's query, a token (the implicit grant) in its fragment; both are the same `name=value&…`.
 """
 
 import hmac
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
 from git_credential_bitbucket.bitbucket import kinds, oauth, providers
+from git_credential_bitbucket.bitbucket.grant import Grant
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.wire import printable
@@ -37,21 +39,24 @@ class CodeGrant:
 class Attempt:
     """One log-in under way. A class for its state: the secrets of this attempt, and whether it was answered."""
 
-    def __init__(self, provider: Provider, client_id: str, scopes: tuple[str, ...]) -> None:
-        """Raises `SettingsError` if OAuth may not run with this provider."""
+    def __init__(self, provider: Provider, client_id: str, scopes: tuple[str, ...], *, implicit: bool = False) -> None:
+        """`implicit`: for a token at once, and not for a code.
+
+        Raises `SettingsError` if OAuth may not run with this provider.
+        """
         providers.check_oauth(provider)
+        self.implicit = implicit
         self.redirect_uri = provider.redirect_uri
         self._state = secrets.token_urlsafe(_STATE_BYTES)
         self._verifier = secrets.token_urlsafe(_VERIFIER_BYTES)
         self._guard = threading.Lock()
         self._answered = False
-        self.url = oauth.authorize_url(
-            provider.endpoint, client_id, self.redirect_uri, scopes, self._state, self._verifier
-        )
+        asked = provider.endpoint, client_id, self.redirect_uri, scopes, self._state
+        self.url = oauth.implicit_url(*asked) if implicit else oauth.authorize_url(*asked, self._verifier)
         """The address that the person opens. It tells who asks for what, and nothing secret."""
 
     def is_ours(self, query: str) -> bool:
-        """Whether a redirect with this query answers this attempt: by its `state`, compared in constant time."""
+        """Whether a redirect with this query or fragment is for this attempt: by its `state`, in constant time."""
         states = _fields(query).get("state", [])
         if len(states) != 1:
             return False
@@ -74,6 +79,22 @@ class Attempt:
         if len(codes) != 1:
             raise LoginFailed("Bitbucket's answer has no authorization code in it", hint="log in again")
         return self.with_code(codes[0])
+
+    def token(self, fragment: str) -> Grant:
+        """The token in a redirect's fragment. Raises `LoginFailed` as `grant` does."""
+        from git_credential_bitbucket.bitbucket import answers  # here, not above: 110 ms, while the person still reads
+
+        fields = _fields(fragment)
+        if "error" in fields:
+            raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
+        grant = answers.granted({name: values[0] for name, values in fields.items() if len(values) == 1})
+        if grant is None:
+            raise LoginFailed("Bitbucket's answer has no usable token in it", hint="log in again")
+        return grant
+
+    def is_refused(self, query: str) -> bool:
+        """Whether a redirect with this query says that there is no code and no token."""
+        return self.is_ours(query) and "error" in _fields(query)
 
     def with_code(self, code: str) -> CodeGrant:
         """The grant of a bare code. Raises `LoginFailed` if it cannot be one."""

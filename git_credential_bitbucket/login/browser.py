@@ -20,6 +20,7 @@ from git_credential_bitbucket.login.loopback import listening
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.login.pages import Page
 
@@ -79,13 +80,38 @@ def log_in(
     `LoginFailed` (refused, too late, port taken). Whatever happens, the port is free again afterwards.
     """
     attempt = Attempt(provider, client_id, scopes)
+    _answered(attempt, lambda query: redeem(attempt.grant(query)), show, open_browser, timeout_s)
+
+
+def log_in_implicitly(
+    provider: "Provider",
+    client_id: str,
+    scopes: tuple[str, ...],
+    *,
+    redeem: "Callable[[Grant], Page]",
+    show: "Callable[[str], None]",
+    open_browser: bool = True,
+    timeout_s: float = TIMEOUT_S,
+) -> None:
+    """As `log_in`, by the implicit grant: what the person's consent brings is the token itself."""
+    attempt = Attempt(provider, client_id, scopes, implicit=True)
+    _answered(attempt, lambda fragment: redeem(attempt.token(fragment)), show, open_browser, timeout_s)
+
+
+def _answered(
+    attempt: Attempt,
+    redeem: "Callable[[str], Page]",
+    show: "Callable[[str], None]",
+    open_browser: bool,  # noqa: FBT001 - as its two callers got it
+    timeout_s: float,
+) -> None:
     with listening(attempt) as loopback:
         show(attempt.url)
         if open_browser:
             open_page(attempt.url, os.environ)
-        query = loopback.wait(timeout_s)
+        answer = loopback.wait(timeout_s)
         try:
-            page = redeem(attempt.grant(query))
+            page = redeem(answer)
         except Error as exc:
             loopback.conclude(pages.of_error(exc))
             raise

@@ -2,12 +2,14 @@
 
 Owns the listening sockets of one log-in, and which requests count: GET of exactly the redirect's path, under exactly
 its host and port (a page elsewhere that has its name rebound to 127.0.0.1 sends another Host), with this log-in's
-state. Imports http.server and socketserver, 40 ms: only a log-in imports this.
+state; and, for the implicit grant, POST by our own page's script (a page elsewhere sends another Origin). Imports
+http.server and socketserver, 40 ms: only a log-in imports this.
 """
 
 import contextlib
 import errno
 import queue
+import secrets
 import socket
 import socketserver
 import threading
@@ -32,6 +34,10 @@ OUTCOME_TIMEOUT_S = 120.0
 FAREWELL_S = 5.0
 """How long we wait for the last page to have been sent."""
 MAX_THREADS = 64
+MAX_FRAGMENT_BYTES = 65536
+"""Of a redirect's fragment; OAuth tokens have some 2,600 characters."""
+REFUSED, AGAIN = "refused", "again"
+"""Queries at which our page's script shows what became of its answer, where that is not the log-in's outcome."""
 _POLL_S = 0.05
 _HTTP_PORT = 80
 
@@ -51,6 +57,7 @@ class Loopback:
         self._waiting = threading.Event()
         self._decided = threading.Event()
         self._sent = threading.Event()
+        self._ticket = f"outcome={secrets.token_urlsafe(16)}"
 
     def wait(self, seconds: float) -> str:
         """The query of the redirect that answers the attempt. Raises `LoginFailed` after `seconds`."""
@@ -73,18 +80,39 @@ class Loopback:
 
     def serve(self, query: str, send: "Callable[[HTTPStatus, Page], None]") -> None:
         """Answer a request to the redirect's address; the first right one waits until the log-in is concluded."""
-        if not self.attempt.is_ours(query):
+        if self.attempt.implicit and query == self._ticket:
+            self._show_outcome(send)
+        elif self.attempt.implicit and query == AGAIN:
+            send(HTTPStatus.OK, pages.SECOND_TAB)
+        elif self.attempt.implicit and query != REFUSED and not self.attempt.is_refused(query):
+            send(HTTPStatus.OK, pages.FRAGMENT)
+        elif not self.attempt.is_ours(query):
             send(HTTPStatus.BAD_REQUEST, pages.NOT_OURS)
         elif not self.attempt.first():
             send(HTTPStatus.OK, pages.SECOND_TAB)
         else:
-            self._waiting.set()
-            self._answers.put(query)
-            self._decided.wait(OUTCOME_TIMEOUT_S)
-            try:
-                send(HTTPStatus.OK, self._outcome)
-            finally:
-                self._sent.set()
+            self._accept(query)
+            self._show_outcome(send)
+
+    def take(self, fragment: str) -> str:
+        """Take what our page's script found in the redirect's fragment; returns the query of the page that is next."""
+        if not self.attempt.is_ours(fragment):
+            return REFUSED
+        if not self.attempt.first():
+            return AGAIN
+        self._accept(fragment)
+        return self._ticket
+
+    def _accept(self, answer: str) -> None:
+        self._waiting.set()
+        self._answers.put(answer)
+
+    def _show_outcome(self, send: "Callable[[HTTPStatus, Page], None]") -> None:
+        self._decided.wait(OUTCOME_TIMEOUT_S)
+        try:
+            send(HTTPStatus.OK, self._outcome)
+        finally:
+            self._sent.set()
 
 
 @contextlib.contextmanager
@@ -136,12 +164,37 @@ class _Redirected(BaseHTTPRequestHandler):
         if self.headers.get_all("Host") != [loopback.way.host_header]:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, pages.NOTHING_HERE)
             return
-        # As it was sent: `self.path` has leading slashes taken off.
-        path, _, query = self.requestline.split()[1].partition("?")
+        path, _, query = self._target()
         if path == loopback.way.path:
             loopback.serve(query, self._send)
         else:
             self._send(HTTPStatus.NOT_FOUND, pages.NOTHING_HERE)
+
+    def do_POST(self) -> None:
+        """The fragment of an implicit grant, from our own page. A stranger's page cannot have its origin."""
+        loopback = self.server.loopback
+        host = loopback.way.host_header
+        asked = self.headers.get_all("Host"), self.headers.get_all("Origin"), self._target()
+        if not loopback.attempt.implicit:
+            self._send(HTTPStatus.NOT_IMPLEMENTED, pages.NOTHING_HERE)
+        elif asked != ([host], [f"http://{host}"], (loopback.way.path, "", "")):
+            self._send(HTTPStatus.FORBIDDEN, pages.NOTHING_HERE)
+        elif (fragment := self._body()) is None:
+            self._send(HTTPStatus.BAD_REQUEST, pages.NOTHING_HERE)
+        else:
+            self._reply(HTTPStatus.OK, loopback.take(fragment).encode("ascii"), "text/plain", pages.policy())
+
+    def _body(self) -> str | None:
+        """All of what was sent; None where that is too much, or less than was promised."""
+        length = self.headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or len(length) > len(str(MAX_FRAGMENT_BYTES)):
+            return None
+        body = self.rfile.read(min(int(length), MAX_FRAGMENT_BYTES))
+        return body.decode("ascii", "replace") if len(body) == int(length) else None
+
+    def _target(self) -> tuple[str, str, str]:
+        """Path and query as they were sent: `self.path` has leading slashes taken off."""
+        return self.requestline.split()[1].partition("?")
 
     def send_error(self, code: int, *_words: object) -> None:
         """Our page instead of the library's, which repeats what was asked."""
@@ -155,12 +208,14 @@ class _Redirected(BaseHTTPRequestHandler):
         """Nothing: the usual line on stderr has the code in it."""
 
     def _send(self, status: HTTPStatus, page: Page) -> None:
-        body = pages.render(page)
+        self._reply(status, pages.render(page), "text/html", pages.policy(scripted=page.scripted))
+
+    def _reply(self, status: HTTPStatus, body: bytes, kind: str, policy: str) -> None:
         self.send_response(status)
         for name, value in {
-            "Content-Type": "text/html; charset=utf-8",
+            "Content-Type": f"{kind}; charset=utf-8",
             "Content-Length": str(len(body)),
-            "Content-Security-Policy": pages.policy(),
+            "Content-Security-Policy": policy,
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",

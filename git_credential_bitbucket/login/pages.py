@@ -1,6 +1,7 @@
 """What a person reads in the browser when Bitbucket has sent them back. Text from outside is escaped, always.
 
-Owns page.html, which loads nothing and runs nothing; the policy sent with it allows its own style and no more.
+Owns page.html, which loads nothing and runs nothing; the policy sent with it allows its own style and no more. One page
+runs fragment.js as well, because a browser shows a redirect's fragment to nobody else: by its hash, and that alone.
 """
 
 import base64
@@ -15,6 +16,7 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.wire import printable
 
 _TEMPLATE = os.path.join(os.path.dirname(__file__), "page.html")
+_SCRIPT = os.path.join(os.path.dirname(__file__), "fragment.js")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,7 @@ class Page:
     title: str
     paragraphs: tuple[str, ...]
     good: bool = True
+    scripted: bool = False
 
 
 RECEIVED = Page(
@@ -42,6 +45,14 @@ NOT_OURS = Page(
         "The log-in in the terminal still waits: open the address that it shows.",
     ),
     good=False,
+)
+FRAGMENT = Page(
+    "Bitbucket has answered",
+    (
+        "This page hands the answer to the log-in that waits in your terminal, and takes it out of the address.",
+        "It needs JavaScript for that. If this text stays: log in again with --paste, which needs none.",
+    ),
+    scripted=True,
 )
 NOTHING_HERE = Page(
     "There is nothing here", ("This address belongs to a log-in that waits in a terminal.",), good=False
@@ -65,19 +76,37 @@ def render(page: Page) -> bytes:
     """The page as HTML."""
     text = "\n".join(f"<p>{_escaped(paragraph)}</p>" for paragraph in page.paragraphs)
     mood = "good" if page.good else "bad"
-    return _template().substitute(title=_escaped(page.title), text=text, mood=mood).encode("utf-8")
+    script = f"<script>{_script()}</script>\n" if page.scripted else ""
+    return _template().substitute(title=_escaped(page.title), text=text, mood=mood, script=script).encode("utf-8")
 
 
 @cache
-def policy() -> str:
-    """The Content-Security-Policy: nothing but this page's own style, known by its hash."""
+def policy(*, scripted: bool = False) -> str:
+    """The Content-Security-Policy: nothing but this page's own style, known by its hash.
+
+    With `scripted` its one script too, which may ask the server that it came from and nobody else.
+    """
     _, _, rest = _template().template.partition("<style>")
     style, _, _ = rest.partition("</style>")
-    digest = base64.b64encode(hashlib.sha256(style.encode("utf-8")).digest()).decode("ascii")
-    return (
-        f"default-src 'none'; style-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+    return "; ".join(
+        (
+            f"default-src 'none'; style-src {_hash(style)}",
+            *((f"script-src {_hash(_script())}; connect-src 'self'",) if scripted else ()),
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            # Not for the script: it needs our origin, to be told from a stranger's, and with that there is no sandbox.
+            *(() if scripted else ("sandbox",)),
+        )
     )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"
+
+
+@cache
+def _script() -> str:
+    with open(_SCRIPT, encoding="utf-8") as file:
+        return file.read()
 
 
 @cache

@@ -12,6 +12,7 @@ from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.bitbucket.providers import Provider
 
 TRIES = 5
@@ -34,32 +35,51 @@ def obtain_code(
     (from the terminal by default). An address must carry this log-in's state; a bare code is bound
     to it by PKCE. Raises `LoginFailed`.
     """
-    read_line = read_line or _from_terminal
     attempt = Attempt(provider, client_id, scopes)
+    query, code = _pasted(attempt, show, read_line or _from_terminal)
+    return attempt.with_code(code) if query is None else attempt.grant(query)
+
+
+def obtain_token(
+    provider: "Provider",
+    client_id: str,
+    scopes: tuple[str, ...],
+    *,
+    show: "Callable[[str], None]",
+    read_line: "Callable[[], str]",
+) -> "Grant":
+    """As `obtain_code`, by the implicit grant: the address holds the token itself, so `read_line` shows nothing."""
+    attempt = Attempt(provider, client_id, scopes, implicit=True)
+    fragment, _ = _pasted(attempt, show, read_line)
+    return attempt.token(fragment or "")
+
+
+def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callable[[], str]") -> tuple[str | None, str]:
+    """The query or fragment that was pasted, or else the code. Raises `LoginFailed` after some tries."""
     show("Open this address in a browser on any computer, and allow the access:")
     show(attempt.url)
     show(f"The browser then goes to {attempt.redirect_uri}… and cannot show it: that is as it should be.")
     for _ in range(TRIES):
-        show("Paste that whole address here, or only the code in it:")
+        only = "" if attempt.implicit else ", or only the code in it"
+        show(f"Paste that whole address here{only}:")
         pasted = read_line().strip(_AROUND)
         query, trouble = _query_of(pasted, attempt)
         if trouble:
             show(trouble)
-        elif query is not None:
-            return attempt.grant(query)
-        elif pasted:
-            return attempt.with_code(pasted)
+        elif query is not None or pasted:
+            return query, pasted
     raise LoginFailed("nothing was pasted that answers this log-in", hint="log in again")
 
 
 def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
-    """The query in what was pasted, None if it is a bare code; and what is wrong with it, if anything is."""
-    if not any(mark in pasted for mark in ("://", "?", "code=", "error=")):
+    """The query or fragment in what was pasted, None if it is a bare code; what is wrong with it, if anything is."""
+    if not any(mark in pasted for mark in ("://", "?", "code=", "error=")) and not (attempt.implicit and pasted):
         return None, ""
     if pasted.startswith(attempt.url.partition("?")[0]):
         return None, "That is the address to open. Paste the one that the browser ends at, after you have allowed it."
     try:
-        query = urlsplit(pasted).query or pasted.rpartition("?")[2]
+        parts = urlsplit(pasted)
+        query = (attempt.implicit and parts.fragment) or parts.query or pasted.rpartition("?")[2]
     except ValueError:
         query = ""
     if not attempt.is_ours(query):

@@ -120,6 +120,18 @@ class Chromium:
         """The tab's title."""
         return str(self._ask("GET", "/title"))
 
+    def address(self) -> str:
+        """The tab's address."""
+        return str(self._ask("GET", "/url"))
+
+    def back(self) -> None:
+        """Press the button that leads to the page before."""
+        self._ask("POST", "/back", {})
+
+    def evaluate(self, script: str) -> Any:  # noqa: ANN401 - what the script returns
+        """What a script in the page returns."""
+        return self._ask("POST", "/execute/sync", {"script": f"return {script}", "args": []})
+
     def prefer(self, scheme: str) -> None:
         """Be a browser of somebody who likes it `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]

@@ -1,0 +1,74 @@
+"""The address that a person opens to log in, as they are shown it: a line to copy, a QR code to scan, and that we wait.
+
+Imports asking's terminal; segno (the extra `qr`) and rich only when something is shown.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import show
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.cli.asking import Terminal
+
+LINES_BESIDE = 6
+"""What is shown above and below the code: it cannot be scanned if a part of it has scrolled away."""
+_QUIET_ZONE = 2
+"""Light modules around the code. Four are the norm (ISO/IEC 18004), two do, and leave it narrower than 80 columns."""
+
+
+class Waiting:
+    """Waiting for a browser. A class for its state: the spinner that turns meanwhile."""
+
+    def __init__(self, terminal: Terminal | None) -> None:
+        """Without a terminal there is a line on standard error, and nothing that turns."""
+        self._terminal = terminal
+        self._spinner = ExitStack()
+
+    def begin(self, url: str) -> None:
+        """Show where to go, and wait."""
+        terminal = self._terminal
+        if terminal is None:
+            show.warn(f"waiting for a browser to open {url}")
+            return
+        terminal.say("Allow the access in the browser. If it did not open, open this address:")
+        present(terminal, url)
+        terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
+        self._spinner.enter_context(terminal.console().status("waiting for the browser"))
+
+    def end(self) -> None:
+        """Take the spinner away; what is said next stands in its place."""
+        self._spinner.close()
+
+
+def present(terminal: Terminal, url: str) -> None:
+    """The address on a line of its own, and as a QR code where there is room for one."""
+    terminal.show(url)
+    columns, lines = terminal.size()
+    if (code := qr_code(url, columns, lines - LINES_BESIDE)) is not None and terminal.is_utf8:
+        terminal.draw(code)
+
+
+def qr_code(text: str, columns: int, lines: int) -> str | None:
+    """A QR code in half blocks, dark on light whatever the terminal's colours are; None if it does not fit.
+
+    None, too, without segno: it is an extra.
+    """
+    try:
+        import segno  # here, not above: it may not be there
+    except ImportError:
+        return None
+    code = segno.make(text, error="l", micro=False)
+    width, height = code.symbol_size(border=_QUIET_ZONE)
+    if width > columns or (height + 1) // 2 > lines:
+        return None
+    drawn = io.StringIO()
+    code.terminal(drawn, border=_QUIET_ZONE, compact=True)
+    rows = drawn.getvalue().rstrip("\n").split("\n")
+    if os.environ.get("NO_COLOR"):
+        return "\n".join(rows)
+    return "\n".join(f"\x1b[97;40m{row}\x1b[0m" for row in rows)
