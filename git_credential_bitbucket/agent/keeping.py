@@ -85,7 +85,7 @@ def keep(
         if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
         for record in list(records):
-            if (record["place"], record["kind"]) != (credential.place, credential.kind):
+            if replaces is None and (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
             old = Credential.from_record(record)
             if old.id == replaces if replaces is not None else _replaces(credential, old):
