@@ -126,8 +126,8 @@ def test_a_container_is_served_by_gits_own_client(home: Path, executables: dict[
     machine = Runner({**env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}, home / "work")
     machine("git", "config", "--global", f"credential.{standin.url}.provider", "bitbucket")
     token = standin.issue_access_token("acme/app")
-    login = [executables["portable"], "login", "--access-token", "--host", standin.url, "--for", "acme/app"]
-    machine(*login, stdin=token)
+    ours = executables["portable"]
+    machine(ours, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
     mounted = home / "run" / NAME
     container = Runner({**env, "HOME": str(home / "container")}, home / "work")
     (home / "container").mkdir()
@@ -135,7 +135,7 @@ def test_a_container_is_served_by_gits_own_client(home: Path, executables: dict[
         words = shlex.split(line.removeprefix("$ "))
         container(*[w.replace("https://bitbucket.org", standin.url).replace("/bitbucket", str(mounted)) for w in words])
     container("git", "clone", "--quiet", url)
-    machine(executables["portable"], "daemon", "stop")
+    machine(ours, "daemon", "stop")
     left = sorted(mounted.iterdir())
     assert container("git", "-C", "app", "fetch", check=False).returncode != 0
     assert sorted(mounted.iterdir()) == left

@@ -1,6 +1,7 @@
 """The script that installs for a user: what it leaves behind, a second time too, and what it does not touch."""
 
 import os
+import plistlib
 import subprocess
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def config(env: dict[str, str]) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
-def test_installs_configures_and_upgrades(env: dict[str, str]) -> None:
-    """An environment of its own, a link that stays, git configured to use it; a second run changes nothing."""
+def test_installs_configures_upgrades_and_leaves(env: dict[str, str]) -> None:
+    """An environment, links that stay, git configured; a second run changes nothing; what removes keeps the vault."""
     done = install(env)
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached from here")
@@ -53,6 +54,57 @@ def test_installs_configures_and_upgrades(env: dict[str, str]) -> None:
     done = install(env)
     assert done.returncode == 0, done.stderr
     assert config(env) == configured
+
+    pages = subprocess.run(
+        ["git", "help", "credential-bitbucket"],
+        env={**env, "PATH": f"{link.parent}:{env['PATH']}", "MANPAGER": "cat", "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "git-credential-bitbucket - give git" in pages.stdout, pages.stderr
+
+    (home / ".local/share" / installed.NAME / "vault").touch(mode=0o600)
+    done = install(env, "--remove")
+    assert done.returncode == 0, done.stderr
+    left = [path for path in home.rglob("*") if not path.is_dir()]
+    assert left == [home / ".gitconfig", home / ".local/share" / installed.NAME / "vault"]
+    assert config(env) == ""
+
+
+def test_the_services_are_placed_and_taken_back(env: dict[str, str], tmp_path: Path) -> None:
+    """Where systemd answers, its socket is enabled; systemctl and launchctl are ours here, and note what they are told.
+
+    A user's systemd cannot be had in a container; what it does with the units is test_services' to try.
+    """
+    told = tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    for name in ("systemctl", "launchctl"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{told}\n')
+        (tmp_path / "bin" / name).chmod(0o700)
+    env["PATH"] = f"{tmp_path / 'bin'}:{env['PATH']}"
+    done = install(env, "--no-configure", "--systemd", "--launchd")
+    if done.returncode and "No matching distribution" in done.stderr:
+        pytest.skip("no package index can be reached from here")
+    assert done.returncode == 0, done.stderr
+    home = Path(env["HOME"])
+    units = sorted(path.name for path in (home / ".config/systemd/user").iterdir())
+    agent = home / "Library/LaunchAgents" / f"{installed.NAME}.plist"
+    assert units == [f"{installed.NAME}.service", f"{installed.NAME}.socket"]
+    with agent.open("rb") as file:
+        assert plistlib.load(file)["ProgramArguments"][0] == str(home / ".local/bin" / installed.NAME)
+    assert install(env, "--remove").returncode == 0
+    assert not list((home / ".config/systemd/user").iterdir())
+    assert not agent.exists()
+    domain = f"gui/{os.getuid()}"
+    assert told.read_text().splitlines() == [
+        "systemctl --user daemon-reload",
+        f"systemctl --user enable --now {installed.NAME}.socket",
+        f"launchctl bootstrap {domain} {agent}",
+        f"systemctl --user disable --now {installed.NAME}.socket {installed.NAME}.service",
+        f"launchctl bootout {domain}/{installed.NAME}",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["", ".py"])
