@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import __version__, journal, paths
-from git_credential_bitbucket.daemon import claim, hardening, lifecycle, peers, upgrade
+from git_credential_bitbucket.daemon import claim, hardening, lifecycle, limits, peers, upgrade
 from git_credential_bitbucket.daemon.workers import Workers
 from git_credential_bitbucket.errors import Error, SettingsError
 
@@ -122,7 +122,10 @@ class Daemon:
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
         trusted = peers.trusted_uids()
         service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave, self._journal)
-        server = Server(listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests)
+        peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
+        server = Server(
+            listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests, peer_limits
+        )
         life.heed_signals(server)
         if self._until_eof is not None:
             life.heed_end_of(self._until_eof, server)

@@ -171,6 +171,8 @@ class Life:
             if left <= 0 and not server.clients:
                 server.guarded(lambda: agent.lock("for idleness"), None)
             self._look_at = min(self._look_at, now + max(left, 0.1))
+        if server.half_loaded and self._watch is not None:
+            self._watch.mistrust(now)
         if not self.claim.holds() or self._is_idle(server, agent, now):
             self.leave()
         elif self._watch is not None and self._upgrade_at is None:

@@ -19,13 +19,24 @@ SWEEP_S = 1.0
 """How precisely deadlines are kept."""
 
 
+MAX_CLIENTS = 1024
+RESERVED_FILES = 64
+"""Descriptors that connections leave alone: for a renewal's, the vault's and git's own."""
+FEWEST_CLIENTS = 16
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Of one peer. Tests set them lower."""
 
-    clients: int = 1024
+    clients: int = MAX_CLIENTS
     """Connections at once. git runs one helper at a time per process; a thousand is a very busy build machine."""
     peer_s: float = 10.0
     """For sending the whole request, and again for reading the answer: a few hundred bytes each, from and to a pipe."""
     answer_s: float = 30.0
     """For a job (a refresh, the vault's lock, the keyring); then `give_up` answers. Front ends wait longer."""
+
+
+def affordable(open_files: int) -> int:
+    """How many connections may be open where the system allows so many descriptors."""
+    return max(FEWEST_CLIENTS, min(MAX_CLIENTS, open_files - RESERVED_FILES))

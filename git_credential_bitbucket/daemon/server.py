@@ -46,16 +46,15 @@ class Server:
         self.listener = listener
         self.asked_at = time.monotonic()
         self.served = 0
-        self.fault = ""
+        self.fault, self.half_loaded = "", False
         self._answer = answer
         self._may_connect = may_connect
         self._limits = peer_limits or limits.Limits()
         self._clients: dict[int, Client] = {}
         self._farewells: list[Client] = []
-        self._kept = 0
+        self._kept, self._sweep_at = 0, 0.0
         self._ended: deque[tuple[Client, Pending]] = deque()
         self._selector = selectors.DefaultSelector()
-        self._sweep_at = 0.0
         self._accepting = self._full = False
         self._alarm = Alarm()
         self._selector.register(self._alarm.heard, selectors.EVENT_READ, self._alarm.clear)
@@ -224,6 +223,7 @@ class Server:
             return question()
         except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
             self.fault = faults.where(exc)
+            self.half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
 
     def _reply(self, client: Client, reply: bytes | Pending | None) -> None:

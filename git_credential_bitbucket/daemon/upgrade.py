@@ -66,6 +66,11 @@ class Watch:
         """Whether a change was seen that has not been started yet."""
         return self._seen != self._running
 
+    def mistrust(self, now: float) -> None:
+        """What runs is not whole: memory ran out in the middle of an import, say, and no second try mends that."""
+        if self._running:
+            self._running, self._ripe_at = (), now + SETTLE_S
+
     def put_off(self, now: float) -> None:
         """What is there now does not start: try again with the next change, or after `RETRY_S`."""
         self._ripe_at = now + RETRY_S

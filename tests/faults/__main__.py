@@ -1,4 +1,4 @@
-"""The long forms: `python -m tests.faults --kills 1000 --crowds 10 --outages 60`; ends with 1 if a promise is broken."""
+"""The long forms: `python -m tests.faults --kills 1000 --crowds 10 --outages 60`; ends with 1 if one found fault."""
 
 import argparse
 import math

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Machine:
         self.home = home
         self.standin = standin
         self.consumer = consumer
+        self.started: list[Daemon] = []
         self.material = os.urandom(32)
         key = home / "key"
         descriptor = os.open(key, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o400)
@@ -28,6 +29,7 @@ class Machine:
         os.close(descriptor)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
         (home / ".gitconfig").write_text(config_of(standin))
+        os.utime(home / ".gitconfig", (0, 0))  # one that was written just now is read again and again
         self.env = {
             "HOME": str(home),
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -45,9 +47,12 @@ class Machine:
         """The vault."""
         return Path(self.env["GIT_CREDENTIAL_BITBUCKET_VAULT"])
 
-    def daemon(self, *, enter: str | None = None, more: Mapping[str, str] | None = None) -> Daemon:
-        """A daemon that is ready; with `more` in its environment."""
-        daemon = Daemon({**self.env, **(more or {})}, enter=enter)
+    def daemon(
+        self, *, enter: str | None = None, more: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
+    ) -> Daemon:
+        """A daemon that is ready; with `more` in its environment. `started` has all of them."""
+        daemon = Daemon({**self.env, **(more or {})}, enter=enter, launcher=launcher)
+        self.started.append(daemon)
         assert daemon.told == "ready\n", daemon.told
         return daemon
 

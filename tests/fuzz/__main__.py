@@ -39,7 +39,8 @@ def main() -> None:
     words = folder.with_suffix(".words")
     words.write_text("".join(f'"{word}\\x0a"\n' for word in WORDS))
     target = targets.parser if chosen.target == "parser" else targets.Daemon()
-    arguments = [sys.argv[0], str(folder), f"-max_total_time={chosen.seconds}", f"-dict={words}", *LIMITS]
+    arguments = [sys.argv[0], str(folder), f"-max_total_time={chosen.seconds}", f"-dict={words}"]
+    arguments += [f"-artifact_prefix={folder}/found-", *LIMITS]
     atheris.Setup(arguments, target)
     atheris.Fuzz()
 

@@ -41,7 +41,7 @@ def parser(data: bytes) -> None:
     except RequestRefused:
         return
     assert request.protocol
-    assert request.host == request.host.lower() or not request.is_web
+    assert not any("A" <= character <= "Z" for character in request.host)
     assert not any(set(text or "") & {"\n", "\0"} for text in (request.host, request.path, request.password))
     named = {"protocol": request.protocol, "host": request.host, "path": request.path, "username": request.username}
     written = wire.emit([(key, value) for key, value in named.items() if value is not None])
