@@ -27,7 +27,8 @@ class Credential:
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
-    `replaced_by` is the id of the newer credential that this one was set aside for.
+    For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
+    client key of one installation. `replaced_by` is the id of the newer credential that this one was set aside for.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Credential:
     refresh_token: Secret | None = None
     client_id: str | None = None
     client_secret: Secret | None = None
+    subject: str | None = None
     endpoint: Record | None = None
     scopes: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class Credential:
         """Whether a fresh access token can be had without a person."""
         if self.login_expired or self.endpoint is None or self.client_id is None:
             return False
-        return self.kind == kinds.CLIENT_CREDENTIALS or self.refresh_token is not None
+        return self.kind in kinds.MINTED or self.refresh_token is not None
 
     @property
     def username(self) -> str:

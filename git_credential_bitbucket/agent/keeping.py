@@ -99,7 +99,7 @@ def keep(
 
 def _can_be_had_again(old: Credential) -> bool:
     """Whether nobody misses it: it is minted by a consumer, or was to last two hours (OAuth's implicit grant)."""
-    return old.kind == kinds.CLIENT_CREDENTIALS or (old.kind == kinds.OAUTH and old.refresh_token is None)
+    return old.kind in kinds.MINTED or (old.kind == kinds.OAUTH and old.refresh_token is None)
 
 
 def _set_aside(record: Record, now: float, why: str, by: str) -> None:
@@ -125,7 +125,7 @@ def _replaces(new: Credential, old: Credential) -> bool:
     """Whether both, of one kind and for one place, would answer the same requests for the same account."""
     if old.set_aside_at is not None and not old.has_secret(new.secret):
         return False
-    if new.kind == kinds.CLIENT_CREDENTIALS and new.client_id != old.client_id:
+    if new.kind in kinds.MINTED and (new.client_id, new.subject) != (old.client_id, old.subject):
         return False
     same_account = new.account == old.account or None in (new.account, old.account)
     same_typed = (new.typed_username, new.typed_path) == (old.typed_username, old.typed_path)

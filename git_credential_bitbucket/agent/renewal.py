@@ -145,6 +145,8 @@ def _request(credential: Credential) -> Grant:
     client_id = credential.client_id or ""
     if credential.kind == kinds.CLIENT_CREDENTIALS:
         return oauth.mint(endpoint, client_id, credential.client_secret)
+    if credential.kind == kinds.JWT_BEARER:
+        return oauth.swap(endpoint, client_id, credential.subject or "", credential.client_secret)
     if credential.refresh_token is None:
         raise LoginExpired("this log-in has no refresh token", code="none", hint=_login_hint(credential))
     return oauth.refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)

@@ -92,6 +92,7 @@ def label(kind: str) -> str:
         kinds.ACCESS_TOKEN: "access token",
         kinds.OAUTH: "OAuth log-in",
         kinds.CLIENT_CREDENTIALS: "OAuth consumer",
+        kinds.JWT_BEARER: "Connect app",
         kinds.APP_PASSWORD: "app password",
     }.get(kind, "secret")
 

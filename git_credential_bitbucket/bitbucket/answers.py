@@ -27,7 +27,7 @@ from git_credential_bitbucket.errors import (
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.wire import printable
 
-EXCHANGE, REFRESH, MINT = "exchange", "refresh", "mint"
+EXCHANGE, REFRESH, MINT, SWAP = "exchange", "refresh", "mint", "swap"
 
 MAX_LIFETIME_S = 366 * 86400
 """Nothing that Bitbucket mints lives longer; a number beyond it is no lifetime."""
@@ -40,6 +40,7 @@ _CHECK_CONSUMER = (
     "check the consumer's key and secret in the workspace's settings under OAuth consumers, then log in again"
 )
 _CALLBACK_HINT = "give the consumer a callback URL in the workspace's settings, also for client credentials"
+_APP_HINT = "check the app's key, the client key and the shared secret, which came with its installation; and the clock"
 _PRIVATE_HINT = 'check key and secret, and that "This is a private consumer" is ticked in the consumer\'s settings'
 
 
@@ -120,6 +121,8 @@ class Question:
         if code in {"invalid_client", "unauthorized_client"}:
             hint = _PRIVATE_HINT if self._grant_type == MINT else _CHECK_CONSUMER
             return ClientRefused(f"Bitbucket does not take the OAuth consumer{said}", hint=hint)
+        if self._grant_type == SWAP and code == "invalid_grant":
+            return ClientRefused(f"Bitbucket does not take the Connect app's JWT{said}", hint=_APP_HINT)
         if self._grant_type == EXCHANGE and code == "invalid_grant":
             return LoginFailed(
                 f"Bitbucket does not take the authorization code{said}",

@@ -15,11 +15,14 @@ API_TOKEN = "api-token"
 ACCESS_TOKEN = "access-token"
 OAUTH = "oauth"
 CLIENT_CREDENTIALS = "client-credentials"
+JWT_BEARER = "jwt-bearer"
 APP_PASSWORD = "app-password"
 UNKNOWN = "unknown"
 
-RENEWABLE = frozenset({OAUTH, CLIENT_CREDENTIALS})
-"""Kinds whose access token we can replace ourselves: by a refresh token, or by minting again."""
+MINTED = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
+"""Kinds whose access token we can have anew at any time, for we hold what it is minted with."""
+RENEWABLE = MINTED | {OAUTH}
+"""Kinds whose access token we can replace ourselves: by minting again, or by a refresh token."""
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 ACCESS_TOKEN_USERNAME = "x-token-auth"
@@ -35,6 +38,7 @@ _USERNAMES = {
     ACCESS_TOKEN: ACCESS_TOKEN_USERNAME,
     OAUTH: ACCESS_TOKEN_USERNAME,
     CLIENT_CREDENTIALS: ACCESS_TOKEN_USERNAME,
+    JWT_BEARER: ACCESS_TOKEN_USERNAME,
 }
 _CHECKSUM_DIGITS = 8
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"

@@ -7,9 +7,11 @@ community.developer.atlassian.com/t/99003 (CHANGE-3052) what changed in 2026; bo
 work.
 """
 
+import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket.grant import Grant
+from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.bitbucket.answers import Question
     from git_credential_bitbucket.bitbucket.providers import Endpoint
+
+JWT_GRANT = "urn:bitbucket:oauth2:jwt"
+JWT_LIFE_S = 180
+"""A JWT is used once, at once; Atlassian's own libraries make them for three minutes."""
 
 
 def authorize_url(
@@ -119,6 +125,41 @@ def mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> 
     with _session(endpoint, client_id, question, client=BackendApplicationClient(client_id)) as session:
         session.fetch_token(endpoint.token_url, auth=_client(client_id, client_secret), include_client_id=False)
     return question.grant()
+
+
+def swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> Grant:
+    """An access token for the workspace that an Atlassian Connect app is installed in, for a JWT that we sign.
+
+    Client key and shared secret came to the app's `installed` callback. There is no refresh token to it.
+    Source: developer.atlassian.com/cloud/bitbucket/oauth-2-connect. Raises `SettingsError` where PyJWT is not
+    installed, `ClientRefused`, `BitbucketRefused`, `BitbucketUnreachable`.
+    """
+    import requests  # here, not above: 100 ms, and most answers need no request
+
+    from git_credential_bitbucket.bitbucket import transport  # here, not above: as above
+    from git_credential_bitbucket.bitbucket.answers import SWAP, Question  # here, not above: as above
+
+    signed = _signed(app_key, client_key, _revealed(shared_secret))
+    question = Question(SWAP, (signed, _revealed(shared_secret)))
+    transport.require_https(endpoint.token_url)
+    with requests.Session() as session:
+        transport.attach(session, endpoint)
+        form, headers = {"grant_type": JWT_GRANT}, {"Authorization": f"JWT {signed}"}
+        question.read(session.post(endpoint.token_url, data=form, headers=headers))
+    return question.grant()
+
+
+def _signed(app_key: str, client_key: str, shared_secret: str) -> str:
+    try:
+        import jwt  # here, not above: an extra, and few have such an app
+    except ImportError as exc:
+        raise SettingsError(
+            "PyJWT, which signs for Connect apps, is not installed",
+            hint="type: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')",
+        ) from exc
+    now = int(time.time())
+    claims = {"iss": app_key, "sub": client_key, "iat": now, "exp": now + JWT_LIFE_S}
+    return jwt.encode(claims, shared_secret, algorithm="HS256")
 
 
 def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, token: Secret) -> bool | None:

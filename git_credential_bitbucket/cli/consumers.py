@@ -94,6 +94,20 @@ def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     return keep(_record(wanted, key, secret, grant))
 
 
+def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+    """Let an installation of an Atlassian Connect app log in without a person, and keep it. Raises `Error`."""
+    providers.check_oauth(wanted.provider)
+    if answers.terminal is not None:
+        guidance.tell(answers.terminal, wanted.kind, wanted.provider)
+    app = pasted.app_key(answers.line("Key of the app"))
+    client_key = pasted.app_key(answers.line("Client key of the installation"))
+    secret = pasted.consumer_secret(answers.secret("Shared secret of the installation"))
+    from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
+
+    grant = oauth.swap(wanted.provider.endpoint, app, client_key, secret)
+    return keep({**_record(wanted, app, secret, grant), "subject": client_key})
+
+
 def must_paste(wanted: Wanted, answers: Answers) -> bool:
     """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
     paste = wanted.paste or _has_no_browser(wanted, answers)

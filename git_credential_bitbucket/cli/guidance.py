@@ -28,6 +28,7 @@ READ_SCOPES = {
     kinds.ACCESS_TOKEN: "repository",
     kinds.OAUTH: "repository",
     kinds.CLIENT_CREDENTIALS: "repository",
+    kinds.JWT_BEARER: "repository",
 }
 """What fetch needs."""
 WRITE_SCOPES = {
@@ -35,6 +36,7 @@ WRITE_SCOPES = {
     kinds.ACCESS_TOKEN: "repository:write",
     kinds.OAUTH: "repository:write",
     kinds.CLIENT_CREDENTIALS: "repository:write",
+    kinds.JWT_BEARER: "repository:write",
 }
 """What push needs as well: an API token's write scope does not imply its read scope."""
 
@@ -100,6 +102,15 @@ def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> N
     scopes(terminal, kinds.CLIENT_CREDENTIALS)
 
 
+def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
+    del provider, place
+    terminal.say("An Atlassian Connect app gets all three with each installation, by its `installed` callback:")
+    terminal.say("`key`, `clientKey` and `sharedSecret`. Since 2 February 2026 no new ones can be registered.")
+    terminal.say(
+        f"The app's scopes hold: {READ_SCOPES[kinds.JWT_BEARER]} to fetch, {WRITE_SCOPES[kinds.JWT_BEARER]} to push."
+    )
+
+
 def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
     workspace = printable(place.partition("/")[0]) or "WORKSPACE"
     terminal.say("An OAuth consumer is made in the settings of a workspace, under “OAuth consumers”:")
@@ -111,4 +122,5 @@ _TELLERS = {
     kinds.ACCESS_TOKEN: _access_token,
     kinds.OAUTH: _oauth,
     kinds.CLIENT_CREDENTIALS: _client_credentials,
+    kinds.JWT_BEARER: _jwt_bearer,
 }

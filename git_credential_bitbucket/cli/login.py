@@ -46,6 +46,7 @@ METHODS = {
     "access_token": kinds.ACCESS_TOKEN,
     "oauth": kinds.OAUTH,
     "client_credentials": kinds.CLIENT_CREDENTIALS,
+    "jwt_bearer": kinds.JWT_BEARER,
 }
 PASSWORD_OPTIONS = ("--password", "--username")
 
@@ -58,6 +59,7 @@ terminal, never shown, and never arguments. Where standard input is no terminal,
   --api-token           the token; then, if you like, your account's email
   --access-token        the token
   --client-credentials  the consumer's key; its secret
+  --jwt-bearer          the app's key; the installation's client key; its shared secret
   --oauth               the consumer's key; its secret (not with --implicit)
 
 The consumer is asked for only if git's configuration (credential.<url>.oauthClientId and oauthClientSecret) and the
@@ -84,6 +86,7 @@ class Login(shy.Shy):
     "--implicit", is_flag=True, help="With --oauth: for a consumer without its secret; two hours, no renewal."
 )
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
+@click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
 @click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
 @click.option("--host", metavar="URL", default=places.CLOUD, help="Another host, named as Bitbucket in git's config.")
 @click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
@@ -134,7 +137,7 @@ def chosen(answers: Answers, provider: Provider) -> str:
     if answers.terminal is None:
         raise LoginFailed(
             "say what to log in with, for there is no terminal to ask at",
-            hint="one of --api-token, --access-token, --oauth and --client-credentials",
+            hint="one of --api-token, --access-token, --oauth, --client-credentials and --jwt-bearer",
         )
     answers.say(f"What do you have for {wire.printable(provider.host)}, or would like to make?")
     options = [line for _, line in guidance.MENU]
@@ -162,6 +165,8 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
         return consumers.by_consent(wanted, answers, keep)
     if wanted.kind == kinds.CLIENT_CREDENTIALS:
         return consumers.by_itself(wanted, answers, keep)
+    if wanted.kind == kinds.JWT_BEARER:
+        return consumers.by_app(wanted, answers, keep)
     return keep(statics.record(wanted, answers))
 
 

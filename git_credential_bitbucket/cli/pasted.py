@@ -67,6 +67,16 @@ def consumer_key(text: str) -> str:
     return key
 
 
+def app_key(text: str) -> str:
+    """What names a Connect app, or its installation. Raises `LoginFailed`."""
+    key, _ = kinds.tidy(text)
+    if kinds.recognise(key) != kinds.UNKNOWN:
+        raise LoginFailed("this is a token, where a key of the Connect app belongs", hint="see: login --help")
+    if not key or not key.isprintable() or not key.isascii() or " " in key:
+        raise LoginFailed("that is no key of a Connect app", hint="it is one word, without blanks")
+    return key
+
+
 def account(text: str) -> str | None:
     """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
     name, _ = kinds.tidy(text)
