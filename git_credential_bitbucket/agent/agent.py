@@ -115,17 +115,17 @@ class Agent:
             return Pending(self.submit(self._open), lambda: go_on(self.holdings.index()))
         return go_on(index)
 
-    def store(self, request: Request) -> bytes | Pending:
+    def store(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Pending:
         """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too)."""
         if request.password is None or self.find_provider(request.protocol, request.host) is None:
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
             return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
-        return self.opened(lambda index: self._store(index, request, Secret(request.password or "")))
+        return self.opened(lambda index: self._store(index, request, asked_path))
 
-    def _store(self, index: Index, request: Request, secret: Secret) -> bytes | Pending:
-        place = routing.place_of(request.protocol, request.host, request.path)
-        for credential in (*index.covering(place), *(() if request.path else index.below(place))):
+    def _store(self, index: Index, request: Request, asked_path: Callable[[], str | None]) -> bytes | Pending:
+        secret, place = Secret(request.password or ""), routing.place_of(request.protocol, request.host, request.path)
+        for credential in (*index.covering(place), *index.below(place)):
             if credential.has_secret(secret):
                 now = self.clock()
                 self.holdings.use(credential, now)
@@ -134,7 +134,7 @@ class Agent:
                 return ACKNOWLEDGED + ledger.mark(self.holdings, credential, now)
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
-        return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock()))
+        return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock(), asked_path))
 
     def erase(self, request: Request) -> bytes | Pending:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""

@@ -14,6 +14,8 @@ from git_credential_bitbucket.errors import KeyringUnavailable, LoginFailed, Vau
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.wire import Request
@@ -27,23 +29,28 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
-def keep_typed(holdings: Holdings, request: Request, now: float) -> Credential:
+def keep_typed(
+    holdings: Holdings, request: Request, now: float, asked_path: Callable[[], str | None] = lambda: None
+) -> Credential:
     """Keep a secret that a person typed at git's prompt, under the kind its prefix tells. A job.
 
-    An API token is a person's, so it serves the host; an access token the repository it was typed for (`login --for`
-    widens it); a secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
+    An API token is a person's, so it serves the host; an access token the repository it was typed for, of which
+    `asked_path` tells where git does not (`login --for` widens it): else the next repository's token would take its
+    place. A secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
     in memory: git has its own copy of what to do next, and losing it costs one more prompt.
     """
     password = request.password or ""
     kind = kinds.recognise(password)
-    host_only = kind == kinds.API_TOKEN
+    path = None if kind == kinds.API_TOKEN else request.path
+    if kind == kinds.ACCESS_TOKEN and routing.place_of("", "", path) == routing.place_of("", "", None):
+        path = asked_path()
     expiry: float | None = request.password_expiry_utc
     if kind == kinds.UNKNOWN and request.username == kinds.ACCESS_TOKEN_USERNAME and expiry is None:
         expiry = now + FOREIGN_TOKEN_LIFE_S
     credential = Credential(
         id=new_id(),
         kind=kind,
-        place=routing.place_of(request.protocol, request.host, None if host_only else request.path),
+        place=routing.place_of(request.protocol, request.host, path),
         secret=Secret(password),
         account=request.username if kind == kinds.API_TOKEN and request.username != kinds.API_TOKEN_USERNAME else None,
         typed_username=request.username if kind == kinds.UNKNOWN else None,

@@ -34,9 +34,13 @@ def _names(path: str | None) -> tuple[str, ...]:
         return ()
     segments = _ascii_folded(path).strip("/").split("/")[:2]
     names = [segment.removesuffix(".git") for segment in segments]
-    if not names[0] or any(name in {"", ".", ".."} or unquote(name).startswith("{") for name in names):
+    if not names[0] or any(name in {"", ".", ".."} or _begins_with_uuid(name) for name in names):
         return ()
     return tuple(names)
+
+
+def _begins_with_uuid(path: str) -> bool:
+    return unquote(path[:9]).lstrip("/").startswith("{")
 
 
 def _ascii_folded(text: str) -> str:
@@ -84,7 +88,7 @@ class Index:
         return found
 
     def below(self, host_place: str) -> list[Credential]:
-        """The credentials for places inside a host."""
+        """The credentials for places inside a host; none where the place is not a whole host."""
         return [self._credential(i) for i in self._below.get(host_place, ())]
 
 
@@ -96,13 +100,13 @@ def candidates(
 ) -> list[Credential]:
     """The credentials that may answer `request`, best first: git's own `state[]`, narrowest place, username, last used.
 
-    Where git names no path (`useHttpPath` is off) and credentials for single repositories or workspaces are kept,
-    `asked_path` may tell which repository git is working on. Where it cannot, those for the whole host come first.
+    Where git names no path (`useHttpPath` is off), or UUIDs, and credentials for single repositories or workspaces are
+    kept, `asked_path` may tell which repository git works on. Where it cannot, those for the whole host come first.
     """
     host_place = place_of(request.protocol, request.host, None)
     place = place_of(request.protocol, request.host, request.path)
     inside: list[Credential] = []
-    if place == host_place and not request.path:
+    if place == host_place and (not request.path or _begins_with_uuid(request.path)):
         inside = index.below(host_place)
         if inside and (path := asked_path()) is not None:
             place, inside = place_of(request.protocol, request.host, path), []

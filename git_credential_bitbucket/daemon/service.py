@@ -112,7 +112,7 @@ class Service:
             if operation == "get":
                 return self._agent.get(request, lambda: _asked_path(peer, request))
             if operation == "store":
-                return self._agent.store(request)
+                return self._agent.store(request, lambda: _asked_path(peer, request))
             return self._agent.erase(request)
         except Error as exc:
             return b"" if operation == "get" else refusal(exc)

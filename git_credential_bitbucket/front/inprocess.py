@@ -10,6 +10,8 @@ from git_credential_bitbucket.front.activate import third_party
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.agent.agent import Agent
 
 
@@ -22,10 +24,10 @@ def reply(action: str, body: bytes) -> bytes:
 
     held = agent()
     try:
-        if action == "get":
-            answer = get(held, wire.parse(body))
-        elif action in ("store", "erase"):
-            answer = finish(getattr(held, action)(wire.parse(body)))
+        if action in ("get", "store"):
+            answer = finish(getattr(held, action)(*told_of(wire.parse(body))))
+        elif action == "erase":
+            answer = finish(held.erase(wire.parse(body)))
         else:
             answer = finish(control(held, action, body))
     except Error as exc:
@@ -40,12 +42,11 @@ def reply(action: str, body: bytes) -> bytes:
     return answer
 
 
-def get(held: "Agent", request: wire.Request) -> bytes:
-    """The answer to git's `get`; our own ancestors tell which repository git works on, if git does not."""
+def told_of(request: wire.Request) -> "tuple[wire.Request, Callable[[], str | None]]":
+    """What `get` and `store` take; our own ancestors tell which repository git works on, if git does not."""
     from git_credential_bitbucket.agent import asker  # here, not above: as all that answers
-    from git_credential_bitbucket.agent.pending import finish
 
-    return finish(held.get(request, lambda: asker.asked_path(os.getpid(), request.protocol, request.host)))
+    return request, lambda: asker.asked_path(os.getpid(), request.protocol, request.host)
 
 
 def _note(held: "Agent", action: str, body: bytes, answer: bytes) -> None:

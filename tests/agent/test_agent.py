@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -222,3 +223,26 @@ def test_a_lock_by_hand_keeps_the_agent(world: World) -> None:
     assert finish(control(world.agent, "lock", b"")) == ACKNOWLEDGED
     assert world.get() == {}
     assert world.agent.must_stay()
+
+
+def test_an_access_token_typed_without_a_path_is_kept_for_the_repository_at_work(world: World) -> None:
+    """With useHttpPath off, the second repository's token does not take the first one's place."""
+    first, second = tokens.access_token(), tokens.access_token()
+    for repository, secret in (("acme/app.git", first), ("acme/lib.git", second)):
+        request = world.lines(f"username=x-token-auth\npassword={secret}\n", path="")
+        assert finish(world.agent.store(request, partial(str, repository))) == b"ok=1\n"
+    assert {c.place.rpartition("/")[2]: c.secret.reveal() for c in world.kept()} == {"app": first, "lib": second}
+    assert all(c.set_aside_at is None for c in world.kept())
+    request = world.lines(f"username=x-token-auth\npassword={first}\n", path="")
+    assert finish(world.agent.store(request)) == b"ok=1\n"
+    assert len(world.kept()) == 2, "what is held is not kept again, whoever does not know the repository"
+
+
+def test_an_lfs_address_that_names_no_repository_is_answered_as_one_without_a_path(world: World) -> None:
+    """git-lfs's verify addresses have been seen with UUIDs; the repository's own token answers there too."""
+    secret = tokens.access_token()
+    world.store("x-token-auth", secret)
+    path = "%7B%7D/%7Bb8ea5b65%7D/info/lfs"
+    assert world.get(path=path)["password"] == secret
+    world.store("x-token-auth", secret, path=path)
+    assert len(world.kept()) == 1
