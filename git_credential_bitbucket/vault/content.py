@@ -70,6 +70,10 @@ class Transaction:
         self._size = len(plain)
         self.generation += 1
 
+    def snapshot(self) -> Snapshot:
+        """What the last commit wrote, for whoever reads next; the transaction is over."""
+        return Snapshot(self.content, self.generation, self.recovered)
+
     def reserve(self, growth: int = GROWTH_BYTES) -> None:
         """Make sure of the disk space for a commit that adds up to `growth` bytes. Raises `VaultUnwritable`.
 

@@ -292,12 +292,26 @@ def test_lock_and_unlock(path: str, material: bytes) -> None:
     assert vault.snapshot().content == {"a": 1}
 
 
+def test_what_was_written_is_not_read_again(path: str, material: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The writer knows it; unless the vault was locked in the middle, and then nothing stays behind."""
+    vault = opened(path, material)
+    put(vault, a=1)
+    with monkeypatch.context() as patched:
+        patched.setattr(vault.place, "read", lambda: pytest.fail("it was read"))
+        assert vault.snapshot().content == {"a": 1}
+    with vault.transaction() as tx:
+        tx.content["a"] = 2
+        vault.lock()
+    assert vault._cached is None
+    assert opened(path, material).snapshot().content == {"a": 2}
+
+
 def test_locking_while_a_snapshot_is_read_leaves_nothing_behind(
     path: str, material: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot that was being read when the vault was locked is not kept for later."""
+    put(opened(path, material), a=1)
     vault = opened(path, material)
-    put(vault, a=1)
     read = vault.place.read
 
     def read_and_lock() -> object:
