@@ -197,7 +197,9 @@ class Agent:
         """Start what is due: renewals ahead of time, writing down uses. Returns the seconds until the next look."""
         now = self.clock()
         wait = FLUSH_EVERY_S
-        for credential in self.holdings.index():
+        index = self.holdings.index()
+        self._write_grants(index)
+        for credential in index:
             if judgement.over(credential, now):
                 self.submit(partial(keeping.remove, self.holdings, credential.id))
             elif credential.forget_at is not None:
@@ -214,9 +216,16 @@ class Agent:
             self.submit(self.holdings.flush)
         return max(wait, 1.0)
 
+    def _write_grants(self, index: Index) -> None:
+        """Try again to write down what Bitbucket gave, whatever has become of the credential since."""
+        for credential_id in list(self.renewals.unwritten):
+            credential = index.get(credential_id)
+            if credential is not None:
+                self.renewals.start(credential)
+            elif self.holdings.trouble is None:
+                del self.renewals.unwritten[credential_id]  # its owner logged out
+
     def _due_at(self, credential: Credential) -> float:
-        if credential.id in self.renewals.unwritten:
-            return 0.0
         if not freshness.used_since_renewal(credential, self.holdings.last_used(credential)):
             return credential.minted_at + freshness.IDLE_RENEWAL_S
         return freshness.renewal_due_at(credential)
@@ -250,30 +259,6 @@ class Agent:
             self.holdings.flush()
         except Error:
             return
-
-    def hand_over(self) -> dict[str, Any]:
-        """What a successor needs that is nowhere on disk: the key, what is in memory only, uses, unwritten grants."""
-        key = self.holdings.vault.key
-        return {
-            "memory": self.holdings.memory.snapshot().content,
-            "key": key.to_record() if key is not None else None,
-            "locked_by_person": self.holdings.locked_by_person,
-            "unwritten": self.renewals.unwritten,
-        }
-
-    def take_over(self, state: dict[str, Any]) -> None:
-        """Go on with what a predecessor handed over."""
-        from git_credential_bitbucket.vault.keys import (
-            Key,
-        )  # here, not above: an upgrade needs it, a start does not
-
-        with self.holdings.transaction(memory=True) as tx:
-            tx.content.update(state["memory"])
-        self.holdings.locked_by_person = state["locked_by_person"]
-        self.renewals.unwritten.update(state["unwritten"])
-        # The last, for the vault may have another key by now, or not be readable at this moment.
-        if state["key"] is not None:
-            self.holdings.vault.unlock(Key.from_record(state["key"]))
 
 
 def answer(credential: Credential, request: Request) -> bytes:

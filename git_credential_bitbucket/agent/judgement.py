@@ -44,9 +44,10 @@ def rejected(credential: Credential, now: float) -> dict[str, object]:
 
 def _renewable_rejected(credential: Credential, now: float) -> dict[str, object]:
     if rejected_again(credential, now):
-        delay = SUSPECT_DELAYS_S[min(credential.failures, len(SUSPECT_DELAYS_S) - 1)]
+        rejections = (*credential.rejections, now)[-len(SUSPECT_DELAYS_S) :]  # until one of its tokens works again
+        delay = SUSPECT_DELAYS_S[len(rejections) - 1]
         trouble = "a token minted seconds before was rejected too"
-        return {"suspect_until": now + delay, "trouble": trouble, "failures": credential.failures + 1}
+        return {"suspect_until": now + delay, "trouble": trouble, "rejections": rejections}
     superseded = credential.superseding()
     return {"secret": Secret(""), "superseded": superseded, "rejected_at": now, "suspect_until": None}
 

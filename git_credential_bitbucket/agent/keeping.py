@@ -88,7 +88,7 @@ def keep(
         holdings.open(create=True)
     with holdings.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
-        _sweep(records, now)
+        _sweep(tx.content, now)
         if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
         for record in list(records):
@@ -139,9 +139,12 @@ def _replaces(new: Credential, old: Credential) -> bool:
     return same_account and same_typed
 
 
-def _sweep(records: list[Record], now: float) -> None:
-    """Forget what has been set aside for thirty days."""
-    records[:] = [r for r in records if now - (r.get("set_aside_at") or now) < judgement.KEPT_ASIDE_S]
+def _sweep(content: Record, now: float) -> None:
+    """Forget what has been set aside for thirty days, unless the clock has made those days up since the last look."""
+    looked_at, content["swept_at"] = content.get("swept_at", now), now
+    if 0 <= now - looked_at < judgement.KEPT_ASIDE_S:
+        kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < judgement.KEPT_ASIDE_S]
+        content["credentials"][:] = kept
 
 
 def remove(holdings: Holdings, credential_id: str) -> Credential:

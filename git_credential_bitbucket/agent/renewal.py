@@ -16,7 +16,7 @@ from git_credential_bitbucket.agent import freshness, judgement
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import Error, LoginExpired
+from git_credential_bitbucket.errors import Error, LoginExpired, UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +67,9 @@ class Renewals:
     def _noting_trouble(self, credential: Credential, *, rejected: bool) -> Credential:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected)
+        except UnknownCredential:  # logged out meanwhile
+            self._written(credential.id)
+            raise
         except Error as exc:
             self.troubles[credential.id] = exc
             raise
@@ -89,15 +92,18 @@ class Renewals:
             record = record_in(tx, credential_id)
             credential = Credential.from_record(record)
             now = self._clock()
-            if credential.generation != generation or not may_attempt(credential, now):
-                return credential
-            if rejected:
-                credential = update(record, **judgement.rejected(credential, now))
-                if judgement.withheld(credential, now):
-                    return credential
             with self._guard:
                 held = self.unwritten.get(credential_id)
-            if held is None or held["generation"] <= generation:
+            if held is not None and held["generation"] <= credential.generation:
+                held = None  # somebody has written that generation, or a later one
+            if held is None:
+                if credential.generation != generation or not may_attempt(credential, now):
+                    self._written(credential_id)
+                    return credential
+                if rejected:
+                    credential = update(record, **judgement.rejected(credential, now))
+                    if judgement.withheld(credential, now):
+                        return credential
                 tx.reserve()
                 self._step("renewal-reserved")
                 held = self._ask(credential, tx)
@@ -108,9 +114,13 @@ class Renewals:
             record.update(held)
             tx.commit()
             self._step("renewal-written")
-            with self._guard:
-                self.unwritten.pop(credential_id, None)
+            self._written(credential_id)
             return Credential.from_record(record)
+
+    def _written(self, credential_id: str) -> None:
+        """The grant that waited for the disk is there, or no longer wanted."""
+        with self._guard:
+            self.unwritten.pop(credential_id, None)
 
     def _ask(self, credential: Credential, tx: Transaction) -> Record | None:
         """Ask Bitbucket; the new record, or None with the failure noted in the old one."""

@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import __version__, journal, paths
+from git_credential_bitbucket.agent import succession  # not when needed: by then the files are another version's
 from git_credential_bitbucket.daemon import claim, hardening, lifecycle, limits, peers, upgrade
 from git_credential_bitbucket.daemon.workers import Workers
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -145,7 +146,7 @@ class Daemon:
         if "agent" not in self._handed_over:
             return
         try:
-            agent.take_over(self._handed_over["agent"])
+            succession.take_over(agent, self._handed_over["agent"])
         except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
             pass
         self._handed_over = {"started_at": self._handed_over["started_at"]}
@@ -154,7 +155,7 @@ class Daemon:
         document = {
             "env": self._env,
             "claim": self._claim.identity,
-            "agent": agent.hand_over(),
+            "agent": succession.hand_over(agent),
             "started_at": started_at,
         }
         descriptor = upgrade.hand_over(document)

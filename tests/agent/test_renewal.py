@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import renewal
+from git_credential_bitbucket.agent import renewal, succession
+from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import Pending, finish
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
@@ -258,8 +259,11 @@ def test_a_log_in_again_keeps_the_former_one_for_thirty_days(world: World) -> No
     world.login()
     aside = {c.id: c.set_aside_why for c in world.kept()}
     assert aside[former.id] == "replaced by a newer one"
-    world.offset += 31 * 86400
+    world.offset += 20 * 86400
     world.login(account="someone else")
+    assert former.id in {c.id for c in world.kept()}
+    world.offset += 11 * 86400
+    world.login(account="someone else again")
     assert former.id not in {c.id for c in world.kept()}
 
 
@@ -276,10 +280,65 @@ def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_ke
     """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
     login = world.login()
     held = login.to_record() | {"generation": 2}
-    state = world.agent.hand_over() | {"unwritten": {login.id: held}, "locked_by_person": True}
+    state = succession.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
     world.agent.holdings.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
     with pytest.raises(KeyDoesNotFit):
-        successor.take_over(state)
+        succession.take_over(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
     assert successor.holdings.locked_by_person
+
+
+def test_no_access_costs_ever_fewer_renewals(world: World) -> None:
+    """Where every new token is refused too, each round waits longer, until one of them works."""
+    world.login(minted_at=world.clock() - 1000)
+    minted = []
+    for _ in range(600):
+        answer = world.get()
+        if answer:
+            world.erase(answer["password"])
+        world.offset += 12
+        minted.append(len(world.standin.token_requests()))
+    assert minted[-1] <= 6
+    assert world.kept()[0].refresh_token
+
+
+def test_a_grant_is_written_although_another_process_gave_the_log_in_up(world: World) -> None:
+    """What Bitbucket gave last is the living refresh token, whatever the vault says of the one before."""
+    login = world.login()
+    world.offset += 7300
+    place = world.agent.holdings.vault.place
+    write = place.write
+
+    def full(*_: object, **__: object) -> None:
+        raise VaultUnwritable("the disk is full")
+
+    place.write = full  # type: ignore[method-assign]
+    assert world.get() == {}
+    place.write = write  # type: ignore[method-assign]
+    world.another().holdings.vault.unlock(Key(world.key, "environment"))
+    world.agent.holdings.change(login.id, lambda _: {"login_expired": True})
+    world.agent.tick()
+    world.agent.renewals.start(login).result()
+    (kept,) = world.kept()
+    assert (kept.generation, kept.login_expired) == (2, False)
+    assert not world.agent.renewals.unwritten
+
+
+def test_a_grant_for_what_was_logged_out_keeps_nobody(world: World) -> None:
+    """The owner does not want it any more."""
+    login = world.login()
+    world.agent.renewals.unwritten[login.id] = login.to_record() | {"generation": 2}
+    finish(control(world.agent, "remove", f"id={login.id}\n".encode()))
+    world.agent.tick()
+    assert not world.agent.must_stay()
+
+
+def test_a_clock_far_ahead_for_a_moment_forgets_nothing(world: World) -> None:
+    """Thirty days that nobody has seen pass are not thirty days."""
+    former = world.login()
+    world.login()
+    world.offset += 400 * 86400
+    world.login(account="someone else")
+    world.offset -= 400 * 86400
+    assert former.id in {c.id for c in world.kept()}

@@ -1,0 +1,32 @@
+"""What one agent hands to the next when its program was upgraded under it: what is nowhere on disk."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.agent import Agent
+
+
+def hand_over(agent: Agent) -> dict[str, Any]:
+    """The key, what is in memory only, and unwritten grants, as JSON can hold them."""
+    key = agent.holdings.vault.key
+    return {
+        "memory": agent.holdings.memory.snapshot().content,
+        "key": key.to_record() if key is not None else None,
+        "locked_by_person": agent.holdings.locked_by_person,
+        "unwritten": agent.renewals.unwritten,
+    }
+
+
+def take_over(agent: Agent, state: dict[str, Any]) -> None:
+    """Go on with what a predecessor handed over. Raises what `Vault.unlock` raises, with all else taken over."""
+    from git_credential_bitbucket.vault.keys import Key  # here, not above: an upgrade needs it, a start does not
+
+    with agent.holdings.transaction(memory=True) as tx:
+        tx.content.update(state["memory"])
+    agent.holdings.locked_by_person = state["locked_by_person"]
+    agent.renewals.unwritten.update(state["unwritten"])
+    # The last, for the vault may have another key by now, or not be readable at this moment.
+    if state["key"] is not None:
+        agent.holdings.vault.unlock(Key.from_record(state["key"]))
