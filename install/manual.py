@@ -189,7 +189,8 @@ def readme_with_help() -> str:
 
 def main_help() -> str:
     """What `--help` prints on a terminal of eighty columns."""
-    context = click.Context(app.verbs, info_name=NAME, terminal_width=80, max_content_width=100)
+    # Click leaves two columns free.
+    context = click.Context(app.verbs, info_name=NAME, **{**app.verbs.context_settings, "terminal_width": 78})
     return app.verbs.get_help(context) + "\n"
 
 

@@ -57,9 +57,10 @@ def test_the_sections_are_in_their_order() -> None:
     ]
 
 
-def test_the_help_is_the_programs_own() -> None:
-    """Written by `python -m install.manual`."""
-    assert block("help") == manual.main_help(), "run: python -m install.manual"
+def test_the_help_is_the_programs_own(bare_env: dict[str, str], home: Path, executables: dict[str, Path]) -> None:
+    """As the installed program prints it; written there by `python -m install.manual`."""
+    told = Runner({**bare_env, "COLUMNS": str(COLUMNS)}, home)(executables["portable"], "--help").stdout
+    assert block("help") == told, "run: python -m install.manual"
 
 
 @pytest.fixture
