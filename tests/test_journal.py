@@ -21,12 +21,12 @@ def operations(path: str) -> list[object]:
     return [entry["operation"] for entry in journal.read(path)]
 
 
-def test_off_unless_switched_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_off_unless_switched_on(tmp_path: Path) -> None:
     """Nothing, `off` and the like write nothing; `on` writes beside the vault; a path is taken as it is."""
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert journal.place({}) is None
     assert journal.place({journal.SETTING: "off"}) is None
-    assert journal.place({journal.SETTING: "on"}) == f"{tmp_path}/git-credential-bitbucket/log.jsonl"
+    on = journal.place({journal.SETTING: "on", "HOME": str(tmp_path), "XDG_DATA_HOME": f"{tmp_path}/data"})
+    assert on == f"{tmp_path}/data/git-credential-bitbucket/log.jsonl"
     assert journal.place({journal.SETTING: "/var/log/me.jsonl"}) == "/var/log/me.jsonl"
     with pytest.raises(SettingsError):
         journal.place({journal.SETTING: "log.jsonl"})

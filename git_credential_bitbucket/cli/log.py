@@ -41,7 +41,7 @@ restart it after a change. No secret is ever in it. What git is given from the e
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file.")
 def command(*, lines: int, as_json: bool, since: str | None, **wanted: str | None) -> None:
     """Show the log."""
-    path = journal.place(os.environ) or journal.place({journal.SETTING: "on"}) or ""
+    path = journal.place(os.environ) or journal.place({**os.environ, journal.SETTING: "on"}) or ""
     not_before = None if since is None else time.time() - times.span(since)
     found = deque((e for e in journal.read(path) if _fits(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
