@@ -47,7 +47,7 @@ class VaultBusy(Error):
 
 
 class VaultUnreadable(Error):
-    """The machine did not let the vault be read (input/output error, too many open files): no verdict on its content."""
+    """The machine did not let the vault be read (input/output error, too many open files): no verdict on it."""
 
 
 class VaultUnwritable(Error):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import gits, installed
+from tests.fronts import front, front_env, helper, standin_front  # noqa: F401 - fixtures of the rooms that git meets
 from tests.running import Runner, end_processes_of
 from tests.standin.client import StandIn
 

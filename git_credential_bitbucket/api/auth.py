@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.client.activate import third_party
+from git_credential_bitbucket.client.ask import Holder, ask, pairs
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
-from git_credential_bitbucket.front.activate import third_party
-from git_credential_bitbucket.front.ask import Holder, ask, pairs
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:

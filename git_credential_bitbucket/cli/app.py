@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import __version__
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import urlmatch
-from git_credential_bitbucket.front import person
+from git_credential_bitbucket.client import person
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.front import tell
+from git_credential_bitbucket.client import tell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

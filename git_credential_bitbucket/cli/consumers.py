@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.bitbucket import kinds, providers
 from git_credential_bitbucket.cli import guidance, pasted
 from git_credential_bitbucket.cli.address import Waiting, present
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
-from git_credential_bitbucket.front import environment
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:

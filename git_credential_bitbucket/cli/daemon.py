@@ -14,9 +14,9 @@ from git_credential_bitbucket import __version__, paths
 from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
+from git_credential_bitbucket.client import exchange, launch
+from git_credential_bitbucket.client.ask import pairs
 from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
-from git_credential_bitbucket.front import launch, relay
-from git_credential_bitbucket.front.ask import pairs
 
 NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
@@ -73,8 +73,8 @@ def stop() -> None:
     if facts is None:
         say("no daemon is running")
         return
-    outcome, _ = relay.exchange(path, relay.message("exit", b""), LEAVE_S)
-    if outcome != relay.ANSWERED and listener(path) is not None:
+    outcome, _ = exchange.exchange(path, exchange.message("exit", b""), LEAVE_S)
+    if outcome != exchange.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
 
@@ -96,15 +96,15 @@ def status(*, as_json: bool) -> int:
 
 def socket_here() -> str:
     """Where the daemon listens. Raises `SettingsError` where none may run."""
-    if relay.is_off(os.environ):
-        raise SettingsError(f"{relay.DAEMON} says that no daemon may run here", hint=f"unset {relay.DAEMON}")
+    if exchange.is_off(os.environ):
+        raise SettingsError(f"{exchange.DAEMON} says that no daemon may run here", hint=f"unset {exchange.DAEMON}")
     return paths.socket_path(os.environ)
 
 
 def facts_of(path: str) -> dict[str, str] | None:
     """What the daemon says of itself; None where none of ours runs. Raises `DaemonUnavailable` if one keeps silent."""
-    outcome, reply = relay.exchange(path, relay.message("ping", b""), PING_S)
-    if outcome == relay.TIMEOUT:
+    outcome, reply = exchange.exchange(path, exchange.message("ping", b""), PING_S)
+    if outcome == exchange.TIMEOUT:
         raise _silent(path)
     facts = dict(pairs(reply))
     return facts if "pid" in facts else None

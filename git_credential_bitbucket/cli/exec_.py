@@ -13,8 +13,8 @@ from git_credential_bitbucket.bitbucket import kinds, providers
 from git_credential_bitbucket.cli import child, places, private
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, stable_path
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import SettingsError
-from git_credential_bitbucket.front import environment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

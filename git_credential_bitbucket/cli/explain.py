@@ -21,8 +21,8 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.neighbours import shown_helper
+from git_credential_bitbucket.client import environment, exchange
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import environment, relay
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.asked import Asked, Url
@@ -113,8 +113,8 @@ def _helpers(url: Url, here: Settings) -> list[Document]:
 
 
 def _daemon() -> Document:
-    if relay.is_off(os.environ):
-        return {"state": "off", "detail": f"{relay.DAEMON} forbids it; this program answers by itself"}
+    if exchange.is_off(os.environ):
+        return {"state": "off", "detail": f"{exchange.DAEMON} forbids it; this program answers by itself"}
     try:
         facts = daemon.facts_of(daemon.socket_here())
     except Error as exc:
@@ -182,7 +182,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
 
 def _path_is_seen() -> bool:
     """Whether the daemon can see for itself which repository git works on, where git does not say."""
-    return sys.platform == "linux" and not relay.is_off(os.environ)
+    return sys.platform == "linux" and not exchange.is_off(os.environ)
 
 
 def _of_environment(found: environment.Token | environment.Client) -> Document:

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.front import ask as front
+from git_credential_bitbucket.client import ask as front
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

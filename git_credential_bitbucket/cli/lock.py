@@ -9,8 +9,8 @@ import click
 from git_credential_bitbucket.cli import show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import relay
 
 HELP = f"""{summary("lock")}.
 
@@ -22,7 +22,7 @@ only is not locked.
 @click.command(cls=shy.Shy, help=HELP)
 def command() -> None:
     """Lock."""
-    if relay.is_off(os.environ):
+    if exchange.is_off(os.environ):
         raise Error(
             "there is no daemon that could hold the vault locked",
             hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.client import ask, exchange, launch
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
-from git_credential_bitbucket.front import ask, launch, relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _OWN = "GIT_CREDENTIAL_BITBUCKET_"
 _NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "VAULT", "IDLE_EXIT", "SOCKET"))
 _NOT_FOR_THE_COMMAND = frozenset(
     {
-        *(name + ending for name in relay.SECRET_VARIABLES for ending in ("", "_FILE")),
+        *(name + ending for name in exchange.SECRET_VARIABLES for ending in ("", "_FILE")),
         *(_OWN + name for name in ("KEY", "KEY_FILE", "DAEMON")),
     }
 )
@@ -44,8 +44,8 @@ class Daemon:
 
     def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> ask.Pairs:
         """The lines that answer `action`. Raises the `Error` that the answer tells."""
-        outcome, reply = relay.exchange(self.path, relay.message(action, wire.emit(list(fields))))
-        if outcome != relay.ANSWERED:
+        outcome, reply = exchange.exchange(self.path, exchange.message(action, wire.emit(list(fields))))
+        if outcome != exchange.ANSWERED:
             raise DaemonUnavailable("the private daemon did not answer", hint="try again")
         pairs = ask.pairs(reply)
         ask.raise_refusal(pairs)
@@ -77,9 +77,9 @@ class Daemon:
 @contextmanager
 def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
     """A private daemon, gone at the end with its directory, however this process ends. Raises `DaemonUnavailable`."""
-    if relay.is_off(env):
+    if exchange.is_off(env):
         raise SettingsError(
-            f"{relay.DAEMON} says that no daemon may run, and a private one is one",
+            f"{exchange.DAEMON} says that no daemon may run, and a private one is one",
             hint="without exec, git is served from the variables themselves",
         )
     directory = _fresh_directory(env)

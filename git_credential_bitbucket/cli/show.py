@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket.front import tell
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:

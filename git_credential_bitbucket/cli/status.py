@@ -159,7 +159,7 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
 
 def _environment() -> str | None:
     """The variable whose token is answered before anything that is kept."""
-    from git_credential_bitbucket.front import environment  # here, not above: as listing
+    from git_credential_bitbucket.client import environment  # here, not above: as listing
 
     try:
         found = environment.token(os.environ)

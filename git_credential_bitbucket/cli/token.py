@@ -11,8 +11,8 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask, offered
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import Error, UnknownCredential
-from git_credential_bitbucket.front import environment
 from git_credential_bitbucket.secret import Secret
 
 ID_CHARACTERS = 12

@@ -12,8 +12,8 @@ import click
 from git_credential_bitbucket import __version__, settings
 from git_credential_bitbucket.cli.app import is_verbose, summary
 from git_credential_bitbucket.cli.show import say
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import tell
 
 PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
 

@@ -3,9 +3,9 @@
 import os
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.client import person, tell
+from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import person, tell
-from git_credential_bitbucket.front.ask import Holder, pairs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

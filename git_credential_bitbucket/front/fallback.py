@@ -9,12 +9,13 @@ import time
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.client import environment, exchange, tell
 from git_credential_bitbucket.errors import Error, SettingsError
-from git_credential_bitbucket.front import environment, relay, tell
+from git_credential_bitbucket.front import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from git_credential_bitbucket.front.ask import Holder
+    from git_credential_bitbucket.client.ask import Holder
 
 STUCK_S = 5.0
 """A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
@@ -26,9 +27,9 @@ def run(operation: str, data: bytes, outcome: str) -> None:
         request = wire.parse(data)
         if not is_ours(request):
             return
-        if outcome == relay.TIMEOUT:
+        if outcome == exchange.TIMEOUT:
             # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
-            from git_credential_bitbucket.front.ask import silent  # here, not above: as all that needs the daemon
+            from git_credential_bitbucket.client.ask import silent  # here, not above: as all that needs the daemon
 
             raise silent()
         if operation == "get":
@@ -64,13 +65,13 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
         return environment.answer(request, token, os.environ)
     client = environment.client(os.environ)
     # here, not above: a token from the environment needs none of it
+    from git_credential_bitbucket.client.ask import Holder
     from git_credential_bitbucket.front import unanswered
-    from git_credential_bitbucket.front.ask import Holder
 
     holder = Holder()
     if client is not None:
         return minted(request, data, client, holder) or unanswered.told(data, holder)
-    reply = holder.answer("get", data) if outcome != relay.EMPTY else b""
+    reply = holder.answer("get", data) if outcome != exchange.EMPTY else b""
     return reply or unanswered.mended(request, data, holder)
 
 
@@ -97,7 +98,7 @@ def erase(request: wire.Request, data: bytes) -> None:
     token, client = usable()
     if token is not None and environment.names(request, token):
         environment.mark(request, token, os.environ)
-    elif client is not None and environment.is_minted(request) and relay.is_off(os.environ):
+    elif client is not None and environment.is_minted(request) and exchange.is_off(os.environ):
         environment.mark(request, client, os.environ)
     else:
         insist("erase", data)
@@ -113,7 +114,7 @@ def usable() -> "tuple[environment.Token | None, environment.Client | None]":
 
 def insist(operation: str, data: bytes) -> None:
     """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not."""
-    from git_credential_bitbucket.front.ask import Holder, silent  # here, not above: see `get`
+    from git_credential_bitbucket.client.ask import Holder, silent  # here, not above: see `get`
 
     holder = Holder()
     asked_at = time.monotonic()
@@ -131,9 +132,9 @@ def insist(operation: str, data: bytes) -> None:
 
 def is_done(reply: bytes, holder: "Holder") -> bool:
     """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
-    if not reply.startswith(relay.ACKNOWLEDGED):
+    if not reply.startswith(exchange.ACKNOWLEDGED):
         return False
-    if reply != relay.ACKNOWLEDGED:
+    if reply != exchange.ACKNOWLEDGED:
         from git_credential_bitbucket.front import ending  # here, not above: a few times in a token's life
 
         ending.tell_of(reply, holder)

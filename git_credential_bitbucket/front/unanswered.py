@@ -3,9 +3,9 @@
 import os
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.client import environment, person, tell
+from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import environment, person, tell
-from git_credential_bitbucket.front.ask import Holder, pairs
 
 LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
 """States that a new log-in ends. In the others it would hide what is wrong, or meet the same trouble."""
@@ -68,7 +68,7 @@ def unlocked_by_environment(why: dict[str, str], holder: Holder) -> bool:
     """Whether a daemon that was started without the vault's key has got it from this environment now."""
     if why.get("state") != "locked" or holder.in_process or not any(map(os.environ.get, KEY_VARIABLES)):
         return False
-    from git_credential_bitbucket.front.activate import third_party  # here, not above: the rare case
+    from git_credential_bitbucket.client.activate import third_party  # here, not above: the rare case
 
     third_party()
     from git_credential_bitbucket.vault import keys  # here, not above: the rare case
@@ -85,7 +85,7 @@ def unlocked_by_environment(why: dict[str, str], holder: Holder) -> bool:
 
 def mended_by_person(request: wire.Request, why: dict[str, str]) -> bool:
     """Have the person at the terminal unlock or log in; False if they would not."""
-    from git_credential_bitbucket.front.activate import third_party  # here, not above: nobody waits for a machine
+    from git_credential_bitbucket.client.activate import third_party  # here, not above: nobody waits for a machine
 
     third_party()
     if why.get("state") == "locked":

@@ -5,7 +5,7 @@ Imports os; the command line's own imports wait until it is known that a person 
 
 import os
 
-from git_credential_bitbucket.front.activate import third_party
+from git_credential_bitbucket.client.activate import third_party
 
 
 def run(arguments: list[str]) -> int:

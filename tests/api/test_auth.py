@@ -16,8 +16,8 @@ from atlassian.bitbucket.cloud import Cloud
 from git_credential_bitbucket import BitbucketAuth, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import CLOUD
+from git_credential_bitbucket.client.ask import ask
 from git_credential_bitbucket.errors import SettingsError, UnknownCredential
-from git_credential_bitbucket.front.ask import ask
 
 if TYPE_CHECKING:
     from tests.running import Runner

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.front import launch
+from git_credential_bitbucket.client import launch
 
 TIMEOUT_S = 20.0
 

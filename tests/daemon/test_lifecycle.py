@@ -103,7 +103,7 @@ def test_the_terminal_that_it_was_started_in_may_go(keyed_env: dict[str, str]) -
     if pid == 0:  # pragma: no branch
         code = (
             "import json, os, sys; sys.path[0:0] = [sys.argv[1]]\n"
-            "from git_credential_bitbucket.front import launch\n"
+            "from git_credential_bitbucket.client import launch\n"
             "launch.start(json.loads(sys.argv[2])); print('started', flush=True); sys.stdin.read()"
         )
         root = str(Path(__file__).parents[2])
@@ -125,7 +125,7 @@ def test_git_does_not_wait_for_a_daemon_that_was_started_under_it(keyed_env: dic
     """All pipes end when the starter does: nothing of them is inherited, whatever their numbers."""
     code = (
         "import json, os, sys; sys.path[0:0] = [sys.argv[1]]\n"
-        "from git_credential_bitbucket.front import launch\n"
+        "from git_credential_bitbucket.client import launch\n"
         "os.dup2(1, 17); os.set_inheritable(17, True); launch.start(json.loads(sys.argv[2]))"
     )
     root = str(Path(__file__).parents[2])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _ASK = (
     "import json, sys\n"
     "from git_credential_bitbucket.errors import Error\n"
-    "from git_credential_bitbucket.front.ask import ask\n"
+    "from git_credential_bitbucket.client.ask import ask\n"
     "action, fields, request = json.load(sys.stdin)\n"
     "try:\n"
     "    print(json.dumps(ask(action, fields.items(), request.encode())))\n"

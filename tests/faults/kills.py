@@ -42,7 +42,7 @@ DYING_S = 20.0
 _ENTER = """
 import os, signal, sys, time
 sys.path.append(sys.argv.pop(1))
-from git_credential_bitbucket.front.activate import third_party
+from git_credential_bitbucket.client.activate import third_party
 third_party()
 from git_credential_bitbucket.daemon.__main__ import main
 def step(name):

@@ -166,7 +166,7 @@ def test_a_clock_that_is_off_by_an_hour_costs_one_renewal(machine: Machine, hour
 _SHIFTED = """
 import os, sys, time
 sys.path.append(sys.argv.pop(1))
-from git_credential_bitbucket.front.activate import third_party
+from git_credential_bitbucket.client.activate import third_party
 third_party()
 real = time.time
 time.time = lambda: real() + {seconds}

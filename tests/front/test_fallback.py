@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.front import relay
-from tests.front.conftest import CHECKOUT, request, socket_of
 from tests.front.peers import answering, listening
+from tests.fronts import CHECKOUT, request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -25,7 +26,7 @@ PREFIX = "git-credential-bitbucket: "
 
 def ask(path: Path, action: str, text: str = "") -> dict[str, str]:
     """What the daemon at `path` answers, by key."""
-    _, reply = relay.exchange(str(path), relay.message(action, text.encode()))
+    _, reply = exchange.exchange(str(path), exchange.message(action, text.encode()))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
@@ -133,7 +134,7 @@ def test_what_is_not_acknowledged_is_done_by_somebody_else(
 
 def test_daemon_that_keeps_silent_is_told_and_left_alone(front: Runner, helper: Path, home: Path) -> None:
     """It may be refreshing: nobody refreshes beside it, and nobody ends it."""
-    env = {**front.env, relay.RELAYED: relay.TIMEOUT}
+    env = {**front.env, relay.RELAYED: exchange.TIMEOUT}
     for operation in ("get", "store", "erase"):
         done = front(helper, operation, stdin=request(username="alice", password="unimportant"), env=env)
         assert done.stdout == ""
@@ -141,7 +142,7 @@ def test_daemon_that_keeps_silent_is_told_and_left_alone(front: Runner, helper: 
     assert not socket_of(home).exists()
 
 
-@pytest.mark.parametrize("outcome", [relay.ABSENT, relay.UNACKNOWLEDGED, "of a later version"])
+@pytest.mark.parametrize("outcome", [exchange.ABSENT, exchange.UNACKNOWLEDGED, "of a later version"])
 def test_native_relay_hands_on_what_it_found(front: Runner, helper: Path, outcome: str) -> None:
     """Whatever it says, a secret that is there is found; what it said does not reach the daemon's environment."""
     secret = tokens.api_token()
@@ -307,6 +308,7 @@ def entered_after(code: str) -> str:
     """A program that is the helper's `get`, after `code`."""
     return (
         f"import sys; sys.path.append({str(CHECKOUT)!r});"
-        f"from git_credential_bitbucket.front import activate, relay; {code};"
+        "from git_credential_bitbucket.client import activate;"
+        f"from git_credential_bitbucket.front import relay; {code};"
         "relay.main(['git-credential-bitbucket', 'get'])"
     )

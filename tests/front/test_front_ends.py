@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import installed
-from tests.front.conftest import configure, socket_of
+from tests.fronts import configure, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 

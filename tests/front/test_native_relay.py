@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from git_credential_bitbucket import paths
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.front import relay
 from tests import installed
 from tests.front.peers import Serve, answering, listening, whole
@@ -134,7 +135,7 @@ def test_copies_the_answer_to_get(native: Relay) -> None:
 @pytest.mark.parametrize("operation", ["store", "erase"])
 def test_an_acknowledged_store_is_silent(native: Relay, operation: str) -> None:
     """`ok=1` is for the relay; git gets nothing."""
-    with listening(native.socket, answering(relay.ACKNOWLEDGED)) as received:
+    with listening(native.socket, answering(exchange.ACKNOWLEDGED)) as received:
         done = native(operation)
     assert (done.stdout, done.stderr, done.status) == (b"", b"", 0)
     assert received == [b"action=%b\ntimeout=35\n" % operation.encode() + REQUEST]
@@ -146,20 +147,20 @@ def test_an_unacknowledged_store_is_handed_on(native: Relay, operation: str, rep
     """Anything but the acknowledgement may mean that nothing was kept."""
     with listening(native.socket, answering(reply)):
         done = native(operation)
-    assert done.handed_on == ([operation], REQUEST, relay.UNACKNOWLEDGED)
+    assert done.handed_on == ([operation], REQUEST, exchange.UNACKNOWLEDGED)
 
 
 @pytest.mark.parametrize("reply", [b"", b"password=cut", b"username=a\npassword=cut"])
 def test_an_empty_or_cut_answer_is_handed_on(native: Relay, reply: bytes) -> None:
     """Git would use a password without its newline; the relay does not give it one."""
     with listening(native.socket, answering(reply)):
-        assert native("get").handed_on == (["get"], REQUEST, relay.EMPTY)
+        assert native("get").handed_on == (["get"], REQUEST, exchange.EMPTY)
 
 
 def test_an_answer_without_end_is_handed_on(native: Relay) -> None:
     """More than an answer can be is not written to git."""
     with listening(native.socket, answering(b"x" * 79 + b"\n" * (2 << 20))):
-        assert native("get").handed_on == (["get"], REQUEST, relay.EMPTY)
+        assert native("get").handed_on == (["get"], REQUEST, exchange.EMPTY)
 
 
 def unread(_: socket.socket) -> bytes:
@@ -171,7 +172,7 @@ def test_a_peer_that_hangs_up_unread_is_handed_on(native: Relay) -> None:
     """Closing with unread input resets the connection; the request, longer than the socket's buffer, is intact."""
     request = REQUEST + b"path=%b\n" % (b"x" * 600_000)
     with listening(native.socket, unread):
-        assert native("get", request=request).handed_on == (["get"], request, relay.EMPTY)
+        assert native("get", request=request).handed_on == (["get"], request, exchange.EMPTY)
 
 
 @pytest.mark.parametrize("left_over", [True, False])
@@ -180,7 +181,7 @@ def test_no_daemon_is_handed_on(native: Relay, left_over: bool) -> None:
     if left_over:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(native.socket))
-    assert native("get").handed_on == (["get"], REQUEST, relay.ABSENT)
+    assert native("get").handed_on == (["get"], REQUEST, exchange.ABSENT)
 
 
 def silent(connection: socket.socket) -> bytes:
@@ -217,7 +218,7 @@ def test_a_hung_daemon_does_not_hang_git(native: Relay, serve: Serve, operation:
     """The time-out is one for the whole exchange, however the time is spent."""
     with listening(native.socket, serve):
         done = native(operation)
-    assert done.handed_on == ([operation], REQUEST, relay.TIMEOUT)
+    assert done.handed_on == ([operation], REQUEST, exchange.TIMEOUT)
     assert TIMEOUT_S <= done.seconds < TIMEOUT_S + 5
 
 
@@ -225,7 +226,7 @@ def test_a_daemon_that_does_not_read_does_not_hang_git(native: Relay) -> None:
     """A request longer than the socket's buffer, and nobody who takes it."""
     request = REQUEST + b"path=%b\n" % (b"x" * 900_000)
     with listening(native.socket, deaf):
-        assert native("get", request=request).handed_on == (["get"], request, relay.TIMEOUT)
+        assert native("get", request=request).handed_on == (["get"], request, exchange.TIMEOUT)
 
 
 def test_a_daemon_that_does_not_accept_does_not_hang_git(native: Relay) -> None:
@@ -238,7 +239,7 @@ def test_a_daemon_that_does_not_accept_does_not_hang_git(native: Relay) -> None:
             waiting.append(socket.socket(socket.AF_UNIX))
             waiting[-1].setblocking(False)
             waiting[-1].connect_ex(str(native.socket))
-        assert native("get").handed_on == (["get"], REQUEST, relay.TIMEOUT)
+        assert native("get").handed_on == (["get"], REQUEST, exchange.TIMEOUT)
         for connection in waiting:
             connection.close()
 
@@ -264,7 +265,7 @@ def test_the_request_is_handed_on_whole(native: Relay, size: int) -> None:
     """Whatever its length, Python reads what git wrote; beyond the limit, enough to see that it is too much."""
     request = REQUEST + b"path=%b\n" % (b"y" * size)
     arguments, received, relayed = native("get", request=request).handed_on
-    assert (arguments, relayed) == (["get"], relay.ABSENT)
+    assert (arguments, relayed) == (["get"], exchange.ABSENT)
     assert request.startswith(received)
     assert len(received) >= min(len(request), relay.MAX_REQUEST_BYTES + 1)
 
@@ -285,7 +286,7 @@ def test_a_blank_line_ends_the_request(native: Relay) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [relay.DAEMON, *relay.SECRET_VARIABLES, *(f"{n}_FILE" for n in relay.SECRET_VARIABLES)]
+    "name", [exchange.DAEMON, *exchange.SECRET_VARIABLES, *(f"{n}_FILE" for n in exchange.SECRET_VARIABLES)]
 )
 def test_what_the_environment_holds_comes_first(native: Relay, name: str) -> None:
     """A credential there, or a word against the daemon, and the daemon is not asked; an empty variable is none."""
@@ -317,8 +318,8 @@ def test_other_verbs_are_handed_on_untouched(native: Relay, arguments: list[str]
 
 def test_nobody_outside_says_what_became_of_a_request(native: Relay) -> None:
     """The variable that tells the Python front end is the relay's alone."""
-    assert native("get", env={relay.RELAYED: relay.EMPTY}).handed_on[2] == relay.ABSENT
-    assert native("x", env={relay.RELAYED: relay.EMPTY}).handed_on[2] is None
+    assert native("get", env={relay.RELAYED: exchange.EMPTY}).handed_on[2] == exchange.ABSENT
+    assert native("x", env={relay.RELAYED: exchange.EMPTY}).handed_on[2] is None
 
 
 def loose(directory: Path) -> None:
@@ -473,12 +474,12 @@ def test_does_what_the_python_relay_does(
     request = REQUEST + part.replace(b"\n", b"") * times
     with listening(native.socket, in_pieces) as received:
         done = native(operation, request=request)
-        outcome, reply = relay.exchange(str(native.socket), relay.message(operation, request))
+        outcome, reply = exchange.exchange(str(native.socket), exchange.message(operation, request))
     assert received[0] == received[1]
     assert done.status == 0
-    if operation != "get" and reply != relay.ACKNOWLEDGED:
-        outcome = relay.UNACKNOWLEDGED
-    if outcome == relay.ANSWERED:
+    if operation != "get" and reply != exchange.ACKNOWLEDGED:
+        outcome = exchange.UNACKNOWLEDGED
+    if outcome == exchange.ANSWERED:
         assert done.stdout == (reply if operation == "get" else b"")
     else:
         assert done.handed_on == ([operation], request, outcome)

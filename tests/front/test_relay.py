@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import environment, exchange
 from git_credential_bitbucket.errors import PlaceRefused
-from git_credential_bitbucket.front import environment, relay
-from tests.front.conftest import CHECKOUT, request, socket_of
 from tests.front.peers import answering, listening, whole
+from tests.fronts import CHECKOUT, request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 
@@ -54,13 +54,13 @@ def test_reading_stops_at_a_blank_line(front: Runner, helper: Path, home: Path) 
 def test_answer_that_was_cut_off_is_none(home: Path, cut: bytes) -> None:
     """Git would send half a password as a whole one, and erase it."""
     with listening(socket_of(home), answering(cut)):
-        assert relay.exchange(str(socket_of(home)), b"action=get\n") == (relay.EMPTY, b"")
+        assert exchange.exchange(str(socket_of(home)), b"action=get\n") == (exchange.EMPTY, b"")
 
 
 def test_peer_that_hangs_up_at_once_has_nothing_to_offer(home: Path) -> None:
     """A daemon that does not want us (another user's process) closes without reading."""
     with listening(socket_of(home), lambda _: b""):
-        assert relay.exchange(str(socket_of(home)), b"action=get\n" + b"x" * 500_000) == (relay.EMPTY, b"")
+        assert exchange.exchange(str(socket_of(home)), b"action=get\n" + b"x" * 500_000) == (exchange.EMPTY, b"")
 
 
 @pytest.mark.parametrize("drip", [False, True], ids=["silent", "dripping"])
@@ -77,7 +77,7 @@ def test_peer_that_takes_too_long_is_left(home: Path, drip: bool) -> None:
     ends_at = time.monotonic() + 1.5
     with listening(socket_of(home), serve):
         began = time.monotonic()
-        assert relay.exchange(str(socket_of(home)), b"action=get\n", 0.5) == (relay.TIMEOUT, b"")
+        assert exchange.exchange(str(socket_of(home)), b"action=get\n", 0.5) == (exchange.TIMEOUT, b"")
         assert 0.4 < time.monotonic() - began < 1.4
 
 
@@ -92,17 +92,17 @@ def test_full_queue_is_waited_for_and_then_left(home: Path) -> None:
         with socket.socket(socket.AF_UNIX) as second:
             second.setblocking(False)
             second.connect_ex(str(path))
-            assert relay.exchange(str(path), b"action=get\n", 0.3) == (relay.TIMEOUT, b"")
+            assert exchange.exchange(str(path), b"action=get\n", 0.3) == (exchange.TIMEOUT, b"")
 
 
 def test_no_socket_and_a_dead_one_are_an_absent_daemon(home: Path) -> None:
     """Nothing there, no directory either, and a socket that nobody listens at."""
     path = socket_of(home)
-    assert relay.exchange(str(path), b"action=get\n") == (relay.ABSENT, b"")
+    assert exchange.exchange(str(path), b"action=get\n") == (exchange.ABSENT, b"")
     path.parent.mkdir(mode=0o700)
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    assert relay.exchange(str(path), b"action=get\n") == (relay.ABSENT, b"")
+    assert exchange.exchange(str(path), b"action=get\n") == (exchange.ABSENT, b"")
 
 
 @pytest.mark.parametrize("how", ["open", "link"])
@@ -117,7 +117,7 @@ def test_socket_in_a_place_of_others_is_not_connected_to(home: Path, how: str) -
         else:
             os.symlink(home / "elsewhere", path.parent)
         with pytest.raises(PlaceRefused):
-            relay.exchange(str(path), b"action=store\n")
+            exchange.exchange(str(path), b"action=store\n")
     assert received == []
 
 
@@ -182,4 +182,4 @@ def test_hostile_work_tree_is_not_imported_from(front: Runner, helper: Path, hom
 def test_both_lists_of_variables_are_one() -> None:
     """What the relay looks for is what the fallback reads."""
     names = [name for name, _ in environment.TOKENS] + [secret for _, secret in environment.CLIENTS]
-    assert sorted(relay.SECRET_VARIABLES) == sorted(names)
+    assert sorted(exchange.SECRET_VARIABLES) == sorted(names)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.front.conftest import request, socket_of
 from tests.front.test_fallback import VAULT, ask
+from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 

@@ -8,8 +8,8 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.cli import opening, places, status, times
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
-from git_credential_bitbucket.front import environment
 from git_credential_bitbucket.vault import keyring_key, keys
 
 if TYPE_CHECKING:

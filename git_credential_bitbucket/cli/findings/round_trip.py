@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.cli import asked
 from git_credential_bitbucket.cli.findings.finding import OK, WRONG, Finding
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import tell
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:

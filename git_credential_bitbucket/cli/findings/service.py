@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import __version__, paths
 from git_credential_bitbucket.cli import daemon
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.client import exchange, launch
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import launch, relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,8 +19,8 @@ CHECK = "daemon"
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """What is at the socket. A `WRONG` here means that nobody else should be sent there."""
-    if relay.is_off(env):
-        yield Finding(CHECK, OK, f"{relay.DAEMON} forbids it; this program answers by itself")
+    if exchange.is_off(env):
+        yield Finding(CHECK, OK, f"{exchange.DAEMON} forbids it; this program answers by itself")
         return
     path = paths.socket_path(env)
     try:

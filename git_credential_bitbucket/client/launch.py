@@ -62,7 +62,7 @@ by pipe, for /proc/PID/environ shows for ever what a process was started with.""
 
 _ENTER = (
     "import sys; sys.path.append(sys.argv.pop(1));"
-    "from git_credential_bitbucket.front.activate import third_party; third_party();"
+    "from git_credential_bitbucket.client.activate import third_party; third_party();"
     "from git_credential_bitbucket.daemon.__main__ import main; sys.exit(main(sys.argv[1:]))"
 )
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.front.conftest import CHECKOUT
+from tests.fronts import CHECKOUT
 from tests.running import Runner
 
 URL = "https://bitbucket.org/acme/app.git"
 ASKING = (
     f"import os, sys; sys.path.append({str(CHECKOUT)!r})\n"
-    "from git_credential_bitbucket.front import person\n"
+    "from git_credential_bitbucket.client import person\n"
     f"print('present' if person.is_present(os.environ, {URL!r}) else 'absent')\n"
 )
 

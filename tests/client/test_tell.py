@@ -4,8 +4,8 @@ import os
 
 import pytest
 
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front import tell
 
 
 def test_error_and_hint_have_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:

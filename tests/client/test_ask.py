@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import ask, inprocess
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, RequestRefused
-from git_credential_bitbucket.front import ask, inprocess
-from tests.front.conftest import request, socket_of
 from tests.front.peers import answering, listening
+from tests.fronts import request, socket_of
 from tests.standin import tokens
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import markers
 from git_credential_bitbucket.errors import PlaceRefused
-from git_credential_bitbucket.front import markers
 from git_credential_bitbucket.secret import Secret
-from tests.front.conftest import request, socket_of
+from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 

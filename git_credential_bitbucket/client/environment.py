@@ -8,8 +8,8 @@ import os
 
 from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.client import markers
 from git_credential_bitbucket.errors import Error, PlaceRefused, SettingsError
-from git_credential_bitbucket.front import markers
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False

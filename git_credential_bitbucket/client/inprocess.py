@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.front.activate import third_party
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import exchange, launch
 from git_credential_bitbucket.errors import DaemonUnavailable
-from git_credential_bitbucket.front import launch, relay
-from tests.front.conftest import request, socket_of
+from git_credential_bitbucket.front import relay
+from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 
 
 def daemon_pid(home: Path) -> int:
     """The process that listens."""
-    _, reply = relay.exchange(str(socket_of(home)), relay.message("ping", b""))
+    _, reply = exchange.exchange(str(socket_of(home)), exchange.message("ping", b""))
     return int(dict(line.split("=", 1) for line in reply.decode().split("\n") if line)["pid"])
 
 
@@ -102,7 +103,7 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "BITBUCKET_CLIENT_SECRET": "made up",
         "GIT_DIR": "/work/.git",
         "GIT_CONFIG_PARAMETERS": "'http.proxy=http://other.example'",
-        relay.RELAYED: relay.ABSENT,
+        relay.RELAYED: exchange.ABSENT,
         "PYTHONPATH": "/work",
         "LD_PRELOAD": "/work/lib.so",
         "HTTP_PROXY": "http://cgi.example",

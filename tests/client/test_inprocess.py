@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.front.conftest import request, socket_of
+from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn

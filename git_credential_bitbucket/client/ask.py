@@ -6,8 +6,8 @@ The client's side of the socket protocol, for the fallback and for a person's ve
 import os
 
 from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import DaemonUnavailable, Error
-from git_credential_bitbucket.front import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Holder:
     __slots__ = ("in_process", "started")
 
     def __init__(self) -> None:
-        self.in_process = relay.is_off(os.environ)
+        self.in_process = exchange.is_off(os.environ)
         self.started = False
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
@@ -35,17 +35,19 @@ class Holder:
         `PlaceRefused` where somebody else could have put the socket there.
         """
         if not self.in_process:
-            outcome, reply = relay.exchange(paths.socket_path(os.environ), relay.message(action, body))
-            if outcome == relay.ABSENT and start and self.start():
-                outcome, reply = relay.exchange(paths.socket_path(os.environ), relay.message(action, body))
-            if outcome == relay.TIMEOUT:
+            outcome, reply = exchange.exchange(paths.socket_path(os.environ), exchange.message(action, body))
+            if outcome == exchange.ABSENT and start and self.start():
+                outcome, reply = exchange.exchange(paths.socket_path(os.environ), exchange.message(action, body))
+            if outcome == exchange.TIMEOUT:
                 raise silent()
-            if outcome != relay.ABSENT:
+            if outcome != exchange.ABSENT:
                 return reply
             if not start:
                 raise DaemonUnavailable("no daemon is running", hint="type: git-credential-bitbucket daemon start")
             self.in_process = True
-        from git_credential_bitbucket.front import inprocess  # here, not above: it brings vault, agent and cryptography
+        from git_credential_bitbucket.client import (
+            inprocess,  # here, not above: it brings vault, agent and cryptography
+        )
 
         return inprocess.reply(action, body)
 
@@ -58,7 +60,7 @@ class Holder:
     def start(self) -> bool:
         """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
         # here, not above: mostly the daemon is there
-        from git_credential_bitbucket.front import launch, tell
+        from git_credential_bitbucket.client import launch, tell
 
         try:
             launch.start(os.environ)
@@ -109,7 +111,7 @@ def raise_refusal(reply: Pairs) -> None:
         raise Error(reply[0][1], hint=dict(reply).get("hint"))
 
 
-def silent(seconds: float = relay.RELAY_TIMEOUT_S) -> DaemonUnavailable:
+def silent(seconds: float = exchange.RELAY_TIMEOUT_S) -> DaemonUnavailable:
     """What to say of a daemon that took a request and did not answer it in time."""
     hint = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
     return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -11,7 +11,7 @@ import pytest
 from tests.running import Runner
 from tests.standin.client import StandIn
 
-CHECKOUT = Path(__file__).parents[2]
+CHECKOUT = Path(__file__).parents[1]
 ENTER = (
     f"import sys; sys.path.append({str(CHECKOUT)!r});"
     "from git_credential_bitbucket.front.relay import main; sys.exit(main(sys.argv))"

@@ -1,0 +1,123 @@
+"""One request on the daemon's socket, and when the environment comes before the daemon or forbids it. Parses nothing.
+
+The protocol is git-credential-cache's own. On the hot path: imports os, time (built in) and _socket, and of ours paths;
+tests/front/test_imports.py pins the list.
+"""
+
+import _socket
+import os
+import time
+
+from git_credential_bitbucket import paths
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ACKNOWLEDGED = b"ok=1\n"
+"""The daemon's answer to a `store` or `erase` that is done; git throws it away."""
+
+ANSWERED = "answered"
+EMPTY = "empty"
+ABSENT = "absent"
+TIMEOUT = "timeout"
+UNACKNOWLEDGED = "unacknowledged"
+UNASKED = "unasked"
+"""What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
+not say that a `store` or `erase` is done, or it has not been asked."""
+
+DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
+OFF = frozenset({"off", "0", "false", "no"})
+SECRET_VARIABLES = (
+    "BITBUCKET_API_TOKEN",
+    "BITBUCKET_ACCESS_TOKEN",
+    "BITBUCKET_TOKEN",
+    "BITBUCKET_CLIENT_SECRET",
+    "BITBUCKET_OAUTH_CLIENT_SECRET",
+)
+"""Where a credential may stand in the environment, each also as `…_FILE`: it comes before the daemon."""
+
+
+RELAY_TIMEOUT_S = 40.0
+"""The daemon answers within 30 s, if with nothing: who waits longer waits for something that is stuck."""
+DAEMON_TIMEOUT = b"35"
+"""What git's own client sends as `timeout=`; the daemon has its own deadlines."""
+BUSY_RETRY_S = 0.005
+
+
+def is_off(env: "Mapping[str, str]") -> bool:
+    """Whether no daemon may run here."""
+    return env.get(DAEMON, "").lower() in OFF
+
+
+def is_special(env: "Mapping[str, str]") -> bool:
+    """Whether the environment holds a credential of its own, or forbids the daemon."""
+    if env.get(DAEMON):
+        return True
+    return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
+
+
+def message(action: str, request: bytes) -> bytes:
+    """A request on git-credential-cache's socket: `request` as git gave it, after the action."""
+    return b"action=%b\ntimeout=%b\n%b" % (action.encode(), DAEMON_TIMEOUT, request)
+
+
+def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> tuple[str, bytes]:
+    """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
+
+    Raises `PlaceRefused` where somebody else could have put the socket there.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        paths.check_private_dir(os.path.dirname(path))
+    except OSError:
+        return ABSENT, b""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        if not connect(connection, path, deadline):
+            return ABSENT, b""
+        try:
+            connection.sendall(sent)
+            connection.shutdown(_socket.SHUT_WR)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # it did not want all of it, and may have said why
+        reply = b""
+        while chunk := receive(connection, deadline):
+            reply += chunk
+    except TimeoutError:
+        return TIMEOUT, b""
+    except OSError:  # cut off in the middle: nobody knows what it would have said
+        return EMPTY, b""
+    finally:
+        connection.close()
+    # git would take a password that was cut off in its middle.
+    return (ANSWERED, reply) if reply.endswith(b"\n") else (EMPTY, b"")
+
+
+def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
+    """Whether somebody listens at `path`. Raises TimeoutError where nobody takes the connection in time."""
+    connection.settimeout(max(deadline - time.monotonic(), 0.001))
+    while True:
+        try:
+            connection.connect(path)
+            return True
+        except BlockingIOError:
+            # Linux does not wait for a place in a full queue of connections where there is a time-out (unix(7)).
+            if time.monotonic() > deadline:
+                raise TimeoutError from None
+            time.sleep(BUSY_RETRY_S)
+        except TimeoutError:
+            raise
+        except OSError:
+            return False
+
+
+def receive(connection: "_socket.socket", deadline: float) -> bytes:
+    """The next bytes, b"" at the end. Raises TimeoutError at the deadline, however slowly bytes drip in."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+    return connection.recv(65536)
