@@ -26,10 +26,18 @@ def of_agent(agent: Agent) -> list[tuple[str, str]]:
 def of_vault(agent: Agent) -> list[tuple[str, str]]:
     """The vault's state, as of the last look at it, and what is wrong with it."""
     trouble = agent.holdings.trouble
-    pairs = [("vault", "locked" if agent.holdings.locked_by_person else agent.holdings.vault.state)]
+    pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
     return pairs
+
+
+def _state(agent: Agent) -> str:
+    """As `Vault.state`; but where there is only a key yet, and no file, a person has no vault."""
+    vault = agent.holdings.vault
+    if agent.holdings.locked_by_person:
+        return "locked"
+    return "absent" if vault.state == "open" and vault.place.stamp() is None else vault.state
 
 
 def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[str, object]:
