@@ -1,9 +1,11 @@
 """Which repository the asking git works on: found among real ancestors of a real helper."""
 
+import contextlib
 import http.server
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,24 +67,30 @@ def test_the_path_comes_from_the_git_that_asks(
         git.kill()
 
 
-def test_a_push_hook_of_lfs_names_its_repository(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def running(*words: str) -> Iterator[int]:
+    """The pid of `words` run by cat, once the system shows them: a moment after the start it does not yet."""
+    with subprocess.Popen(
+        words, executable="/bin/cat", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as program:
+        try:
+            while not Path(f"/proc/{program.pid}/cmdline").read_bytes():
+                time.sleep(0.001)
+            yield program.pid
+        finally:
+            program.kill()
+
+
+def test_a_push_hook_of_lfs_names_its_repository() -> None:
     """A hook `git-lfs pre-push REMOTE URL`: a program of that name stands for it, since only its words are read."""
-    program = tmp_path / "git-lfs"
-    program.symlink_to("/bin/cat")
-    read, write = os.pipe()
-    words = [str(program), "-", "https://bitbucket.org/acme/big.git"]
-    with subprocess.Popen(words, stdin=read, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as hook:
-        os.close(read)
-        assert asker.asked_path(hook.pid, "https", "bitbucket.org") == "acme/big.git"
-        os.close(write)
+    with running("git-lfs", "-", "https://bitbucket.org/acme/big.git") as pid:
+        assert asker.asked_path(pid, "https", "bitbucket.org") == "acme/big.git"
 
 
 def test_what_is_not_git_is_not_listened_to() -> None:
     """A browser with that address among its words is no git."""
-    with subprocess.Popen(
-        ["/bin/cat", "-", "https://bitbucket.org/acme/app"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as other:
-        assert asker.asked_path(other.pid, "https", "bitbucket.org") is None
+    with running("browser", "-", "https://bitbucket.org/acme/app") as pid:
+        assert asker.asked_path(pid, "https", "bitbucket.org") is None
 
 
 @pytest.mark.parametrize("pid", [0, 1, -1, 4194305])
