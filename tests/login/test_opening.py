@@ -96,6 +96,7 @@ def test_the_whole_way_with_the_person_s_own_browser(
     command = f"{sys.executable} -m tests.standin.browser --ca {standin.ca_file}"
     monkeypatch.setenv("BROWSER", command)
     monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
+    monkeypatch.chdir("/")  # a program below the current directory, as a Python in .venv is, would not be started
     shown: list[str] = []
     key = provider.client_id or ""
     for uri in (provider.redirect_uri, provider.redirect_uri + "deeper?way=2"):
