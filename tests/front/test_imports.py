@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[2]
-OS = {"_collections_abc", "_stat", "genericpath", "os", "os.path", "posixpath", "stat"}
+OS = {"_collections_abc", "_stat", "errno", "genericpath", "os", "os.path", "posixpath", "stat"}
+"""`os` and what it brings; `errno`, which is built in, since Python 3.13."""
 RELAY = OS | {
     "_socket",
     "git_credential_bitbucket",
