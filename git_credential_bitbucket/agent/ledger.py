@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.why import label, shown_place
+from git_credential_bitbucket.agent.naming import label, shown_place
 from git_credential_bitbucket.errors import RequestRefused
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, routing, statement
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
+from git_credential_bitbucket.agent.naming import shown_place
 from git_credential_bitbucket.agent.renewal import may_attempt
-from git_credential_bitbucket.agent.why import shown_place
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness
-from git_credential_bitbucket.agent.why import of_credential, shown_place
+from git_credential_bitbucket.agent.naming import shown_place
+from git_credential_bitbucket.agent.why import of_credential
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent

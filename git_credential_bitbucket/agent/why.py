@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket.agent.naming import label, shown_place
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 
@@ -83,20 +84,3 @@ def _withheld(credential: Credential, name: str, now: float) -> Reason:
     cause = credential.trouble or "Bitbucket rejected it"
     hint = "check that it is still valid and has access to this repository; now: git-credential-bitbucket restore "
     return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id
-
-
-def label(kind: str) -> str:
-    """The kind in words."""
-    return {
-        kinds.API_TOKEN: "API token",
-        kinds.ACCESS_TOKEN: "access token",
-        kinds.OAUTH: "OAuth log-in",
-        kinds.CLIENT_CREDENTIALS: "OAuth consumer",
-        kinds.JWT_BEARER: "Connect app",
-        kinds.APP_PASSWORD: "app password",
-    }.get(kind, "secret")
-
-
-def shown_place(credential: Credential) -> str:
-    """A credential's place without its scheme, safe to show."""
-    return wire.printable(credential.place.partition("://")[2])

@@ -8,12 +8,18 @@ from __future__ import annotations
 import io
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from git_credential_bitbucket.cli import show
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.asking import Terminal
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.cli.asking import Answers, Terminal
+    from git_credential_bitbucket.cli.wanted import Wanted
+    from git_credential_bitbucket.login.pages import Page
+
+T = TypeVar("T")
 
 LINES_BESIDE = 6
 """What is shown above and below the code: it cannot be scanned if a part of it has scrolled away."""
@@ -43,6 +49,23 @@ class Waiting:
     def end(self) -> None:
         """Take the spinner away; what is said next stands in its place."""
         self._spinner.close()
+
+
+def in_browser(
+    log_in: Callable[..., None], wanted: Wanted, answers: Answers, key: str, redeem: Callable[[T], Page]
+) -> None:
+    """Wait for a browser: `log_in` is one of login.browser's two, `redeem` takes what the consent brings."""
+    waiting = Waiting(answers.terminal)
+
+    def redeemed(brought: T) -> Page:
+        waiting.end()
+        return redeem(brought)
+
+    provider = wanted.provider
+    try:
+        log_in(provider, key, provider.scopes, redeem=redeemed, show=waiting.begin, open_browser=not wanted.no_browser)
+    finally:
+        waiting.end()
 
 
 def present(terminal: Terminal, url: str) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.bitbucket import kinds, providers
 from git_credential_bitbucket.cli import guidance, pasted
-from git_credential_bitbucket.cli.address import Waiting, present
+from git_credential_bitbucket.cli.address import in_browser, present
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.wire import printable
@@ -77,7 +77,9 @@ def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        _in_browser(wanted, answers, key, redeem)
+        from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+
+        in_browser(browser.log_in, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
     identify(wanted, grant, kept_id)
     return kept_id
@@ -148,28 +150,6 @@ def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
         show=shown_on(terminal),
         read_line=lambda: terminal.line("> "),
     )
-
-
-def _in_browser(wanted: Wanted, answers: Answers, key: str, redeem: Callable[[CodeGrant], Page]) -> None:
-    from git_credential_bitbucket.login import browser  # here, not above: as above
-
-    waiting = Waiting(answers.terminal)
-
-    def redeemed(code: CodeGrant) -> Page:
-        waiting.end()
-        return redeem(code)
-
-    try:
-        browser.log_in(
-            wanted.provider,
-            key,
-            wanted.provider.scopes,
-            redeem=redeemed,
-            show=waiting.begin,
-            open_browser=not wanted.no_browser,
-        )
-    finally:
-        waiting.end()
 
 
 def _kept(wanted: Wanted, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.reasons import PASSED_OVER
-from git_credential_bitbucket.agent.why import label
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import asked, beforehand, daemon, places, shy
 from git_credential_bitbucket.cli.app import summary

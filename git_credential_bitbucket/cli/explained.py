@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.reasons import ANSWERS, PASSED_OVER, RENEWED
-from git_credential_bitbucket.agent.why import label
 from git_credential_bitbucket.cli import listing, show
 
 if TYPE_CHECKING:

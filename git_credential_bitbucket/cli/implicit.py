@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.cli import consumers, times
-from git_credential_bitbucket.cli.address import Waiting
+from git_credential_bitbucket.cli.address import in_browser
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.cli.asking import Answers
     from git_credential_bitbucket.cli.wanted import Wanted
@@ -38,33 +36,13 @@ def by_consent(wanted: Wanted, answers: Answers, keep: consumers.Keep) -> str:
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        _in_browser(wanted, answers, key, redeem)
+        from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+
+        in_browser(browser.log_in_implicitly, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
     consumers.identify(wanted, grant, kept_id)
     wanted.warn(answers, f"it ends in {_life(grant)} and cannot renew itself; log in again then")
     return kept_id
-
-
-def _in_browser(wanted: Wanted, answers: Answers, key: str, redeem: Callable[[Grant], Page]) -> None:
-    from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
-
-    waiting = Waiting(answers.terminal)
-
-    def redeemed(grant: Grant) -> Page:
-        waiting.end()
-        return redeem(grant)
-
-    try:
-        browser.log_in_implicitly(
-            wanted.provider,
-            key,
-            wanted.provider.scopes,
-            redeem=redeemed,
-            show=waiting.begin,
-            open_browser=not wanted.no_browser,
-        )
-    finally:
-        waiting.end()
 
 
 def _pasted(wanted: Wanted, answers: Answers, key: str) -> Grant:

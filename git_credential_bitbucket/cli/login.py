@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.routing import place_of
-from git_credential_bitbucket.agent.why import label
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import (
     asking,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.agent import routing
-from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit.cleaning import planned
 from git_credential_bitbucket.audit.patterns import redacted

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket.agent.why import label
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import asking, expires, guidance, opening, pasted, places, show, shy, statics, times
 from git_credential_bitbucket.cli.app import summary

@@ -1,0 +1,28 @@
+"""How a credential is called, to people: its kind in words, its place without the scheme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import kinds
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.credential import Credential
+
+
+def label(kind: str) -> str:
+    """The kind in words."""
+    return {
+        kinds.API_TOKEN: "API token",
+        kinds.ACCESS_TOKEN: "access token",
+        kinds.OAUTH: "OAuth log-in",
+        kinds.CLIENT_CREDENTIALS: "OAuth consumer",
+        kinds.JWT_BEARER: "Connect app",
+        kinds.APP_PASSWORD: "app password",
+    }.get(kind, "secret")
+
+
+def shown_place(credential: Credential) -> str:
+    """A credential's place without its scheme, safe to show."""
+    return wire.printable(credential.place.partition("://")[2])
