@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +17,7 @@ from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.pending import finish
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
+from git_credential_bitbucket.errors import VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace
@@ -106,6 +108,19 @@ class World:
         """What git's `erase` is answered."""
         text = "" if password is None else f"username=x\npassword={password}\n"
         return finish(self.agent.erase(self.lines(text, path)))
+
+    @contextmanager
+    def full_disk(self) -> Iterator[None]:
+        """While it lasts, the vault's place takes no write, though it promised the room."""
+        place = self.agent.holdings.vault.place
+        write = place.write
+
+        def full(*_: object, **__: object) -> None:
+            raise VaultUnwritable("the disk is full")
+
+        place.write = full  # type: ignore[method-assign]
+        yield
+        place.write = write  # type: ignore[method-assign]
 
     def kept(self) -> list[Credential]:
         """What the vault holds, read from the disk by somebody else."""

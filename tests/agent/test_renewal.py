@@ -210,17 +210,10 @@ def test_a_grant_that_cannot_be_written_is_not_answered_and_not_lost(world: Worl
     """Durable first: with a disk that fails after the request, the new refresh token waits in memory for the disk."""
     login = world.login()
     world.offset += 7300
-    place = world.agent.holdings.vault.place
-    write = place.write
-
-    def full(*_: object, **__: object) -> None:
-        raise VaultUnwritable("the disk is full")
-
-    place.write = full  # type: ignore[method-assign]
-    assert world.get() == {}
-    assert why(world.agent, world.lines())[1] == "the disk is full"
-    assert world.agent.must_stay()
-    place.write = write  # type: ignore[method-assign]
+    with world.full_disk():
+        assert world.get() == {}
+        assert why(world.agent, world.lines())[1] == "the disk is full"
+        assert world.agent.must_stay()
     answer = world.get()
     (kept,) = world.kept()
     assert kept.secret.reveal() == answer["password"] != login.secret.reveal()
@@ -307,15 +300,8 @@ def test_a_grant_is_written_although_another_process_gave_the_log_in_up(world: W
     """What Bitbucket gave last is the living refresh token, whatever the vault says of the one before."""
     login = world.login()
     world.offset += 7300
-    place = world.agent.holdings.vault.place
-    write = place.write
-
-    def full(*_: object, **__: object) -> None:
-        raise VaultUnwritable("the disk is full")
-
-    place.write = full  # type: ignore[method-assign]
-    assert world.get() == {}
-    place.write = write  # type: ignore[method-assign]
+    with world.full_disk():
+        assert world.get() == {}
     world.another().holdings.vault.unlock(Key(world.key, "environment"))
     world.agent.holdings.change(login.id, lambda _: {"login_expired": True})
     world.agent.tick()

@@ -101,11 +101,11 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
     dropped = {
         "BITBUCKET_TOKEN": "made up",
         "BITBUCKET_CLIENT_SECRET": "made up",
-        "GIT_DIR": "/work/.git",
+        "GIT_DIR": "/tree/.git",
         "GIT_CONFIG_PARAMETERS": "'http.proxy=http://other.example'",
         relay.RELAYED: exchange.ABSENT,
         "PYTHONPATH": "/work",
-        "LD_PRELOAD": "/work/lib.so",
+        "LD_PRELOAD": "/tree/lib.so",
         "HTTP_PROXY": "http://cgi.example",
         "AWS_SECRET_ACCESS_KEY": "made up",
     }
