@@ -56,12 +56,14 @@ def _note(held: "Agent", action: str, body: bytes, answer: bytes) -> None:
 
     try:
         log = journal.place(os.environ)
-        if log is None or action not in noted.OPERATIONS:
-            return
-        asker = {"uid": os.getuid(), "pid": os.getpid(), "program": journal.programs(os.getpid())}
-        journal.write(log, journal.stamped({**noted.entry(held, action, body, answer), **asker}))
-    except (Error, OSError):
+    except Error:
         return
+    if log is None or action not in noted.OPERATIONS:
+        return
+    asker = {"uid": os.getuid(), "pid": os.getpid(), "program": journal.programs(os.getpid())}
+    lines = journal.Journal(log)  # not `journal.write`: it waits for a lock that somebody may hold for ever
+    lines.note({**noted.entry(held, action, body, answer), **asker})
+    lines.close()
 
 
 @cache

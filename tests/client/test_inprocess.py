@@ -1,9 +1,12 @@
 """The same agent without a daemon: `GIT_CREDENTIAL_BITBUCKET_DAEMON=off`."""
 
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import journal
 from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
@@ -41,6 +44,25 @@ def test_rejected_secret_is_held_back_and_the_reason_told(alone: Runner, helper:
     assert done.stdout == ""
     assert "held back" in done.stderr
     assert secret not in done.stderr
+
+
+def test_log_that_cannot_be_written_stops_no_answer(alone: Runner, helper: Path, home: Path) -> None:
+    """It is written, then somebody holds its lock for ever, then its place is gone: each time git is answered."""
+    secret = tokens.api_token()
+    alone("git", "credential", "approve", stdin=request(username="alice", password=secret))
+    log = home / "log" / "log.jsonl"
+    env = {**alone.env, journal.SETTING: str(log)}
+    assert secret in alone(helper, "get", stdin=request(), env=env).stdout
+    assert [entry["operation"] for entry in journal.read(str(log))] == ["get"]
+    descriptor = os.open(log, os.O_WRONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    assert secret in alone(helper, "get", stdin=request(), env=env).stdout
+    os.close(descriptor)
+    log.unlink()
+    log.mkdir()
+    done = alone(helper, "get", stdin=request(), env=env)
+    assert secret in done.stdout
+    assert done.stderr == ""
 
 
 def test_secret_that_nothing_can_keep_is_not_said_to_be_kept(alone: Runner, helper: Path) -> None:
