@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.client import tell
+from git_credential_bitbucket.client import exchange, tell
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ class Verbs(click.Group):
     subcommand_metavar="VERB …",
     epilog="git itself calls this program with get, store and erase. Each verb has its own --help.",
 )
-@click.option("-v", "--verbose", is_flag=True, help="Tell more: versions, and what lies behind an error.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Tell more: every decision, versions, and what lies behind an error."
+)
 @click.version_option(__version__, prog_name=tell.NAME, message="%(prog)s %(version)s")
 def verbs(*, verbose: bool) -> None:
     """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""
@@ -126,6 +128,8 @@ def main(arguments: Sequence[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is told all the same
     words = list(arguments) or ["--help"]
     verbose = words[0] in ("-v", "--verbose")
+    if verbose:
+        os.environ.setdefault(exchange.TRACE, "1")
     return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verbose=verbose)
 
 

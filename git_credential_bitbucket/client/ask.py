@@ -6,7 +6,7 @@ The client's side of the socket protocol, for the fallback and for a person's ve
 import os
 
 from git_credential_bitbucket import paths, wire
-from git_credential_bitbucket.client import exchange
+from git_credential_bitbucket.client import exchange, tell
 from git_credential_bitbucket.errors import DaemonUnavailable, Error
 
 TYPE_CHECKING = False
@@ -35,9 +35,9 @@ class Holder:
         `PlaceRefused` where somebody else could have put the socket there.
         """
         if not self.in_process:
-            outcome, reply = exchange.exchange(paths.socket_path(os.environ), exchange.message(action, body))
+            outcome, reply = self._asked(action, body)
             if outcome == exchange.ABSENT and start and self.start():
-                outcome, reply = exchange.exchange(paths.socket_path(os.environ), exchange.message(action, body))
+                outcome, reply = self._asked(action, body)
             if outcome == exchange.TIMEOUT:
                 raise silent()
             if outcome != exchange.ABSENT:
@@ -49,7 +49,14 @@ class Holder:
             inprocess,  # here, not above: it brings vault, agent and cryptography
         )
 
+        tell.trace(f"{action}: asked in this process, without a daemon")
         return inprocess.reply(action, body)
+
+    def _asked(self, action: str, body: bytes) -> tuple[str, bytes]:
+        path = paths.socket_path(os.environ)
+        outcome, reply = exchange.exchange(path, exchange.message(action, body))
+        tell.trace(f"{action}: the daemon at {path}: {outcome}")
+        return outcome, reply
 
     def answer(self, action: str, body: bytes) -> bytes:
         """As `reply`; raises the `Error` that a refusal tells."""
@@ -59,8 +66,7 @@ class Holder:
 
     def start(self) -> bool:
         """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
-        # here, not above: mostly the daemon is there
-        from git_credential_bitbucket.client import launch, tell
+        from git_credential_bitbucket.client import launch  # here, not above: mostly the daemon is there
 
         try:
             launch.start(os.environ)
@@ -68,6 +74,7 @@ class Holder:
             tell.failure(exc)  # and go on: the vault's lock makes it safe without
             return False
         self.started = True
+        tell.trace("a daemon was started")
         return True
 
 

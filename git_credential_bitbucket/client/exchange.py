@@ -28,6 +28,8 @@ not say that a `store` or `erase` is done, or it has not been asked."""
 
 DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
 OFF = frozenset({"off", "0", "false", "no"})
+TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
+"""Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
 SECRET_VARIABLES = (
     "BITBUCKET_API_TOKEN",
     "BITBUCKET_ACCESS_TOKEN",
@@ -51,8 +53,8 @@ def is_off(env: "Mapping[str, str]") -> bool:
 
 
 def is_special(env: "Mapping[str, str]") -> bool:
-    """Whether the environment holds a credential of its own, or forbids the daemon."""
-    if env.get(DAEMON):
+    """Whether the environment holds a credential of its own, forbids the daemon, or wants every decision told."""
+    if env.get(DAEMON) or env.get(TRACE):
         return True
     return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
 

@@ -28,8 +28,8 @@ OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
 """Our own settings, the vault's key among them."""
 CONFIG_PREFIX = "GIT_CONFIG_"
 """Where git's configuration is, and what the environment adds to it: it says which hosts are ours."""
-NOT_PASSED = frozenset({"GIT_CONFIG_PARAMETERS", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
-"""`git -c …` is meant for one command, and the daemon outlives it; the other is between relay and fallback."""
+NOT_PASSED = frozenset({"GIT_CONFIG_PARAMETERS", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
+"""`git -c …` and a trace are for one command, and the daemon outlives it; the last is between relay and fallback."""
 PASSED = frozenset(
     {
         *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # where things lie

@@ -1,6 +1,8 @@
-"""Whether a person is there to be asked, in the middle of a command of git's. Imports os."""
+"""Whether a person is there to be asked, in the middle of a command of git's. Imports os and tell."""
 
 import os
+
+from git_credential_bitbucket.client import tell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,15 +18,23 @@ def is_present(env: "Mapping[str, str]", url: str) -> bool:
 
     Raises `SettingsError` where git's configuration cannot be read.
     """
+    against = forbidden(env, url)
+    tell.trace(f"nobody is asked: {against}" if against else "a person is there, and is asked")
+    return against is None
+
+
+def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
+    """What speaks against asking a person; None where nothing does."""
     if is_build(env):
-        return False
+        return "CI is set"
     if env.get("GIT_TERMINAL_PROMPT", "1").lower() in NO:
-        return False
+        return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
-        return False
+        return "there is no terminal, or its foreground is another's"
     from git_credential_bitbucket import settings  # here, not above: it starts a process, and mostly nobody is there
 
-    return (settings.read(env).credential(url, "interactive") or "true").lower() not in NEVER
+    asked = settings.read(env).credential(url, "interactive") or "true"
+    return "credential.interactive forbids it" if asked.lower() in NEVER else None
 
 
 def is_build(env: "Mapping[str, str]") -> bool:

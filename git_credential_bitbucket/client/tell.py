@@ -1,10 +1,11 @@
-"""Messages to whoever sits behind git: one line on standard error, and one for the cure. Imports os and wire.
+"""Messages to whoever sits behind git: one line on standard error, and one for the cure. Imports os, exchange and wire.
 
-Standard output belongs to git, so nothing of this goes there.
+Standard output belongs to git, so nothing of this goes there. A trace tells each decision on the way to an answer.
 """
 
 import os
 
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.wire import printable
 
 TYPE_CHECKING = False
@@ -31,11 +32,50 @@ def failure(exc: "Error") -> None:
     error(exc.cause, exc.hint)
 
 
+def is_traced() -> bool:
+    """Whether each decision is to be told: on standard error, or in the file that is named (as by GIT_TRACE)."""
+    wanted = os.environ.get(exchange.TRACE, "")
+    return bool(wanted) and wanted.lower() not in exchange.OFF
+
+
+def trace(decision: str) -> None:
+    """Tell a decision, where that is wanted. It names places, kinds and outcomes; who calls brings no secret."""
+    if not is_traced():
+        return
+    line = f"{NAME}: trace: {os.getpid()}: {printable(decision, MAX_SHOWN)}\n"
+    if not _append(line):
+        _write(2, line)
+
+
 def _say(what: str, cause: str, hint: str | None) -> None:
     lines = f"{NAME}: {what}: {printable(cause, MAX_SHOWN)}\n"
     if hint:
         lines += f"{NAME}: hint: {printable(hint, MAX_SHOWN)}\n"
+    _write(2, lines)
+    if is_traced():
+        _append(lines)
+
+
+def _append(lines: str) -> bool:
+    """Put `lines` at the end of the trace's file; False where none is named, or it cannot be written."""
+    path = os.environ.get(exchange.TRACE, "")
+    if not path.startswith("/"):
+        return False
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
     try:
-        os.write(2, lines.encode("utf-8", "backslashreplace"))  # one write: lines of parallel helpers stay whole
+        # Without waiting: a pipe that nobody reads would hang git.
+        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
+    except OSError:
+        return False
+    try:
+        return _write(descriptor, lines)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, lines: str) -> bool:
+    try:
+        os.write(descriptor, lines.encode("utf-8", "backslashreplace"))  # one write: parallel helpers' lines stay whole
     except OSError:  # nobody listens
-        return
+        return False
+    return True

@@ -25,7 +25,9 @@ def run(operation: str, data: bytes, outcome: str) -> None:
     """Serve git's request from the start; `outcome` is what became of it at the daemon (one of relay's words)."""
     try:
         request = wire.parse(data)
-        if not is_ours(request):
+        ours = is_ours(request)
+        tell.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
+        if not ours:
             return
         if outcome == exchange.TIMEOUT:
             # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
@@ -33,7 +35,12 @@ def run(operation: str, data: bytes, outcome: str) -> None:
 
             raise silent()
         if operation == "get":
-            relay.write(1, get(request, data, outcome))
+            reply = get(request, data, outcome)
+            if tell.is_traced():
+                from git_credential_bitbucket.front import traced  # here, not above: somebody looks into something
+
+                traced.tell_answer(reply)
+            relay.write(1, reply)
         elif operation == "store":
             store(request, data)
         else:
@@ -62,8 +69,10 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
     token = environment.token(os.environ)
     if token is not None:
+        tell.trace(f"the environment: {token.name} goes before anything kept")
         return environment.answer(request, token, os.environ)
     client = environment.client(os.environ)
+    tell.trace(f"the environment: {f'the consumer of {client.name}' if client else 'no token and no consumer'}")
     # here, not above: a token from the environment needs none of it
     from git_credential_bitbucket.client.ask import Holder
     from git_credential_bitbucket.front import unanswered
@@ -71,6 +80,10 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     holder = Holder()
     if client is not None:
         return minted(request, data, client, holder) or unanswered.told(data, holder)
+    if tell.is_traced():
+        from git_credential_bitbucket.front import traced  # here, not above: somebody looks into something
+
+        traced.tell_choice(request, data, holder)
     reply = holder.answer("get", data) if outcome != exchange.EMPTY else b""
     return reply or unanswered.mended(request, data, holder)
 
@@ -88,8 +101,10 @@ def store(request: wire.Request, data: bytes) -> None:
     """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
     token, client = usable()
     if token is not None and environment.names(request, token):
-        return
-    if client is None or not environment.is_minted(request):
+        tell.trace(f"store: it is what {token.name} holds, and stays there")
+    elif client is not None and environment.is_minted(request):
+        tell.trace(f"store: it was minted for the consumer of {client.name}, and is not kept")
+    else:
         insist("store", data)
 
 
@@ -97,8 +112,10 @@ def erase(request: wire.Request, data: bytes) -> None:
     """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
     token, client = usable()
     if token is not None and environment.names(request, token):
+        tell.trace(f"erase: what {token.name} holds is not offered for a minute")
         environment.mark(request, token, os.environ)
     elif client is not None and environment.is_minted(request) and exchange.is_off(os.environ):
+        tell.trace(f"erase: no token is minted for the consumer of {client.name} for a minute")
         environment.mark(request, client, os.environ)
     else:
         insist("erase", data)

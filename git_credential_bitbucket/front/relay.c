@@ -47,9 +47,10 @@ enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* A credential in the environment comes before the daemon, and the environment may forbid the daemon. */
+/* A credential in the environment comes before the daemon, and the environment may forbid the daemon, or want every
+ * decision told. */
 static const char *const special_variables[] = {
-    "GIT_CREDENTIAL_BITBUCKET_DAEMON",
+    "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE",
     "BITBUCKET_API_TOKEN",           "BITBUCKET_API_TOKEN_FILE",
     "BITBUCKET_ACCESS_TOKEN",        "BITBUCKET_ACCESS_TOKEN_FILE",
     "BITBUCKET_TOKEN",               "BITBUCKET_TOKEN_FILE",

@@ -23,6 +23,9 @@ MAX_REQUEST_BYTES = 1 << 20
 def main(argv: "list[str]") -> int:
     """The executable: git's operations here, a person's verbs in cli/. Does not come back from the former."""
     try:
+        if argv[1:2] in (["-v"], ["--verbose"]) and argv[2:] and argv[2] in OPERATIONS:
+            os.environ.setdefault(exchange.TRACE, "1")  # git puts the operation behind what the helper is configured as
+            del argv[1]
         if len(argv) == 2 and argv[1] in OPERATIONS:  # noqa: PLR2004 - git gives one word, the operation
             relay(argv[1])
             # Not by `return`: taking the interpreter down costs a millisecond, and there is nothing left to lose.

@@ -19,6 +19,7 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
     why = reason(data, holder)
     for mend in (taken_back, unlocked_by_environment):
         if mend(why, holder):
+            tell.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
             reply = holder.answer("get", data)
             if reply:
                 return reply
@@ -43,7 +44,9 @@ def told(data: bytes, holder: Holder) -> bytes:
 
 def reason(data: bytes, holder: Holder) -> dict[str, str]:
     """What the holder knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
-    return dict(pairs(holder.reply("why", data)))
+    why = dict(pairs(holder.reply("why", data)))
+    tell.trace(f"nothing to offer: {why.get('state', 'whoever listens cannot say why')}")
+    return why
 
 
 def tell_reason(why: dict[str, str]) -> None:

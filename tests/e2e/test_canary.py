@@ -22,6 +22,8 @@ from tests.standin import tokens
 from tests.standin.client import ConsumerKey, StandIn
 
 CHECKOUT = Path(__file__).parents[2]
+TRACED = {"GIT_CREDENTIAL_BITBUCKET_TRACE": "1"}
+"""Our own trace; not everywhere, for with it the native relay leaves everything to Python."""
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn)
     log_in(traced, "--oauth", consumer.key, consumer.secret)
     for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):
         work(traced, place, large=has_lfs and place in {"acme/app", "alice/dotfiles"})
+        traced.git("ls-remote", standin.clone_url(place), more=TRACED)
 
     standin.revoke(kind="oauth2")
     for _ in range(2):  # an older git fails once
@@ -103,6 +106,7 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn)
     assert not traced.credentials()
 
     app_password = standin.issue_app_password()
+    traced.env |= TRACED
     traced.approve("", "alice", app_password)
     traced.approve("", "alice@example.com", standin.issue_api_token())
     traced.git("ls-remote", standin.clone_url("alice/dotfiles"))
@@ -112,7 +116,7 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn)
     token = {"BITBUCKET_TOKEN": standin.issue_access_token("acme/app")}
     for secret in (client, token):
         for off in ("", "off"):
-            more = {**secret, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
+            more = {**secret, **TRACED, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
             traced.git("ls-remote", standin.clone_url("acme/app"), more=more)
         traced.helper("exec", "--", "sh", "-c", f"env && git ls-remote {standin.clone_url('acme/app')}", more=secret)
 

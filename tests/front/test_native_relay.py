@@ -286,7 +286,8 @@ def test_a_blank_line_ends_the_request(native: Relay) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [exchange.DAEMON, *exchange.SECRET_VARIABLES, *(f"{n}_FILE" for n in exchange.SECRET_VARIABLES)]
+    "name",
+    [exchange.DAEMON, exchange.TRACE, *exchange.SECRET_VARIABLES, *(f"{n}_FILE" for n in exchange.SECRET_VARIABLES)],
 )
 def test_what_the_environment_holds_comes_first(native: Relay, name: str) -> None:
     """A credential there, or a word against the daemon, and the daemon is not asked; an empty variable is none."""

@@ -1,0 +1,46 @@
+"""What a trace tells of a `get`: each credential that covers it, in `explain`'s order, and in the end the answer.
+
+Never a secret: what the holder states is masked, and of an answer only what is named here is told.
+"""
+
+import json
+import os
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.client import exchange, tell
+from git_credential_bitbucket.client.ask import Holder, pairs
+
+TOLD = frozenset({"username", "password_expiry_utc", "quit"})
+
+
+def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
+    """Tell what the holder would make of each credential for git's request, before it is asked for one."""
+    path = None
+    if request.path is None and not exchange.is_off(os.environ):
+        from git_credential_bitbucket.agent import asker  # here, not above: the rare case
+
+        path = asker.asked_path(os.getpid(), request.protocol, request.host)
+        tell.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
+    fields = [("asked_path", path)] if path else []
+    for key, value in pairs(holder.reply("explain", wire.emit(fields) + data)):
+        if key == "candidate[]":
+            told = json.loads(value)
+            because = f", because {told['because']}" if told.get("because") else ""
+            why = f": {told['why']}" if told["why"] else ""
+            tell.trace(f"{told['kind']} {told['id']} for {told['place']}: {told['outcome']}{because}{why}")
+        elif key == "elsewhere[]":
+            tell.trace(f"not for this, but kept: {value}")
+        elif key in ("vault", "trouble", "error"):
+            tell.trace(f"{key}: {value}")
+
+
+def tell_answer(reply: bytes) -> None:
+    """Tell what git is answered, without the secret."""
+    told = [f"{key}={shown(value)}" for key, value in pairs(reply) if key in TOLD]
+    tell.trace(f"answer: {', '.join(told) or 'none'}")
+
+
+def shown(value: str) -> str:
+    """`value`, unless somebody put a token where a name belongs."""
+    return value if kinds.recognise(value) == kinds.UNKNOWN else "(a secret)"
