@@ -1,6 +1,7 @@
 """What git executes, installed in all the places where people and installers put it."""
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,18 @@ def test_the_daemon_runs_on_the_python_of_the_installation(
     done = started(executable, "daemon", "start", env=env)
     assert started(executable, "daemon", "stop", env=bare_env).returncode == 0
     assert done.returncode == 0, done.stderr
+
+
+def test_what_answers_git_dumps_no_core(wheel: Path, tmp_path: Path) -> None:
+    """Neither relay's Python does, whatever the shell allows; `exec`'s command may, for that is somebody else's."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    script = Path(f"{executable}.py")
+    first = script.read_text().split("\n", 1)[0]
+    script.write_text(f"{first}\nimport resource\nprint(resource.getrlimit(resource.RLIMIT_CORE))\n")
+    allowed = resource.getrlimit(resource.RLIMIT_CORE)
+    for operation in ("get", "store", "erase"):
+        assert started(executable, operation).stdout == b"(0, 0)\n"
+    assert started(executable, "exec", "true").stdout == f"{allowed}\n".encode()
 
 
 def test_starts_no_process_but_python(executable: Path, tmp_path: Path) -> None:
