@@ -125,13 +125,18 @@ def test_a_file_in_the_way_is_not_removed(start: Start, home: Path) -> None:
     assert (place / "socket").read_text() == "precious"
 
 
-@pytest.mark.parametrize("trap", ["open", "link"])
+@pytest.mark.parametrize("trap", ["open", "link", "foreign"])
 def test_a_directory_that_is_not_private_is_refused(start: Start, home: Path, trap: str) -> None:
-    """One that others may enter, or a link to somewhere else, with the command that mends it."""
+    """One that others may enter, a link to somewhere else, another user's: with what mends it."""
     place = home / "run" / "git-credential-bitbucket"
+    if trap == "foreign" and os.getuid() != 0:
+        pytest.skip("only root can give a directory away")
     if trap == "open":
         place.mkdir()
         place.chmod(0o755)
+    elif trap == "foreign":
+        place.mkdir(mode=0o700)
+        os.chown(place, 65534, -1)
     else:
         (home / "elsewhere").mkdir(mode=0o700)
         place.symlink_to(home / "elsewhere")

@@ -105,16 +105,21 @@ def test_no_socket_and_a_dead_one_are_an_absent_daemon(home: Path) -> None:
     assert exchange.exchange(str(path), b"action=get\n") == (exchange.ABSENT, b"")
 
 
-@pytest.mark.parametrize("how", ["open", "link"])
+@pytest.mark.parametrize("how", ["open", "link", "foreign"])
 def test_socket_in_a_place_of_others_is_not_connected_to(home: Path, how: str) -> None:
     """Whoever could put a socket there would be handed what git stores."""
+    if how == "foreign" and os.getuid() != 0:
+        pytest.skip("only root can give a directory away")
     path = socket_of(home)
     with listening(home / "elsewhere" / "socket", answering(b"ok=1\n")) as received:
-        if how == "open":
-            path.parent.mkdir()
-            path.parent.chmod(0o770)
+        if how != "link":
+            path.parent.mkdir(mode=0o700)
             os.symlink(home / "elsewhere" / "socket", path)
-        else:
+        if how == "open":
+            path.parent.chmod(0o770)
+        elif how == "foreign":
+            os.chown(path.parent, 65534, -1)
+        elif how == "link":
             os.symlink(home / "elsewhere", path.parent)
         with pytest.raises(PlaceRefused):
             exchange.exchange(str(path), b"action=store\n")
