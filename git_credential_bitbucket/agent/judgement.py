@@ -2,7 +2,8 @@
 
 A static token is shown only once and cannot be had again, and a 401 may come from an outage or a redirect's target. So
 it becomes suspect and is offered again after a growing delay; only three rejections over more than an hour set it
-aside, and even then it is kept for thirty days.
+aside, and even then it is kept for thirty days. REST is not asked for a second opinion: an outage that answers 401 to
+everything would give the same one.
 """
 
 from __future__ import annotations
