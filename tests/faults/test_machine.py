@@ -78,6 +78,26 @@ def test_a_read_only_disk_serves_what_there_is_and_spends_nothing(machine: Machi
         daemon.end()
 
 
+@pytest.mark.parametrize("place", ["run", "whole"])
+def test_a_read_only_home_answers_from_cold(machine: Machine, helper: Path, home: Path, place: str) -> None:
+    """Vault, configuration and log on a read-only mount; where the socket is there as well, no daemon is needed."""
+    whole = home / "whole"
+    secret = machine.standin.issue_access_token("acme/app")
+    del machine.env["GIT_CREDENTIAL_BITBUCKET_VAULT"]
+    env = {"HOME": str(whole), "GIT_CREDENTIAL_BITBUCKET_LOG": "on"}
+    with peers.mounted(whole, "size=1m") as disk:
+        (disk / ".gitconfig").write_text(config_of(machine.standin))
+        run = Runner({**machine.env, **env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}, home)
+        body = machine.request("acme/app.git", username="x-token-auth", password=secret)
+        run("git", "-c", f"credential.helper={helper}", "credential", "approve", stdin=body)
+        with peers.read_only(disk):
+            env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = str(home / place / "git-credential-bitbucket" / "socket")
+            found = fill(machine, helper, env, home)
+            assert f"password={secret}\n" in found.stdout
+            assert ("read-only" in found.stderr) == (place == "whole")
+            end_processes_of(whole)
+
+
 def test_few_descriptors_are_enough(machine: Machine) -> None:
     """With 100 open files allowed, and 200 connections that stall, a renewal still works."""
     daemon = machine.daemon(launcher=("prlimit", "--nofile=100:100"))
