@@ -244,14 +244,22 @@ class Agent:
         )
 
     def lock(self, how: str) -> None:
-        """Forget the key (`how`: "by hand", say); only a person's unlock brings it back.
+        """Forget the key (`how`: "by hand", say); only a person's unlock brings it back. An absent vault stays absent.
 
         At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
         behind another's renewal.
         """
-        self.holdings.locked_by_person, self.holdings.locked_how = True, how
+        self.holdings.locked_by_person, self.holdings.locked_how = True, how  # first: no job may open it again
         self.holdings.vault.lock()
+        if self._has_no_vault():  # it has nothing to hide, and no log-in could found it if it counted as locked
+            self.holdings.locked_by_person = False
         self.holdings.index()  # lets go of the credentials that were at hand
+
+    def _has_no_vault(self) -> bool:
+        try:
+            return self.holdings.vault.state == "absent"
+        except Error:
+            return False
 
     def close(self) -> None:
         """Write down what is kept lazily; what cannot be written now is only when something was last used."""

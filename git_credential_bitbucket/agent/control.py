@@ -79,6 +79,8 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
     agent.lock("by hand")
+    if not agent.holdings.locked_by_person:
+        raise Error("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
     return ACKNOWLEDGED
 
 

@@ -9,6 +9,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness
 from git_credential_bitbucket.agent.naming import shown_place
 from git_credential_bitbucket.agent.why import of_credential
+from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
@@ -34,11 +35,17 @@ def of_vault(agent: Agent) -> list[tuple[str, str]]:
 
 
 def _state(agent: Agent) -> str:
-    """As `Vault.state`; but where there is only a key yet, and no file, a person has no vault."""
+    """As `Vault.state`; but where there is only a key yet, and no file, a person has no vault.
+
+    `unreadable` where not even that can be seen (a directory under the vault's name, say); the trouble tells why.
+    """
     vault = agent.holdings.vault
     if agent.holdings.locked_by_person:
         return "locked"
-    return "absent" if vault.state == "open" and vault.place.stamp() is None else vault.state
+    try:
+        return "absent" if vault.state == "open" and vault.place.stamp() is None else vault.state
+    except Error:
+        return "unreadable"
 
 
 def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[str, object]:

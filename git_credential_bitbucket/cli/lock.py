@@ -22,7 +22,7 @@ only is not locked.
 @click.command(cls=shy.Shy, help=HELP)
 def command() -> None:
     """Lock."""
-    if exchange.is_off(os.environ):
+    if exchange.is_off(os.environ) or "pid" not in dict(ask("status")):
         raise Error(
             "there is no daemon that could hold the vault locked",
             hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",

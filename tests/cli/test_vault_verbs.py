@@ -158,3 +158,36 @@ def test_refresh_says_what_bitbucket_said(keyed: Runner, standin: StandIn) -> No
     assert refused.returncode == 1
     assert "503" in refused.stderr
     assert listed(keyed)[0]["state"] == "ready"
+
+
+def test_a_vault_that_is_yet_to_be_is_not_locked(keyed: Runner) -> None:
+    """A log-in would be told to unlock it, and `unlock` to log in."""
+    refused = keyed(HELPER, "lock", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "there is no vault yet" in refused.stderr
+    token = tokens.api_token()
+    keyed(HELPER, "login", "--api-token", stdin=token)
+    assert gets(keyed, token)
+
+
+def test_lock_is_refused_where_no_daemon_can_be_started(keyed: Runner, token: str) -> None:
+    """Nobody is led to believe that the vault is locked: here the socket's directory cannot be made."""
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = "/proc/nobody/here/socket"
+    refused = keyed(HELPER, "lock", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert gets(keyed, token)
+
+
+@pytest.mark.parametrize("daemon", ["on", "off"])
+def test_a_directory_in_the_vaults_place_is_told(keyed: Runner, home: Path, daemon: str) -> None:
+    """Whoever asks: one cause and one cure, and no traceback."""
+    place = home / "folder" / "vault"
+    place.mkdir(mode=0o700, parents=True)
+    place.parent.chmod(0o700)
+    keyed.env |= {"GIT_CREDENTIAL_BITBUCKET_VAULT": str(place), "GIT_CREDENTIAL_BITBUCKET_DAEMON": daemon}
+    for words in (("login", "--api-token"), ("logout", "acme"), ("unlock",)):
+        refused = keyed(HELPER, *words, stdin=tokens.api_token(), check=False)
+        assert refused.returncode == 1
+        assert f"error: {place} is not a plain file\n" in refused.stderr
+        assert "Traceback" not in refused.stderr
+    assert "unreadable" in keyed(HELPER, "status", check=False).stdout
