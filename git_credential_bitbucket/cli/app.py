@@ -123,6 +123,9 @@ def is_verbose() -> bool:
 
 def main(arguments: Sequence[str]) -> int:
     """Run one verb; returns the exit code. The one place where an error is told."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # the caller closed it (`>&-`): what nobody reads goes nowhere
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the process's end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is told all the same
@@ -163,7 +166,7 @@ def _told(run: Callable[[], Any], *, verbose: bool) -> int:
 def _tell_usage(exc: click.ClickException) -> int:
     """In our own words' form, with where to read on."""
     context = exc.ctx if isinstance(exc, click.UsageError) else None
-    message = exc.format_message().strip().removesuffix(".")
+    message = " ".join(exc.format_message().split()).removesuffix(".")  # click breaks a list of choices into lines
     where = context.command_path if context is not None else tell.NAME
     tell.error(message[:1].lower() + message[1:], f"see: {where} --help")
     return USAGE

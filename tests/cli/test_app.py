@@ -143,6 +143,20 @@ def test_a_full_disk_is_one_line(bare_run: Runner) -> None:
     assert (done.returncode, done.stderr) == (1, f"{NAME}: error: no space left on device\n".encode())
 
 
+@pytest.mark.parametrize("verb", ["--help", "status", "version"])
+def test_closed_streams_are_nothing_to_stumble_over(bare_run: Runner, verb: str) -> None:
+    """Whoever closes them (`>&-`) does not want to read."""
+    closing = f"{NAME} {verb} <&- >&- 2>&3"
+    done = bare_run("sh", "-c", f"exec 3>&2; {closing}")
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_list_of_choices_is_one_line(bare_run: Runner) -> None:
+    """Click breaks it into several."""
+    told = bare_run(NAME, "rekey", check=False).stderr
+    assert f"{NAME}: error: missing option '--to'. Choose from: keyring, passphrase, " in told
+
+
 def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(bare_run: Runner) -> None:
     """What it cannot show is escaped."""
     env = {**bare_run.env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
