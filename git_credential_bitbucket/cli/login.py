@@ -117,7 +117,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     wanted = Wanted(
         kind=kind,
         provider=provider,
-        path=path_on(provider, given["place"]) if given["place"] else None,
+        path=path_on(provider, given["place"]) if given["place"] is not None else None,
         account=given["account"],
         ends_at=times.end(given["expires"], time.time()) if given["expires"] else None,
         lifetime_s=times.span(given["lifetime"]) if given["lifetime"] else None,

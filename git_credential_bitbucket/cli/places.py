@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -76,7 +77,7 @@ def parse(text: str, base: str = CLOUD) -> Place:
             "there is a password in that URL, and it is in your shell's history now",
             hint="revoke it, and take it out of git's configuration: git remote set-url",
         )
-    if parts.scheme.lower() not in ("https", "http") or not host or not text.isprintable():
+    if parts.scheme.lower() not in ("https", "http") or not host or " " in host or not text.isprintable():
         raise Error("that is no place on a Bitbucket", hint=_LIKE)
     protocol = parts.scheme.lower()
     path = parts.path.strip("/")
@@ -96,7 +97,7 @@ def provider(url: str) -> Provider:
         named = f"{place.protocol}://{wire.printable(place.host)}"
         raise SettingsError(
             f"{named} is not configured as a Bitbucket, so no secret goes there",
-            hint=f"if it is one: git config --global credential.{named}.provider bitbucket",
+            hint=f"if it is one: git config --global {shlex.quote(f'credential.{named}.provider')} bitbucket",
         )
     return found
 

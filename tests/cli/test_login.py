@@ -178,7 +178,9 @@ def test_a_host_that_nobody_opted_in_is_refused_with_the_setting(keyed: Runner) 
     assert "credential.https://bitbucket.example.provider bitbucket" in refused.stderr
 
 
-@pytest.mark.parametrize("words", [("--for", "{uuid}/x"), ("--for", "https://elsewhere.example/acme"), ("--for", "/")])
+@pytest.mark.parametrize(
+    "words", [("--for", "{uuid}/x"), ("--for", "https://elsewhere.example/acme"), ("--for", "/"), ("--for", "")]
+)
 def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
     """Nothing is widened to the whole host by a typing error."""
     refused = keyed(HELPER, "login", "--access-token", *words, stdin=tokens.access_token(), check=False)

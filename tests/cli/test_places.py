@@ -77,3 +77,16 @@ def test_several_without_a_terminal_are_listed_by_id() -> None:
     """Nobody guesses which one is meant."""
     with pytest.raises(Error, match=r"aaaaaaaaaaaa; .* bbbbbbbbbbbb"):
         places.one_of([stated(), stated(id="b" * 12)], None, "for that place")
+
+
+def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
+    bare_env: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was given for the host: it comes back as one word, and one with a blank is no host."""
+    monkeypatch.setattr("os.environ", bare_env)
+    with pytest.raises(Error) as told:
+        places.provider("https://elsewhere.example;reboot")
+    assert told.value.hint is not None
+    assert "'credential.https://elsewhere.example;reboot.provider'" in told.value.hint
+    with pytest.raises(Error, match="no place"):
+        places.provider("not a url")
