@@ -104,7 +104,10 @@ def check_private_dir(path: str) -> None:
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
         raise PlaceRefused(f"{shown} belongs to another user", hint=hint)
     if found.st_mode & 0o077:
-        raise PlaceRefused(f"{shown} is open to others", hint=f"type: chmod 0700 {_quoted(path)}")
+        # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
+        ours = os.path.basename(path) == NAME
+        hint = f"type: chmod 0700 {_quoted(path)}" if ours else "give it a directory of its own, with mode 0700"
+        raise PlaceRefused(f"{shown} is open to others", hint=hint)
 
 
 def _quoted(path: str) -> str:

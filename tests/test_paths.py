@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import paths
+from git_credential_bitbucket.errors import PlaceRefused
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is platformdirs that is asked")
@@ -19,3 +20,15 @@ def test_data_lies_where_platformdirs_has_it(given: str | None, home: Path) -> N
         [sys.executable, "-W", "ignore", "-c", asked], env=env, capture_output=True, text=True, check=True
     )
     assert paths.data_dir(env) == done.stdout.strip()
+
+
+def test_nobody_is_told_to_close_a_directory_that_is_not_ours(tmp_path: Path) -> None:
+    """The chmod to type is for our own; for /tmp, say, it would lock everybody out."""
+    for name, cure in ((paths.NAME, "chmod 0700"), ("shared", "a directory of its own")):
+        place = tmp_path / name
+        place.mkdir()
+        place.chmod(0o1777)
+        with pytest.raises(PlaceRefused) as told:
+            paths.check_private_dir(str(place))
+        assert told.value.hint is not None
+        assert cure in told.value.hint
