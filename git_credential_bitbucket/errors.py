@@ -7,15 +7,21 @@ An error's text is shown to a person on one line of stderr, so it holds no secre
 class Error(Exception):
     """Something that a person can be told in one line, with a hint that mends it."""
 
+    CURE: "str | None" = None
+    """The hint where an error of a kind has none of its own."""
+
     def __init__(self, cause: str, *, hint: str | None = None) -> None:
         """`cause` is lower case without a full stop; `hint` is what to do or type."""
         super().__init__(cause)
         self.cause = cause
-        self.hint = hint
+        self.hint = hint or self.CURE
 
 
 class RequestRefused(Error):
-    """A credential request that breaks git's protocol; it is answered with nothing."""
+    """A credential request that breaks git's protocol; it is answered with nothing, and with one line at most.
+
+    No git writes one, so there is nothing that whoever reads the line could do: it has no cure.
+    """
 
 
 class SettingsError(Error):
@@ -36,6 +42,8 @@ class KeyDoesNotFit(VaultLocked):
 
 class VaultDamaged(Error):
     """The vault and its previous generation are unreadable with the right key."""
+
+    CURE = "see: git-credential-bitbucket doctor"
 
 
 class VaultNewer(Error):
@@ -83,12 +91,16 @@ class ClientRefused(Error):
 class BitbucketRefused(Error):
     """Bitbucket answered with an error that another try will not mend."""
 
+    CURE = "see: git-credential-bitbucket doctor"
+
 
 class BitbucketUnreachable(Error):
     """No usable answer: network, TLS, time-out, 429 or 5xx. Worth another try later.
 
     `retry_after` is in seconds, where Bitbucket said it; `sent` tells whether the request may have been acted on.
     """
+
+    CURE = "try again later; if it stays so, see: git-credential-bitbucket doctor"
 
     def __init__(
         self, cause: str, *, hint: str | None = None, retry_after: float | None = None, sent: bool = False

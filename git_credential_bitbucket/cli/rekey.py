@@ -97,7 +97,9 @@ def make_key_file(path: str) -> None:
             os.fsync(file.fileno())
     except OSError as exc:
         os.unlink(path)
-        raise Error(f"the key file cannot be written: {(exc.strerror or '').lower()}") from exc
+        raise Error(
+            f"the key file cannot be written: {(exc.strerror or '').lower()}", hint="make room there, or name another"
+        ) from exc
     directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)  # the vault is about to depend on this file

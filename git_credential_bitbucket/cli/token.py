@@ -99,5 +99,8 @@ def _from_environment() -> dict[str, str] | None:
 def write(text: str) -> None:
     """One line on standard output, as it is."""
     if any(c in text for c in "\r\n\0"):
-        raise Error("the secret holds a line break, and cannot be printed as one line")
+        raise Error(
+            "the secret holds a line break, and cannot be printed as one line",
+            hint="log in with one that has none: git-credential-bitbucket login",
+        )
     click.echo(text)

@@ -195,7 +195,10 @@ def _document() -> dict[str, str]:
                 env = json.loads(data)["env"]
                 return {str(name): str(value) for name, value in env.items()}
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise SettingsError("what the daemon was told on its standard input is not readable") from None
+                raise SettingsError(
+                    "what the daemon was told on its standard input is not readable",
+                    hint="start it by: git-credential-bitbucket daemon start",
+                ) from None
     return dict(os.environ)
 
 

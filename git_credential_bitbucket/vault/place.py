@@ -126,7 +126,10 @@ class FilePlace:
         the directory. Killed anywhere, the vault's name stands for the old generation or for the new one.
         """
         if len(blob) > MAX_VAULT_BYTES:
-            raise VaultUnwritable(f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB")
+            raise VaultUnwritable(
+                f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB",
+                hint="remove what is not needed any more: git-credential-bitbucket logout",
+            )
         with disk.writing(self.path):
             fd, self._reserved = self._reserved, None
             if fd is None:
