@@ -71,6 +71,9 @@ def test_a_repository_is_its_configuration_and_its_files(bare_run: Runner, home:
     bare_run("git", "init", "-q", ".")
     bare_run("git", "remote", "add", "origin", f"https://x-token-auth:{token}@bitbucket.org/acme/app.git")
     (work / "bitbucket-pipelines.yml").write_text(f"script:\n  - curl -u alice:{dead} https://api.bitbucket.org\n")
+    (work / "Jenkinsfile").write_text(f"node {{\n  sh 'git clone https://alice:{dead}@bitbucket.org/acme/app'\n}}\n")
+    (work / ".github" / "workflows").mkdir(parents=True)
+    (work / ".github" / "workflows" / "build.yml").write_text(f"env:\n  BITBUCKET_ACCESS_TOKEN: {token}\n")
     (work / ".gitignore").write_text(".env\n")
     (work / ".env").write_text(f"BITBUCKET_API_TOKEN={tokens.api_token()}\n")
     (work / "src").mkdir()
@@ -80,6 +83,8 @@ def test_a_repository_is_its_configuration_and_its_files(bare_run: Runner, home:
     assert {(one["source"], one["path"].removeprefix(f"{work}/"), one["line"]) for one in document["findings"]} == {
         ("git-config", ".git/config", 7),
         ("ci", "bitbucket-pipelines.yml", 2),
+        ("ci", "Jenkinsfile", 2),
+        ("ci", ".github/workflows/build.yml", 2),
         ("environment-file", ".env", 1),
         ("source", "src/x.py", 1),
     }

@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import ROOT
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.login.chromium import Chromium, ChromiumMissing
 from tests.running import Runner
 from tests.standin import browser
 from tests.standin.client import ConsumerKey, StandIn
@@ -157,6 +158,29 @@ def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, standin: StandI
         dialogue.types("")
         dialogue.reads("Logged in: OAuth log-in")
         dialogue.ends()
+    assert (keyed.folder / "app" / ".git").is_dir()
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(keyed: Runner, standin: StandIn, tmp_path: Path) -> None:
+    """Git waits, the person consents in Chromium, whose page says what was granted; the clone goes on."""
+    url = standin.create_repository("acme/app")
+    keyed.env["GIT_TERMINAL_PROMPT"] = "1"
+    try:
+        chromium = Chromium(tmp_path, standin.url)
+    except ChromiumMissing as exc:
+        pytest.skip(str(exc))
+    words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
+    with chromium, person_of(keyed).types(*words, BROWSER="/bin/true", columns=400) as dialogue:
+        dialogue.reads("What do you log in with [1]: ")
+        dialogue.types("")
+        chromium.visit(dialogue.reads_match(r"(https://[^\s\x1b]+)[\s\x1b]"))
+        chromium.click("#grant")
+        dialogue.reads("Logged in: OAuth log-in")
+        dialogue.ends()
+        assert chromium.text("h1").startswith("You are logged in")
+        assert "repository:write" in chromium.text("main")
+        assert "You can close this tab." in chromium.text("main")
     assert (keyed.folder / "app" / ".git").is_dir()
 
 
