@@ -99,7 +99,9 @@ def check_private_dir(path: str) -> None:
     shown = ascii(path)[1:-1]
     found = os.lstat(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
-        raise PlaceRefused(f"{shown} is not a directory", hint=f"remove it: rm {_quoted(path)}")
+        ours = os.path.basename(path) == NAME
+        hint = f"remove it: rm {_quoted(path)}" if ours else "name a place in a directory of its own, with mode 0700"
+        raise PlaceRefused(f"{shown} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
         raise PlaceRefused(f"{shown} belongs to another user", hint=hint)

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ACKNOWLEDGED = b"ok=1\n"
 """The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived.
 
-After a `store`, a line `warn=ID` may follow it: that credential ends soon, and the verb `warn` has the words for it."""
+After a `store`, a line may follow it: `warn=ID`, that credential ends soon, and the verb `warn` has the words; or
+`kept=memory`, there is nothing else to keep it in."""
 FLUSH_EVERY_S = 60.0
 KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
@@ -131,10 +132,12 @@ class Agent:
                 self.holdings.use(credential, now)
                 if judgement.accepted(credential):
                     return self._changed(credential, judgement.accepted)
-                return ACKNOWLEDGED + ledger.mark(self.holdings, credential, now)
+                note = ledger.in_memory(self.holdings, credential, now)
+                return ACKNOWLEDGED + (note or ledger.mark(self.holdings, credential, now))
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
-        return self.job(lambda: keeping.keep_typed(self.holdings, request, self.clock(), asked_path))
+        keep = partial(keeping.keep_typed, self.holdings, request, self.clock(), asked_path)
+        return self.job(keep, lambda kept: ledger.in_memory(self.holdings, kept, self.clock()))
 
     def erase(self, request: Request) -> bytes | Pending:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
@@ -165,13 +168,13 @@ class Agent:
 
         return self.job(judge)
 
-    def job(self, work: Callable[[], object]) -> Pending:
-        """Run `work` elsewhere and acknowledge it, or say in the answer why it failed."""
+    def job(self, work: Callable[[], Any], note: Callable[[Any], bytes] = lambda _: b"") -> Pending:
+        """Run `work` elsewhere and acknowledge it, with a `note` on its result; or say in the answer why it failed."""
         future = self.submit(work)
 
         def resume() -> bytes:
             error = future.exception()
-            return refusal(error) if isinstance(error, Error) else ACKNOWLEDGED
+            return refusal(error) if isinstance(error, Error) else ACKNOWLEDGED + note(future.result())
 
         return Pending(future, resume)
 

@@ -23,6 +23,8 @@ STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
 PAUSE_S = DAY_S
 MAX_END = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
+JUST_TYPED_S = 60
+"""How long a person is told that a secret is in memory only; the front end sends its `store` twice to say so."""
 HUSHED_S = 60 * 60
 """How long nothing is said after a build was to be told, which does not want to hear it; later it may be a person."""
 
@@ -34,6 +36,13 @@ def mark(holdings: Holdings, credential: Credential, now: float) -> bytes:
     if 0 <= now - holdings.hushed.get(credential.id, -math.inf) < HUSHED_S:
         return b""
     return b"warn=%b\n" % credential.id.encode()
+
+
+def in_memory(holdings: Holdings, credential: Credential, now: float) -> bytes:
+    """What the acknowledgement of a `store` says of a secret just typed that nothing but memory could take."""
+    if credential.origin != "git" or not 0 <= now - credential.created_at < JUST_TYPED_S:
+        return b""
+    return b"kept=memory\n" if holdings.vault_of(credential.id) is holdings.memory else b""
 
 
 def warning(holdings: Holdings, credential_id: str, now: float, *, hush: bool) -> list[tuple[str, str]]:

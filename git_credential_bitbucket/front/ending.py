@@ -1,4 +1,7 @@
-"""Tells that a token ends soon, after a command of git's that worked with it; whether it is time, the holder knows."""
+"""Tells what a person should know of a token that just worked: that it ends soon, or is kept in memory only.
+
+Whether it is time to, the holder knows.
+"""
 
 import os
 
@@ -6,6 +9,8 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import person, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
+
+MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,11 +27,14 @@ def is_wanted(env: "Mapping[str, str]") -> bool:
 
 
 def tell_of(acknowledgement: bytes, holder: Holder) -> None:
-    """Ask for the words about the credential that an acknowledgement names, and say them: they count as told then.
+    """Say what an acknowledgement has to say; for `warn`, ask for the words first: they count as told then.
 
     Where they are not wanted the holder learns that, and does not send the next git here for a while.
     """
-    credential_id = dict(pairs(acknowledgement)).get("warn")
+    said = dict(pairs(acknowledgement))
+    if said.get("kept") == "memory":
+        tell.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
+    credential_id = said.get("warn")
     if credential_id is None:
         return
     wanted = is_wanted(os.environ)

@@ -32,10 +32,8 @@
 
 #define NAME "git-credential-bitbucket"
 #define HEADER "action=%s\ntimeout=35\n" /* as git's own client sends it; the daemon has its own deadlines */
-#define MAX_HEADER_BYTES 64
+enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20 };
 #define MAX_REQUEST_BYTES (1 << 20) /* wire.py's limit; a chunk more is read, to see that it is too much */
-#define CHUNK_BYTES (1 << 16)
-#define MAX_REPLY_BYTES (1 << 20)
 #define MAX_SOCKET_PATH_BYTES 103 /* what both Linux and macOS take */
 #define ACKNOWLEDGED "ok=1\n"
 #ifndef RELAY_TIMEOUT_S
@@ -47,14 +45,11 @@ enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* A credential in the environment comes before the daemon, and the environment may forbid the daemon, or want every
- * decision told. */
+/* The environment may hold a credential, which comes before the daemon's; forbid the daemon; want every decision told. */
 static const char *const special_variables[] = {
     "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE",
-    "BITBUCKET_API_TOKEN",           "BITBUCKET_API_TOKEN_FILE",
-    "BITBUCKET_ACCESS_TOKEN",        "BITBUCKET_ACCESS_TOKEN_FILE",
-    "BITBUCKET_TOKEN",               "BITBUCKET_TOKEN_FILE",
-    "BITBUCKET_CLIENT_SECRET",       "BITBUCKET_CLIENT_SECRET_FILE",
+    "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_ACCESS_TOKEN_FILE",
+    "BITBUCKET_TOKEN", "BITBUCKET_TOKEN_FILE", "BITBUCKET_CLIENT_SECRET", "BITBUCKET_CLIENT_SECRET_FILE",
     "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE",
 };
 
@@ -239,7 +234,6 @@ static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
 #ifdef __APPLE__
     char self[PATH_MAX];
     uint32_t size = sizeof self;
-
     if (_NSGetExecutablePath(self, &size))
         return NULL;
 #else

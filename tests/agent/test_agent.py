@@ -209,9 +209,12 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     )
     token = tokens.api_token()
     assert not world.agent.must_stay()
-    assert world.store("alice", token) == ACKNOWLEDGED
+    assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n"
+    assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n", "sent again by who has to tell it"
     assert world.get()["password"] == token
     assert world.agent.must_stay()
+    world.offset += 61
+    assert world.store("alice", token) == ACKNOWLEDGED
     assert isinstance(world.agent.holdings.memory.place, MemoryPlace)
     assert not world.path.with_name("none").exists()
 
