@@ -37,7 +37,7 @@ def keep_typed(
     An API token is a person's, so it serves the host; an access token the repository it was typed for, of which
     `asked_path` tells where git does not (`login --for` widens it): else the next repository's token would take its
     place. A secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
-    in memory: git has its own copy of what to do next, and losing it costs one more prompt.
+    in memory, and the acknowledgement says so (`ledger.in_memory`).
     """
     password = request.password or ""
     kind = kinds.recognise(password)
