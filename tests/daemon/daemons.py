@@ -87,7 +87,7 @@ class Daemon:
     def store(self, path: str, secret: str) -> None:
         """Have it keep a secret for a path on bitbucket.org."""
         body = cloud(path) + f"username=alice\npassword={secret}\n".encode()
-        assert self.ask("store", body) == b"ok=1\n"
+        assert self.ask("store", body).startswith(b"ok=1\n")  # perhaps with a word on where it is kept
 
     def secret(self, path: str) -> str | None:
         """The secret that it gives for a path on bitbucket.org."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import paths
 from git_credential_bitbucket.errors import PlaceRefused, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import disk
 from git_credential_bitbucket.vault.place import FilePlace
@@ -129,8 +130,9 @@ def test_what_is_no_file_is_refused_without_waiting(place: FilePlace, name: str,
 
 
 @pytest.mark.parametrize("name", ["", ".lock", "directory"])
-def test_a_loose_mode_is_refused_with_the_cure(place: FilePlace, name: str) -> None:
+def test_a_loose_mode_is_refused_with_the_cure(tmp_path: Path, name: str) -> None:
     """What others can read is refused; typing the hint mends it."""
+    place = FilePlace(str(tmp_path / paths.NAME / "vault"))
     write(place, b"one")
     path = os.path.dirname(place.path) if name == "directory" else place.path + name
     os.chmod(path, os.stat(path).st_mode | 0o044)
