@@ -154,8 +154,7 @@ def _told(run: Callable[[], Any], *, verbose: bool) -> int:
         return UNREAD
     except OSError as exc:
         _give_up_stdout()
-        where = f": {exc.filename}" if exc.filename else ""
-        tell.error(f"{(exc.strerror or 'the system refused something').lower()}{where}")
+        tell.refused(exc)
         return ERROR
     except SystemExit as exc:
         # Click and rich leave so, with their streams silenced, when they meet a broken pipe.

@@ -32,6 +32,25 @@ def failure(exc: "Error") -> None:
     error(exc.cause, exc.hint)
 
 
+def refused(exc: OSError) -> None:
+    """Say what the system refused us, and where the cure lies: it is outside this program."""
+    import errno  # here, not above: it goes wrong rarely
+
+    hints = {
+        errno.ENOSPC: "make room on that disk",
+        errno.EDQUOT: "make room within your quota",
+        errno.EROFS: "choose a place that can be written to",
+        errno.EACCES: "see who may write there: ls -ld",
+        errno.EMFILE: "allow more open files: ulimit -n",
+        errno.ENFILE: "allow the system more open files: sysctl fs.file-max",
+        errno.ENOMEM: "end what needs so much memory",
+        errno.EAGAIN: "allow more processes: ulimit -u",
+    }
+    where = f": {exc.filename}" if exc.filename else ""
+    hint = hints.get(exc.errno or 0, "type: git-credential-bitbucket doctor")
+    error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}{where}", hint)
+
+
 def is_traced() -> bool:
     """Whether each decision is to be told: on standard error, or in the file that is named (as by GIT_TRACE)."""
     wanted = os.environ.get(exchange.TRACE, "")

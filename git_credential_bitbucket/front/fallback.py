@@ -48,7 +48,7 @@ def run(operation: str, data: bytes, outcome: str) -> None:
     except Error as exc:
         tell.failure(exc)
     except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
-        tell.error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}")
+        tell.refused(exc)
     except ImportError as exc:
         hint = "install git-credential-bitbucket again, for the Python that it runs on"
         tell.error(f"the installation is not whole: there is no {exc.name}", hint)

@@ -136,11 +136,14 @@ def test_a_reader_that_went_away_is_no_error(bare_run: Runner) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_a_full_disk_is_one_line(bare_run: Runner) -> None:
+def test_a_full_disk_is_one_line_and_its_cure(bare_run: Runner) -> None:
     """The output could not be written: that is an error, and told once."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([NAME, "version"], env=bare_run.env, stdout=full, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (1, f"{NAME}: error: no space left on device\n".encode())
+    told = (
+        f"{NAME}: error: the system refused something: no space left on device\n{NAME}: hint: make room on that disk\n"
+    )
+    assert (done.returncode, done.stderr) == (1, told.encode())
 
 
 @pytest.mark.parametrize("verb", ["--help", "status", "version"])

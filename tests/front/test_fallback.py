@@ -301,7 +301,8 @@ def test_system_without_descriptors_is_told(front: Runner) -> None:
     before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))"
     done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
     assert done.stdout == ""
-    assert done.stderr == PREFIX + "error: the system refused something: too many open files\n"
+    told = "error: the system refused something: too many open files\n"
+    assert done.stderr == f"{PREFIX}{told}{PREFIX}hint: allow more open files: ulimit -n\n"
 
 
 def entered_after(code: str) -> str:
