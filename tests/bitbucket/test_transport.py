@@ -74,7 +74,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
     """Each piece comes in time, the whole never: the deadline counts for the whole."""
     started = time.monotonic()
     error = refused(endpoint_at((server := strange(answer)).url, server.ca_file))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
     assert "within" in error.cause
     assert error.sent
 

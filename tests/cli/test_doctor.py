@@ -283,7 +283,7 @@ def test_a_daemon_that_does_not_answer_is_named_with_its_process(healthy: Runner
         listener.listen(8)
         started = time.monotonic()
         said = told(looked(healthy, code=1), "daemon", "wrong")
-        assert time.monotonic() - started < 30
+        assert time.monotonic() - started < 60
     assert f"process {os.getpid()} listens at the daemon's socket and does not answer" in said
     assert f"kill {os.getpid()}" in said
 
@@ -391,7 +391,7 @@ def test_a_network_that_swallows_everything_ends_in_bounded_time(healthy: Runner
     config(healthy, "--global", "http.proxy", black_hole)
     started = time.monotonic()
     document = looked(healthy, code=1)
-    assert time.monotonic() - started < network.ANSWER_S + 15
+    assert time.monotonic() - started < network.ANSWER_S + 60
     assert wrong(document) == {"network"}
 
 

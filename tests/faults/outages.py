@@ -1,12 +1,14 @@
 """A Bitbucket that fails in every way we know of, under clients that never pause: what they get, what it costs."""
 
 import json
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from git_credential_bitbucket.agent import freshness
 from tests.daemon.daemons import Daemon
 from tests.faults.machines import Machine
 
@@ -27,15 +29,21 @@ FAULTS: Sequence[Mapping[str, object]] = (
     {"kind": "410"},
 )
 CLIENTS = 4
+GETS = 200
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the clients saw: how many answers there were, the different secrets, and the requests that Bitbucket got."""
+    """What the clients saw: how many answers there were, the different secrets, and the requests that Bitbucket got.
+
+    `allowed` is how many requests the pauses between attempts leave room for in the time that it took: one, unless the
+    machine was slow.
+    """
 
     answers: int
     secrets: frozenset[str | None]
     requests: int
+    allowed: int
 
 
 def due_log_in(machine: Machine, daemon: Daemon, **more: object) -> dict[str, Any]:
@@ -48,14 +56,16 @@ def due_log_in(machine: Machine, daemon: Daemon, **more: object) -> dict[str, An
     return kept
 
 
-def outage(machine: Machine, daemon: Daemon, seconds: float) -> Outcome:
-    """Ask without a pause for that long."""
+def outage(machine: Machine, daemon: Daemon, seconds: float = 0.0) -> Outcome:
+    """Ask without a pause: `GETS` times, and for that long."""
     since = machine.standin.mark()
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     answers: list[str | None] = []
 
     def ask() -> None:
-        while time.monotonic() < until:
+        asked = 0
+        while asked < GETS / CLIENTS or time.monotonic() < began + seconds:
+            asked += 1
             answers.append(daemon.told_about("get", machine.request("acme/app.git")).get("password"))
 
     clients = [threading.Thread(target=ask) for _ in range(CLIENTS)]
@@ -63,7 +73,9 @@ def outage(machine: Machine, daemon: Daemon, seconds: float) -> Outcome:
         client.start()
     for client in clients:
         client.join()
-    return Outcome(len(answers), frozenset(answers), len(machine.standin.token_requests(since=since)))
+    took = time.monotonic() - began
+    allowed = int(1 + math.log2(1 + took / freshness.ATTEMPT_FLOOR_S))
+    return Outcome(len(answers), frozenset(answers), len(machine.standin.token_requests(since=since)), allowed)
 
 
 def next_attempt_now(machine: Machine) -> None:

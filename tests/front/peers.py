@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -59,3 +60,10 @@ def answering(*replies: bytes) -> Serve:
         return data
 
     return serve
+
+
+def hung_up(connection: socket.socket) -> None:
+    """Wait until the other side is gone."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    poll.poll(30_000)
