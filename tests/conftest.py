@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ from tests.running import Runner, end_processes_of
 from tests.standin.client import StandIn
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
+
+# A shell starts what it puts in the background deaf to these, and every process below inherits that: no test of ours
+# could press Ctrl-C.
+for _signal in (signal.SIGINT, signal.SIGQUIT):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture
