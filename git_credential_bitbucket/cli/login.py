@@ -112,15 +112,15 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     kind = methods[0] if methods else chosen(answers, provider)
     if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != kinds.OAUTH:
         raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
-    if (given["expires"] or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
+    if (given["expires"] is not None or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     wanted = Wanted(
         kind=kind,
         provider=provider,
         path=path_on(provider, given["place"]) if given["place"] is not None else None,
         account=given["account"],
-        ends_at=times.end(given["expires"], time.time()) if given["expires"] else None,
-        lifetime_s=times.span(given["lifetime"]) if given["lifetime"] else None,
+        ends_at=times.end(given["expires"], time.time()) if given["expires"] is not None else None,
+        lifetime_s=times.span(given["lifetime"]) if given["lifetime"] is not None else None,
         memory=given["memory"],
         verify=given["verify"],
         paste=given["paste"],

@@ -105,6 +105,15 @@ def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
     assert "username=x-token-auth\n" in filled.stdout
 
 
+@pytest.mark.parametrize("option", ["--expires", "--lifetime"])
+def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
+    """A variable that a script forgot to set does not make a token live for ever."""
+    refused = keyed(HELPER, "login", "--access-token", f"{option}=", stdin=tokens.access_token(), check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "hint: write it like" in refused.stderr
+    assert listed(keyed) == []
+
+
 def test_the_email_may_follow_an_api_token_on_the_next_line(keyed: Runner) -> None:
     """As --help says."""
     keyed(HELPER, "login", "--api-token", stdin=f"{tokens.api_token()}\nalice@example.com\n")
