@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
 from git_credential_bitbucket.agent.credential import Credential, is_sound, update
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT, record_in
 from git_credential_bitbucket.bitbucket import kinds
@@ -191,6 +191,8 @@ def from_login(record: Record, now: float) -> Credential:
     expires_in = record.pop("expires_in", None)
     if not is_sound(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
         raise ValueError("a field of the record does not hold what it should")
+    if not all(0 <= (record.get(name) or 0) < ledger.MAX_END for name in ("ends_at", "forget_at")):
+        raise ValueError("an end has no date")
     if expires_in is None and record["kind"] in kinds.RENEWABLE and "expires_at" not in record:
         expires_in = freshness.ASSUMED_LIFE_S
     credential = Credential.from_record(record)

@@ -1,15 +1,18 @@
-"""Dates and spans as people write and read them. Imports the standard library and errors."""
+"""Dates and spans as people write and read them. Imports the ledger's last date, and errors."""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
+from git_credential_bitbucket.agent.ledger import MAX_END
 from git_credential_bitbucket.errors import Error
 
 _SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|m|y)", re.ASCII)
 _HOURS = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+MAX_SPAN_YEARS = 1000
+"""More is a slip of the hand, and from now would soon be past the last year that a date has."""
 
 
 def span(text: str) -> float:
@@ -17,7 +20,13 @@ def span(text: str) -> float:
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
         raise Error("that is no span of time", hint="write it like 12h, 7d, 2w, 3m or 1y")
-    return float(int(found[1]) * _HOURS[found[2]] * HOUR_S)
+    hours = int(found[1]) * _HOURS[found[2]]
+    if hours > MAX_SPAN_YEARS * _HOURS["y"]:
+        raise Error(
+            f"that is a span of more than {MAX_SPAN_YEARS} years",
+            hint="write a shorter one; what has no end needs none",
+        )
+    return float(hours * HOUR_S)
 
 
 def end(text: str, now: float) -> float:
@@ -29,19 +38,21 @@ def end(text: str, now: float) -> float:
     try:
         day = date.fromisoformat(text.strip())
     except ValueError:
-        try:
+        if _SPAN.fullmatch(text.strip().lower()) is not None:
             return now + span(text)
-        except Error:
-            raise Error("that is no date", hint="write it like 2027-01-31, or as what is left of it: 90d, 1y") from None
-    found = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if found + timedelta(days=1) < datetime.fromtimestamp(now, UTC):
+        raise Error("that is no date", hint="write it like 2027-01-31, or as what is left of it: 90d, 1y") from None
+    found = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+    if found + DAY_S < now:
         raise Error("that day is past", hint="a token that has ended is of no use: make a new one")
-    return found.timestamp()
+    return found
 
 
 def day(at: float) -> str:
-    """The date of epoch seconds, in UTC as `end` reads it."""
-    return datetime.fromtimestamp(at, UTC).date().isoformat()
+    """The date of epoch seconds, in UTC as `end` reads it; the last or first that there is for what lies beyond.
+
+    Git's `password_expiry_utc` may say anything, and so may a vault that an earlier version wrote.
+    """
+    return datetime.fromtimestamp(min(max(at, 0), MAX_END), UTC).date().isoformat()
 
 
 def left(seconds: float) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import keeping
+import pytest
+
+from git_credential_bitbucket.agent import keeping, ledger
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
 from tests.standin import tokens
@@ -56,3 +58,11 @@ def test_a_renewal_does_not_lengthen_the_lifetime(world: World) -> None:
     (renewed,) = world.kept()
     assert renewed.generation == 2
     assert renewed.forget_at == kept.forget_at
+
+
+@pytest.mark.parametrize("end", [{"ends_at": ledger.MAX_END}, {"ends_at": -1.0}, {"lifetime": ledger.MAX_END}])
+def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
+    """Whoever lists it later could not say when."""
+    record = {"kind": kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
+    with pytest.raises(ValueError, match="no date"):
+        keeping.from_login({**record, **end}, 1.0)

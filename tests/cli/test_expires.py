@@ -47,7 +47,7 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     two(HELPER, "status", "--fail-within", "7d")
 
 
-@pytest.mark.parametrize("date", ["soon", "2001-01-01", "31.12.2999"])
+@pytest.mark.parametrize("date", ["soon", "2001-01-01", "31.12.2999", "99999y"])
 def test_what_is_no_date_changes_nothing(two: Runner, date: str) -> None:
     """And how to write one is told."""
     before = listed(two)
@@ -55,6 +55,15 @@ def test_what_is_no_date_changes_nothing(two: Runner, date: str) -> None:
     assert refused.returncode == 1
     assert "hint: " in refused.stderr
     assert [one["ends_at"] for one in listed(two)] == [one["ends_at"] for one in before]
+
+
+def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, standin: StandIn) -> None:
+    """Another helper's `password_expiry_utc` may be any number; neither list stops at it."""
+    token = tokens.access_token()
+    lines = f"protocol=https\nhost={standin.netloc}\npath=acme/app\nusername=x-token-auth\npassword={token}\n"
+    run(HELPER, "store", stdin=f"{lines}password_expiry_utc=999999999999999\n\n")
+    assert run(HELPER, "expires").stdout.startswith("9999-12-31 ")
+    assert "ends on: 9999-12-31" in run(HELPER, "status", "--long").stdout
 
 
 def test_what_renews_itself_has_no_date(keyed: Runner, standin: StandIn) -> None:

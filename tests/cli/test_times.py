@@ -38,6 +38,26 @@ def test_an_end_may_be_today_and_not_yesterday() -> None:
         times.end("2026-11-20", NOON)
 
 
+def test_the_last_day_that_has_a_date_is_one() -> None:
+    """Many write it for a token that never ends."""
+    assert times.day(times.end("9999-12-31", NOON)) == "9999-12-31"
+
+
+@pytest.mark.parametrize("text", ["1001y", "99999y", "99999m", "99999w"])
+def test_a_span_past_all_dates_is_refused_wherever_it_is_written(text: str) -> None:
+    """With what to do instead."""
+    for read in (times.span, lambda text: times.end(text, NOON)):
+        with pytest.raises(Error, match="more than 1000 years") as refused:
+            read(text)
+        assert refused.value.hint
+
+
+@pytest.mark.parametrize(("at", "day"), [(1e15, "9999-12-31"), (3e300, "9999-12-31"), (-1e15, "1970-01-01")])
+def test_a_day_past_all_dates_is_shown_as_the_last(at: float, day: str) -> None:
+    """What is kept already, or came from git, cannot stop the list."""
+    assert times.day(at) == day
+
+
 @pytest.mark.parametrize("text", ["tomorrow", "31.01.2027", "2027-13-01", "2027-02-30", "00h00"])
 def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
     """The hint shows both ways."""
