@@ -94,4 +94,5 @@ def words(credential: Credential, now: float) -> str:
         return f"{name} works, but was to end on {day}"
     if ends_at - now <= DAY_S:
         return f"{name} ends within a day, on {day}"
-    return f"{name} ends in {math.floor((ends_at - now) / DAY_S)} days, on {day}"
+    days = math.floor((ends_at - now) / DAY_S)
+    return f"{name} ends in {days} {'day' if days == 1 else 'days'}, on {day}"
