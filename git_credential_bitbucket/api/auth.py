@@ -1,7 +1,7 @@
 """`BitbucketAuth`: a `requests` auth whose token is always fresh, from the same store as git's.
 
-Asks the daemon (which is started if there is none) at each request, so that renewals by anybody are seen at once. Does
-not import requests: whoever uses it has.
+A token in the environment goes before what is kept, as for git. Else the daemon (which is started if there is none) is
+asked at each request, so that renewals by anybody are seen at once. Does not import requests: whoever uses it has.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.client import authorization
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.ask import Holder, ask, pairs
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
-from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -59,12 +59,13 @@ class BitbucketAuth:
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Sign `request`; a 401 to it is answered by one more try with a renewed token.
 
-        Raises `UnknownCredential` where there is no credential, with the reason.
+        Raises `UnknownCredential` where there is no credential, with the reason, and `SettingsError` where there is
+        one that REST cannot be asked with.
         """
         if not self._is_api(request.url):
             return request
         token = self._token()
-        request.headers["Authorization"] = header(token)
+        request.headers["Authorization"] = authorization.header(token)
         request.hooks["response"].append(lambda response, **sending: self._renewed(response, token, sending))
         return request
 
@@ -76,6 +77,8 @@ class BitbucketAuth:
         return (parts.scheme, parts.netloc.lower()) == (self._api.scheme, self._api.netloc.lower())
 
     def _token(self) -> dict[str, str]:
+        if (given := authorization.from_environment(os.environ)) is not None:
+            return given
         told = dict(pairs(Holder().answer("token", self._request)))
         if not told.get("password"):
             why = dict(ask("why", (), self._request))
@@ -86,7 +89,7 @@ class BitbucketAuth:
         """The second try, made as requests' own digest authentication does; the body goes out from its start."""
         if response.status_code != 401 or not self._is_api(response.request.url):  # noqa: PLR2004 - Unauthorized
             return response
-        if used["kind"] not in kinds.RENEWABLE or response.request.headers.get("Authorization") != header(used):
+        if used["kind"] not in kinds.RENEWABLE or not _was_sent(response, used):
             return response
         try:
             ask("refresh", [("id", used["id"]), ("generation", used["generation"])])
@@ -98,7 +101,7 @@ class BitbucketAuth:
         _ = response.content  # read to its end, so that the connection can be used again
         response.close()
         again = response.request.copy()
-        again.headers["Authorization"] = header(token)
+        again.headers["Authorization"] = authorization.header(token)
         if isinstance(again.body, Seekable):
             again.body.seek(0)
         second: Response = response.connection.send(again, **sending)
@@ -107,6 +110,5 @@ class BitbucketAuth:
         return second
 
 
-def header(token: dict[str, str]) -> str:
-    """The value of `Authorization` for REST, by the kind of secret."""
-    return kinds.rest_header(token["kind"], token.get("account") or None, Secret(token["password"]))
+def _was_sent(response: Response, token: dict[str, str]) -> bool:
+    return response.request.headers.get("Authorization") == authorization.header(token)

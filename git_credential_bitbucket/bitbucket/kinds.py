@@ -28,6 +28,7 @@ API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 ACCESS_TOKEN_USERNAME = "x-token-auth"
 
 APP_PASSWORD_CAUSE = "this is an app password, and Bitbucket removed those on 28 July 2026"
+LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
 APP_PASSWORD_HINT = "make an API token instead, then type: git-credential-bitbucket login --api-token"
 
 _PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
@@ -76,11 +77,12 @@ def misnamed(secret: str, username: str | None) -> tuple[str, str] | None:
     return cause, f"type: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
 
 
-def rest_header(kind: str, email: str | None, secret: "Secret") -> str:
+def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGIN_WITH_EMAIL) -> str:
     """The value of `Authorization` for api.bitbucket.org.
 
     An API token takes Basic with the account's email (the username gets 401), all others take Bearer. Raises
-    `SettingsError` where there is no such header: an app password, or an API token whose email is not known.
+    `SettingsError` where there is no such header: an app password, or an API token whose email is not known, which
+    `cure` mends.
     """
     if kind == APP_PASSWORD:
         raise SettingsError(APP_PASSWORD_CAUSE, hint=APP_PASSWORD_HINT)
@@ -89,7 +91,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret") -> str:
     if not email or "@" not in email or ":" in email:
         raise SettingsError(
             "Bitbucket's REST API takes an API token only together with its account's email address",
-            hint="log in again and give the email: git-credential-bitbucket login --api-token",
+            hint=cure,
         )
     from binascii import b2a_base64  # here, not above: only REST needs it
 

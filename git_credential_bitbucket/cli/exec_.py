@@ -54,11 +54,10 @@ def credential(env: Mapping[str, str]) -> Record:
     """What the environment holds, as a record without its place. Raises `SettingsError` if that is nothing usable."""
     token = environment.token(env)
     if token is not None:
-        is_api_token = token.username == kinds.API_TOKEN_USERNAME
         return {
-            "kind": kinds.API_TOKEN if is_api_token else kinds.ACCESS_TOKEN,
+            "kind": token.kind,
             "secret": token.secret.reveal(),
-            "account": env.get("BITBUCKET_EMAIL") if is_api_token else None,
+            "account": token.account,
             "origin": ORIGIN,
         }
     client = environment.client(env)

@@ -187,11 +187,11 @@ def _path_is_seen() -> bool:
 
 def _of_environment(found: environment.Token | environment.Client) -> Document:
     minted = isinstance(found, environment.Client)
-    kind = kinds.CLIENT_CREDENTIALS if minted else kinds.recognise(found.secret.reveal())
+    kind = kinds.CLIENT_CREDENTIALS if isinstance(found, environment.Client) else found.kind
     return {
         "variable": found.name,
         "kind": kind,
-        "username": kinds.git_username(kind) if isinstance(found, environment.Client) else found.username,
+        "username": kinds.git_username(kind),
         "secret": None if minted else found.secret.masked(),
     }
 

@@ -7,13 +7,11 @@ from base64 import b64encode
 
 import click
 
-from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask, offered
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import authorization
 from git_credential_bitbucket.errors import Error, UnknownCredential
-from git_credential_bitbucket.secret import Secret
 
 ID_CHARACTERS = 12
 _CLOUD = places.parse(places.CLOUD)
@@ -48,13 +46,12 @@ def command(*, what: str | None, use: str, header: bool) -> None:
         pair = f"{told['username']}:{told['password']}".encode("utf-8", "surrogateescape")
         write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
     else:
-        account = told.get("account") or None
-        write(f"Authorization: {kinds.rest_header(told['kind'], account, Secret(told['password']))}")
+        write(f"Authorization: {authorization.header(told)}")
 
 
 def fetched(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
-    given = _from_environment()
+    given = authorization.from_environment(os.environ)
     if given is not None and (what is None or not _is_id(what)):
         places.provider((places.parse(what) if what is not None else _CLOUD).url)
         return given
@@ -81,19 +78,6 @@ def _meant(what: str | None) -> tuple[places.Place, str | None]:
 def _is_id(word: str) -> bool:
     """Whether `word` has the shape of an id; a workspace may have it as well."""
     return len(word) == ID_CHARACTERS and not word.strip("0123456789abcdef")
-
-
-def _from_environment() -> dict[str, str] | None:
-    found = environment.token(os.environ)
-    if found is None:
-        return None
-    kind = kinds.recognise(found.secret.reveal())
-    return {
-        "kind": kinds.ACCESS_TOKEN if kind == kinds.UNKNOWN else kind,
-        "username": found.username,
-        "account": os.environ.get("BITBUCKET_EMAIL", ""),
-        "password": found.secret.reveal(),
-    }
 
 
 def write(text: str) -> None:

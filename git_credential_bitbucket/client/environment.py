@@ -28,6 +28,8 @@ CLIENTS = (
     ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
 )
 """Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
+EMAIL = "BITBUCKET_EMAIL"
+"""Names the account that an API token is of: REST needs it, git does not."""
 MAX_FILE_BYTES = 65536
 """A file named by `…_FILE` holds one token; who names a device by mistake is told so and does not hang."""
 
@@ -35,13 +37,19 @@ MAX_FILE_BYTES = 65536
 class Token:
     """A token as the environment has it, and where it stands there."""
 
-    __slots__ = ("name", "secret", "username")
+    __slots__ = ("account", "kind", "name", "secret")
 
-    def __init__(self, name: str, secret: Secret, username: str) -> None:
-        """`username` is what git must send with it."""
+    def __init__(self, name: str, secret: Secret, kind: str, account: str | None) -> None:
+        """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given."""
         self.name = name
         self.secret = secret
-        self.username = username
+        self.kind = kind
+        self.account = account
+
+    @property
+    def username(self) -> str:
+        """What git must send with it."""
+        return kinds.git_username(self.kind) or ""
 
 
 class Client:
@@ -67,8 +75,10 @@ def token(env: "Mapping[str, str]") -> Token | None:
         if kind == kinds.APP_PASSWORD:
             hint = f"make an API token at id.atlassian.com and put that into {name}"
             raise SettingsError(f"{source}: {kinds.APP_PASSWORD_CAUSE}", hint=hint)
-        username = kinds.git_username(kind) or kinds.git_username(usual) or ""
-        return Token(source, secret, username)
+        if kind == kinds.UNKNOWN:
+            kind = usual
+        account = env.get(EMAIL) or None
+        return Token(source, secret, kind, account if kind == kinds.API_TOKEN else None)
     return None
 
 

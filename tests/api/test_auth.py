@@ -6,6 +6,7 @@ import io
 import json
 import os
 import time
+from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import CLOUD
 from git_credential_bitbucket.client.ask import ask
 from git_credential_bitbucket.errors import SettingsError, UnknownCredential
+from tests.standin import tokens
 
 if TYPE_CHECKING:
     from tests.running import Runner
@@ -81,6 +83,19 @@ def test_an_api_token_is_sent_with_its_account(host: StandIn) -> None:
     add(host, kind=kinds.API_TOKEN, secret=host.issue_api_token(), account="alice@example.com")
     with session(host) as api:
         assert api.get(f"{host.api_url}/user").status_code == 200
+
+
+def test_the_environments_token_goes_before_what_is_kept(host: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for git and for the verb `token`, by its variable's kind where its prefix tells none."""
+    log_in(host)
+    monkeypatch.setenv("BITBUCKET_API_TOKEN", token := tokens.oauth_token())
+    with session(host) as api:
+        with pytest.raises(SettingsError) as refused:
+            api.get(f"{host.api_url}/user")
+        assert "BITBUCKET_EMAIL" in str(refused.value.hint)
+        monkeypatch.setenv("BITBUCKET_EMAIL", "alice@example.com")
+        sent = api.prepare_request(requests.Request("GET", f"{host.api_url}/user")).headers["Authorization"]
+    assert b64decode(sent.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
 
 
 def test_a_refused_token_is_renewed_once_and_the_request_made_again(host: StandIn) -> None:

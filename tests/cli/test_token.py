@@ -90,6 +90,19 @@ def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tup
     assert keyed(HELPER, "token", *words).stdout == given + "\n"
 
 
+def test_a_variable_tells_the_kind_where_the_prefix_does_not(keyed: Runner) -> None:
+    """As for git; REST then needs the email, and what is missing is a variable, not a log-in."""
+    keyed.env["BITBUCKET_API_TOKEN"] = token = tokens.oauth_token()
+    refused = keyed(HELPER, "token", "--header", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "hint: set BITBUCKET_EMAIL" in refused.stderr
+    keyed.env["BITBUCKET_EMAIL"] = "alice@example.com"
+    value = keyed(HELPER, "token", "--header").stdout.strip().partition("Basic ")[2]
+    assert b64decode(value).decode() == f"alice@example.com:{token}"
+    value = keyed(HELPER, "token", "--header", "--for", "git").stdout.strip().partition("Basic ")[2]
+    assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
+
+
 def test_the_environments_token_goes_to_no_host_that_is_not_ours(keyed: Runner) -> None:
     """The list of hosts holds here too."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
