@@ -107,7 +107,8 @@ def write(path: str, entry: Entry) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _was_rotated(descriptor, path):
                 continue
-            if os.fstat(descriptor).st_size + len(line) > MAX_BYTES:
+            size = os.fstat(descriptor).st_size
+            if size and size + len(line) > MAX_BYTES:  # no new file has more room than an empty one
                 _rotate(path)
                 continue
             os.write(descriptor, line)

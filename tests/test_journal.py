@@ -1,5 +1,6 @@
 """The audit log's file: private, bounded, and never in anybody's way."""
 
+import fcntl
 import os
 import threading
 from pathlib import Path
@@ -53,6 +54,34 @@ def test_it_is_rotated_and_bounded(path: str, monkeypatch: pytest.MonkeyPatch) -
     assert 20 < len(left) < 60
     assert len(os.listdir(os.path.dirname(path))) == journal.KEPT
     assert all(entry.stat().st_size <= 200 for entry in Path(path).parent.iterdir())
+
+
+def test_a_line_longer_than_a_file_is_written_once_and_turns_nothing_else_out(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks decides how long a place is; no rotation would ever make room for it."""
+    monkeypatch.setattr(journal, "MAX_BYTES", 200)
+    for nth in range(3):
+        journal.write(path, {"operation": nth})
+    journal.write(path, {"operation": "x" * 1000})
+    journal.write(path, {"operation": 3})
+    assert operations(path) == [0, 1, 2, "x" * 1000, 3]
+
+
+def test_a_file_that_was_rotated_while_it_was_waited_for_is_opened_anew(path: str) -> None:
+    """Else a line would be written into an old generation, after those of the new one."""
+    journal.write(path, {"operation": 1})
+    with open(path, "ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        writer = threading.Thread(target=journal.write, args=(path, {"operation": 3}))
+        writer.start()
+        with open("/proc/locks") as locks:  # until it waits for the lock
+            while not any(" -> " in line and f":{os.fstat(held.fileno()).st_ino} " in line for line in locks):
+                locks.seek(0)
+        os.rename(path, f"{path}.1")
+        journal.write(path, {"operation": 2})
+    writer.join()
+    assert operations(path) == [1, 2, 3]
 
 
 def test_writers_at_once_lose_no_line(path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,7 +166,7 @@ class Life:
     def _look(self, server: Server, agent: Agent, now: float) -> None:
         """What is looked at now and then."""
         self._look_at = now + LOOK_EVERY_S
-        if self._lock_after and agent.holdings.vault.state == "open":
+        if self._lock_after and agent.holdings.vault.key is not None:
             left = server.asked_at + self._lock_after - now
             if left <= 0 and not server.clients:
                 server.guarded(lambda: agent.lock("for idleness"), None)

@@ -1,9 +1,14 @@
 """A daemon that forgets the key when nobody has asked for a while."""
 
+import os
+import socket
+import time
+
 import pytest
 
+from git_credential_bitbucket import paths
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import cloud, eventually
+from tests.daemon.daemons import cloud, eventually, read_all
 from tests.standin import tokens
 
 SETTING = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
@@ -24,6 +29,29 @@ def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, 
     assert told["hint"].endswith("git-credential-bitbucket unlock")
     assert daemon.told_about("unlock", b"person=1\n") == {"ok": "1"}
     assert daemon.secret("acme/app.git") == secret
+
+
+def test_a_vault_that_may_not_be_read_does_not_end_a_locked_daemon(start: Start, keyed_env: dict[str, str]) -> None:
+    """What it holds in memory only would be gone with it."""
+    daemon = start(env={**keyed_env, SETTING: "1"})
+    daemon.store("acme/app.git", tokens.access_token())
+    assert daemon.told_about("lock") == {"ok": "1"}
+    os.chmod(paths.vault_path(keyed_env), 0o644)
+    with pytest.raises(AssertionError):
+        eventually(lambda: daemon.process.poll() is not None, 3)
+
+
+def test_whoever_is_still_connected_keeps_it_open(start: Start, keyed_env: dict[str, str]) -> None:
+    """A question that is under way is answered with the key that was there when it came."""
+    daemon = start(env={**keyed_env, SETTING: "0.5"})
+    secret = tokens.access_token()
+    daemon.store("acme/app.git", secret)
+    with daemon.connect() as asking:
+        asking.sendall(b"action=get\n")
+        time.sleep(1.5)  # nobody asks meanwhile, for that alone would put it off
+        asking.sendall(b"timeout=900\n" + cloud("acme/app.git"))
+        asking.shutdown(socket.SHUT_WR)
+        assert f"password={secret}\n".encode() in read_all(asking)
 
 
 def test_who_is_asked_does_not_lock(start: Start, keyed_env: dict[str, str]) -> None:
