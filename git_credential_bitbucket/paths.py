@@ -57,8 +57,14 @@ def data_dir(env: "Mapping[str, str]") -> str:
 
 
 def vault_path(env: "Mapping[str, str]") -> str:
-    """The vault: `GIT_CREDENTIAL_BITBUCKET_VAULT`, else `vault` in `data_dir`."""
-    return env.get("GIT_CREDENTIAL_BITBUCKET_VAULT") or data_dir(env) + "/vault"
+    """The vault: `GIT_CREDENTIAL_BITBUCKET_VAULT`, else `vault` in `data_dir`. Raises `PlaceRefused`."""
+    given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
+    if given and not given.startswith("/"):
+        raise PlaceRefused(
+            "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, and every process would look elsewhere",
+            hint="write the whole path",
+        )
+    return given or data_dir(env) + "/vault"
 
 
 def _home(env: "Mapping[str, str]") -> str:

@@ -32,3 +32,11 @@ def test_nobody_is_told_to_close_a_directory_that_is_not_ours(tmp_path: Path) ->
             paths.check_private_dir(str(place))
         assert told.value.hint is not None
         assert cure in told.value.hint
+
+
+def test_a_relative_vault_is_refused() -> None:
+    """The daemon works in `/`, a verb where it was typed: each would keep its own."""
+    with pytest.raises(PlaceRefused, match="relative path") as told:
+        paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "vault"})
+    assert told.value.hint == "write the whole path"
+    assert paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/srv/vault"}) == "/srv/vault"

@@ -103,6 +103,9 @@ def from_environment(env: "Mapping[str, str]") -> Key | None:
             raise VaultLocked(f"{KEY_VARIABLE} is not {KEY_BYTES} bytes in base64", hint=_MAKE_ONE)
         return Key(material, "environment")
     if path := env.get(KEY_FILE_VARIABLE):
+        if not path.startswith("/"):
+            cause = f"{KEY_FILE_VARIABLE} is a relative path, and git runs its helpers in the work tree"
+            raise VaultLocked(cause, hint="write the whole path")
         held = _read_key_file(path)
         material = held if len(held) == KEY_BYTES else _decoded(held)
         if material is None:

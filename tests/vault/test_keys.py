@@ -76,6 +76,16 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes) -> 
         keys.from_environment({keys.KEY_FILE_VARIABLE: str(path)})
 
 
+def test_a_key_file_by_a_relative_path_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Git runs its helpers in the work tree: a repository would bring its own key."""
+    (tmp_path / "key").write_bytes(b"k" * 32)
+    (tmp_path / "key").chmod(0o600)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VaultLocked, match="relative path") as told:
+        keys.from_environment({keys.KEY_FILE_VARIABLE: "key"})
+    assert told.value.hint == "write the whole path"
+
+
 def test_a_missing_key_file_is_locked_not_absent(tmp_path: Path) -> None:
     """A variable that names no file must not make the program go on without that key."""
     with pytest.raises(VaultLocked, match="no such file"):
