@@ -126,12 +126,16 @@ def candidates(
 
 
 def may_answer(credential: Credential, request: Request) -> bool:
-    """Whether the contract lets this credential answer: one of unknown kind must match as typed (gitcredentials(7))."""
+    """Whether the contract lets this credential answer: one of unknown kind must match as typed.
+
+    As git's own helpers match (credential.c, credential_match): whatever the request names, the entry must have, so one
+    without a path answers no request with a path.
+    """
     if credential.kind != kinds.UNKNOWN:
         return True
     if request.username is not None and request.username != credential.typed_username:
         return False
-    return credential.typed_path is None or credential.typed_path == request.path
+    return request.path is None or request.path == credential.typed_path
 
 
 def _asked_for(credential: Credential, username: str | None) -> bool:

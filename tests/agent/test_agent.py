@@ -59,6 +59,15 @@ def test_a_secret_of_unknown_kind_is_kept_as_typed(world: World) -> None:
     assert world.get(path="acme/lib.git") == {}
 
 
+def test_a_secret_of_unknown_kind_typed_without_a_path_is_for_requests_without_one(world: World) -> None:
+    """As git's own helpers match: what the request names, the entry must have."""
+    world.store("svc", "correct horse", path="")
+    assert world.get(path="")["password"] == "correct horse"
+    assert world.get() == {}
+    world.store("svc", "battery staple")
+    assert world.get()["password"] == "battery staple"
+
+
 def test_an_app_password_is_not_kept_and_the_way_out_is_told(world: World) -> None:
     """It is dead; keeping it would have it offered for ever, for git neither stores nor erases on 410."""
     reply = world.store("alice", world.standin.issue_app_password())

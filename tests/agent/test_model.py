@@ -54,7 +54,7 @@ class Kept:
         """Whether it may answer."""
         if self.host != host:
             return False
-        if self.kind == kinds.UNKNOWN and (user not in (None, self.user) or self.path not in (None, path)):
+        if self.kind == kinds.UNKNOWN and (user not in (None, self.user) or path not in (None, self.path)):
             return False
         return not path or names(path)[: len(self.place)] == self.place
 

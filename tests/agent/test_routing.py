@@ -92,6 +92,11 @@ def test_a_secret_of_unknown_kind_answers_only_what_it_was_typed_for() -> None:
     assert asked("host=bitbucket.org\npath=acme/app.git\nusername=SVC\n", kept=(typed,)) == []
     assert asked("host=bitbucket.org\npath=acme/app\nusername=svc\n", kept=(typed,)) == []
     assert asked("host=bitbucket.org\npath=acme/app.git/x\n", kept=(typed,)) == []
+    assert asked("host=bitbucket.org\n", kept=(typed,)) == [typed], "a request without a path takes any"
+    anywhere = a_credential(HOST, kinds.UNKNOWN, typed_username="svc")
+    assert asked("host=bitbucket.org\n", kept=(anywhere,)) == [anywhere]
+    assert asked("host=bitbucket.org\n", path="acme/app.git", kept=(anywhere,)) == [anywhere]
+    assert asked("host=bitbucket.org\npath=acme/app.git\n", kept=(anywhere,)) == []
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
