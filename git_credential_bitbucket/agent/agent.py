@@ -207,7 +207,7 @@ class Agent:
                 self.submit(partial(keeping.remove, self.holdings, credential.id))
             elif credential.forget_at is not None:
                 wait = min(wait, credential.forget_at - now)
-            if not credential.renewable or judgement.withheld(credential, now):
+            if not _is_renewed(credential, now):
                 continue
             due = self._due_at(credential)
             if due <= now and may_attempt(credential, now):
@@ -239,9 +239,9 @@ class Agent:
             return True
         if self.holdings.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
+        now = self.clock()
         return any(
-            credential.renewable
-            and not judgement.over(credential, self.clock())
+            _is_renewed(credential, now)
             and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()
         )
@@ -270,6 +270,11 @@ class Agent:
             self.holdings.flush()
         except Error:
             return
+
+
+def _is_renewed(credential: Credential, now: float) -> bool:
+    """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
+    return credential.renewable and not judgement.withheld(credential, now)
 
 
 def answer(credential: Credential, request: Request) -> bytes:

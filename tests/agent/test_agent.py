@@ -228,6 +228,16 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert not world.path.with_name("none").exists()
 
 
+def test_a_log_in_that_was_set_aside_keeps_no_agent(world: World) -> None:
+    """It was used, but nobody renews it any more."""
+    world.login()
+    world.get()
+    assert world.agent.must_stay()
+    world.login()
+    assert [c.set_aside_why for c in world.kept()] == ["replaced by a newer one", None]
+    assert not world.agent.must_stay()
+
+
 def test_a_lock_by_hand_keeps_the_agent(world: World) -> None:
     """Idleness must not undo what a person asked for."""
     world.store("alice", tokens.api_token())
