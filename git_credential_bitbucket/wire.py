@@ -65,6 +65,14 @@ class Request:
         return self.protocol in _SCHEMES
 
     @property
+    def secret(self) -> str | None:
+        """The secret that the request names; None where it names none.
+
+        One that another helper gave ready-made (git 2.46, `authtype` and `credential`) comes without a password.
+        """
+        return self.password if self.password is not None else self.credential
+
+    @property
     def url(self) -> str:
         """The address that the request names, as git config's `<url>` subsections are matched against it."""
         return f"{self.protocol}://{self.host}/{self.path or ''}"

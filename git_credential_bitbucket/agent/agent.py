@@ -143,7 +143,7 @@ class Agent:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return ACKNOWLEDGED
-        named = None if request.password is None else Secret(request.password)
+        named = None if request.secret is None else Secret(request.secret)
         return self.opened(lambda index: self._erase(index, request, named))
 
     def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Pending:

@@ -63,7 +63,7 @@ def _named(agent: Agent, asked: Mapping[str, str], answered: Mapping[str, str]) 
     named = asked.get("id") or answered.get("id")
     if named:
         return index.get(named)
-    text = answered.get("password") or asked.get("password")
+    text = answered.get("password") or asked.get("password") or asked.get("credential")
     if not text:
         return None
     secret = Secret(text)

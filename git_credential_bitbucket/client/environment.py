@@ -111,17 +111,21 @@ def mark(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]
 def names(request: wire.Request, found: Token) -> bool:
     """Whether git's `store` or `erase` is about `found`.
 
-    One that names no secret is about what was offered, and while a token stands here, nothing else is offered.
+    One that names no secret is about what was offered, and while a token stands here, we offer nothing else.
     """
-    if request.password is None:
+    if request.secret is None:
         return request.username in (None, found.username)
-    return Secret(request.password) == found.secret
+    return Secret(request.secret) == found.secret
 
 
 def is_minted(request: wire.Request) -> bool:
-    """Whether `request` may be about a token that client credentials brought: its username, and no known prefix."""
-    named = request.username == kinds.git_username(kinds.CLIENT_CREDENTIALS)
-    return named and kinds.recognise(request.password or "") == kinds.UNKNOWN
+    """Whether `request` may be about a token that client credentials brought: its username, and no known prefix.
+
+    Git has it as a password from us, so a ready-made `credential` is another helper's.
+    """
+    if request.credential is not None or request.username != kinds.git_username(kinds.CLIENT_CREDENTIALS):
+        return False
+    return kinds.recognise(request.password or "") == kinds.UNKNOWN
 
 
 def client(env: "Mapping[str, str]") -> Client | None:

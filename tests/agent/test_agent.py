@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import finish
@@ -21,6 +22,15 @@ from tests.standin import tokens
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
+    from tests.standin.client import ConsumerKey
+
+
+def mint(world: World, consumer: ConsumerKey) -> dict[str, str]:
+    """What a runner with a consumer in its environment is answered."""
+    pairs = [("client_id", consumer.key), ("client_secret", consumer.secret)]
+    body = wire.emit([*pairs, ("protocol", "https"), ("host", world.standin.netloc)])
+    reply = finish(control(world.agent, "mint", body))
+    return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
 def test_nothing_kept_is_nothing_answered(world: World) -> None:
@@ -140,6 +150,27 @@ def test_an_erase_without_a_password_is_not_final_for_anybody(world: World) -> N
     world.offset += 61
     assert {c.secret.reveal() for c in world.kept()} >= {token}
     assert world.get(path="other/x.git")["password"] == token
+
+
+@pytest.mark.parametrize("kind", [kinds.API_TOKEN, kinds.OAUTH, kinds.UNKNOWN, kinds.CLIENT_CREDENTIALS])
+def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind: str) -> None:
+    """Git 2.46 names one that came ready-made as `credential`, and no password: that is no truncated request."""
+
+    def offered() -> str:
+        return (mint(world, consumer) if kind == kinds.CLIENT_CREDENTIALS else world.get())["password"]
+
+    consumer = world.standin.add_consumer()
+    if kind == kinds.OAUTH:
+        world.login()
+    elif kind != kinds.CLIENT_CREDENTIALS:
+        world.store("alice", tokens.api_token() if kind == kinds.API_TOKEN else "correct horse")
+    ours = offered()
+    for foreign in (tokens.oauth_token(), tokens.api_token()):
+        text = f"capability[]=authtype\nauthtype=Bearer\ncredential={foreign}\n"
+        assert finish(world.agent.erase(world.lines(text))) == ACKNOWLEDGED
+        assert offered() == ours
+    finish(world.agent.erase(world.lines(f"authtype=Bearer\ncredential={ours}\n")))
+    assert world.get() == {} or offered() != ours, "the same secret, whoever handed it out"
 
 
 def test_a_working_token_is_forgiven_on_disk(world: World) -> None:

@@ -52,12 +52,33 @@ def test_erase_without_a_secret_marks_what_was_offered(front: Runner, helper: Pa
     assert len(marks(home)) == 1
 
 
-@pytest.mark.parametrize("more", [{"password": "another"}, {"username": "alice"}])
+@pytest.mark.parametrize(
+    "more", [{"password": "another"}, {"username": "alice"}, {"authtype": "Bearer", "credential": "another"}]
+)
 def test_erase_of_something_else_leaves_no_mark(front: Runner, helper: Path, home: Path, more: dict[str, str]) -> None:
-    """An old secret of the vault, or another account's, is the daemon's to judge."""
+    """An old secret of the vault, or another account's, is the daemon's to judge; another helper's nobody's here."""
     front.env["BITBUCKET_TOKEN"] = tokens.access_token()
     front(helper, "erase", stdin=request(**more))
     assert marks(home) == []
+
+
+@pytest.mark.parametrize("named", [{"password": ""}, {"authtype": "Bearer", "credential": "another"}])
+def test_only_a_minted_token_holds_the_consumer_back(
+    front: Runner, helper: Path, home: Path, named: dict[str, str]
+) -> None:
+    """Where no daemon remembers what was minted; what another helper handed out ready-made was not."""
+    key, secret = tokens.consumer_pair()
+    front.env |= {"BITBUCKET_CLIENT_ID": key, "BITBUCKET_CLIENT_SECRET": secret}
+    front.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+    front(helper, "erase", stdin=request(username="x-token-auth", **named))
+    assert len(marks(home)) == (1 if "password" in named else 0)
+
+
+def test_the_same_secret_as_a_ready_made_credential_is_held_back(front: Runner, helper: Path, home: Path) -> None:
+    """Whoever handed it to git: it was rejected."""
+    secret = front.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    front(helper, "erase", stdin=request(authtype="Bearer", credential=secret))
+    assert len(marks(home)) == 1
 
 
 def test_mark_is_private_and_tells_nothing(home: Path, bare_env: dict[str, str]) -> None:

@@ -49,6 +49,32 @@ def test_a_static_token_is_held_back_after_a_401_and_not_lost(place: Machine, st
     assert [entry.secret for entry in place.offered()] == [digest(token)] * 2
 
 
+@pytest.mark.parametrize("kept", ["vault", "environment", "environment's consumer"])
+def test_another_helpers_rejected_credential_does_not_cost_ours(
+    newer: Machine, standin: StandIn, url: str, kept: str
+) -> None:
+    """Git 2.46 tells every helper to erase it, by `authtype` and `credential` and without a password."""
+    token = standin.issue_access_token("acme/app")
+    if kept == "vault":
+        newer.keep("acme/app", kind="access-token", secret=token)
+    elif kept == "environment":
+        newer.env["BITBUCKET_TOKEN"] = token
+    else:
+        consumer = standin.add_consumer()
+        newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    newer.git("ls-remote", url)
+    dead = "echo capability[]=authtype; echo authtype=Bearer; echo credential=ended; echo ephemeral=0"
+    configuration = newer.home / ".gitconfig"
+    lines = configuration.read_text()
+    first = lines.replace("\thelper = \n", f'\thelper =\n\thelper = "!f() {{ test $1 = get && {{ {dead}; }}; }}; f"\n')
+    configuration.write_text(first)
+    mark = standin.mark()
+    assert newer.git("ls-remote", url, check=False).returncode == 128
+    assert [entry.status for entry in standin.requests("git", since=mark)] == [401, 401], "with nothing, with theirs"
+    configuration.write_text(lines)
+    newer.git("ls-remote", url)
+
+
 @pytest.mark.parametrize("status", [403, 404])
 def test_no_access_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn, url: str, status: int) -> None:
     """Git tells no helper of it, and the next repository is served as before."""
