@@ -46,8 +46,8 @@ def command(*, what: str | None, date: str | None) -> None:
     """List or enter."""
     ends_at = times.end(date, time.time()) if date not in (None, UNKNOWN) else None
     opening.readable()
-    kept = [one for one in places.kept() if is_static(one)]
-    found = kept if what is None else [one for one in places.matching(places.kept(), what) if one in kept]
+    kept = places.kept()
+    found = [one for one in (kept if what is None else places.matching(kept, what)) if is_static(one)]
     if what is not None and not found:
         raise Error(
             "what is kept there renews itself, and has no date",

@@ -1,5 +1,6 @@
 """expires: which tokens end when, and a date that is entered later."""
 
+import json
 import time
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     two(HELPER, "expires", one["id"], "unknown")
     assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
     two(HELPER, "status", "--fail-within", "7d")
+
+
+def test_the_list_is_asked_for_once(two: Runner) -> None:
+    """A second one may differ from the first, for git goes on using what is in both."""
+    served = []
+    for words in ((), ("acme/app",), ()):
+        two(HELPER, "expires", *words)
+        served.append(json.loads(two(HELPER, "status", "--json").stdout)["daemon"]["served"])
+    assert served[2] - served[1] == served[1] - served[0]
 
 
 @pytest.mark.parametrize("date", ["soon", "2001-01-01", "31.12.2999", "99999y"])
