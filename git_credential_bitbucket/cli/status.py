@@ -17,7 +17,7 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.places import Stated
@@ -85,7 +85,12 @@ def report_now(what: str | None = None) -> Report:
     told = dict(answer)
     credentials = places.listed(answer)
     if what is not None:
-        credentials = places.matching(credentials, what)
+        try:
+            credentials = places.matching(credentials, what)
+        except UnknownCredential:
+            if "trouble" not in told:
+                raise
+            credentials = []  # it may be where nobody can look now, and that is what has to be told
     return Report(
         now=time.time(),
         vault=_vault(told),

@@ -209,6 +209,19 @@ def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> 
     assert keyed(HELPER, "status", "--fail-within", "7d", check=False).returncode == 1
 
 
+@pytest.mark.parametrize("kept_in_memory", [False, True], ids=["nothing else", "another in memory"])
+def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runner, kept_in_memory: bool) -> None:
+    """What is kept cannot be seen, and that is what is told."""
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    if kept_in_memory:
+        keyed(HELPER, "login", "--access-token", "--for", "acme/web", "--memory", stdin=tokens.access_token())
+    keyed(HELPER, "lock")
+    assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
+    refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
+    assert refused.returncode == 1
+    assert "nothing can be said of what ends: the vault was locked by hand" in refused.stderr
+
+
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, standin: StandIn) -> None:
     """Suspect first; `restore` offers it again."""
     token = standin.issue_access_token("acme/app")
