@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from git_credential_bitbucket.cli import gitsection
 from git_credential_bitbucket.cli.findings import finding, network, programs
+from git_credential_bitbucket.errors import SettingsError
 from tests.cli.person import Person
 from tests.running import Runner
 from tests.standin import tokens
@@ -161,10 +163,81 @@ def test_a_storing_helper_after_ours_is_overtaken(healthy: Runner) -> None:
     assert healthy("git", "config", "--global", "credential.helper").stdout == "store\n"
 
 
-def test_a_reset_below_ours_is_named(healthy: Runner, home: Path) -> None:
+def test_a_section_with_other_keys_is_moved_whole(healthy: Runner, home: Path) -> None:
+    """`git config --add` writes into the section that is there: it must go to the end with all that it holds."""
+    section = f"credential.{CLOUD}"
+    config(healthy, "--global", f"{section}.oauthClientId", "abc")
+    file = home / ".gitconfig"
+    file.write_text(file.read_text().replace("oauthClientId", "# the consumer of acme\n\toauthClientId"))
+    config(healthy, "--global", "credential.helper", "store")
+    document = looked(healthy, "--fix", code=0)
+    assert [f"moved the lines for {CLOUD} to the end of git's configuration"] == document["mended"]
+    text = file.read_text()
+    assert text.rindex(f'[credential "{CLOUD}"]') > text.index("helper = store")
+    assert text.index("# the consumer of acme") > text.index("helper = store")
+    assert healthy("git", "config", "--global", f"{section}.oauthClientId").stdout == "abc\n"
+    healthy("git", "credential", "approve", stdin=f"url={CLOUD}/acme/app.git\nusername=u\npassword=p\n\n")
+    assert not (home / ".git-credentials").exists()
+
+
+def test_what_cannot_be_moved_is_not_said_to_be(healthy: Runner, home: Path) -> None:
+    """A file that another program holds, and a repository's own lines: nothing is fixed, and nothing is promised."""
+    config(healthy, "--global", f"credential.{CLOUD}.oauthClientId", "abc")
+    config(healthy, "--global", "credential.helper", "store")
+    lock = home / ".gitconfig.lock"
+    lock.touch()
+    done = healthy(HELPER, "doctor", "--fix", check=False)
+    assert "fixed" not in done.stdout
+    assert "another program is changing that file" in done.stderr
+    lock.unlink()
+    assert looked(healthy, "--fix", code=0)["mended"]
+    healthy("git", "init", "--quiet", "own")
+    own = home / "work" / "own"
+    healthy("git", "remote", "add", "origin", f"{CLOUD}/acme/app.git", cwd=own)
+    config(healthy, "credential.helper", "store", cwd=own)
+    document = looked(healthy, "--fix", code=1, cwd=own)
+    assert document["mended"] == []
+    assert not any(one["fixable"] for one in document["findings"] if one["check"] == "configuration")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[credential "https://bitbucket.org"]\n\thelper = a\\\n[x]\n\thelper = b\n[core]\n\tx = 1\n',
+        '[Credential  "https://bitbucket.org"] helper = a\n\t; said once\n[core]\n\tx = "1 # 2"\n\ty\n',
+        '[credential "https:\\//bitbucket.org"]\n\thelper = a # c\n[core]\n\tx = \\\\\n\ty = 2',
+    ],
+)
+def test_a_section_is_moved_as_git_reads_it(healthy: Runner, home: Path, text: str) -> None:
+    """Lines that go on, headers with a key behind them, comments, an end without a line's end: git reads the same."""
+    file = home / "other"
+    file.write_text(text)
+
+    def read() -> list[str]:
+        return healthy("git", "config", "--file", str(file), "--null", "--list").stdout.split("\0")[:-1]
+
+    before = read()
+    ours = [entry for entry in before if entry.startswith("credential.")]
+    gitsection.move_to_end(str(file), CLOUD, healthy.env)
+    assert read() == [*(entry for entry in before if entry not in ours), *ours]
+
+
+def test_a_section_that_would_read_otherwise_is_left_as_it_is(healthy: Runner, home: Path) -> None:
+    """A comment does not go on after a backslash, a value does: where git and we differ, nothing is written."""
+    file = home / "other"
+    text = f'[credential "{CLOUD}"]\n\thelper = a # c \\\n[core]\n\tx = 1\n[core]\n\ty = 1\n'
+    file.write_text(text)
+    with pytest.raises(SettingsError, match="cannot be moved"):
+        gitsection.move_to_end(str(file), CLOUD, healthy.env)
+    assert file.read_text() == text
+
+
+def test_a_reset_below_ours_is_named_and_overtaken(healthy: Runner, home: Path) -> None:
     """An empty line further down takes us off the list."""
+    config(healthy, "--global", f"credential.{CLOUD}.oauthClientId", "abc")
     config(healthy, "--global", "credential.helper", "")
     assert "a reset below ours, ~/.gitconfig" in told(looked(healthy, code=1), "configuration", "wrong")
+    looked(healthy, "--fix", code=0)
     assert home.exists()
 
 

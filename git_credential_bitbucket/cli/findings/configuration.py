@@ -6,10 +6,12 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.cli import gitconfig
+from git_credential_bitbucket import settings
+from git_credential_bitbucket.cli import gitconfig, gitsection
 from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.cli.neighbours import neighbours, reset_after, shown_helper
+from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.settings import find_program
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def look(scene: Scene) -> Iterator[Finding]:
     ours = [(value, origin, scope) for value, origin, scope in scene.here.helpers(scene.whole) if means_us(value)]
     configure = f"type: git-credential-bitbucket configure{scene.host_option}"
     if not ours:
-        yield Finding(CHECK, WRONG, _nobody(scene), configure, _written(scene))
+        yield _nobody(scene, configure)
         return
     found = [*_paths(scene, ours, configure), *_neighbours(scene), *_reset(scene, configure)]
     if len(ours) > 1:
@@ -40,10 +42,13 @@ def look(scene: Scene) -> Iterator[Finding]:
         yield Finding(CHECK, OK, f"git asks {ours[0][0]} about {scene.url.base} ({ours[0][1]})")
 
 
-def _nobody(scene: Scene) -> str:
-    if any(means_us(entry.value) for entry in scene.here.entries("credential", "helper")):
-        return f"git does not ask this program about {scene.url.base}: a reset below ours, {reset_after(scene.here)}"
-    return f"git does not ask this program about {scene.url.base}"
+def _nobody(scene: Scene, configure: str) -> Finding:
+    cause = f"git does not ask this program about {scene.url.base}"
+    if not any(e.url and means_us(e.value) for e in scene.here.entries("credential", "helper")):
+        return Finding(CHECK, WRONG, cause, configure, _written(scene))
+    cause = f"{cause}: a reset below ours, {reset_after(scene.here)}"
+    movable = not _asks_us(scene, scene.trusted)  # else it is the repository's own, which comes after all others
+    return Finding(CHECK, WRONG, cause, "remove or move that line", _moved_down(scene) if movable else None)
 
 
 def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterator[Finding]:
@@ -63,12 +68,17 @@ def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterato
 
 
 def _neighbours(scene: Scene) -> Iterator[Finding]:
+    global_ones = neighbours(scene.trusted, scene.url.base)
     for other in neighbours(scene.here, scene.url.base):
         where = "after" if other.after else "before"
         cause = f"git asks {shown_helper(other.value)} {where} this program ({other.origin}), and {other.effect}"
-        section = f'[credential "{scene.url.base}"]'
-        cure = f"remove that line, or move it above the section {section}" if other.after else "remove that line"
-        yield Finding(CHECK, WRONG, cause, cure, _moved_down(scene) if other.after else _written(scene))
+        if not other.after:
+            yield Finding(CHECK, WRONG, cause, "remove that line", _written(scene))
+        elif other in global_ones and other.origin.startswith("/"):
+            cure = f'remove that line, or move it above the section [credential "{scene.url.base}"]'
+            yield Finding(CHECK, WRONG, cause, cure, _moved_down(scene))
+        else:  # the repository's own, or given to one command: nothing of ours can be behind it
+            yield Finding(CHECK, WRONG, cause, "remove that line")
 
 
 def _reset(scene: Scene, cure: str) -> Iterator[Finding]:
@@ -91,13 +101,31 @@ def _written(scene: Scene) -> Mend:
 
 
 def _moved_down(scene: Scene) -> Mend:
-    """Taken back and written anew: at the end of the file, the reset is behind what stood behind it."""
+    """Ours at the end of the file: there, the reset is behind what stood behind it."""
+    base = scene.url.base
 
     def move() -> None:
-        gitconfig.run(gitconfig.unconfiguring(_scope(scene), scene.url.base), scene.env)
+        # Taken back and written anew, it is at the end, and of the last file, unless its section holds something else.
+        gitconfig.run(gitconfig.unconfiguring(_scope(scene), base), scene.env)
         _written(scene).run()
+        if not _is_last(scene):
+            for origin in {origin for origin, url in _scope(scene).ours() if url == base}:
+                gitsection.move_to_end(origin, base, scene.env)
+        if not _is_last(scene):
+            raise SettingsError(f"the lines for {base} could not be moved behind all others", hint="see what is left")
 
-    return Mend(f"moved the lines for {scene.url.base} to the end of git's configuration", move)
+    return Mend(f"moved the lines for {base} to the end of git's configuration", move)
+
+
+def _is_last(scene: Scene) -> bool:
+    """Whether git, as it is configured for the person now, asks us about the host, and nobody that stores after us."""
+    read = settings.read(scene.env)
+    others = neighbours(read, scene.url.base)
+    return _asks_us(scene, read) and not any(one.after and one.origin.startswith("/") for one in others)
+
+
+def _asks_us(scene: Scene, read: settings.Settings) -> bool:
+    return any(means_us(value) for value, _, _ in read.helpers(scene.whole))
 
 
 def _scope(scene: Scene) -> gitconfig.Scope:
