@@ -194,7 +194,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
             return refusal(error)
         renewed = job.result()
         if renewed.generation == generation:
-            hint = "see: git-credential-bitbucket status"
+            hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
             return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0)))])
 

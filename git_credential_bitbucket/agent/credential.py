@@ -25,6 +25,7 @@ class Credential:
     `place` is `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it. `generation` counts
     the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind.
+    `trouble_cure` is what a person can do about `trouble`, where the failure of the renewal told more than to wait.
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
@@ -60,6 +61,7 @@ class Credential:
     refusals: int = 0
     retry_at: float | None = None
     trouble: str | None = None
+    trouble_cure: str | None = None
     login_expired: bool = False
 
     rejections: tuple[float, ...] = ()

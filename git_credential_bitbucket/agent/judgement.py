@@ -48,7 +48,7 @@ def _renewable_rejected(credential: Credential, now: float) -> dict[str, object]
         rejections = (*credential.rejections, now)[-len(SUSPECT_DELAYS_S) :]  # until one of its tokens works again
         delay = SUSPECT_DELAYS_S[len(rejections) - 1]
         trouble = "a token minted seconds before was rejected too"
-        return {"suspect_until": now + delay, "trouble": trouble, "rejections": rejections}
+        return {"suspect_until": now + delay, "trouble": trouble, "trouble_cure": None, "rejections": rejections}
     superseded = credential.superseding()
     return {"secret": Secret(""), "superseded": superseded, "rejected_at": now, "suspect_until": None}
 

@@ -177,6 +177,7 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
             retry_at=None,
             login_expired=False,
             trouble=None,
+            trouble_cure=None,
         )
 
 

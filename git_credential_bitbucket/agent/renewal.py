@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOGIN_EXPIRED_AFTER = 3
 """After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
 
-_MENDED = frozenset({"failures", "refusals", "retry_at", "trouble", "login_expired", "suspect_until"})
+_MENDED = frozenset({"failures", "refusals", "retry_at", "trouble", "trouble_cure", "login_expired", "suspect_until"})
 """What of a record a grant takes back: at its default a field is not written at all."""
 
 
@@ -158,7 +158,7 @@ def _request(credential: Credential) -> Grant:
     if credential.kind == kinds.JWT_BEARER:
         return oauth.swap(endpoint, client_id, credential.subject or "", credential.client_secret)
     if credential.refresh_token is None:
-        raise LoginExpired("this log-in has no refresh token", code="none", hint=_login_hint(credential))
+        raise LoginExpired("this log-in has no refresh token", hint=_login_hint(credential))
     return oauth.refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)
 
 
@@ -176,6 +176,7 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
         "refusals": 0,
         "retry_at": None,
         "trouble": None,
+        "trouble_cure": None,
         "login_expired": False,
         "suspect_until": None,
     }
@@ -192,6 +193,7 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool)
         "failures": failures,
         "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
         "trouble": error.cause,
+        "trouble_cure": error.hint if error.hint != error.CURE else None,  # to wait is what is done by itself
         "refusals": refusals,
         "login_expired": refused and (last_try or refusals >= LOGIN_EXPIRED_AFTER),
     }

@@ -73,5 +73,6 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
         "renewed_at": credential.minted_at if credential.renewable else None,
         "renewal_due_at": freshness.renewal_due_at(credential) if credential.renewable else None,
         "trouble": credential.trouble,
+        "trouble_cure": credential.trouble_cure,
         "origin": credential.origin,
     }

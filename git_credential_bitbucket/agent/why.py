@@ -57,16 +57,15 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
     if judgement.withheld(credential, now):
         return _withheld(credential, name, now)
     if credential.login_expired:
-        return "login-expired", f"{name} has ended: {credential.trouble}", f"{_LOGIN} --oauth"
+        cure = credential.trouble_cure or f"{_LOGIN} --oauth"
+        return "login-expired", f"{name} has ended: {credential.trouble}", cure
     if freshness.alive(credential, now):
         return None
     if credential.renewable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
-        return (
-            "unreachable",
-            f"{name} could not be renewed: {credential.trouble}",
-            f"it is tried again in {seconds} s",
-        )
+        again = f"it is tried again in {seconds} s"
+        hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
+        return "unreachable", f"{name} could not be renewed: {credential.trouble}", hint
     if credential.renewable:
         return "expired", f"{name} is due for renewal", "run the command again"
     return "expired", f"{name} has expired", f"{_LOGIN}"

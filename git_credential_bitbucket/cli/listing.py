@@ -97,7 +97,7 @@ def _block(one: Stated, now: float, console: Console) -> None:
         "kept since": times.day(one["created_at"]) if one["created_at"] else "",
         "last renewal": times.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
         "next renewal": _next(one, now),
-        "trouble": one["trouble"] or "",
+        "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_cure")))),
         "why": one["why"] or "",
         "cure": one["cure"] or "",
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import renewal, succession
+from git_credential_bitbucket.agent import renewal, statement, succession
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import Pending, finish
 from git_credential_bitbucket.agent.why import why
@@ -118,6 +118,25 @@ def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: 
     assert "tried again" in hint
     world.offset += 60
     assert world.get()["password"]
+
+
+def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
+    """Not only when it is tried again; and once it is mended, nothing is left of it."""
+    world.login(endpoint={**world.endpoint.to_record(), "ca_file": None})
+    world.offset += 7300
+    assert world.get() == {}
+    state, cause, hint = why(world.agent, world.lines())
+    assert (state, "certificate" in cause) == ("unreachable", True)
+    assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
+    (kept,) = world.kept()
+    stated = statement.of_credential_at(kept, world.agent, world.clock())
+    assert "http.sslCAInfo FILE (it is tried again in " in str(stated["cure"])
+    assert str(stated["trouble_cure"]).endswith("http.sslCAInfo FILE")
+    world.agent.holdings.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
+    world.offset += 60
+    assert world.get()["password"]
+    (kept,) = world.kept()
+    assert (kept.trouble, kept.trouble_cure) == (None, None)
 
 
 def test_a_refused_refresh_token_ends_in_log_in_again_only_after_several_tries(world: World) -> None:

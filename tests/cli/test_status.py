@@ -91,6 +91,12 @@ def test_long_tells_scopes_and_renewals() -> None:
     assert "next renewal: in 1 h 10 min, if it is used\n" in text
 
 
+def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_cure() -> None:
+    """Before it has ended."""
+    text = shown(report(stated(trouble="no connection", trouble_cure="check the network")), 120, long=True)
+    assert "trouble: no connection; check the network" in text
+
+
 def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
     """An account's name is the server's word."""
     assert "\x1b" not in shown(report(stated(account="a\x1b[2Jb")), 120)
