@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 MAX_NETRC_BYTES = 1 << 20
 """People's have a few lines."""
 _AUTHORIZATION = "authorization:"
+LOCKED = "locked"
 
 
 def sent(url: Url, here: Settings, env: Mapping[str, str]) -> list[str]:
@@ -58,6 +59,18 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
     host = url.host.partition(":")[0]
     named = (words[at + 1].lower() for at, word in enumerate(words[:-1]) if word == "machine")
     return host in named or "default" in words[::2]
+
+
+def then(state: str | None, url: str, here: Settings, env: Mapping[str, str]) -> str:
+    """What happens where this program has nothing for `url`; `state` is why (agent/why.py), None if it is not asked."""
+    forbidden = person.forbidden(env, url) if state == LOCKED or state in person.LOGIN_MENDS else None
+    if state == LOCKED:
+        if forbidden is None:
+            return "git then waits while this program has you unlock the vault, here at the terminal"
+        return f'git then stops with "told us to quit", for nobody can be asked to unlock the vault: {forbidden}'
+    if state in person.LOGIN_MENDS and forbidden is None:
+        return "git then waits while this program asks what you log in with, here at the terminal"
+    return prompt(here, env)
 
 
 def prompt(here: Settings, env: Mapping[str, str]) -> str:

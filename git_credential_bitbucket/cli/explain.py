@@ -83,9 +83,16 @@ def explained(text: str | None) -> Document:
     if cause is None:
         cause = _looked_at(url, git_asks, document)
     if cause is not None:
-        prompt = beforehand.prompt(here, os.environ)
-        document["none"] = {"cause": cause[0], "cure": cause[1], "then": prompt}
+        then = beforehand.then(_state(git_asks, document), url.shown, here, os.environ)
+        document["none"] = {"cause": cause[0], "cure": cause[1], "then": then}
     return document
+
+
+def _state(git_asks: Asked, document: Document) -> str | None:
+    """Why nothing is offered, in the word that decides what follows; None where what is kept was not looked at."""
+    if document["vault"] is None:
+        return None
+    return dict(ask("why", [], wire.emit(git_asks.pairs()))).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 NO = frozenset({"", "0", "false", "no", "off"})
 NEVER = NO | {"never"}
 """What `credential.interactive` may say against it: git's words for false, and git-credential-manager's."""
+LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
+"""States (agent/why.py) that a new log-in ends, so that a person is asked for one while git waits.
+
+In the others it would hide what is wrong, or meet the same trouble.
+"""
 
 
 def is_present(env: "Mapping[str, str]", url: str) -> bool:

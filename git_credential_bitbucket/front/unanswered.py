@@ -7,8 +7,6 @@ from git_credential_bitbucket.client import environment, person, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
 
-LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
-"""States that a new log-in ends. In the others it would hide what is wrong, or meet the same trouble."""
 QUIT = b"quit=1\n"
 """git stops with our message, instead of asking for a password that would not help (git-credential(1))."""
 KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
@@ -25,7 +23,7 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
                 return reply
             why = reason(data, holder)
     locked = why.get("state") == "locked"
-    if (locked or why.get("state") in LOGIN_MENDS) and person.is_present(os.environ, request.url):
+    if (locked or why.get("state") in person.LOGIN_MENDS) and person.is_present(os.environ, request.url):
         if not mended_by_person(request, why):
             return b""  # git asks for username and password itself, and hands us what it was given
         reply = holder.answer("get", data)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.listed import listed
+from tests.cli.person import Person
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -231,6 +232,31 @@ def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
     assert document["vault"]["state"] == "locked"
     assert "the vault was locked by hand" in document["none"]["cause"]
     assert "unlock" in document["none"]["cure"]
+
+
+@pytest.mark.parametrize(
+    ("locked", "forbidding", "foretold", "shown"),
+    [
+        (False, {}, "git then waits while this program asks what you log in with", "What do you log in with"),
+        (False, {"GIT_TERMINAL_PROMPT": "0"}, "terminal prompts disabled", "terminal prompts disabled"),
+        (False, {"CI": "true"}, "git then asks for username and password at the terminal", "Username for"),
+        (True, {}, "git then waits while this program has you unlock the vault", "git needs a credential for"),
+        (True, {"GIT_TERMINAL_PROMPT": "0"}, "nobody can be asked to unlock the vault: GIT_TERM", "told us to quit"),
+        (True, {"CI": "true"}, "nobody can be asked to unlock the vault: CI is set", "told us to quit"),
+    ],
+)
+def test_what_is_said_to_follow_is_what_follows(
+    configured: Runner, locked: bool, forbidding: dict[str, str], foretold: str, shown: str
+) -> None:
+    """At a terminal this program asks; where it must not, git stops or asks by itself, and `explain` knows which."""
+    if locked:
+        kept(configured, "acme/app")
+        configured(HELPER, "lock")
+    person = Person({**configured.env, "GIT_TERMINAL_PROMPT": "1", "TERM": "dumb", **forbidding}, configured.folder)
+    with person.types(HELPER, "explain", f"{CLOUD}/acme/app", columns=200) as dialogue:
+        assert foretold in dialogue.ends(1)
+    with person.types("sh", "-c", f"echo url={CLOUD}/acme/app | git credential fill") as dialogue:
+        dialogue.reads(shown)
 
 
 def test_a_git_that_does_not_ask_us_is_told_of(keyed: Runner) -> None:
