@@ -14,7 +14,7 @@ from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.pending import Pending
-from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.agent.why import or_why, tell_why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
 from git_credential_bitbucket.secret import Secret
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 Answer = bytes | Pending
 
 
-def control(agent: Agent, action: str, body: bytes) -> Answer:
-    """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer."""
+def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str | None] = lambda: None) -> Answer:
+    """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer. `asked_path` as `get`'s."""
     verb = VERBS.get(action)
     if verb is None:
         return refusal(
@@ -41,6 +41,8 @@ def control(agent: Agent, action: str, body: bytes) -> Answer:
         )
     try:
         fields, _ = wire.parse_fields(body)
+        if action == "why" and not fields.get("asked_path"):
+            fields["asked_path"] = asked_path() or ""
         return verb(agent, fields, body)
     except Error as exc:
         return refusal(exc)
@@ -62,12 +64,6 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
     return agent.opened(lambda _: wire.emit(statement.of_agent(agent)))
-
-
-def _why(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    del fields
-    state, cause, hint = why(agent, wire.parse(body))
-    return wire.emit([("state", state), ("error", cause), ("hint", hint)])
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -255,7 +251,7 @@ def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         return [found] if found is not None else []
 
     def served() -> Answer:
-        return agent.serve(Asking(request, choose), agent.holdings.index())
+        return or_why(agent, credential_id, agent.serve(Asking(request, choose), agent.holdings.index()))
 
     if agent.holdings.index().get(credential_id) is not None:
         return served()
@@ -294,6 +290,6 @@ VERBS: dict[str, Verb] = {
     "token": _token,
     "unlock": _unlock,
     "warn": _warn,
-    "why": _why,
+    "why": tell_why,
     **{name: _backup(work) for name, work in backups.VERBS.items()},
 }

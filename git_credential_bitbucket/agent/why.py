@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket.agent.agent import refusal
+from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.naming import label, shown_place
+from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 
@@ -21,21 +24,52 @@ Reason = tuple[str, str, str]
 _LOGIN = "type: git-credential-bitbucket login"
 
 
-def why(agent: Agent, request: Request) -> Reason:
-    """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
-    holdings, now = agent.holdings, agent.clock()
-    found = routing.candidates(holdings.index(), request, lambda: None, lambda c: holdings.last_used(c) or 0.0)
+def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
+    """The verb `why`. `asked_path` is the repository that git works on, if git's request names none."""
+    state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None)
+    return wire.emit([("state", state), ("error", cause), ("hint", hint)])
+
+
+def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason:
+    """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none.
+
+    A consumer in somebody's environment is nobody else's, so who has it is told by `mint` itself.
+    """
+    holdings = agent.holdings
+    index = holdings.index()
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
+    found = routing.candidates(index, request, lambda: asked_path, lambda c: holdings.last_used(c) or c.created_at)
     for credential in found:
-        trouble = agent.renewals.troubles.get(credential.id)
-        if trouble is not None and not freshness.alive(credential, now):
-            return _of_trouble(trouble)
-        reason = of_credential(credential, now)
-        if reason is not None:
+        if credential.origin != ENVIRONMENT and (reason := _of_candidate(agent, credential)) is not None:
             return reason
-    where = wire.printable(routing.place_of(request.protocol, request.host, request.path).partition("://")[2])
-    return "none", f"no credential for {where}", _LOGIN
+    place = routing.place_of(request.protocol, request.host, request.path or asked_path)
+    return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN
+
+
+def or_why(agent: Agent, credential_id: str, answer: bytes | Pending) -> bytes | Pending:
+    """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
+    if isinstance(answer, Pending):
+        return Pending(
+            answer.future,
+            lambda: or_why(agent, credential_id, answer.resume()),
+            lambda: _or_why(agent, credential_id, answer.give_up()),
+        )
+    return _or_why(agent, credential_id, answer)
+
+
+def _or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
+    credential = None if answer else agent.holdings.index().get(credential_id)
+    reason = None if credential is None else _of_candidate(agent, credential)
+    return answer if reason is None else refusal(Error(reason[1], hint=reason[2]))
+
+
+def _of_candidate(agent: Agent, credential: Credential) -> Reason | None:
+    now = agent.clock()
+    trouble = agent.renewals.troubles.get(credential.id)
+    if trouble is not None and not freshness.alive(credential, now):
+        return _of_trouble(trouble)
+    return of_credential(credential, now)
 
 
 def _of_trouble(trouble: Error) -> Reason:

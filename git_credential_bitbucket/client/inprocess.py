@@ -29,7 +29,7 @@ def reply(action: str, body: bytes) -> bytes:
         elif action == "erase":
             answer = finish(held.erase(wire.parse(body)))
         else:
-            answer = finish(control(held, action, body))
+            answer = finish(control(held, action, body, lambda: told_of(wire.parse(body))[1]()))
     except Error as exc:
         return refusal(exc)
     held.close()

@@ -95,8 +95,8 @@ class Service:
         if action == "ping":
             return wire.emit(self._facts())
         if action == "status":
-            return _after(wire.emit(self._facts()), self._control(action, body))
-        return self._control(action, body)
+            return _after(wire.emit(self._facts()), self._control(action, body, peer))
+        return self._control(action, body, peer)
 
     def _operation(self, operation: str, body: bytes, peer: Peer) -> bytes | Pending:
         try:
@@ -117,12 +117,15 @@ class Service:
         except Error as exc:
             return b"" if operation == "get" else refusal(exc)
 
-    def _control(self, action: str, body: bytes) -> bytes | Pending:
+    def _control(self, action: str, body: bytes, peer: Peer) -> bytes | Pending:
         from git_credential_bitbucket.agent.control import control  # here, not above: git itself needs none of it
 
+        def asked_path() -> str | None:
+            return _asked_path(peer, wire.parse(body))
+
         if action in _FOR_CALLERS_CONSUMER or not all(self._hosts.known(*named) for named in _named(body)):
-            return self._hosts.read_then(lambda: control(self._agent, action, body))
-        return control(self._agent, action, body)
+            return self._hosts.read_then(lambda: control(self._agent, action, body, asked_path))
+        return control(self._agent, action, body, asked_path)
 
 
 def split(data: bytes) -> tuple[str, bytes]:

@@ -140,6 +140,35 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     assert world.get()["password"] == token
 
 
+def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
+    """Who has it is told what keeps it from being minted; who does not is told of no such thing."""
+    consumer = world.standin.add_consumer()
+    world.standin.script_fault("token", "503")
+    told = mint(world, consumer)
+    assert "the OAuth consumer for " in told["error"]
+    assert "could not be renewed: " in told["error"]
+    assert "tried again" in told["hint"]
+    assert world.get() == {}
+    assert why(world.agent, world.lines())[::2] == ("none", "type: git-credential-bitbucket login")
+    world.offset += 60
+    assert mint(world, consumer)["password"]
+
+
+def test_why_tells_of_the_repository_at_work(world: World) -> None:
+    """With useHttpPath off, another repository's trouble is not the reason."""
+    token = tokens.access_token()
+    world.store("x-token-auth", token)
+    world.erase(token)
+    asked = wire.emit([("protocol", "https"), ("host", world.standin.netloc)])
+
+    def told(path: str | None) -> dict[str, str]:
+        reply = finish(control(world.agent, "why", asked, lambda: path))
+        return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
+
+    assert told("acme/two.git")["error"] == f"no credential for {world.standin.netloc}/acme/two"
+    assert told("acme/app.git")["state"] == told(None)["state"] == "suspect"
+
+
 def test_an_erase_without_a_password_is_not_final_for_anybody(world: World) -> None:
     """A truncated request looks like that."""
     token = tokens.api_token()

@@ -75,6 +75,22 @@ def test_each_repository_gets_its_own_token_without_use_http_path(
     assert {entry.secret for entry in older.offered(since=mark)} == {expected["acme/app"]}
 
 
+@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+def test_the_reason_is_the_repositorys_own_without_use_http_path(older: Machine, standin: StandIn, off: str) -> None:
+    """What is wrong with another repository's token is not why this one gets none."""
+    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    token = standin.issue_access_token("acme/app")
+    older.keep("acme/app", kind="access-token", secret=token)
+    standin.revoke(token)
+    older.git("config", "--global", f"credential.{standin.url}.useHttpPath", "false")
+    told = {}
+    for repository in ("acme/app", "acme/two", "acme/app"):
+        answer = older.git("ls-remote", standin.create_repository(repository), check=False)
+        told[repository] = answer.stderr
+    assert only_line(told["acme/two"]) == f"no credential for {standin.netloc}/acme/two"
+    assert "held back" in only_line(told["acme/app"])
+
+
 def test_case_suffix_and_coding_of_an_address_do_not_matter(
     newer: Machine, standin: StandIn, own: dict[str, str]
 ) -> None:

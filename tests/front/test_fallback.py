@@ -265,8 +265,13 @@ def test_refused_consumer_is_told_by_one_line(standin_front: Runner, standin: St
     done = standin_front(helper, "get", stdin=request(host=standin.netloc))
     assert done.stdout == ""
     assert done.stderr.startswith(PREFIX + "error: ")
-    assert done.stderr.count("\n") <= 2
+    assert "does not take the OAuth consumer" in done.stderr
+    assert done.stderr.count("\n") == 2
     assert wrong not in done.stderr
+    for name in ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"):
+        del standin_front.env[name]
+    done = standin_front(helper, "get", stdin=request(host=standin.netloc))
+    assert done.stderr.startswith(f"{PREFIX}error: no credential for "), "it is nothing to who does not have it"
 
 
 def test_rejected_minted_token_is_replaced_once(standin_front: Runner, standin: StandIn, helper: Path) -> None:
