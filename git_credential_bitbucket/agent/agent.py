@@ -11,7 +11,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
 from git_credential_bitbucket.agent.pending import Pending
-from git_credential_bitbucket.agent.renewal import Renewals, may_attempt
+from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
@@ -207,7 +207,7 @@ class Agent:
                 self.submit(partial(keeping.remove, self.holdings, credential.id))
             elif credential.forget_at is not None:
                 wait = min(wait, credential.forget_at - now)
-            if not _is_renewed(credential, now):
+            if not is_kept_fresh(credential, now):
                 continue
             due = self._due_at(credential)
             if due <= now and may_attempt(credential, now):
@@ -241,7 +241,7 @@ class Agent:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
         now = self.clock()
         return any(
-            _is_renewed(credential, now)
+            is_kept_fresh(credential, now)
             and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()
         )
@@ -270,11 +270,6 @@ class Agent:
             self.holdings.flush()
         except Error:
             return
-
-
-def _is_renewed(credential: Credential, now: float) -> bool:
-    """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
-    return credential.renewable and not judgement.withheld(credential, now)
 
 
 def answer(credential: Credential, request: Request) -> bytes:

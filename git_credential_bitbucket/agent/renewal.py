@@ -138,6 +138,11 @@ class Renewals:
         return renewed
 
 
+def is_kept_fresh(credential: Credential, now: float) -> bool:
+    """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
+    return credential.renewable and not judgement.withheld(credential, now)
+
+
 def may_attempt(credential: Credential, now: float) -> bool:
     """Whether a renewal may be tried now; a pause longer than the longest is a clock that was set back."""
     if not credential.renewable:
