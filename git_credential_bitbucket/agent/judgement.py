@@ -73,6 +73,12 @@ def withheld(credential: Credential, now: float) -> bool:
     return _suspect(credential, now)
 
 
+def in_good_standing(credential: Credential, now: float) -> bool:
+    """Whether nothing speaks against the credential: offered, not at its end, not rejected since it last worked."""
+    ended = credential.expires_at is not None and credential.expires_at <= now
+    return not (withheld(credential, now) or ended or credential.rejections)
+
+
 def over(credential: Credential, now: float) -> bool:
     """Whether the lifetime that its owner gave it has ended: it is removed with the next tick."""
     return credential.forget_at is not None and now >= credential.forget_at

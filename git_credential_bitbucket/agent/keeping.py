@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
 
+IN_RESERVE = "git stored it while another worked"
 FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
 
@@ -37,7 +39,10 @@ def keep_typed(
     An API token is a person's, so it serves the host; an access token the repository it was typed for, of which
     `asked_path` tells where git does not (`login --for` widens it): else the next repository's token would take its
     place. A secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
-    in memory, and the acknowledgement says so (`ledger.in_memory`).
+    in memory, and the acknowledgement says so (`ledger.noted`).
+
+    git stores what stands in a URL, too, and a repository's .gitmodules may name any. So it takes no place from one in
+    good standing: it is for that repository alone then, or else set aside.
     """
     password = request.password or ""
     kind = kinds.recognise(password)
@@ -61,7 +66,8 @@ def keep_typed(
         expires_at=expiry,
         origin="git",
     )
-    return keep(holdings, credential, now, memory=_must_be_memory(holdings))
+    own = routing.place_of(request.protocol, request.host, request.path or asked_path())
+    return keep(holdings, credential, now, memory=_must_be_memory(holdings), narrower=own)
 
 
 def _must_be_memory(holdings: Holdings) -> bool:
@@ -75,11 +81,18 @@ def _must_be_memory(holdings: Holdings) -> bool:
 
 
 def keep(
-    holdings: Holdings, credential: Credential, now: float, *, memory: bool = False, replaces: str | None = None
+    holdings: Holdings,
+    credential: Credential,
+    now: float,
+    *,
+    memory: bool = False,
+    replaces: str | None = None,
+    narrower: str | None = None,
 ) -> Credential:
     """Write a credential down; what it replaces is set aside for thirty days, for tokens are shown only once. A job.
 
     With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies where that lies.
+    With `narrower`, it replaces none in good standing: it is kept for that place instead, or set aside.
     Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
     """
     if replaces is not None:
@@ -91,6 +104,11 @@ def keep(
         _sweep(tx.content, now)
         if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
+        if narrower is not None:
+            credential = _beside(records, credential, narrower, now)
+            if credential.set_aside_at is not None:
+                records.append(credential.to_record())
+                return credential
         for record in list(records):
             if replaces is None and (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
@@ -102,6 +120,32 @@ def keep(
                     _set_aside(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
+
+
+def _beside(records: list[Record], credential: Credential, narrower: str, now: float) -> Credential:
+    """`credential` where it takes no place from one in good standing: as it is, for `narrower`, or set aside."""
+    for placed in (credential, replace(credential, place=narrower)):
+        if (standing := _standing(records, placed, now)) is None:
+            return placed
+        credential = replace(credential, set_aside_at=now, set_aside_why=IN_RESERVE, replaced_by=standing.id)
+    return credential
+
+
+def _standing(records: list[Record], new: Credential, now: float) -> Credential | None:
+    """What `new` would replace although nothing speaks against it, and nobody could have it again."""
+    for record in records:
+        if (record["place"], record["kind"]) == (new.place, new.kind):
+            old = Credential.from_record(record)
+            is_missed = not (old.has_secret(new.secret) or _can_be_had_again(old) or old.expires_at is not None)
+            if is_missed and _replaces(new, old) and judgement.in_good_standing(old, now):
+                return old
+    return None
+
+
+def is_in_reserve(index: Index, credential: Credential, now: float) -> bool:
+    """Whether a credential is set aside in favour of one that is in good standing still."""
+    other = index.get(credential.replaced_by) if credential.replaced_by and credential.set_aside_at else None
+    return other is not None and judgement.in_good_standing(other, now)
 
 
 def _can_be_had_again(old: Credential) -> bool:
@@ -123,7 +167,11 @@ def remember(holdings: Holdings, credential: Credential) -> None:
         if any(record["id"] == credential.id for record in records):
             return
         records[:] = [
-            r for r in records if r.get("origin") != ENVIRONMENT or not _replaces(credential, Credential.from_record(r))
+            r
+            for r in records
+            if r.get("origin") != ENVIRONMENT
+            or r.get("endpoint") != credential.endpoint
+            or not _replaces(credential, Credential.from_record(r))
         ]
         records.append(credential.to_record())
 

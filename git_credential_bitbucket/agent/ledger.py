@@ -24,7 +24,7 @@ PAUSE_S = DAY_S
 MAX_END = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
 JUST_TYPED_S = 60
-"""How long a person is told that a secret is in memory only; the front end sends its `store` twice to say so."""
+"""How long it is told that a secret is in memory only, or set aside: the front end sends its `store` twice for that."""
 HUSHED_S = 60 * 60
 """How long nothing is said after a build was to be told, which does not want to hear it; later it may be a person."""
 
@@ -38,10 +38,12 @@ def mark(holdings: Holdings, credential: Credential, now: float) -> bytes:
     return b"warn=%b\n" % credential.id.encode()
 
 
-def in_memory(holdings: Holdings, credential: Credential, now: float) -> bytes:
-    """What the acknowledgement of a `store` says of a secret just typed that nothing but memory could take."""
+def noted(holdings: Holdings, credential: Credential, now: float) -> bytes:
+    """What the acknowledgement of a `store` says of a secret just typed: in memory only, or set aside, or nothing."""
     if credential.origin != "git" or not 0 <= now - credential.created_at < JUST_TYPED_S:
         return b""
+    if credential.set_aside_at is not None:
+        return b"kept=aside\n"
     return b"kept=memory\n" if holdings.vault_of(credential.id) is holdings.memory else b""
 
 

@@ -1,4 +1,4 @@
-"""Tells what a person should know of a token that just worked: that it ends soon, or is kept in memory only.
+"""Tells what a person should know of a token that just worked: that it ends soon, or is kept in memory only, or set aside.
 
 Whether it is time to, the holder knows.
 """
@@ -10,6 +10,7 @@ from git_credential_bitbucket.client import person, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
 
+ASIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
 MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
 
 TYPE_CHECKING = False
@@ -34,6 +35,8 @@ def tell_of(acknowledgement: bytes, holder: Holder) -> None:
     said = dict(pairs(acknowledgement))
     if said.get("kept") == "memory":
         tell.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
+    if said.get("kept") == "aside":
+        tell.warning("another token works for the same place and stays in use: this one is set aside", ASIDE_HINT)
     credential_id = said.get("warn")
     if credential_id is None:
         return

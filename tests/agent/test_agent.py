@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import keeping
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import finish
@@ -253,12 +254,53 @@ def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
 
 
 def test_two_tokens_of_one_place_and_account_leave_the_old_one_restorable(world: World) -> None:
-    """A new token typed at the prompt replaces the old one, which a person may have back."""
+    """A new token typed at the prompt replaces the old one, which was rejected, and which a person may have back."""
     old, new = tokens.api_token(), tokens.api_token()
     world.store("alice", old)
+    world.erase(old)
+    world.offset += 120  # making a new one takes longer than the old one is held back
     world.store("alice", new)
     assert world.get()["password"] == new
     assert {c.secret.reveal(): c.set_aside_why for c in world.kept()} == {old: "replaced by a newer one", new: None}
+
+
+@pytest.mark.parametrize("username", ["x-bitbucket-api-token-auth", "alice"])
+def test_what_git_stores_takes_no_place_from_what_works(world: World, username: str) -> None:
+    """Git stores what stands in a URL, too, and whose URL that is, a repository's .gitmodules decides."""
+    mine, theirs, others = (tokens.api_token() for _ in range(3))
+    world.store("alice", mine)
+    assert world.store(username, theirs, path="mallory/lib.git") == ACKNOWLEDGED
+    assert world.get()["password"] == mine
+    assert world.get(path="mallory/app.git")["password"] == mine
+    assert world.get(path="mallory/lib.git")["password"] == theirs
+    for _ in range(2):
+        assert world.store(username, others, path="mallory/lib.git") == ACKNOWLEDGED + b"kept=aside\n"
+        assert world.get(path="mallory/lib.git")["password"] == theirs
+    world.offset += 61
+    assert world.store(username, others, path="mallory/lib.git") == ACKNOWLEDGED
+    assert [c.set_aside_why for c in world.kept()] == [None, None, keeping.IN_RESERVE]
+
+
+def test_where_git_names_no_repository_it_is_set_aside_and_takes_over_when_the_other_fails(world: World) -> None:
+    """Nothing typed is lost, and nothing that works is pushed out by it."""
+    mine, theirs = tokens.api_token(), tokens.api_token()
+    world.store("alice", mine, path="")
+    world.store("alice", theirs, path="")
+    assert world.get()["password"] == mine
+    world.erase(mine, path="")
+    world.store("alice", theirs, path="")
+    assert world.get()["password"] == theirs
+    assert [c.set_aside_why for c in world.kept()] == [None, None]
+
+
+def test_a_token_in_reserve_changes_places_when_a_person_says_so(world: World) -> None:
+    """`restore`: the one that it stood behind is set aside."""
+    mine, theirs = tokens.api_token(), tokens.api_token()
+    world.store("alice", mine, path="")
+    world.store("alice", theirs, path="")
+    keeping.restore(world.agent.holdings, world.kept()[1].id, world.clock())
+    assert world.get()["password"] == theirs
+    assert [c.set_aside_at is None for c in world.kept()] == [False, True]
 
 
 def test_a_foreign_oauth_token_is_not_offered_past_its_end(world: World) -> None:

@@ -103,16 +103,27 @@ class AgainstModel(RuleBasedStateMachine):
 
     @rule(host=st.sampled_from(HOSTS), path=st.sampled_from(PATHS), user=st.sampled_from(USERS), kind=st.integers(0, 2))
     def type_a_secret(self, host: str, path: str | None, user: str, kind: int) -> None:
-        """A person typed a secret at git's prompt, and it worked."""
+        """A person typed a secret at git's prompt, and it worked; or it stood in a URL, while another worked."""
         secret = (tokens.api_token(), tokens.access_token(), "typed-" + os.urandom(9).hex())[kind]
         name = (kinds.API_TOKEN, kinds.ACCESS_TOKEN, kinds.UNKNOWN)[kind]
         self.ask("store", host, path, f"username={user}", f"password={secret}")
-        place = () if name == kinds.API_TOKEN else names(path)
-        for old in self.model:
-            same = (old.kind, old.host, old.place) == (name, host, place)
-            if same and (name == kinds.ACCESS_TOKEN or old.user == user) and (kind != 2 or old.path == path):
-                old.aside = True
-        self.model.append(Kept(name, host, place, user, secret, path if kind == 2 else None))
+        new = Kept(
+            name, host, () if name == kinds.API_TOKEN else names(path), user, secret, path if kind == 2 else None
+        )
+        if any(map(self._stands, self._rivals(new))):
+            new.place = names(path)
+        rivals = self._rivals(new)
+        new.aside = any(map(self._stands, rivals))
+        for old in rivals:
+            old.aside |= not new.aside
+        self.model.append(new)
+
+    def _rivals(self, new: Kept) -> list[Kept]:
+        same = [k for k in self.model if (k.kind, k.host, k.place, k.path) == (new.kind, new.host, new.place, new.path)]
+        return [k for k in same if new.kind == kinds.ACCESS_TOKEN or k.user == new.user]
+
+    def _stands(self, kept: Kept) -> bool:
+        return not (kept.aside or kept.rejections)
 
     @rule(host=st.sampled_from(HOSTS), path=st.sampled_from(PATHS))
     def log_in(self, host: str, path: str | None) -> None:

@@ -1,5 +1,7 @@
 """When the server says no, or there is nothing to say: one line with the cure, no loop, and nothing is lost."""
 
+import shutil
+
 import pytest
 
 from tests.e2e.machines import Machine, only_line
@@ -140,3 +142,29 @@ def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, stan
         assert machine.git("ls-remote", url, check=False).returncode == 128
     assert [entry.status for entry in machine.offered()].count(401) == 1
     assert states(machine) == ["set-aside"]
+
+
+@pytest.mark.parametrize("how", ["ls-remote", "submodule"])
+def test_a_token_in_somebody_elses_url_takes_nothing_of_ours(machine: Machine, standin: StandIn, how: str) -> None:
+    """Git stores what it finds in a URL once it worked, and a repository's .gitmodules may hold any."""
+    ours, theirs = standin.issue_api_token("alice"), standin.issue_api_token("bob")
+    hostile, own = standin.create_repository("mallory/lib"), standin.create_repository("acme/app")
+    machine.keep("", kind="api-token", secret=ours, account="alice@example.com")
+    machine.git("ls-remote", own)
+    url = hostile.replace("https://", f"https://x-bitbucket-api-token-auth:{theirs}@")
+    if how == "ls-remote":
+        machine.git("ls-remote", url)
+    else:
+        clone = machine.clone(hostile)
+        (clone / ".gitmodules").write_text(f'[submodule "s"]\n\tpath = s\n\turl = {url}\n')
+        head = machine.git("rev-parse", "HEAD", cwd=clone).stdout.strip()
+        machine.git("update-index", "--add", "--cacheinfo", f"160000,{head},s", cwd=clone)
+        machine.git("add", ".gitmodules", cwd=clone)
+        machine.git("commit", "-qm", "a submodule", cwd=clone)
+        machine.git("push", "-q", cwd=clone)
+        machine.git("clone", "-q", "--recurse-submodules", hostile, "another", cwd=machine.work)
+        shutil.rmtree(clone)
+        shutil.rmtree(machine.work / "another")  # git itself writes the URL as it is
+    mark = standin.mark()
+    machine.git("ls-remote", own)
+    assert {entry.secret for entry in machine.offered(since=mark)} == {digest(ours)}
