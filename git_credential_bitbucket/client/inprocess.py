@@ -29,7 +29,7 @@ def reply(action: str, body: bytes) -> bytes:
         elif action == "erase":
             answer = finish(held.erase(wire.parse(body)))
         else:
-            answer = finish(control(held, action, body, lambda: told_of(wire.parse(body))[1]()))
+            answer = finish(control(held, action, body, partial(repository_at_work, body)))
     except Error as exc:
         return refusal(exc)
     held.close()
@@ -47,6 +47,11 @@ def told_of(request: wire.Request) -> "tuple[wire.Request, Callable[[], str | No
     from git_credential_bitbucket.agent import asker  # here, not above: as all that answers
 
     return request, lambda: asker.asked_path(os.getpid(), request.protocol, request.host)
+
+
+def repository_at_work(body: bytes) -> str | None:
+    """The hint of `told_of`, for a verb with git's request."""
+    return told_of(wire.parse(body))[1]()
 
 
 def _note(held: "Agent", action: str, body: bytes, answer: bytes) -> None:
