@@ -111,19 +111,25 @@ def checksum(secret: str) -> bool | None:
     return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
 
 
+def bare(pasted: str) -> tuple[str, list[str]]:
+    """A secret without what stands around it, and what that was; what is inside is left as it is."""
+    removed: list[str] = []
+    secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), removed)
+    secret = secret.rstrip("\r\n")  # every paste may end so, and nobody needs to hear of it
+    secret = _without("blanks around it", secret, secret.strip(), removed)
+    secret = _without("quotes around it", secret, _unquoted(secret), removed)
+    for scheme in ("bearer ", "authorization: bearer "):
+        if secret.lower().startswith(scheme):
+            rest = secret[len(scheme) :].strip()
+            secret = _without(f"`{scheme.strip()}` before it", secret, rest, removed)
+    return secret, removed
+
+
 def tidy(pasted: str) -> tuple[str, list[str]]:
     """A pasted secret without what came along with it, and what to tell the person, each without repeating
     the secret.
     """
-    warnings: list[str] = []
-    secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), warnings)
-    secret = secret.rstrip("\r\n")  # every paste may end so, and nobody needs to hear of it
-    secret = _without("blanks around it", secret, secret.strip(), warnings)
-    secret = _without("quotes around it", secret, _unquoted(secret), warnings)
-    for scheme in ("bearer ", "authorization: bearer "):
-        if secret.lower().startswith(scheme):
-            rest = secret[len(scheme) :].strip()
-            secret = _without(f"`{scheme.strip()}` before it", secret, rest, warnings)
+    secret, warnings = bare(pasted)
     if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
         secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
     if recognise(secret) == APP_PASSWORD:

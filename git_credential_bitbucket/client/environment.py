@@ -151,7 +151,7 @@ def unpaired(env: "Mapping[str, str]") -> str | None:
 def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
     """What `name` or the file that `name_FILE` names holds, and which of them; the variable wins over the file.
 
-    Raises `SettingsError` if that is no single line.
+    Raises `SettingsError` if that is no single line, or a token with blanks in it.
     """
     source, text = name, env.get(name)
     if not text:
@@ -159,10 +159,15 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
         if not path:
             return None
         source, text = name + "_FILE", contents(name + "_FILE", path)
-    # CI systems and editors put a line break behind a secret; one inside it means that the wrong thing was pasted.
-    text = text.removesuffix("\n").removesuffix("\r")
-    if not text or any(c < " " or c == "\x7f" for c in text):
-        what = "more than one line" if text else "nothing"
+    # CI systems and editors put a line break behind a secret, and .env files keep its quotes; a line break or a blank
+    # inside it means that the wrong thing was pasted.
+    text = kinds.bare(text)[0]
+    what = None if text else "nothing"
+    if any(c < " " or c == "\x7f" for c in text):
+        what = "more than one line"
+    elif " " in text and kinds.recognise(text) != kinds.UNKNOWN:
+        what = "a token with blanks in it"
+    if what is not None:
         raise SettingsError(f"{source} holds {what}", hint="it must hold the token and nothing else")
     return source, Secret(text)
 

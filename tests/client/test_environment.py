@@ -64,6 +64,23 @@ def test_file_may_end_with_one_line_break(front: Runner, home: Path, ending: str
     assert filled(front, BITBUCKET_TOKEN_FILE=str(home / "secret"))["password"] == secret
 
 
+@pytest.mark.parametrize("around", ["'{}'", '"{}"', "{} ", " {}\t", '"{}"\r\n', "Bearer {}", "\u201c{}\u201d"])
+def test_quotes_and_blanks_around_it_are_not_sent(front: Runner, home: Path, around: str) -> None:
+    """A .env file and a YAML value keep them, and `login` takes them off as well; in the variable as in its file."""
+    secret = tokens.access_token()
+    assert filled(front, BITBUCKET_TOKEN=around.format(secret))["password"] == secret
+    (home / "secret").write_text(around.format(secret))
+    assert filled(front, BITBUCKET_TOKEN_FILE=str(home / "secret"))["password"] == secret
+
+
+def test_blanks_inside_a_token_are_told(front: Runner, helper: Path) -> None:
+    """Two things were pasted, and which of them is meant cannot be told."""
+    env = {**front.env, "BITBUCKET_TOKEN": f"{tokens.access_token()} deploy"}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "BITBUCKET_TOKEN holds a token with blanks in it" in done.stderr
+
+
 def test_variable_wins_over_the_file(front: Runner, home: Path) -> None:
     """Where both are set, the file is not even read."""
     secret = tokens.access_token()
@@ -113,10 +130,11 @@ def test_pipe_that_nobody_writes_to_does_not_hang(front: Runner, helper: Path, h
     assert "holds nothing" in done.stderr
 
 
-def test_app_password_is_refused_with_the_way_out(front: Runner, helper: Path) -> None:
+@pytest.mark.parametrize("quote", ["", "'"])
+def test_app_password_is_refused_with_the_way_out(front: Runner, helper: Path, quote: str) -> None:
     """It would get 410, upon which git neither stores nor erases: it is never offered."""
     secret = tokens.app_password()
-    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN": secret})
+    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN": f"{quote}{secret}{quote}"})
     assert done.stdout == ""
     assert "app password" in done.stderr
     assert "API token" in done.stderr
