@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from git_credential_bitbucket import durable
 from git_credential_bitbucket.cli import asking, opening, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
@@ -94,17 +95,13 @@ def make_key_file(path: str) -> None:
         with os.fdopen(descriptor, "wb") as file:
             file.write(b2a_base64(os.urandom(keys.KEY_BYTES)))
             file.flush()
-            os.fsync(file.fileno())
+            durable.sync_file(file.fileno())
+        durable.sync_folder(os.path.dirname(os.path.abspath(path)))  # the vault is about to depend on this file
     except OSError as exc:
         os.unlink(path)
         raise Error(
             f"the key file cannot be written: {(exc.strerror or '').lower()}", hint="make room there, or name another"
         ) from exc
-    directory = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)  # the vault is about to depend on this file
-    finally:
-        os.close(directory)
 
 
 def _sealed_with(key: Key) -> bool | None:

@@ -1,7 +1,6 @@
-"""What a file operation owes this vault: private files only, durable writes, and errors that name the cure."""
+"""What a file operation owes this vault: private files only, whole writes, and errors that name the cure."""
 
 import errno
-import fcntl
 import os
 import stat
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 PRIVATE_MODE = 0o600
 PLACE_HINT = "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file in a directory of your own on a local disk"
 
-_NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
 _WRITE_HINTS = {
     errno.ENOSPC: "free some space on its file system; what the vault held is still there",
     errno.EDQUOT: "free some of your quota on its file system; what the vault held is still there",
@@ -85,29 +83,6 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-def sync_file(fd: int) -> None:
-    """Return when the file's content is on the disk itself."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync leaves it in the drive's cache (fsync(2) there)
-    if full is None:
-        os.fsync(fd)
-    else:
-        fcntl.fcntl(fd, full)
-
-
-def sync_dir(path: str) -> None:
-    """Make a rename in `path` durable, as far as its file system can: some (SMB, some FUSE) have no such operation."""
-    fd = None
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        os.fsync(fd)
-    except OSError as exc:
-        if exc.errno not in _NO_DIRECTORY_SYNC:
-            raise
-    finally:
-        if fd is not None:
-            os.close(fd)
 
 
 def unlink_if_there(path: str) -> None:

@@ -1,20 +1,20 @@
 """Where a vault lies: a file, and the generation before it beside it. Knows no keys and nothing of the content.
 
 Beside the vault `V`: `V.lock`, `V.previous` (the generation before), `V.new` (a write under way, or the remains of a
-killed one, which whoever has the lock next finishes where they are whole, and else replaces) and `V.damaged-<time>`
-(kept for a person to look at, never read again).
+killed one, which whoever has the lock next finishes where they are whole, and else replaces), `V.link` (on its way to
+be `V.previous`) and `V.damaged-<time>` (kept for a person to look at, never read again).
 `V` itself is never absent once it was there: what is under that name is always a whole generation.
 """
 
-import errno
 import os
 import time
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import durable
 from git_credential_bitbucket.errors import PlaceRefused, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.paths import check_private_dir, make_private_dir
-from git_credential_bitbucket.vault import disk
+from git_credential_bitbucket.vault import disk, second
 from git_credential_bitbucket.vault.lock import LOCK_TIMEOUT_S, Turn, flocked
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ STEPS = (
     "damaged-kept",
 )
 """The points at which `step` is called during a write, for harnesses that kill there."""
-
-_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
 def no_step(_name: str) -> None:
@@ -63,6 +61,7 @@ class FilePlace:
         self._lock_timeout_s = lock_timeout_s
         self._turn = Turn()
         self._reserved: int | None = None
+        self._linked = False
 
     @property
     def shown(self) -> str:
@@ -106,8 +105,9 @@ class FilePlace:
     def reserve(self, size: int) -> None:
         """Take the disk space of a write of `size` bytes now, so that it cannot be missing when it must not be.
 
-        Under the lock, and given back with it. Raises `VaultUnwritable`. (File systems that copy on write or
-        compress, like btrfs and zfs, promise less.)
+        The second copy of the present generation, too, where the file system has no hard links. Under the lock, and
+        given back with it. Raises `VaultUnwritable`. (File systems that copy on write or compress, like btrfs and
+        zfs, promise less.)
         """
         with disk.writing(self.path):
             if self._reserved is None:
@@ -115,7 +115,8 @@ class FilePlace:
             os.lseek(self._reserved, 0, os.SEEK_SET)
             try:
                 disk.write_all(self._reserved, bytes(size))
-            except OSError:
+                self._linked = self._link()
+            except BaseException:
                 self._drop_reserve()
                 raise
 
@@ -123,7 +124,8 @@ class FilePlace:
         """Make `blob` the current generation, durably, under the lock. Raises `VaultUnwritable`; then nothing is lost.
 
         The order is what keeps it whole: content on disk, then the old generation's second name, then the rename, then
-        the directory. Killed anywhere, the vault's name stands for the old generation or for the new one.
+        the directory. Killed anywhere, the vault's name stands for the old generation or for the new one. Once its
+        content is on the disk the new one is not removed any more, whatever fails: what it holds may be nowhere else.
         """
         if len(blob) > MAX_VAULT_BYTES:
             raise VaultUnwritable(
@@ -136,10 +138,10 @@ class FilePlace:
                 fd = self._born("new")
             try:
                 self._fill(fd, blob)
-                self._put_in_place(keep_previous=keep_previous)
             except BaseException:
-                disk.unlink_if_there(self._beside("new"))
+                self._remove_unfinished()
                 raise
+            self._put_in_place(keep_previous=keep_previous)
             self._sync_names()
 
     def unfinished(self) -> bytes | None:
@@ -155,7 +157,7 @@ class FilePlace:
         with disk.writing(self.path):
             fd = disk.open_private(self._beside("new"), os.O_WRONLY)
             try:
-                disk.sync_file(fd)
+                durable.sync_file(fd)
             finally:
                 os.close(fd)
             self._put_in_place(keep_previous=keep_previous)
@@ -163,13 +165,13 @@ class FilePlace:
 
     def _put_in_place(self, *, keep_previous: bool) -> None:
         if keep_previous:
-            self._keep_as("previous")
+            self._keep_previous()
             self.step("previous-linked")
         os.rename(self._beside("new"), self.path)
         self.step("renamed")
 
     def _sync_names(self) -> None:
-        disk.sync_dir(os.path.dirname(self.path))
+        durable.sync_folder(os.path.dirname(self.path))
         self.step("dir-synced")
 
     def set_aside(self) -> str:
@@ -231,42 +233,51 @@ class FilePlace:
             # have one stamp.
             now = time.time_ns()
             os.utime(fd, ns=(now, now))
-            disk.sync_file(fd)
+            durable.sync_file(fd)
         finally:
             os.close(fd)
         self.step("tmp-synced")
 
     def _keep_as(self, name: str) -> None:
         """Give the current file, if there is one, a second name; a copy where the file system has no hard links."""
-        link = self._beside("link")
-        disk.unlink_if_there(link)
-        try:
-            os.link(self.path, link, follow_symlinks=False)
-        except FileNotFoundError:
-            return
-        except OSError as exc:
-            if exc.errno not in _NO_HARD_LINKS:
-                raise
-            self._copy_to("link")
-        os.rename(link, self._beside(name))
-        disk.unlink_if_there(link)  # rename(2) leaves both names where they are one file: a write was killed here
+        linked, self._linked = self._linked, False
+        if linked or self._link():
+            link = self._beside("link")
+            os.rename(link, self._beside(name))
+            disk.unlink_if_there(link)  # rename(2) leaves both names where they are one file: a write was killed here
 
-    def _copy_to(self, name: str) -> None:
-        current = self.read()
-        if current is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path)
-        fd = disk.open_private(self._beside(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    def _keep_previous(self) -> None:
+        """Keep the current file as the generation before the new one, or no generation at all.
+
+        What is there as such would be two generations old then, or under a key that is none any more; and without
+        hard links its room may be just what the copy needs.
+        """
         try:
-            disk.write_all(fd, current[1])
-            disk.sync_file(fd)
-        finally:
-            os.close(fd)
+            self._keep_as("previous")
+        except (OSError, VaultUnreadable):
+            disk.unlink_if_there(self._beside("previous"))
+            try:
+                self._keep_as("previous")
+            except (OSError, VaultUnreadable):
+                disk.unlink_if_there(self._beside("link"))  # the new one is worth more than a second copy of the old
+
+    def _link(self) -> bool:
+        return second.make(self.path, self._beside("link"), self._content)
+
+    def _content(self) -> bytes | None:
+        current = self.read()
+        return None if current is None else current[1]
 
     def _drop_reserve(self) -> None:
         fd, self._reserved = self._reserved, None
         if fd is not None:
             os.close(fd)
-            disk.unlink_if_there(self._beside("new"))
+            self._remove_unfinished()
+
+    def _remove_unfinished(self) -> None:
+        self._linked = False
+        disk.unlink_if_there(self._beside("new"))
+        disk.unlink_if_there(self._beside("link"))
 
 
 def _stamp(found: os.stat_result) -> "Stamp":
