@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket import durable
 from git_credential_bitbucket.audit import patterns, places
 from git_credential_bitbucket.audit.finding import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
 from git_credential_bitbucket.errors import Error
@@ -106,23 +107,27 @@ def clean(cleaning: Cleaning) -> None:
 
 
 def restore(records: list[dict[str, Any]]) -> None:
-    """Put back what one file's `records` took out; later changes of other lines are kept. Raises `Error`."""
+    """Put back what one file's `records` took out; later changes of other lines are kept. Raises `Error`.
+
+    What is back already stays as it is, so an undo that stopped at another file can be had again.
+    """
     first = records[0]
     place = places.Place(first["path"], first["source"], first["foreign"])
     hunks = [Hunk(at, *(part.encode("latin-1") for part in parts)) for r in records for at, *parts in r["hunks"]]
     if first["remove"]:
-        _create(place, hunks[0].before, first["mode"])
+        if not os.path.lexists(place.path) or _content(place) != hunks[0].before:
+            _create(place, hunks[0].before, first["mode"])
         return
     current = _content(place)
+    restored = current
     if _digest(current) == first["cleaned"]:
-        restored = current
         for hunk in reversed(hunks):  # from the end, so that what is before stays where it was
             restored = restored[: hunk.at] + hunk.before + restored[hunk.at + len(hunk.after) :]
     else:
-        restored = current
-        for hunk in hunks:
+        for hunk in _missing(current, hunks):
             restored = _merged(restored, hunk, place)
-    _replace(place, current, restored)
+    if restored != current:
+        _replace(place, current, restored)
 
 
 def _cut(place: Place, text: bytes, match: patterns.Match) -> Cut | None:
@@ -154,6 +159,21 @@ def _lines(text: bytes, cuts: list[Cut]) -> list[tuple[int, int, list[Cut]]]:
         else:
             found.append((first, last, [(start, end)]))
     return found
+
+
+def _missing(text: bytes, hunks: list[Hunk]) -> list[Hunk]:
+    """Those whose lines are not in `text`; of several that took out the same, as many as are not there."""
+    there = {
+        hunk.before: len(re.findall(rb"(?m)^" + re.escape(hunk.before.removesuffix(b"\n")) + rb"$", text))
+        for hunk in hunks
+    }
+    missing = []
+    for hunk in hunks:
+        if there[hunk.before]:
+            there[hunk.before] -= 1
+        else:
+            missing.append(hunk)
+    return missing
 
 
 def _merged(current: bytes, hunk: Hunk, place: Place) -> bytes:
@@ -188,14 +208,15 @@ def _replace(place: Place, before: bytes, after: bytes | None) -> None:
             os.rename(lock, path)
         else:
             os.unlink(path)
-            os.unlink(lock)
-        _sync_folder(path)
     except OSError as exc:
         _drop(lock)
         raise _unwritable(shown, exc) from exc
     except Error:
         _drop(lock)
         raise
+    if after is None:
+        _drop(lock)
+    _settle(path)
 
 
 def _fill(descriptor: int, place: Place, path: str, before: bytes, after: bytes | None) -> None:
@@ -212,20 +233,26 @@ def _fill(descriptor: int, place: Place, path: str, before: bytes, after: bytes 
         if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
             os.fchown(file.fileno(), found.st_uid, found.st_gid)
         os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode))
-        os.fsync(file.fileno())
+        durable.sync_file(file.fileno())
 
 
 def _create(place: Place, content: bytes, mode: int) -> None:
     """Make a file that was removed anew, unless there is one again."""
+    shown = printable(place.path, 500)
     try:
         descriptor = os.open(place.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o700)
+    except OSError as exc:
+        raise _unwritable(shown, exc) from exc
+    try:
         with open(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
             os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        _sync_folder(place.path)
+            durable.sync_file(file.fileno())
     except OSError as exc:
-        raise _unwritable(printable(place.path, 500), exc) from exc
+        _drop(place.path)  # a part of it would be in the next try's way
+        raise _unwritable(shown, exc) from exc
+    _settle(place.path)
 
 
 def _content(place: Place) -> bytes:
@@ -238,18 +265,19 @@ def _content(place: Place) -> bytes:
     return found
 
 
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _settle(path: str) -> None:
+    """Have what was done to `path` last. Raises `Error`, which says that it was done."""
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        durable.sync_folder(os.path.dirname(path) or ".")
+    except OSError as exc:
+        cause = f"{printable(path, 500)} was changed, but that may not last: {(exc.strerror or '').lower()}"
+        raise Error(cause, hint="look after the disk: dmesg tells more") from exc
 
 
 def _drop(path: str) -> None:
     try:
         os.unlink(path)
-    except OSError:  # it was renamed already, or the disk is gone
+    except OSError:  # the disk is gone
         pass
 
 
