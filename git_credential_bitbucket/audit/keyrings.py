@@ -124,7 +124,5 @@ def _described(attributes: Mapping[str, str], hosts: tuple[str, ...]) -> dict[st
 def _finding(told: dict[str, str | None]) -> Finding | None:
     # The libsecret helper keeps lines of its own behind the password (since git 2.42: password_expiry_utc=… and more).
     secret = (told["secret"] or "").partition("\n")[0].encode("utf-8", "surrogateescape")
-    host = told["host"] or ""
-    cloud = "bitbucket.org" if host in patterns.CLOUD_HOSTS else host
-    match = patterns.stored(secret, told["account"] or None, cloud, told["path"])
+    match = patterns.stored(secret, told["account"] or None, told["host"] or "", told["path"])
     return None if match is None else Finding(match=match, source=KEYRING, path=told["label"] or "keyring")

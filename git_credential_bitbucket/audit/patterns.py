@@ -1,7 +1,7 @@
 """What a secret looks like in text: which bytes are one, of which kind, for whom, and what to cut out to be rid of it.
 
-Works on bytes, for files and history have no one encoding. Imports re, kinds and Secret. Every quantifier is bounded:
-the text is anybody's, and a scan takes time in proportion to its length. Shapes of tokens: bitbucket/kinds.
+Works on bytes, for files and history have no one encoding. Imports re, kinds, whose and Secret. Every quantifier is
+bounded: the text is anybody's, and a scan takes time in proportion to its length. Shapes of tokens: bitbucket/kinds.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from git_credential_bitbucket.audit import whose
 from git_credential_bitbucket.bitbucket import hosts as our_hosts
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.secret import Secret
@@ -48,7 +49,6 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _BEFORE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
-_NETRC_WORD = re.compile(rb'"(?:[^"\\\r\n]|\\.){0,4096}"|[^\s"]\S{0,4095}')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +56,8 @@ class Match:
     """A secret in a text.
 
     `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
-    `certain` is False where its shape alone speaks for it. `path` is the repository of a URL, without a slash before.
+    `certain` is False where its shape alone speaks for it. `host` need not be one of ours: a token of our shape in
+    another host's address is that one's. `path` is the repository of a URL, without a slash before.
     """
 
     form: str
@@ -80,9 +81,14 @@ def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
 def scan(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False) -> list[Match]:
     """The secrets in `text`, in its order, each once. `hosts` are those (with port) whose URLs count."""
     found: list[Match] = []
-    searches = (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else (), _in_headers(text), _tokens(text))
-    for search in (*searches, _assigned(text)):
+    for search in (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else ()):
         found = sorted([*found, *_apart(search, found)], key=lambda match: match.start)
+    around: whose.Surroundings | None = None
+    for search in (_in_headers(text), _tokens(text), _assigned(text)):  # of any host, unless what is around says which
+        fresh = _apart(search, found)
+        if fresh:
+            around = around or whose.Surroundings(text, netrc=netrc)
+            found = sorted([*found, *(_placed(match, around) for match in fresh)], key=lambda match: match.start)
     counted, line, numbered = 0, 1, []
     for match in found:  # counted on from the one before: a text may hold very many
         line += text.count(b"\n", counted, match.start)
@@ -102,15 +108,25 @@ def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
     return apart
 
 
+def _placed(match: Match, around: whose.Surroundings) -> Match:
+    protocol, host = around.host(match.start) or (match.protocol, match.host)
+    return replace(match, protocol=protocol, host=canonical(host))
+
+
+def canonical(host: str) -> str:
+    """`host`, or bitbucket.org for another name of it: exactly those, for a secret must not get to a host like it."""
+    return our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host
+
+
 def stored(password: bytes, account: str | None, host: str, path: str | None = None) -> Match | None:
-    """A password that a keyring or another helper keeps for a host; None where there is none."""
+    """A password that a keyring or another helper keeps for a host, by any of its names; None where there is none."""
     secret = _text(password)
     if not secret:
         return None
     kind = kinds.recognise(secret)
     return Match(
         form=STORED, start=0, end=len(password), secret=Secret(secret), kind=kind, certain=True,
-        account=account, host=host, path=path,
+        account=account, host=canonical(host), path=path,
     )  # fmt: skip
 
 
@@ -146,7 +162,7 @@ def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
         yield Match(
             form=URL, start=found.start("cut"), end=found.end("cut"), secret=Secret(secret),
             kind=kinds.recognise(secret), certain=kinds.checksum(secret) is not False, account=_text(user) or None,
-            protocol=found["scheme"].decode().lower(), host=our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host,
+            protocol=found["scheme"].decode().lower(), host=canonical(host),
             path=_text(found["path"] or b"").strip("/") or None,
         )  # fmt: skip
 
@@ -219,12 +235,9 @@ def _assigned(text: bytes) -> Iterator[Match]:
 
 
 def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
-    """The entries of a .netrc (curl's manual): `machine HOST login NAME password SECRET`, over any number of lines."""
-    words = list(_NETRC_WORD.finditer(text))
-    starts = [i for i, word in enumerate(words) if word[0] in (b"machine", b"default", b"macdef")]
-    for first, after in zip(starts, [*starts[1:], len(words)], strict=False):
-        entry = words[first:after]
-        if words[first][0] != b"machine" or len(entry) < 2:  # noqa: PLR2004 - the word and the host
+    """`machine HOST login NAME password SECRET`."""
+    for entry in whose.netrc_entries(text):
+        if entry[0][0] != b"machine" or len(entry) < 2:  # noqa: PLR2004 - the word and the host
             continue
         host = _text(entry[1][0]).lower()
         values = {_text(key[0]): value for key, value in zip(entry[2::2], entry[3::2], strict=False)}
@@ -236,7 +249,7 @@ def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
             form=NETRC, start=entry[0].start(), end=max(v.end() for v in values.values()), secret=Secret(secret),
             kind=kinds.recognise(secret), certain=kinds.checksum(secret) is not False,
             account=_unquoted(login[0]) if login else None,
-            host=our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host,
+            host=canonical(host),
         )  # fmt: skip
 
 

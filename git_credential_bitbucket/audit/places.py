@@ -197,7 +197,7 @@ def _in_gcm_file(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Find
     host = told.get("service", "").partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
     if host not in hosts:
         return []
-    match = patterns.stored(secret, told.get("account") or None, "bitbucket.org" if "bitbucket.org" in host else host)
+    match = patterns.stored(secret, told.get("account") or None, host)
     return [Finding(match=match, source=place.source, path=place.path, line=1)] if match else []
 
 

@@ -125,6 +125,7 @@ class Moves:
 _UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
 _KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
 _OTHER = "another token is kept for the same place; take this one out by hand, or log out of the other one first"
+_ELSEWHERE = "it is for another host, one that git's configuration does not name as a Bitbucket"
 _BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
 
 
@@ -142,7 +143,9 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
             text = where.content(place)
         except OSError:  # it is not ours to read; `audit` says so
             continue
-        found = where.found_in(text, place, names) if text else []
+        everything = where.found_in(text, place, names) if text else []
+        found = [one for one in everything if one.match.host in names]
+        made.left += [(one, _ELSEWHERE) for one in everything if one not in found]
         wanted = [one for one in found if _is_dead(one) or (_is_movable(one) and moves.take(one))]
         if text and wanted:
             made.clean(place, text, wanted)
