@@ -20,7 +20,7 @@ class Error(Exception):
 class RequestRefused(Error):
     """A credential request that breaks git's protocol; it is answered with nothing, and with one line at most.
 
-    No git writes one, so there is nothing that whoever reads the line could do: it has no cure.
+    No git writes one, so mostly there is nothing that whoever reads the line could do, and then it has no cure.
     """
 
 
@@ -76,12 +76,7 @@ class LoginFailed(Error):
 
 
 class LoginExpired(Error):
-    """Bitbucket no longer takes the refresh token: `invalid_grant` or `unauthorized_client` (`code`)."""
-
-    def __init__(self, cause: str, *, code: str, hint: str | None = None) -> None:
-        """`code` is the OAuth error code that Bitbucket sent."""
-        super().__init__(cause, hint=hint)
-        self.code = code
+    """Bitbucket no longer takes the refresh token: `invalid_grant` or `unauthorized_client`."""
 
 
 class ClientRefused(Error):
@@ -97,18 +92,15 @@ class BitbucketRefused(Error):
 class BitbucketUnreachable(Error):
     """No usable answer: network, TLS, time-out, 429 or 5xx. Worth another try later.
 
-    `retry_after` is in seconds, where Bitbucket said it; `sent` tells whether the request may have been acted on.
+    `retry_after` is in seconds, where Bitbucket said it.
     """
 
     CURE = "try again later; if it stays so, see: git-credential-bitbucket doctor"
 
-    def __init__(
-        self, cause: str, *, hint: str | None = None, retry_after: float | None = None, sent: bool = False
-    ) -> None:
+    def __init__(self, cause: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         """See the class."""
         super().__init__(cause, hint=hint)
         self.retry_after = retry_after
-        self.sent = sent
 
 
 class DaemonUnavailable(Error):

@@ -94,15 +94,13 @@ class Question:
             )
         if not isinstance(document, dict):
             # By what it is and not by its Content-Type: a grant under a wrong one is still a grant.
-            raise BitbucketUnreachable(f"{where} answered with something that is no JSON object", sent=True)
+            raise BitbucketUnreachable(f"{where} answered with something that is no JSON object")
         return document
 
     def _granted(self, response: Response, document: dict[str, Any]) -> Grant:
         grant = granted(document)
         if grant is None:
-            raise BitbucketUnreachable(
-                f"{failures.origin(response.url)} answered without a usable access token", sent=True
-            )
+            raise BitbucketUnreachable(f"{failures.origin(response.url)} answered without a usable access token")
         return grant
 
     def _refusal(self, where: str, status: int, document: dict[str, Any]) -> Error:
@@ -112,12 +110,12 @@ class Question:
         code = document["error"] if isinstance(document["error"], str) else "error"
         said = self._said(document)
         if code in _LATER:
-            return BitbucketUnreachable(f"{where} has a problem{said}", hint="try again later", sent=True)
+            return BitbucketUnreachable(f"{where} has a problem{said}", hint="try again later")
         if "callback uri" in said.lower():
             return ClientRefused(f"the OAuth consumer has no callback URL{said}", hint=_CALLBACK_HINT)
         if self._grant_type == REFRESH and code in {"invalid_grant", "unauthorized_client"}:
             # A refresh token that was used before has been answered with either of them.
-            return LoginExpired(f"Bitbucket does not take the refresh token{said}", code=code, hint=_LOGIN_AGAIN)
+            return LoginExpired(f"Bitbucket does not take the refresh token{said}", hint=_LOGIN_AGAIN)
         if code in {"invalid_client", "unauthorized_client"}:
             hint = _PRIVATE_HINT if self._grant_type == MINT else _CHECK_CONSUMER
             return ClientRefused(f"Bitbucket does not take the OAuth consumer{said}", hint=hint)

@@ -31,20 +31,14 @@ def origin(url: str) -> str:
 
 
 def unavailable(response: requests.Response) -> BitbucketUnreachable | None:
-    """The error for an answer that asks to come back later (429, 5xx); None for any other.
-
-    A gateway's 5xx may hide that the request was acted on; a 429 says that it was not.
-    """
+    """The error for an answer that asks to come back later (429, 5xx); None for any other."""
     status = response.status_code
     if status != _TOO_MANY and status < _SERVER_ERROR:
         return None
     where = origin(response.url)
     cause = "asks for fewer requests (429)" if status == _TOO_MANY else f"has a problem ({status})"
     return BitbucketUnreachable(
-        f"{where} {cause}",
-        hint="wait, then try again",
-        retry_after=_retry_after(response.headers),
-        sent=status != _TOO_MANY,
+        f"{where} {cause}", hint="wait, then try again", retry_after=_retry_after(response.headers)
     )
 
 
@@ -63,9 +57,9 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def overdue(url: str, seconds: float, *, sent: bool) -> Error:
-    """The error for an answer that was cut off after `seconds`."""
-    cause = f"{origin(url)} gave no whole answer within {seconds:.0f} seconds"
-    return BitbucketUnreachable(cause, hint=_ONLINE, sent=sent)
+    """The error for what was cut off after `seconds`: an answer, or, before anything was `sent`, the way there."""
+    said = "gave no whole answer" if sent else "did not let a connection be made"
+    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=_ONLINE)
 
 
 def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool) -> Error:
@@ -88,7 +82,7 @@ def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool) -> Error
         cause = f"{where} did not answer to the end: {_reason(causes)}"
     else:
         cause = f"no connection to {where}: {_reason(causes)}"
-    return BitbucketUnreachable(cause, hint=_ONLINE, sent=sent)
+    return BitbucketUnreachable(cause, hint=_ONLINE)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

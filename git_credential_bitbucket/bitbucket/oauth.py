@@ -98,7 +98,7 @@ def refresh(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, 
     first.
 
     Raises `LoginExpired` if Bitbucket does not take it, `ClientRefused`, `BitbucketRefused`, and
-    `BitbucketUnreachable`, whose `sent` says whether the refresh token may be spent although no answer came.
+    `BitbucketUnreachable`, after which the refresh token may be spent although no answer came.
     """
     from git_credential_bitbucket.bitbucket.answers import REFRESH, Question  # here, not above: 110 ms
 

@@ -23,12 +23,11 @@ _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 class Verdict:
     """What Bitbucket says of a secret. `valid` is None where it says nothing; `reason` then tells why.
 
-    `account` is the person's username, `credential_type` Bitbucket's own name of the kind, where it tells them.
+    `account` is the person's username, where Bitbucket tells it.
     """
 
     valid: bool | None
     account: str | None = None
-    credential_type: str | None = None
     scopes: tuple[str, ...] = ()
     reason: str | None = None
 
@@ -56,21 +55,24 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
 
 
 def _verdict(response: "Response", kind: str) -> Verdict:
-    credential_type = _header(response, "x-credential-type")
     scopes = _header(response, "x-oauth-scopes")
     if response.status_code == _UNAUTHORIZED:
         reason = "the token is not valid"
         if kind == kinds.API_TOKEN:
             reason += ", or it belongs to another email address, or it was made without scopes"
         return Verdict(valid=False, reason=reason)
-    if response.status_code == _OK or (response.status_code == _FORBIDDEN and (credential_type or scopes)):
+    if response.status_code == _OK or _is_of_a_credential(response, scopes):
         return Verdict(
             valid=True,
             account=_account(response),
-            credential_type=credential_type,
             scopes=tuple((scopes or "").replace(",", " ").split()),
         )
     return Verdict(valid=None, reason=f"Bitbucket answered with {response.status_code}, which is no verdict")
+
+
+def _is_of_a_credential(response: "Response", scopes: str | None) -> bool:
+    """Whether a 403 is Bitbucket's own, which knows the token."""
+    return response.status_code == _FORBIDDEN and bool(scopes or _header(response, "x-credential-type"))
 
 
 def _header(response: "Response", name: str) -> str | None:

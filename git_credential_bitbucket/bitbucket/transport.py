@@ -131,8 +131,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         body: bytes = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
         if len(body) > MAX_ANSWER_BYTES:
             raise BitbucketUnreachable(
-                f"{failures.origin(response.url)} answered with more than {MAX_ANSWER_BYTES // 1024} KiB",
-                sent=True,
+                f"{failures.origin(response.url)} answered with more than {MAX_ANSWER_BYTES // 1024} KiB"
             )
         return body
 
