@@ -17,43 +17,34 @@ _SCHEMES = frozenset(_DEFAULT_PORTS)
 
 
 class Request:
-    """One credential as git describes it. Text is UTF-8 with surrogate escapes, so any byte survives a round trip."""
+    """One credential as git describes it, as far as an answer depends on it.
+
+    Text is UTF-8 with surrogate escapes, so any byte survives a round trip.
+    """
 
     __slots__ = (
-        "authtype",
         "capabilities",
-        "continued",
         "credential",
-        "ephemeral",
-        "extra",
         "host",
-        "oauth_refresh_token",
         "password",
         "password_expiry_utc",
         "path",
         "protocol",
         "states",
         "username",
-        "wwwauth",
     )
 
     def __init__(self, single: dict[str, str], multi: dict[str, list[str]]) -> None:
         """Take the parsed attributes; `parse` is the way to make one from bytes."""
-        self.protocol = single.pop("protocol", "")
-        self.host = normalise_host(self.protocol, single.pop("host", ""))
-        self.path = single.pop("path", None)
-        self.username = single.pop("username", None)
-        self.password = single.pop("password", None)
-        self.password_expiry_utc = _epoch(single.pop("password_expiry_utc", None))
-        self.oauth_refresh_token = single.pop("oauth_refresh_token", None)
-        self.authtype = single.pop("authtype", None)
-        self.credential = single.pop("credential", None)
-        self.ephemeral = single.pop("ephemeral", None)
-        self.continued = single.pop("continue", None)
-        self.extra = single
+        self.protocol = single.get("protocol", "")
+        self.host = normalise_host(self.protocol, single.get("host", ""))
+        self.path = single.get("path")
+        self.username = single.get("username")
+        self.password = single.get("password")
+        self.password_expiry_utc = _epoch(single.get("password_expiry_utc"))
+        self.credential = single.get("credential")
         self.capabilities = frozenset(multi.get("capability[]", ()))
         self.states = tuple(multi.get("state[]", ()))
-        self.wwwauth = tuple(multi.get("wwwauth[]", ()))
 
     def __repr__(self) -> str:
         """Where to, never with what."""

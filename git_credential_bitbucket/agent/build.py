@@ -22,16 +22,14 @@ if TYPE_CHECKING:
 def build(
     env: Mapping[str, str],
     submit: Callable[[Callable[[], Any]], Future[Any]],
-    find_provider: Callable[[str, str], Provider | None] | None = None,
-    *,
-    memory: bool = False,
+    find_provider: Callable[[str, str], Provider | None],
 ) -> Agent:
-    """An agent for the user of `env`. With `memory`, nothing is read from or written to the disk."""
-    vault = Vault(MemoryPlace() if memory else FilePlace(paths.vault_path(env)))
+    """An agent for the user of `env`."""
+    vault = Vault(FilePlace(paths.vault_path(env)))
     return Agent(
         vault,
         Vault(MemoryPlace()),
-        find_provider or (lambda protocol, host: find_now(env, protocol, host)),
+        find_provider,
         lambda create: vault.acquire(env, create=create),
         submit,
     )

@@ -11,11 +11,10 @@ class Grant:
     short.
 
     `refresh_token` is None if none came: client credentials are minted again, and without rotation the old
-    one stays. `granted_for` is the account, where the answer tells it.
+    one stays.
     """
 
     access_token: Secret
     refresh_token: Secret | None
     expires_in: int | None
     scopes: tuple[str, ...]
-    granted_for: str | None = None

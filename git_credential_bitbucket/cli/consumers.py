@@ -173,7 +173,7 @@ def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str,
     return {
         "kind": wanted.kind,
         "place": wanted.place,
-        "account": wanted.account or grant.granted_for,
+        "account": wanted.account,
         "secret": grant.access_token.reveal(),
         "refresh_token": grant.refresh_token.reveal() if grant.refresh_token is not None else None,
         "expires_in": grant.expires_in,
@@ -186,7 +186,7 @@ def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str,
 
 def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
     """Note whose log-in it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
-    if wanted.account or grant.granted_for or ACCOUNT_SCOPE not in grant.scopes:
+    if wanted.account or ACCOUNT_SCOPE not in grant.scopes:
         return
     from git_credential_bitbucket.bitbucket import rest  # here, not above: as above
     from git_credential_bitbucket.cli.holder import ask
@@ -197,13 +197,12 @@ def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
 
 
 def page(wanted: Wanted, grant: Grant) -> Page:
-    """What the browser shows of a grant that is kept: for whom, where and for what it is, and how to end it."""
+    """What the browser shows of a grant that is kept: where and for what it is, and how to end it."""
     from git_credential_bitbucket.login.pages import Page  # here, not above: as above
 
-    whose = f" as {printable(grant.granted_for)}" if grant.granted_for else ""
     allowed = ", ".join(printable(scope) for scope in grant.scopes) or "what its consumer may do"
     return Page(
-        f"You are logged in{whose}",
+        "You are logged in",
         (
             f"git on this computer may now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
             "The log-in renews itself. To end it: git-credential-bitbucket logout.",

@@ -62,7 +62,7 @@ def _record(wanted: Wanted, key: str, grant: Grant) -> dict[str, Any]:
     return {
         "kind": wanted.kind,
         "place": wanted.place,
-        "account": wanted.account or grant.granted_for,
+        "account": wanted.account,
         "secret": grant.access_token.reveal(),
         "expires_in": ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in,
         "scopes": list(grant.scopes),

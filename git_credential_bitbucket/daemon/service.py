@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.journal import Journal
     from git_credential_bitbucket.wire import Request
 
-Facts = "Callable[[], list[tuple[str, str]]]"
-
 OPERATIONS = frozenset({"get", "store", "erase"})
 """git's own. What is wrong with such a request is answered with nothing: git would take a message for an answer."""
 FOR_GUESTS = OPERATIONS | {"why", "ping"}

@@ -33,37 +33,6 @@ _WITHHELD = ("BITBUCKET_", "GIT_")
 _OPENERS = ("xdg-open", "open", "wslview", "gnome-open", "x-www-browser")
 
 
-def obtain_code(
-    provider: "Provider",
-    client_id: str,
-    scopes: tuple[str, ...],
-    *,
-    show: "Callable[[str], None]",
-    open_browser: bool = True,
-    timeout_s: float = TIMEOUT_S,
-) -> CodeGrant:
-    """The code that the person's consent brings; the browser is told that the rest happens in the terminal.
-
-    Raises `LoginFailed` (refused, too late, port taken) and `SettingsError`.
-    """
-    received: list[CodeGrant] = []
-
-    def redeem(grant: CodeGrant) -> "Page":
-        received.append(grant)
-        return pages.RECEIVED
-
-    log_in(
-        provider,
-        client_id,
-        scopes,
-        redeem=redeem,
-        show=show,
-        open_browser=open_browser,
-        timeout_s=timeout_s,
-    )
-    return received[0]
-
-
 def log_in(
     provider: "Provider",
     client_id: str,

@@ -29,10 +29,6 @@ class Page:
     scripted: bool = False
 
 
-RECEIVED = Page(
-    "Bitbucket has answered",
-    ("The log-in goes on in the terminal that you started it from.", "You can close this tab."),
-)
 SECOND_TAB = Page(
     "This log-in has been answered already",
     ("It was answered in another tab, or this page was loaded again. One answer is enough.", "You can close this tab."),

@@ -1,6 +1,6 @@
 """Logging in where no browser is: the person opens the address elsewhere and pastes where it led to.
 
-Imports attempt. Reads lines from the terminal, /dev/tty, for stdin and stdout are git's where git runs us.
+Imports attempt. What is shown and read goes through the caller, for stdin and stdout are git's where git runs us.
 """
 
 from typing import TYPE_CHECKING
@@ -27,16 +27,15 @@ def obtain_code(
     scopes: tuple[str, ...],
     *,
     show: "Callable[[str], None]",
-    read_line: "Callable[[], str] | None" = None,
+    read_line: "Callable[[], str]",
 ) -> CodeGrant:
     """The code that the person pastes, alone or within the whole address that Bitbucket led to.
 
-    `show` is given each line for the person, the address to open among them; `read_line` returns what they typed
-    (from the terminal by default). An address must carry this log-in's state; a bare code is bound
-    to it by PKCE. Raises `LoginFailed`.
+    `show` is given each line for the person, the address to open among them; `read_line` returns what they typed. An
+    address must carry this log-in's state; a bare code has none, so that only PKCE binds it. Raises `LoginFailed`.
     """
     attempt = Attempt(provider, client_id, scopes)
-    query, code = _pasted(attempt, show, read_line or _from_terminal)
+    query, code = _pasted(attempt, show, read_line)
     return attempt.with_code(code) if query is None else attempt.grant(query)
 
 
@@ -85,16 +84,3 @@ def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
     if not attempt.is_ours(query):
         return None, "That does not belong to this log-in, or it was cut: the address must be whole, with its state."
     return query, ""
-
-
-def _from_terminal() -> str:
-    try:
-        with open("/dev/tty", encoding="utf-8", errors="replace") as terminal:
-            line = terminal.readline()
-    except OSError as exc:
-        raise LoginFailed(
-            f"there is no terminal to paste into: {exc.strerror}", hint="log in at a terminal, or use a token in CI"
-        ) from exc
-    if not line:
-        raise LoginFailed("nothing was pasted", hint="log in again")
-    return line

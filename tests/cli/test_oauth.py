@@ -88,6 +88,20 @@ def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, standin: S
 
 
 @pytest.mark.usefixtures("consumer")
+def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, standin: StandIn) -> None:
+    """Also after a paste that belongs to another log-in."""
+    words = (HELPER, "login", "--oauth", "--paste", "--host", standin.url)
+    with person_of(keyed).types(*words, columns=200) as dialogue:
+        dialogue.reads("> ")
+        dialogue.types("http://localhost:34106/?code=of&state=another")
+        dialogue.reads("does not belong to this log-in")
+        dialogue.reads("> ")
+        dialogue.presses("c")
+        dialogue.ends(130)
+    assert listed(keyed) == []
+
+
+@pytest.mark.usefixtures("consumer")
 def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runner, standin: StandIn) -> None:
     """The port is free again, and nothing is kept."""
     words = (HELPER, "login", "--oauth", "--no-browser", "--host", standin.url)

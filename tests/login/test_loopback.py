@@ -165,7 +165,7 @@ def test_garbage_and_idle_connections_disturb_nobody(
         thread = threading.Thread(target=get, args=(port, answer_to(attempt)))
         thread.start()
         assert waiting.wait(20)
-        waiting.conclude(pages.RECEIVED)
+        waiting.conclude(pages.SECOND_TAB)
         thread.join(20)
     assert capfd.readouterr() == ("", "")
 
@@ -231,9 +231,10 @@ def test_ctrl_c_leaves_nothing_behind(port: int, tmp_path: Path) -> None:
         import sys
         from git_credential_bitbucket.bitbucket.providers import CLOUD, Provider
         from git_credential_bitbucket.login import browser
+        shown = lambda _: print("shown", flush=True)
         provider = Provider("https", "bitbucket.org", CLOUD, redirect_uri="http://localhost:{port}/")
         try:
-            browser.obtain_code(provider, "key", (), show=lambda _: print("shown", flush=True), open_browser=False)
+            browser.log_in(provider, "key", (), redeem=print, show=shown, open_browser=False)
         except KeyboardInterrupt:
             sys.exit(130)
     """)

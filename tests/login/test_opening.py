@@ -9,6 +9,8 @@ import pytest
 from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.login import browser
+from git_credential_bitbucket.login.attempt import CodeGrant
+from git_credential_bitbucket.login.pages import Page
 from tests.standin.client import StandIn
 
 CHECKOUT = Path(__file__).parents[2]
@@ -99,10 +101,16 @@ def test_the_whole_way_with_the_person_s_own_browser(
     monkeypatch.chdir("/")  # a program below the current directory, as a Python in .venv is, would not be started
     shown: list[str] = []
     key = provider.client_id or ""
+    renewable: list[bool] = []
+
+    def redeem(code: CodeGrant) -> Page:
+        sent = code.code, code.redirect_uri, code.verifier
+        grant = oauth.exchange(provider.endpoint, key, provider.client_secret, *sent)
+        renewable.append(grant.refresh_token is not None)
+        return Page("Done", ())
+
     for uri in (provider.redirect_uri, provider.redirect_uri + "deeper?way=2"):
-        grant = browser.obtain_code(
-            replace(provider, redirect_uri=uri), key, ("repository",), show=shown.append, timeout_s=30
-        )
-        sent = grant.code, grant.redirect_uri, grant.verifier
-        assert oauth.exchange(provider.endpoint, key, provider.client_secret, *sent).refresh_token
+        at = replace(provider, redirect_uri=uri)
+        browser.log_in(at, key, ("repository",), redeem=redeem, show=shown.append, timeout_s=30)
+    assert renewable == [True, True]
     assert all(url.startswith(provider.endpoint.authorize_url) for url in shown)

@@ -1,12 +1,7 @@
-"""paste.py: a person without a browser here, against the stand-in's consent page, and on a real terminal."""
+"""paste.py: a person without a browser here, against the stand-in's consent page."""
 
-import os
-import sys
-import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
-import pexpect
 import pytest
 
 from git_credential_bitbucket.bitbucket import oauth
@@ -17,7 +12,6 @@ from git_credential_bitbucket.login.attempt import CodeGrant
 from tests.standin import browser
 from tests.standin.client import StandIn
 
-CHECKOUT = Path(__file__).parents[2]
 SCOPES = ("repository",)
 Typed = Callable[[str], list[str]]
 
@@ -94,42 +88,3 @@ def test_giving_up_and_guessing_end(provider: Provider, lines: list[str]) -> Non
     """The end of input, nothing but blank lines, nothing but nonsense."""
     with pytest.raises(LoginFailed, match="nothing was pasted"):
         log_in(provider, lambda _: list(lines))
-
-
-def test_ctrl_c_on_the_terminal_leaves_nothing_behind(tmp_path: Path) -> None:
-    """On a real terminal, with stdin and stdout elsewhere as under git: dialogue on /dev/tty, an end
-    without a word.
-    """
-    program = textwrap.dedent("""
-        import sys
-        from git_credential_bitbucket.bitbucket.providers import CLOUD, Provider
-        from git_credential_bitbucket.login import paste
-        terminal = open("/dev/tty", "w")
-        provider = Provider("https", "bitbucket.org", CLOUD)
-        try:
-            paste.obtain_code(provider, "key", (), show=lambda line: print(line, file=terminal, flush=True))
-        except KeyboardInterrupt:
-            sys.exit(130)
-    """)
-    script = tmp_path / "log_in.py"
-    script.write_text(program, encoding="utf-8")
-    child = pexpect.spawn(
-        "/bin/sh",
-        ["-c", 'exec 3<>/dev/tty; exec "$0" "$1" </dev/null >out 2>err', sys.executable, str(script)],
-        env={"HOME": str(tmp_path), "PATH": os.defpath, "PYTHONPATH": str(CHECKOUT), "TERM": "dumb"},
-        cwd=str(tmp_path),
-        timeout=30,
-        encoding="utf-8",
-    )
-    try:
-        child.expect_exact("or only the code in it:")
-        child.sendline("http://localhost:34106/?code=of&state=another")
-        child.expect_exact("does not belong to this log-in")
-        child.expect_exact("or only the code in it:")
-        child.sendintr()
-        child.expect(pexpect.EOF)
-        child.wait()
-    finally:
-        child.close()
-    assert child.exitstatus == 130
-    assert (tmp_path / "out").read_bytes() + (tmp_path / "err").read_bytes() == b""
