@@ -1,6 +1,6 @@
 """A daemon for one command: its vault in memory, its socket in a fresh directory, its life at the end of a pipe.
 
-Owns that directory, and what the command's environment says of it. Imports no more than front/ does.
+Owns that directory, and what the command's environment says of it. Imports the client's side of the socket.
 """
 
 from __future__ import annotations
