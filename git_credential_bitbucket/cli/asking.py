@@ -175,7 +175,7 @@ class Answers:
         if not found:
             raise Error(
                 f"no terminal to ask at, and standard input holds no line for this: {what}",
-                hint="see the order of the lines: git-credential-bitbucket login --help",
+                hint=f"see which lines it reads: {_running()} --help",
             )
         return found
 
@@ -217,6 +217,14 @@ def piped() -> list[str]:
     if len(data) > MAX_TYPED_BYTES:
         raise Error("standard input holds more than 64 KiB", hint="give one secret a line, and nothing else")
     return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
+
+
+def _running() -> str:
+    """The command that asks, as it was typed."""
+    import click  # here, not above: a dialogue in the middle of a `get` does without
+
+    running = click.get_current_context(silent=True)
+    return "git-credential-bitbucket" if running is None else running.command_path
 
 
 def _without_marks(typed: bytearray) -> bytes:

@@ -116,10 +116,15 @@ def new_passphrase(answers: Answers) -> Key:
 
 def unlock(answers: Answers, key_file: str | None = None) -> None:
     """Find the vault's key, asking whoever is there, and give it to the holder. Raises `Error`."""
-    header = vault().header()
-    if header is None:
+    give(find_key(answers, header(), key_file))
+
+
+def header() -> Header:
+    """What the vault's file says of its key. Raises `VaultLocked` where there is none yet."""
+    found = vault().header()
+    if found is None:
         raise VaultLocked("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
-    give(find_key(answers, header, key_file))
+    return found
 
 
 def find_key(answers: Answers, header: Header, key_file: str | None = None) -> Key:
@@ -133,9 +138,14 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         if header.source == "keyring":
             answers.say("Asking the keyring; it may show a dialogue, for a minute.")
         return keys.obtain(os.environ, header, unlock=True)
-    given = keys.from_environment(os.environ)
+    try:
+        given = keys.from_environment(os.environ)
+    except Error as exc:  # the passphrase is another way in
+        answers.say(f"{wire.printable(exc.cause, 1000)}.", style="yellow")
+        given = None
     if given is not None and given.id == header.key_id:
         return given
+    cause = "its passphrase was not given"
     for _ in range(asking.TRIES if answers.terminal is not None else 1):
         typed = answers.secret("Passphrase of the vault")
         if not typed:
@@ -143,10 +153,9 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         key = keys.from_passphrase(Secret(typed), header.argon2)
         if key.id == header.key_id:
             return key
+        cause = "that is not its passphrase"
         answers.say("That is not the vault's passphrase.", style="yellow")
-    raise VaultLocked(
-        "the vault stays locked: its passphrase was not given", hint="try: git-credential-bitbucket unlock"
-    )
+    raise VaultLocked(f"the vault stays locked: {cause}", hint="try again: git-credential-bitbucket unlock")
 
 
 def give(key: Key) -> None:

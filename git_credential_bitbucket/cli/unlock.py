@@ -28,9 +28,17 @@ The key comes from where the vault's own came from: the keyring (its dialogue ma
 @click.option("--key-file", metavar="FILE", help="Take the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock."""
-    if dict(ask("status"))["vault"] == "open" and key_file is None:
+    told = dict(ask("status"))
+    if told["vault"] == "open" and key_file is None:
         show.say("The vault is open already.")
         return
+    opening.header()  # without a vault there is nothing to open anywhere
+    if "pid" not in told:
+        raise Error(
+            "there is no daemon that could hold the vault open",
+            hint="each command opens it with the key it finds, so use a key file: "
+            "git-credential-bitbucket rekey --to key-file --key-file FILE",
+        )
     opening.unlock(asking.answers(), key_file)
     show.say("The vault is open.")
 

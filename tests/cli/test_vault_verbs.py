@@ -68,7 +68,10 @@ def test_a_passphrase_takes_the_key_files_place(keyed: Runner, person: Person, t
     assert "not the vault's" in refused.stderr
     refused = keyed(HELPER, "unlock", stdin="something else\n", check=False)
     assert refused.returncode == 1
+    assert "that is not its passphrase" in refused.stderr
     assert "something else" not in refused.stderr
+    refused = keyed(HELPER, "unlock", check=False)
+    assert "hint: see which lines it reads: git-credential-bitbucket unlock --help\n" in refused.stderr
     assert not gets(keyed, token)
     keyed(HELPER, "unlock", stdin=f"{PASSPHRASE}\n")
     assert gets(keyed, token)
