@@ -9,7 +9,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import ask as front
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
@@ -19,7 +19,17 @@ def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"
 
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
-    return dict(front.pairs(_holder().answer(action, wire.emit(list(fields)) + request)))
+    return dict(front.pairs(_holder().offered(action, wire.emit(list(fields)) + request)))
+
+
+def refuses(protocol: str, host: str) -> Mapping[str, str]:
+    """What the daemon says against a host that this process's configuration alone names; empty where it knows it.
+
+    From then on this process answers itself.
+    """
+    named = wire.emit([("protocol", protocol), ("host", host)])
+    why = dict(front.pairs(_holder().offered("why", named)))
+    return why if _holder().stands_in(why) else {}
 
 
 @cache

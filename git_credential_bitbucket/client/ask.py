@@ -1,6 +1,7 @@
 """Asks whoever holds the credentials: the daemon, started if there is none, or an agent in this process.
 
-The client's side of the socket protocol, for the fallback and for a person's verbs.
+The client's side of the socket protocol, for the fallback and for a person's verbs. Who is none of ours and listens on
+our socket (git's own cache daemon sits down wherever it finds nobody) has a daemon started in its place.
 """
 
 import os
@@ -11,21 +12,26 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Pairs = list[tuple[str, str]]
+
+UNKNOWN_HOST = "unknown-host"
+"""The `state` of a host that git's configuration does not name as a Bitbucket where the daemon reads it (agent/why)."""
 
 
 class Holder:
     """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
 
-    `started` tells whether a daemon was started on the way: what one before it said may not hold any more.
+    `started` tells whether a daemon was started on the way: what one before it said may not hold any more. `instead`
+    tells that this process answers in the place of a daemon that does not know the host.
     """
 
-    __slots__ = ("in_process", "started")
+    __slots__ = ("in_process", "instead", "started")
 
     def __init__(self) -> None:
         self.in_process = exchange.is_off(os.environ)
+        self.instead = False
         self.started = False
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
@@ -64,6 +70,38 @@ class Holder:
         raise_refusal(pairs(reply))
         return reply
 
+    def offered(self, action: str, body: bytes) -> bytes:
+        """As `answer`, for a question that may be answered with nothing, but not by who is none of ours."""
+        return self.answer(action, body) or (self.answer(action, body) if self.takes_over() else b"")
+
+    def takes_over(self) -> bool:
+        """Whether one of ours listens now where none of ours did. What cannot be had is told.
+
+        Who keeps silent is not replaced: it may be a daemon of ours, in the middle of something.
+        """
+        if self.in_process:
+            return False
+        outcome, reply = self._asked("ping", b"")
+        if outcome == exchange.TIMEOUT:
+            raise silent()
+        if "pid" in dict(pairs(reply)):
+            return False
+        tell.trace("whoever listens at the daemon's socket is none of ours")
+        return self.start()
+
+    def stands_in(self, why: "Mapping[str, str]") -> bool:
+        """Whether this process answers from now on, for the daemon says in `why` that it does not know the host.
+
+        The caller's configuration has named it already: by `git -c`, or by variables, which are one command's and not
+        the daemon's. What follows is as where no daemon may run, for every question that this process still has.
+        """
+        if self.in_process or why.get("state") != UNKNOWN_HOST:
+            return False
+        tell.trace("the daemon does not know this host, and this process's configuration does: answered here")
+        os.environ[exchange.DAEMON] = "off"
+        self.in_process = self.instead = True
+        return True
+
     def start(self) -> bool:
         """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
         from git_credential_bitbucket.client import launch  # here, not above: mostly the daemon is there
@@ -91,8 +129,10 @@ def ask(
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
     than once keeps the `holder`.
     """
-    reply = (holder or Holder()).reply(action, wire.emit(list(fields)) + request, start=start)
-    found = pairs(reply)
+    asked, body = holder or Holder(), wire.emit(list(fields)) + request
+    found = pairs(asked.reply(action, body, start=start))
+    if not found and start and asked.takes_over():
+        found = pairs(asked.reply(action, body))
     if not found:
         raise DaemonUnavailable(
             "whoever listens at the daemon's socket is not this program's daemon",

@@ -1,13 +1,15 @@
 """Asking the daemon, for a person's verbs: lines in, lines out, errors as errors."""
 
 import os
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.client import ask, inprocess
-from git_credential_bitbucket.errors import DaemonUnavailable, Error, RequestRefused
-from tests.front.peers import answering, listening
+from git_credential_bitbucket.client import ask, exchange, inprocess
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, PlaceRefused, RequestRefused
+from tests.front.peers import answering, hung_up, listening
 from tests.fronts import request, socket_of
 from tests.standin import tokens
 
@@ -49,13 +51,50 @@ def test_no_daemon_is_started_where_only_one_that_runs_is_meant(home: Path) -> N
     assert not socket_of(home).exists()
 
 
-def test_stranger_on_the_socket_is_named_as_one(home: Path) -> None:
-    """An empty answer is no daemon's of ours."""
-    with (
-        listening(socket_of(home), answering(b"")),
-        pytest.raises(DaemonUnavailable, match="not this program's daemon"),
-    ):
+@pytest.mark.parametrize("empty", [b"", b"neither this nor that\n"])
+def test_strangers_place_is_taken(home: Path, empty: bytes) -> None:
+    """An empty answer is no daemon's of ours, so one is started there, and asked again."""
+    with listening(socket_of(home), answering(empty)) as received:
+        assert dict(ask.ask("status"))["pid"]
+    assert received
+
+
+def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[str, str]) -> None:
+    """Also where nothing may be the answer: what the vault has is found behind it."""
+    secret = tokens.api_token()
+    ask.Holder().answer("store", request(username="alice", password=secret).encode())
+    ask.ask("exit", start=False)
+    with subprocess.Popen(
+        ["git", "credential-cache--daemon", str(socket_of(home))], env=front_env, stdout=subprocess.PIPE, cwd=home
+    ) as intruder:
+        assert intruder.stdout is not None
+        assert intruder.stdout.readline() == b"ok\n"
+        told = dict(ask.pairs(ask.Holder().offered("token", request().encode())))
+        assert intruder.wait(30) == 0
+    assert told["password"] == secret
+    assert ask.Holder().offered("token", request(host="git.example").encode()) == b""
+
+
+def test_place_that_others_could_have_put_a_socket_into_is_not_taken(home: Path) -> None:
+    """Whoever listens there may be another user's, and is not even asked."""
+    with listening(socket_of(home), answering(b"")) as received:
+        socket_of(home).parent.chmod(0o755)
+        with pytest.raises(PlaceRefused):
+            ask.ask("status")
+    assert received == []
+
+
+def test_listener_that_keeps_silent_is_left_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be a daemon of ours, at work on something."""
+    monkeypatch.setattr(exchange.exchange, "__defaults__", (0.2,))
+    with listening(socket_of(home), silent), pytest.raises(DaemonUnavailable, match="did not answer"):
         ask.ask("status")
+
+
+def silent(connection: socket.socket) -> bytes:
+    """Say nothing until the other side is gone."""
+    hung_up(connection)
+    return b""
 
 
 def test_field_that_would_break_the_request_is_refused(home: Path) -> None:
