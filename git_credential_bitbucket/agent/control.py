@@ -9,20 +9,28 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import backups, judgement, keeping, ledger, reasons, revocation, routing, statement
+from git_credential_bitbucket.agent import (
+    backups,
+    judgement,
+    keeping,
+    ledger,
+    minting,
+    reasons,
+    revocation,
+    routing,
+    statement,
+)
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
-from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.pending import Pending
-from git_credential_bitbucket.agent.why import or_why, tell_why
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.agent.why import tell_why
 from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
-from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
@@ -223,42 +231,6 @@ def _token_answer(credential: Credential, request: Request) -> bytes:
     return wire.emit(pairs)
 
 
-def _mint(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """`get` by the caller's own OAuth consumer: kept in memory only, one for each consumer and host."""
-    request = wire.parse(body)
-    provider = agent.find_provider(request.protocol, request.host)
-    if provider is None or request.protocol != "https":
-        return b""
-    client_id, secret = fields.get("client_id"), Secret(fields.get("client_secret", ""))
-    if not client_id or not secret:
-        raise RequestRefused("the verb needs an OAuth consumer's key and secret")
-    host_place = routing.place_of(request.protocol, request.host, None)
-    credential_id = digest(Secret(f"{host_place}\n{client_id}\n{secret.reveal()}"))
-    credential = Credential(
-        id=credential_id,
-        kind=kinds.CLIENT_CREDENTIALS,
-        place=host_place,
-        secret=Secret(""),
-        client_id=client_id,
-        client_secret=secret,
-        endpoint=provider.endpoint.to_record(),
-        created_at=agent.clock(),
-        origin=ENVIRONMENT,
-    )
-
-    def choose(index: Index) -> list[Credential]:
-        found = index.get(credential_id)
-        return [found] if found is not None else []
-
-    def served() -> Answer:
-        return or_why(agent, credential_id, agent.serve(Asking(request, choose), agent.holdings.index()))
-
-    if agent.holdings.index().get(credential_id) is not None:
-        return served()
-    # A job: another consumer's renewal may hold the memory's lock for as long as Bitbucket takes.
-    return Pending(agent.submit(lambda: keeping.remember(agent.holdings, credential)), served)
-
-
 def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
     del body
@@ -281,7 +253,7 @@ VERBS: dict[str, Verb] = {
     "amend": _amend,
     "explain": _explain,
     "lock": _lock,
-    "mint": _mint,
+    "mint": minting.mint,
     "refresh": _refresh,
     "rekey": _rekey,
     "remove": _remove,
