@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.wire import Request
 
 ACKNOWLEDGED = b"ok=1\n"
-"""The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived.
+"""The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived. Not for a
+host that we do not know: the caller's configuration may.
 
 After a `store`, a line may follow it: `warn=ID`, that credential ends soon, and the verb `warn` has the words; or
 `kept=memory`, there is nothing else to keep it in."""
@@ -118,7 +119,9 @@ class Agent:
 
     def store(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Pending:
         """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too)."""
-        if request.password is None or self.find_provider(request.protocol, request.host) is None:
+        if self.find_provider(request.protocol, request.host) is None:
+            return b""
+        if request.password is None:
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
             return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
@@ -142,7 +145,7 @@ class Agent:
     def erase(self, request: Request) -> bytes | Pending:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
-            return ACKNOWLEDGED
+            return b""
         named = None if request.secret is None else Secret(request.secret)
         return self.opened(lambda index: self._erase(index, request, named))
 

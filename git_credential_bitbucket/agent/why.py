@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Reason = tuple[str, str, str]
 """State (for programs), cause and hint (for people)."""
 
+UNKNOWN_HOST = "unknown-host"
+"""The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
+
 _LOGIN = "type: git-credential-bitbucket login"
 
 
@@ -35,6 +39,8 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
 
     A consumer in somebody's environment is nobody else's, so who has it is told by `mint` itself.
     """
+    if agent.find_provider(request.protocol, request.host) is None:
+        return _of_unknown_host(request)
     holdings = agent.holdings
     index = holdings.index()
     if holdings.trouble is not None:
@@ -70,6 +76,13 @@ def _of_candidate(agent: Agent, credential: Credential) -> Reason | None:
     if trouble is not None and not freshness.alive(credential, now):
         return _of_trouble(trouble)
     return of_credential(credential, now)
+
+
+def _of_unknown_host(request: Request) -> Reason:
+    host = wire.printable(f"{request.protocol}://{request.host}")
+    setting = shlex.quote(f"credential.{host}.provider")
+    cause = f"{host} is not configured as a Bitbucket where the daemon looks: in git's system and global configuration"
+    return UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket"
 
 
 def _of_trouble(trouble: Error) -> Reason:

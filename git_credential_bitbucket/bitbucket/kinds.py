@@ -41,6 +41,8 @@ _USERNAMES = {
     CLIENT_CREDENTIALS: ACCESS_TOKEN_USERNAME,
     JWT_BEARER: ACCESS_TOKEN_USERNAME,
 }
+TOKEN_USERNAMES = frozenset(_USERNAMES.values())
+"""Usernames that go with no secret but a token of Bitbucket's making."""
 _CHECKSUM_DIGITS = 8
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"

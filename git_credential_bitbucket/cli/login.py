@@ -15,7 +15,7 @@ import click
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.routing import place_of
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import (
     asking,
     consumers,
@@ -30,7 +30,7 @@ from git_credential_bitbucket.cli import (
 )
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.cli.holder import ask, refuses
 from git_credential_bitbucket.cli.wanted import Wanted, path_on
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError
 
@@ -149,6 +149,10 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
 
     Raises `Error`.
     """
+    if not hosts.is_cloud(wanted.provider.protocol, wanted.provider.host):
+        why = refuses(wanted.provider.protocol, wanted.provider.host)
+        if why and wanted.memory:
+            raise SettingsError(why["error"], hint=why["hint"])
     new_vault = opening.prepare(answers, memory=wanted.memory)
 
     def keep(record: dict[str, Any]) -> str:

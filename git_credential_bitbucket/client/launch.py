@@ -27,9 +27,12 @@ GUARD_DESCRIPTOR = 3
 OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
 """Our own settings, the vault's key among them."""
 CONFIG_PREFIX = "GIT_CONFIG_"
-"""Where git's configuration is, and what the environment adds to it: it says which hosts are ours."""
-NOT_PASSED = frozenset({"GIT_CONFIG_PARAMETERS", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
-"""`git -c …` and a trace are for one command, and the daemon outlives it; the last is between relay and fallback."""
+"""Where git's configuration is: it says which hosts are ours."""
+ONE_COMMANDS = ("GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
+"""What `git -c …` or the environment adds to git's configuration is for one command, or one job. The daemon serves
+others, too, and outlives it; what it does not know then, the front end finds (`Holder.stands_in`)."""
+NOT_PASSED = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
+"""A trace is for one command, too; the other is between relay and fallback."""
 PASSED = frozenset(
     {
         *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # where things lie
@@ -96,7 +99,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
             os.close(tell_ready)
         os.waitpid(child, 0)
         # The daemon is on its way meanwhile, and asks for its document later than this takes.
-        send(told, document(env), deadline)
+        send(told, document(env, shared=until_eof is None), deadline)
         os.close(told)
         told = -1
         answer = receive(ready, deadline)
@@ -108,20 +111,22 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
         raise refusal(answer)
 
 
-def document(env: "Mapping[str, str]") -> bytes:
+def document(env: "Mapping[str, str]", *, shared: bool = True) -> bytes:
     """What the daemon reads at its start."""
     import json  # here, not above: 5 ms, which pass while the daemon starts
 
-    return json.dumps({"env": passed(env)}).encode()
+    return json.dumps({"env": passed(env, shared=shared)}).encode()
 
 
-def passed(env: "Mapping[str, str]") -> dict[str, str]:
-    """What of `env` the daemon gets to see."""
+def passed(env: "Mapping[str, str]", *, shared: bool = True) -> dict[str, str]:
+    """What of `env` the daemon gets to see. One that is not `shared` serves one command, and knows what that knows."""
     prefixes = (OWN_PREFIX, CONFIG_PREFIX)
     return {
         name: value
         for name, value in env.items()
-        if name not in NOT_PASSED and (name in PASSED or name.startswith(prefixes))
+        if name not in NOT_PASSED
+        and (name in PASSED or name.startswith(prefixes))
+        and not (shared and name.startswith(ONE_COMMANDS))
     }
 
 

@@ -1,8 +1,9 @@
-"""Marks on secrets from the environment that git has just erased. Imports os, _blake2 (hashlib costs 4 ms) and paths.
+"""Marks on secrets that git has just erased, or was given. Imports os, _blake2 (hashlib costs 4 ms) and paths.
 
-The environment cannot be changed from here, so the same secret would be offered again at once; git-lfs then asks
-without end (some 155 requests in 20 s). A mark stops that for a minute. It is an empty file in the runtime directory,
-named by a digest: tokens have too many bits to be guessed from it.
+The environment cannot be changed from here, so a secret of its would be offered again at once; git-lfs then asks
+without end (some 155 requests in 20 s). A mark stops that for a minute. Another tells a process without the vault's key
+that what git stores is what it had from the vault. A mark is an empty file in the runtime directory, named by a digest:
+tokens have too many bits to be guessed from it.
 """
 
 import os
@@ -20,51 +21,60 @@ if TYPE_CHECKING:
 
 STANDS_S = 60.0
 """How long a mark stands. Longer would keep a runner from its next job, shorter lets git-lfs go on asking."""
+GIVEN_STANDS_S = 3600.0
+"""How long one on a given secret stands: git stores it once the server has taken it, which is soon after."""
 PREFIX = "erased-"
-_KEY = b"git-credential-bitbucket: erased"
+GIVEN = "given-"
+_KEYS = {PREFIX: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bitbucket: given"}
+"""They keep the digests apart from each other's, and from any other use of the same secret's digest."""
 
 
-def leave(env: "Mapping[str, str]", place: str, secret: "Secret") -> None:
-    """Mark `secret` as rejected at `place` (`protocol://host`). Raises `PlaceRefused` or OSError if that cannot be."""
+def leave(env: "Mapping[str, str]", place: str, secret: "Secret", prefix: str = PREFIX) -> None:
+    """Mark `secret` as rejected at `place` (`protocol://host`), or as given there (`GIVEN`).
+
+    Raises `PlaceRefused` or OSError if that cannot be.
+    """
     directory = paths.runtime_dir(env)
     paths.make_private_dir(directory)
     sweep(directory)
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(f"{directory}/{name(place, secret)}", flags, 0o600)
+    descriptor = os.open(f"{directory}/{name(place, secret, prefix)}", flags, 0o600)
     try:
         os.utime(descriptor)
     finally:
         os.close(descriptor)
 
 
-def stands(env: "Mapping[str, str]", place: str, secret: "Secret") -> bool:
-    """Whether `secret` was rejected at `place` within the last minute."""
+def stands(env: "Mapping[str, str]", place: str, secret: "Secret", prefix: str = PREFIX) -> bool:
+    """Whether `secret` was rejected at `place` within the last minute, or given there within the last hour."""
     directory = paths.runtime_dir(env)
     try:
         paths.check_private_dir(directory)
-        return is_fresh(f"{directory}/{name(place, secret)}")
+        return is_fresh(f"{directory}/{name(place, secret, prefix)}", prefix)
     except (OSError, PlaceRefused):  # no directory, or one that others could put marks into
         return False
 
 
-def name(place: str, secret: "Secret") -> str:
-    """The file name of a mark; the key keeps the digest apart from any other use of the same secret's digest."""
+def name(place: str, secret: "Secret", prefix: str = PREFIX) -> str:
+    """The file name of a mark."""
     text = f"{place}\n{secret.reveal()}".encode("utf-8", "surrogateescape")
-    return PREFIX + blake2b(text, key=_KEY, digest_size=16).hexdigest()
+    return prefix + blake2b(text, key=_KEYS[prefix], digest_size=16).hexdigest()
 
 
-def is_fresh(path: str) -> bool:
-    """Whether the mark is less than a minute old. One from further ahead is of a clock that has been set back."""
-    return abs(time.time() - os.lstat(path).st_mtime) < STANDS_S
+def is_fresh(path: str, prefix: str = PREFIX) -> bool:
+    """Whether the mark still stands. One from further ahead is of a clock that has been set back."""
+    stands_s = GIVEN_STANDS_S if prefix == GIVEN else STANDS_S
+    return abs(time.time() - os.lstat(path).st_mtime) < stands_s
 
 
 def sweep(directory: str) -> None:
     """Remove marks that no longer stand."""
     for entry in os.listdir(directory):
-        if entry.startswith(PREFIX):
+        prefix = entry.partition("-")[0] + "-"
+        if prefix in _KEYS:
             path = f"{directory}/{entry}"
             try:
-                if not is_fresh(path):
+                if not is_fresh(path, prefix):
                     os.unlink(path)
             except FileNotFoundError:  # another front end swept it first
                 continue

@@ -79,22 +79,15 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
 
     holder = Holder()
     if client is not None:
-        return minted(request, data, client, holder) or unanswered.told(data, holder)
+        from git_credential_bitbucket.front import minted  # here, not above: a runner without a token of its own
+
+        return minted.answer(request, data, client, holder)
     if tell.is_traced():
         from git_credential_bitbucket.front import traced  # here, not above: somebody looks into something
 
         traced.tell_choice(request, data, holder)
     reply = holder.answer("get", data) if outcome != exchange.EMPTY else b""
     return reply or unanswered.mended(request, data, holder)
-
-
-def minted(request: wire.Request, data: bytes, client: "environment.Client", holder: "Holder") -> bytes:
-    """The answer by the OAuth consumer in the environment: it goes before the vault, as a token there does."""
-    if holder.in_process:
-        # Nobody here remembers that the token before this one was rejected as soon as it was minted.
-        environment.check(request, client, os.environ)
-    fields = [("client_id", client.id), ("client_secret", client.secret.reveal())]
-    return holder.answer("mint", wire.emit(fields) + data)
 
 
 def store(request: wire.Request, data: bytes) -> None:
@@ -105,7 +98,7 @@ def store(request: wire.Request, data: bytes) -> None:
     elif client is not None and environment.is_minted(request):
         tell.trace(f"store: it was minted for the consumer of {client.name}, and is not kept")
     else:
-        insist("store", data)
+        insist("store", request, data)
 
 
 def erase(request: wire.Request, data: bytes) -> None:
@@ -114,11 +107,11 @@ def erase(request: wire.Request, data: bytes) -> None:
     if token is not None and environment.names(request, token):
         tell.trace(f"erase: what {token.name} holds is not offered for a minute")
         environment.mark(request, token, os.environ)
-    elif client is not None and environment.is_minted(request) and exchange.is_off(os.environ):
+    elif client is None or not environment.is_minted(request):
+        insist("erase", request, data)
+    elif exchange.is_off(os.environ) or insist("erase", request, data):
         tell.trace(f"erase: no token is minted for the consumer of {client.name} for a minute")
         environment.mark(request, client, os.environ)
-    else:
-        insist("erase", data)
 
 
 def usable() -> "tuple[environment.Token | None, environment.Client | None]":
@@ -129,22 +122,30 @@ def usable() -> "tuple[environment.Token | None, environment.Client | None]":
         return None, None
 
 
-def insist(operation: str, data: bytes) -> None:
-    """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not."""
-    from git_credential_bitbucket.client.ask import Holder, silent  # here, not above: see `get`
+def insist(operation: str, request: wire.Request, data: bytes) -> bool:
+    """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not.
+
+    Returns whether it was this process, which will not remember it.
+    """
+    # here, not above: see `get`
+    from git_credential_bitbucket.client.ask import Holder, pairs, silent
+    from git_credential_bitbucket.front import alone
 
     holder = Holder()
     asked_at = time.monotonic()
-    if is_done(holder.answer(operation, data), holder):
-        return
+    if is_done(alone.reply(operation, request, data, holder), holder) or holder.in_process:
+        return holder.in_process
     waited_s = time.monotonic() - asked_at
     if waited_s > STUCK_S:
         raise silent(waited_s)
-    # It took the request and said nothing: a daemon on its way out, or git's own cache daemon on our socket.
-    if holder.start() and is_done(holder.answer(operation, data), holder):
-        return
-    holder.in_process = True
-    is_done(holder.answer(operation, data), holder)
+    # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
+    # daemon on our socket.
+    if not holder.stands_in(dict(pairs(holder.reply("why", data)))):
+        if holder.start() and is_done(alone.reply(operation, request, data, holder), holder):
+            return False
+        holder.in_process = True
+    is_done(alone.reply(operation, request, data, holder), holder)
+    return True
 
 
 def is_done(reply: bytes, holder: "Holder") -> bool:

@@ -6,16 +6,16 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import environment, person, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.front import alone
 
 QUIT = b"quit=1\n"
 """git stops with our message, instead of asking for a password that would not help (git-credential(1))."""
-KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
 
 
 def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
     """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
     why = reason(data, holder)
-    for mend in (taken_back, unlocked_by_environment):
+    for mend in (taken_back, known_here, unlocked_by_environment):
         if mend(why, holder):
             tell.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
             reply = holder.answer("get", data)
@@ -28,16 +28,14 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
             return b""  # git asks for username and password itself, and hands us what it was given
         reply = holder.answer("get", data)
         if reply:
+            if locked and holder.in_process:
+                alone.note_given(request, reply)
             return reply
         why, locked = reason(data, holder), False
+    if locked and holder.in_process:
+        why["hint"] = alone.hint_where_locked(request, why, holder)
     tell_reason(why)
     return QUIT if locked else b""
-
-
-def told(data: bytes, holder: Holder) -> bytes:
-    """Tell why the OAuth consumer in the environment brought nothing; nobody is asked, for it is not a person's."""
-    tell_reason(reason(data, holder))
-    return b""
 
 
 def reason(data: bytes, holder: Holder) -> dict[str, str]:
@@ -65,16 +63,28 @@ def taken_back(why: dict[str, str], holder: Holder) -> bool:
     return holder.started
 
 
+def known_here(why: dict[str, str], holder: Holder) -> bool:
+    """Whether this process answers instead: its configuration names a host that the daemon's does not."""
+    return holder.stands_in(why)
+
+
 def unlocked_by_environment(why: dict[str, str], holder: Holder) -> bool:
-    """Whether a daemon that was started without the vault's key has got it from this environment now."""
-    if why.get("state") != "locked" or holder.in_process or not any(map(os.environ.get, KEY_VARIABLES)):
+    """Whether a daemon that was started without the vault's key has got it from this environment now.
+
+    What is wrong with the key here is why it has not, so that becomes what `why` tells.
+    """
+    if why.get("state") != "locked" or holder.in_process or not alone.has_key():
         return False
     from git_credential_bitbucket.client.activate import third_party  # here, not above: the rare case
 
     third_party()
     from git_credential_bitbucket.vault import keys  # here, not above: the rare case
 
-    key = keys.from_environment(os.environ)
+    try:
+        key = keys.from_environment(os.environ)
+    except Error as exc:
+        why.update(error=exc.cause, hint=exc.hint or "")
+        return False
     if key is None:
         return False
     try:

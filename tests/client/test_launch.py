@@ -103,6 +103,9 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "BITBUCKET_CLIENT_SECRET": "made up",
         "GIT_DIR": "/tree/.git",
         "GIT_CONFIG_PARAMETERS": "'http.proxy=http://other.example'",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "http.proxy",
+        "GIT_CONFIG_VALUE_0": "http://other.example",
         relay.RELAYED: exchange.ABSENT,
         "PYTHONPATH": "/work",
         "LD_PRELOAD": "/tree/lib.so",
@@ -110,11 +113,13 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "AWS_SECRET_ACCESS_KEY": "made up",
     }
     assert launch.passed({**kept, **dropped}) == kept
+    for_one = {name: value for name, value in dropped.items() if name.startswith("GIT_CONFIG_")}
+    assert launch.passed({**kept, **dropped}, shared=False) == {**kept, **for_one}
 
 
 def test_environment_larger_than_a_pipe(bare_env: dict[str, str], home: Path) -> None:
-    """Many configuration entries in the environment are more than a pipe's buffer takes at once."""
-    more = {f"GIT_CONFIG_VALUE_{i}": "x" * 1000 for i in range(200)}
+    """Much of it is more than a pipe's buffer takes at once."""
+    more = {f"GIT_CREDENTIAL_BITBUCKET_{i}": "x" * 1000 for i in range(200)}
     launch.start({**bare_env, **more})
     assert daemon_pid(home)
 

@@ -74,6 +74,13 @@ def test_another_host_is_answered_with_nothing(daemon: Daemon) -> None:
     assert daemon.ask("get", b"protocol=https\nhost=github.com\n") == b""
 
 
+def test_store_for_a_host_that_it_does_not_know_does_not_look_done(daemon: Daemon) -> None:
+    """The front end looks whether the caller's own configuration names that host."""
+    body = b"protocol=https\nhost=git.example\nusername=u\npassword=%b\n" % tokens.access_token().encode()
+    assert daemon.ask("store", body) == daemon.ask("erase", body) == b""
+    assert daemon.told_about("why", body)["state"] == "unknown-host"
+
+
 @pytest.mark.parametrize("vector", HOSTILE, ids=[vector["name"] for vector in HOSTILE])
 def test_hostile_requests_get_nothing(hostile_daemon: Daemon, vector: dict[str, str]) -> None:
     """Only what git would have sent for bitbucket.org is answered; the rest gets, changes and breaks nothing."""
