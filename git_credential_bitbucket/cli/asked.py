@@ -112,6 +112,7 @@ def named(text: str) -> Url | None:
     if "://" in text or ("@" in text and ":" in text):
         return None
     place = places.parse(text)
+    places.check_names(place)
     return Url(place.protocol, place.host, place.path or "", None, has_password=False)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,14 @@ Stated = dict[str, Any]
 CLOUD = f"{hosts.CLOUD_PROTOCOL}://{hosts.CLOUD_HOST}"
 _SEE = "see: git-credential-bitbucket status"
 _LIKE = "write it like acme, acme/app, bitbucket.org/acme/app, or as the URL that git has"
+_SSH = re.compile(
+    r"(?:(?:git\+)?ssh(?:\+git)?://(?:[^@/]*@)?([^/:@]+)(?::[0-9]*)?/|[^@/:]+@([^/:@]+):)(?!/)(.+)", re.IGNORECASE
+)
+"""The two forms in which git writes an SSH address (git-fetch(1), GIT URLS)."""
+_SSH_HOSTS = frozenset({hosts.CLOUD_HOST, "altssh.bitbucket.org"})
+"""Where bitbucket.org's repositories are by SSH; the second on port 443 (Bitbucket's "Troubleshoot SSH issues")."""
+_NAME = re.compile(r"[A-Za-z0-9._~%{}+-]+")
+"""More than Bitbucket makes of a workspace's or a repository's name, but no blanks: those are its title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +68,10 @@ class Place:
 def parse(text: str, base: str = CLOUD) -> Place:
     """The place that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
 
-    Raises `Error`; a URL with a password in it is refused without repeating it.
+    An SSH address means the same repository by https. Raises `Error`; a URL with a password in it is refused without
+    repeating it.
     """
+    text = _by_https(text, base)
     first = text.partition("/")[0]
     if not first:
         raise Error("that names no place", hint=_LIKE)
@@ -85,6 +96,25 @@ def parse(text: str, base: str = CLOUD) -> Place:
     if path and place.text == Place(place.protocol, place.host).text:
         raise Error("that names no workspace and no repository", hint=_LIKE)
     return place
+
+
+def check_names(place: Place) -> None:
+    """Raise `Error` where a new place could never match: a title was typed instead of the name in the address."""
+    if not all(_NAME.fullmatch(name) for name in place.text.split("/")[3:]):
+        raise Error(
+            "that is no name of a workspace or a repository: the one in its address has neither blanks nor signs",
+            hint=_LIKE,
+        )
+
+
+def _by_https(text: str, base: str) -> str:
+    ssh = _SSH.fullmatch(text)
+    if ssh is None:
+        return text
+    host = (ssh[1] or ssh[2]).lower()
+    if host == urlsplit(base).hostname:
+        return f"{base}/{ssh[3]}"
+    return f"{CLOUD if host in _SSH_HOSTS else f'{hosts.CLOUD_PROTOCOL}://{host}'}/{ssh[3]}"
 
 
 def provider(url: str) -> Provider:

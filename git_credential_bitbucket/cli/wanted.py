@@ -54,6 +54,7 @@ def path_on(provider: Provider, text: str) -> str:
     place = places.parse(text, f"{provider.protocol}://{provider.host}")
     if (place.protocol, place.host) != (provider.protocol, provider.host):
         raise Error("that is a place on another host", hint="name the host by --host URL")
+    places.check_names(place)
     names = place.text.split("/", 3)[3:]
     if not names:
         raise Error("that names no workspace and no repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")

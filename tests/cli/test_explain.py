@@ -339,6 +339,13 @@ def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -
     assert document["candidates"] == []
 
 
+def test_what_is_no_address_is_refused(configured: Runner) -> None:
+    """Instead of being looked for, and not found."""
+    refused = configured(HELPER, "explain", "not a url", check=False)
+    assert "no name of a workspace or a repository" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_a_secret_in_the_argument_is_refused_and_not_repeated(configured: Runner) -> None:
     """It is in the shell's history now."""
     token = tokens.api_token()

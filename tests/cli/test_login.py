@@ -188,7 +188,14 @@ def test_a_host_that_nobody_opted_in_is_refused_with_the_setting(keyed: Runner) 
 
 
 @pytest.mark.parametrize(
-    "words", [("--for", "{uuid}/x"), ("--for", "https://elsewhere.example/acme"), ("--for", "/"), ("--for", "")]
+    "words",
+    [
+        ("--for", "{uuid}/x"),
+        ("--for", "https://elsewhere.example/acme"),
+        ("--for", "/"),
+        ("--for", ""),
+        ("--for", "my workspace/app"),
+    ],
 )
 def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
     """Nothing is widened to the whole host by a typing error."""

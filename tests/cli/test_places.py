@@ -18,6 +18,10 @@ from git_credential_bitbucket.errors import Error, UnknownCredential
         ("https://alice@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app"),
         ("HTTPS://BITBUCKET.ORG:443/acme/", "https://bitbucket.org/acme"),
         ("http://127.0.0.1:8080/acme", "http://127.0.0.1:8080/acme"),
+        ("git@bitbucket.org:acme/app.git", "https://bitbucket.org/acme/app"),
+        ("ssh://git@bitbucket.org/acme/app.git", "https://bitbucket.org/acme/app"),
+        ("ssh://git@altssh.bitbucket.org:443/acme/app.git", "https://bitbucket.org/acme/app"),
+        ("git@code.example:acme/app", "https://code.example/acme/app"),
     ],
 )
 def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -> None:
@@ -30,7 +34,7 @@ def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -
     [
         "",
         "/",
-        "ssh://git@bitbucket.org/acme",
+        "ssh://git@bitbucket.org/",
         "https://",
         "https://[::1/acme",
         "{uuid}/{uuid}",
@@ -43,6 +47,20 @@ def test_what_is_no_place_is_refused(text: str) -> None:
     """Rather than taken for the whole host."""
     with pytest.raises(Error) as refused:
         places.parse(text)
+    assert refused.value.hint
+
+
+def test_an_ssh_address_is_on_the_host_that_is_meant() -> None:
+    """Its port is SSH's, and says nothing about that of https."""
+    place = places.parse("ssh://git@code.example:7999/acme/app.git", "https://code.example:8443")
+    assert place.text == "https://code.example:8443/acme/app"
+
+
+@pytest.mark.parametrize("text", ["my workspace/app", "acme/my app", "https://bitbucket.org/acme/my app", "caf\u00e9"])
+def test_a_title_is_no_name(text: str) -> None:
+    """It could never match what git asks for."""
+    with pytest.raises(Error, match="no name of a workspace") as refused:
+        places.check_names(places.parse(text))
     assert refused.value.hint
 
 
