@@ -1,7 +1,7 @@
 """git's configuration as we obey it: one `git config --list`, of the scopes that a cloned repository cannot
 write.
 
-Owns which git is run, with what environment, and how its answer is read. Imports os, errors, wire and
+Owns which git is run, how it is run, and how its configuration is read. Imports os, errors, wire and
 urlmatch.
 """
 
@@ -13,10 +13,11 @@ from git_credential_bitbucket.wire import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator, Mapping
 
 GIT_TIMEOUT_S = 10.0
-"""`git config` takes 3 ms; only a home directory on a dead network share takes longer than this."""
+"""What git is run for here takes some ms; only a dead network share makes it take longer than this."""
 TRUSTED_SCOPES = frozenset({"system", "global", "command"})
 """Never local or worktree: those come with a repository, and a clone must not decide where tokens go."""
 
@@ -150,22 +151,36 @@ def read_here(env: "Mapping[str, str]", folder: str) -> Settings:
     return Settings(_listed(env, folder), {})
 
 
-def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
+def run_git(
+    env: "Mapping[str, str]",
+    *words: str,
+    folder: str = "/",
+    given: bytes = b"",
+    more: "Mapping[str, str] | None" = None,
+) -> "subprocess.CompletedProcess[bytes]":
+    """Run git to its end in `folder`, `given` on standard input, in `git_environment(env)` and `more`.
+
+    Raises `SettingsError` where it cannot be run or does not end; what it says is the caller's to judge.
+    """
     import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
 
-    command = [find_git(env), "config", "--list", "--null", "--show-scope", "--show-origin"]
+    command = [find_git(env), *words]
     try:
-        done = subprocess.run(
-            command, cwd=folder, env=git_environment(env), stdin=subprocess.DEVNULL, capture_output=True,
+        return subprocess.run(
+            command, cwd=folder, env={**git_environment(env), **(more or {})}, input=given, capture_output=True,
             timeout=GIT_TIMEOUT_S, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise SettingsError(
-            f"git did not read its configuration within {GIT_TIMEOUT_S:.0f} seconds",
-            hint="is the home directory on a file system that does not answer?",
+            f"git did not end within {GIT_TIMEOUT_S:.0f} seconds",
+            hint="is the home directory, or the repository, on a file system that does not answer?",
         ) from None
     except OSError as exc:
         raise SettingsError(f"git could not be run: {exc.strerror}", hint="try: git version") from exc
+
+
+def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
+    done = run_git(env, "config", "--list", "--null", "--show-scope", "--show-origin", folder=folder)
     if done.returncode != 0:
         raise SettingsError(
             f"git cannot read its configuration: {_complaint(done.stderr)}",

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import settings
+from git_credential_bitbucket.audit import git as audit_git
+from git_credential_bitbucket.cli import gitconfig
 from git_credential_bitbucket.errors import SettingsError
 
 URL = "https://bitbucket.org"
@@ -231,3 +233,45 @@ def test_bytes_that_are_no_utf8_survive(env: dict[str, str]) -> None:
     value = settings.read(env).http(URL, "sslCAInfo")
     assert value is not None
     assert os.fsencode(value) == b"/ca/\xe9.pem"
+
+
+def test_a_git_that_does_not_end_is_ended_and_told(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a home directory's server is gone: whoever runs git gets an error with a hint."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    git = tools / "git"
+    git.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    git.chmod(0o755)
+    monkeypatch.setattr(settings, "GIT_TIMEOUT_S", 1.0)
+    hanging = {**env, "PATH": f"{tools}:{PATH}"}
+    for running in (
+        lambda: settings.read(hanging),
+        lambda: audit_git.config_files(hanging),
+        lambda: audit_git.find(str(tmp_path), hanging),
+        lambda: gitconfig.run([["config", "--global", "a.b", "c"]], hanging),
+    ):
+        with pytest.raises(SettingsError, match="git did not end within 1 seconds") as caught:
+            running()
+        assert caught.value.hint
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_git_that_cannot_be_run_is_told(env: dict[str, str], tmp_path: Path) -> None:
+    """A program for another machine, say."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").write_bytes(b"\x7fELF no more")
+    (tools / "git").chmod(0o755)
+    with pytest.raises(SettingsError, match="git could not be run: Exec format error"):
+        settings.run_git({**env, "PATH": str(tools)}, "--version")
+
+
+def test_git_gets_what_it_is_given_where_it_is_run(env: dict[str, str], tmp_path: Path) -> None:
+    """Standard input, the folder, what is added to the environment; and its answer is left to the caller."""
+    given = settings.run_git(env, "config", "--file", "-", "--list", given=b"[a]\n\tb = c\n")
+    assert (given.returncode, given.stdout) == (0, b"a.b=c\n")
+    refused = settings.run_git(env, "rev-parse", "--git-dir", folder=str(tmp_path), more={"LC_ALL": "C"})
+    assert (refused.returncode, refused.stderr[:5]) == (128, b"fatal")

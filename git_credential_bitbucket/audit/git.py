@@ -83,13 +83,9 @@ def find(folder: str, env: Mapping[str, str]) -> Repository | None:
 
 
 def config_files(env: Mapping[str, str], repository: Repository | None = None) -> list[str]:
-    """The files of git's configuration, as git itself names them: all scopes, and what they include."""
+    """The files of git's configuration, as git itself names them: all scopes, and what they include. Raises `Error`."""
     place = [f"--git-dir={repository.directory}"] if repository else []
-    command = [settings.find_git(env), *_SAFETY, *place, "config", "--list", "--null", "--show-origin", "--name-only"]
-    done = subprocess.run(
-        command, cwd="/", env=environment(env), stdin=subprocess.DEVNULL, capture_output=True,
-        timeout=settings.GIT_TIMEOUT_S, check=False,
-    )  # fmt: skip
+    done = _run(env, *place, "config", "--list", "--null", "--show-origin", "--name-only")
     fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
     origins = [origin.removeprefix("file:") for origin in fields[0::2] if origin.startswith("file:")]
     if repository is not None:  # also where git does not read it, because it cannot
@@ -97,15 +93,12 @@ def config_files(env: Mapping[str, str], repository: Repository | None = None) -
     return list(dict.fromkeys(os.path.normpath(os.path.join("/", origin)) for origin in origins))
 
 
+def _run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
+    return settings.run_git(env, *_SAFETY, *words, more=_ENVIRONMENT)
+
+
 def _told(folder: str, env: Mapping[str, str], *words: str) -> list[str] | None:
-    command = [settings.find_git(env), *_SAFETY, "-C", folder, *words]
-    try:
-        done = subprocess.run(
-            command, cwd="/", env=environment(env), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=settings.GIT_TIMEOUT_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise Error("git could not be run, or did not end", hint="try: git version") from exc
+    done = _run(env, "-C", folder, *words)
     if done.returncode == 0:
         return done.stdout.decode("utf-8", "surrogateescape").split("\n")
     stderr = done.stderr.decode("utf-8", "replace")

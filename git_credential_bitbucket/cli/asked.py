@@ -6,7 +6,6 @@ Runs git in the current directory only to read its configuration; nothing that a
 from __future__ import annotations
 
 import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
@@ -14,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import places
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -123,12 +122,8 @@ def remote(env: Mapping[str, str], folder: str) -> str | None:
     a pager nor an alias of the repository's runs.
     """
     try:
-        done = subprocess.run(
-            [settings.find_git(env), "--no-pager", "ls-remote", "--get-url"], cwd=folder,
-            env=settings.git_environment(env), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=settings.GIT_TIMEOUT_S, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired):
+        done = settings.run_git(env, "--no-pager", "ls-remote", "--get-url", folder=folder)
+    except SettingsError:
         return None
     text = os.fsdecode(done.stdout).removesuffix("\n")
     return text if done.returncode == 0 and text else None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -92,15 +91,8 @@ def unconfiguring(scope: Scope, url: str | None = None) -> list[Command]:
 
 def run(commands: list[Command], env: Mapping[str, str]) -> None:
     """Run `git config` for each. Raises `SettingsError` with git's own words at the first that fails."""
-    git = settings.find_git(env)
     for command in commands:
-        try:
-            done = subprocess.run(
-                [git, *command], cwd="/", env=settings.git_environment(env), stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=settings.GIT_TIMEOUT_S, check=False,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as exc:
-            raise SettingsError("git config could not be run, or did not end", hint="try: git config --list") from exc
+        done = settings.run_git(env, *command)
         if done.returncode != 0:
             raise _refused(done.stderr.decode("utf-8", "replace"))
 

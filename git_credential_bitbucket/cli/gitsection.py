@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import settings
@@ -63,14 +62,7 @@ def moved(text: bytes, url: str) -> bytes:
 
 def _read(text: bytes, env: Mapping[str, str]) -> list[bytes]:
     """Each `name LF value` in the text, as git reads it. Raises `SettingsError`."""
-    try:
-        done = subprocess.run(
-            [settings.find_git(env), "config", "--file", "-", "--no-includes", "--null", "--list"], cwd="/",
-            env=settings.git_environment(env), input=text, capture_output=True, timeout=settings.GIT_TIMEOUT_S,
-            check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as exc:
-        raise SettingsError("git config could not be run, or did not end", hint="try: git config --list") from exc
+    done = settings.run_git(env, "config", "--file", "-", "--no-includes", "--null", "--list", given=text)
     if done.returncode != 0:
         raise SettingsError("git cannot read that configuration", hint="see what it says to: git config --list")
     return done.stdout.split(b"\0")[:-1]

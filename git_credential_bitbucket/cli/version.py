@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from importlib import metadata
 
 import click
@@ -13,7 +12,7 @@ from git_credential_bitbucket import __version__, settings
 from git_credential_bitbucket.cli.app import is_verbose, summary
 from git_credential_bitbucket.cli.show import say
 from git_credential_bitbucket.client import tell
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import SettingsError
 
 PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
 
@@ -30,14 +29,10 @@ def command(*, verbose: bool) -> None:
 
 def _git() -> str:
     try:
-        git = settings.find_git(os.environ)
-        done = subprocess.run(
-            [git, "--version"], cwd="/", env=settings.git_environment(os.environ), capture_output=True, check=False,
-            timeout=settings.GIT_TIMEOUT_S,
-        )  # fmt: skip
-    except (Error, OSError, subprocess.TimeoutExpired):
+        done = settings.run_git(os.environ, "--version")
+    except SettingsError:
         return "(not found)"
-    return done.stdout.decode("utf-8", "replace").removeprefix("git version ").strip() + f" ({git})"
+    return done.stdout.decode("utf-8", "replace").removeprefix("git version ").strip() + f" ({done.args[0]})"
 
 
 def _package(name: str) -> tuple[str, str]:

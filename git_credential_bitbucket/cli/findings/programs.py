@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import subprocess
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__, settings
@@ -34,17 +33,11 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
 
 def _git(env: Mapping[str, str]) -> Finding:
     try:
-        git = settings.find_git(env)
-        done = subprocess.run(
-            [git, "--version"], cwd="/", env=settings.git_environment(env), stdin=subprocess.DEVNULL,
-            capture_output=True, timeout=settings.GIT_TIMEOUT_S, check=False,
-        )  # fmt: skip
+        done = settings.run_git(env, "--version")
     except SettingsError as exc:
         return Finding("git", WRONG, exc.cause, exc.hint)
-    except (OSError, subprocess.TimeoutExpired):
-        return Finding("git", WRONG, "git does not start", "try: git --version")
     text = done.stdout.decode("utf-8", "replace").strip().removeprefix("git version ")
-    return judged(text, git)
+    return judged(text, done.args[0])
 
 
 def judged(text: str, git: str) -> Finding:
