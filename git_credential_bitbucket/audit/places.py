@@ -64,9 +64,9 @@ class Search:
     skipped: dict[str, int] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
-    def skip(self, reason: str) -> None:
+    def skip(self, reason: str, count: int = 1) -> None:
         """Count what was left out."""
-        self.skipped[reason] = self.skipped.get(reason, 0) + 1
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
 def hosts(read: Settings, is_ours: Callable[[str, str], bool]) -> tuple[str, ...]:

@@ -120,7 +120,7 @@ def _look_back(repository: Repository, search: where.Search, tell: Tell) -> None
     found = history.look_through(repository, search.hosts, lambda done, total: tell("history", done, total))
     search.findings += found.findings
     if found.too_large:
-        search.skipped["objects larger than 32 MiB"] = found.too_large
+        search.skip("objects larger than 32 MiB", found.too_large)
 
 
 @contextmanager

@@ -277,3 +277,19 @@ def test_a_home_that_is_a_repository_is_told_of_once(bare_run: Runner, home: Pat
     bare_run("git", "init", "-q", str(home))
     bare_run.folder = home
     assert entries(bare_run) == [("app-password", f"{home}/.bashrc", 1)]
+
+
+def test_what_several_histories_leave_out_is_added_up(bare_run: Runner, home: Path) -> None:
+    """Not the last one's number for all."""
+    huge = home / "huge"
+    with huge.open("wb") as file:
+        file.truncate(33 << 20)
+    for name, count in (("a", 1), ("b", 2), ("c", 0)):
+        bare_run("git", "init", "-q", "--bare", name)
+        for number in range(count):
+            with huge.open("r+b") as file:
+                file.write(f"{number}\n".encode())
+            bare_run("git", f"--git-dir={name}", "hash-object", "-w", str(huge))
+    said = bare_run(HELPER, "audit", "--history", "a", "b", "c")
+    assert "warning: not looked at: 3 objects larger than 32 MiB" in said.stderr
+    assert bare_run(HELPER, "audit", "--history", "c").stderr == ""
