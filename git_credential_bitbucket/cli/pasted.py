@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import LoginFailed
@@ -10,6 +12,8 @@ from git_credential_bitbucket.secret import Secret
 
 MIN_TOKEN_CHARACTERS = 16
 """Shorter than any secret that Bitbucket gives out (an old consumer's key has 18 characters): a slip of the hand."""
+MIN_WHOLE_CHARACTERS = 24
+"""App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
 DATA_CENTER_PREFIX = "BBDC-"
 
 
@@ -24,7 +28,8 @@ class Checked:
 
 def token(text: str, wanted: str) -> Checked:
     """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
-    secret, told = kinds.tidy(text)
+    alone = _out_of_an_address(text)
+    secret, told = kinds.tidy(alone or text)
     _check(secret, "token")
     kind = kinds.recognise(secret)
     if kind == kinds.APP_PASSWORD:
@@ -34,7 +39,7 @@ def token(text: str, wanted: str) -> Checked:
             "this is a token of Bitbucket Data Center, and bitbucket.org takes none of those",
             hint="make an API token: git-credential-bitbucket login --api-token",
         )
-    warnings = list(told)
+    warnings = ["took the token out of what it was pasted with", *told] if alone else list(told)
     if kind == kinds.UNKNOWN:
         kind = wanted
         warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
@@ -87,9 +92,26 @@ def account(text: str) -> str | None:
     return name or None
 
 
+def _out_of_an_address(text: str) -> str | None:
+    """The one token in a clone address (`https://x-token-auth:…@…`) or behind a name (`alice@example.com:…`).
+
+    None where there is none, and for a token that is alone.
+    """
+    parts = [unquote(part) for part in re.split(r"[\s:/@]+", kinds.bare(text)[0])]
+    found = {part for part in parts if kinds.recognise(part) != kinds.UNKNOWN and len(part) >= MIN_WHOLE_CHARACTERS}
+    if len(found) != 1 or not any(mark in text for mark in ":@"):
+        return None
+    return found.pop()
+
+
 def _check(text: str, what: str) -> None:
     if not text:
         raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page and paste it")
+    if "://" in text:
+        raise LoginFailed(
+            f"this is an address, where the {what} belongs",
+            hint="copy the secret alone; where an address holds one, it stands between the name's colon and the @",
+        )
     if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
         raise LoginFailed(
             f"this is an email address, where the {what} belongs",

@@ -25,6 +25,28 @@ def test_the_prefix_decides_and_not_what_the_person_chose() -> None:
     assert "this is an access token" in checked.warnings[0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://x-token-auth:{}@bitbucket.org/acme/deploy.git",
+        "git clone https://x-token-auth:{}@bitbucket.org/acme/ATBB.git\n",
+        "https://{}@bitbucket.org/acme/deploy.git",
+        "alice@example.com:{}",
+        '"alice:{}"',
+    ],
+)
+@pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token])
+def test_a_token_in_an_address_is_taken_out_of_it(make: "object", text: str) -> None:
+    """Bitbucket's own page shows a clone address; it is said what was done, and not called an email address."""
+    secret = make()  # type: ignore[operator]  # parametrize knows no types
+    for written in (secret, secret.replace("=", "%3D")):
+        checked = pasted.token(text.format(written), kinds.recognise(secret))
+        assert checked.secret.reveal() == secret
+        assert checked.warnings == ("took the token out of what it was pasted with",)
+    with pytest.raises(LoginFailed, match="app password"):
+        pasted.token(text.format(tokens.app_password()), kinds.API_TOKEN)
+
+
 def test_half_a_token_is_taken_with_a_warning() -> None:
     """Atlassian calls the shape varied, so a checksum refuses nothing."""
     checked = pasted.token(tokens.api_token()[:-3], kinds.API_TOKEN)
@@ -44,6 +66,7 @@ def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> No
         ("", "no token was given"),
         ("  \n", "no token was given"),
         ("alice@example.com", "email address"),
+        ("https://x-token-auth:some-oauth-token-or-other@bitbucket.org/acme/app.git", "an address, where the token"),
         ("tiny-one", "too short"),
         ("what is this thing here for", "blanks"),
         ("\x1b[31mred and long enough\x1b[0m", "blanks or control"),
