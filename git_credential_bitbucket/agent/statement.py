@@ -10,6 +10,7 @@ from git_credential_bitbucket.agent import freshness
 from git_credential_bitbucket.agent.naming import shown_place
 from git_credential_bitbucket.agent.why import of_credential
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.vault import damage
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
@@ -26,11 +27,14 @@ def of_agent(agent: Agent) -> list[tuple[str, str]]:
 
 
 def of_vault(agent: Agent) -> list[tuple[str, str]]:
-    """The vault's state, as of the last look at it, and what is wrong with it."""
+    """The vault's state, as of the last look at it, what is wrong with it, and what damage it has been through."""
     trouble = agent.holdings.trouble
     pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
+    notice = damage.notice(agent.holdings.vault)
+    if notice is not None:
+        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_cure", notice.cure)]
     return pairs
 
 

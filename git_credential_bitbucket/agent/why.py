@@ -13,6 +13,7 @@ from git_credential_bitbucket.agent.naming import label, shown_place
 from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
+from git_credential_bitbucket.vault import damage
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
@@ -26,12 +27,22 @@ UNKNOWN_HOST = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
 _LOGIN = "type: git-credential-bitbucket login"
+_FOR_WANT = frozenset({"none", "login-expired", "expired", "set-aside", "suspect", "unreachable"})
+"""States that a credential which damage took from the vault would have spared the person."""
 
 
 def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
-    """The verb `why`. `asked_path` is the repository that git works on, if git's request names none."""
+    """The verb `why`. `asked_path` is the repository that git works on, if git's request names none.
+
+    Where the vault was damaged, that is told as well, and `damaged` is the file.
+    """
     state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None)
-    return wire.emit([("state", state), ("error", cause), ("hint", hint)])
+    pairs = [("state", state), ("error", cause), ("hint", hint)]
+    notice = damage.notice(agent.holdings.vault)
+    if state in _FOR_WANT and notice is not None:
+        hint = notice.cure if state == "none" else hint
+        pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]
+    return wire.emit(pairs)
 
 
 def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason:

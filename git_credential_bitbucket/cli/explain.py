@@ -167,6 +167,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     answer = ask("explain", fields, wire.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {"state": told["vault"], "trouble": told.get("trouble"), "cure": told.get("cure") or None}
+    document["vault"] |= {key: told.get(key) for key in ("damaged", "damage", "damage_cure")}
     document["candidates"] = [json.loads(value) for key, value in answer if key == "candidate[]"]
     document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
     if found is not None:

@@ -67,6 +67,9 @@ def _looked_at(console: Console, document: Document) -> None:
         return
     trouble = f": {vault['trouble']}" if vault["trouble"] else ""
     _line(console, f"  vault: {vault['state']}{trouble}", "red" if trouble else "")
+    if vault["damage"]:
+        _line(console, f"     {vault['damage']}", "yellow")
+        _line(console, f"     hint: {vault['damage_cure']}")
     for at, one in enumerate(document["candidates"], 1):
         _candidate(console, at, one)
     if not document["candidates"] and not trouble:

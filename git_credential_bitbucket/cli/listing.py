@@ -130,10 +130,11 @@ def _surroundings(report: Report, console: Console) -> None:
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
     _line(console, f"vault: {where}")
-    if vault["trouble"]:
-        _line(console, f"{_INDENT}{show.shown(vault['trouble'])}", "red")
-        if vault["cure"]:
-            _line(console, f"{_INDENT}{show.shown(vault['cure'])}")
+    for cause, cure, style in (("trouble", "cure", "red"), ("damage", "damage_cure", "yellow")):
+        if vault.get(cause):
+            _line(console, f"{_INDENT}{show.shown(vault[cause] or '')}", style)
+            if vault.get(cure):
+                _line(console, f"{_INDENT}{show.shown(vault[cure] or '')}")
     if report.daemon is not None:
         _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
     if report.environment is not None:

@@ -216,7 +216,7 @@ def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal)
     provider = places.provider(f"{request.protocol}://{request.host}")
     place = place_of(request.protocol, request.host, request.path).partition("://")[2]
     terminal.say(f"git needs a credential for {wire.printable(place)}.")
-    if why.get("state") != "none" and why.get("error"):
+    if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{wire.printable(why['error'], 1000)}.", style="yellow")
     options = [*(line for _, line in guidance.MENU), "none of these: let git ask for username and password"]
     number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))

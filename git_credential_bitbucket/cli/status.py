@@ -159,6 +159,9 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
         "key": opening.shown_key_source(source),
         "trouble": told.get("trouble"),
         "cure": told.get("cure") or None,
+        "damaged": told.get("damaged"),
+        "damage": told.get("damage"),
+        "damage_cure": told.get("damage_cure"),
     }
 
 

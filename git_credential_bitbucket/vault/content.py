@@ -20,13 +20,13 @@ class Snapshot:
     """The content at one moment; do not change it, for others read the same object.
 
     `recovered` stays true until a transaction says otherwise: the content is a generation old, so its refresh tokens
-    may have been spent. `set_aside` names the damaged file that a person may want to look at.
+    may have been spent. `unmended` is it while the damaged file is still the current one; see `damage` for who asks.
     """
 
     content: dict[str, Any] = field(repr=False)
     generation: int
     recovered: bool = False
-    set_aside: str | None = None
+    unmended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,10 @@ class FilePlace:
         self.step("dir-synced")
 
     def set_aside(self) -> str:
-        """Give the current file the name `V.damaged-<time>` as well, under the lock, and return that path."""
+        """Give the current file the name `V.damaged-<time>` as well, under the lock, and return that path.
+
+        Where it is gone altogether, that is an empty file: so the loss is seen.
+        """
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         name = f"damaged-{at}"
         with disk.writing(self.path):
@@ -184,6 +187,8 @@ class FilePlace:
                     break
                 name = f"damaged-{at}-{nth}"
             self._keep_as(name)
+            if not os.path.lexists(self._beside(name)):
+                os.close(disk.open_private(self._beside(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
             self.step("damaged-kept")
         return self._beside(name)
 
@@ -191,7 +196,10 @@ class FilePlace:
         """The newest file that was set aside."""
         directory, base = os.path.split(self.path)
         with disk.reading(self.path):
-            found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
+            try:
+                found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
+            except (FileNotFoundError, NotADirectoryError):
+                return None
         return f"{directory}/{max(found)}" if found else None
 
     def _beside(self, name: str) -> str:

@@ -91,8 +91,7 @@ class Vault:
         loaded = self._load(key)
         if loaded.damaged:
             loaded = self._mend_or_make_do(key, loaded)
-        set_aside = self.place.damaged() if loaded.recovered else None
-        snapshot = Snapshot(json.loads(loaded.plain), loaded.generation, loaded.recovered, set_aside)
+        snapshot = Snapshot(json.loads(loaded.plain), loaded.generation, loaded.recovered, loaded.damaged)
         with self._mutex:
             if self._key is key:  # locked meanwhile: nothing may stay behind
                 self._cached = (loaded.stamp, snapshot)
@@ -113,6 +112,8 @@ class Vault:
                 write=lambda plain, generation, recovered: self._write(key, plain, generation, recovered=recovered),
                 reserve=lambda size: self.place.reserve(size + sealed.OVERHEAD_BYTES),
             )
+            if transaction.recovered and self.place.damaged() is None:
+                transaction.recovered = False  # a person has removed the damaged file, and that ends it
             yield transaction
             transaction.commit()
             if transaction.generation != loaded.generation and not transaction.recovered:
@@ -258,8 +259,7 @@ class Vault:
 
     def _mend(self, key: keys.Key | None, loaded: Loaded) -> Loaded:
         """Under the lock: keep the damaged file under another name, make the previous generation the current one."""
-        if loaded.stamp is not None:
-            self.place.set_aside()
+        self.place.set_aside()
         # + 2: the damaged one had + 1, and somebody may remember it
         self._write(key, loaded.plain, loaded.generation + 2, recovered=True, keep_previous=False)
         return self._load(key)

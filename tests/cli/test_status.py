@@ -97,6 +97,14 @@ def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_cure() -> N
     assert "trouble: no connection; check the network" in text
 
 
+def test_what_was_set_aside_as_damaged_is_told_below() -> None:
+    """Also where nothing else is wrong."""
+    text = shown(
+        report(stated(), damaged="/v.damaged-1", damage="it was set aside", damage_cure="rm /v.damaged-1"), 120
+    )
+    assert "  it was set aside\n  rm /v.damaged-1\n" in text
+
+
 def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
     """An account's name is the server's word."""
     assert "\x1b" not in shown(report(stated(account="a\x1b[2Jb")), 120)

@@ -1,6 +1,7 @@
 """What can go wrong around a command: each gives one clear line with a hint, and nothing that is kept is lost."""
 
 import base64
+import json
 import os
 import socket
 from collections.abc import Iterator
@@ -110,20 +111,43 @@ def test_no_keyring_and_no_key(newer: Machine, standin: StandIn, url: str) -> No
     assert not newer.vault.exists()
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["under the daemon", "before its start"])
+@pytest.mark.parametrize(
+    ("running", "off"), [(True, ""), (False, ""), (False, "off")], ids=["under the daemon", "before its start", "alone"]
+)
 def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
-    newer: Machine, standin: StandIn, url: str, running: bool
+    newer: Machine, standin: StandIn, running: bool, off: str
 ) -> None:
-    """The damaged file is kept under another name; what the generation before held still works."""
-    newer.approve("", "alice", standin.issue_api_token())
+    """The damaged file is kept under another name; what the generation before held still works.
+
+    What is missing is told where it is missed, and by who is asked for the state, until the file is removed.
+    """
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
+    urls = [standin.create_repository(name) for name in ("acme/app", "acme/other")]
+    newer.approve("acme/app", "alice", standin.issue_access_token("acme/app"))
     newer.approve("acme/other", "alice", standin.issue_access_token("acme/other"))
     if not running:
         newer.end_daemon()
     damage(newer.vault)
     broken = newer.vault.read_bytes()
-    newer.git("ls-remote", url)
-    assert broken in files_of(newer).values()
-    assert [one["kind"] for one in newer.credentials()] == ["api-token"]
+    assert newer.git("ls-remote", urls[0]).stderr == ""
+    (name,) = (name for name in files_of(newer) if ".damaged-" in name)
+    aside = newer.vault.parent / name
+    assert aside.read_bytes() == broken
+    assert [one["place"] for one in newer.credentials()] == [f"{standin.netloc}/acme/app"]
+    damage_told = f"the vault was damaged: {aside} was set aside, and what its last write had added is missing"
+    assert refused(newer, urls[1]) == f"no credential for {standin.netloc}/acme/other; {damage_told}"
+    assert "hint: log in again for what is missing (git-credential-bitbucket login), then " in newer.told[-1]
+    newer.approve("acme/third", "alice", standin.issue_access_token("acme/third"))
+    document = json.loads(newer.helper("status", "--json").stdout)["vault"]
+    assert (document["state"], document["damaged"], document["damage"]) == ("open", str(aside), damage_told)
+    assert document["damage_cure"].endswith(f"then remove the damaged file: rm {aside}")
+    for verb in ("status", "explain", "doctor"):
+        said = " ".join(newer.helper(verb, *([urls[1]] if verb != "status" else []), check=False).stdout.split())
+        assert f"{name} was set aside" in said
+        assert f"rm ~/{aside.relative_to(newer.home)}" in said.replace(str(newer.home), "~")
+    aside.unlink()
+    assert refused(newer, urls[1]) == f"no credential for {standin.netloc}/acme/other"
+    assert json.loads(newer.helper("status", "--json").stdout)["vault"]["damaged"] is None
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])

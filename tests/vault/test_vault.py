@@ -19,6 +19,7 @@ from git_credential_bitbucket.errors import (
     VaultUnwritable,
 )
 from git_credential_bitbucket.vault import format as sealed
+from git_credential_bitbucket.vault.damage import notice
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace
@@ -377,9 +378,10 @@ def test_damage_brings_back_the_generation_before(path: str, material: bytes, da
     for reader in (vault, opened(path, material)):
         snapshot = reader.snapshot()
         assert (snapshot.content, snapshot.recovered) == ({"a": 1}, True)
-        if broken is not None:
-            assert snapshot.set_aside is not None
-            assert Path(snapshot.set_aside).read_bytes() == broken
+        told = notice(reader)
+        assert told is not None
+        assert Path(told.path).read_bytes() == (broken or b"")
+        assert f"{told.path} was set aside" in told.cause
     with vault.transaction() as tx:
         assert tx.recovered
         tx.content["a"] = 3
@@ -387,7 +389,27 @@ def test_damage_brings_back_the_generation_before(path: str, material: bytes, da
     with vault.transaction() as tx:
         tx.recovered = False
     last = opened(path, material).snapshot()
-    assert (last.content, last.recovered, last.set_aside) == ({"a": 3}, False, None)
+    assert (last.content, last.recovered) == ({"a": 3}, False)
+
+
+def test_the_notice_of_damage_ends_when_the_file_is_removed(path: str, material: bytes) -> None:
+    """Writes do not end it, nor a new process, nor a locked vault; the next write after that counts as any other."""
+    vault = opened(path, material)
+    assert notice(vault) is None
+    put(vault, a=1)
+    put(vault, a=2)
+    flip(path)
+    vault.snapshot()
+    put(vault, a=3)
+    told = notice(Vault(FilePlace(path)))
+    assert told is not None
+    assert notice(vault) == told
+    assert told.cure.endswith(f"rm {told.path}")
+    os.unlink(told.path)
+    assert notice(vault) is None
+    with vault.transaction() as tx:
+        assert not tx.recovered
+    assert not opened(path, material).snapshot().recovered
 
 
 def test_a_transaction_recovers_first(path: str, material: bytes) -> None:
@@ -442,6 +464,9 @@ def test_a_damaged_vault_on_a_read_only_disk_still_answers(home: Path, material:
             snapshot = vault.snapshot()
             assert (snapshot.content, snapshot.recovered) == ({"a": 1}, True)
             assert vault.snapshot() is snapshot
+            told = notice(vault)
+            assert told is not None
+            assert (told.path, "cannot be set aside yet" in told.cause) == (path, True)
             with pytest.raises(VaultUnwritable, match="read-only"):
                 put(vault, a=3)
 

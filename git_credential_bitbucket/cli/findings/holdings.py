@@ -90,9 +90,9 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     else:
         source = opening.shown_key_source(header)
         yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
-    if header is not None and header.recovered:
-        cause = "it was damaged once, and what it holds is one write old: a log-in may have to be done again"
-        yield Finding("vault", NOTE, cause, "see: git-credential-bitbucket status")
+    if "damage" in told:
+        level = WRONG if told["damaged"] == opening.shown_path() else NOTE
+        yield Finding("vault", level, told["damage"], told["damage_cure"])
 
 
 def _credentials(kept: list[Stated], now: float) -> Iterator[Finding]:
