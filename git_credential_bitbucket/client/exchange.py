@@ -6,9 +6,11 @@ tests/front/test_imports.py pins the list.
 
 import _socket
 import os
+import sys
 import time
 
 from git_credential_bitbucket import paths
+from git_credential_bitbucket.errors import PlaceRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +47,8 @@ RELAY_TIMEOUT_S = 40.0
 DAEMON_TIMEOUT = b"35"
 """What git's own client sends as `timeout=`; the daemon has its own deadlines."""
 BUSY_RETRY_S = 0.005
+_UCRED_BYTES, _XUCRED_BYTES = 12, 76
+_SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # sys/un.h on macOS
 
 
 def is_off(env: "Mapping[str, str]") -> bool:
@@ -67,7 +71,7 @@ def message(action: str, request: bytes) -> bytes:
 def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> tuple[str, bytes]:
     """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
 
-    Raises `PlaceRefused` where somebody else could have put the socket there.
+    Raises `PlaceRefused` where somebody else could have put the socket there, or listens.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -78,6 +82,7 @@ def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> tuple[
     try:
         if not connect(connection, path, deadline):
             return ABSENT, b""
+        check_peer(connection)
         try:
             connection.sendall(sent)
             connection.shutdown(_socket.SHUT_WR)
@@ -114,6 +119,22 @@ def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
             raise
         except OSError:
             return False
+
+
+def check_peer(connection: "_socket.socket") -> None:
+    """Raise `PlaceRefused` unless who listens is this user, or root: the directory may be another since the look."""
+    if sys.platform == "darwin":
+        credentials = connection.getsockopt(
+            _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES
+        )  # struct xucred: version, uid, …
+    else:
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_BYTES)  # pid, uid, gid
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid not in (os.getuid(), 0):
+        raise PlaceRefused(
+            f"another user's process (user id {uid}) listens at the daemon's socket",
+            hint="end it, or give the socket a directory of your own: GIT_CREDENTIAL_BITBUCKET_SOCKET",
+        )
 
 
 def receive(connection: "_socket.socket", deadline: float) -> bytes:

@@ -1,6 +1,6 @@
 /* The hot path, native: hand git's request to the daemon, and its reply to git. It parses neither and decides nothing.
  * What relay.py does within its own lines, this does; for the rest it executes the Python front end in its own place,
- * the request on standard input. One set of tests runs against both. Needs libc and POSIX only. */
+ * the request on standard input. Needs libc and POSIX only. */
 
 #define _GNU_SOURCE
 #define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
@@ -32,20 +32,19 @@
 
 #define NAME "git-credential-bitbucket"
 #define HEADER "action=%s\ntimeout=35\n" /* as git's own client sends it; the daemon has its own deadlines */
-enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20 };
+enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
 #define MAX_REQUEST_BYTES (1 << 20) /* wire.py's limit; a chunk more is read, to see that it is too much */
-#define MAX_SOCKET_PATH_BYTES 103 /* what both Linux and macOS take */
 #define ACKNOWLEDGED "ok=1\n"
 #ifndef RELAY_TIMEOUT_S
 #define RELAY_TIMEOUT_S 40 /* the daemon answers within 30 s, if with nothing: after that, it is stuck */
 #endif
 
 /* What became of the request, and how the Python front end is told by the variable RELAYED. */
-enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED };
-static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged"};
+enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
+static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* The environment may hold a credential, which comes before the daemon's; forbid the daemon; want every decision told. */
+/* The environment may hold a credential, which comes first; forbid the daemon; want every decision told. */
 static const char *const special_variables[] = {
     "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE",
     "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_ACCESS_TOKEN_FILE",
@@ -69,7 +68,6 @@ static void forbid_dumps(void)
 static const char *variable(const char *name, const char *beginning)
 {
     const char *value = getenv(name);
-
     return value && *value && !strncmp(value, beginning, strlen(beginning)) ? value : NULL;
 }
 
@@ -81,13 +79,12 @@ static bool is_special(void)
     return false;
 }
 
-/* paths.socket_path in C; false where that has more to say or to find out. */
+/* paths.socket_path in C, up to the length that Linux and macOS take; false where that has more to say or find out. */
 static bool find_socket(struct sockaddr_un *address)
 {
     const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *below = base ? "" : "/" NAME "/socket";
-    char run_user[32];
     struct stat found;
-
+    char run_user[32];
     snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
     if (!base)
         base = variable("XDG_RUNTIME_DIR", "/");
@@ -111,7 +108,6 @@ static bool is_private(const struct sockaddr_un *address)
     char directory[MAX_SOCKET_PATH_BYTES + 1];
     struct stat found;
     char *end = strrchr(strcpy(directory, address->sun_path), '/');
-
     while (end && end > directory && *end == '/') /* lstat follows a link that is written with a slash at its end */
         *end-- = 0;
     return end && !lstat(directory, &found) && S_ISDIR(found.st_mode) && found.st_uid == getuid() &&
@@ -123,7 +119,6 @@ static void read_request(const char *operation)
 {
     size_t searched;
     ssize_t got;
-
     message_bytes = header_bytes = (size_t)snprintf(message, MAX_HEADER_BYTES, HEADER, operation);
     do {
         searched = message_bytes - 1; /* at first the header's own newline */
@@ -136,7 +131,6 @@ static void read_request(const char *operation)
 static long long now_ms(void)
 {
     struct timespec now;
-
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
@@ -146,22 +140,34 @@ static int wait_for(int peer, short event, long long deadline)
 {
     struct pollfd waiting = {.fd = peer, .events = event};
     long long left = deadline - now_ms();
-
     return left > 0 ? poll(&waiting, 1, (int)left) : 0;
+}
+
+/* Whether who listens is this user, or root: the directory that was looked at may be another by now. */
+static bool is_trusted(int peer)
+{
+#ifdef __linux__
+    struct ucred is;
+    return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &is, &(socklen_t){sizeof is}) && (is.uid == getuid() || !is.uid);
+#else
+    uid_t uid;
+    return !getpeereid(peer, &uid, &(gid_t){0}) && (uid == getuid() || !uid);
+#endif
 }
 
 /* Send the message, and read the reply up to its end. */
 static enum outcome exchange(int peer, const struct sockaddr_un *address)
 {
-    const struct timeval patience = {.tv_sec = RELAY_TIMEOUT_S};
     long long deadline = now_ms() + RELAY_TIMEOUT_S * 1000;
     size_t sent = 0;
     ssize_t done;
-
-    setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience); /* for connect: its queue may be full */
+    /* for connect: its queue may be full */
+    setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = RELAY_TIMEOUT_S}, sizeof(struct timeval));
     while (connect(peer, (const struct sockaddr *)address, sizeof *address))
         if (errno != EINTR)
             return errno == EAGAIN ? TIMEOUT : ABSENT;
+    if (!is_trusted(peer))
+        return UNASKED; /* the Python front end says why */
     while (sent < message_bytes) {
         if (!wait_for(peer, POLLOUT, deadline))
             return TIMEOUT;
@@ -188,7 +194,6 @@ static enum outcome ask_daemon(const char *operation, const struct sockaddr_un *
 {
     int peer = socket(AF_UNIX, SOCK_STREAM, 0);
     enum outcome outcome = peer < 0 ? ABSENT : exchange(peer, address);
-
     close(peer);
     if (strcmp(operation, "get") && (outcome == ANSWERED || outcome == EMPTY) &&
         (reply_bytes != strlen(ACKNOWLEDGED) || memcmp(reply, ACKNOWLEDGED, reply_bytes)))
@@ -200,7 +205,6 @@ static bool write_all(int descriptor, const char *bytes, size_t count)
 {
     while (count) {
         ssize_t done = write(descriptor, bytes, count);
-
         if (done < 0 && errno != EINTR)
             return false;
         bytes += done > 0 ? done : 0;
@@ -209,13 +213,12 @@ static bool write_all(int descriptor, const char *bytes, size_t count)
     return true;
 }
 
-/* Put the request back on standard input, never into a file: by a process of its own, for it may be more than a pipe
- * holds. Half a request must not be taken for a whole one, so where that fails all ends here. */
+/* Put the request back on standard input, by a process of its own: it may be more than a pipe holds. Half of one must
+ * not be taken for a whole one, so where that fails all ends here. */
 static void give_back_request(void)
 {
     int ends[2];
     pid_t writer;
-
     if (pipe(ends) || (writer = fork()) < 0)
         _exit(1);
     if (!writer) {
@@ -233,8 +236,7 @@ static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
 {
 #ifdef __APPLE__
     char self[PATH_MAX];
-    uint32_t size = sizeof self;
-    if (_NSGetExecutablePath(self, &size))
+    if (_NSGetExecutablePath(self, &(uint32_t){sizeof self}))
         return NULL;
 #else
     const char *self = "/proc/self/exe";
@@ -244,7 +246,7 @@ static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
 }
 
 /* Execute the script by the interpreter that its installer has written into its first line, isolated: the working
- * directory and PYTHONPATH may be anybody's. Where that line would be too long or the path has a space in it, installers
+ * directory and PYTHONPATH may be anybody's. Where that line would be too long or the path has a space in it, some
  * write #!/bin/sh, then '''exec' PATH "$0" "$@", and the shell sees to the quotes in PATH: it does so here too. */
 static int run_python(int argc, char **argv)
 {
@@ -252,7 +254,6 @@ static int run_python(int argc, char **argv)
     FILE *file = open_script(script, argv[0]);
     char **python = calloc((size_t)argc + 4, sizeof *python);
     char *path = first + strlen("#!"), *end;
-
     if (file && python && fgets(first, sizeof first, file) && fgets(second, sizeof second, file)) {
         first[strcspn(first, "\n")] = 0;
         memcpy(python, (char *[]){path, "-I", "-S", script}, 4 * sizeof *python);
@@ -276,7 +277,6 @@ int main(int argc, char **argv)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum outcome outcome;
-
     unsetenv(RELAYED);
     if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
         forbid_dumps();
