@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 HELPER, USE_HTTP_PATH, PROVIDER = "helper", "useHttpPath", "provider"
-CLOUD = f"{hosts.CLOUD_PROTOCOL}://{hosts.CLOUD_HOST}"
 
 Command = list[str]
 """Arguments for git."""
@@ -108,7 +107,7 @@ def _refused(stderr: str) -> SettingsError:
 
 def _beside(url: str) -> list[tuple[str, str]]:
     """What is written beside the helper: each repository's path is asked for, and another host is opted in."""
-    opted_in = [] if url == CLOUD else [(PROVIDER, hosts.PROVIDER)]
+    opted_in = [] if url == hosts.CLOUD_URL else [(PROVIDER, hosts.PROVIDER)]
     return [(USE_HTTP_PATH, "true"), *opted_in]
 
 
@@ -140,15 +139,15 @@ def _edits(place: Command, name: str, before: list[str], after: list[str]) -> li
         return [[*config, "--add", name, value] for value in added]
     gone = [value for value in dict.fromkeys(before) if value not in after]
     if after and after == [value for value in before if value not in gone]:
-        return [[*config, "--unset-all", name, _pattern(value)] for value in gone]
+        return [[*config, "--unset-all", name, pattern(value)] for value in gone]
     changed = [(old, new) for old, new in zip(before, after, strict=False) if old != new]
     if len(before) == len(after) and len(changed) == 1 and before.count(changed[0][0]) == 1:
-        return [[*config, "--replace-all", name, changed[0][1], _pattern(changed[0][0])]]
+        return [[*config, "--replace-all", name, changed[0][1], pattern(changed[0][0])]]
     if len(after) == 1:
         return [[*config, "--replace-all", name, after[0]]]
     return [[*config, "--unset-all", name], *([*config, "--add", name, value] for value in after)]
 
 
-def _pattern(value: str) -> str:
+def pattern(value: str) -> str:
     """The extended regular expression that matches `value` and nothing else; `--fixed-value` needs git 2.30."""
     return "^" + "".join(f"\\{c}" if c in _SPECIAL else c for c in value) + "$"

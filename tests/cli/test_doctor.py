@@ -287,6 +287,54 @@ def test_a_token_s_username_in_an_address_is_taken_out(healthy: Runner, clone: P
     told(looked(healthy, code=0, cwd=clone), "addresses", "ok")
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("remote.my fork's.url", "local"),
+        ("remote.origin.pushurl", "local"),
+        ("remote.shared.url", "global"),
+        ("submodule.lib/x y.url", "local"),
+        ("url.{}.insteadOf", "global"),
+        ("url.{}.pushInsteadOf", "local"),
+    ],
+)
+def test_what_is_said_of_a_name_in_an_address_can_be_typed(healthy: Runner, clone: Path, name: str, place: str) -> None:
+    """In a shell, below the top of the work tree, too: the next look is clean."""
+    folder = clone / "sub"
+    folder.mkdir()
+    address = "https://x-token-auth@bitbucket.org/acme/"
+    value = "bb:" if "{}" in name else f"{address}app"
+    config(healthy, f"--{place}", name.format(address), value, cwd=clone)
+    cure = told(looked(healthy, code=0, cwd=folder), "addresses", "note").rpartition(" | type: ")[2]
+    healthy("sh", "-c", cure, cwd=folder)
+    told(looked(healthy, code=0, cwd=folder), "addresses", "ok")
+    assert healthy("git", "config", f"--{place}", name.format(f"{CLOUD}/acme/"), cwd=clone).stdout == (
+        f"{value.replace('x-token-auth@', '')}\n"
+    )
+
+
+def test_one_of_several_addresses_of_a_remote_is_named(healthy: Runner, clone: Path) -> None:
+    """Without that, `git remote set-url` would change the first one."""
+    config(healthy, "--add", "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/b+c.git", cwd=clone)
+    cure = told(looked(healthy, "--fix", code=0, cwd=clone), "addresses", "note").rpartition(" | type: ")[2]
+    healthy("sh", "-c", cure, cwd=clone)
+    urls = healthy("git", "config", "--get-all", "remote.origin.url", cwd=clone).stdout
+    assert urls == f"{CLOUD}/acme/app.git\n{CLOUD}/acme/b+c.git\n"
+
+
+def test_a_name_in_an_address_is_taken_out_from_any_directory_of_the_work_tree(healthy: Runner, clone: Path) -> None:
+    """`--fix` finds the file that git names; what a variable sets is in no file, and none is made for it."""
+    folder = clone / "sub"
+    folder.mkdir()
+    config(healthy, "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/app.git", cwd=clone)
+    looked(healthy, "--fix", code=0, cwd=folder)
+    assert healthy("git", "config", "remote.origin.url", cwd=clone).stdout == f"{CLOUD}/acme/app.git\n"
+    healthy.env |= {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "remote.x.url"}
+    healthy.env["GIT_CONFIG_VALUE_0"] = "https://x-token-auth@bitbucket.org/acme/app.git"
+    assert "GIT_CONFIG_…" in told(looked(healthy, "--fix", code=0, cwd=folder), "addresses", "note")
+    assert list(folder.iterdir()) == []
+
+
 def test_what_git_sends_unasked_is_found(healthy: Runner, home: Path) -> None:
     """A header or an entry in ~/.netrc goes before every helper."""
     config(healthy, "--global", f"http.{CLOUD}/.extraHeader", "Authorization: Basic eA==")

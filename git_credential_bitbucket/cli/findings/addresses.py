@@ -5,6 +5,7 @@ Never shows an address with its secret, and never removes a secret: it may be th
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, kinds
@@ -57,8 +58,7 @@ def _of_address(scene: Scene, entry: Entry, text: str) -> Iterator[Finding]:
         yield Finding(CHECK, WRONG, f"there is a secret in the address of {where}: {url.shown}", cure)
     elif url.username in _TOKEN_NAMES:
         cause = f"{url.username} is written into the address of {where}; which name is right depends on the token"
-        cure = f"type: git remote set-url {entry.url} {_without_name(text)}"
-        yield Finding(CHECK, NOTE, cause, cure, _renamed(scene, entry, text))
+        yield Finding(CHECK, NOTE, cause, _cure(scene, entry, text), _renamed(scene, entry, text))
 
 
 def _on_bitbucket(scene: Scene, text: str) -> Url | None:
@@ -78,9 +78,35 @@ def _named(entry: Entry) -> str:
     return f"{entry.section} {entry.url}"
 
 
+def _cure(scene: Scene, entry: Entry, text: str) -> str:
+    """What to type in this directory, so that the address is in its place without the name."""
+    if entry.scope == "command":
+        return "take it out where it is set: git's option -c, or GIT_CONFIG_… in the environment"
+    address = _without_name(text)
+    old = [gitconfig.pattern(text)] if len(_alike(scene, entry)) > 1 else []
+    if entry.section == "remote" and entry.scope == "local":
+        push = ["--push"] if entry.key == "pushurl" else []
+        return f"type: {shlex.join(['git', 'remote', 'set-url', *push, entry.url or '', address, *old])}"
+    if entry.section == "url":  # there the address is the section's name
+        words = ["--rename-section", f"url.{entry.url}", f"url.{address}"]
+    else:
+        words = [f"{entry.section}.{entry.url}.{entry.key}", address, *old]
+    return f"type: git config --file {_typed(scene, entry.origin)} {shlex.join(words)}"
+
+
+def _typed(scene: Scene, origin: str) -> str:
+    """A file's path for a shell; the home directory as the ~ that the report makes of it, which must not be quoted."""
+    path, home = scene.path(origin), scene.env.get("HOME", "").rstrip("/") + "/"
+    return f"~/{shlex.quote(path.removeprefix(home))}" if path.startswith(home) else shlex.quote(path)
+
+
+def _alike(scene: Scene, entry: Entry) -> list[Entry]:
+    same = scene.here.entries(entry.section, entry.key)
+    return [e for e in same if (e.origin, e.url) == (entry.origin, entry.url)]
+
+
 def _renamed(scene: Scene, entry: Entry, text: str) -> Mend | None:
-    same = [e for e in scene.here.entries(entry.section, entry.key) if (e.origin, e.url) == (entry.origin, entry.url)]
-    if entry.section == "url" or len(same) != 1:
+    if entry.section == "url" or entry.scope == "command" or len(_alike(scene, entry)) != 1:
         return None
     name = f"{entry.section}.{entry.url}.{entry.key}"
     command = ["config", "--file", scene.path(entry.origin), name, _without_name(text)]

@@ -70,8 +70,11 @@ class Scene:
         return "" if self.is_cloud else f" --host {self.url.base}"
 
     def path(self, origin: str) -> str:
-        """The whole path of a file that git names from the directory."""
-        return os.path.join(self.folder, origin)
+        """The whole path of a file as git names it: from the top of the work tree, wherever in that it is asked."""
+        folder = self.folder
+        while not os.path.lexists(os.path.join(folder, origin)) and folder != os.path.dirname(folder):
+            folder = os.path.dirname(folder)
+        return os.path.join(folder, origin)
 
 
 def scene(env: Mapping[str, str], text: str | None) -> Scene:
@@ -107,5 +110,5 @@ def _remote(env: Mapping[str, str], folder: str, trusted: Settings) -> Url | Non
     except Error:  # git refuses it, too
         url = None
     if url is None or not hosts.is_ours(trusted, url.protocol, url.host):
-        return asked.take_apart(places.CLOUD)
+        return asked.take_apart(hosts.CLOUD_URL)
     return url
