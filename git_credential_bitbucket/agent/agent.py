@@ -268,7 +268,8 @@ class Agent:
             return False
 
     def close(self) -> None:
-        """Write down what is kept lazily; what cannot be written now is only when something was last used."""
+        """Write down what the vault did not take, and what is kept lazily: when something was last used, no more."""
+        self.renewals.write_grants()
         try:
             self.holdings.flush()
         except Error:

@@ -54,7 +54,9 @@ def _outcome(action: str, answered: Mapping[str, str]) -> str:
         return "refused"
     if action in {"get", "token", "mint"}:
         return "given" if answered.get("password") else "nothing"
-    return "done" if "ok" in answered or action == "exit" else "refused"
+    if action == "exit":
+        return "asked"
+    return "done" if "ok" in answered else "refused"
 
 
 def _named(agent: Agent, asked: Mapping[str, str], answered: Mapping[str, str]) -> Credential | None:

@@ -16,7 +16,7 @@ from git_credential_bitbucket.agent import freshness, judgement
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import Error, LoginExpired, UnknownCredential
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginExpired, UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,10 @@ class Renewals:
         self._clock = clock
         self._step = step
         self._running: dict[str, Future[Credential]] = {}
+        self._asking: set[str] = set()
         self._guard = threading.Lock()
+        self.leaving = False
+        """Set when this process is about to end: from then on no request begins, for its answer might find nobody."""
         self.troubles: dict[str, Error] = {}
         """Why renewals could not even be written down as failed: the vault's own trouble, by credential."""
         self.unwritten: dict[str, Record] = {}
@@ -81,12 +84,38 @@ class Renewals:
         """Whether any renewal runs now."""
         return any(not future.done() for future in self._running.values())
 
-    def renew(self, credential_id: str, generation: int, *, rejected: bool = False) -> Credential:
-        """Replace the access token of `generation`, unless that has happened already; a job.
+    @property
+    def asking(self) -> bool:
+        """Whether Bitbucket is being asked, or its answer being written: then this process must not end."""
+        return bool(self._asking)
+
+    def write_grants(self) -> None:
+        """Try again to write down what Bitbucket gave and the vault did not take; asks nobody. A job.
+
+        What cannot be written stays in `unwritten`, and why not in `troubles`.
+        """
+        for credential_id in list(self.unwritten):
+            try:
+                self.renew(credential_id, None)
+                self.troubles.pop(credential_id, None)
+            except UnknownCredential:  # logged out meanwhile
+                self._written(credential_id)
+            except Error as exc:
+                self.troubles[credential_id] = exc
+
+    def renew(self, credential_id: str, generation: int | None, *, rejected: bool = False) -> Credential:
+        """Replace the access token of `generation`, unless that has happened already; a job. None: ask nobody.
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
-        raised, so that every process and every later `get` knows; what is raised is the vault's own trouble.
+        raised, so that every process and every later `get` knows; what is raised is the vault's own trouble, and that
+        this process is `leaving`.
         """
+        try:
+            return self._renew(credential_id, generation, rejected=rejected)
+        finally:
+            self._asking.discard(credential_id)
+
+    def _renew(self, credential_id: str, generation: int | None, *, rejected: bool) -> Credential:
         vault = self._holdings.vault_of(credential_id)
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)
@@ -106,6 +135,9 @@ class Renewals:
                         return credential
                 tx.reserve()
                 self._step("renewal-reserved")
+                self._asking.add(credential_id)  # first: who sets `leaving` looks at this next
+                if self.leaving:
+                    raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
                 held = self._ask(credential, tx)
                 if held is None:
                     return Credential.from_record(record)

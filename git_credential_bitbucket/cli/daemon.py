@@ -15,7 +15,7 @@ from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
 from git_credential_bitbucket.client import exchange, launch
-from git_credential_bitbucket.client.ask import pairs
+from git_credential_bitbucket.client.ask import pairs, raise_refusal
 from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
 
 NOT_RUNNING = 3
@@ -66,14 +66,16 @@ def run() -> None:
 
 
 @command.command(help="Stop it; return when all is served and written down. What was in memory only is gone then.")
-def stop() -> None:
+@click.option("--force", is_flag=True, help="Even if a log-in is lost with it, whose new token cannot be written down.")
+def stop(*, force: bool) -> None:
     """Stop the daemon."""
     path = socket_here()
     facts = facts_of(path)
     if facts is None:
         say("no daemon is running")
         return
-    outcome, _ = exchange.exchange(path, exchange.message("exit", b""), LEAVE_S)
+    outcome, reply = exchange.exchange(path, exchange.message("exit", b"force=1\n" if force else b""), LEAVE_S)
+    raise_refusal(pairs(reply))
     if outcome != exchange.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")

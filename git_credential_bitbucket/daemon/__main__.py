@@ -122,7 +122,7 @@ class Daemon:
         started_at = self._handed_over.get("started_at", time.time())
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
         trusted = peers.trusted_uids()
-        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.leave, self._journal)
+        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.asked_to_leave, self._journal)
         peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
         server = Server(
             listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests, peer_limits

@@ -1,6 +1,7 @@
 """The daemon's life once it listens: ticks, idleness, a path that is lost, an upgrade, and how it leaves.
 
-Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down.
+Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down. Who
+asks it to go is refused while a log-in would be lost with it; a signal is not.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,7 +33,8 @@ TICK_AFTER_USE_S = 1.0
 """A use may change what the agent has to do: its tick comes this much after one at the latest."""
 TICK_AFTER_FAULT_S = 60.0
 LEAVE_PATIENCE_S = 60.0
-"""Longer than a peer and its answer may take together; who is not done by then will not be."""
+"""Longer than a peer and its answer may take together; who is not done by then will not be. But while Bitbucket is
+asked it stays: the answer, due within the transport's own time, may be the only refresh token that works."""
 UPGRADE_PATIENCE_S = 10.0
 """How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
 HURRY_S = 1.0
@@ -87,6 +89,8 @@ class Life:
         self._checking: Future[bool] | None = None
         self._upgrade_at: float | None = None
         self._leaving_at: float | None = None
+        self._asked_to_leave = False
+        self._saving: Future[None] | None = None
         self._released = False
         self._closing: Future[None] | None = None
         now = time.monotonic()
@@ -101,6 +105,12 @@ class Life:
         if self._leaving_at is None:
             self._leaving_at = time.monotonic()
             self._upgrade_at = None
+
+    def asked_to_leave(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Service` calls it
+        """Leave; without `force`, stay if something would be lost, and have the server tell what."""
+        if force:
+            self.leave()
+        self._asked_to_leave = True
 
     def heed_signals(self, server: Server) -> None:
         """Leave on SIGTERM and SIGINT. The handler only notes it; the loop wakes up by the descriptor."""
@@ -147,6 +157,8 @@ class Life:
                 self._served = server.served
                 self._tick_at = min(self._tick_at, self._ticked_at + TICK_AFTER_USE_S)
                 self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
+            if self._asked_to_leave:
+                self._consider_leaving(server, agent)
             if self._leaving_at is not None:
                 continue
             if now >= self._tick_at:
@@ -154,14 +166,29 @@ class Life:
                 self._tick_at = now + server.guarded(agent.tick, otherwise=TICK_AFTER_FAULT_S)
             if now >= self._look_at:
                 self._look(server, agent, now)
-            if self._upgrade_at is not None:
+            if self._upgrade_at is not None and not self._asked_to_leave:
                 self._upgrade(server, agent, now, start_anew)
         server.farewell()
 
     def _wait(self) -> float:
-        if self._leaving_at is not None or self._upgrade_at is not None:
+        if self._leaving_at is not None or self._upgrade_at is not None or self._asked_to_leave:
             return 0.1
         return min(self._tick_at, self._look_at) - time.monotonic()
+
+    def _consider_leaving(self, server: Server, agent: Agent) -> None:
+        """Leave as somebody asked, once no grant is left that only this process knows; stay if one cannot be saved."""
+        if self._leaving_at is None and agent.renewals.asking:
+            return
+        if self._leaving_at is None and agent.renewals.unwritten:
+            if self._saving is None:
+                self._saving = self._workers.submit(agent.renewals.write_grants)
+            if not self._saving.done():
+                return
+        if self._leaving_at is None and agent.renewals.unwritten:
+            server.farewell(_loss(agent))
+        else:
+            self.leave()
+        self._asked_to_leave, self._saving = False, None
 
     def _look(self, server: Server, agent: Agent, now: float) -> None:
         """What is looked at now and then."""
@@ -229,9 +256,27 @@ class Life:
     def _gone(self, server: Server, agent: Agent) -> bool:
         if self._leaving_at is None:
             return False
-        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S:
+        agent.renewals.leaving = True
+        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S and not agent.renewals.asking:
             return True
         self._released = self._released or self.claim.release()
         if not self._released or not server.serve_backlog() or server.clients:
             return False
         return self._is_closed(agent)
+
+
+def _loss(agent: Agent) -> bytes:
+    """What would be lost with this process: a log-in whose only living refresh token the vault does not take."""
+    from git_credential_bitbucket.agent.agent import refusal  # here, not above: the socket listens before agents are
+
+    troubles = agent.renewals.troubles
+    trouble = next((troubles[name] for name in agent.renewals.unwritten if name in troubles), None)
+    cause, mend = "", "stop it again once the vault can be written"
+    if trouble is not None:
+        cause, mend = f": {trouble.cause}", f"{trouble.hint or mend}; then stop it again"
+    return refusal(
+        Error(
+            f"the daemon stays, for a log-in's new token is in no file yet{cause}",
+            hint=f"{mend}; to lose that log-in instead: git-credential-bitbucket daemon stop --force",
+        )
+    )

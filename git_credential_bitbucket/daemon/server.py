@@ -124,10 +124,10 @@ class Server:
         self.listener.close()
         return True
 
-    def farewell(self) -> None:
-        """Tell those who asked us to leave that it is done."""
-        for client in self._farewells:
-            self._reply(client, b"ok=1\n")
+    def farewell(self, answer: bytes = b"ok=1\n") -> None:
+        """Tell those who asked us to leave that it is done, or why it is not."""
+        while self._farewells:
+            self._reply(self._farewells.pop(), answer)
 
     def close(self) -> None:
         """Drop everybody, and let go of all descriptors."""

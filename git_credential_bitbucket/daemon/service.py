@@ -40,10 +40,13 @@ class Service:
         hosts: Hosts,
         trusted: frozenset[int],
         facts: Callable[[], list[tuple[str, str]]],
-        leave: Callable[[], None],
+        leave: Callable[[bool], None],
         journal: Journal | None = None,
     ) -> None:
-        """`trusted` uids may ask for everything; `facts` tells about this process, for `status` and `ping`."""
+        """`trusted` uids may ask for everything; `facts` tells about this process, for `status` and `ping`.
+
+        `leave(force)` begins to end it; without `force` only if nothing is lost.
+        """
         self._agent = agent
         self._hosts = hosts
         self._trusted = trusted
@@ -88,7 +91,7 @@ class Service:
         if action in OPERATIONS:
             return self._operation(action, body, peer)
         if action == "exit":
-            self._leave()
+            self._leave(b"force=1" in body.split(b"\n"))
             return None
         if action == "ping":
             return wire.emit(self._facts())

@@ -24,7 +24,7 @@ from git_credential_bitbucket.vault.place import FilePlace
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.standin.client import StandIn
@@ -52,8 +52,8 @@ class World:
         """The time, as far as the test has moved it."""
         return time.time() + self.offset
 
-    def another(self) -> Agent:
-        """Another agent on the same vault, as another process would have it."""
+    def another(self, step: Callable[[str], None] = lambda _: None) -> Agent:
+        """Another agent on the same vault, as another process would have it. `step` is told each point of a renewal."""
         vault = Vault(FilePlace(str(self.path)))
         return Agent(
             vault,
@@ -62,6 +62,7 @@ class World:
             lambda _: vault.unlock(Key(self.key, "environment")),
             self.executor.submit,
             self.clock,
+            step,
         )
 
     def find_provider(self, protocol: str, host: str) -> Provider | None:

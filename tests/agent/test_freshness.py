@@ -59,3 +59,26 @@ def test_attempts_are_spaced_and_bounded(failures: int, jitter: float, retry_aft
     pause = freshness.next_attempt_at(0, failures, retry_after, jitter)
     assert freshness.ATTEMPT_FLOOR_S <= pause <= 1.5 * freshness.ATTEMPT_CEILING_S
     assert pause >= min(retry_after or 0, freshness.ATTEMPT_CEILING_S)
+
+
+def test_renewals_ahead_of_time_do_not_all_come_at_once() -> None:
+    """A hundred log-ins of one moment, or one log-in's generations, are spread over a fifth of the time ahead."""
+    ahead = freshness.RENEW_AHEAD_S
+    earliest, latest = 7200 - 1.2 * ahead, 7200 - ahead
+    for logins in (
+        [an_oauth_login() for _ in range(100)],
+        [an_oauth_login(id="one", generation=generation) for generation in range(1, 101)],
+    ):
+        due = [freshness.renewal_due_at(login) for login in logins]
+        assert all(earliest <= at <= latest for at in due)
+        assert len(set(due)) > 50
+        assert max(due) - min(due) > (latest - earliest) / 2
+        assert due == [freshness.renewal_due_at(login) for login in logins], "asked again it is the same"
+
+
+@given(st.integers(1, 50))
+def test_attempts_after_an_outage_do_not_all_come_at_once(failures: int) -> None:
+    """The pause grows with the jitter, by up to half of itself; what Bitbucket asked for is never shortened by it."""
+    shortest, middle, longest = (freshness.next_attempt_at(0, failures, None, jitter) for jitter in (0.0, 0.5, 1.0))
+    assert shortest < middle < longest == 1.5 * shortest
+    assert freshness.next_attempt_at(0, 1, 600, 1.0) == 600

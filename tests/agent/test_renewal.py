@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import renewal, statement, succession
+from git_credential_bitbucket.agent import freshness, renewal, statement, succession
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import Pending, finish
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import KeyDoesNotFit, VaultUnwritable
+from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.place import FilePlace
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -139,6 +141,23 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert (kept.trouble, kept.trouble_cure) == (None, None)
 
 
+def test_after_an_outage_not_all_log_ins_are_tried_at_the_same_moment(world: World) -> None:
+    """Each waits a time of its own, within the bounds; the clock stands still, so that only this makes a difference."""
+    names = [f"w{number}" for number in range(8)]
+    for name in names:
+        world.login(place=f"{world.standin.url}/{name}")
+    now = world.clock() + 7300
+    world.clock = lambda: now  # type: ignore[method-assign]
+    world.agent = world.another()
+    world.standin.script_fault("token", "503", count=len(names))
+    for name in names:
+        assert world.get(path=f"{name}/app.git") == {}
+    pauses = [(kept.retry_at or 0.0) - now for kept in world.kept()]
+    floor = freshness.ATTEMPT_FLOOR_S
+    assert all(floor <= pause <= 1.5 * floor for pause in pauses), pauses
+    assert len(set(pauses)) > 1
+
+
 def test_a_refused_refresh_token_ends_in_log_in_again_only_after_several_tries(world: World) -> None:
     """A lock-out rejects even valid tokens for a while, so one refusal proves nothing."""
     world.login()
@@ -239,6 +258,78 @@ def test_a_grant_that_cannot_be_written_is_not_answered_and_not_lost(world: Worl
     assert len(world.standin.token_requests()) == 1, "the refresh token was spent once"
 
 
+def test_a_grant_that_waits_for_the_disk_is_written_when_the_process_ends(world: World) -> None:
+    """The disk has recovered, and nobody has asked since: the end is the last occasion, and nobody else knows it."""
+    login = world.login()
+    world.offset += 7300
+    with world.full_disk():
+        assert world.get() == {}
+        world.agent.close()
+        assert world.agent.renewals.unwritten
+        assert world.agent.renewals.troubles[login.id].cause == "the disk is full"
+    world.agent.close()
+    (kept,) = world.kept()
+    assert (kept.generation, kept.login_expired) == (2, False)
+    assert kept.refresh_token
+    assert not world.standin.is_spent(kept.refresh_token.reveal())
+    assert not world.agent.renewals.unwritten
+    assert not world.agent.renewals.troubles
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_an_end_writes_no_grant_over_a_later_one_and_asks_nobody(world: World) -> None:
+    """Another process has the living refresh token by then; what is left over here is thrown away."""
+    login = world.login()
+    world.offset += 7300
+    with world.full_disk():
+        assert world.get() == {}
+    world.agent.holdings.change(login.id, lambda _: {"generation": 3, "expires_at": 0.0})
+    world.agent.close()
+    (kept,) = world.kept()
+    assert kept.generation == 3
+    assert not world.agent.renewals.unwritten
+    assert len(world.standin.token_requests()) == 1
+
+
+def test_who_is_leaving_begins_no_request(world: World) -> None:
+    """Also one that waited for the vault's lock: its answer could come when nobody is there to write it down."""
+    login = world.login()
+    world.offset += 7300
+    with FilePlace(str(world.path)).lock():
+        waiting = world.agent.renewals.start(login)
+        assert not world.agent.renewals.asking
+        world.agent.renewals.leaving = True
+    with pytest.raises(DaemonUnavailable):
+        waiting.result()
+    assert world.get() == {}
+    assert not world.agent.renewals.asking
+    assert world.standin.token_requests() == []
+    (kept,) = world.kept()
+    assert (kept.generation, kept.failures) == (1, 0)
+
+
+def test_a_renewal_counts_as_asking_until_its_answer_is_on_disk(world: World) -> None:
+    """From before the request, so that no moment is left in which the process might end."""
+    world.login()
+    world.offset += 7300
+    seen = []
+    world.agent = world.another(lambda name: seen.append((name, world.agent.renewals.asking)))
+    assert world.get()["password"]
+    assert seen == [("renewal-reserved", False), ("renewal-granted", True), ("renewal-written", True)]
+    assert not world.agent.renewals.asking
+
+
+def test_an_answer_without_a_refresh_token_leaves_the_one_before(world: World) -> None:
+    """RFC 6749 lets it be left out where it stays the same; the log-in goes on."""
+    login = world.login()
+    world.standin.turn(rotate_refresh_tokens=False, omit_refresh_token=True)
+    for generation in (2, 3):
+        world.offset += 7300
+        assert world.get()["password"]
+        (kept,) = world.kept()
+        assert (kept.generation, kept.refresh_token) == (generation, login.refresh_token)
+
+
 def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World) -> None:
     """The refresh token is not spent for an answer that could not be kept."""
     world.login()
@@ -299,6 +390,24 @@ def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_ke
         succession.take_over(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
     assert successor.holdings.locked_by_person
+
+
+def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> None:
+    """What one agent could not write, the next one does, from what is handed over as JSON."""
+    world.login()
+    world.offset += 7300
+    with world.full_disk():
+        assert world.get() == {}
+    state = json.loads(json.dumps(succession.hand_over(world.agent)))
+    successor = world.another()
+    succession.take_over(successor, state)
+    assert successor.must_stay()
+    successor.close()
+    (kept,) = world.kept()
+    assert kept.generation == 2
+    assert kept.refresh_token
+    assert not world.standin.is_spent(kept.refresh_token.reveal())
+    assert len(world.standin.token_requests()) == 1
 
 
 def test_no_access_costs_ever_fewer_renewals(world: World) -> None:

@@ -114,6 +114,8 @@ class Knobs:
     oauth_token_length: int = 2600
     # CHANGE-3052 is rolled out per client: the new shape rotates and says `scope`; False gives the old shape.
     rotate_refresh_tokens: bool = True
+    # RFC 6749, 5.1 and 6: an answer may name none, and then the one that was used stays. Without rotation only.
+    omit_refresh_token: bool = False
     scope_field: str = "scope"
     client_credentials_refresh_token: bool = False
     omit_expires_in: bool = False

@@ -103,7 +103,8 @@ def _refresh(state: State, consumer: Consumer, form: dict[str, str]) -> Response
         return _error(state, "invalid_grant", "Invalid refresh_token")
     if not state.knobs.rotate_refresh_tokens:
         token, _ = state.mint(login, with_refresh_token=False)
-        return json_response(200, answer(state, token, refresh, "refresh_token"))
+        told = None if state.knobs.omit_refresh_token else refresh
+        return json_response(200, answer(state, token, told, "refresh_token"))
     refresh.used = True
     return _minted(state, login, "refresh_token", with_refresh_token=True)
 

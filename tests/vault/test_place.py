@@ -284,16 +284,108 @@ def test_a_disk_without_hard_links_has_the_previous_generation_too(
     place: FilePlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where links are refused, as on FAT, a copy is kept. No such disk is at hand: `link` is made to fail."""
-
-    def refused(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
     write(place, b"one")
-    monkeypatch.setattr(os, "link", refused)
+    monkeypatch.setattr(os, "link", _refused)
     write(place, b"two")
     write(place, b"three")
     assert place.previous() == b"two"
     assert names(place) == {"vault", "vault.previous", "vault.lock"}
+
+
+def test_without_hard_links_the_room_for_the_copy_is_reserved_too(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However full the disk gets after `reserve`, the new generation is written and the one before is kept."""
+    monkeypatch.setattr(os, "link", _refused)
+    with peers.mounted(home / "small", "size=256k") as small:
+        place = FilePlace(str(small / "vault"))
+        write(place, b"1" * 50_000)
+        with place.lock():
+            place.reserve(60_000)
+            _fill(small / "filler")
+            place.write(b"2" * 60_000)
+        held = place.read()
+        assert held is not None
+        assert held[1] == b"2" * 60_000
+        assert place.previous() == b"1" * 50_000
+        assert names(place) == {"vault", "vault.previous", "vault.lock", "filler"}
+
+
+def test_without_hard_links_no_room_for_the_copy_shows_at_reserve(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for the new generation alone is not enough, and nothing half made is left."""
+    monkeypatch.setattr(os, "link", _refused)
+    with peers.mounted(home / "small", "size=256k") as small:
+        place = FilePlace(str(small / "vault"))
+        write(place, b"1" * 100_000)
+        with place.lock(), pytest.raises(VaultUnwritable, match="no space left"):
+            place.reserve(100_000)
+        assert names(place) == {"vault", "vault.lock"}
+
+
+@pytest.mark.parametrize(("size", "kept"), [(60_000, True), (100_000, False)])
+def test_a_new_generation_is_not_given_up_for_the_copy_of_the_old_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, size: int, *, kept: bool
+) -> None:
+    """Nothing reserved, no hard links, no room for a copy: at the cost of what was kept before, or without a copy."""
+    monkeypatch.setattr(os, "link", _refused)
+    with peers.mounted(home / "small", "size=256k") as small:
+        place = FilePlace(str(small / "vault"))
+        write(place, b"0" * size)
+        write(place, b"1" * size)
+        if kept:
+            (small / "filler").write_bytes(bytes(40_000))
+        write(place, b"2" * size)
+        held = place.read()
+        assert held is not None
+        assert held[1] == b"2" * size
+        assert place.previous() == (b"1" * size if kept else None)
+        assert names(place) - {"filler", "vault.previous"} == {"vault", "vault.lock"}
+
+
+def test_what_is_whole_on_the_disk_outlives_a_failed_rename(place: FilePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may hold the only refresh token that works: the next writer finds it. `rename` is made to fail."""
+    write(place, b"one")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", _refused)
+        with pytest.raises(VaultUnwritable):
+            write(place, b"two")
+    assert names(place) == {"vault", "vault.new", "vault.lock"}
+    with place.lock():
+        assert place.unfinished() == b"two"
+        place.finish(keep_previous=True)
+    held = place.read()
+    assert held is not None
+    assert held[1] == b"two"
+    assert place.previous() == b"one"
+    assert names(place) == {"vault", "vault.previous", "vault.lock"}
+
+
+def test_what_is_acknowledged_is_on_the_disk_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole file is synced before its rename, the directory after it; one found unfinished, and a copy, as well."""
+    events: list[object] = []
+    sync = os.fsync
+
+    def recorded(fd: int) -> None:
+        found = os.fstat(fd)
+        events.append((found.st_ino, None if stat.S_ISDIR(found.st_mode) else found.st_size))
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    place = FilePlace(str(tmp_path / "gcb" / "vault"), step=events.append)
+    write(place, b"one")
+    folder = (os.stat(os.path.dirname(place.path)).st_ino, None)
+    file = os.stat(place.path).st_ino
+    ended = ["renamed", folder, "dir-synced"]
+    assert events == ["tmp-created", "tmp-written", (file, 3), "tmp-synced", "previous-linked", *ended]
+    with place.lock():
+        os.link(place.path, f"{place.path}.new")
+        events.clear()
+        place.finish(keep_previous=False)
+    assert events == [(file, 3), *ended]
+    events.clear()
+    monkeypatch.setattr(os, "link", _refused)
+    write(place, b"second")
+    new, copy = os.stat(place.path).st_ino, os.stat(f"{place.path}.previous").st_ino
+    before = ["tmp-created", "tmp-written", (new, 6), "tmp-synced", (copy, 3), "previous-linked"]
+    assert events == [*before, *ended]
 
 
 def test_a_directory_that_cannot_be_synced_is_tolerated(place: FilePlace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +430,10 @@ def test_what_is_set_aside_keeps_its_content(tmp_path: Path) -> None:
     assert Path(first).read_bytes() == b"one"
     assert place.damaged() == second
     assert place.read() is not None
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
 def _use(place: FilePlace) -> None:
