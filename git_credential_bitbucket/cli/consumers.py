@@ -44,6 +44,8 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
         return key, secret
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+        if secret is None:
+            guidance.tell_of_secret(answers.terminal, wanted.provider)
     if key is None:
         key = pasted.consumer_key(answers.line("Key of the consumer"))
     return key, secret or pasted.consumer_secret(answers.secret("Secret of the consumer"))

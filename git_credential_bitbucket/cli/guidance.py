@@ -6,6 +6,7 @@ using-access-tokens, use-oauth-on-bitbucket-cloud.
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, kinds
@@ -23,6 +24,7 @@ MENU = (
 )
 """What one may have, in the order in which it is offered."""
 
+API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
 READ_SCOPES = {
     kinds.API_TOKEN: "read:repository:bitbucket",
     kinds.ACCESS_TOKEN: "repository",
@@ -68,7 +70,7 @@ def pages(kind: str, provider: Provider, place: str = "") -> tuple[str, ...]:
         base = f"{provider.protocol}://{provider.host}/{workspace}"
         return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
     if kind == kinds.API_TOKEN and hosts.is_cloud(provider.protocol, provider.host):
-        return ("https://id.atlassian.com/manage-profile/security/api-tokens",)
+        return (API_TOKENS_PAGE,)
     return ()
 
 
@@ -91,9 +93,22 @@ def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
     terminal.say("Its callback URL must be exactly:")
     terminal.show(printable(provider.redirect_uri))
     scopes(terminal, kinds.OAUTH)
-    url = f"credential.{provider.protocol}://{provider.host}"
-    terminal.say("To be asked no more for its key and secret, put them into git's configuration:")
-    terminal.show(f"git config --global {url}.oauthClientId KEY")
+    if provider.client_id is None:
+        terminal.say("To be asked no more for its key, put that into git's configuration:")
+        terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
+
+
+def tell_of_secret(terminal: Terminal, provider: Provider) -> None:
+    """Say why a consumer's secret is asked for with each log-in, and where it would have to lie not to be."""
+    terminal.say(
+        "Its secret is asked for with each log-in, and kept in the vault with that. git's configuration may hold it as "
+        f"well, but in the clear: {printable(_setting(provider, 'oauthClientSecret'))}"
+    )
+    terminal.say()
+
+
+def _setting(provider: Provider, key: str) -> str:
+    return f"credential.{provider.protocol}://{provider.host}.{key}"
 
 
 def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:

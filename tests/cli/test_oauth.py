@@ -124,6 +124,19 @@ def test_a_refusal_in_the_browser_is_said_in_the_terminal(keyed: Runner, standin
     assert "access was refused in the browser" in refused.stderr
 
 
+def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Runner, standin: StandIn) -> None:
+    """A key that is configured already needs no advice; that its secret is asked for has its reason."""
+    consumer = standin.add_consumer()
+    keyed("git", "config", "--global", f"credential.{standin.url}.oauthClientId", consumer.key)
+    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--host", standin.url)
+    with person.types(*words, columns=300) as dialogue:
+        dialogue.reads("Secret of the consumer (not shown): ")
+        dialogue.presses("c")
+        shown = dialogue.ends(130)
+    assert f"in the clear: credential.{standin.url}.oauthClientSecret" in shown
+    assert "oauthClientId" not in shown
+
+
 def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: Runner, standin: StandIn) -> None:
     """With where it is made and the callback that it must have."""
     consumer = standin.add_consumer()
@@ -131,6 +144,9 @@ def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: R
     with person.types(*words) as dialogue:
         dialogue.reads("/workspace/settings/api")
         dialogue.reads(consumer.callback)
+        dialogue.reads("To be asked no more for its key, put that into git's configuration:")
+        dialogue.reads(f"git config --global credential.{standin.url}.oauthClientId KEY")
+        dialogue.reads("in the clear:")
         dialogue.reads("Key of the consumer: ")
         dialogue.types(consumer.key)
         dialogue.reads("Secret of the consumer (not shown): ")
