@@ -25,6 +25,13 @@ OPERATIONS = frozenset(
 """What is told of: what gives a secret away, and what changes something. Questions about the state are not."""
 
 
+GITS = frozenset({"get", "store", "erase", "mint"})
+"""What git asks, and front ends for it. Of these the secret alone tells which credential was meant: an id, or what is
+to be replaced, is no part of them, and whoever is watched by the log could write any."""
+MAX_CHARACTERS = 1000
+"""What is written of a place or an id: one who asks may make them as long as a request."""
+
+
 def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any]:
     """One line's content: operation, outcome, and where they are known the place and the credential's id."""
     told: dict[str, Any] = {"operation": action}
@@ -35,17 +42,16 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
         return {**told, "outcome": "refused"}
     answered = dict(line.partition("=")[::2] for line in reply.decode("utf-8", "replace").split("\n"))
     told["outcome"] = _outcome(action, answered)
-    credential = _named(agent, asked, answered)
+    named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
+    credential = _named(agent, named, answered.get("password") or asked.get("password") or asked.get("credential"))
     if request is not None:
-        told["place"] = routing.place_of(request.protocol, request.host, request.path)
+        told["place"] = routing.place_of(request.protocol, request.host, request.path)[:MAX_CHARACTERS]
     elif credential is not None:
         told["place"] = credential.place
-    if credential is not None:
-        told["credential"] = credential.id
-    elif asked.get("id") or answered.get("id"):
-        told["credential"] = asked.get("id") or answered.get("id")
-    if asked.get("replaces"):
-        told["replaces"] = asked["replaces"]
+    if credential is not None or named:
+        told["credential"] = named[:MAX_CHARACTERS] if credential is None else credential.id
+    if asked.get("replaces") and action not in GITS:
+        told["replaces"] = asked["replaces"][:MAX_CHARACTERS]
     return told
 
 
@@ -59,13 +65,11 @@ def _outcome(action: str, answered: Mapping[str, str]) -> str:
     return "done" if "ok" in answered else "refused"
 
 
-def _named(agent: Agent, asked: Mapping[str, str], answered: Mapping[str, str]) -> Credential | None:
+def _named(agent: Agent, named: str, text: str | None) -> Credential | None:
     """The credential that was meant: by its id, or as the one that has or had the secret."""
     index = agent.holdings.index()
-    named = asked.get("id") or answered.get("id")
     if named:
         return index.get(named)
-    text = answered.get("password") or asked.get("password") or asked.get("credential")
     if not text:
         return None
     secret = Secret(text)

@@ -1,6 +1,7 @@
 """The daemon's audit log: what stands in it, what never does, and that its loss stops nothing."""
 
 import fcntl
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,25 @@ def test_each_operation_leaves_a_line(start: Start, logged: dict[str, str]) -> N
     assert all(one["program"] and one["time"].endswith("Z") for one in lines)
     assert secret not in Path(logged[journal.SETTING]).read_text()
     assert os.stat(logged[journal.SETTING]).st_mode & 0o777 == 0o600
+
+
+def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: dict[str, str]) -> None:
+    """An id in a request of git's names nothing, and no name in it is longer than a name."""
+    daemon = start(env=logged)
+    secret = tokens.access_token()
+    daemon.store("acme/app.git", secret)
+    daemon.store("acme/harmless.git", tokens.access_token())
+    long = b"\x80" * 60_000
+    said = [line.partition("=")[2] for line in daemon.ask("status").decode().split("\n") if "harmless" in line]
+    other = json.loads(said[0])["id"]
+    for named in (other.encode(), long):
+        answer = daemon.ask("get", cloud("acme/app.git") + b"id=%b\nreplaces=%b\n" % (named, named))
+        assert f"password={secret}\n".encode() in answer
+    daemon.ask("get", cloud() + b"path=%b\n" % long)
+    stored, _, *asked, elsewhere = lines_of(daemon)
+    assert [one["credential"] for one in asked] == [stored["credential"]] * 2
+    assert not [one for one in asked if "replaces" in one]
+    assert len(elsewhere["place"]) == 1000
 
 
 def test_without_the_setting_nothing_is_written(start: Start, home: Path) -> None:
