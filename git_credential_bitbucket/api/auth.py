@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import authorization
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.ask import Holder, ask, pairs
@@ -19,8 +19,6 @@ from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredent
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
-
-CLOUD = "https://bitbucket.org"
 
 
 @runtime_checkable
@@ -40,7 +38,7 @@ class BitbucketAuth:
         requests.get("https://api.bitbucket.org/2.0/user", auth=BitbucketAuth())
     """
 
-    def __init__(self, place: str = "", *, url: str = CLOUD) -> None:
+    def __init__(self, place: str = "", *, url: str = hosts.CLOUD_URL) -> None:
         """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
         third_party()
         from git_credential_bitbucket.agent.build import find_now  # here, not above: only this needs the configuration

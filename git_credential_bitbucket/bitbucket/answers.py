@@ -16,6 +16,7 @@ from requests import Response
 
 from git_credential_bitbucket.bitbucket import failures
 from git_credential_bitbucket.bitbucket.grant import Grant
+from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import (
     BitbucketRefused,
     BitbucketUnreachable,
@@ -76,7 +77,7 @@ class Question:
         return plain
 
     def _document(self, response: Response) -> dict[str, Any]:
-        where = failures.origin(response.url)
+        where = origin(response.url)
         unavailable = failures.unavailable(response)
         if unavailable is not None:
             raise unavailable
@@ -100,7 +101,7 @@ class Question:
     def _granted(self, response: Response, document: dict[str, Any]) -> Grant:
         grant = granted(document)
         if grant is None:
-            raise BitbucketUnreachable(f"{failures.origin(response.url)} answered without a usable access token")
+            raise BitbucketUnreachable(f"{origin(response.url)} answered without a usable access token")
         return grant
 
     def _refusal(self, where: str, status: int, document: dict[str, Any]) -> Error:

@@ -9,11 +9,11 @@ import ssl
 from collections.abc import Iterator, Mapping
 from email.utils import parsedate_to_datetime
 from time import time
-from urllib.parse import urlsplit
 
 import requests
 import urllib3.exceptions
 
+from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
 
@@ -22,12 +22,6 @@ MAX_RETRY_AFTER_S = 86400.0
 
 _ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
 _TOO_MANY, _SERVER_ERROR = 429, 500
-
-
-def origin(url: str) -> str:
-    """Scheme, host and port of `url`, as it may be shown: a proxy's URL may hold a password."""
-    parts = urlsplit(url)
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
 
 
 def unavailable(response: requests.Response) -> BitbucketUnreachable | None:

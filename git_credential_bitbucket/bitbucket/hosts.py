@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.settings import Settings
 
 CLOUD_PROTOCOL, CLOUD_HOST = "https", "bitbucket.org"
+CLOUD_URL = f"{CLOUD_PROTOCOL}://{CLOUD_HOST}"
 PROVIDER = "bitbucket"
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.secret import Secret
+from git_credential_bitbucket.wire import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -132,13 +133,19 @@ def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[st
     )
 
 
+def origin(url: str) -> str:
+    """Scheme, host and port of `url`, as it may be shown: a proxy's URL may hold a password, or lack its scheme."""
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+
+
 def check_oauth(provider: Provider) -> None:
     """Raise `SettingsError` if OAuth may not run there: over http, or where git is told not to verify TLS."""
     endpoint = provider.endpoint
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
         if urlsplit(url).scheme != "https":
             raise SettingsError(
-                f"OAuth never runs over plain http, and {_origin(url)} is",
+                f"OAuth never runs over plain http, and {origin(url)} is",
                 hint="use https, also in credential.<url>.oauthAuthURL and oauthTokenURL",
             )
     if provider.unverified_by:
@@ -231,8 +238,3 @@ def _is_exempt(host: str, no_proxy: str) -> bool:
         if name == "*" or host == domain or (domain and host.endswith("." + domain)):
             return True
     return False
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"

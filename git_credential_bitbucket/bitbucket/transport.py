@@ -23,6 +23,7 @@ import urllib3.exceptions
 
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import failures
+from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
 
@@ -65,7 +66,7 @@ def require_https(url: str) -> None:
         raise SettingsError(f"{printable(url)} is no address of a server", hint=hint) from None
     if scheme != "https":
         raise SettingsError(
-            f"OAuth never runs over plain http, and {failures.origin(url)} is",
+            f"OAuth never runs over plain http, and {origin(url)} is",
             hint="use https in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
         )
 
@@ -121,7 +122,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             raise failures.overdue(response.url, TOTAL_TIMEOUT_S, sent=True)
         if response.is_redirect or response.is_permanent_redirect:
             raise BitbucketRefused(
-                f"{failures.origin(response.url)} answered with a redirect, which no secret follows",
+                f"{origin(response.url)} answered with a redirect, which no secret follows",
                 hint="if it has moved, set credential.<url>.oauthTokenURL or apiURL to the new address",
             )
         response.raw = io.BytesIO(body)
@@ -130,9 +131,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _body(self, response: requests.Response) -> bytes:
         body: bytes = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
         if len(body) > MAX_ANSWER_BYTES:
-            raise BitbucketUnreachable(
-                f"{failures.origin(response.url)} answered with more than {MAX_ANSWER_BYTES // 1024} KiB"
-            )
+            raise BitbucketUnreachable(f"{origin(response.url)} answered with more than {MAX_ANSWER_BYTES // 1024} KiB")
         return body
 
     def _pools(self) -> dict[str, type[urllib3.connectionpool.HTTPConnectionPool]]:

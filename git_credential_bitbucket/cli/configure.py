@@ -8,6 +8,7 @@ import shlex
 import click
 
 from git_credential_bitbucket import urlmatch
+from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import gitconfig
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, means_us, stable_path
@@ -40,7 +41,7 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
 def command(*, host: str | None, system: bool, dry_run: bool) -> None:
     """Write the configuration."""
-    url = host or gitconfig.CLOUD
+    url = host or hosts.CLOUD_URL
     path = stable_path(os.environ)
     scope = gitconfig.open_scope(os.environ, system=system)
     others = neighbours(scope.read, url)

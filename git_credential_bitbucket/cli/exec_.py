@@ -10,6 +10,7 @@ import click
 
 from git_credential_bitbucket import settings, urlmatch
 from git_credential_bitbucket.bitbucket import kinds, providers
+from git_credential_bitbucket.bitbucket.hosts import CLOUD_URL
 from git_credential_bitbucket.cli import child, places, private
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, stable_path
@@ -102,7 +103,7 @@ def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tu
 def hosts(read: settings.Settings, env: Mapping[str, str]) -> list[Provider]:
     """bitbucket.org, and the hosts that git's configuration opts in."""
     found = {}
-    for url in (places.CLOUD, *read.credential_urls()):
+    for url in (CLOUD_URL, *read.credential_urls()):
         plain = urlmatch.normalise(url)
         if plain is not None and plain.user is None:
             host = f"{plain.host}:{plain.port}" if plain.port else plain.host

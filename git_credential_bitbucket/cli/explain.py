@@ -16,7 +16,7 @@ from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.reasons import PASSED_OVER
 from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.cli import asked, beforehand, daemon, places, shy
+from git_credential_bitbucket.cli import asked, beforehand, daemon, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
@@ -101,7 +101,7 @@ def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
         return "as given", asked.named(text)
     found = asked.remote(os.environ, folder)
     if found is None:
-        return "there is no remote here, so Bitbucket itself", asked.take_apart(places.CLOUD)
+        return "there is no remote here, so Bitbucket itself", asked.take_apart(hosts.CLOUD_URL)
     return "the remote of this repository", asked.take_apart(found)
 
 

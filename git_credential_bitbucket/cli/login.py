@@ -88,7 +88,9 @@ class Login(shy.Shy):
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
 @click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
 @click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
-@click.option("--host", metavar="URL", default=places.CLOUD, help="Another host, named as Bitbucket in git's config.")
+@click.option(
+    "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host, named as Bitbucket in git's config."
+)
 @click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
 @click.option("--expires", metavar="DATE", help="When the token ends: 2027-01-31, or 90d, or 1y.")
 @click.option("--lifetime", metavar="SPAN", help="Forget it here after 8h, 7d, 2w …, however long it lives.")

@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     Held = list[tuple[str | None, Secret]]
 
 _WORKING = frozenset({kinds.API_TOKEN, kinds.ACCESS_TOKEN})
-API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
 _SCOPES = f"{guidance.READ_SCOPES[kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[kinds.API_TOKEN]} to push"
-_MAKE_TOKEN = f"{API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
+_MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
 _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A token on its way into the vault, as a log-in's record."""
+    """A token on its way into the vault, as a log-in's record; `beside` another one, which it must not set aside."""
 
     record: dict[str, Any] = field(repr=False)
     certain: bool
+    beside: bool
 
     @property
     def words(self) -> str:
@@ -93,7 +93,10 @@ class Moves:
         self._moves: dict[tuple[Secret, str], Move] = {}
 
     def take(self, finding: Finding) -> bool:
-        """Have a token moved; False where that would put another one aside, which may be the one that works."""
+        """Have a token moved; False where another one is there, which may be the one that works.
+
+        What stands in a file is moved even then, and set aside in the vault: a keyring encrypts, a file does not.
+        """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
         path = match.path if match.kind == kinds.ACCESS_TOKEN else None
@@ -102,7 +105,8 @@ class Moves:
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         if any(secret == match.secret for _, secret in there):
             return True
-        if any(other == account or None in (other, account) for other, _ in there):
+        beside = any(other == account or None in (other, account) for other, _ in there)
+        if beside and finding.line is None:
             return False
         there.append((account, match.secret))
         record = {
@@ -113,18 +117,18 @@ class Moves:
             "account": account,
             "origin": "migrate",
         }
-        self._moves[match.secret, place] = Move(record, match.certain)
+        self._moves[match.secret, place] = Move(record, match.certain, beside)
         return True
 
     def chosen(self) -> list[Move]:
         """One for each token and place; a token that was kept for the whole host needs no single repositories."""
-        whole = {secret for (secret, place), move in self._moves.items() if move.host_url == place}
+        whole = {s for (s, place), move in self._moves.items() if move.host_url == place and not move.beside}
         return [m for (secret, place), m in self._moves.items() if m.host_url == place or secret not in whole]
 
 
 _UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
 _KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
-_OTHER = "another token is kept for the same place; take this one out by hand, or log out of the other one first"
+_OTHER = "another token is kept for the same place, and keyrings encrypt; log out of that one first to move this one"
 _ELSEWHERE = "it is for another host, one that git's configuration does not name as a Bitbucket"
 _BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 Stated = dict[str, Any]
 """A credential as `status` states it."""
 
-CLOUD = f"{hosts.CLOUD_PROTOCOL}://{hosts.CLOUD_HOST}"
 _SEE = "see: git-credential-bitbucket status"
 _LIKE = "write it like acme, acme/app, bitbucket.org/acme/app, or as the URL that git has"
 _SSH = re.compile(
@@ -65,7 +64,7 @@ class Place:
         return wire.emit([*pairs, ("path", self.path)] if self.path else pairs)
 
 
-def parse(text: str, base: str = CLOUD) -> Place:
+def parse(text: str, base: str = hosts.CLOUD_URL) -> Place:
     """The place that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
 
     An SSH address means the same repository by https. Raises `Error`; a URL with a password in it is refused without
@@ -114,7 +113,7 @@ def _by_https(text: str, base: str) -> str:
     host = (ssh[1] or ssh[2]).lower()
     if host == urlsplit(base).hostname:
         return f"{base}/{ssh[3]}"
-    return f"{CLOUD if host in _SSH_HOSTS else f'{hosts.CLOUD_PROTOCOL}://{host}'}/{ssh[3]}"
+    return f"{hosts.CLOUD_URL if host in _SSH_HOSTS else f'{hosts.CLOUD_PROTOCOL}://{host}'}/{ssh[3]}"
 
 
 def provider(url: str) -> Provider:

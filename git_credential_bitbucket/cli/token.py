@@ -7,6 +7,7 @@ from base64 import b64encode
 
 import click
 
+from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask, offered
@@ -14,7 +15,7 @@ from git_credential_bitbucket.client import authorization
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 ID_CHARACTERS = 12
-_CLOUD = places.parse(places.CLOUD)
+_CLOUD = places.parse(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 

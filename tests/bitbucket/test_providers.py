@@ -168,6 +168,15 @@ def test_the_environment_turning_verification_off_is_refused_too(env: dict[str, 
         providers.check_oauth(found(env, OPTED_IN))
 
 
+def test_what_is_told_of_an_address_is_fit_for_a_terminal(env: dict[str, str]) -> None:
+    """A setting may hold an escape and a password; neither is shown as it is."""
+    mixed = found(env, OPTED_IN + '\toauthTokenURL = "http://alice:hush@bb\x1bc.example/token"\n')
+    with pytest.raises(SettingsError) as refused:
+        providers.check_oauth(mixed)
+    assert "http://bb\\x1bc.example" in refused.value.cause
+    assert "hush" not in refused.value.cause
+
+
 def test_oauth_never_runs_over_http(env: dict[str, str]) -> None:
     """An http host may be opted in for static tokens; an http endpoint or host is refused for OAuth."""
     http = find(env, '[credential "http://bb.example"]\n\tprovider = bitbucket\n', host="bb.example", protocol="http")

@@ -192,7 +192,11 @@ def test_a_proxy_that_fails_is_named_without_its_password(standin: StandIn) -> N
     """One that is not there, and one that refuses the host; the person's password for it is not shown."""
     gone = f"http://alice:hush@127.0.0.1:{closed_port()}"
     refusing = standin.proxy_url.replace("http://", "http://alice:hush@")
-    for proxy, words in ((gone, "connection refused"), (refusing, "403")):
+    for proxy, words in (
+        (gone, "connection refused"),
+        (gone.removeprefix("http://"), "connection refused"),
+        (refusing, "403"),
+    ):
         error = refused(endpoint_at("https://elsewhere.example", standin.ca_file, proxy=proxy))
         assert error.cause.startswith("the proxy http://127.0.0.1:")
         assert words in error.cause.lower()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import settings
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import asked, places
+from git_credential_bitbucket.cli import asked
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:

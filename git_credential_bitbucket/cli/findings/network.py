@@ -52,7 +52,7 @@ def look(scene: Scene) -> Iterator[Finding]:
 def _configured(provider: Provider) -> Iterator[Finding]:
     endpoint = provider.endpoint
     if endpoint.proxy:
-        yield Finding("proxy", OK, _origin(endpoint.proxy))
+        yield Finding("proxy", OK, providers.origin(endpoint.proxy))
     if provider.unverified_by:
         cause = f"{provider.unverified_by} turns TLS verification off: anybody on the way can take the tokens"
         cure = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth is refused until then"
@@ -89,13 +89,13 @@ def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     for name, address in addresses.items():
-        cause = f"{_origin(address)} gave no whole answer within {ANSWER_S:.0f} s"
+        cause = f"{providers.origin(address)} gave no whole answer within {ANSWER_S:.0f} s"
         answers.setdefault(name, BitbucketUnreachable(cause, hint=_ONLINE))
     web, rest = answers["web"], answers["REST"]
     if isinstance(web, Error):
         yield Finding("network", WRONG, web.cause, web.hint)
     else:
-        yield Finding("network", OK, f"{_origin(scene.url.base)} answers, and its certificate is trusted")
+        yield Finding("network", OK, f"{providers.origin(scene.url.base)} answers, and its certificate is trusted")
         yield from _clock(web)
     if isinstance(rest, Error) and not isinstance(web, Error):
         yield Finding("network", NOTE, f"{rest.cause}; git does without it", rest.hint)
@@ -151,8 +151,3 @@ def within(seconds: float, work: Callable[[], Answer]) -> Answer:
     if error is not None:
         raise error
     return answer  # type: ignore[return-value]  # without an error there is one
-
-
-def _origin(url: str) -> str:
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
