@@ -126,7 +126,8 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
-    With `replaces=ID` it takes that one's place, and lies where that lies.
+    With `replaces=ID` it takes that one's place, and lies where that lies. With `beside=1` it takes no place from one
+    in good standing, and is set aside where that would be so, which `set_aside=1` says.
     """
     del body
     try:
@@ -141,9 +142,15 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> Credential:
         memory, replaces = fields.get("memory") == "1", fields.get("replaces")
-        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces)
+        place = credential.place if fields.get("beside") == "1" else None
+        return keeping.keep(
+            agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, narrower=place
+        )
 
-    return _told(agent, work, lambda kept: [("id", kept.id)])
+    def told(kept: Credential) -> list[tuple[str, str]]:
+        return [("id", kept.id), *([("set_aside", "1")] if kept.set_aside_at is not None else [])]
+
+    return _told(agent, work, told)
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
 
-IN_RESERVE = "git stored it while another worked"
+IN_RESERVE = "it came while another worked"
 FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
 
@@ -107,6 +107,7 @@ def keep(
         if narrower is not None:
             credential = _beside(records, credential, narrower, now)
             if credential.set_aside_at is not None:
+                records[:] = [record for record in records if not _is_same_aside(credential, record)]
                 records.append(credential.to_record())
                 return credential
         for record in list(records):
@@ -129,6 +130,12 @@ def _beside(records: list[Record], credential: Credential, narrower: str, now: f
             return placed
         credential = replace(credential, set_aside_at=now, set_aside_why=IN_RESERVE, replaced_by=standing.id)
     return credential
+
+
+def _is_same_aside(credential: Credential, record: Record) -> bool:
+    if record.get("set_aside_at") is None or (record["place"], record["kind"]) != (credential.place, credential.kind):
+        return False
+    return Credential.from_record(record).has_secret(credential.secret)
 
 
 def _standing(records: list[Record], new: Credential, now: float) -> Credential | None:

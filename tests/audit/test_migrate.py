@@ -144,17 +144,39 @@ def test_nothing_leaves_a_file_that_did_not_get_into_the_vault(alone: Runner, ho
 
 
 def test_a_token_never_sets_another_aside(alone: Runner, home: Path) -> None:
-    """The one that is kept may be the newer one; the other is left in its place, and that is said."""
+    """The one that is kept may be the newer one; the other is set aside, leaves the file, and can be had back."""
     kept, found = tokens.api_token(), tokens.api_token()
     alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
     text = f"https://x-bitbucket-api-token-auth:{found}@bitbucket.org\nhttps://u:{kept}@bitbucket.org\n"
     (home / ".git-credentials").write_text(text)
+    dry = alone(HELPER, "migrate", "--dry-run").stdout
+    assert "set aside, for another one is kept for the same place" in dry
     said = alone(HELPER, "migrate").stdout
-    assert "Left as it is" in said
-    assert "another token is kept for the same place" in said
-    assert (home / ".git-credentials").read_text() == text.split("\n", maxsplit=1)[0] + "\n"
+    assert "set aside, for another one is kept for the same place" in said
+    assert (home / ".git-credentials").read_text() == ""
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
-    assert len(listed(alone)) == 1
+    assert [one["state"] for one in listed(alone)] == ["ready", "set-aside"]
+    alone(HELPER, "migrate", "--undo")
+    assert (home / ".git-credentials").read_text() == text
+    alone(HELPER, "migrate")
+    aside = [one["id"] for one in listed(alone) if one["state"] == "set-aside"]
+    assert len(aside) == 1
+    alone(HELPER, "restore", aside[0])
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == found
+
+
+def test_what_curl_sends_before_what_is_kept_is_taken_out(alone: Runner, home: Path) -> None:
+    """An old token in ~/.netrc overrides the new one; `doctor` names this verb as the cure, and it is one."""
+    kept, found = tokens.api_token(), tokens.api_token()
+    alone(HELPER, "configure")
+    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    netrc = home / ".netrc"
+    netrc.write_text(f"machine bitbucket.org login x-bitbucket-api-token-auth password {found}\n")
+    netrc.chmod(0o600)
+    assert "~/.netrc" in alone(HELPER, "doctor", check=False).stdout
+    alone(HELPER, "migrate")
+    assert found not in netrc.read_text()
+    assert "no secret in an address, a header or ~/.netrc" in alone(HELPER, "doctor", check=False).stdout
 
 
 def test_two_accounts_and_two_repositories_are_kept_apart(alone: Runner, home: Path) -> None:

@@ -35,7 +35,7 @@ def look(scene: Scene) -> Iterator[Finding]:
         found.append(Finding(CHECK, NOTE, cause, "remove it, unless your CI system put it there for this job"))
     if beforehand.in_netrc(scene.url, scene.env):
         cause = "~/.netrc has an entry for this host, in the clear, and git sends it before it asks anybody"
-        found.append(Finding(CHECK, WRONG, cause, f"remove that entry{_migrate()}"))
+        found.append(Finding(CHECK, WRONG, cause, f"have it taken out{_migrate()}; what that leaves, take out by hand"))
     yield from found
     if not found:
         yield Finding(CHECK, OK, "no secret in an address, a header or ~/.netrc")
