@@ -31,7 +31,7 @@ ACKNOWLEDGED = b"ok=1\n"
 host that we do not know: the caller's configuration may.
 
 After a `store`, a line may follow it: `warn=ID`, that credential ends soon, and the verb `warn` has the words; or
-`kept=memory`, there is nothing else to keep it in."""
+`kept=memory`, there is nothing else to keep it in; or `kept=aside`, for another is in use."""
 FLUSH_EVERY_S = 60.0
 KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
@@ -132,15 +132,17 @@ class Agent:
         for credential in (*index.covering(place), *index.below(place)):
             if credential.has_secret(secret):
                 now = self.clock()
+                if keeping.is_in_reserve(index, credential, now):
+                    return ACKNOWLEDGED + ledger.noted(self.holdings, credential, now)
                 self.holdings.use(credential, now)
                 if judgement.accepted(credential):
                     return self._changed(credential, judgement.accepted)
-                note = ledger.in_memory(self.holdings, credential, now)
+                note = ledger.noted(self.holdings, credential, now)
                 return ACKNOWLEDGED + (note or ledger.mark(self.holdings, credential, now))
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
         keep = partial(keeping.keep_typed, self.holdings, request, self.clock(), asked_path)
-        return self.job(keep, lambda kept: ledger.in_memory(self.holdings, kept, self.clock()))
+        return self.job(keep, lambda kept: ledger.noted(self.holdings, kept, self.clock()))
 
     def erase(self, request: Request) -> bytes | Pending:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
