@@ -97,7 +97,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
         finally:
             os.close(reading)
             os.close(tell_ready)
-        os.waitpid(child, 0)
+        wait_for(child)
         # The daemon is on its way meanwhile, and asks for its document later than this takes.
         send(told, document(env, shared=until_eof is None), deadline)
         os.close(told)
@@ -109,6 +109,14 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
             os.close(told)
     if not answer.endswith(READY):
         raise refusal(answer)
+
+
+def wait_for(child: int) -> None:
+    """Wait until a child has ended. None is there to wait for where SIGCHLD is ignored: a caller may hand that down."""
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        pass
 
 
 def document(env: "Mapping[str, str]", *, shared: bool = True) -> bytes:
@@ -155,6 +163,7 @@ def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int,
         close_from(GUARD_DESCRIPTOR + (until_eof is not None))
         os.chdir("/")
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or its own children would seem to have ended well, always
         os.execve(argv[0], argv, {name: env[name] for name in INTERPRETER if name in env})  # noqa: S606 - no shell
     finally:
         os._exit(127)

@@ -53,6 +53,14 @@ def test_daemon_is_in_no_session_of_gits(front: Runner, helper: Path, home: Path
     assert daemon_pid(home) == pid
 
 
+def test_starter_whose_children_nobody_waits_for(front: Runner, helper: Path, home: Path) -> None:
+    """Who ignores SIGCHLD hands that down: neither the start fails of it, nor does the daemon go on with it."""
+    front("sh", "-c", f"trap '' CHLD; exec {helper} get", stdin=request())
+    status = Path(f"/proc/{daemon_pid(home)}/status").read_text()
+    ignored = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigIgn"))
+    assert not ignored & 1 << signal.SIGCHLD - 1
+
+
 def test_starter_without_standard_descriptors(front: Runner, helper: Path, home: Path) -> None:
     """Where 0, 1 and 2 are closed, a pipe gets their numbers; the daemon is started all the same."""
     front("sh", "-c", f"exec {helper} store <&- >&- 2>&-", env=front.env)
