@@ -247,7 +247,7 @@ class Vault:
     def _is_later(self, key: keys.Key | None, blob: bytes | None, generation: int) -> bool:
         """Whether a killed write left a whole generation: perhaps the only copy of a refresh token that still works.
 
-        A write that failed removes what it wrote, so this one was meant to be; and nobody has been told otherwise.
+        Half of one would not open, and a write that fails before its content is on the disk removes it.
         """
         if key is None or blob is None:
             return False

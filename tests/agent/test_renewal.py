@@ -6,7 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,12 +14,13 @@ from git_credential_bitbucket.agent import freshness, renewal, statement, succes
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.pending import Pending, finish
 from git_credential_bitbucket.agent.why import why
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, oauth
 from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.place import FilePlace
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.grant import Grant
     from tests.agent.conftest import World
 
 STATE = "capability[]=state\n"
@@ -319,8 +320,18 @@ def test_a_renewal_counts_as_asking_until_its_answer_is_on_disk(world: World) ->
     assert not world.agent.renewals.asking
 
 
-def test_an_answer_without_a_refresh_token_leaves_the_one_before(world: World) -> None:
-    """RFC 6749 lets it be left out where it stays the same; the log-in goes on."""
+@pytest.mark.parametrize("filled_in", [True, False])
+def test_an_answer_without_a_refresh_token_leaves_the_one_before(
+    world: World, monkeypatch: pytest.MonkeyPatch, *, filled_in: bool
+) -> None:
+    """RFC 6749 lets it be left out where it stays the same; the log-in goes on, even if no library fills it in."""
+    refresh = oauth.refresh
+
+    def as_answered(*known: Any) -> Grant:  # noqa: ANN401 - as `refresh` takes it
+        return replace(refresh(*known), refresh_token=None)
+
+    if not filled_in:  # requests-oauthlib does
+        monkeypatch.setattr(oauth, "refresh", as_answered)
     login = world.login()
     world.standin.turn(rotate_refresh_tokens=False, omit_refresh_token=True)
     for generation in (2, 3):
