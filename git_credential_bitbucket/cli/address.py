@@ -44,7 +44,8 @@ class Waiting:
         terminal.say("Allow the access in the browser. If it did not open, open this address:")
         present(terminal, url)
         terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
-        self._spinner.enter_context(terminal.console().status("waiting for the browser"))
+        spinner = "dots" if terminal.is_utf8 else "line"
+        self._spinner.enter_context(terminal.console().status("waiting for the browser", spinner=spinner))
 
     def end(self) -> None:
         """Take the spinner away; what is said next stands in its place."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import __version__
+from git_credential_bitbucket.cli import plain
 from git_credential_bitbucket.client import exchange, tell
 from git_credential_bitbucket.errors import Error
 
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str]) -> int:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the process's end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is told all the same
+            stream.reconfigure(errors=plain.ERRORS)  # a terminal that is not UTF-8 is told all the same
     words = list(arguments) or ["--help"]
     verbose = words[0] in ("-v", "--verbose")
     if verbose:

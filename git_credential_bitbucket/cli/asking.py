@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.cli import plain
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Terminal:
         """By rich, on the terminal itself; colours, width and NO_COLOR are its business."""
         from rich.console import Console  # here, not above: 40 ms, and a piped secret needs none
 
-        file = open(self._descriptor, "w", encoding=_encoding(), errors="backslashreplace", closefd=False)  # noqa: SIM115 - rich's
+        file = open(self._descriptor, "w", encoding=_encoding(), errors=plain.ERRORS, closefd=False)  # noqa: SIM115 - rich's
         return Console(file=file, markup=False, highlight=False, emoji=False, width=self.size()[0] or None)
 
     def line(self, prompt: str) -> str:
@@ -133,7 +134,7 @@ class Terminal:
         raise Error("that is longer than any secret of Bitbucket's", hint="copy the token alone")
 
     def _write(self, text: str) -> None:
-        data = text.encode(_encoding(), "backslashreplace")
+        data = text.encode(_encoding(), plain.ERRORS)
         while data:
             data = data[os.write(self._descriptor, data) :]
 

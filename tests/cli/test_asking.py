@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from git_credential_bitbucket.cli import asking
 from git_credential_bitbucket.cli.asking import Answers, Terminal
 from git_credential_bitbucket.errors import Error
 from tests.standin import tokens
@@ -93,6 +94,18 @@ def test_ctrl_d_gives_up(keyboard: Keyboard) -> None:
     """As Ctrl-C does."""
     with pytest.raises(KeyboardInterrupt):
         keyboard.answers(b"\x04")
+
+
+def test_a_terminal_that_knows_ascii_only_is_written_to_in_ascii(
+    keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Quotes and dots as people read them, not as escapes; a name from outside is escaped."""
+    monkeypatch.setattr(asking, "_encoding", lambda: "ANSI_X3.4-1968")
+    keyboard.terminal.draw("“Create” – it’s … caf\u00e9")  # noqa: RUF001 - these are what it is about
+    assert keyboard.read() == b'"Create" - it\'s ... caf\\xe9\r\n'
+    keyboard.shown = b""
+    keyboard.terminal.say("“Create”")
+    assert keyboard.read().strip() == b'"Create"'
 
 
 def test_more_than_any_secret_is_an_error(keyboard: Keyboard) -> None:
