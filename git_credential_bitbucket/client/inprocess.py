@@ -18,11 +18,18 @@ if TYPE_CHECKING:
 def reply(action: str, body: bytes) -> bytes:
     """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
     third_party()
+    from git_credential_bitbucket.client.deferred import until_written  # here, not above: nobody else needs it
+
+    held = agent()
+    with until_written(held.renewals):
+        return _reply(held, action, body)
+
+
+def _reply(held: "Agent", action: str, body: bytes) -> bytes:
     from git_credential_bitbucket.agent.agent import refusal  # here, not above: it needs third-party packages
     from git_credential_bitbucket.agent.control import control
     from git_credential_bitbucket.agent.pending import finish
 
-    held = agent()
     try:
         if action in ("get", "store"):
             answer = finish(getattr(held, action)(*told_of(wire.parse(body))))

@@ -1,4 +1,4 @@
-"""Tells what a person should know of a token that just worked: that it ends soon, or is kept in memory only, or set aside.
+"""Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or is set aside.
 
 Whether it is time to, the holder knows.
 """

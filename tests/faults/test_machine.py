@@ -61,6 +61,34 @@ def test_a_signal_in_the_middle_of_a_renewal_loses_nothing(machine: Machine, num
     assert not machine.standin.is_spent(kept["refresh_token"])
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+def test_a_signal_in_the_middle_of_a_renewal_without_a_daemon_loses_nothing(
+    machine: Machine, helper: Path, home: Path, number: signal.Signals
+) -> None:
+    """Ctrl-C in `git fetch` reaches the helper, too: it ends by it, once the new refresh token is on disk."""
+    daemon = machine.daemon()
+    machine.log_in(daemon, expires_in=0)
+    daemon.end()
+    (before,) = machine.records()
+    machine.standin.script_fault("token", "hold")
+    env = {**machine.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}
+    with subprocess.Popen([helper, "get"], env=env, cwd=home, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as asking:
+        assert asking.stdin is not None
+        asking.stdin.write(machine.request("acme/app.git"))
+        asking.stdin.close()
+        machine.standin.wait_for("token")
+        asking.send_signal(number)
+        with pytest.raises(subprocess.TimeoutExpired):
+            asking.wait(1)
+        machine.standin.release()
+        assert asking.wait(60) == (130 if number == signal.SIGINT else -number)
+        assert asking.stderr is not None
+        assert asking.stderr.read() == b""
+    (kept,) = machine.records()
+    assert kept["generation"] == before["generation"] + 1
+    assert not machine.standin.is_spent(kept["refresh_token"])
+
+
 def test_a_read_only_disk_serves_what_there_is_and_spends_nothing(machine: Machine) -> None:
     """A read-only mount stops root, too: the living token is served, nothing is spent that could not be replaced."""
     with peers.mounted(machine.path.parent, "size=1m") as disk:

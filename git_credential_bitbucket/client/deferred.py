@@ -1,0 +1,50 @@
+"""Signals that wait: between Bitbucket's answer and the disk a refresh token is nowhere else than in this process.
+
+The daemon's counterpart is `daemon/lifecycle.py`. Here it is Ctrl-C that comes, which reaches git's helpers as well.
+"""
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from git_credential_bitbucket.agent.renewal import Renewals
+
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+LOOK_EVERY_S = 0.01
+
+
+@contextmanager
+def until_written(renewals: "Renewals") -> "Iterator[None]":
+    """Within, a signal that ends this process does so when no renewal is being asked for or written down.
+
+    None is begun after it, and one under way ends within 30 s, the transport's limit. In a thread other than the main
+    one signals are not this program's to handle, so nothing is changed there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = {number: signal.getsignal(number) for number in ENDING}
+
+    def end(number: int, frame: "FrameType | None") -> None:
+        del frame
+        renewals.leaving = True
+        while renewals.asking:
+            time.sleep(LOOK_EVERY_S)
+        signal.signal(number, former[signal.Signals(number)])
+        os.kill(os.getpid(), number)
+
+    heeded = [number for number in ENDING if former[number] not in (signal.SIG_IGN, None)]
+    for number in heeded:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, former[number])
