@@ -56,13 +56,13 @@ def overdue(url: str, seconds: float, *, sent: bool) -> Error:
     return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=_ONLINE)
 
 
-def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool) -> Error:
-    """Our error for theirs. `sent`: TLS stood, so the request may have left."""
+def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
+    """Our error for theirs. `sent`: TLS stood, so the request may have left. `ca` is where a CA was named, in words."""
     where = origin(url)
     causes = list(_causes(exc))
     certificate = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
-        return _untrusted(where, certificate)
+        return _untrusted(where, certificate, ca)
     if isinstance(exc, requests.exceptions.ProxyError):
         return BitbucketUnreachable(
             f"the proxy {origin(proxy or '')} does not lead to {where}: {_reason(causes)}",
@@ -113,12 +113,14 @@ def _reason(causes: list[BaseException]) -> str:
     return "the answer was broken off"
 
 
-def _untrusted(where: str, certificate: ssl.SSLCertVerificationError) -> BitbucketUnreachable:
+def _untrusted(where: str, certificate: ssl.SSLCertVerificationError, ca: str | None) -> BitbucketUnreachable:
     why = printable(certificate.verify_message or "it cannot be verified").lower().removesuffix(".")
     if "hostname" in why or "ip address" in why:
         hint = "another server answers under that name: check DNS, the hosts file and the proxy"
     elif "expired" in why or "not yet valid" in why:
         hint = "check this machine's clock"
+    elif ca is not None:
+        hint = f"it was verified with {ca}: name the right CA there, then log in again or try again"
     else:
         hint = "if a proxy or a server of your own signs it, name its CA: git config --global http.sslCAInfo FILE"
     return BitbucketUnreachable(f"the certificate of {where} is not to be trusted: {why}", hint=hint)

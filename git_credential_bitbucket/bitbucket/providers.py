@@ -37,8 +37,8 @@ class Endpoint:
     """How to reach one Bitbucket. Kept with each credential, for the daemon does not see the caller's
     configuration.
 
-    `api_url` ends before `/user`. `ca_file` is a file or directory of CAs, None for the system's. `proxy` may
-    hold a password, so it is not shown.
+    `api_url` ends before `/user`. `ca_file` is a file or directory of CAs, None for the system's, and `ca_from` the
+    setting that names it, in words. `proxy` may hold a password, so it is not shown.
     """
 
     authorize_url: str
@@ -47,6 +47,7 @@ class Endpoint:
     api_url: str
     ca_file: str | None = None
     proxy: str | None = field(default=None, repr=False)
+    ca_from: str | None = None
 
     def to_record(self) -> dict[str, str | None]:
         """As a JSON object."""
@@ -66,6 +67,7 @@ class Endpoint:
                 api_url=text["api_url"],
                 ca_file=text.get("ca_file"),
                 proxy=text.get("proxy"),
+                ca_from=text.get("ca_from"),
             )
         except KeyError:
             raise SettingsError(
@@ -110,12 +112,14 @@ def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[st
     base = f"{protocol}://{host}/"
     read = _Reader(settings, base)
     standard = CLOUD if hosts.is_cloud(protocol, host) else _shaped_like_cloud(base)
+    ca_file, ca_from = _ca(settings, base, env)
     endpoint = Endpoint(
         authorize_url=urljoin(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
         token_url=urljoin(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
         revoke_url=urljoin(base, read.named("oauthRevokeURL") or standard.revoke_url),
         api_url=urljoin(base, read.named("apiURL") or standard.api_url).rstrip("/"),
-        ca_file=_ca_file(settings, base, env),
+        ca_file=ca_file,
+        ca_from=ca_from,
         proxy=_proxy(settings, base, env),
     )
     secret = read.either("oauthClientSecret", "bitbucketDevClientSecret")
@@ -192,16 +196,16 @@ def _http(settings: "Settings | None", url: str, key: str) -> str | None:
     return settings.http(url, key) if settings is not None else None
 
 
-def _ca_file(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
-    """The CA that git would use: its variables win over its configuration (git's http.c, http_init)."""
-    found = (
-        env.get("GIT_SSL_CAINFO")
-        or _http(settings, url, "sslCAInfo")
-        or env.get("GIT_SSL_CAPATH")
-        or _http(settings, url, "sslCAPath")
-        or None
-    )
-    return env.get("HOME", "") + found[1:] if found and found.startswith("~/") else found
+def _ca(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> tuple[str | None, str | None]:
+    """The CA that git would use, and what names it: variables win over configuration (git's http.c, http_init)."""
+    for variable, key in (("GIT_SSL_CAINFO", "sslCAInfo"), ("GIT_SSL_CAPATH", "sslCAPath")):
+        for found, named_by in (
+            (env.get(variable), f"{variable} in the environment"),
+            (_http(settings, url, key), f"http.{key} in git's configuration"),
+        ):
+            if found:
+                return (env.get("HOME", "") + found[1:] if found.startswith("~/") else found), named_by
+    return None, None
 
 
 def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:

@@ -77,7 +77,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, endpoint: "Endpoint") -> None:
-        self._ca = _ca_place(endpoint.ca_file)
+        self._ca = _ca_place(endpoint)
+        self._ca_named = f"{printable(endpoint.ca_file, 1000)}, by {_ca_from(endpoint)}" if endpoint.ca_file else None
         self._proxy = _proxy_url(endpoint.proxy)
         self._sockets: list[socket.socket] = []
         self._overdue = threading.Event()
@@ -162,7 +163,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         sent = self._reached.is_set()
         if self._overdue.is_set():
             return failures.overdue(url, TOTAL_TIMEOUT_S, sent=sent)
-        return failures.explain(url, self._proxy, exc, sent=sent)
+        return failures.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
 
     def _cut(self) -> None:
         self._overdue.set()
@@ -173,17 +174,23 @@ class _Adapter(requests.adapters.HTTPAdapter):
                 pass
 
 
-def _ca_place(ca_file: str | None) -> str | bool:
+def _ca_from(endpoint: "Endpoint") -> str:
+    """What names its CA; unknown of a credential that was kept before that was noted."""
+    return endpoint.ca_from or "GIT_SSL_CAINFO, or else http.sslCAInfo"
+
+
+def _ca_place(endpoint: "Endpoint") -> str | bool:
     """The file or directory of CAs: the one of the endpoint, else the system's, and only without either
     certifi's.
     """
+    ca_file = endpoint.ca_file
     if ca_file is None:
         system = ssl.get_default_verify_paths()
         return system.cafile or system.capath or True
     if not ca_file.startswith("/") or not os.access(ca_file, os.R_OK):
         raise SettingsError(
             f"the CA file {printable(ca_file)} cannot be read",
-            hint="name it by its whole path in GIT_SSL_CAINFO or http.sslCAInfo, then log in again",
+            hint=f"it is named by {_ca_from(endpoint)}: name it there by its whole path, then log in again",
         )
     return ca_file
 

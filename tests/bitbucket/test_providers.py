@@ -150,8 +150,10 @@ def test_the_ca_is_the_one_that_git_would_use(env: dict[str, str]) -> None:
     assert found(env, OPTED_IN).endpoint.ca_file is None
     assert found(env, OPTED_IN + general).endpoint.ca_file == "/general"
     assert found(env, OPTED_IN + special + general).endpoint.ca_file == env["HOME"] + "/special"
+    assert found(env, OPTED_IN + general).endpoint.ca_from == "http.sslCAInfo in git's configuration"
     env["GIT_SSL_CAINFO"] = "/variable"
-    assert found(env, OPTED_IN + special + general).endpoint.ca_file == "/variable"
+    endpoint = found(env, OPTED_IN + special + general).endpoint
+    assert (endpoint.ca_file, endpoint.ca_from) == ("/variable", "GIT_SSL_CAINFO in the environment")
 
 
 @pytest.mark.parametrize("value", ["false", "False", "no", "off", "0", ""])

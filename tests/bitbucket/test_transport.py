@@ -5,9 +5,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trustme
 
 from git_credential_bitbucket.bitbucket import oauth, transport
 from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
@@ -154,6 +156,17 @@ def test_an_unknown_ca_is_named_with_the_setting_that_mends_it(strange: Maker, m
     error = refused(endpoint_at(server.url, None))
     assert "not to be trusted" in error.cause
     assert "http.sslCAInfo" in (error.hint or "")
+
+
+def test_a_ca_that_does_not_fit_is_named_with_the_setting_it_comes_from(strange: Maker, tmp_path: Path) -> None:
+    """GIT_SSL_CAINFO wins over http.sslCAInfo: to set the latter would mend nothing."""
+    wrong = tmp_path / "wrong.pem"
+    trustme.CA().cert_pem.write_to_path(str(wrong))
+    at = endpoint_at(strange(lambda _: None).url, str(wrong))
+    hint = refused(replace(at, ca_from="GIT_SSL_CAINFO in the environment")).hint or ""
+    assert f"{wrong}, by GIT_SSL_CAINFO in the environment" in hint
+    assert "http.sslCAInfo" not in hint
+    assert "GIT_SSL_CAINFO, or else http.sslCAInfo" in (refused(at).hint or "")
 
 
 def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> None:

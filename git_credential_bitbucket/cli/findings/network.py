@@ -58,7 +58,7 @@ def _configured(provider: Provider) -> Iterator[Finding]:
         cure = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth is refused until then"
         yield Finding("TLS", WRONG, cause, cure)
     if endpoint.ca_file:
-        yield Finding("CA", OK, endpoint.ca_file)
+        yield Finding("CA", OK, f"{endpoint.ca_file}, by {endpoint.ca_from}")
 
 
 def _unknown_name(address: str) -> str | None:
