@@ -2,8 +2,8 @@
 
 Owns the listening sockets of one log-in, and which requests count: GET of exactly the redirect's path, under exactly
 its host and port (a page elsewhere that has its name rebound to 127.0.0.1 sends another Host), with this log-in's
-state; and, for the implicit grant, POST by our own page's script (a page elsewhere sends another Origin). Imports
-http.server and socketserver, 40 ms: only a log-in imports this.
+state, from a program of this user's (`visitors`); and, for the implicit grant, POST by our own page's script (a page
+elsewhere sends another Origin). Imports http.server and socketserver, 40 ms: only a log-in imports this.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.errors import LoginFailed, SettingsError
-from git_credential_bitbucket.login import pages
+from git_credential_bitbucket.login import pages, visitors
 from git_credential_bitbucket.login.attempt import Attempt
 from git_credential_bitbucket.login.pages import Page
 from git_credential_bitbucket.wire import printable
@@ -144,9 +144,10 @@ class _Listener(socketserver.ThreadingTCPServer):
         self.loopback = loopback
         super().__init__((host, loopback.way.port), _Redirected)
 
-    def verify_request(self, *_request: object) -> bool:
-        """Whether there is a thread left for one more."""
-        return threading.active_count() < MAX_THREADS
+    def verify_request(self, _request: object, visitor: "tuple[str, int]") -> bool:
+        """Whether it is a program of this user's that came, and there is a thread left for one more."""
+        here = self.server_address[:2]
+        return threading.active_count() < MAX_THREADS and visitors.is_welcome(visitor[:2], here)  # type: ignore[arg-type]  # TCP's
 
     def handle_error(self, *_request: object) -> None:
         """A browser that hangs up is nobody's error; the usual traceback on stderr would show the code."""
