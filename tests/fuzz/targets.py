@@ -74,7 +74,7 @@ class Daemon:
                 id=keeping.new_id(), kind=kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
             )
             keeping.keep(agent.holdings, credential, 0.0)
-        self._service = Service(agent, _AllKnown(), frozenset({os.getuid()}), list, lambda: None)  # type: ignore[arg-type]  # two methods of it are asked
+        self._service = Service(agent, _AllKnown(), frozenset({os.getuid()}), list, lambda _: None)  # type: ignore[arg-type]  # two methods of it are asked
 
     def close(self) -> None:
         """Leave nothing behind."""
