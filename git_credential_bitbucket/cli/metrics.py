@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+import click
+
 from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.errors import Error
 
@@ -58,7 +60,13 @@ def text(report: Report) -> str:
 
 
 def write(report: Report, path: str) -> None:
-    """Put the metrics in place of `path` at once, so that no collector ever reads half of them. Raises `Error`."""
+    """Put the metrics in place of `path` at once, so that no collector ever reads half of them; `-` is standard output.
+
+    Raises `Error`.
+    """
+    if path == "-":
+        click.echo(text(report), nl=False)
+        return
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.{os.getpid()}")  # a name that the collector's *.prom does not match
     try:

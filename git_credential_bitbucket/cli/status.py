@@ -58,11 +58,18 @@ class Report:
 @click.option(
     "--fail-within", metavar="SPAN", help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now."
 )
-@click.option("--prometheus", "metrics_file", metavar="FILE", help="Write metrics to FILE, for a node exporter.")
+@click.option(
+    "--prometheus",
+    "metrics_file",
+    metavar="FILE",
+    help="Write metrics for a node exporter to FILE (- for standard output).",
+)
 def command(
     *, what: str | None, as_json: bool, as_blocks: bool, fail_within: str | None, metrics_file: str | None
 ) -> None:
     """List what is kept."""
+    if as_json and metrics_file == "-":
+        raise click.UsageError("--json and --prometheus - both want standard output")
     within = times.span(fail_within) if fail_within is not None else None
     report = report_now(what)
     if metrics_file is not None:

@@ -170,6 +170,15 @@ def test_metrics_come_whole_and_readable_to_the_collector(keyed: Runner, home: P
     assert "git_credential_bitbucket_credential_ready{" in (folder / "a.prom").read_text()
 
 
+def test_metrics_go_to_standard_output_by_a_dash(keyed: Runner) -> None:
+    """As elsewhere; with nothing else there, and no file of that name."""
+    said = keyed(HELPER, "status", "--prometheus", "-").stdout
+    assert said.startswith("# HELP git_credential_bitbucket_")
+    assert said.count("# HELP git_credential_bitbucket_vault_readable") == 1
+    assert not (keyed.folder / "-").exists()
+    assert keyed(HELPER, "status", "--prometheus", "-", "--json", check=False).returncode == 2
+
+
 def test_metrics_that_cannot_be_written_are_an_error(keyed: Runner, home: Path) -> None:
     """And leave nothing behind."""
     refused = keyed(HELPER, "status", "--prometheus", str(home / "nowhere" / "a.prom"), check=False)
