@@ -30,9 +30,10 @@ _QUIET_ZONE = 2
 class Waiting:
     """Waiting for a browser. A class for its state: the spinner that turns meanwhile."""
 
-    def __init__(self, terminal: Terminal | None) -> None:
-        """Without a terminal there is a line on standard error, and nothing that turns."""
+    def __init__(self, terminal: Terminal | None, *, opened: bool) -> None:
+        """Without a terminal there is a line on standard error, and nothing that turns. `opened`: a browser is."""
         self._terminal = terminal
+        self._opened = opened
         self._spinner = ExitStack()
 
     def begin(self, url: str) -> None:
@@ -41,7 +42,10 @@ class Waiting:
         if terminal is None:
             show.warn(f"waiting for a browser to open {url}")
             return
-        terminal.say("Allow the access in the browser. If it did not open, open this address:")
+        if self._opened:
+            terminal.say("Allow the access in the browser. If it did not open, open this address:")
+        else:
+            terminal.say("Open this address in a browser on this computer, and allow the access there:")
         present(terminal, url)
         terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
         spinner = "dots" if terminal.is_utf8 else "line"
@@ -56,7 +60,7 @@ def in_browser(
     log_in: Callable[..., None], wanted: Wanted, answers: Answers, key: str, redeem: Callable[[T], Page]
 ) -> None:
     """Wait for a browser: `log_in` is one of login.browser's two, `redeem` takes what the consent brings."""
-    waiting = Waiting(answers.terminal)
+    waiting = Waiting(answers.terminal, opened=not wanted.no_browser)
 
     def redeemed(brought: T) -> Page:
         waiting.end()

@@ -134,10 +134,11 @@ def main(arguments: Sequence[str]) -> int:
     verbose = words[0] in ("-v", "--verbose")
     if verbose:
         os.environ.setdefault(exchange.TRACE, "1")
-    return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verbose=verbose)
+    verb = next((word for word in words if not word.startswith("-") and knows(word)), None)
+    return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verb, verbose=verbose)
 
 
-def _told(run: Callable[[], Any], *, verbose: bool) -> int:
+def _told(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
     try:
         code = run()
         sys.stdout.flush()  # here, where a reader that went away can still be answered
@@ -147,7 +148,7 @@ def _told(run: Callable[[], Any], *, verbose: bool) -> int:
             _tell_reasons(exc)
         return ERROR
     except click.ClickException as exc:
-        return _tell_usage(exc)
+        return _tell_usage(exc, verb)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
@@ -163,11 +164,12 @@ def _told(run: Callable[[], Any], *, verbose: bool) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _tell_usage(exc: click.ClickException) -> int:
+def _tell_usage(exc: click.ClickException, verb: str | None) -> int:
     """In our own words' form, with where to read on."""
     context = exc.ctx if isinstance(exc, click.UsageError) else None
     message = " ".join(exc.format_message().split()).removesuffix(".")  # click breaks a list of choices into lines
-    where = context.command_path if context is not None else tell.NAME
+    # Click does not say whose option lacks its value.
+    where = context.command_path if context is not None else " ".join(filter(None, (tell.NAME, verb)))
     tell.error(message[:1].lower() + message[1:], f"see: {where} --help")
     return USAGE
 

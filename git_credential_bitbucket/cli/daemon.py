@@ -48,7 +48,10 @@ def start() -> None:
     say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
 
 
-@command.command(help="Run it here and now, in this process: for systemd, launchd and containers.")
+@command.command(
+    help="Run it here and now, in this process: for systemd, launchd and containers.",
+    short_help="Run it in this process: for systemd and containers.",
+)
 def run() -> None:
     """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
     socket_here()

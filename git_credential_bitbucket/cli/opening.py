@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.format import Header
     from git_credential_bitbucket.vault.keys import Key
 
+_MEMORY = "to keep it only until the daemon ends: git-credential-bitbucket login --memory"
 SHORT_PASSPHRASE = 12
 """Characters below which a passphrase is called short; Argon2id makes guessing slow, not impossible."""
 
@@ -96,22 +97,22 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
     return NewVault(None)
 
 
-def new_passphrase(answers: Answers) -> Key:
-    """A key from a passphrase that nobody has typed before: asked for twice at a terminal. Raises `VaultLocked`."""
+def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
+    """A key from a passphrase that nobody has typed before: asked for twice at a terminal.
+
+    Raises `VaultLocked` where none is typed; `otherwise` is what there is to do instead.
+    """
     answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
     for _ in range(asking.TRIES):
         typed = answers.secret("New passphrase")
         if not typed:
-            raise VaultLocked(
-                "without a passphrase nothing was kept",
-                hint="add --memory to keep it only until the daemon ends",
-            )
+            raise VaultLocked("without a passphrase nothing was done", hint=otherwise)
         if answers.terminal is None or answers.secret("The same again") == typed:
             if len(typed) < SHORT_PASSPHRASE:
                 answers.say("That is short; who gets hold of the file may guess it.", style="yellow")
             return keys.from_passphrase(Secret(typed))
         answers.say("These were not the same.")
-    raise VaultLocked("no passphrase was typed twice alike", hint="nothing was kept; try again")
+    raise VaultLocked("no passphrase was typed twice alike", hint="nothing was done; try again")
 
 
 def unlock(answers: Answers, key_file: str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from binascii import b2a_base64
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,9 @@ A vault that is locked is unlocked first; without a terminal its passphrase come
 @click.option("--key-file", metavar="FILE", help="With --to key-file: where the key is, or is to be.")
 def command(*, source: str, key_file: str | None) -> None:
     """Seal anew."""
-    if (source == KEY_FILE) != (key_file is not None):
+    if source == KEY_FILE and key_file is None:
+        raise click.UsageError("--to key-file needs --key-file FILE: where the key is, or is to be made")
+    if source != KEY_FILE and key_file is not None:
         raise click.UsageError("--key-file FILE goes with --to key-file")
     header = opening.vault().header()
     if header is None:
@@ -59,13 +62,13 @@ def command(*, source: str, key_file: str | None) -> None:
         _remove_from_keyring(header.key_id)
     show.say(f"The vault is sealed anew; its key comes from {opening.shown_key_source(opening.vault().header())}.")
     if source == KEY_FILE:
-        show.say(f"Set this where git runs: {keys.KEY_FILE_VARIABLE}={os.path.abspath(key_file or '')}")
+        show.say(f"Set this where git runs: {keys.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}")
 
 
 def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
     """The key to seal with from here on. Raises `Error` where it cannot be had."""
     if source == PASSPHRASE:
-        return opening.new_passphrase(answers)
+        return opening.new_passphrase(answers, "the vault's key is what it was; try again")
     if source == KEYRING:
         from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
 

@@ -62,6 +62,7 @@ print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules))
         (["version", "--nonsense"], "no such option"),
         (["version", "more"], "unexpected extra argument"),
         (["exec"], "missing argument"),
+        (["status", "--fail-within"], "requires an argument"),
         (["daemon"], "missing command"),
         (["daemon", "dance"], "no such command"),
     ],
@@ -73,7 +74,8 @@ def test_what_is_not_understood_ends_with_two(bare_run: Runner, words: list[str]
     error, hint, end = done.stderr.split("\n")
     assert error.startswith(f"{NAME}: error: ")
     assert said in error
-    assert hint.startswith(f"{NAME}: hint: see: {NAME}")
+    verb = "" if words[0].startswith("-") else f" {words[0]}"
+    assert hint == f"{NAME}: hint: see: {NAME}{verb} --help"
     assert end == ""
 
 
@@ -161,10 +163,10 @@ def test_a_list_of_choices_is_one_line(bare_run: Runner) -> None:
 
 
 def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(bare_run: Runner) -> None:
-    """What it cannot show is escaped."""
+    """What it cannot show is written as people read it."""
     env = {**bare_run.env, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"}
     code = "from git_credential_bitbucket.cli import app; app.main(['exec', '--help'])"
-    assert "\\u2026_FILE" in bare_run(sys.executable, "-c", code, env=env).stdout
+    assert "..._FILE" in bare_run(sys.executable, "-c", code, env=env).stdout
 
 
 SHOWING = """

@@ -61,6 +61,13 @@ def test_stop_is_done_when_it_has_left(bare_run: Runner, path: Path) -> None:
     assert bare_run(NAME, "daemon", "stop").stdout == "no daemon is running\n"
 
 
+def test_its_verbs_have_whole_lines_in_a_narrow_terminal(bare_run: Runner) -> None:
+    """Click cuts a line that is too long off."""
+    said = bare_run(NAME, "daemon", "--help", env={**bare_run.env, "COLUMNS": "80"}).stdout
+    assert "for systemd and containers." in said
+    assert "..." not in said.partition("Commands:")[2]
+
+
 def test_status_tells_how_it_is_and_does_not_start_it(bare_run: Runner, path: Path) -> None:
     """For people and as JSON; 3 where none runs, as systemctl says it."""
     none = bare_run(NAME, "daemon", "status", check=False)

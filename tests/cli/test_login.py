@@ -90,7 +90,7 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
-    assert "hint: add --memory" in shown
+    assert "hint: to keep it only until the daemon ends: git-credential-bitbucket login --memory" in shown
     assert not vault_of(home).exists()
 
 

@@ -107,6 +107,7 @@ def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runne
     words = (HELPER, "login", "--oauth", "--no-browser", "--host", standin.url)
     for _ in range(2):
         with person_of(keyed).types(*words) as dialogue:
+            dialogue.reads("Open this address in a browser on this computer")
             dialogue.reads("Waiting.")
             dialogue.presses("c")
             dialogue.ends(130)

@@ -113,7 +113,29 @@ def test_a_key_that_cannot_be_had_changes_nothing(keyed: Runner, token: str, wor
 @pytest.mark.parametrize("words", [("--to", "passphrase", "--key-file", "x"), ("--to", "key-file"), ()])
 def test_options_that_do_not_go_together(keyed: Runner, words: tuple[str, ...]) -> None:
     """Exit code 2, before anything is done."""
-    assert keyed(HELPER, "rekey", *words, check=False).returncode == 2
+    refused = keyed(HELPER, "rekey", *words, check=False)
+    assert refused.returncode == 2
+    assert "hint: see: git-credential-bitbucket rekey --help" in refused.stderr
+    assert ("--to key-file needs --key-file FILE" in refused.stderr) == (words == ("--to", "key-file"))
+
+
+def test_a_key_file_s_path_can_be_typed_into_a_shell(keyed: Runner, token: str, home: Path) -> None:
+    """It may have blanks."""
+    said = keyed(HELPER, "rekey", "--to", "key-file", "--key-file", str(home / "my keys")).stdout
+    assert f"GIT_CREDENTIAL_BITBUCKET_KEY_FILE='{home}/my keys'" in said
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(home / "my keys")
+    assert gets(keyed, token)
+
+
+def test_an_empty_passphrase_changes_nothing(keyed: Runner, person: Person, token: str) -> None:
+    """And nobody is sent to another verb."""
+    with person.types(HELPER, "rekey", "--to", "passphrase") as dialogue:
+        dialogue.reads("New passphrase")
+        dialogue.types("")
+        shown = dialogue.ends(1)
+    assert "the vault's key is what it was" in shown
+    assert "--memory" not in shown
+    assert gets(keyed, token)
 
 
 @pytest.mark.parametrize("verb", ["unlock", "rekey --to passphrase"])
