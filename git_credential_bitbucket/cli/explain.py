@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -139,11 +140,12 @@ def _unreachable(git_asks: Asked, document: Document) -> tuple[str, str] | None:
             return "this is plain http, and no secret goes over that", "use https: git remote set-url"
         return (
             f"{wire.printable(base)} is not configured as a Bitbucket, so this program says nothing about it",
-            f"if it is one: git config --global credential.{wire.printable(base)}.provider bitbucket",
+            f"if it is one: git config --global {shlex.quote(f'credential.{wire.printable(base)}.provider')} bitbucket",
         )
     if not any(one["ours"] for one in document["helpers"]):
         asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
-        host = "" if hosts.is_cloud(git_asks.protocol, git_asks.host) else f" --host {base}"
+        is_cloud = hosts.is_cloud(git_asks.protocol, git_asks.host)
+        host = "" if is_cloud else f" --host {shlex.quote(wire.printable(base))}"
         return (
             f"git does not ask this program about {base}, but {wire.printable(asked_instead)}",
             f"type: git-credential-bitbucket configure{host}",

@@ -5,6 +5,7 @@ Bitbucket is the stand-in, under its real names by the forward proxy.
 
 import json
 import os
+import shlex
 import socket
 import time
 from collections.abc import Iterator
@@ -609,6 +610,18 @@ def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, pers
         assert "hint: type: git-credential-bitbucket configure" in lines
         assert "2 things are wrong" in lines
         assert "doctor --fix" in lines
+
+
+def test_what_is_to_be_typed_can_be(healthy: Runner, home: Path) -> None:
+    """Brackets and blanks are quoted, and a home directory that is shown as ~ stays one for a shell."""
+    refused = healthy(HELPER, "doctor", "https://[::1]:8443/acme", check=False)
+    assert "git config --global 'credential.https://[::1]:8443.provider' bitbucket" in refused.stdout + refused.stderr
+    explained = healthy(HELPER, "explain", "https://[::1]:8443/acme/app", check=False).stdout
+    assert "git config --global 'credential.https://[::1]:8443.provider' bitbucket" in explained
+    command = f"echo {shlex.quote(f'{home}/my socket')}"
+    shown = finding.safe(command, healthy.env)
+    assert str(home) not in shown
+    assert healthy("sh", "-c", shown).stdout == f"{home}/my socket\n"
 
 
 def test_what_looks_like_a_secret_never_leaves() -> None:

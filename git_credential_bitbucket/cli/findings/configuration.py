@@ -44,7 +44,8 @@ def look(scene: Scene) -> Iterator[Finding]:
 
 def _nobody(scene: Scene, configure: str) -> Finding:
     cause = f"git does not ask this program about {scene.url.base}"
-    if not any(e.url and means_us(e.value) for e in scene.here.entries("credential", "helper")):
+    ours = [entry.url for entry in scene.here.entries("credential", "helper") if means_us(entry.value)]
+    if None not in ours and scene.url.base not in ours:
         return Finding(CHECK, WRONG, cause, configure, _written(scene))
     cause = f"{cause}: a reset below ours, {reset_after(scene.here)}"
     movable = not _asks_us(scene, scene.trusted)  # else it is the repository's own, which comes after all others

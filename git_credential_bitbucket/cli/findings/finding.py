@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ class Scene:
     @property
     def host_option(self) -> str:
         """What `configure` and `login` need besides, to mean this host."""
-        return "" if self.is_cloud else f" --host {self.url.base}"
+        return "" if self.is_cloud else f" --host {shlex.quote(self.url.base)}"
 
     def path(self, origin: str) -> str:
         """The whole path of a file as git names it: from the top of the work tree, wherever in that it is asked."""
@@ -90,7 +91,7 @@ def scene(env: Mapping[str, str], text: str | None) -> Scene:
     if not hosts.is_ours(trusted, url.protocol, url.host):
         raise SettingsError(
             f"{url.base} is not configured as a Bitbucket",
-            hint=f"if it is one: git config --global credential.{url.base}.provider bitbucket",
+            hint=f"if it is one: git config --global {shlex.quote(f'credential.{url.base}.provider')} bitbucket",
         )
     return Scene(env, folder, url, here, trusted)
 
@@ -99,6 +100,7 @@ def safe(text: str, env: Mapping[str, str]) -> str:
     """`text` fit for a bug report: the home directory as ~, and no secret, should one have got so far."""
     home = env.get("HOME", "").rstrip("/")
     for path in {home, os.path.realpath(home)} if home else ():
+        text = text.replace(f"'{path}/", "~/'")  # quoted for a shell, which takes a tilde within quotes as it is
         text = re.sub(re.escape(path) + r"(?![\w.-])", "~", text)
     return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", text))
 

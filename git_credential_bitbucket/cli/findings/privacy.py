@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import stat
 from typing import TYPE_CHECKING
 
@@ -44,9 +45,8 @@ def _checked(check: str, path: str, mode: int, refuse: Callable[[str], object]) 
     except Error as exc:
         yield Finding(check, WRONG, exc.cause, exc.hint, _closed(path, mode))
     except OSError as exc:
-        yield Finding(
-            check, WRONG, f"{path} cannot be looked at: {(exc.strerror or '').lower()}", f"try: ls -ld {path}"
-        )
+        cause = f"{path} cannot be looked at: {(exc.strerror or '').lower()}"
+        yield Finding(check, WRONG, cause, f"try: ls -ld {shlex.quote(path)}")
 
 
 def _socket(path: str, env: Mapping[str, str]) -> Iterator[Finding]:
@@ -64,7 +64,7 @@ def _socket(path: str, env: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("socket", WRONG, f"{path} is in the way, and is no socket", "look at it, and remove it")
     elif mode & 0o077 and not env.get(PEERS):
         cause = f"{path} has mode {mode:04o}; only its directory keeps others out"
-        yield Finding("socket", NOTE, cause, f"type: chmod 0600 {path}", _closed(path, 0o600))
+        yield Finding("socket", NOTE, cause, f"type: chmod 0600 {shlex.quote(path)}", _closed(path, 0o600))
     else:
         yield Finding("socket", OK, f"{path}, mode {mode:04o}")
 
