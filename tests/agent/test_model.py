@@ -193,15 +193,16 @@ class AgainstModel(RuleBasedStateMachine):
             self._rejected(kept)
 
     def _rejected(self, kept: Kept) -> None:
+        delays = (60, 300, 900, 1800, 3600)
         if kept.kind == kinds.OAUTH:
             if kept.rejected_at is not None and self.now - kept.rejected_at < 60:
-                kept.held_until = float("inf")  # for how long is judgement's own test; `wait` lets it go
+                kept.rejections.append(self.now)
+                kept.held_until = self.now + delays[min(len(kept.rejections), 5) - 1]
                 return
             kept.former.add(kept.secret or "")
             kept.secret, kept.rejected_at = None, self.now
             return
         kept.rejections.append(self.now)
-        delays = (60, 300, 900, 1800, 3600)
         if len(kept.rejections) >= 3 and self.now - kept.rejections[0] > 3600:
             kept.aside = True
         kept.held_until = self.now + delays[min(len(kept.rejections), 5) - 1]
@@ -220,10 +221,6 @@ class AgainstModel(RuleBasedStateMachine):
         """Time passes."""
         self.now += seconds
         self.standin.advance(seconds)
-        for kept in self.model:
-            if kept.kind == kinds.OAUTH and kept.held_until == float("inf") and seconds >= 4000:
-                kept.held_until = 0.0
-                kept.rejected_at = None
 
     def teardown(self) -> None:
         """The stand-in's clock is given back."""
