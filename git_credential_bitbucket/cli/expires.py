@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, opening, places, show, shy, status, times
+from git_credential_bitbucket.cli import asking, dates, opening, places, show, shy, status, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.places import Stated
-
-UNKNOWN = "unknown"
-"""What is typed for a date to forget the one before."""
 
 HELP = f"""{summary("expires")}.
 
@@ -33,7 +30,7 @@ build (CI): set GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to
   git-credential-bitbucket expires                       what ends, the first to end first
   git-credential-bitbucket expires acme/app 2027-01-31   enter a date
   git-credential-bitbucket expires acme/app 90d          or what is left
-  git-credential-bitbucket expires acme/app {UNKNOWN}      forget it
+  git-credential-bitbucket expires acme/app {dates.UNKNOWN}      forget it
 
 For cron and CI there is: git-credential-bitbucket status --fail-within 7d
 """
@@ -41,10 +38,10 @@ For cron and CI there is: git-credential-bitbucket status --fail-within 7d
 
 @click.command(cls=shy.Shy, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.argument("date", metavar="[DATE]", required=False)
-def command(*, what: str | None, date: str | None) -> None:
+@click.argument("date", metavar="[DATE]", required=False, callback=dates.end_or_unknown)
+def command(*, what: str | None, date: float | str | None) -> None:
     """List or enter."""
-    ends_at = times.end(date, time.time()) if date not in (None, UNKNOWN) else None
+    ends_at = date if isinstance(date, float) else None
     opening.readable()
     kept = places.kept()
     found = [one for one in (kept if what is None else places.matching(kept, what)) if is_static(one)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import journal
-from git_credential_bitbucket.cli import show, shy, times
+from git_credential_bitbucket.cli import dates, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
 
@@ -36,13 +36,13 @@ restart it after a change. No secret is ever in it. What git is given from the e
 @click.option("--for", "place", metavar="PLACE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
-@click.option("--since", metavar="SPAN", help="Only the last 12h, 7d …")
+@click.option("--since", metavar="SPAN", callback=dates.span, help="Only the last 12h, 7d …")
 @click.option("-n", "--lines", type=click.IntRange(1), default=SHOWN, show_default=True, help="The newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file.")
-def command(*, lines: int, as_json: bool, since: str | None, **wanted: str | None) -> None:
+def command(*, lines: int, as_json: bool, since: float | None, **wanted: str | None) -> None:
     """Show the log."""
     path = journal.place(os.environ) or journal.place({**os.environ, journal.SETTING: "on"}) or ""
-    not_before = None if since is None else time.time() - times.span(since)
+    not_before = None if since is None else time.time() - since
     found = deque((e for e in journal.read(path) if _fits(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
         raise Error(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +18,7 @@ from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import (
     asking,
     consumers,
+    dates,
     guidance,
     implicit,
     opening,
@@ -92,8 +92,10 @@ class Login(shy.Shy):
     "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host, named as Bitbucket in git's config."
 )
 @click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
-@click.option("--expires", metavar="DATE", help="When the token ends: 2027-01-31, or 90d, or 1y.")
-@click.option("--lifetime", metavar="SPAN", help="Forget it here after 8h, 7d, 2w …, however long it lives.")
+@click.option("--expires", metavar="DATE", callback=dates.end, help="When the token ends: 2027-01-31, or 90d, or 1y.")
+@click.option(
+    "--lifetime", metavar="SPAN", callback=dates.span, help="Forget it here after 8h, 7d, 2w …, however long it lives."
+)
 @click.option("--verify", is_flag=True, help="Ask Bitbucket whether the token is valid before it is kept.")
 @click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")
 @click.option("--paste", is_flag=True, help="With --oauth: no browser here; paste the address that it ends at.")
@@ -121,8 +123,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         provider=provider,
         path=path_on(provider, given["place"]) if given["place"] is not None else None,
         account=given["account"],
-        ends_at=times.end(given["expires"], time.time()) if given["expires"] is not None else None,
-        lifetime_s=times.span(given["lifetime"]) if given["lifetime"] is not None else None,
+        ends_at=given["expires"],
+        lifetime_s=given["lifetime"],
         memory=given["memory"],
         verify=given["verify"],
         paste=given["paste"],

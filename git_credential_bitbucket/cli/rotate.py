@@ -6,14 +6,25 @@ Imports statics' and guidance's parts of a log-in; the holder changes old for ne
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, expires, guidance, opening, pasted, places, show, shy, statics, times
+from git_credential_bitbucket.cli import (
+    asking,
+    dates,
+    expires,
+    guidance,
+    opening,
+    pasted,
+    places,
+    show,
+    shy,
+    statics,
+    times,
+)
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.wanted import Wanted
@@ -37,13 +48,14 @@ STATIC = (kinds.API_TOKEN, kinds.ACCESS_TOKEN)
 
 @click.command(cls=shy.Shy, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.option("--expires", "date", metavar="DATE", help="When the new one ends: 2027-01-31, or 90d, or 1y.")
+@click.option(
+    "--expires", "ends_at", metavar="DATE", callback=dates.end, help="When the new one ends: 2027-01-31, or 90d, or 1y."
+)
 @click.option(
     "--verify/--no-verify", default=True, help="Ask Bitbucket whether the new one is valid.", show_default=True
 )
-def command(*, what: str | None, date: str | None, verify: bool) -> None:
+def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
     """Replace a token."""
-    ends_at = times.end(date, time.time()) if date is not None else None
     opening.readable()
     answers = asking.answers()
     old = chosen(what, answers)

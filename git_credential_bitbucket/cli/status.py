@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import opening, places, shy, times
+from git_credential_bitbucket.cli import dates, opening, places, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
@@ -56,7 +56,11 @@ class Report:
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON document; times are epoch seconds.")
 @click.option("--long", "-l", "as_blocks", is_flag=True, help="Everything that is known of each.")
 @click.option(
-    "--fail-within", metavar="SPAN", help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now."
+    "--fail-within",
+    "within",
+    metavar="SPAN",
+    callback=dates.span,
+    help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now.",
 )
 @click.option(
     "--prometheus",
@@ -65,12 +69,11 @@ class Report:
     help="Write metrics for a node exporter to FILE (- for standard output).",
 )
 def command(
-    *, what: str | None, as_json: bool, as_blocks: bool, fail_within: str | None, metrics_file: str | None
+    *, what: str | None, as_json: bool, as_blocks: bool, within: float | None, metrics_file: str | None
 ) -> None:
     """List what is kept."""
     if as_json and metrics_file == "-":
         raise click.UsageError("--json and --prometheus - both want standard output")
-    within = times.span(fail_within) if fail_within is not None else None
     report = report_now(what)
     if metrics_file is not None:
         from git_credential_bitbucket.cli import metrics  # here, not above: each of these forms has its own imports

@@ -33,7 +33,7 @@ def end(text: str, now: float) -> float:
     """The epoch seconds of a token's end: `2027-01-31`, or a span from `now`. Raises `Error`.
 
     A date counts from its beginning in UTC: Bitbucket's page names the day and not the hour, and a warning that comes
-    half a day early harms nobody.
+    half a day early harms nobody. Today's counts from its end: what works has not ended.
     """
     try:
         day = date.fromisoformat(text.strip())
@@ -44,7 +44,7 @@ def end(text: str, now: float) -> float:
     found = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     if found + DAY_S < now:
         raise Error("that day is past", hint="a token that has ended is of no use: make a new one")
-    return found
+    return found if found > now else found + DAY_S - 1
 
 
 def day(at: float) -> str:

@@ -62,7 +62,7 @@ def test_what_is_no_date_changes_nothing(two: Runner, date: str) -> None:
     """And how to write one is told."""
     before = listed(two)
     refused = two(HELPER, "expires", "bitbucket.org", date, check=False)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "hint: " in refused.stderr
     assert [one["ends_at"] for one in listed(two)] == [one["ends_at"] for one in before]
 

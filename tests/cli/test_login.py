@@ -109,8 +109,9 @@ def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
 def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
     """A variable that a script forgot to set does not make a token live for ever."""
     refused = keyed(HELPER, "login", "--access-token", f"{option}=", stdin=tokens.access_token(), check=False)
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "hint: write it like" in refused.stderr
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert f"invalid value for '{option}'" in refused.stderr
+    assert "(write it like" in refused.stderr
     assert listed(keyed) == []
 
 

@@ -257,3 +257,11 @@ def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, standin: Stan
     assert listed(keyed)[0]["state"] == "ready"
     refused = keyed(HELPER, "restore", "acme/app", check=False)
     assert refused.returncode == 1
+
+
+def test_a_mistyped_span_does_not_look_like_a_token_that_ends(keyed: Runner) -> None:
+    """Exit code 1 is the alarm; 2 is a command that was not understood."""
+    refused = keyed(HELPER, "status", "--fail-within", "7", check=False)
+    assert refused.returncode == 2
+    assert "invalid value for '--fail-within'" in refused.stderr
+    assert "7d" in refused.stderr
