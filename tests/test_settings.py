@@ -75,6 +75,28 @@ def test_a_repository_s_own_configuration_does_not_count(
         assert settings.read(env | pushed).credential_urls() == []
 
 
+@pytest.mark.parametrize("scope", ["local", "worktree"])
+def test_a_repository_s_scope_does_not_count_wherever_git_finds_it(
+    env: dict[str, str], tmp_path: Path, scope: str
+) -> None:
+    """As where the root directory itself, in which git is run, is a repository's: its lines come, and are left out."""
+    tree, tools = tmp_path / "tree", tmp_path / "tools"
+    subprocess.run(["git", "init", "-q", str(tree)], env=env, check=True)
+    for words in (["extensions.worktreeConfig", "true"], [f"--{scope}", f"credential.{URL}.oauthClientId", "theirs"],
+                  [f"--{scope}", "credential.https://evil.example.provider", "bitbucket"]):  # fmt: skip
+        subprocess.run(["git", "-C", str(tree), "config", *words], env=env, check=True)
+    tools.mkdir()
+    there = tools / "git"
+    there.write_text(f'#!/bin/sh\nPATH={PATH}\nexec git -C {tree} "$@"\n', encoding="utf-8")
+    there.chmod(0o755)
+    at_root = env | {"PATH": f"{tools}:{PATH}"}
+    assert "https://evil.example" in settings.read_here(at_root, "/").credential_urls()
+    read = settings.read(at_root)
+    assert read.credential_urls() == []
+    assert read.credential("https://evil.example", "provider", named=True) is None
+    assert read.credential(URL, "oauthClientId") is None
+
+
 def test_system_global_and_command_scope_count(env: dict[str, str], tmp_path: Path) -> None:
     """Later scopes win, and `git -c` (GIT_CONFIG_PARAMETERS) and GIT_CONFIG_COUNT are both command scope."""
     system = tmp_path / "system"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from git_credential_bitbucket.bitbucket import oauth, transport
+from git_credential_bitbucket.bitbucket import kinds, oauth, rest, transport
 from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
 from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
 from git_credential_bitbucket.secret import Secret
@@ -240,3 +240,23 @@ def test_the_environment_s_proxies_and_netrc_decide_nothing(
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     assert oauth.mint(endpoint, consumer.key, secret).access_token
     assert [each.username for each in standin.token_requests()] == [consumer.key]
+
+
+def test_a_netrc_entry_does_not_replace_what_a_request_brings(
+    standin: StandIn,
+    endpoint: Endpoint,
+    consumer: ConsumerKey,
+    secret: Secret,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """REST's header and the JWT's are headers only, which requests would overwrite with the login for the host."""
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("NETRC", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    token = Secret(standin.issue_access_token("acme"))
+    assert rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token).valid is True
+    assert oauth.swap(endpoint, consumer.key, "installation", secret).access_token

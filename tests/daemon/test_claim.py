@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.daemon.claim import claim
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
 from tests.standin import tokens
@@ -203,6 +203,20 @@ def test_releasing_never_waits_for_who_is_just_starting(home: Path) -> None:
         starter.communicate()
         assert held.release()
         assert not os.path.exists(path)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> None:
+    """It leads to somebody else's file: that is neither locked nor made, and nobody listens."""
+    path, target = home / "run" / "s", home / "target"
+    if there:
+        target.write_text("precious")
+    (home / "run" / "s.lock").symlink_to(target)
+    with pytest.raises(DaemonUnavailable, match="cannot listen at") as refused:
+        claim(str(path))
+    assert refused.value.hint
+    assert not path.exists()
+    assert (target.read_text() if there else target.exists()) == ("precious" if there else False)
 
 
 def test_a_shared_place_is_refused() -> None:

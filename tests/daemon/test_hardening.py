@@ -89,6 +89,13 @@ def test_files_that_it_makes_are_its_own(daemon: Daemon, home: Path) -> None:
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_its_starters_umask_is_not_its_own(start: Start) -> None:
+    """A starter that lets everybody write what it makes, as some containers and services do."""
+    daemon = start(launcher=["/bin/sh", "-c", 'umask 0; exec "$@"', "sh"])
+    status = Path(f"/proc/{daemon.pid}/status").read_text().split("\n")
+    assert [line.split()[1] for line in status if line.startswith("Umask:")] == ["0077"]
+
+
 def test_it_may_open_as_many_files_as_its_limits_need(daemon: Daemon) -> None:
     """A thousand clients, where the hard limit has them."""
     limits = Path(f"/proc/{daemon.pid}/limits").read_text()

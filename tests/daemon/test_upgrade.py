@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket.daemon import upgrade
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, eventually
+from tests.daemon.daemons import Daemon, eventually, read_all
 from tests.standin import tokens
 
 PACKAGE = Path(__file__).parents[2] / "git_credential_bitbucket"
@@ -61,6 +61,28 @@ def test_it_starts_anew_and_refuses_nobody(start: Start, copy: Path) -> None:
     assert answers == {token}
     assert int(daemon.told_about("ping")["pid"]) == daemon.pid
     assert os.stat(daemon.path).st_ino == inode
+
+
+def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
+    """Whoever waits in the queue meanwhile would wait for it too. Here a peer may stall for an hour, and patience is
+    short, so that nothing but the hurry ends the wait.
+    """
+    for name, usual, here in (
+        ("limits.py", "peer_s: float = 10.0", "peer_s: float = 3600.0"),
+        ("lifecycle.py", "UPGRADE_PATIENCE_S = 10.0", "UPGRADE_PATIENCE_S = 0.2"),
+    ):
+        file = copy / PACKAGE.name / "daemon" / name
+        text = file.read_text()
+        assert usual in text
+        file.write_text(text.replace(usual, here))
+    daemon = start(package=str(copy))
+    with daemon.connect() as stalled:
+        stalled.sendall(b"action=get\ntimeout=900\nprotocol=https\n")
+        eventually(lambda: int(daemon.told_about("ping")["clients"]) > 1)
+        install(copy, "9.9.9")
+        eventually(lambda: version(daemon) == "9.9.9")
+        assert read_all(stalled) == b""
+    assert int(daemon.told_about("ping")["pid"]) == daemon.pid
 
 
 def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str], copy: Path, home: Path) -> None:
