@@ -77,7 +77,7 @@ class BitbucketAuth:
     def _token(self) -> dict[str, str]:
         if (given := authorization.from_environment(os.environ)) is not None:
             return given
-        told = dict(pairs(Holder().answer("token", self._request)))
+        told = dict(pairs(Holder().offered("token", self._request)))
         if not told.get("password"):
             why = dict(ask("why", (), self._request))
             raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))

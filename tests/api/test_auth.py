@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ import pytest
 import requests
 from atlassian.bitbucket.cloud import Cloud
 
-from git_credential_bitbucket import BitbucketAuth, wire
+from git_credential_bitbucket import BitbucketAuth, paths, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import CLOUD
 from git_credential_bitbucket.client.ask import ask
@@ -135,6 +136,19 @@ def test_many_threads_with_one_refused_token_make_one_renewal(host: StandIn) -> 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: ask("refresh", [("id", told["id"]), ("generation", "0")]), range(8)))
     assert host.token_requests() == []
+
+
+def test_gits_own_cache_daemon_at_the_socket_is_replaced(host: StandIn) -> None:
+    """It sits down wherever it finds nobody; what the vault has is found behind it."""
+    log_in(host)
+    ask("exit")
+    path = paths.socket_path(os.environ)
+    with subprocess.Popen(["git", "credential-cache--daemon", path], stdout=subprocess.PIPE) as intruder:
+        assert intruder.stdout is not None
+        assert intruder.stdout.readline() == b"ok\n"
+        with session(host) as api:
+            assert api.get(f"{host.api_url}/user").json()["username"] == "alice"
+        assert intruder.wait(30) == 0
 
 
 def test_another_host_gets_no_token(host: StandIn) -> None:
