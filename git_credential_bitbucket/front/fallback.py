@@ -92,6 +92,9 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
 
 def store(request: wire.Request, data: bytes) -> None:
     """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
+    if request.password is None:
+        tell.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
+        return
     token, client = usable()
     if token is not None and environment.names(request, token):
         tell.trace(f"store: it is what {token.name} holds, and stays there")

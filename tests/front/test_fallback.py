@@ -160,6 +160,14 @@ def test_error_of_a_store_is_told(front: Runner, helper: Path) -> None:
     assert done.stderr.count("\n") == 2
 
 
+def test_store_of_another_helpers_ready_made_credential_starts_nothing(front: Runner, helper: Path, home: Path) -> None:
+    """There is nothing to keep in it, and a daemon would only say so."""
+    front.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()
+    done = front(helper, "store", stdin=request(authtype="Bearer", credential=tokens.oauth_token()))
+    assert done.stderr == ""
+    assert not socket_of(home).exists()
+
+
 def test_no_credential_is_one_line_and_its_cure(front: Runner, helper: Path) -> None:
     """What a CI log shows beside git's own 'could not read Username'."""
     done = front(helper, "get", stdin=request())
