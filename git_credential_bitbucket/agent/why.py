@@ -139,5 +139,6 @@ def _withheld(credential: Credential, name: str, now: float) -> Reason:
         return "expired", f"{name} was kept for as long as you said, and not longer", _LOGIN
     seconds = int((credential.suspect_until or now) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    hint = "check that it is still valid and has access to this repository; now: git-credential-bitbucket restore "
+    revoked = f"; if it was revoked: {kinds.ROTATE} {credential.id}" if credential.kind in kinds.STATIC else ""
+    hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "
     return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id

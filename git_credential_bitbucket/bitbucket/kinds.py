@@ -24,11 +24,16 @@ MINTED = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
 RENEWABLE = MINTED | {OAUTH}
 """Kinds whose access token we can replace ourselves: by minting again, or by a refresh token."""
 
+STATIC = frozenset({API_TOKEN, ACCESS_TOKEN})
+"""Kinds that a person makes in Bitbucket, and has to make anew once they have ended or were revoked."""
+
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 ACCESS_TOKEN_USERNAME = "x-token-auth"
 
 APP_PASSWORD_CAUSE = "this is an app password, and Bitbucket removed those on 28 July 2026"
 LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
+ROTATE = "git-credential-bitbucket rotate"
+"""Puts a new static token, named by its id, in an old one's place."""
 APP_PASSWORD_HINT = "make an API token instead, then type: git-credential-bitbucket login --api-token"
 
 _PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))

@@ -43,7 +43,6 @@ that ends first.
 
 Where standard input is no terminal, its first line is the new token.
 """
-STATIC = (kinds.API_TOKEN, kinds.ACCESS_TOKEN)
 
 
 @click.command(cls=shy.Shy, help=HELP)
@@ -76,7 +75,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
 def chosen(what: str | None, answers: Answers) -> Stated:
     """The token to replace: what is named, else the one that ends first. Raises `Error`."""
     kept = places.kept()
-    static = [one for one in kept if one["kind"] in STATIC]
+    static = [one for one in kept if one["kind"] in kinds.STATIC]
     if what is not None:
         named = [one for one in places.matching(kept, what) if one in static]
         offered = [one for one in named if one["state"] != "set-aside"]

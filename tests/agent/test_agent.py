@@ -136,7 +136,11 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     world.store("alice", token)
     world.erase(token)
     assert world.get() == {}
-    assert why(world.agent, world.lines())[0] == "suspect"
+    state, _, hint = why(world.agent, world.lines())
+    assert state == "suspect"
+    (kept,) = world.agent.holdings.index()
+    assert f"if it was revoked: git-credential-bitbucket rotate {kept.id}; now: " in hint
+    assert hint.endswith(f"git-credential-bitbucket restore {kept.id}")
     world.offset += 61
     assert world.get()["password"] == token
 
