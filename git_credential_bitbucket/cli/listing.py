@@ -17,6 +17,7 @@ SOON_S, VERY_SOON_S = 30 * times.DAY_S, 7 * times.DAY_S
 _COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
 _STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
 _INDENT = "  "
+_BEFORE = "is answered before anything kept here"
 
 
 def print_to(console: Console, report: Report, *, long: bool) -> None:
@@ -137,8 +138,9 @@ def _surroundings(report: Report, console: Console) -> None:
                 _line(console, f"{_INDENT}{show.shown(vault[cure] or '')}")
     if report.daemon is not None:
         _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
-    if report.environment is not None:
-        _line(console, f"environment: {show.shown(report.environment)} is answered before anything kept here", "yellow")
+    before = report.environment_trouble or (report.environment and f"{report.environment} {_BEFORE}")
+    if before:
+        _line(console, f"environment: {show.shown(before)}", "yellow")
 
 
 def _urgency(left: float | None) -> str:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import dates, opening, places, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
@@ -28,13 +29,17 @@ _DAEMON_WORDS = ("version", "fault")
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `status` knows at one moment. `now` is in epoch seconds."""
+    """What `status` knows at one moment. `now` is in epoch seconds.
+
+    `environment` is the variable that is answered before all of this; `environment_trouble`, why that is not done now.
+    """
 
     now: float
     vault: dict[str, str | None]
     daemon: dict[str, str | int] | None
     environment: str | None
     credentials: list[Stated]
+    environment_trouble: str | None = None
 
     @property
     def offered(self) -> list[Stated]:
@@ -101,12 +106,14 @@ def report_now(what: str | None = None) -> Report:
             if "trouble" not in told:
                 raise
             credentials = []  # it may be where nobody can look now, and that is what has to be told
+    name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
     return Report(
         now=time.time(),
         vault=_vault(told),
         daemon=_daemon(told) if "pid" in told else None,
-        environment=_environment(),
+        environment=name,
         credentials=credentials,
+        environment_trouble=trouble,
     )
 
 
@@ -117,6 +124,7 @@ def document(report: Report) -> dict[str, Any]:
         "vault": report.vault,
         "daemon": report.daemon,
         "environment": report.environment,
+        "environment_trouble": report.environment_trouble,
         "credentials": report.credentials,
     }
 
@@ -175,15 +183,19 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
     }
 
 
-def _environment() -> str | None:
-    """The variable whose token is answered before anything that is kept."""
+def _environment(bases: set[str]) -> tuple[str | None, str | None]:
+    """The variable whose token is answered before anything that is kept, and why it is not, at a host of `bases`."""
     from git_credential_bitbucket.client import environment  # here, not above: as listing
 
+    name = None
     try:
-        found = environment.token(os.environ)
-        client = environment.client(os.environ)
+        found = environment.token(os.environ) or environment.client(os.environ)
+        if found is None:
+            return None, None
+        name = found.name
+        for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
+            protocol, _, host = base.partition("://")
+            environment.check(wire.parse(wire.emit([("protocol", protocol), ("host", host)])), found, os.environ)
     except Error as exc:
-        return exc.cause
-    if found is not None:
-        return found.name
-    return client.name if client is not None else None
+        return name, exc.cause
+    return name, None

@@ -221,6 +221,19 @@ def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -
     assert "environment: BITBUCKET_TOKEN is answered before" in keyed(HELPER, "status").stdout
 
 
+def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keyed: Runner) -> None:
+    """Nor is one that cannot be read; the list says why."""
+    token = keyed.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()
+    keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
+    said = keyed(HELPER, "status").stdout
+    assert "environment: Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in said
+    assert "is answered before" not in said
+    assert json.loads(keyed(HELPER, "status", "--json").stdout)["environment"] == "BITBUCKET_ACCESS_TOKEN"
+    keyed.env["BITBUCKET_ACCESS_TOKEN"] = "two\nlines"
+    said = keyed(HELPER, "status").stdout
+    assert "environment: BITBUCKET_ACCESS_TOKEN holds more than one line\n" in said
+
+
 def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> None:
     """On a terminal, with the source of its key."""
     keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
