@@ -104,8 +104,8 @@ CLOUD = Endpoint(
 def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[str, str]") -> Provider | None:
     """The provider of `host` (normalised as `wire.parse` does), or None if the host is none of ours.
 
-    Without `settings` only bitbucket.org is. Raises nothing: what is wrong with the settings for OAuth is
-    `check_oauth`'s to say, because a static token needs none of them.
+    Without `settings` only bitbucket.org is. Raises nothing: what is wrong with the settings for OAuth, an address
+    that is none included, is `check_oauth`'s to say, because a static token needs none of them.
     """
     if not hosts.is_ours(settings, protocol, host):
         return None
@@ -114,10 +114,10 @@ def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[st
     standard = CLOUD if hosts.is_cloud(protocol, host) else _shaped_like_cloud(base)
     ca_file, ca_from = _ca(settings, base, env)
     endpoint = Endpoint(
-        authorize_url=urljoin(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
-        token_url=urljoin(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
-        revoke_url=urljoin(base, read.named("oauthRevokeURL") or standard.revoke_url),
-        api_url=urljoin(base, read.named("apiURL") or standard.api_url).rstrip("/"),
+        authorize_url=_joined(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
+        token_url=_joined(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
+        revoke_url=_joined(base, read.named("oauthRevokeURL") or standard.revoke_url),
+        api_url=_joined(base, read.named("apiURL") or standard.api_url).rstrip("/"),
         ca_file=ca_file,
         ca_from=ca_from,
         proxy=_proxy(settings, base, env),
@@ -139,15 +139,33 @@ def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[st
 
 def origin(url: str) -> str:
     """Scheme, host and port of `url`, as it may be shown: a proxy's URL may hold a password, or lack its scheme."""
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+    scheme, _, rest = _with_scheme(url).partition("://")  # not urlsplit, which refuses what is to be told of here
+    authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
+    return printable(f"{scheme.lower()}://{authority.rpartition('@')[2]}")
+
+
+def check_addresses(provider: Provider) -> None:
+    """Raise `SettingsError` with the name of the setting whose address is none."""
+    endpoint, named = provider.endpoint, f"credential.{provider.protocol}://{provider.host}"
+    for url, setting in (
+        (endpoint.authorize_url, f"{named}.oauthAuthURL (or oauthAuthorizeEndpoint)"),
+        (endpoint.token_url, f"{named}.oauthTokenURL (or oauthTokenEndpoint)"),
+        (endpoint.revoke_url, f"{named}.oauthRevokeURL"),
+        (endpoint.api_url, f"{named}.apiURL"),
+        (endpoint.proxy, "http.proxy, or the variable https_proxy"),
+    ):
+        if url and not _is_address(_with_scheme(url)):
+            raise SettingsError(f"{origin(url)} is no address of a server", hint=f"correct {printable(setting, 1000)}")
 
 
 def check_oauth(provider: Provider) -> None:
-    """Raise `SettingsError` if OAuth may not run there: over http, or where git is told not to verify TLS."""
+    """Raise `SettingsError` if OAuth may not run there: over http, where git is told not to verify TLS, or at an
+    address that is none.
+    """
+    check_addresses(provider)
     endpoint = provider.endpoint
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
-        if urlsplit(url).scheme != "https":
+        if not url.lower().startswith("https://"):
             raise SettingsError(
                 f"OAuth never runs over plain http, and {origin(url)} is",
                 hint="use https, also in credential.<url>.oauthAuthURL and oauthTokenURL",
@@ -157,6 +175,26 @@ def check_oauth(provider: Provider) -> None:
             f"{provider.unverified_by} turns TLS verification off, and OAuth does not run without it",
             hint="remove that setting, and name the server's CA in http.sslCAInfo instead",
         )
+
+
+def _joined(base: str, text: str) -> str:
+    """`text` from `base` on; as it is where it is no address, for `check_addresses` to tell."""
+    try:
+        return urljoin(base, text)
+    except ValueError:
+        return text
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname) and parts.port != 0  # to ask for the port is to have it checked
+    except ValueError:
+        return False
+
+
+def _with_scheme(url: str) -> str:
+    return url if "://" in url else f"http://{url}"
 
 
 class _Reader:
@@ -220,17 +258,24 @@ def _proxy(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> s
     """The proxy that git would use: its configuration (empty means none), else the usual variables, as curl
     reads them.
     """
-    if _is_exempt(urlsplit(url).hostname or "", env.get("no_proxy", env.get("NO_PROXY", ""))):
+    if _is_exempt(_hostname(url), env.get("no_proxy", env.get("NO_PROXY", ""))):
         return None
     configured = _http(settings, url, "proxy")
     if configured is not None:
         return configured or None
-    for name in (f"{urlsplit(url).scheme}_proxy", "all_proxy"):
+    for name in (f"{url.partition(':')[0]}_proxy", "all_proxy"):
         # HTTP_PROXY in upper case may be a CGI client's header, and curl does not read it either.
         value = env.get(name) or (env.get(name.upper()) if name != "http_proxy" else None)
         if value:
             return value
     return None
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets around what is no IPv6 address
+        return ""
 
 
 def _is_exempt(host: str, no_proxy: str) -> bool:

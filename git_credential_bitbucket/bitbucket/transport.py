@@ -63,7 +63,7 @@ def require_https(url: str) -> None:
         scheme = urlsplit(url).scheme
     except (requests.RequestException, ValueError):
         hint = "check credential.<url>.oauthAuthURL, oauthTokenURL and apiURL"
-        raise SettingsError(f"{printable(url)} is no address of a server", hint=hint) from None
+        raise SettingsError(f"{origin(url)} is no address of a server", hint=hint) from None
     if scheme != "https":
         raise SettingsError(
             f"OAuth never runs over plain http, and {origin(url)} is",
@@ -200,9 +200,10 @@ def _proxy_url(proxy: str | None) -> str | None:
     if not proxy:
         return None
     url = proxy if "://" in proxy else f"http://{proxy}"
-    if urlsplit(url).scheme not in {"http", "https"}:
+    scheme = url.partition("://")[0].lower()
+    if scheme not in {"http", "https"}:
         raise SettingsError(
-            f"a proxy of the kind {printable(urlsplit(url).scheme)} is not supported",
+            f"a proxy of the kind {printable(scheme)} is not supported",
             hint="name an http proxy in http.<url>.proxy for this host",
         )
     return url

@@ -499,6 +499,22 @@ def test_a_machine_without_a_network_gets_one_finding(healthy: Runner) -> None:
     assert len([one for one in document["findings"] if one["check"] == "network"]) == 1
 
 
+def test_an_address_that_is_none_is_named_and_git_is_answered(healthy: Runner) -> None:
+    """A static token needs no endpoint; a log-in is refused with the setting's name, and no traceback."""
+    config(healthy, "--global", f"credential.{CLOUD}.oauthTokenURL", "https://[::1/x")
+    healthy(HELPER, "daemon", "stop")
+    document = looked(healthy, code=1)
+    assert wrong(document) == {"network"}
+    assert f"https://[::1 is no address of a server | correct credential.{CLOUD}.oauthTokenURL" in told(
+        document, "network", "wrong"
+    )
+    assert told(document, "round trip", "ok")
+    refused = healthy(HELPER, "login", "--oauth", check=False)
+    assert refused.returncode == 1, refused.stderr
+    assert f"credential.{CLOUD}.oauthTokenURL" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 @pytest.fixture
 def black_hole() -> Iterator[str]:
     """A proxy that takes a connection and never says a word."""

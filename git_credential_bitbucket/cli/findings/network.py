@@ -41,6 +41,7 @@ def look(scene: Scene) -> Iterator[Finding]:
     if provider is None:
         return
     yield from _configured(provider)
+    providers.check_addresses(provider)  # what it raises is a finding
     entry = provider.endpoint.proxy or scene.url.base
     unknown = _unknown_name(entry)
     if unknown is not None:
