@@ -43,8 +43,7 @@ def command(*, what: str | None, date: float | str | None) -> None:
     """List or enter."""
     ends_at = date if isinstance(date, float) else None
     opening.readable()
-    kept = places.kept()
-    found = [one for one in (kept if what is None else places.matching(kept, what)) if is_static(one)]
+    found = [one for one in places.meant(what) if is_static(one)]
     if what is not None and not found:
         raise Error(
             "what is kept there renews itself, and has no date",

@@ -32,7 +32,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask, refuses
 from git_credential_bitbucket.cli.wanted import Wanted, path_on
-from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError
+from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -180,9 +180,10 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
 
 def said(kept_id: str, wanted: Wanted) -> list[str]:
     """What to tell of a log-in that worked: what is kept and where, and what git lacks to use it."""
-    one = next((one for one in places.kept() if one["id"] == kept_id), None)
-    if one is None:
-        raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again")
+    try:
+        one = places.meant(kept_id)[0]
+    except UnknownCredential:
+        raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again") from None
     whose = f" of {one['account']}" if one["account"] else ""
     until = f" until {times.day(one['ends_at'])}" if one["ends_at"] else ""
     until += f", forgotten in {times.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""

@@ -36,8 +36,7 @@ _YOURS = "It is still valid at Bitbucket: revoke it on the page where you made i
 def command(*, what: str | None, everything: bool) -> None:
     """Remove."""
     opening.readable()
-    kept = places.kept()
-    found = kept if what is None else places.matching(kept, what)
+    found = places.meant(what)
     if everything:
         meant = list(found)
         if not meant:

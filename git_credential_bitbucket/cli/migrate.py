@@ -95,7 +95,7 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
 
 def _held() -> Callable[[str, str], list[tuple[str | None, Secret]]]:
     """What the vault has of a kind for exactly a place, those set aside left out."""
-    kept = [one for one in places.kept() if one["state"] != "set-aside"]
+    kept = [one for one in places.meant(None) if one["state"] != "set-aside"]
 
     def held(kind: str, place: str) -> list[tuple[str | None, Secret]]:
         found = []

@@ -137,13 +137,29 @@ def listed(answer: list[tuple[str, str]]) -> list[Stated]:
 
 
 def kept() -> list[Stated]:
-    """The credentials that are kept. Raises `Error` with the vault's trouble where they are not at hand."""
+    """The credentials that are at hand. Raises `Error` with the vault's trouble where that leaves none."""
+    found, trouble = _at_hand()
+    if not found and trouble is not None:
+        raise trouble
+    return found
+
+
+def meant(what: str | None) -> list[Stated]:
+    """All that is kept, or what of it `what` names. Raises `UnknownCredential` where that is nothing.
+
+    While the vault is not at hand, only an id in memory can be told; all else is an `Error` with the vault's trouble.
+    """
+    found, trouble = _at_hand()
+    if trouble is not None and what not in [one["id"] for one in found]:
+        raise trouble
+    return found if what is None else matching(found, what)
+
+
+def _at_hand() -> tuple[list[Stated], Error | None]:
     answer = ask("status")
     told = dict(answer)
-    found = listed(answer)
-    if not found and "trouble" in told:
-        raise Error(told["trouble"], hint=told.get("cure") or None)
-    return found
+    trouble = Error(told["trouble"], hint=told.get("cure") or None) if "trouble" in told else None
+    return listed(answer), trouble
 
 
 def matching(credentials: Sequence[Stated], word: str) -> list[Stated]:

@@ -20,11 +20,9 @@ from git_credential_bitbucket.errors import Error
 def command(*, what: str | None) -> None:
     """Renew."""
     opening.readable()
-    kept = places.kept()
-    renewable = [one for one in kept if one["renewed_at"] is not None and one["state"] != "set-aside"]
+    renewable = [one for one in places.meant(what) if one["renewed_at"] is not None and one["state"] != "set-aside"]
     if what is not None:
-        found = [one for one in places.matching(kept, what) if one in renewable]
-        renewable = [places.one_of(found, asking.choosing(), "there that renews itself")]
+        renewable = [places.one_of(renewable, asking.choosing(), "there that renews itself")]
     if not renewable:
         raise Error(
             "nothing that is kept can be renewed without you",

@@ -74,21 +74,18 @@ def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
 
 def chosen(what: str | None, answers: Answers) -> Stated:
     """The token to replace: what is named, else the one that ends first. Raises `Error`."""
-    kept = places.kept()
-    static = [one for one in kept if one["kind"] in kinds.STATIC]
+    static = [one for one in places.meant(what) if one["kind"] in kinds.STATIC]
+    offered = [one for one in static if one["state"] != "set-aside"]
     if what is not None:
-        named = [one for one in places.matching(kept, what) if one in static]
-        offered = [one for one in named if one["state"] != "set-aside"]
-        if not named:
+        if not static:
             raise Error(
                 "what is kept there is no token that you made, so there is nothing to make anew",
                 hint="an OAuth log-in renews itself; to log in again: git-credential-bitbucket login",
             )
-        return places.one_of(offered or named, answers.terminal, "for that place")
+        return places.one_of(offered or static, answers.terminal, "for that place")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: float(one["ends_at"]))
-    offered = [one for one in static if one["state"] != "set-aside"]
     return places.one_of(offered, answers.terminal, "that you made and could replace")
 
 

@@ -52,6 +52,29 @@ def test_locked_by_hand_means_until_unlocked_by_hand(keyed: Runner, token: str) 
     assert keyed(HELPER, "unlock").stdout == "The vault is open already.\n"
 
 
+def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, token: str) -> None:
+    """Nor is anything taken for all that is kept because it is in memory; that is still named by its id."""
+    assert gets(keyed, token)
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token())
+    [vaulted] = [one["id"] for one in listed(keyed) if one["place"] == "bitbucket.org"]
+    keyed(HELPER, "lock")
+    [remembered] = [one["id"] for one in listed(keyed)]
+    for verb in ("logout", "refresh", "restore", "expires", "rotate"):
+        for what in ("bitbucket.org", "acme/app", vaulted):
+            refused = keyed(HELPER, verb, what, check=False)
+            assert refused.returncode == 1
+            assert "locked" in refused.stderr, (verb, what)
+            assert "git-credential-bitbucket unlock" in refused.stderr
+    for words in (["logout", "--all"], ["refresh"], ["expires"], ["rotate"]):
+        assert "locked" in keyed(HELPER, *words, check=False).stderr
+    assert [one["id"] for one in listed(keyed)] == [remembered]
+    keyed(HELPER, "expires", remembered, "90d")
+    keyed(HELPER, "logout", remembered)
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token())
+    keyed(HELPER, "unlock")
+    assert vaulted in [one["id"] for one in listed(keyed)]
+
+
 def test_lock_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
     """There is nobody to hold it locked, and nobody is led to believe it."""
     keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
