@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.client import authorization
+from git_credential_bitbucket.client import authorization, lacking
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.ask import Holder, ask, pairs
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
@@ -79,8 +79,8 @@ class BitbucketAuth:
             return given
         told = dict(pairs(Holder().offered("token", self._request)))
         if not told.get("password"):
-            why = dict(ask("why", (), self._request))
-            raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))
+            cause, hint = lacking.told(dict(ask("why", (), self._request)))
+            raise UnknownCredential(cause, hint=hint)
         return told
 
     def _renewed(self, response: Response, used: dict[str, str], sending: dict[str, Any]) -> Response:

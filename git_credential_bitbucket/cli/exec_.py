@@ -63,8 +63,10 @@ def credential(env: Mapping[str, str]) -> Record:
         }
     client = environment.client(env)
     if client is None:
+        if (unpaired := environment.unpaired(env)) is not None:
+            raise SettingsError(unpaired[0], hint=unpaired[1])
         raise SettingsError(
-            environment.unpaired(env) or "there is no credential in the environment to run the command with",
+            "there is no credential in the environment to run the command with",
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
             "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file",
         )

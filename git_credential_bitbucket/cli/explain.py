@@ -22,7 +22,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.neighbours import shown_helper
-from git_credential_bitbucket.client import environment, exchange
+from git_credential_bitbucket.client import environment, exchange, lacking
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -232,9 +232,10 @@ def _none(request: wire.Request, document: Document) -> tuple[str, str]:
     where = wire.printable("/".join(filter(None, (request.host, request.path))))
     unpaired = environment.unpaired(os.environ)
     if unpaired is not None:
-        return unpaired, "set both, or neither"
+        return unpaired
+    cure = lacking.in_a_build() or f"type: {LOGIN}"
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"
-        return f"no credential covers {where}; there are some for {others}", f"type: {LOGIN}{hint}"
-    return f"no credential is kept for {where}", f"type: {LOGIN}"
+        return f"no credential covers {where}; there are some for {others}", f"{cure}{hint}"
+    return f"no credential is kept for {where}", cure

@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import opening, places, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask, offered
-from git_credential_bitbucket.client import authorization
+from git_credential_bitbucket.client import authorization, lacking
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 ID_CHARACTERS = 12
@@ -52,17 +52,19 @@ def command(*, what: str | None, use: str, header: bool) -> None:
 
 def fetched(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
+    asked = places.parse(what) if what is not None and not _is_id(what) else _CLOUD
+    if not hosts.is_cloud(asked.protocol, asked.host):
+        places.provider(asked.url)
     given = authorization.from_environment(os.environ)
     if given is not None and (what is None or not _is_id(what)):
-        places.provider((places.parse(what) if what is not None else _CLOUD).url)
         return given
     opening.readable()
     place, credential_id = _meant(what)
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
-        why = dict(ask("why", (), place.request()))
-        raise UnknownCredential(why.get("error", "there is no credential"), hint=why.get("hint"))
+        cause, hint = lacking.told(dict(ask("why", (), place.request())))
+        raise UnknownCredential(cause, hint=hint)
     return told
 
 

@@ -140,11 +140,13 @@ def client(env: "Mapping[str, str]") -> Client | None:
     return None
 
 
-def unpaired(env: "Mapping[str, str]") -> str | None:
-    """What to say of a consumer's secret without its id, where nothing else answers."""
-    for id_name, secret_name in CLIENTS:
-        if value(env, secret_name) is not None and value(env, id_name) is None:
-            return f"{secret_name} is set, but {id_name} is not"
+def unpaired(env: "Mapping[str, str]") -> tuple[str, str] | None:
+    """Cause and cure where one half of a consumer is set and the other is not; for where nothing else answers."""
+    for names in CLIENTS:
+        found = {name: source for name in names for source in (name + "_FILE", name) if env.get(source)}
+        for name in set(names) - set(found) if found else ():
+            (there,) = found.values()
+            return f"{there} is set, but {name} is not", f"set {name} as well, or unset {there}"
     return None
 
 

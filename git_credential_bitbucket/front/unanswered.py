@@ -3,7 +3,7 @@
 import os
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.client import environment, person, tell
+from git_credential_bitbucket.client import lacking, person, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import alone
@@ -47,10 +47,7 @@ def reason(data: bytes, holder: Holder) -> dict[str, str]:
 
 def tell_reason(why: dict[str, str]) -> None:
     """One line, and one with the cure."""
-    cause, hint = why.get("error", "there is no credential"), why.get("hint")
-    if why.get("state") == "none":
-        cause = environment.unpaired(os.environ) or cause
-    tell.error(cause, hint)
+    tell.error(*lacking.told(why))
 
 
 def taken_back(why: dict[str, str], holder: Holder) -> bool:

@@ -70,6 +70,24 @@ def test_without_a_credential_it_says_why_and_prints_nothing(keyed: Runner) -> N
     assert "login" in refused.stderr
 
 
+def test_a_host_that_is_no_bitbucket_is_said_to_be_none(keyed: Runner) -> None:
+    """No log-in would help; and nobody is asked for the vault's key before that is told."""
+    keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = "no key"
+    refused = keyed(HELPER, "token", "https://github.com/x/y", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "https://github.com is not configured as a Bitbucket, so no secret goes there" in refused.stderr
+
+
+def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> None:
+    """By token and explain alike."""
+    keyed.env["CI"] = "true"
+    assert "BITBUCKET_ACCESS_TOKEN" in keyed(HELPER, "token", "acme/app", check=False).stderr
+    keyed(HELPER, "configure")
+    assert "BITBUCKET_ACCESS_TOKEN" in keyed(HELPER, "explain", "acme/app", check=False).stdout
+    keyed.env["BITBUCKET_CLIENT_ID"] = "key"
+    assert "set BITBUCKET_CLIENT_SECRET as well" in keyed(HELPER, "explain", "acme/app", check=False).stdout
+
+
 def test_a_token_about_to_end_is_renewed_first(keyed: Runner, standin: StandIn) -> None:
     """Nobody gets one that ends under their hands."""
     standin.turn(token_lifetime=2)

@@ -160,6 +160,31 @@ def test_error_of_a_store_is_told(front: Runner, helper: Path) -> None:
     assert done.stderr.count("\n") == 2
 
 
+def test_no_credential_in_a_build_names_the_variables_of_one(front: Runner, helper: Path) -> None:
+    """Nobody can log in there."""
+    front.env["CI"] = "true"
+    said = front(helper, "get", stdin=request()).stderr
+    assert "error: no credential for bitbucket.org/acme/app\n" in said
+    assert "BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN" in said
+    assert "login" not in said
+
+
+@pytest.mark.parametrize(
+    ("there", "missing"),
+    [
+        ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"),
+        ("BITBUCKET_CLIENT_SECRET", "BITBUCKET_CLIENT_ID"),
+        ("BITBUCKET_OAUTH_CLIENT_ID_FILE", "BITBUCKET_OAUTH_CLIENT_SECRET"),
+    ],
+)
+def test_half_a_consumer_is_told_with_its_other_half(front: Runner, helper: Path, there: str, missing: str) -> None:
+    """A log-in is not what was meant."""
+    front.env |= {"CI": "true", there: "/half"}
+    said = front(helper, "get", stdin=request()).stderr
+    assert f"error: {there} is set, but {missing} is not\n" in said
+    assert f"hint: set {missing} as well, or unset {there}\n" in said
+
+
 def test_store_of_another_helpers_ready_made_credential_starts_nothing(front: Runner, helper: Path, home: Path) -> None:
     """There is nothing to keep in it, and a daemon would only say so."""
     front.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()

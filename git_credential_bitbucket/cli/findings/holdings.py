@@ -50,7 +50,7 @@ def _environment(scene: Scene) -> Iterator[Finding]:
         if found is None:
             unpaired = environment.unpaired(scene.env)
             if unpaired is not None:
-                yield Finding("environment", WRONG, unpaired, "set both, or neither")
+                yield Finding("environment", WRONG, *unpaired)
             return
         pairs = [("protocol", scene.url.protocol), ("host", scene.url.host)]
         environment.check(wire.parse(wire.emit(pairs)), found, scene.env)
