@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.naming import label, shown_place
+from git_credential_bitbucket.agent.naming import anew, label, shown_place
 from git_credential_bitbucket.errors import RequestRefused
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def warning(holdings: Holdings, credential_id: str, now: float, *, hush: bool) -
         holdings.hushed[credential_id] = now
         return []
     holdings.warn(credential, now)
-    hint = f"make a new one, and put it in its place: git-credential-bitbucket rotate {credential.id}"
+    hint = anew(credential.id)
     if (credential.ends_at or now) <= now:
         hint = f"if it was made to last longer: git-credential-bitbucket expires {credential.id} DATE"
     return [("warning", words(credential, now)), ("hint", hint)]

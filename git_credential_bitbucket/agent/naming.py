@@ -26,3 +26,13 @@ def label(kind: str) -> str:
 def shown_place(credential: Credential) -> str:
     """A credential's place without its scheme, safe to show."""
     return wire.printable(credential.place.partition("://")[2])
+
+
+def rotate(credential_id: str) -> str:
+    """What puts a new token in the place of one that a person made."""
+    return f"git-credential-bitbucket rotate {credential_id}"
+
+
+def anew(credential_id: str) -> str:
+    """What mends the end of such a token."""
+    return f"make a new one, and put it in its place: {rotate(credential_id)}"

@@ -9,7 +9,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
-from git_credential_bitbucket.agent.naming import label, shown_place
+from git_credential_bitbucket.agent.naming import anew, label, rotate, shown_place
 from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
@@ -126,7 +126,7 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
         return "unreachable", f"{name} could not be renewed: {credential.trouble}", hint
     if credential.renewable:
         return "expired", f"{name} is due for renewal", "run the command again"
-    return "expired", f"{name} has expired", f"{_LOGIN}"
+    return "expired", f"{name} has expired", anew(credential.id) if credential.kind in kinds.STATIC else _LOGIN
 
 
 def _withheld(credential: Credential, name: str, now: float) -> Reason:
@@ -139,6 +139,6 @@ def _withheld(credential: Credential, name: str, now: float) -> Reason:
         return "expired", f"{name} was kept for as long as you said, and not longer", _LOGIN
     seconds = int((credential.suspect_until or now) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    revoked = f"; if it was revoked: {kinds.ROTATE} {credential.id}" if credential.kind in kinds.STATIC else ""
+    revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in kinds.STATIC else ""
     hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "
     return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id

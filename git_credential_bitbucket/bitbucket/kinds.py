@@ -32,8 +32,6 @@ ACCESS_TOKEN_USERNAME = "x-token-auth"
 
 APP_PASSWORD_CAUSE = "this is an app password, and Bitbucket removed those on 28 July 2026"
 LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
-ROTATE = "git-credential-bitbucket rotate"
-"""Puts a new static token, named by its id, in an old one's place."""
 APP_PASSWORD_HINT = "make an API token instead, then type: git-credential-bitbucket login --api-token"
 
 _PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))

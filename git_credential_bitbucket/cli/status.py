@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent.naming import anew
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import dates, opening, places, shy, times
 from git_credential_bitbucket.cli.app import summary
@@ -146,9 +147,16 @@ def check(report: Report, within: float) -> None:
             f"nothing can be said of what ends: {report.vault['trouble'] or 'the vault is locked'}",
             hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
         )
-    found = [said for one in report.offered if (said := _ending(one, report.now, within)) is not None]
+    found = {said: cure(one) for one in report.offered if (said := _ending(one, report.now, within)) is not None}
     if found:
-        raise Error("; ".join(found), hint="make new ones, and keep them by: git-credential-bitbucket login")
+        raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
+
+
+def cure(one: Stated) -> str:
+    """What mends the end of a credential, before it as after it."""
+    if one["cure"]:
+        return str(one["cure"])
+    return anew(one["id"]) if one["kind"] in kinds.STATIC else "log in again: git-credential-bitbucket login"
 
 
 def _ending(one: Stated, now: float, within: float) -> str | None:

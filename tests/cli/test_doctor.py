@@ -16,8 +16,10 @@ import pytest
 
 from git_credential_bitbucket.cli import gitsection
 from git_credential_bitbucket.cli.findings import finding, network, programs
+from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import SettingsError
 from tests.cli.person import Person
+from tests.fronts import socket_of
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -85,7 +87,7 @@ def test_a_healthy_machine_has_nothing_wrong(healthy: Runner, clone: Path) -> No
         *("proxy", "CA", "network", "clock", "round trip"),
     }
     assert "username x-token-auth and password ATCTT…" in told(document, "round trip", "ok")
-    assert "1 kept, 1 of them ready" in told(document, "credentials", "ok")
+    assert "1 kept: 1 ready" in told(document, "credentials", "ok")
     assert "nothing is wrong" in healthy(HELPER, "doctor", cwd=clone).stdout
 
 
@@ -470,6 +472,21 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     assert "held back" in told(document, "credentials", "wrong")
     assert "restore" in told(document, "credentials", "wrong")
     assert "ends: 2 days" in told(document, "credentials", "note")
+    assert "git-credential-bitbucket rotate" in told(document, "credentials", "note")
+    assert "3 kept: 2 ready, 1 suspect" in told(document, "credentials", "ok")
+
+
+def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy: Runner, home: Path) -> None:
+    """`status --fail-within` fails for it as well."""
+    (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
+    entered = f"id={one['id']}\nends_at=1700000000.0\n"
+    assert exchange.exchange(str(socket_of(home)), exchange.message("amend", entered.encode()))[1] == b"ok=1\n"
+    cure = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
+    document = looked(healthy, code=1)
+    assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")
+    assert cure in told(document, "credentials", "wrong")
+    assert "1 kept: 1 ended" in told(document, "credentials", "ok")
+    assert f"hint: {cure}\n" in healthy(HELPER, "status", "--fail-within", "1d", check=False).stderr
 
 
 def test_the_environment_is_looked_at(healthy: Runner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.format import Header
 
 SOON_S = 7 * times.DAY_S
-_ONLY_NOTED = frozenset({"set-aside", "expired"})
-"""States that need nobody: put away, or renewed with the next use."""
 
 
 def look(scene: Scene, now: float) -> Iterator[Finding]:
@@ -96,16 +95,22 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
 
 
 def _credentials(kept: list[Stated], now: float) -> Iterator[Finding]:
-    well = 0
+    counted: Counter[str] = Counter()
     for one in kept:
-        name = f"{one['kind']} {one['id']}"
+        name, state = f"{one['kind']} {one['id']}", one["state"]
         ends = status.ends(one)
-        if one["state"] != "ready":
-            level = NOTE if one["state"] in _ONLY_NOTED else WRONG
+        ended = ends is not None and ends <= now
+        if state != "ready":
+            # These need nobody: what is put away, and what is renewed with its next use.
+            level = NOTE if state == "set-aside" or (state == "expired" and not ended) else WRONG
             yield Finding("credentials", level, f"{name}: {one['why']}", one["cure"])
+        elif ends is not None and ended:
+            state = "ended"
+            cause = f"{name} for {one['place']} has ended on {times.day(ends)}"
+            yield Finding("credentials", WRONG, cause, status.cure(one))
         elif ends is not None and ends - now < SOON_S:
             cause = f"{name} for {one['place']} ends: {times.left(ends - now)}"
-            yield Finding("credentials", NOTE, cause, "make a new one, and: git-credential-bitbucket login")
-        else:
-            well += 1
-    yield Finding("credentials", OK, f"{len(kept)} kept, {well} of them ready" if kept else "none is kept")
+            yield Finding("credentials", NOTE, cause, status.cure(one))
+        counted[state] += 1
+    states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
+    yield Finding("credentials", OK, f"{len(kept)} kept: {states}" if kept else "none is kept")
