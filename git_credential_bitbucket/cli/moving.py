@@ -13,7 +13,7 @@ from git_credential_bitbucket.audit.cleaning import planned
 from git_credential_bitbucket.audit.patterns import redacted
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import guidance
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,14 +86,18 @@ class Moves:
     """The tokens that go into the vault. A class for its state: what is in each place already."""
 
     def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], Held]) -> None:
-        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: account and secret."""
+        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: account and secret.
+
+        The first raises `SettingsError` for a host that is none of ours by that protocol.
+        """
         self._endpoint = endpoint
         self._held = held
         self._there: dict[tuple[str, str], Held] = {}
         self._moves: dict[tuple[Secret, str], Move] = {}
 
-    def take(self, finding: Finding) -> bool:
-        """Have a token moved; False where another one is there, which may be the one that works.
+    def take(self, finding: Finding) -> str | None:
+        """Have a token moved, or say why it is left: another one is there, which may be the one that works, or its
+        address is none that may get it.
 
         What stands in a file is moved even then, and set aside in the vault: a keyring encrypts, a file does not.
         """
@@ -104,21 +108,25 @@ class Moves:
         account = _account(match.account)
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         if any(secret == match.secret for _, secret in there):
-            return True
+            return None
         beside = any(other == account or None in (other, account) for other, _ in there)
         if beside and finding.line is None:
-            return False
+            return _OTHER
+        try:
+            endpoint = self._endpoint(protocol, match.host)
+        except SettingsError as exc:  # http:// in the address, where only https:// is opted in
+            return exc.cause
         there.append((account, match.secret))
         record = {
             "kind": match.kind,
             "place": place,
             "secret": match.secret.reveal(),
-            "endpoint": self._endpoint(protocol, match.host),
+            "endpoint": endpoint,
             "account": account,
             "origin": "migrate",
         }
         self._moves[match.secret, place] = Move(record, match.certain, beside)
-        return True
+        return None
 
     def chosen(self) -> list[Move]:
         """One for each token and place; a token that was kept for the whole host needs no single repositories."""
@@ -150,17 +158,24 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
         everything = where.found_in(text, place, names) if text else []
         found = [one for one in everything if one.match.host in names]
         made.left += [(one, _ELSEWHERE) for one in everything if one not in found]
-        wanted = [one for one in found if _is_dead(one) or (_is_movable(one) and moves.take(one))]
+        decided = [(one, _why_left(one, moves)) for one in found]
+        wanted = [one for one, why in decided if why is None]
         if text and wanted:
             made.clean(place, text, wanted)
-        dead += [one for one in found if _is_dead(one)]
-        made.left += [(one, _OTHER if _is_movable(one) else _UNKNOWN) for one in found if one not in wanted]
+        dead += [one for one in wanted if _is_dead(one)]
+        made.left += [(one, why) for one, why in decided if why is not None]
     for one in keyring:
-        taken = _is_movable(one) and moves.take(one)
-        made.left.append((one, _KEYRING if taken or not _is_movable(one) else _OTHER))
+        made.left.append((one, (moves.take(one) if _is_movable(one) else None) or _KEYRING))
     made.moves = moves.chosen()
     made.anew = _anew([*dead, *(one for one in keyring if _is_dead(one))])
     return made
+
+
+def _why_left(finding: Finding, moves: Moves) -> str | None:
+    """Why what stands in a file is not taken out of it; None where it is, and what works is moved."""
+    if _is_dead(finding):
+        return None
+    return moves.take(finding) if _is_movable(finding) else _UNKNOWN
 
 
 def _is_movable(finding: Finding) -> bool:

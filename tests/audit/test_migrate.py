@@ -262,6 +262,18 @@ def test_a_host_that_is_opted_in_is_migrated_too(keyed: Runner, home: Path, stan
     assert (home / ".git-credentials").read_text() == ""
 
 
+def test_an_address_over_http_stops_nobody_else(keyed: Runner, home: Path, standin: StandIn) -> None:
+    """The host is opted in for https alone: that one stays, with the reason, and the others are moved."""
+    plain, token = tokens.access_token(), tokens.access_token()
+    stays = f"http://x-token-auth:{plain}@{standin.netloc}/acme/app\n"
+    (home / ".git-credentials").write_text(f"{stays}https://x-token-auth:{token}@{standin.netloc}\n")
+    said = keyed(HELPER, "migrate").stdout
+    assert [one["place"] for one in listed(keyed)] == [standin.netloc]
+    assert (home / ".git-credentials").read_text() == stays
+    assert "Left as it is" in said
+    assert f"http://{standin.netloc} is not configured as a Bitbucket" in said
+
+
 def test_what_another_helper_keeps_in_the_keyring_is_moved_too(alone: Runner, home: Path) -> None:
     """And stays there: a keyring encrypts."""
     token = tokens.api_token()
