@@ -22,7 +22,7 @@ _LOGGED = ("client_id", "response_type", "redirect_uri", "scope", "code_challeng
 
 _PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Confirm access to your account</title></head>
+<head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Confirm access to your account</title></head>
 <body>
 <h1>Confirm access to your account</h1>
 <p>The consumer of the workspace <b>{workspace}</b> asks for access to your Bitbucket account: {scopes}</p>
@@ -38,7 +38,7 @@ _PAGE = """<!doctype html>
 
 _REFUSAL = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>Authorization failed</title></head>
+<head><meta charset="utf-8"><link rel="icon" href="data:,"><title>Authorization failed</title></head>
 <body><h1>{error}</h1><p>This integration is misconfigured. Contact the vendor for assistance.</p></body>
 </html>
 """
