@@ -60,8 +60,9 @@ class Finding:
         words = WORDS[match.kind]
         account = f" of {patterns.redacted(match.account)}" if match.account and "-auth" not in match.account else ""
         doubt = "" if match.certain else ", by its looks"
+        named = f", named for {match.product}" if match.product else ""
         times = f", in {self.times} versions" if self.times > 1 else ""
-        return f"{words} {match.secret.masked()}{account}{_FORMS[match.form]}{doubt}{times}"
+        return f"{words} {match.secret.masked()}{account}{_FORMS[match.form]}{named}{doubt}{times}"
 
 
 _FORMS = {

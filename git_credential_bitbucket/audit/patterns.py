@@ -57,7 +57,8 @@ class Match:
 
     `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
     `certain` is False where its shape alone speaks for it. `host` need not be one of ours: a token of our shape in
-    another host's address is that one's. `path` is the repository of a URL, without a slash before.
+    another host's address is that one's. `path` is the repository of a URL, without a slash before. `product` is
+    another one of Atlassian's, which the name of its variable says it is for.
     """
 
     form: str
@@ -71,6 +72,7 @@ class Match:
     protocol: str = our_hosts.CLOUD_PROTOCOL
     host: str = our_hosts.CLOUD_HOST
     path: str | None = None
+    product: str | None = None
 
 
 def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
@@ -88,7 +90,7 @@ def scan(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = Fal
         fresh = _apart(search, found)
         if fresh:
             around = around or whose.Surroundings(text, netrc=netrc)
-            found = sorted([*found, *(_placed(match, around) for match in fresh)], key=lambda match: match.start)
+            found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
     counted, line, numbered = 0, 1, []
     for match in found:  # counted on from the one before: a text may hold very many
         line += text.count(b"\n", counted, match.start)
@@ -108,9 +110,11 @@ def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
     return apart
 
 
-def _placed(match: Match, around: whose.Surroundings) -> Match:
-    protocol, host = around.host(match.start) or (match.protocol, match.host)
-    return replace(match, protocol=protocol, host=canonical(host))
+def _placed(match: Match, text: bytes, around: whose.Surroundings) -> Match:
+    told = around.host(match.start)
+    if told is None:
+        return replace(match, product=whose.product(text, match.start))
+    return replace(match, protocol=told[0], host=canonical(told[1]))
 
 
 def canonical(host: str) -> str:

@@ -1,5 +1,5 @@
-"""For which host a secret is, where what stands around it says so: a URL, a .netrc entry, a section of git's
-configuration.
+"""For which host or product a secret is, where what stands around it says so: a URL, a .netrc entry, a section of git's
+configuration, a variable's name.
 
 An Atlassian token's shape does not tell: the same one may be Jira's, or another server's. Imports re and wire. Every
 quantifier is bounded, as in patterns.
@@ -29,6 +29,15 @@ _OPTION = re.compile(rb"(?i:http)\." + _HOST + rb"[^\s=]{0,1024}=[^\n]{0,8192}",
 _SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[(?i:http)[ \t]{1,64}\"" + _HOST, re.ASCII)
 _NEXT_SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[")
 _NETRC_WORD = re.compile(rb'"(?:[^"\\\r\n]|\\.){0,4096}"|[^\s"]\S{0,4095}')
+_NAMED = re.compile(
+    rb"(?P<name>[A-Za-z_][\w.-]{0,99})(?:[\"']?[ \t]{0,8}(?:=>|:=|=)|[\"'][ \t]{0,8}:|:[ \t])"
+    rb"|\bset(?:env|[ \t]{1,8}-[\w-]{1,12})[ \t]{1,8}(?P<set>\w{1,100})[ \t]",
+    re.ASCII,
+)
+"""What is given a value: `NAME=`, `name: ` and `"name":`; also fish's and csh's `set -x NAME`."""
+_NAMED_BEFORE = 512
+"""How far before a secret its name may begin."""
+_PRODUCTS = {b"jira": "Jira", b"confluence": "Confluence", b"atlassian": "Atlassian"}
 _NETRC_STARTS = (b"machine", b"default", b"macdef")
 
 
@@ -49,6 +58,17 @@ class Surroundings:
             if before >= 0 and position < spans[before][1]:
                 return spans[before][2:]
         return None
+
+
+def product(text: bytes, position: int) -> str | None:
+    """Whose the variable is that a secret at `position` is given to, where its name names one, and not Bitbucket."""
+    first = max(0, position - _NAMED_BEFORE)
+    line = text[max(first, text.rfind(b"\n", first, position) + 1) : position]
+    names = [(found["name"] or found["set"]).lower() for found in _NAMED.finditer(line)]
+    name = next((name for name in reversed(names) if name != b"authorization"), b"")  # a header's is no variable's
+    if b"bitbucket" in name:
+        return None
+    return next((product for word, product in _PRODUCTS.items() if word in name), None)
 
 
 def netrc_entries(text: bytes) -> Iterator[list[re.Match[bytes]]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _WORKING = frozenset({kinds.API_TOKEN, kinds.ACCESS_TOKEN})
 _SCOPES = f"{guidance.READ_SCOPES[kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[kinds.API_TOKEN]} to push"
 _MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
+_KEEP = "git-credential-bitbucket login --api-token"
 _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
 
 
@@ -173,6 +174,8 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
 
 def _why_left(finding: Finding, moves: Moves) -> str | None:
     """Why what stands in a file is not taken out of it; None where it is, and what works is moved."""
+    if finding.match.product is not None:
+        return f"it is named for {finding.match.product}; if Bitbucket takes it too: {_KEEP}"
     if _is_dead(finding):
         return None
     return moves.take(finding) if _is_movable(finding) else _UNKNOWN

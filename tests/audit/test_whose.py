@@ -77,6 +77,50 @@ def test_a_file_of_git_credential_manager_is_for_its_service(tmp_path: Path, ser
         assert places.found_in(text, place, patterns.CLOUD_HOSTS) == []
 
 
+@pytest.mark.parametrize(
+    ("template", "product"),
+    [
+        ("export JIRA_API_TOKEN={}", "Jira"),
+        ("export BITBUCKET_TOKEN=x; export MY_CONFLUENCE_PAT='{}'", "Confluence"),
+        ("set -gx ATLASSIAN_API_TOKEN {}", "Atlassian"),
+        ("JIRA_AUTH=alice@example.com:{}", "Jira"),
+        ('jiraAuth: "alice@example.com:{}"', "Jira"),
+        ('{{"jiraApiToken": "{}"}}', "Jira"),
+        ("JIRA=https://a.atlassian.net TOKEN={}", None),
+        ("ATLASSIAN_BITBUCKET_TOKEN={}", None),
+        ("JIRA_API_TOKEN=\nTOKEN={}", None),
+        ("# for jira\n{}", None),
+    ],
+)
+def test_a_variable_s_name_says_which_product_a_token_is_for(template: str, product: str | None) -> None:
+    """Jira's tokens look like Bitbucket's. The name that is nearest counts, and one that names Bitbucket is ours."""
+    [found] = patterns.scan(template.format(tokens.api_token()).encode())
+    assert found.product == product
+
+
+def test_a_header_in_a_variable_of_another_product_is_that_ones() -> None:
+    """As base64, too."""
+    [found] = patterns.scan(f'CONFLUENCE_HEADER="{header(tokens.access_token())}"\n'.encode())
+    assert found.product == "Confluence"
+
+
+def test_what_is_named_for_another_product_is_told_and_left(bare_run: Runner, home: Path) -> None:
+    """Jira's tools read it there; what is Bitbucket's in the same file is moved."""
+    key_file = home / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_bytes(os.urandom(32))
+    bare_run.env |= {"GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file), "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
+    jira, ours = tokens.api_token(), tokens.api_token()
+    profile = home / ".bashrc"
+    profile.write_text(f"export JIRA_API_TOKEN={jira}\nexport BITBUCKET_API_TOKEN={ours}\n")
+    assert ", named for Jira" in bare_run(HELPER, "audit", check=False).stdout
+    said = bare_run(HELPER, "migrate").stdout
+    assert profile.read_text() == f"export JIRA_API_TOKEN={jira}\nexport BITBUCKET_API_TOKEN=\n"
+    assert "it is named for Jira" in said
+    answer = bare_run(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n").stdout
+    assert f"password={ours}\n" in answer
+
+
 def test_what_is_another_hosts_is_neither_moved_nor_taken_out(bare_run: Runner, home: Path) -> None:
     """To bitbucket.org git would send it from then on, and the other server would no longer get it; it is told."""
     key_file = home / "key"
