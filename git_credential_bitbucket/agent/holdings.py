@@ -123,16 +123,34 @@ class Holdings:
                     if noted.get(record["id"], 0) > (record.get(field) or 0):
                         record[field] = noted[record["id"]]
         # What is not in the vault, but in memory, has no other place to be noted than here.
-        remembered = {record["id"] for record in self.memory.snapshot().content.get("credentials", ())}
+        remembered = {record["id"] for record in self._remembered}
         for kept, noted in ((self._used, used), (self._warned, warned)):
             for credential_id, at in noted.items():
                 if credential_id not in remembered and kept.get(credential_id) == at:
                     del kept[credential_id]
 
     @property
-    def in_memory_only(self) -> bool:
-        """Whether something would be lost with this process."""
-        return any(r.get("origin") != ENVIRONMENT for r in self.memory.snapshot().content.get("credentials", ()))
+    def in_memory_only(self) -> list[Credential]:
+        """What would be lost with this process; not what the vault has as well, and not what can be minted again."""
+        remembered = [Credential.from_record(record) for record in self._remembered if _is_kept(record)]
+        if not remembered:
+            return []
+        ids = {record["id"] for record in self._remembered}
+        kept = [credential for credential in self.index() if credential.id not in ids]
+        return [one for one in remembered if not any(other.has_secret(one.secret) for other in kept)]
+
+    def is_in_memory(self, credential_id: str) -> bool:
+        """Whether a credential is kept in memory, not in the vault."""
+        return any(record["id"] == credential_id for record in self._remembered if _is_kept(record))
+
+    @property
+    def _remembered(self) -> list[Record]:
+        found: list[Record] = self.memory.snapshot().content.get("credentials", [])
+        return found
+
+
+def _is_kept(record: Record) -> bool:
+    return bool(record.get("origin") != ENVIRONMENT)
 
 
 def record_in(tx: Transaction, credential_id: str) -> Record:

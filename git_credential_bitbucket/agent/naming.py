@@ -8,7 +8,12 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from git_credential_bitbucket.agent.credential import Credential
+
+NAMED = 5
+"""So many are named where there may be any number."""
 
 
 def label(kind: str) -> str:
@@ -36,3 +41,9 @@ def rotate(credential_id: str) -> str:
 def anew(credential_id: str) -> str:
     """What mends the end of such a token."""
     return f"make a new one, and put it in its place: {rotate(credential_id)}"
+
+
+def listed(credentials: Sequence[Credential]) -> str:
+    """Some by name and id, and the number of the rest."""
+    named = [f"the {label(one.kind)} for {shown_place(one)} ({one.id})" for one in credentials[:NAMED]]
+    return ", ".join(named) + (f" and {len(credentials) - NAMED} more" if len(credentials) > NAMED else "")

@@ -79,4 +79,5 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
         "trouble": credential.trouble,
         "trouble_cure": credential.trouble_cure,
         "origin": credential.origin,
+        "memory": agent.holdings.is_in_memory(credential.id),
     }

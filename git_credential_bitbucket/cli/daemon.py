@@ -68,8 +68,8 @@ def run() -> None:
     os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
 
 
-@command.command(help="Stop it; return when all is served and written down. What was in memory only is gone then.")
-@click.option("--force", is_flag=True, help="Even if a log-in is lost with it, whose new token cannot be written down.")
+@command.command(help="Stop it; return when all is served and written down. It stays for what is in memory only.")
+@click.option("--force", is_flag=True, help="Even if it loses what is in memory only, or cannot be written down.")
 def stop(*, force: bool) -> None:
     """Stop the daemon."""
     path = socket_here()

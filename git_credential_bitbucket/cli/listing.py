@@ -93,6 +93,7 @@ def _block(one: Stated, now: float, console: Console) -> None:
             _line(console, f"{_INDENT}{name}: {text}", style)
     at = status.ends(one)
     details = {
+        "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
         "ends on": times.day(at) if at is not None else "",
         "scopes": " ".join(one["scopes"]),
         "kept since": times.day(one["created_at"]) if one["created_at"] else "",
@@ -128,6 +129,9 @@ def _troubles(report: Report, console: Console) -> None:
 def _surroundings(report: Report, console: Console) -> None:
     """Where all this is kept, and what answers before it."""
     vault = report.vault
+    remembered = [one["id"] for one in report.credentials if one.get("memory")]
+    if remembered and vault["state"] != "memory":
+        _line(console, f"in memory only, until the daemon ends: {', '.join(remembered)}", "yellow")
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
     _line(console, f"vault: {where}")

@@ -1,7 +1,7 @@
 """The daemon's life once it listens: ticks, idleness, a path that is lost, an upgrade, and how it leaves.
 
 Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down. Who
-asks it to go is refused while a log-in would be lost with it; a signal is not.
+asks it to go is refused while a log-in or a token would be lost with it; a signal is not.
 """
 
 from __future__ import annotations
@@ -186,6 +186,8 @@ class Life:
                 return
         if self._leaving_at is None and agent.renewals.unwritten:
             server.farewell(_loss(agent))
+        elif self._leaving_at is None and agent.holdings.in_memory_only:
+            server.farewell(_forgotten(agent))
         else:
             self.leave()
         self._asked_to_leave, self._saving = False, None
@@ -278,5 +280,19 @@ def _loss(agent: Agent) -> bytes:
         Error(
             f"the daemon stays, for a log-in's new token is in no file yet{cause}",
             hint=f"{mend}; to lose that log-in instead: git-credential-bitbucket daemon stop --force",
+        )
+    )
+
+
+def _forgotten(agent: Agent) -> bytes:
+    """What would be lost with this process, for no vault has it; a person's token is shown only once."""
+    from git_credential_bitbucket.agent.agent import refusal  # here, not above: as in `_loss`
+    from git_credential_bitbucket.agent.naming import listed
+
+    return refusal(
+        Error(
+            f"the daemon stays, for this is in its memory only: {listed(agent.holdings.in_memory_only)}",
+            hint="to keep it, log in with it without --memory; to lose it instead: "
+            "git-credential-bitbucket daemon stop --force",
         )
     )

@@ -215,6 +215,21 @@ def test_a_place_narrows_the_list(keyed: Runner) -> None:
     assert [one["place"] for one in said["credentials"]] == ["bitbucket.org/acme"]
 
 
+def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:
+    """In each form, and by `daemon stop`, which leaves it alone; the vault's credentials are not."""
+    for place, more in (("acme", []), ("beta", ["--memory"])):
+        keyed(HELPER, "login", "--access-token", "--for", place, *more, stdin=tokens.access_token())
+    kept, remembered = listed(keyed)
+    assert (kept["memory"], remembered["memory"]) == (False, True)
+    assert f"in memory only, until the daemon ends: {remembered['id']}\n" in keyed(HELPER, "status").stdout
+    assert keyed(HELPER, "status", "--long").stdout.count("kept: in memory only, until the daemon ends\n") == 1
+    refused = keyed(HELPER, "daemon", "stop", check=False)
+    assert refused.returncode == 1
+    assert f"the access token for bitbucket.org/beta ({remembered['id']})" in refused.stderr
+    assert kept["id"] not in refused.stderr
+    assert "has left" in keyed(HELPER, "daemon", "stop", "--force").stdout
+
+
 def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -> None:
     """Else nobody knows why git uses another one."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()

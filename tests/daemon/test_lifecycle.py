@@ -157,6 +157,32 @@ def test_a_daemon_that_holds_something_in_memory_only_stays(start: Start, bare_e
     assert daemon.secret("acme/app") is not None
 
 
+def test_who_asks_it_to_go_is_told_what_is_in_memory_only(start: Start, bare_env: dict[str, str]) -> None:
+    """It stays, unless told that this may be lost: a token is shown only once."""
+    daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"})
+    daemon.store("acme/app", token := tokens.access_token())
+    refused = daemon.ask("exit").decode()
+    assert refused.startswith("error=the daemon stays, for this is in its memory only: the access token for ")
+    assert "daemon stop --force" in refused
+    assert daemon.secret("acme/app") == token
+    daemon.ask("exit", b"force=1\n")
+    assert daemon.ended() == 0
+
+
+def test_what_was_minted_for_an_environment_keeps_nobody(start: Start, keyed_env: dict[str, str]) -> None:
+    """So does not a token in memory that is in the vault as well by now."""
+    daemon = start(env=keyed_env)
+    token = tokens.access_token()
+    for more in ({"origin": "environment"}, {}):
+        record = {"kind": "access-token", "place": "https://bitbucket.org/acme", "secret": token, **more}
+        assert daemon.ask("add", f"memory=1\nrecord={json.dumps(record)}\n".encode()).startswith(b"ok=1\n")
+        if not more:
+            assert daemon.ask("exit").startswith(b"error=")
+            assert daemon.ask("add", f"record={json.dumps(record)}\n".encode()).startswith(b"ok=1\n")
+    assert daemon.ask("exit") == b"ok=1\n"
+    assert daemon.ended() == 0
+
+
 def test_the_end_of_a_pipe_ends_it(start: Start) -> None:
     """`exec` holds the other end: when it goes, however it goes, the daemon does."""
     ours, theirs = os.pipe()

@@ -97,7 +97,7 @@ def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str],
     links = [os.readlink(f"/proc/{daemon.pid}/fd/{n}") for n in os.listdir(f"/proc/{daemon.pid}/fd")]
     assert not [link for link in links if "memfd" in link or "pipe" in link]
     assert links.count("/dev/null") == 3
-    assert daemon.ask("exit") == b"ok=1\n"
+    assert daemon.ask("exit", b"force=1\n") == b"ok=1\n"
     assert daemon.ended() == 0
     assert not os.path.exists(daemon.path)
 
