@@ -152,12 +152,7 @@ class Agent:
         return self.opened(lambda index: self._erase(index, request, named))
 
     def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Pending:
-        meant = [
-            credential
-            for credential in routing.candidates(index, request, lambda: None, self._recency)
-            if (named is None and routing.named_by(credential, request.username))
-            or (named is not None and credential.has_secret(named))
-        ]
+        meant = routing.erased(index, request, named, self._recency)
         now = self.clock()
         changing = [credential for credential in meant if judgement.rejected(credential, now)]
         if not changing:

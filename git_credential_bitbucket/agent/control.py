@@ -143,9 +143,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     def work() -> Credential:
         memory, replaces = fields.get("memory") == "1", fields.get("replaces")
         place = credential.place if fields.get("beside") == "1" else None
-        return keeping.keep(
-            agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, narrower=place
-        )
+        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, narrower=place)
 
     def told(kept: Credential) -> list[tuple[str, str]]:
         return [("id", kept.id), *([("set_aside", "1")] if kept.set_aside_at is not None else [])]

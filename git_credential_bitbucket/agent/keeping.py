@@ -42,7 +42,8 @@ def keep_typed(
     in memory, and the acknowledgement says so (`ledger.noted`).
 
     git stores what stands in a URL, too, and a repository's .gitmodules may name any. So it takes no place from one in
-    good standing: it is for that repository alone then, or else set aside.
+    good standing: it is for that repository alone then, or else set aside. Beside another account's API token it
+    answers who asks by its username, and nobody else.
     """
     password = request.password or ""
     kind = kinds.recognise(password)
@@ -127,7 +128,8 @@ def _beside(records: list[Record], credential: Credential, narrower: str, now: f
     """`credential` where it takes no place from one in good standing: as it is, for `narrower`, or set aside."""
     for placed in (credential, replace(credential, place=narrower)):
         if (standing := _standing(records, placed, now)) is None:
-            return placed
+            rivals = _rivals(records, placed, now)
+            return replace(placed, typed_username=placed.account) if rivals else placed
         credential = replace(credential, set_aside_at=now, set_aside_why=IN_RESERVE, replaced_by=standing.id)
     return credential
 
@@ -147,6 +149,14 @@ def _standing(records: list[Record], new: Credential, now: float) -> Credential 
             if is_missed and _replaces(new, old) and judgement.in_good_standing(old, now):
                 return old
     return None
+
+
+def _rivals(records: list[Record], new: Credential, now: float) -> bool:
+    """Whether there is an API token of another account in good standing for the place of `new`."""
+    if new.kind != kinds.API_TOKEN:
+        return False
+    others = (Credential.from_record(r) for r in records if (r["place"], r["kind"]) == (new.place, new.kind))
+    return any(new.account != old.account and judgement.in_good_standing(old, now) for old in others)
 
 
 def is_in_reserve(index: Index, credential: Credential, now: float) -> bool:
@@ -191,7 +201,7 @@ def _replaces(new: Credential, old: Credential) -> bool:
         return False
     same_account = new.account == old.account or None in (new.account, old.account)
     same_typed = (new.typed_username, new.typed_path) == (old.typed_username, old.typed_path)
-    return same_account and same_typed
+    return same_account and (same_typed or new.kind != kinds.UNKNOWN)
 
 
 def _sweep(content: Record, now: float) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.secret import Secret
     from git_credential_bitbucket.wire import Request
 
 STATE_PREFIX = "bitbucket:"
@@ -126,13 +127,14 @@ def candidates(
 
 
 def may_answer(credential: Credential, request: Request) -> bool:
-    """Whether the contract lets this credential answer: one of unknown kind must match as typed.
+    """Whether the contract lets this credential answer: one of unknown kind must match as typed, and an API token that
+    git stored beside another account's must be asked for by its username.
 
     As git's own helpers match (credential.c, credential_match): whatever the request names, the entry must have, so one
     without a path answers no request with a path.
     """
     if credential.kind != kinds.UNKNOWN:
-        return True
+        return credential.typed_username in (None, request.username)
     if request.username is not None and request.username != credential.typed_username:
         return False
     return request.path is None or request.path == credential.typed_path
@@ -151,5 +153,17 @@ def state_of(credential: Credential) -> str:
 
 
 def named_by(credential: Credential, username: str | None) -> bool:
-    """Whether an erase without a password means this credential: it names no username, or one of its own."""
+    """Whether a username is one of the credential's, or there is none."""
     return username is None or _asked_for(credential, username)
+
+
+def erased(
+    index: Index, request: Request, secret: Secret | None, last_used: Callable[[Credential], float]
+) -> list[Credential]:
+    """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
+    if secret is None:
+        found = candidates(index, request, lambda: None, last_used)
+        return [c for c in found if named_by(c, request.username)]
+    place = place_of(request.protocol, request.host, request.path)
+    held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
+    return [c for c in held if c.kind != kinds.UNKNOWN or may_answer(c, request)]

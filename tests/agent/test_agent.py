@@ -285,6 +285,21 @@ def test_what_git_stores_takes_no_place_from_what_works(world: World, username: 
     assert [c.set_aside_why for c in world.kept()] == [None, None, keeping.IN_RESERVE]
 
 
+def test_another_accounts_token_answers_who_asks_by_that_account(world: World) -> None:
+    """Else the one that was used last would answer everything, and a URL decides which that is."""
+    mine, theirs, newer = (tokens.api_token() for _ in range(3))
+    world.store("alice", mine)
+    world.store("bob", theirs, path="mallory/lib.git")
+    for path in ("acme/app.git", "mallory/lib.git"):
+        assert world.get(path=path)["password"] == mine
+        assert world.get("username=x-bitbucket-api-token-auth\n", path=path)["password"] == mine
+        assert world.get("username=bob\n", path=path)["password"] == theirs
+    world.erase(theirs)
+    world.store("bob", newer)
+    assert world.get("username=bob\n")["password"] == newer
+    assert world.get()["password"] == mine
+
+
 def test_where_git_names_no_repository_it_is_set_aside_and_takes_over_when_the_other_fails(world: World) -> None:
     """Nothing typed is lost, and nothing that works is pushed out by it."""
     mine, theirs = tokens.api_token(), tokens.api_token()

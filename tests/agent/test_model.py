@@ -47,6 +47,7 @@ class Kept:
     held_until: float = 0.0
     rejections: list[float] = field(default_factory=list)
     aside: bool = False
+    by_name: bool = False
     rejected_at: float | None = None
     former: set[str] = field(default_factory=set, repr=False)
 
@@ -55,6 +56,8 @@ class Kept:
         if self.host != host:
             return False
         if self.kind == kinds.UNKNOWN and (user not in (None, self.user) or path not in (None, self.path)):
+            return False
+        if self.by_name and user != self.user:
             return False
         return not path or names(path)[: len(self.place)] == self.place
 
@@ -114,6 +117,8 @@ class AgainstModel(RuleBasedStateMachine):
             new.place = names(path)
         rivals = self._rivals(new)
         new.aside = any(map(self._stands, rivals))
+        others = [k for k in self.model if (k.kind, k.host, k.place, k.path) == (new.kind, host, new.place, new.path)]
+        new.by_name = kind == 0 and not new.aside and any(k.user != user and self._stands(k) for k in others)
         for old in rivals:
             old.aside |= not new.aside
         self.model.append(new)
