@@ -105,8 +105,7 @@ def test_what_was_rejected_is_passed_over_and_says_so(configured: Runner) -> Non
 def test_the_account_that_git_asks_for_wins_among_equals(configured: Runner) -> None:
     """Complaint 11: the wrong account is chosen, and nobody knows why."""
     for name in ("alice", "bob"):
-        done = f"protocol=https\nhost=bitbucket.org\nusername={name}\npassword={tokens.api_token()}\n\n"
-        configured("git", "credential", "approve", stdin=done)
+        configured(HELPER, "login", "--api-token", "--account", name, stdin=tokens.api_token())
     accounts = {one["account"]: one["id"] for one in listed(configured)}
     if set(accounts) != {"alice", "bob"}:
         pytest.fail(f"kept for {sorted(map(str, accounts))}")
