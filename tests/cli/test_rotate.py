@@ -111,7 +111,7 @@ def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, standin: St
     words = ("--access-token", "--host", standin.url, "--for", "acme", "--memory")
     keyed(HELPER, "login", *words, stdin=f"{token}\n")
     keyed(HELPER, "rotate", stdin=f"{standin.issue_access_token('acme')}\n")
-    keyed(HELPER, "daemon", "stop")
+    keyed(HELPER, "daemon", "stop", "--force")
     assert listed(keyed) == []
 
 
