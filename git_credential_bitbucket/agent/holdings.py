@@ -112,6 +112,15 @@ class Holdings:
         """When somebody was last told of a credential's end, as far as is known here."""
         return max(filter(None, (self._warned.get(credential.id), credential.warned_at)), default=None)
 
+    def noted(self) -> dict[str, dict[str, float]]:
+        """Uses and warnings that are not written down yet, for a successor's `take_note`."""
+        return {"used": self._used, "warned": self._warned}
+
+    def take_note(self, noted: dict[str, dict[str, float]]) -> None:
+        """Go on with what a predecessor had noted."""
+        self._used.update(noted["used"])
+        self._warned.update(noted["warned"])
+
     def flush(self) -> None:
         """Write down when credentials were used and warned of. A job; what cannot be written is tried the next time."""
         used, warned = dict(self._used), dict(self._warned)

@@ -205,11 +205,16 @@ def _replaces(new: Credential, old: Credential) -> bool:
 
 
 def _sweep(content: Record, now: float) -> None:
-    """Forget what has been set aside for thirty days, unless the clock has made those days up since the last look."""
+    """Forget what has been set aside, and what `migrate` took out of files, thirty days ago.
+
+    Unless the clock has made those days up since the last look.
+    """
     looked_at, content["swept_at"] = content.get("swept_at", now), now
     if 0 <= now - looked_at < judgement.KEPT_ASIDE_S:
         kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < judgement.KEPT_ASIDE_S]
         content["credentials"][:] = kept
+        if "backups" in content:
+            content["backups"] = [one for one in content["backups"] if now - one["at"] < judgement.KEPT_ASIDE_S]
 
 
 def remove(holdings: Holdings, credential_id: str) -> Credential:

@@ -9,12 +9,14 @@ if TYPE_CHECKING:
 
 
 def hand_over(agent: Agent) -> dict[str, Any]:
-    """The key, what is in memory only, and unwritten grants, as JSON can hold them."""
+    """The key, what is in memory only, and what is not written down yet, as JSON can hold them."""
     key = agent.holdings.vault.key
     return {
         "memory": agent.holdings.memory.snapshot().content,
         "key": key.to_record() if key is not None else None,
         "locked_by_person": agent.holdings.locked_by_person,
+        "locked_how": agent.holdings.locked_how,
+        "noted": agent.holdings.noted(),
         "unwritten": agent.renewals.unwritten,
     }
 
@@ -26,6 +28,9 @@ def take_over(agent: Agent, state: dict[str, Any]) -> None:
     with agent.holdings.transaction(memory=True) as tx:
         tx.content.update(state["memory"])
     agent.holdings.locked_by_person = state["locked_by_person"]
+    if "noted" in state:  # a predecessor from before it said so has none to give
+        agent.holdings.locked_how = state["locked_how"]
+        agent.holdings.take_note(state["noted"])
     agent.renewals.unwritten.update(state["unwritten"])
     # The last, for the vault may have another key by now, or not be readable at this moment.
     if state["key"] is not None:

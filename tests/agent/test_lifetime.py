@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import keeping, ledger
+from git_credential_bitbucket.agent import backups, keeping, ledger
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
 from tests.standin import tokens
@@ -66,3 +66,15 @@ def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
     record = {"kind": kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
     with pytest.raises(ValueError, match="no date"):
         keeping.from_login({**record, **end}, 1.0)
+
+
+def test_what_migrate_took_out_of_files_is_forgotten_after_thirty_days(world: World) -> None:
+    """By the next credential that is kept, and not only by the next `migrate`."""
+    world.store("alice", tokens.api_token())
+    backups.put(world.agent.holdings, {"batch": "1", "part": "a line"}, world.clock())
+    for days, left in ((20, 1), (29, 1), (31, 0)):
+        world.store("alice", tokens.access_token(), path=f"acme/app{days}")
+        world.offset = days * 86400
+        world.store("alice", tokens.access_token(), path=f"acme/app{days}x")
+        content = world.agent.holdings.vault.snapshot().content
+        assert len(content["backups"]) == left, days

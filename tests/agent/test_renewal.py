@@ -421,6 +421,20 @@ def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> No
     assert len(world.standin.token_requests()) == 1
 
 
+def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> None:
+    """A use that could not be written down while the vault was locked is what keeps a token renewed."""
+    login = world.login()
+    world.get()
+    used = world.agent.holdings.last_used(login)
+    world.agent.lock("for idleness")
+    state = json.loads(json.dumps(succession.hand_over(world.agent)))
+    successor = world.another()
+    succession.take_over(successor, state)
+    _, cause, _ = why(successor, world.lines())
+    assert "idleness" in cause
+    assert successor.holdings.last_used(login) == used != login.last_used_at
+
+
 def test_no_access_costs_ever_fewer_renewals(world: World) -> None:
     """Where every new token is refused too, each round waits longer, until one of them works."""
     world.login(minted_at=world.clock() - 1000)
