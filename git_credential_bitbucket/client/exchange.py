@@ -1,7 +1,7 @@
 """One request on the daemon's socket, and when the environment comes before the daemon or forbids it. Parses nothing.
 
-The protocol is git-credential-cache's own. On the hot path: os, sys, time (built in) and _socket, of ours paths and errors;
-tests/front/test_imports.py pins the list.
+The protocol is git-credential-cache's own. On the hot path: imports os, sys, time (built in) and _socket, and of ours
+paths and errors; tests/front/test_imports.py pins the list.
 """
 
 import _socket
