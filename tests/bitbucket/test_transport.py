@@ -222,6 +222,15 @@ def test_a_proxy_of_another_kind_is_a_setting_to_mend() -> None:
         oauth.mint(endpoint_at("https://127.0.0.1:9", None, proxy="socks5h://127.0.0.1:1080"), "key", Secret("hush"))
 
 
+def netrc_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home whose ~/.netrc has another log-in for the stand-in."""
+    netrc = home / ".netrc"
+    netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(home))
+    return netrc
+
+
 def test_the_environment_s_proxies_and_netrc_decide_nothing(
     standin: StandIn,
     endpoint: Endpoint,
@@ -231,10 +240,7 @@ def test_the_environment_s_proxies_and_netrc_decide_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The proxy is the endpoint's, whatever the daemon's environment says; a .netrc is not looked at."""
-    netrc = tmp_path / ".netrc"
-    netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    netrc = netrc_of_somebody_else(tmp_path, monkeypatch)
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
@@ -251,10 +257,7 @@ def test_a_netrc_entry_does_not_replace_what_a_request_brings(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """REST's header and the JWT's are headers only, which requests would overwrite with the login for the host."""
-    netrc = tmp_path / ".netrc"
-    netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("HOME", str(tmp_path))
+    netrc_of_somebody_else(tmp_path, monkeypatch)
     monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
     token = Secret(standin.issue_access_token("acme"))
