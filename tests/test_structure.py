@@ -57,11 +57,11 @@ def test_arrows_point_down() -> None:
     assert not wrong
 
 
-def test_no_module_passes_three_hundred_lines() -> None:
-    """A module that does is two modules."""
+def test_no_module_passes_five_hundred_lines() -> None:
+    """A module is as long as its idea; past this it is two ideas."""
     sizes = {str(m.relative_to(PACKAGE)): len(m.read_text().split("\n")) - 1 for m in PACKAGE.rglob("*.py")}
     assert sizes
-    assert {name: size for name, size in sizes.items() if size > 300} == {}
+    assert {name: size for name, size in sizes.items() if size > 500} == {}
 
 
 def test_every_room_says_what_it_is_for() -> None:
