@@ -1,4 +1,4 @@
-"""What git asks: get, store, erase. One thread calls the agent; what may block is a job, its answer `Pending`."""
+"""What git asks: get, store, erase. One thread calls the agent; what may block is a job, its answer `Deferred`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
-from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error
@@ -71,7 +71,7 @@ class Agent:
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
 
-    def get(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Pending:
+    def get(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
@@ -82,7 +82,7 @@ class Agent:
 
         return self.opened(lambda index: self.serve(Asking(request, choose), index))
 
-    def serve(self, asking: Asking, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Pending:
+    def serve(self, asking: Asking, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
         now = self.clock()
         for credential in asking.choose(index):
@@ -101,23 +101,23 @@ class Agent:
 
     def _after_renewal(
         self, credential: Credential, asking: Asking, waited: frozenset[str], *, rejected: bool
-    ) -> Pending:
+    ) -> Deferred:
         job = self.renewals.start(credential, rejected=rejected)
 
         def give_up() -> bytes:
             usable = not rejected and freshness.alive(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
-        return Pending(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
+        return Deferred(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
 
-    def opened(self, go_on: Callable[[Index], bytes | Pending]) -> bytes | Pending:
+    def opened(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
         """Go on with what is at hand once the vault has its key, or it is clear that nobody is there to give it."""
         index = self.holdings.index()
         if self.holdings.lacks_key and self._may_ask_for_key(self.clock()):
-            return Pending(self.submit(self._open), lambda: go_on(self.holdings.index()))
+            return Deferred(self.submit(self._open), lambda: go_on(self.holdings.index()))
         return go_on(index)
 
-    def store(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Pending:
+    def store(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too)."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
@@ -127,7 +127,7 @@ class Agent:
             return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
         return self.opened(lambda index: self._store(index, request, asked_path))
 
-    def _store(self, index: Index, request: Request, asked_path: Callable[[], str | None]) -> bytes | Pending:
+    def _store(self, index: Index, request: Request, asked_path: Callable[[], str | None]) -> bytes | Deferred:
         secret, place = Secret(request.password or ""), routing.place_of(request.protocol, request.host, request.path)
         for credential in (*index.covering(place), *index.below(place)):
             if credential.has_secret(secret):
@@ -144,14 +144,14 @@ class Agent:
         keep = partial(keeping.keep_typed, self.holdings, request, self.clock(), asked_path)
         return self.job(keep, lambda kept: ledger.noted(self.holdings, kept, self.clock()))
 
-    def erase(self, request: Request) -> bytes | Pending:
+    def erase(self, request: Request) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
         named = None if request.secret is None else Secret(request.secret)
         return self.opened(lambda index: self._erase(index, request, named))
 
-    def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Pending:
+    def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Deferred:
         meant = routing.erased(index, request, named, self._recency)
         now = self.clock()
         changing = [credential for credential in meant if judgement.rejected(credential, now)]
@@ -168,7 +168,7 @@ class Agent:
 
         return self.job(judge)
 
-    def job(self, work: Callable[[], Any], note: Callable[[Any], bytes] = lambda _: b"") -> Pending:
+    def job(self, work: Callable[[], Any], note: Callable[[Any], bytes] = lambda _: b"") -> Deferred:
         """Run `work` elsewhere and acknowledge it, with a `note` on its result; or say in the answer why it failed."""
         future = self.submit(work)
 
@@ -176,9 +176,9 @@ class Agent:
             error = future.exception()
             return refusal(error) if isinstance(error, Error) else ACKNOWLEDGED + note(future.result())
 
-        return Pending(future, resume)
+        return Deferred(future, resume)
 
-    def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Pending:
+    def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Deferred:
         return self.job(lambda: self.holdings.change(credential.id, changes))
 
     def _recency(self, credential: Credential) -> float:

@@ -21,8 +21,8 @@ from git_credential_bitbucket.agent import (
     statement,
 )
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
-from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.agent.why import tell_why
 from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
 
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
 
-    Verb = Callable[[Agent, dict[str, str], bytes], bytes | Pending]
+    Verb = Callable[[Agent, dict[str, str], bytes], bytes | Deferred]
 
-Answer = bytes | Pending
+Answer = bytes | Deferred
 
 
 def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str | None] = lambda: None) -> Answer:
@@ -56,7 +56,7 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
         return refusal(exc)
 
 
-def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[tuple[str, str]]]) -> Pending:
+def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[tuple[str, str]]]) -> Deferred:
     """Run a job and tell its result."""
     future = agent.submit(work)
 
@@ -66,7 +66,7 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
             return refusal(error)
         return wire.emit([("ok", "1"), *tell(future.result())])
 
-    return Pending(future, resume)
+    return Deferred(future, resume)
 
 
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -207,7 +207,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
             return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0)))])
 
-    return Pending(job, resume)
+    return Deferred(job, resume)
 
 
 def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -9,8 +9,8 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import keeping, routing
 from git_credential_bitbucket.agent.agent import Asking
 from git_credential_bitbucket.agent.credential import Credential, digest
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
-from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.agent.why import or_why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import RequestRefused
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Record = dict[str, str | None]
 
 
-def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Pending:
+def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     """One credential for each consumer, host and way there. Where it brings nothing, the reason is the answer.
 
     `endpoint` is that way by the caller's configuration and environment: our own CA and proxy are those of whoever
@@ -56,13 +56,13 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Pending:
         found = index.get(credential_id)
         return [found] if found is not None else []
 
-    def served() -> bytes | Pending:
+    def served() -> bytes | Deferred:
         return or_why(agent, credential_id, agent.serve(Asking(request, choose), agent.holdings.index()))
 
     if agent.holdings.index().get(credential_id) is not None:
         return served()
     # A job: another consumer's renewal may hold the memory's lock for as long as Bitbucket takes.
-    return Pending(agent.submit(lambda: keeping.remember(agent.holdings, credential)), served)
+    return Deferred(agent.submit(lambda: keeping.remember(agent.holdings, credential)), served)
 
 
 def _endpoint(text: str) -> Record:

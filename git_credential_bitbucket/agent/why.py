@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.naming import anew, label, rotate, shown_place
-from git_credential_bitbucket.agent.pending import Pending
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 from git_credential_bitbucket.vault import damage
@@ -64,10 +64,10 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
     return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN
 
 
-def or_why(agent: Agent, credential_id: str, answer: bytes | Pending) -> bytes | Pending:
+def or_why(agent: Agent, credential_id: str, answer: bytes | Deferred) -> bytes | Deferred:
     """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
-    if isinstance(answer, Pending):
-        return Pending(
+    if isinstance(answer, Deferred):
+        return Deferred(
             answer.future,
             lambda: or_why(agent, credential_id, answer.resume()),
             lambda: _or_why(agent, credential_id, answer.give_up()),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def reply(action: str, body: bytes) -> bytes:
     """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
     third_party()
-    from git_credential_bitbucket.client.deferred import until_written  # here, not above: nobody else needs it
+    from git_credential_bitbucket.client.signals import until_written  # here, not above: nobody else needs it
 
     held = agent()
     with until_written(held.renewals):
@@ -28,7 +28,7 @@ def reply(action: str, body: bytes) -> bytes:
 def _reply(held: "Agent", action: str, body: bytes) -> bytes:
     from git_credential_bitbucket.agent.agent import refusal  # here, not above: it needs third-party packages
     from git_credential_bitbucket.agent.control import control
-    from git_credential_bitbucket.agent.pending import finish
+    from git_credential_bitbucket.agent.deferred import finish
 
     try:
         if action in ("get", "store"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-    from git_credential_bitbucket.agent.pending import Pending
+    from git_credential_bitbucket.agent.deferred import Deferred
     from git_credential_bitbucket.daemon.peers import Peer
 
 
@@ -47,7 +47,7 @@ class Client:
         self.chunks: list[bytes] = []
         self.received = 0
         self.too_large = False
-        self.pending: Pending | None = None
+        self.pending: Deferred | None = None
         self.unsent = b""
 
     def take(self, chunk: bytes, limit: int) -> int:

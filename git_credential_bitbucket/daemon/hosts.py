@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.bitbucket import hosts, providers
 from git_credential_bitbucket.errors import SettingsError
 
@@ -60,13 +60,13 @@ class Hosts:
         self._looked_at = now
         return True
 
-    def read_then(self, go_on: Callable[[], bytes | Pending]) -> bytes | Pending:
+    def read_then(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
         """Read the configuration unless it is fresh, and go on. One reading serves all who wait for it."""
         if self._fresh():
             return go_on()
         if self._reading is None or self._reading.done():
             self._reading = self._submit(self._read)
-        return Pending(self._reading, go_on)
+        return Deferred(self._reading, go_on)
 
     def _read(self) -> None:
         """A job. What went wrong is told by `find`, and tried again after `LOOK_EVERY_S`."""

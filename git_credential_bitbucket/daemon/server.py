@@ -22,9 +22,9 @@ from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
 if TYPE_CHECKING:
     import socket
 
-    from git_credential_bitbucket.agent.pending import Pending
+    from git_credential_bitbucket.agent.deferred import Deferred
 
-Answer = Callable[[bytes, Peer], "bytes | Pending | None"]
+Answer = Callable[[bytes, Peer], "bytes | Deferred | None"]
 """Answers a request. None: the peer asked us to leave; it hears of it when it is done (`farewell`)."""
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Server:
         self._clients: dict[int, Client] = {}
         self._farewells: list[Client] = []
         self._kept, self._sweep_at = 0, 0.0
-        self._ended: deque[tuple[Client, Pending]] = deque()
+        self._ended: deque[tuple[Client, Deferred]] = deque()
         self._selector = selectors.DefaultSelector()
         self._accepting = self._full = False
         self._alarm = Alarm()
@@ -226,7 +226,7 @@ class Server:
             self.half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
 
-    def _reply(self, client: Client, reply: bytes | Pending | None) -> None:
+    def _reply(self, client: Client, reply: bytes | Deferred | None) -> None:
         if isinstance(reply, bytes):
             client.pending = None
             client.unsent = reply
@@ -242,7 +242,7 @@ class Server:
             return
         reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
 
-    def _job_ended(self, client: Client, pending: Pending) -> None:
+    def _job_ended(self, client: Client, pending: Deferred) -> None:
         """Called in the worker's thread, or at once if the job has ended already."""
         self._ended.append((client, pending))
         self.wake()

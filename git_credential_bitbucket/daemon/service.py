@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import noted
 from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.journal import programs
 
@@ -54,7 +54,7 @@ class Service:
         self._leave = leave
         self._journal = journal
 
-    def answer(self, data: bytes, peer: Peer) -> bytes | Pending | None:
+    def answer(self, data: bytes, peer: Peer) -> bytes | Deferred | None:
         """The answer; None when the peer asked us to leave."""
         action, body = split(data)
         reply = self._answer(action, body, peer)
@@ -63,14 +63,14 @@ class Service:
         return self._noted(self._journal, action, body, peer, reply)
 
     def _noted(
-        self, journal: Journal, action: str, body: bytes, peer: Peer, reply: bytes | Pending | None
-    ) -> bytes | Pending | None:
+        self, journal: Journal, action: str, body: bytes, peer: Peer, reply: bytes | Deferred | None
+    ) -> bytes | Deferred | None:
         """The same reply, and a line in the audit log once it is known."""
-        if isinstance(reply, Pending):
+        if isinstance(reply, Deferred):
 
-            def whole(answer: bytes | Pending) -> bytes | Pending:
-                if isinstance(answer, Pending):
-                    return Pending(answer.future, lambda: whole(answer.resume()), lambda: given(answer.give_up()))
+            def whole(answer: bytes | Deferred) -> bytes | Deferred:
+                if isinstance(answer, Deferred):
+                    return Deferred(answer.future, lambda: whole(answer.resume()), lambda: given(answer.give_up()))
                 return given(answer)
 
             def given(answer: bytes) -> bytes:
@@ -85,7 +85,7 @@ class Service:
         asker = {"uid": peer.uid, "pid": peer.pid, "program": programs(peer.pid)}
         journal.note({**noted.entry(self._agent, action, body, reply), **asker})
 
-    def _answer(self, action: str, body: bytes, peer: Peer) -> bytes | Pending | None:
+    def _answer(self, action: str, body: bytes, peer: Peer) -> bytes | Deferred | None:
         if peer.uid not in self._trusted and action not in FOR_GUESTS:
             return b""
         if action in OPERATIONS:
@@ -99,7 +99,7 @@ class Service:
             return _after(wire.emit(self._facts()), self._control(action, body, peer))
         return self._control(action, body, peer)
 
-    def _operation(self, operation: str, body: bytes, peer: Peer) -> bytes | Pending:
+    def _operation(self, operation: str, body: bytes, peer: Peer) -> bytes | Deferred:
         try:
             request = wire.parse(body)
         except Error:
@@ -108,7 +108,7 @@ class Service:
             return self._hosts.read_then(lambda: self._asked(operation, request, peer))
         return self._asked(operation, request, peer)
 
-    def _asked(self, operation: str, request: Request, peer: Peer) -> bytes | Pending:
+    def _asked(self, operation: str, request: Request, peer: Peer) -> bytes | Deferred:
         try:
             if operation == "get":
                 return self._agent.get(request, lambda: _asked_path(peer, request))
@@ -118,7 +118,7 @@ class Service:
         except Error as exc:
             return b"" if operation == "get" else refusal(exc)
 
-    def _control(self, action: str, body: bytes, peer: Peer) -> bytes | Pending:
+    def _control(self, action: str, body: bytes, peer: Peer) -> bytes | Deferred:
         from git_credential_bitbucket.agent.control import control  # here, not above: git itself needs none of it
 
         def asked_path() -> str | None:
@@ -150,10 +150,10 @@ def _named(body: bytes) -> Iterable[tuple[str, str]]:
         yield protocol, wire.normalise_host(protocol, single["host"])
 
 
-def _after(head: bytes, reply: bytes | Pending) -> bytes | Pending:
+def _after(head: bytes, reply: bytes | Deferred) -> bytes | Deferred:
     if isinstance(reply, bytes):
         return head + reply
-    return Pending(reply.future, lambda: _after(head, reply.resume()), lambda: head + reply.give_up())
+    return Deferred(reply.future, lambda: _after(head, reply.resume()), lambda: head + reply.give_up())
 
 
 def _asked_path(peer: Peer, request: Request) -> str | None:

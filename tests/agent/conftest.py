@@ -14,7 +14,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import keeping
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.pending import finish
+from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.errors import VaultUnwritable

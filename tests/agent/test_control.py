@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.pending import Pending, finish
+from git_credential_bitbucket.agent.deferred import Deferred, finish
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -46,7 +46,7 @@ def ask(world: World, action: str, **fields: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
-def mint(world: World) -> bytes | Pending:
+def mint(world: World) -> bytes | Deferred:
     """A runner's question with a consumer of its own."""
     consumer = world.standin.add_consumer()
     fields = [("client_id", consumer.key), ("client_secret", consumer.secret)]

@@ -12,7 +12,7 @@ import pytest
 
 from git_credential_bitbucket.agent import freshness, renewal, statement, succession
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.pending import Pending, finish
+from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds, oauth
 from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
@@ -55,7 +55,7 @@ def test_fifty_parallel_gets_on_an_expired_token_make_one_request(world: World) 
     world.offset += 7300
     world.standin.turn(latency=0.3)
     pending = [world.agent.get(world.lines()) for _ in range(50)]
-    assert all(isinstance(one, Pending) for one in pending)
+    assert all(isinstance(one, Deferred) for one in pending)
     answers = {finish(one) for one in pending}
     assert len(answers) == 1
     assert b"password=" in answers.pop()
@@ -240,7 +240,7 @@ def test_the_deadline_answers_with_a_token_that_still_lives(world: World) -> Non
     world.offset += 6700
     world.standin.turn(latency=2.0)
     pending = world.agent.get(world.lines())
-    assert isinstance(pending, Pending)
+    assert isinstance(pending, Deferred)
     assert login.secret.reveal().encode() in pending.give_up()
     finish(pending)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.agent.pending import Pending
+from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.daemon import hardening
 from git_credential_bitbucket.daemon.limits import MAX_KEPT_BYTES, Limits
 from git_credential_bitbucket.daemon.peers import Peer
@@ -209,8 +209,8 @@ def test_who_waits_for_a_job_delays_nobody(serve: Serve) -> None:
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
 
-        def answer(data: bytes, _peer: Peer) -> bytes | Pending:
-            return Pending(pool.submit(release.wait), lambda: b"late") if data == b"slow" else b"quick"
+        def answer(data: bytes, _peer: Peer) -> bytes | Deferred:
+            return Deferred(pool.submit(release.wait), lambda: b"late") if data == b"slow" else b"quick"
 
         server = serve(answer)
         with server.connect() as slow:
@@ -226,8 +226,8 @@ def test_a_job_may_be_followed_by_another(serve: Serve) -> None:
     """An answer can wait more than once (for the key, then for a renewal)."""
     with ThreadPoolExecutor() as pool:
 
-        def after(left: int) -> bytes | Pending:
-            return Pending(pool.submit(lambda: None), lambda: after(left - 1)) if left else b"done"
+        def after(left: int) -> bytes | Deferred:
+            return Deferred(pool.submit(lambda: None), lambda: after(left - 1)) if left else b"done"
 
         assert serve(lambda _data, _peer: after(3)).ask(b"x") == b"done"
 
@@ -237,10 +237,10 @@ def test_at_the_deadline_there_is_an_answer_with_what_there_is(serve: Serve) -> 
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
 
-        def answer(data: bytes, _peer: Peer) -> bytes | Pending:
+        def answer(data: bytes, _peer: Peer) -> bytes | Deferred:
             if data != b"slow":
                 return b"quick"
-            return Pending(pool.submit(release.wait), lambda: b"too late", lambda: b"the old one")
+            return Deferred(pool.submit(release.wait), lambda: b"too late", lambda: b"the old one")
 
         server = serve(answer, answer_s=0.3)
         assert server.ask(b"slow") == b"the old one"
@@ -253,7 +253,7 @@ def test_a_peer_that_goes_away_while_it_is_waited_for_is_forgotten(serve: Serve)
     """Somebody killed git in the middle: the job ends, and its answer goes nowhere."""
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
-        server = serve(lambda _data, _peer: Pending(pool.submit(release.wait), lambda: b"for nobody"))
+        server = serve(lambda _data, _peer: Deferred(pool.submit(release.wait), lambda: b"for nobody"))
         with server.connect() as gone:
             gone.sendall(b"x")
             gone.shutdown(socket.SHUT_WR)
@@ -281,7 +281,7 @@ def test_when_everybody_waits_newcomers_queue_and_none_is_refused(serve: Serve) 
     """At the limit with nobody to drop, the socket's own queue holds the next ones until somebody is answered."""
     with ThreadPoolExecutor(10) as jobs, ThreadPoolExecutor(10) as peers:
         release = threading.Event()
-        server = serve(lambda _data, _peer: Pending(jobs.submit(release.wait), lambda: b"done"), clients=4)
+        server = serve(lambda _data, _peer: Deferred(jobs.submit(release.wait), lambda: b"done"), clients=4)
         asking = [peers.submit(server.ask, b"x") for _ in range(10)]
         eventually(lambda: server.server.clients == 4)
         release.set()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 
-class Pending:
+class Deferred:
     """A class because it carries where to go on: the job, and what to do when it has ended or takes too long."""
 
     __slots__ = ("_give_up", "_resume", "future")
@@ -19,7 +19,7 @@ class Pending:
     def __init__(
         self,
         future: Future[Any],
-        resume: Callable[[], bytes | Pending],
+        resume: Callable[[], bytes | Deferred],
         give_up: Callable[[], bytes] = lambda: b"",
     ) -> None:
         """`resume` runs once `future` is done, on the thread that asked; `give_up` answers with what there is."""
@@ -27,7 +27,7 @@ class Pending:
         self._resume = resume
         self._give_up = give_up
 
-    def resume(self) -> bytes | Pending:
+    def resume(self) -> bytes | Deferred:
         """Go on after the job. An `Error` is the resumed question's to deal with; anything else is a fault of ours."""
         error = self.future.exception()
         if error is not None and not isinstance(error, Error):
@@ -39,9 +39,9 @@ class Pending:
         return self._give_up()
 
 
-def finish(answer: bytes | Pending) -> bytes:
+def finish(answer: bytes | Deferred) -> bytes:
     """Wait an answer through, where there is nobody else to serve."""
-    while isinstance(answer, Pending):
+    while isinstance(answer, Deferred):
         answer.future.exception()  # waits; what went wrong is `resume`'s to tell
         answer = answer.resume()
     return answer
