@@ -38,6 +38,15 @@ class Deferred:
         """The answer at the deadline: a token that still lives, or nothing."""
         return self._give_up()
 
+    def map(self, change: Callable[[bytes], bytes]) -> Deferred:
+        """The same, with `change` applied once to the answer, whenever and however it comes."""
+        return Deferred(self.future, lambda: changed(self.resume(), change), lambda: change(self.give_up()))
+
+
+def changed(answer: bytes | Deferred, change: Callable[[bytes], bytes]) -> bytes | Deferred:
+    """`change` applied to an answer that is there, or to one that comes later."""
+    return answer.map(change) if isinstance(answer, Deferred) else change(answer)
+
 
 def finish(answer: bytes | Deferred) -> bytes:
     """Wait an answer through, where there is nobody else to serve."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import keeping, routing
 from git_credential_bitbucket.agent.agent import Asking
 from git_credential_bitbucket.agent.credential import Credential, digest
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.why import or_why
 from git_credential_bitbucket.bitbucket import kinds
@@ -57,7 +58,8 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
         return [found] if found is not None else []
 
     def served() -> bytes | Deferred:
-        return or_why(agent, credential_id, agent.serve(Asking(request, choose), agent.holdings.index()))
+        answer = agent.serve(Asking(request, choose), agent.holdings.index())
+        return changed(answer, partial(or_why, agent, credential_id))
 
     if agent.holdings.index().get(credential_id) is not None:
         return served()

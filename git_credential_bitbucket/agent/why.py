@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.naming import anew, label, rotate, shown_place
 from git_credential_bitbucket.bitbucket import kinds
@@ -64,18 +63,8 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
     return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN
 
 
-def or_why(agent: Agent, credential_id: str, answer: bytes | Deferred) -> bytes | Deferred:
+def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
     """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
-    if isinstance(answer, Deferred):
-        return Deferred(
-            answer.future,
-            lambda: or_why(agent, credential_id, answer.resume()),
-            lambda: _or_why(agent, credential_id, answer.give_up()),
-        )
-    return _or_why(agent, credential_id, answer)
-
-
-def _or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
     credential = None if answer else agent.holdings.index().get(credential_id)
     reason = None if credential is None else _of_candidate(agent, credential)
     return answer if reason is None else refusal(Error(reason[1], hint=reason[2]))

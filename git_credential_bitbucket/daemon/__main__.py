@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import __version__, journal, paths
@@ -96,9 +97,10 @@ class Daemon:
         """Serve until it is time to leave."""
         # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
         from git_credential_bitbucket.agent.agent import Agent
+        from git_credential_bitbucket.agent.dispatch import Dispatcher
         from git_credential_bitbucket.daemon.hosts import Hosts
         from git_credential_bitbucket.daemon.server import Server
-        from git_credential_bitbucket.daemon.service import Service
+        from git_credential_bitbucket.daemon.service import serve
         from git_credential_bitbucket.vault.memory import MemoryPlace
         from git_credential_bitbucket.vault.place import FilePlace
         from git_credential_bitbucket.vault.vault import Vault
@@ -122,10 +124,13 @@ class Daemon:
         started_at = self._handed_over.get("started_at", time.time())
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
         trusted = peers.trusted_uids()
-        service = Service(agent, hosts, trusted, lambda: life.facts(server), life.asked_to_leave, self._journal)
+        dispatcher = Dispatcher(agent, hosts, self._journal, lambda: life.facts(server), life.asked_to_leave)
         peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
         server = Server(
-            listener, service.answer, lambda peer: peer.uid in trusted or peer.uid in self._guests, peer_limits
+            listener,
+            partial(serve, dispatcher, trusted),
+            lambda peer: peer.uid in trusted or peer.uid in self._guests,
+            peer_limits,
         )
         life.heed_signals(server)
         if self._until_eof is not None:

@@ -106,7 +106,7 @@ class Life:
             self._leaving_at = time.monotonic()
             self._upgrade_at = None
 
-    def asked_to_leave(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Service` calls it
+    def asked_to_leave(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Dispatcher` calls it
         """Leave; without `force`, stay if something would be lost, and have the server tell what."""
         if force:
             self.leave()

@@ -115,7 +115,7 @@ def test_gits_lines_follow_the_fields(home: Path) -> None:
 def test_verb_is_answered_in_process_where_no_daemon_may_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same lines, from the same agent."""
     monkeypatch.setenv("GIT_CREDENTIAL_BITBUCKET_DAEMON", "off")
-    inprocess.agent.cache_clear()
+    inprocess.dispatcher.cache_clear()
     why = dict(ask.ask("why", request=request().encode()))
     assert why["state"] == "none"
     assert not socket_of(home).exists()

@@ -15,11 +15,12 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import keeping
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
+from git_credential_bitbucket.agent.dispatch import Dispatcher
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon.limits import Limits
 from git_credential_bitbucket.daemon.server import Server
-from git_credential_bitbucket.daemon.service import Service, split
+from git_credential_bitbucket.daemon.service import serve, split
 from git_credential_bitbucket.errors import Error, RequestRefused
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.memory import MemoryPlace
@@ -74,7 +75,7 @@ class Daemon:
                 id=keeping.new_id(), kind=kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
             )
             keeping.keep(agent.holdings, credential, 0.0)
-        self._service = Service(agent, _AllKnown(), frozenset({os.getuid()}), list, lambda _: None)  # type: ignore[arg-type]  # two methods of it are asked
+        self._dispatcher = Dispatcher(agent, leave=lambda _: None)
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -132,18 +133,8 @@ class Daemon:
             connection.close()
 
     def _answer(self, data: bytes, peer: Any) -> Any:  # noqa: ANN401 - the server's own types
-        reply = self._service.answer(data, peer)
+        reply = serve(self._dispatcher, frozenset({os.getuid()}), data, peer)
         return b"" if reply is None else reply  # `exit`: nobody leaves here
-
-
-class _AllKnown:
-    """Stands for the reading of git's configuration, which costs a process: nothing but the built-in host is ours."""
-
-    def known(self, _protocol: str, _host: str) -> bool:
-        return True
-
-    def read_then(self, go_on: Callable[[], Any]) -> Any:  # noqa: ANN401 - as the real one
-        return go_on()
 
 
 def _find(protocol: str, host: str) -> Provider | None:

@@ -1,0 +1,174 @@
+"""Answers whole requests, for the daemon and in-process: which actions there are, and who may ask for each.
+
+An action is one of git's three operations or one of our verbs, and its body are `key=value` lines. No sockets here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import noted
+from git_credential_bitbucket.agent.agent import refusal
+from git_credential_bitbucket.agent.deferred import Deferred, changed
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.journal import programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.journal import Journal
+    from git_credential_bitbucket.wire import Request
+
+    Role = Literal["git", "guest", "control"]
+
+Answer = bytes | Deferred
+Pairs = list[tuple[str, str]]
+
+GIT: Role = "git"
+"""Whoever asks what git asks: a git of the user's own, or something that passes its questions on."""
+GUEST: Role = "guest"
+"""Another user, admitted by setting."""
+CONTROL: Role = "control"
+"""The user's own programs and front ends."""
+
+_OPERATIONS = frozenset({"get", "store", "erase"})
+"""git's own. What is wrong with such a request is answered with nothing: git would take a message for an answer."""
+_ALL: frozenset[Role] = frozenset({GIT, GUEST, CONTROL})
+_CONTROL_ONLY: frozenset[Role] = frozenset({CONTROL})
+ACTIONS: dict[str, frozenset[Role]] = {
+    **dict.fromkeys([*_OPERATIONS, "why", "ping"], _ALL),
+    **dict.fromkeys(["status", "explain", "token", "warn", "mint"], _CONTROL_ONLY),
+    **dict.fromkeys(["add", "amend", "remove", "restore", "refresh"], _CONTROL_ONLY),
+    **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
+    **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
+}
+"""Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL."""
+_READ_ALL_HOSTS = frozenset({"add", "mint"})
+"""These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
+
+
+class Caller:
+    """The process that asks, as the kernel knows it, and what it may ask as; `pid` is 0 in another pid namespace."""
+
+    __slots__ = ("pid", "role", "uid")
+
+    def __init__(self, pid: int, uid: int, role: Role) -> None:
+        """A class of few words, for one is made for each request."""
+        self.pid = pid
+        self.uid = uid
+        self.role = role
+
+
+class HostList(Protocol):
+    """Which hosts git's configuration names, where reading it takes a job (`daemon/hosts`)."""
+
+    def known(self, protocol: str, host: str) -> bool:
+        """Whether the host can be looked up without reading anything."""
+        ...
+
+    def read_then(self, go_on: Callable[[], Answer]) -> Answer:
+        """Read the configuration unless it is fresh, and go on."""
+        ...
+
+
+class Dispatcher:
+    """Answers requests to one agent. A class for its hosts, its access log, and what is the daemon's own."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        hosts: HostList | None = None,
+        access_log: Journal | None = None,
+        facts: Callable[[], Pairs] = list,
+        leave: Callable[[bool], None] | None = None,
+    ) -> None:
+        """Without `hosts` the agent's `find_provider` reads the configuration itself.
+
+        `facts` tells about a daemon, for `status` and `ping`; `leave(force)` begins to end it, without `force` only if
+        nothing is lost.
+        """
+        self.agent = agent
+        self.access_log = access_log
+        self._hosts = hosts
+        self._facts = facts
+        self._leave = leave
+
+    def answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
+        """The answer, noted in the access log once it is known; None where the caller asked the daemon to leave."""
+        reply = self._answer(action, body, caller)
+        log = self.access_log
+        if log is None or action not in noted.OPERATIONS:
+            return reply
+
+        def note(answer: bytes) -> bytes:
+            asker = {"uid": caller.uid, "pid": caller.pid, "program": programs(caller.pid)}
+            log.note({**noted.entry(self.agent, action, body, answer), **asker})
+            return answer
+
+        if reply is None:
+            note(b"")
+            return None
+        return changed(reply, note)
+
+    def _answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
+        if caller.role not in ACTIONS.get(action, _CONTROL_ONLY):
+            return b""
+        if action in _OPERATIONS:
+            return self._operation(action, body, caller)
+        if action == "exit" and self._leave is not None:
+            self._leave(b"force=1" in body.split(b"\n"))
+            return None
+        if action == "ping":
+            return wire.emit(self._facts())
+        if action == "status":
+            head = wire.emit(self._facts())
+            return changed(self._verb(action, body, caller), lambda answer: head + answer)
+        return self._verb(action, body, caller)
+
+    def _operation(self, operation: str, body: bytes, caller: Caller) -> Answer:
+        try:
+            request = wire.parse(body)
+        except Error:
+            return b""
+
+        def go_on() -> Answer:
+            try:
+                if operation == "get":
+                    return self.agent.get(request, lambda: _asked_path(caller, request))
+                if operation == "store":
+                    return self.agent.store(request, lambda: _asked_path(caller, request))
+                return self.agent.erase(request)
+            except Error as exc:
+                return b"" if operation == "get" else refusal(exc)
+
+        if self._hosts is None or self._hosts.known(request.protocol, request.host):
+            return go_on()
+        return self._hosts.read_then(go_on)
+
+    def _verb(self, action: str, body: bytes, caller: Caller) -> Answer:
+        from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it
+
+        def go_on() -> Answer:
+            return control(self.agent, action, body, lambda: _asked_path(caller, wire.parse(body)))
+
+        if self._hosts is None or (action not in _READ_ALL_HOSTS and _is_host_known(self._hosts, body)):
+            return go_on()
+        return self._hosts.read_then(go_on)
+
+
+def _is_host_known(hosts: HostList, body: bytes) -> bool:
+    """Whether the host that a verb names is known; also where it names none, or is refused further on."""
+    try:
+        single, _ = wire.parse_fields(body)
+    except Error:
+        return True
+    protocol = single.get("protocol", "")
+    return "host" not in single or hosts.known(protocol, wire.normalise_host(protocol, single["host"]))
+
+
+def _asked_path(caller: Caller, request: Request) -> str | None:
+    from git_credential_bitbucket.agent import asker  # lazy: most requests are answered without it
+
+    return asker.asked_path(caller.pid, request.protocol, request.host)

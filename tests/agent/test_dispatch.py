@@ -1,0 +1,77 @@
+"""Which actions there are, who may ask for each, and that an answer is noted once, whenever it comes."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+import pytest
+
+from git_credential_bitbucket import journal
+from git_credential_bitbucket.agent import control, dispatch, noted
+from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
+from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
+from tests.standin import tokens
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.agent.conftest import World
+
+
+def caller(role: dispatch.Role) -> Caller:
+    """A caller that is this very process."""
+    return Caller(os.getpid(), os.getuid(), role)
+
+
+def test_every_action_stands_in_the_table_and_nothing_else() -> None:
+    """A verb that nobody thought about who may ask for is one for CONTROL, but it has to be written down."""
+    assert set(ACTIONS) == {"get", "store", "erase", "ping", "exit", *control.VERBS}
+    assert set(ACTIONS) >= noted.OPERATIONS
+    assert all(CONTROL in roles for roles in ACTIONS.values())
+
+
+@pytest.mark.parametrize("role", [GIT, GUEST])
+def test_git_and_guests_get_nothing_of_the_rest(world: World, role: dispatch.Role) -> None:
+    """No verb that changes, tells of, or hands out what a `get` would not; an unknown one is not even refused."""
+    secret = tokens.access_token()
+    world.store("x-token-auth", secret)
+    left: list[bool] = []
+    asked = Dispatcher(world.agent, leave=left.append)
+    body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
+    allowed = {action for action in (*ACTIONS, "no-such-verb") if asked.answer(action, body, caller(role)) != b""}
+    assert allowed <= {"get", "store", "erase", "why"}
+    assert secret.encode() in finish(asked.answer("get", body, caller(role)) or b"")
+    assert not left
+    assert secret.encode() in finish(asked.answer("token", body, caller(CONTROL)) or b"")
+    assert b"does not know that verb" in finish(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
+
+
+def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) -> None:
+    """A `store` waits for the vault twice; the log has one line of it, with what became of it."""
+    path = str(home / "log.jsonl")
+    log = journal.Journal(path)
+    asked = Dispatcher(world.agent, access_log=log)
+    head = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
+    body = head + f"username=alice\npassword={tokens.access_token()}\n".encode()
+    answer = asked.answer("store", body, caller(CONTROL))
+    assert isinstance(answer, Deferred)
+    assert finish(answer).startswith(b"ok=1\n")
+    log.close()
+    assert [(one["operation"], one["outcome"]) for one in journal.read(path)] == [("store", "done")]
+
+
+def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
+    """To the answer after one job or two, and to the one at the deadline; once."""
+    first: Future[None] = Future()
+    first.set_result(None)
+    last = Deferred(first, lambda: b"late", lambda: b"early")
+    answer = changed(Deferred(first, lambda: last, lambda: b"at once"), lambda found: found + b"!")
+    assert isinstance(answer, Deferred)
+    assert answer.give_up() == b"at once!"
+    resumed = answer.resume()
+    assert isinstance(resumed, Deferred)
+    assert resumed.give_up() == b"early!"
+    assert resumed.resume() == b"late!"
+    assert changed(b"there", lambda found: found + b"!") == b"there!"
