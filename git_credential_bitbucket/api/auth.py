@@ -41,7 +41,9 @@ class BitbucketAuth:
     def __init__(self, place: str = "", *, url: str = hosts.CLOUD_URL) -> None:
         """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
         third_party()
-        from git_credential_bitbucket.agent.build import find_now  # here, not above: only this needs the configuration
+        from git_credential_bitbucket.agent.factory import (
+            find_now,  # here, not above: only this needs the configuration
+        )
 
         parts = urlsplit(url)
         provider = find_now(os.environ, parts.scheme, wire.normalise_host(parts.scheme, parts.netloc))

@@ -118,7 +118,7 @@ def _by_https(text: str, base: str) -> str:
 
 def provider(url: str) -> Provider:
     """The host at `url`, if it is one of ours. Raises `SettingsError` with the setting that makes it one."""
-    from git_credential_bitbucket.agent.build import find_now  # here, not above: it brings the vault's packages
+    from git_credential_bitbucket.agent.factory import find_now  # here, not above: it brings the vault's packages
 
     place = parse(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
     found = find_now(os.environ, place.protocol, place.host)

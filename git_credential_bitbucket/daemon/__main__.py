@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.vault.keys import Key
 
 _WITH_DESCRIPTOR = ("--until-eof", "--listen-fd", "--handover-fd")
 _SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
@@ -96,26 +95,21 @@ class Daemon:
     def run(self, listener: socket.socket) -> None:
         """Serve until it is time to leave."""
         # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
-        from git_credential_bitbucket.agent.agent import Agent
         from git_credential_bitbucket.agent.dispatch import Dispatcher
+        from git_credential_bitbucket.agent.factory import build_agent
         from git_credential_bitbucket.daemon.hosts import Hosts
         from git_credential_bitbucket.daemon.server import Server
         from git_credential_bitbucket.daemon.service import serve
-        from git_credential_bitbucket.vault.memory import MemoryPlace
-        from git_credential_bitbucket.vault.place import FilePlace
-        from git_credential_bitbucket.vault.vault import Vault
 
         workers = Workers(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
         hosts = Hosts(self._env, workers.submit)
-        place = MemoryPlace() if self._memory else FilePlace(paths.vault_path(self._env), step=self._step)
-        # A predecessor's word counts for more: a person may have locked the vault.
-        vault = Vault(place, None if self._handed_over else _key_at_hand(self._env))
-        agent = Agent(
-            vault,
-            Vault(MemoryPlace()),
-            hosts.find,
-            lambda create: vault.acquire(self._env, create=create),
+        agent = build_agent(
+            self._env,
             workers.submit,
+            hosts.find,
+            in_memory=self._memory,
+            # A predecessor's word counts for more: a person may have locked the vault.
+            with_key=not self._handed_over,
             step=self._step,
         )
         self._take_over(agent)
@@ -213,30 +207,16 @@ def _adopt(env: Mapping[str, str]) -> None:
     os.environ.update({n: v for n, v in env.items() if not n.startswith(_SECRET_PREFIXES)})
 
 
-def _key_at_hand(env: Mapping[str, str]) -> Key | None:
-    """The key that `env` holds or names a file for: the first answer then needs no job, whose threads cost 7 ms.
-
-    Whether it fits the vault shows when that is opened, and what is wrong with it is told when it is asked for.
-    """
-    from git_credential_bitbucket.vault import keys  # here, not above: as in `Daemon.run`
-
-    try:
-        return keys.from_environment(env)
-    except Error:
-        return None
-
-
 def _check() -> int:
     """Whether the installed package can be started: everything that an answer may need is imported."""
     import cryptography.hazmat.primitives.ciphers.aead
     import requests_oauthlib
 
-    from git_credential_bitbucket.agent import control
+    from git_credential_bitbucket.agent import control, factory
     from git_credential_bitbucket.bitbucket import oauth
     from git_credential_bitbucket.daemon import hosts, server, service
-    from git_credential_bitbucket.vault import vault
 
-    del cryptography, requests_oauthlib, control, oauth, hosts, server, service, vault
+    del cryptography, requests_oauthlib, control, factory, oauth, hosts, server, service
     _say(f"version={__version__}\n")
     return 0
 

@@ -1,0 +1,66 @@
+"""Builds an agent from its surroundings: the vault's path, the key's sources, the hosts in git's configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.place import FilePlace, no_step
+from git_credential_bitbucket.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.vault.keys import Key
+
+
+def build_agent(
+    env: Mapping[str, str],
+    submit: Callable[[Callable[[], Any]], Future[Any]],
+    find_provider: Callable[[str, str], Provider | None],
+    *,
+    in_memory: bool = False,
+    with_key: bool = True,
+    step: Callable[[str], None] = no_step,
+) -> Agent:
+    """An agent for the user of `env`; `in_memory` keeps the whole vault there, else it is the file.
+
+    `with_key` uses a key that `env` itself holds at once. `step` is told the named points of a renewal and of a write.
+    """
+    storage = MemoryPlace() if in_memory else FilePlace(paths.vault_path(env), step=step)
+    vault = Vault(storage, _key_at_hand(env) if with_key else None)
+    memory = Vault(MemoryPlace())
+    return Agent(vault, memory, find_provider, lambda create: vault.acquire(env, create=create), submit, step=step)
+
+
+def _key_at_hand(env: Mapping[str, str]) -> Key | None:
+    """The key that `env` holds or names a file for: the first answer then needs no job, whose threads cost 7 ms.
+
+    Whether it fits the vault shows when that is opened, and what is wrong with it is told when it is asked for.
+    """
+    from git_credential_bitbucket.vault import keys  # lazy: a successor is handed its key
+
+    try:
+        return keys.from_environment(env)
+    except Error:
+        return None
+
+
+def find_now(env: Mapping[str, str], protocol: str, host: str) -> Provider | None:
+    """The provider of a host, git's configuration read on the spot. Raises `SettingsError` where that decides."""
+    from git_credential_bitbucket import settings  # here, not above: the daemon reads them in a job of its own
+    from git_credential_bitbucket.bitbucket import providers
+
+    try:
+        known = settings.read(env)
+    except SettingsError:
+        if not hosts.is_cloud(protocol, host):
+            raise
+        known = None
+    return providers.find(known, protocol, host, env)
