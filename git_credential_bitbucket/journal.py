@@ -33,8 +33,6 @@ KEPT = 4
 MAX_WAITING = 1024
 """Lines that wait for a disk; more are lost, and counted."""
 LAST_WORDS_S = 1.0
-MAX_ANCESTORS = 8
-"""Relay, shell, git, transport and porcelain are five or six."""
 
 
 def place(env: Mapping[str, str]) -> str | None:
@@ -131,23 +129,6 @@ def read(path: str) -> Iterator[Entry]:
                         yield entry
         except FileNotFoundError:
             continue
-
-
-def programs(pid: int) -> list[str]:
-    """The names of a process and its ancestors, as the kernel knows them: no arguments, for these may hold a secret.
-
-    Linux only; empty elsewhere, and for a peer in another pid namespace.
-    """
-    names: list[str] = []
-    while pid > 1 and len(names) < MAX_ANCESTORS:
-        try:
-            with open(f"/proc/{pid}/stat", "rb") as file:
-                head, _, tail = file.read().rpartition(b") ")
-            names.append(head.partition(b"(")[2].decode("utf-8", "replace"))
-            pid = int(tail.split()[1])
-        except (OSError, ValueError, IndexError):
-            break
-    return names
 
 
 def _opened(path: str) -> int:

@@ -143,10 +143,3 @@ def test_what_was_lost_is_counted(path: str) -> None:
     log.note({"operation": "get"})
     log.close()
     assert "lost_before" not in list(journal.read(path))[1]
-
-
-def test_programs_are_named_without_their_arguments() -> None:
-    """The names of this process and its ancestors; nothing for one that is gone."""
-    assert journal.programs(os.getpid())
-    assert not any("pytest " in name for name in journal.programs(os.getpid()))
-    assert journal.programs(0) == []

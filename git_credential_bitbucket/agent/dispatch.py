@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.agent import noted
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.journal import programs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +102,7 @@ class Dispatcher:
             return reply
 
         def note(answer: bytes) -> bytes:
-            asker = {"uid": caller.uid, "pid": caller.pid, "program": programs(caller.pid)}
+            asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
             log.note({**noted.entry(self.agent, action, body, answer), **asker})
             return answer
 
@@ -169,6 +168,4 @@ def _is_host_known(hosts: HostList, body: bytes) -> bool:
 
 
 def _asked_path(caller: Caller, request: Request) -> str | None:
-    from git_credential_bitbucket.agent import asker  # lazy: most requests are answered without it
-
-    return asker.asked_path(caller.pid, request.protocol, request.host)
+    return processes.asked_path(caller.pid, request.protocol, request.host)

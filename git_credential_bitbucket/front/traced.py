@@ -6,7 +6,7 @@ Never a secret: what the holder states is masked, and of an answer only what is 
 import json
 import os
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import exchange, tell
 from git_credential_bitbucket.client.ask import Holder, pairs
@@ -18,9 +18,7 @@ def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
     """Tell what the holder would make of each credential for git's request, before it is asked for one."""
     path = None
     if request.path is None and not exchange.is_off(os.environ):
-        from git_credential_bitbucket.agent import asker  # here, not above: the rare case
-
-        path = asker.asked_path(os.getpid(), request.protocol, request.host)
+        path = processes.asked_path(os.getpid(), request.protocol, request.host)
         tell.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
     fields = [("asked_path", path)] if path else []
     for key, value in pairs(holder.reply("explain", wire.emit(fields) + data)):

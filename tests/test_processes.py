@@ -1,4 +1,4 @@
-"""Which repository the asking git works on: found among real ancestors of a real helper."""
+"""What /proc tells of a process and its ancestors: real ones of a real helper."""
 
 import contextlib
 import http.server
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.agent import asker
+from git_credential_bitbucket import processes
 
 WAITING_HELPER = "!f() { echo $$ >{home}/pid; read -r _ <{home}/go; }; f"
 
@@ -60,9 +60,9 @@ def test_the_path_comes_from_the_git_that_asks(
     command = ["git", "-c", f"credential.helper={helper}", *(word.format(host=refusing) for word in words)]
     with subprocess.Popen(command, env=bare_env, cwd=home / "work", stderr=subprocess.DEVNULL) as git:
         pid = int((home / "pid").read_text())
-        assert asker.asked_path(pid, "http", refusing) == path
-        assert asker.asked_path(pid, "https", refusing) is None
-        assert asker.asked_path(pid, "http", "bitbucket.org") is None
+        assert processes.asked_path(pid, "http", refusing) == path
+        assert processes.asked_path(pid, "https", refusing) is None
+        assert processes.asked_path(pid, "http", "bitbucket.org") is None
         (home / "go").write_text("\n")
         git.kill()
 
@@ -84,16 +84,59 @@ def running(*words: str) -> Iterator[int]:
 def test_a_push_hook_of_lfs_names_its_repository() -> None:
     """A hook `git-lfs pre-push REMOTE URL`: a program of that name stands for it, since only its words are read."""
     with running("git-lfs", "-", "https://bitbucket.org/acme/big.git") as pid:
-        assert asker.asked_path(pid, "https", "bitbucket.org") == "acme/big.git"
+        assert processes.asked_path(pid, "https", "bitbucket.org") == "acme/big.git"
 
 
 def test_what_is_not_git_is_not_listened_to() -> None:
     """A browser with that address among its words is no git."""
     with running("browser", "-", "https://bitbucket.org/acme/app") as pid:
-        assert asker.asked_path(pid, "https", "bitbucket.org") is None
+        assert processes.asked_path(pid, "https", "bitbucket.org") is None
 
 
 @pytest.mark.parametrize("pid", [0, 1, -1, 4194305])
 def test_a_peer_that_cannot_be_seen_is_no_error(pid: int) -> None:
     """It lives in another pid namespace, or has ended."""
-    assert asker.asked_path(pid, "https", "bitbucket.org") is None
+    assert processes.asked_path(pid, "https", "bitbucket.org") is None
+    assert list(processes.command_lines(pid)) == []
+    assert processes.programs(pid) == []
+
+
+def test_command_lines_begin_with_the_process_itself() -> None:
+    """Words as they were given, empty ones too; then those of its parent, which is this process."""
+    with running("git", "-", "", "a b") as pid:
+        own, parent, *_ = processes.command_lines(pid)
+    assert own == ["git", "-", "", "a b"]
+    assert parent == next(processes.command_lines(os.getpid()))
+
+
+def test_command_lines_of_an_ended_process_are_empty() -> None:
+    """It is still there until its parent takes notice, but its memory is gone; its ancestors are found all the same."""
+    with subprocess.Popen(["true"]) as program:
+        os.waitid(os.P_PID, program.pid, os.WEXITED | os.WNOWAIT)
+        own, parent, *_ = processes.command_lines(program.pid)
+    assert own == []
+    assert not processes.is_git(own)
+    assert parent == next(processes.command_lines(os.getpid()))
+
+
+def test_programs_are_named_without_their_arguments() -> None:
+    """The kernel's names, nearest first."""
+    names = processes.programs(os.getpid())
+    assert names
+    assert not any("pytest " in name for name in names)
+    with running("any", "-") as pid:
+        assert processes.programs(pid) == ["cat", *names]
+
+
+def test_programs_with_brackets_in_their_names_hide_nobody(tmp_path: Path) -> None:
+    """The kernel writes a name as it is between brackets, and the numbers after it."""
+    name = "a) R 1 (b"
+    os.symlink("/bin/cat", tmp_path / name)
+    with subprocess.Popen([tmp_path / name], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdin
+        assert program.stdout
+        program.stdin.write(b"x")
+        program.stdin.flush()
+        program.stdout.read(1)  # it runs
+        assert processes.programs(program.pid) == [name, *processes.programs(os.getpid())]
+        program.stdin.close()

@@ -1,0 +1,85 @@
+"""A process and its ancestors, read from /proc: their names, their command lines, and the repository a git works on.
+
+Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Imports os and urllib.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from git_credential_bitbucket.wire import normalise_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_ANCESTORS = 12
+"""Relay, shell, git, transport and porcelain are five or six; an editor's tree above them tells nothing."""
+MAX_READ_BYTES = 65536
+
+
+def programs(pid: int) -> list[str]:
+    """The names of `pid` and its ancestors, nearest first: no arguments, which may be secrets."""
+    return [name for _, name in _lineage(pid)]
+
+
+def command_lines(pid: int) -> Iterator[list[str]]:
+    """The command lines of `pid` and its ancestors, nearest first; an empty list where one cannot be read.
+
+    Words may hold secrets (a URL's password): match them, never show or keep them. They are what each process says
+    of itself, so they are evidence only for what the same user may do anyway.
+    """
+    for process, _ in _lineage(pid):
+        raw = _read(process, "cmdline")
+        yield [os.fsdecode(word) for word in raw.removesuffix(b"\0").split(b"\0")] if raw else []
+
+
+def is_git(command_line: list[str]) -> bool:
+    """Whether a command line is that of git or of a program `git-…` (a subcommand, git-lfs)."""
+    name = os.path.basename(command_line[0]) if command_line else ""
+    return name == "git" or name.startswith("git-")
+
+
+def asked_path(pid: int, protocol: str, host: str) -> str | None:
+    """The path in the nearest URL for `protocol` and `host` (normalised) that `pid` or an ancestor, a git, was given.
+
+    git leaves the path out of a request unless `credential.useHttpPath` is set, but the process that asks descends
+    from `git remote-https REMOTE URL` (or `git clone URL`, or a hook such as `git-lfs pre-push REMOTE URL`).
+    """
+    for words in command_lines(pid):
+        if is_git(words) and (path := _path_in(words[1:], protocol, host)):
+            return path
+    return None
+
+
+def _path_in(words: list[str], protocol: str, host: str) -> str | None:
+    for word in words:
+        if not word.startswith(f"{protocol}://"):
+            continue
+        try:
+            url = urlsplit(word)
+        except ValueError:  # an address such as https://[ is not ours to judge
+            continue
+        if normalise_host(protocol, url.netloc.rpartition("@")[2]) == host:
+            return unquote(url.path.strip("/"), errors="surrogateescape")
+    return None
+
+
+def _lineage(pid: int) -> Iterator[tuple[int, str]]:
+    """`pid` and its ancestors below the first process, nearest first, with their names."""
+    for _ in range(MAX_ANCESTORS):
+        # The second field is the program's name, with spaces and brackets as it pleases: count from its end (proc(5)).
+        head, _, tail = _read(pid, "stat").rpartition(b") ") if pid > 1 else (b"", b"", b"")
+        if not tail:
+            return
+        yield pid, head.partition(b"(")[2].decode("utf-8", "replace")
+        pid = int(tail.split()[1])
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        with open(f"/proc/{pid}/{name}", "rb", buffering=0) as file:
+            return file.read(MAX_READ_BYTES) or b""
+    except OSError:  # it has ended, or there is no /proc
+        return b""
