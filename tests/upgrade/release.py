@@ -1,8 +1,8 @@
 """Owns the release 0.1.0 as the upgrade's tests need it: its package, to be run, and vaults that it once wrote.
 
 `tests/data/0.1.0/package.tar.xz` is the package of commit b13ed1f (`git archive`, `xz -9e`): its rooms agent,
-bitbucket, client, daemon, front and vault, and the modules beside them. What only a person's verbs need was left out. The vaults
-there were written by that package; see make.py.
+bitbucket, client, daemon, front and vault, and the modules beside them. What only a person's verbs need was left out.
+The vaults there were written by that package; see make.py.
 """
 
 import hashlib
