@@ -136,6 +136,12 @@ def emit(pairs: "list[tuple[str, str]]") -> bytes:
     return b"".join(lines)
 
 
+def parse_pairs(data: bytes) -> "list[tuple[str, str]]":
+    """The `key=value` lines of a reply, in their order; other lines are skipped, for whoever answers is trusted."""
+    found = (_text(line).partition("=") for line in data.split(b"\n"))
+    return [(key, value) for key, equals, value in found if equals]
+
+
 def printable(text: str, limit: int = 200) -> str:
     """`text` fit for a terminal: control bytes, escapes and bidi overrides made visible, cut at `limit`."""
     shown = "".join(c if c.isprintable() else _escaped(c) for c in text[:limit])

@@ -117,7 +117,7 @@ class Dispatcher:
         if action in _OPERATIONS:
             return self._operation(action, body, caller)
         if action == "exit" and self._leave is not None:
-            self._leave(b"force=1" in body.split(b"\n"))
+            self._leave(("force", "1") in wire.parse_pairs(body))
             return None
         if action == "ping":
             return wire.emit(self._facts())

@@ -40,7 +40,7 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
         request = wire.parse(body) if "host" in asked else None
     except Error:
         return {**told, "outcome": "refused"}
-    answered = dict(line.partition("=")[::2] for line in reply.decode("utf-8", "replace").split("\n"))
+    answered = dict(wire.parse_pairs(reply))
     told["outcome"] = _outcome(action, answered)
     named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
     credential = _named(agent, named, answered.get("password") or asked.get("password") or asked.get("credential"))

@@ -14,7 +14,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import authorization, lacking
 from git_credential_bitbucket.client.activate import third_party
-from git_credential_bitbucket.client.ask import Holder, ask, pairs
+from git_credential_bitbucket.client.ask import Holder, ask
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class BitbucketAuth:
     def _token(self) -> dict[str, str]:
         if (given := authorization.from_environment(os.environ)) is not None:
             return given
-        told = dict(pairs(Holder().offered("token", self._request)))
+        told = dict(wire.parse_pairs(Holder().offered("token", self._request)))
         if not told.get("password"):
             cause, hint = lacking.told(dict(ask("why", (), self._request)))
             raise UnknownCredential(cause, hint=hint)

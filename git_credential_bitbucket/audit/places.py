@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.audit import git, patterns
 from git_credential_bitbucket.audit.finding import (
     CI,
@@ -192,8 +193,8 @@ def _store_files(read: Settings, home: str) -> list[str]:
 
 def _in_gcm_file(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
     """The secret is the first line; the others say `service=https://HOST` and `account=NAME`."""
-    secret, *lines = text.split(b"\n")
-    told = dict(line.decode("utf-8", "surrogateescape").partition("=")[::2] for line in lines)
+    secret, _, rest = text.partition(b"\n")
+    told = dict(wire.parse_pairs(rest))
     host = told.get("service", "").partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
     if host not in hosts:
         return []

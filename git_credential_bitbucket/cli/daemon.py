@@ -10,12 +10,12 @@ from typing import Any
 
 import click
 
-from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket import __version__, paths, wire
 from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
 from git_credential_bitbucket.client import exchange, launch
-from git_credential_bitbucket.client.ask import pairs, raise_refusal
+from git_credential_bitbucket.client.ask import raise_refusal
 from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
 
 NOT_RUNNING = 3
@@ -78,7 +78,7 @@ def stop(*, force: bool) -> None:
         say("no daemon is running")
         return
     outcome, reply = exchange.exchange(path, exchange.message("exit", b"force=1\n" if force else b""), LEAVE_S)
-    raise_refusal(pairs(reply))
+    raise_refusal(wire.parse_pairs(reply))
     if outcome != exchange.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
@@ -111,7 +111,7 @@ def facts_of(path: str) -> dict[str, str] | None:
     outcome, reply = exchange.exchange(path, exchange.message("ping", b""), PING_S)
     if outcome == exchange.TIMEOUT:
         raise _silent(path)
-    facts = dict(pairs(reply))
+    facts = dict(wire.parse_pairs(reply))
     return facts if "pid" in facts else None
 
 

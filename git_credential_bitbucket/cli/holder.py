@@ -19,7 +19,7 @@ def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"
 
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
-    return dict(front.pairs(_holder().offered(action, wire.emit(list(fields)) + request)))
+    return dict(wire.parse_pairs(_holder().offered(action, wire.emit(list(fields)) + request)))
 
 
 def refuses(protocol: str, host: str) -> Mapping[str, str]:
@@ -28,7 +28,7 @@ def refuses(protocol: str, host: str) -> Mapping[str, str]:
     From then on this process answers itself.
     """
     named = wire.emit([("protocol", protocol), ("host", host)])
-    why = dict(front.pairs(_holder().offered("why", named)))
+    why = dict(wire.parse_pairs(_holder().offered("why", named)))
     return why if _holder().stands_in(why) else {}
 
 

@@ -47,7 +47,7 @@ class Daemon:
         outcome, reply = exchange.exchange(self.path, exchange.message(action, wire.emit(list(fields))))
         if outcome != exchange.ANSWERED:
             raise DaemonUnavailable("the private daemon did not answer", hint="try again")
-        pairs = ask.pairs(reply)
+        pairs = wire.parse_pairs(reply)
         ask.raise_refusal(pairs)
         return pairs
 

@@ -67,7 +67,7 @@ class Holder:
     def answer(self, action: str, body: bytes) -> bytes:
         """As `reply`; raises the `Error` that a refusal tells."""
         reply = self.reply(action, body)
-        raise_refusal(pairs(reply))
+        raise_refusal(wire.parse_pairs(reply))
         return reply
 
     def offered(self, action: str, body: bytes) -> bytes:
@@ -84,7 +84,7 @@ class Holder:
         outcome, reply = self._asked("ping", b"")
         if outcome == exchange.TIMEOUT:
             raise silent()
-        if "pid" in dict(pairs(reply)):
+        if "pid" in dict(wire.parse_pairs(reply)):
             return False
         tell.trace("whoever listens at the daemon's socket is none of ours")
         return self.start()
@@ -130,25 +130,15 @@ def ask(
     than once keeps the `holder`.
     """
     asked, body = holder or Holder(), wire.emit(list(fields)) + request
-    found = pairs(asked.reply(action, body, start=start))
+    found = wire.parse_pairs(asked.reply(action, body, start=start))
     if not found and start and asked.takes_over():
-        found = pairs(asked.reply(action, body))
+        found = wire.parse_pairs(asked.reply(action, body))
     if not found:
         raise DaemonUnavailable(
             "whoever listens at the daemon's socket is not this program's daemon",
             hint="type: git-credential-bitbucket daemon start",
         )
     raise_refusal(found)
-    return found
-
-
-def pairs(reply: bytes) -> Pairs:
-    """The lines of a reply, in their order."""
-    found = []
-    for line in reply.split(b"\n"):
-        key, equals, value = line.decode("utf-8", "surrogateescape").partition("=")
-        if equals:
-            found.append((key, value))
     return found
 
 

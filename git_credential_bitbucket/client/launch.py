@@ -11,6 +11,7 @@ import sys
 import time
 import warnings
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.errors import DaemonUnavailable
 
 TYPE_CHECKING = False
@@ -222,7 +223,7 @@ def wait(descriptor: int, event: int, deadline: float) -> None:
 def refusal(answer: bytes) -> DaemonUnavailable:
     """What the daemon said instead of READY: why it does not start, or the last line of what Python says of a fault."""
     lines = [line for line in answer.decode("utf-8", "replace").split("\n") if line]
-    said = dict(line.partition("=")[::2] for line in lines)
+    said = dict(wire.parse_pairs(answer))
     last = f": {lines[-1]}" if lines else ""
     return DaemonUnavailable(
         said.get("error") or f"the daemon ended before it was ready{last}",

@@ -9,7 +9,7 @@ import os
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import environment, markers, tell
-from git_credential_bitbucket.client.ask import Holder, pairs
+from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error, PlaceRefused, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
@@ -42,12 +42,12 @@ def reply(operation: str, request: wire.Request, data: bytes, holder: Holder) ->
 
 def is_locked(data: bytes, holder: Holder) -> bool:
     """Whether the vault's key is what is missing."""
-    return dict(pairs(holder.reply("why", data))).get("state") == "locked"
+    return dict(wire.parse_pairs(holder.reply("why", data))).get("state") == "locked"
 
 
 def note_given(request: wire.Request, given: bytes) -> None:
     """Mark the token that a person has just opened the vault for. Without a mark, git's `store` of it is warned of."""
-    told = dict(pairs(given))
+    told = dict(wire.parse_pairs(given))
     if told.get("username") not in kinds.TOKEN_USERNAMES:
         return  # a password, which might be guessed from a digest
     try:

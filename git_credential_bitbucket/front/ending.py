@@ -7,7 +7,7 @@ import os
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import person, tell
-from git_credential_bitbucket.client.ask import Holder, pairs
+from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error
 
 ASIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
@@ -32,7 +32,7 @@ def tell_of(acknowledgement: bytes, holder: Holder) -> None:
 
     Where they are not wanted the holder learns that, and does not send the next git here for a while.
     """
-    said = dict(pairs(acknowledgement))
+    said = dict(wire.parse_pairs(acknowledgement))
     if said.get("kept") == "memory":
         tell.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
     if said.get("kept") == "aside":
@@ -43,7 +43,7 @@ def tell_of(acknowledgement: bytes, holder: Holder) -> None:
     wanted = is_wanted(os.environ)
     fields = [("id", credential_id), *([] if wanted else [("hush", "1")])]
     try:
-        told = dict(pairs(holder.reply("warn", wire.emit(fields))))
+        told = dict(wire.parse_pairs(holder.reply("warn", wire.emit(fields))))
     except Error:  # what git asked for is done, and the next command will tell
         return
     if "warning" in told:

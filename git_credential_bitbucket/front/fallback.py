@@ -131,7 +131,7 @@ def insist(operation: str, request: wire.Request, data: bytes) -> bool:
     Returns whether it was this process, which will not remember it.
     """
     # here, not above: see `get`
-    from git_credential_bitbucket.client.ask import Holder, pairs, silent
+    from git_credential_bitbucket.client.ask import Holder, silent
     from git_credential_bitbucket.front import alone
 
     holder = Holder()
@@ -143,7 +143,7 @@ def insist(operation: str, request: wire.Request, data: bytes) -> bool:
         raise silent(waited_s)
     # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
     # daemon on our socket.
-    if not holder.stands_in(dict(pairs(holder.reply("why", data)))):
+    if not holder.stands_in(dict(wire.parse_pairs(holder.reply("why", data)))):
         if holder.start() and is_done(alone.reply(operation, request, data, holder), holder):
             return False
         holder.in_process = True

@@ -9,7 +9,7 @@ import os
 from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import exchange, tell
-from git_credential_bitbucket.client.ask import Holder, pairs
+from git_credential_bitbucket.client.ask import Holder
 
 TOLD = frozenset({"username", "password_expiry_utc", "quit"})
 
@@ -21,7 +21,7 @@ def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
         tell.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
     fields = [("asked_path", path)] if path else []
-    for key, value in pairs(holder.reply("explain", wire.emit(fields) + data)):
+    for key, value in wire.parse_pairs(holder.reply("explain", wire.emit(fields) + data)):
         if key == "candidate[]":
             told = json.loads(value)
             because = f", because {told['because']}" if told.get("because") else ""
@@ -35,7 +35,7 @@ def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
 
 def tell_answer(reply: bytes) -> None:
     """Tell what git is answered, without the secret."""
-    told = [f"{key}={shown(value)}" for key, value in pairs(reply) if key in TOLD]
+    told = [f"{key}={shown(value)}" for key, value in wire.parse_pairs(reply) if key in TOLD]
     tell.trace(f"answer: {', '.join(told) or 'none'}")
 
 

@@ -4,7 +4,7 @@ import os
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import lacking, person, tell
-from git_credential_bitbucket.client.ask import Holder, pairs
+from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import alone
 
@@ -40,7 +40,7 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
 
 def reason(data: bytes, holder: Holder) -> dict[str, str]:
     """What the holder knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
-    why = dict(pairs(holder.reply("why", data)))
+    why = dict(wire.parse_pairs(holder.reply("why", data)))
     tell.trace(f"nothing to offer: {why.get('state', 'whoever listens cannot say why')}")
     return why
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.client import ask, exchange, inprocess
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, PlaceRefused, RequestRefused
 from tests.front.peers import answering, hung_up, listening
@@ -69,7 +70,7 @@ def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[s
     ) as intruder:
         assert intruder.stdout is not None
         assert intruder.stdout.readline() == b"ok\n"
-        told = dict(ask.pairs(ask.Holder().offered("token", request().encode())))
+        told = dict(wire.parse_pairs(ask.Holder().offered("token", request().encode())))
         assert intruder.wait(30) == 0
     assert told["password"] == secret
     assert ask.Holder().offered("token", request(host="git.example").encode()) == b""

@@ -41,7 +41,7 @@ def look(scene: Scene) -> Finding:
     except Error as exc:
         return Finding(CHECK, WRONG, exc.cause, exc.hint)
     took = (time.monotonic() - started) * 1000
-    told = dict(line.partition("=")[::2] for line in done.stdout.decode("utf-8", "replace").split("\n"))
+    told = dict(wire.parse_pairs(done.stdout))
     if not told.get("password"):
         return _nothing(done.stderr.decode("utf-8", "replace"), scene)
     secret = Secret(told["password"]).masked()
