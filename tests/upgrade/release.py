@@ -15,6 +15,12 @@ KEY = hashlib.blake2b(b"the key of a vault that was made for tests", digest_size
 PASSPHRASE = "made up for tests, opens nothing else"
 MADE_AT = 1_764_000_000.0
 """The clock of the program that wrote the vaults, when it was done."""
+ENTER = (
+    "import sys; sys.path.append(sys.argv.pop(1));"
+    "from git_credential_bitbucket.client.activate import third_party; third_party();"
+    "from git_credential_bitbucket.daemon.__main__ import main; sys.exit(main(sys.argv[1:]))"
+)
+"""What the release's launcher gives to `python -c`: a daemon that it started is started anew in this way."""
 _PREFIXES = {"api-token": "ATATT3xFfGF0", "access-token": "ATCTT3xFfGN0"}
 
 

@@ -1,25 +1,30 @@
 """A daemon of the release 0.1.0 and this program: one becomes the other, and either serves the other's front end."""
 
+import base64
 import json
 import os
+import shutil
+import socket
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from git_credential_bitbucket import __version__
+from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket.daemon import upgrade
+from git_credential_bitbucket.secret import Secret
+from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, eventually
+from tests.daemon.daemons import Daemon, cloud, eventually
 from tests.standin import tokens
 from tests.upgrade import release
 
 PACKAGE = "git_credential_bitbucket"
-ENTER = (
-    "import sys; sys.path.append(sys.argv.pop(1));"
-    "from git_credential_bitbucket.client.activate import third_party; third_party();"
-    "from git_credential_bitbucket.daemon.__main__ import main; sys.exit(main(sys.argv[1:]))"
-)
-"""What the release's launcher gives to `python -c`: a daemon that it started is started anew in this way."""
 NEWER = "9.9.9"
 
 
@@ -32,7 +37,7 @@ def package(home: Path) -> Path:
 @pytest.fixture
 def old(start: Start, package: Path) -> Daemon:
     """A running daemon of the release."""
-    daemon = start(package=str(package), enter=ENTER)
+    daemon = start(package=str(package), enter=release.ENTER)
     assert daemon.told == "ready\n"
     return daemon
 
@@ -77,3 +82,103 @@ def test_a_daemon_of_the_release_becomes_this_one(old: Daemon, package: Path) ->
     assert answer.startswith(b"error=")
     assert old.ask("exit", b"force=1\n") == b"ok=1\n"
     assert old.ended() == 0
+
+
+def handed_over(start: Start, env: Mapping[str, str], agent: Mapping[str, Any]) -> Daemon:
+    """A daemon of this program that is given the listening socket, and what the release hands over with it."""
+    path = Path(paths.socket_path(env))
+    path.parent.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+        found = path.stat()
+        document = {
+            "env": dict(env),
+            "claim": [found.st_dev, found.st_ino],
+            "agent": {
+                "memory": {},
+                "key": None,
+                "locked_by_person": False,
+                "locked_how": "by hand",
+                "noted": {"used": {}, "warned": {}},
+                "unwritten": {},
+                **agent,
+            },
+            "started_at": time.time() - 60,
+        }
+        descriptor = upgrade.hand_over(document)
+        assert descriptor is not None
+        given = (listener.fileno(), descriptor)
+        words = ("--listen-fd", str(given[0]), "--handover-fd", str(given[1]))
+        try:
+            return start(*words, env=env, pass_fds=given, stdin=b"")
+        finally:
+            os.close(descriptor)
+
+
+def vault_of(env: Mapping[str, str], name: str) -> Path:
+    """One of the release's vaults, where `env` has its own."""
+    path = Path(paths.vault_path(env))
+    path.parent.mkdir(mode=0o700, parents=True)
+    shutil.copyfile(release.DATA / name, path)
+    path.chmod(0o600)
+    return path
+
+
+def test_a_passphrase_is_not_asked_for_again(start: Start, bare_env: dict[str, str]) -> None:
+    """The key that the release had is handed over, with the salt and costs that a new header needs."""
+    env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
+    path = vault_of(env, "passphrase.vault")
+    header = Vault(FilePlace(str(path))).header()
+    assert header is not None
+    key = keys.from_passphrase(Secret(release.PASSPHRASE), header.argon2)
+    argon2 = header.argon2
+    assert argon2 is not None
+    stretched = f"{argon2.iterations},{argon2.lanes},{argon2.memory_kib}"
+    record = {**key.to_record(), "source": "passphrase", "salt": argon2.salt.hex(), "argon2": stretched}
+    daemon = handed_over(start, env, {"key": record})
+    assert daemon.secret("acme/app") == release.secret("passphrase")
+
+
+def test_what_a_person_locked_stays_locked(start: Start, bare_env: dict[str, str], home: Path) -> None:
+    """Although the key is at hand: a person opens it again."""
+    key = home / "key"
+    key.write_bytes(release.KEY)
+    key.chmod(0o600)
+    env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}
+    vault_of(env, "states.vault")
+    daemon = handed_over(start, env, {"locked_by_person": True})
+    assert daemon.secret("repository/app") is None
+    assert daemon.told_about("why", cloud("repository/app"))["state"] == "locked"
+    assert daemon.ask("unlock", b"person=1\n") == b"ok=1\n"
+    assert daemon.secret("repository/app") == release.secret("repository")
+
+
+def test_a_grant_that_the_release_could_not_write_is_written(start: Start, bare_env: dict[str, str]) -> None:
+    """The disk was full, say: the only refresh token that works was in its memory, and Bitbucket is asked for none."""
+    path = vault_of(bare_env, "states.vault")
+    vault = Vault(FilePlace(str(path)), keys.Key(release.KEY, "file"))
+    (record,) = (r for r in vault.snapshot().content["credentials"] if r["place"].endswith("/oauth"))
+    token, refresh = tokens.oauth_token(), tokens.oauth_token()
+    granted = {"secret": token, "refresh_token": refresh, "generation": 2, "expires_at": time.time() + 7200}
+    daemon = handed_over(
+        start,
+        bare_env,
+        {
+            "key": {"key": base64.b64encode(release.KEY).decode(), "source": "file"},
+            "unwritten": {record["id"]: {**record, **granted, "minted_at": time.time()}},
+        },
+    )
+    assert daemon.secret("oauth/app") == token
+    written = {r["id"]: r for r in vault.snapshot().content["credentials"]}[record["id"]]
+    assert (written["generation"], written["refresh_token"] == refresh) == (2, True)
+
+
+def test_what_was_in_memory_is_handed_over(start: Start, bare_env: dict[str, str], home: Path) -> None:
+    """A token that no vault has; and it gets to no disk on the way."""
+    token = tokens.access_token()
+    record = {"id": "0123456789ab", "kind": "access-token", "place": "https://bitbucket.org", "secret": token}
+    agent = {"memory": {"credentials": [record]}, "noted": {"used": {record["id"]: time.time()}, "warned": {}}}
+    daemon = handed_over(start, {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, agent)
+    assert daemon.secret("acme/app") == token
+    assert [p for p in home.rglob("*") if p.is_file() and token.encode() in p.read_bytes()] == []

@@ -1,0 +1,158 @@
+"""For a while after an upgrade, and longer in containers, one release's front end asks the other's daemon."""
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.vault import format as sealed
+from tests import installed
+from tests.daemon.conftest import Start
+from tests.daemon.daemons import Daemon, read_all
+from tests.fronts import ENTER as THIS_FRONT
+from tests.running import Runner
+from tests.standin import tokens
+from tests.upgrade import release
+
+ENTER_FRONT = (
+    "import sys; sys.path.append({folder!r});"
+    "from git_credential_bitbucket.front.relay import main; sys.exit(main(sys.argv))"
+)
+REQUEST = "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
+
+
+@pytest.fixture
+def package(home: Path) -> Path:
+    """The folder of the release's package."""
+    return release.unpack(home / "site")
+
+
+def front_end(home: Path, code: str) -> Path:
+    """An executable that runs a Python front end by `code`, isolated as the installed one is."""
+    path = home / "bin" / paths.NAME
+    path.parent.mkdir()
+    path.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -I -S -c {shlex.quote(code)} "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def native(home: Path, package: Path) -> Path:
+    """The release's compiled relay, with its Python front end beside it."""
+    if not installed.has_compiler():
+        pytest.skip("there is no C compiler")
+    path = home / "bin" / paths.NAME
+    path.parent.mkdir()
+    source = package / "git_credential_bitbucket" / "front" / "relay.c"
+    installed.run(["cc", "-O1", "-o", path, source], {"PATH": os.environ["PATH"]})
+    Path(f"{path}.py").write_text(f"#!{sys.executable}\n\n{ENTER_FRONT.format(folder=str(package))}\n")
+    return path
+
+
+def portable(home: Path, package: Path) -> Path:
+    """The release's front end in Python."""
+    return front_end(home, ENTER_FRONT.format(folder=str(package)))
+
+
+def a_round(run: Runner, helper: Path) -> None:
+    """What git does: asks, is refused, asks a person, stores, is answered, and has it rejected."""
+    token = tokens.access_token()
+    given = f"{REQUEST}username=x-token-auth\npassword={token}\n"
+    missed = run(helper, "get", stdin=REQUEST)
+    assert missed.stdout == ""
+    assert missed.stderr.startswith("git-credential-bitbucket: error: no credential for bitbucket.org/acme/app")
+    stored = run(helper, "store", stdin=given)
+    assert (stored.stdout, stored.stderr) == ("", "")
+    found = run(helper, "get", stdin=REQUEST)
+    assert found.stderr == ""
+    assert found.stdout.split("\n") == ["username=x-token-auth", f"password={token}", ""]
+    erased = run(helper, "erase", stdin=given)
+    assert (erased.stdout, erased.stderr) == ("", "")
+    rejected = run(helper, "get", stdin=REQUEST)
+    assert rejected.stdout == ""
+    assert rejected.stderr.startswith("git-credential-bitbucket: error: ")
+    assert len(rejected.stderr.splitlines()) == 2
+
+
+@pytest.mark.parametrize("made", [native, portable])
+def test_the_releases_front_end_asks_this_daemon(
+    start: Start, keyed_env: dict[str, str], home: Path, package: Path, made: Callable[[Path, Path], Path]
+) -> None:
+    """The same answers, acknowledgements that it knows, and reasons in its words."""
+    daemon = start()
+    a_round(Runner(keyed_env, home / "work"), made(home, package))
+    assert daemon.process.poll() is None
+
+
+def test_this_front_end_asks_the_releases_daemon(
+    start: Start, keyed_env: dict[str, str], home: Path, package: Path
+) -> None:
+    """Until that has started anew; and a person can stop it."""
+    daemon = start(package=str(package), enter=release.ENTER)
+    run, helper = Runner(keyed_env, home / "work"), front_end(home, THIS_FRONT)
+    a_round(run, helper)
+    run(helper, "daemon", "stop")
+    assert daemon.ended() == 0
+
+
+def test_acknowledgements_are_to_the_byte(daemon: Daemon) -> None:
+    """The release's relay compares: anything else is a store that did not arrive, and is tried again."""
+    given = f"{REQUEST}username=x-token-auth\npassword={tokens.access_token()}\n".encode()
+    for action, reply in (("get", b""), ("store", b"ok=1\n"), ("erase", b"ok=1\n"), ("get", b"")):
+        with daemon.connect() as connection:
+            request = given if action in ("store", "erase") else REQUEST.encode()
+            connection.sendall(f"action={action}\ntimeout=35\n".encode() + request)
+            connection.shutdown(1)
+            assert read_all(connection) == reply
+
+
+@pytest.mark.parametrize("reader", ["the release", "this program"])
+@pytest.mark.parametrize("operation", ["get", "store", "erase"])
+def test_a_newer_vault_is_told_of_and_left_alone(
+    keyed_env: dict[str, str], home: Path, package: Path, reader: str, operation: str
+) -> None:
+    """Whoever is older than the vault says so, and changes no byte of it and nothing beside it."""
+    key = Path(keyed_env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"])
+    key.chmod(0o600)
+    key.write_bytes(release.KEY)
+    vault = Path(paths.vault_path(keyed_env))
+    vault.parent.mkdir(mode=0o700, parents=True)
+    shutil.copyfile(release.DATA / "states.vault", vault)
+    vault.chmod(0o600)
+    blob = bytearray(vault.read_bytes())
+    version = len(sealed.MAGIC)  # every format keeps its number there, in two bytes
+    blob[version : version + 2] = (99).to_bytes(2)
+    vault.write_bytes(blob)
+    code = THIS_FRONT if reader == "this program" else ENTER_FRONT.format(folder=str(package))
+    lines = REQUEST if operation == "get" else f"{REQUEST}username=x-token-auth\npassword={tokens.access_token()}\n"
+    done = Runner(keyed_env, home / "work")(front_end(home, code), operation, stdin=lines)
+    if operation != "erase":  # there is nothing to be rejected, and the next `get` says so
+        assert "format 99" in done.stderr
+        assert "upgrade git-credential-bitbucket" in done.stderr
+    assert done.stdout in ("", "quit=1\n")
+    assert vault.read_bytes() == blob
+    assert {path.name for path in vault.parent.iterdir()} <= {vault.name, f"{vault.name}.lock"}
+
+
+def test_the_release_reads_what_this_program_writes(
+    start: Start, keyed_env: dict[str, str], home: Path, package: Path
+) -> None:
+    """Or says that it is newer. Either way somebody who goes back loses nothing."""
+    daemon = start()
+    kept = tokens.access_token()
+    daemon.ask("get", REQUEST.encode())
+    daemon.ask("store", f"{REQUEST}username=x-token-auth\npassword={kept}\n".encode())
+    daemon.end()
+    vault = Path(paths.vault_path(keyed_env))
+    before = vault.read_bytes()
+    run, helper = Runner(keyed_env, home / "work"), portable(home, package)
+    done = run(helper, "get", stdin=REQUEST)
+    if before[len(sealed.MAGIC) : len(sealed.MAGIC) + 2] == b"\0\1":
+        assert f"password={kept}\n" in done.stdout
+    else:
+        assert "upgrade git-credential-bitbucket" in done.stderr
+    assert vault.read_bytes() == before
