@@ -107,5 +107,9 @@ class DaemonUnavailable(Error):
     """No daemon answers, and none could be started."""
 
 
+class DaemonDisabled(SettingsError):
+    """The environment says that no daemon may run here."""
+
+
 class UnknownCredential(Error):
     """A verb names a credential that is not kept."""

@@ -100,9 +100,8 @@ def status(*, as_json: bool) -> int:
 
 
 def socket_here() -> str:
-    """Where the daemon listens. Raises `SettingsError` where none may run."""
-    if exchange.is_off(os.environ):
-        raise SettingsError(f"{exchange.DAEMON} says that no daemon may run here", hint=f"unset {exchange.DAEMON}")
+    """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
+    launch.check_allowed(os.environ)
     return paths.socket_path(os.environ)
 
 

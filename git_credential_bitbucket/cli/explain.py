@@ -22,8 +22,8 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.neighbours import shown_helper
-from git_credential_bitbucket.client import environment, exchange, lacking
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.client import environment, lacking
+from git_credential_bitbucket.errors import DaemonDisabled, Error
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.asked import Asked, Url
@@ -121,10 +121,10 @@ def _helpers(url: Url, here: Settings) -> list[Document]:
 
 
 def _daemon() -> Document:
-    if exchange.is_off(os.environ):
-        return {"state": "off", "detail": f"{exchange.DAEMON} forbids it; this program answers by itself"}
     try:
         facts = daemon.facts_of(daemon.socket_here())
+    except DaemonDisabled as exc:
+        return {"state": "off", "detail": f"{exc.cause}; this program answers by itself"}
     except Error as exc:
         return {"state": "trouble", "detail": exc.cause}
     if facts is None:
@@ -165,7 +165,8 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc.cause, exc.hint or ""
-    fields = [] if git_asks.path or not _path_is_seen() else [("asked_path", url.path)]
+    # Whoever answers reads from /proc which repository git works on, where git does not say.
+    fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     answer = ask("explain", fields, wire.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {"state": told["vault"], "trouble": told.get("trouble"), "cure": told.get("cure") or None}
@@ -188,11 +189,6 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
         "expires_at": winner["expires_at"],
     }
     return None
-
-
-def _path_is_seen() -> bool:
-    """Whether the daemon can see for itself which repository git works on, where git does not say."""
-    return sys.platform == "linux" and not exchange.is_off(os.environ)
 
 
 def _of_environment(found: environment.Token | environment.Client) -> Document:

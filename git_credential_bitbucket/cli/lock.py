@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from git_credential_bitbucket.cli import show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import Error
 
 HELP = f"""{summary("lock")}.
@@ -22,7 +19,7 @@ only is not locked.
 @click.command(cls=shy.Shy, help=HELP)
 def command() -> None:
     """Lock."""
-    if exchange.is_off(os.environ) or "pid" not in dict(ask("status")):
+    if "pid" not in dict(ask("status")):
         raise Error(
             "there is no daemon that could hold the vault locked",
             hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",

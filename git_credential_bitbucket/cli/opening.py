@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.cli import asking
 from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.client import exchange
+from git_credential_bitbucket.client import launch
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
@@ -61,10 +61,9 @@ def prepare(answers: Answers, *, memory: bool) -> NewVault | None:
     told = dict(ask("status"))
     if memory:
         if "pid" not in told:
-            mend = (
-                f"unset {exchange.DAEMON}" if exchange.is_off(os.environ) else "git-credential-bitbucket daemon start"
-            )
-            raise DaemonUnavailable("there is no daemon that could hold it in memory", hint=mend)
+            launch.check_allowed(os.environ)
+            cause = "there is no daemon that could hold it in memory"
+            raise DaemonUnavailable(cause, hint="git-credential-bitbucket daemon start")
         return None
     if told["vault"] == "locked":
         answers.say("The vault is locked.")

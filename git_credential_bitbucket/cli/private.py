@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.client import ask, exchange, launch
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,12 +76,8 @@ class Daemon:
 
 @contextmanager
 def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
-    """A private daemon, gone at the end with its directory, however this process ends. Raises `DaemonUnavailable`."""
-    if exchange.is_off(env):
-        raise SettingsError(
-            f"{exchange.DAEMON} says that no daemon may run, and a private one is one",
-            hint="without exec, git is served from the variables themselves",
-        )
+    """A private daemon, gone at the end with its directory, however this process ends. Raises as `launch.start`."""
+    launch.check_allowed(env)
     directory = _fresh_directory(env)
     guard, held = os.pipe()
     handle = -1

@@ -12,7 +12,8 @@ import time
 import warnings
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.errors import DaemonUnavailable
+from git_credential_bitbucket.client import exchange
+from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,11 +72,20 @@ _ENTER = (
 )
 
 
+def check_allowed(env: "Mapping[str, str]") -> None:
+    """Raise `DaemonDisabled` where the environment says that no daemon may run."""
+    if exchange.is_off(env):
+        cause = f"no daemon may run here: {exchange.DAEMON}={env[exchange.DAEMON]}"
+        raise DaemonDisabled(cause, hint=f"unset {exchange.DAEMON}")
+
+
 def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | None = None) -> None:
-    """Start a daemon unless one is there, and wait until it listens. Raises `DaemonUnavailable` with its reason.
+    """Start a daemon unless one is there, and wait until it listens. Raises `DaemonUnavailable` with its reason, or
+    `DaemonDisabled`.
 
     With `memory` its vault is in memory; with `until_eof` it leaves when that descriptor's pipe ends.
     """
+    check_allowed(env)
     deadline = time.monotonic() + START_TIMEOUT_S
     argv = command()
     if memory:

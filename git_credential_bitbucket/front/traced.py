@@ -8,7 +8,7 @@ import os
 
 from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.client import exchange, tell
+from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.client.ask import Holder
 
 TOLD = frozenset({"username", "password_expiry_utc", "quit"})
@@ -17,7 +17,7 @@ TOLD = frozenset({"username", "password_expiry_utc", "quit"})
 def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
     """Tell what the holder would make of each credential for git's request, before it is asked for one."""
     path = None
-    if request.path is None and not exchange.is_off(os.environ):
+    if request.path is None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
         tell.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
     fields = [("asked_path", path)] if path else []

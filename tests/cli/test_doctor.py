@@ -426,7 +426,7 @@ def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
     """Where none may run."""
     healthy.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     document = looked(healthy, code=0)
-    assert "forbids it" in told(document, "daemon", "ok")
+    assert "answers by itself" in told(document, "daemon", "ok")
     assert "ATCTT…" in told(document, "round trip", "ok")
 
 

@@ -300,19 +300,21 @@ def test_the_daemon_s_state_is_told(configured: Runner, daemon: str) -> None:
     assert document["answer"]["username"] == "x-token-auth"
 
 
-def test_without_use_http_path_the_daemon_sees_the_repository_itself(configured: Runner) -> None:
-    """As git's own `get` finds it; where no daemon may run, what is for the whole host goes first."""
+@pytest.mark.parametrize("daemon", ["on", "off"])
+def test_without_use_http_path_the_repository_at_work_is_seen(configured: Runner, daemon: str) -> None:
+    """As git's own `get` finds it among its ancestors' words, from the daemon and where none may run."""
     narrow = kept(configured, "acme/app")
     kept(configured, "")
     configured("git", "config", "--global", f"credential.{CLOUD}.useHttpPath", "false")
+    configured.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = daemon
     document = explained(configured, f"{CLOUD}/acme/app")
     assert document["asked"] == {"protocol": "https", "host": "bitbucket.org"}
     assert document["answer"]["what"].endswith("bitbucket.org/acme/app")
     assert "without the repository" in configured(HELPER, "explain", f"{CLOUD}/acme/app").stdout
-    configured.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    document = explained(configured, f"{CLOUD}/acme/app")
-    assert document["answer"]["what"].endswith("for bitbucket.org")
-    assert "whole host" in document["answer"]["because"]
+    # A shell that calls itself git and has the URL among its words stands for `git remote-https origin URL`.
+    at_work = ["bash", "-c", 'exec -a git bash -c "git credential fill; true" git "$0"', f"{CLOUD}/acme/app"]
+    done = configured(*at_work, stdin="protocol=https\nhost=bitbucket.org\n\n")
+    assert f"password={narrow}\n" in done.stdout
     assert filled(configured, f"{CLOUD}/acme/app")["password"] != narrow
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import __version__, paths
 from git_credential_bitbucket.cli import daemon
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
-from git_credential_bitbucket.client import exchange, launch
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.client import launch
+from git_credential_bitbucket.errors import DaemonDisabled, Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,11 +19,9 @@ CHECK = "daemon"
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """What is at the socket. A `WRONG` here means that nobody else should be sent there."""
-    if exchange.is_off(env):
-        yield Finding(CHECK, OK, f"{exchange.DAEMON} forbids it; this program answers by itself")
-        return
     path = paths.socket_path(env)
     try:
+        launch.check_allowed(env)
         facts = daemon.facts_of(path)
         if facts is None and daemon.listener(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
@@ -33,6 +31,9 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
         if facts is None:
             launch.start(env)
             facts = daemon.facts_of(path) or {}
+    except DaemonDisabled as exc:
+        yield Finding(CHECK, OK, f"{exc.cause}; this program answers by itself")
+        return
     except Error as exc:
         yield Finding(CHECK, WRONG, exc.cause, exc.hint)
         return
