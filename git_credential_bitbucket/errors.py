@@ -76,11 +76,11 @@ class LoginFailed(Error):
 
 
 class LoginExpired(Error):
-    """Bitbucket no longer takes the refresh token: `invalid_grant` or `unauthorized_client`."""
+    """Bitbucket rejected the refresh token: `invalid_grant` or `unauthorized_client`."""
 
 
 class ClientRefused(Error):
-    """Bitbucket does not take the OAuth consumer itself (its key, its secret or its missing callback)."""
+    """Bitbucket rejected the OAuth consumer itself (its key, its secret or its missing callback)."""
 
 
 class BitbucketRefused(Error):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket.agent import freshness, judgement
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, token_response
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginExpired, UnknownCredential
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
-    from git_credential_bitbucket.bitbucket.grant import Grant
+    from git_credential_bitbucket.bitbucket.token_response import Grant, RawAnswer, TokenResponse
     from git_credential_bitbucket.vault.content import Transaction
 
 LOGIN_EXPIRED_AFTER = 3
@@ -123,8 +123,8 @@ class Renewals:
             now = self._clock()
             with self._guard:
                 held = self.unwritten.get(credential_id)
-            if held is not None and held["generation"] <= credential.generation:
-                held = None  # somebody has written that generation, or a later one
+            if held is not None and _is_written(held, record):
+                held = None
             if held is None:
                 if credential.generation != generation or not may_attempt(credential, now):
                     self._written(credential_id)
@@ -155,16 +155,21 @@ class Renewals:
             self.unwritten.pop(credential_id, None)
 
     def _ask(self, credential: Credential, tx: Transaction) -> Record | None:
-        """Ask Bitbucket; the new record, or None with the failure noted in the old one."""
+        """Ask Bitbucket; the new record if a new token came, or None with the failure noted in the old one."""
         record = record_in(tx, credential.id)
+        renewed, response = dict(record), None
         try:
-            grant = _request(credential)
+            response = judge(credential, send(credential))
+            changes = _granted(credential, response.granted(), self._clock())
         except Error as exc:
-            update(record, **_failed(credential, exc, self._clock(), last_try=tx.recovered))
-            return None
+            changes = _failed(credential, exc, self._clock(), last_try=tx.recovered)
+            if response is None or response.refresh_token is None:
+                update(record, **changes)
+                return None
+            # The one before is spent: what was said of it is not said of this one.
+            changes |= {"refresh_token": response.refresh_token, "refusals": 0, "login_expired": False}
         self._step("renewal-granted")
-        renewed = dict(record)
-        update(renewed, **_granted(credential, grant, self._clock()))
+        update(renewed, **changes)
         with self._guard:
             self.unwritten[credential.id] = renewed
         return renewed
@@ -183,20 +188,42 @@ def may_attempt(credential: Credential, now: float) -> bool:
     return pause <= 0 or pause > 2 * freshness.ATTEMPT_CEILING_S
 
 
-def _request(credential: Credential) -> Grant:
-    # here, not above: requests-oauthlib costs 130 ms and 15 MiB, and most answers need none
+def send(credential: Credential) -> RawAnswer:
+    """What Bitbucket answers to a request for a new access token, to be made durable before it is judged.
+
+    Raises `BitbucketUnreachable` where no answer came, `LoginExpired` where there is nothing to ask with,
+    `SettingsError`.
+    """
+    # lazy: requests costs 110 ms and 10 MiB, and most answers need no request
     from git_credential_bitbucket.bitbucket import oauth
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
     endpoint = Endpoint.from_record(credential.endpoint or {})
     client_id = credential.client_id or ""
     if credential.kind == kinds.CLIENT_CREDENTIALS:
-        return oauth.mint(endpoint, client_id, credential.client_secret)
+        return oauth.send_mint(endpoint, client_id, credential.client_secret)
     if credential.kind == kinds.JWT_BEARER:
-        return oauth.swap(endpoint, client_id, credential.subject or "", credential.client_secret)
+        return oauth.send_swap(endpoint, client_id, credential.subject or "", credential.client_secret)
     if credential.refresh_token is None:
-        raise LoginExpired("this log-in has no refresh token", hint=_login_hint(credential))
-    return oauth.refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)
+        raise LoginExpired("this login has no refresh token", hint=_login_hint(credential))
+    return oauth.send_refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)
+
+
+def judge(credential: Credential, raw: RawAnswer) -> TokenResponse:
+    """What the answer to `send(credential)` means. Raises nothing."""
+    asked: token_response.GrantType = "refresh"
+    if credential.kind in kinds.MINTED:
+        asked = "mint" if credential.kind == kinds.CLIENT_CREDENTIALS else "swap"
+    sent = tuple(secret.reveal() for secret in (credential.refresh_token, credential.client_secret) if secret)
+    url = str((credential.endpoint or {}).get("token_url", ""))
+    return token_response.judge(raw, asked, url, sent)
+
+
+def _is_written(held: Record, record: Record) -> bool:
+    """Whether the vault's `record` has what `held` brought, or something later: a generation, or a refresh token."""
+    if held["generation"] != record["generation"]:
+        return bool(held["generation"] < record["generation"])
+    return held.get("secret") != record.get("secret") or held.get("refresh_token") == record.get("refresh_token")
 
 
 def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, object]:

@@ -6,9 +6,7 @@ reasons, never what was sent: a proxy's URL may hold a password, an HTTP excepti
 
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
-from email.utils import parsedate_to_datetime
-from time import time
+from collections.abc import Iterator
 
 import requests
 import urllib3.exceptions
@@ -17,43 +15,13 @@ from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
 
-MAX_RETRY_AFTER_S = 86400.0
-"""A day. Who says longer means never, and is asked again tomorrow."""
-
-_ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
-_TOO_MANY, _SERVER_ERROR = 429, 500
-
-
-def unavailable(response: requests.Response) -> BitbucketUnreachable | None:
-    """The error for an answer that asks to come back later (429, 5xx); None for any other."""
-    status = response.status_code
-    if status != _TOO_MANY and status < _SERVER_ERROR:
-        return None
-    where = origin(response.url)
-    cause = "asks for fewer requests (429)" if status == _TOO_MANY else f"has a problem ({status})"
-    return BitbucketUnreachable(
-        f"{where} {cause}", hint="wait, then try again", retry_after=_retry_after(response.headers)
-    )
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: a number or a date (RFC 9110, 10.2.3), kept within a day; None if there is none to be
-    read.
-    """
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MAX_RETRY_AFTER_S)
-    try:
-        seconds = parsedate_to_datetime(text).timestamp() - time()
-    except (ValueError, OverflowError):
-        return None
-    return max(0.0, min(seconds, MAX_RETRY_AFTER_S))
+ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
 
 
 def overdue(url: str, seconds: float, *, sent: bool) -> Error:
     """The error for what was cut off after `seconds`: an answer, or, before anything was `sent`, the way there."""
     said = "gave no whole answer" if sent else "did not let a connection be made"
-    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=_ONLINE)
+    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=ONLINE)
 
 
 def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
@@ -76,7 +44,7 @@ def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str 
         cause = f"{where} did not answer to the end: {_reason(causes)}"
     else:
         cause = f"no connection to {where}: {_reason(causes)}"
-    return BitbucketUnreachable(cause, hint=_ONLINE)
+    return BitbucketUnreachable(cause, hint=ONLINE)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

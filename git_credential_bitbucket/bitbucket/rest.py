@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable
+from git_credential_bitbucket.errors import BitbucketUnreachable
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
@@ -39,18 +39,13 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
     Only 200, 401 and a 403 with Bitbucket's credential headers are verdicts. The 403 means valid: access tokens are
     no person, and a token with git's scopes alone may not read the account.
     """
-    import requests  # here, not above: 100 ms, and only a person's verbs ask
+    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and only a person's verbs ask
 
-    from git_credential_bitbucket.bitbucket import transport  # here, not above: as above
-
-    transport.require_https(endpoint.api_url)
     header = {"Authorization": kinds.rest_header(kind, email, secret), "Accept": "application/json"}
-    with requests.Session() as session:
-        transport.attach(session, endpoint)
-        try:
-            response = session.get(endpoint.api_url + "/user", headers=header)
-        except (BitbucketUnreachable, BitbucketRefused) as exc:
-            return Verdict(valid=None, reason=exc.cause)
+    try:
+        response = transport.ask(endpoint, "GET", endpoint.api_url + "/user", headers=header)
+    except BitbucketUnreachable as exc:
+        return Verdict(valid=None, reason=exc.cause)
     return _verdict(response, kind)
 
 

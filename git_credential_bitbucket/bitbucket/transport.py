@@ -1,17 +1,18 @@
-"""The one way out: HTTPS to a Bitbucket, with every limit and refusal that a request with a secret in it
-needs.
+"""HTTPS to a Bitbucket, with every limit and refusal that a request with a secret in it needs.
 
 Imports requests and urllib3, 110 ms and 10 MiB: oauth.py and rest.py import this module inside their
 functions. The environment decides nothing here (no .netrc, no REQUESTS_CA_BUNDLE, no proxy variables): CA and
-proxy come with the endpoint. Redirects are answers that nobody asked for, so they are errors.
+proxy come with the endpoint. A redirect is returned and never followed.
 """
 
 import io
-import logging
 import os
 import socket
 import ssl
 import threading
+import zlib
+from email.utils import parsedate_to_datetime
+from time import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -24,7 +25,8 @@ import urllib3.exceptions
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import failures
 from git_credential_bitbucket.bitbucket.providers import origin
-from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error, SettingsError
+from git_credential_bitbucket.bitbucket.token_response import RawAnswer
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
@@ -32,28 +34,73 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 """For each address of the host's name; nothing has been sent yet when it runs out."""
-READ_TIMEOUT_S = 20.0
-"""Between two pieces of an answer."""
-TOTAL_TIMEOUT_S = 30.0
-"""From the connection to the answer's end. A refresh holds the vault's lock meanwhile, and others wait a
-minute for it.
-"""
-MAX_ANSWER_BYTES = 256 * 1024
-"""Tokens exceed 2,500 characters each; a hundred times that is no answer of Bitbucket's."""
+CONNECTED_WITHIN_S = 20.0
+"""For all of the way there: addresses, proxy and TLS."""
+TOKEN_ANSWER_S = 300.0
+"""For the whole answer of the token endpoint: the refresh token that was sent is spent, and the new one is in it."""
+ANSWER_S = 30.0
+"""For any other whole answer; nothing is lost without it."""
+MAX_ANSWER_BYTES = 4 * 1024 * 1024
+"""Tokens exceed 2,500 characters each; a thousand times that is no answer of Bitbucket's."""
+MAX_RETRY_AFTER_S = 86400.0
+"""A day. Who says longer means never, and is asked again tomorrow."""
+
+_PIECE_BYTES = 65536
 
 
-def attach(session: requests.Session, endpoint: "Endpoint") -> None:
-    """Make `session` obey this module. Raises `SettingsError` if the endpoint's CA file cannot be read.
+def ask(endpoint: "Endpoint", method: str, url: str, **request: Any) -> requests.Response:  # noqa: ANN401 - requests' own
+    """The whole answer to one request, in memory. `request` is as `requests.request` takes it.
 
-    requests-oauthlib logs tokens and refresh tokens at debug level, so its logger is switched off; urllib3's
-    tells only hosts and paths.
+    Raises `SettingsError` where the endpoint's addresses, CA or proxy cannot be used, and `BitbucketUnreachable`.
     """
-    logging.getLogger("requests_oauthlib.oauth2_session").disabled = True
-    session.trust_env = False
-    # Uncompressed: an answer is short, and nothing that unpacks to more can come.
-    session.headers.update({"User-Agent": f"git-credential-bitbucket/{__version__}", "Accept-Encoding": "identity"})
-    session.adapters.clear()  # plain http has no way out at all
-    session.mount("https://", _Adapter(endpoint))
+    answer, incomplete = _ask(endpoint, method, url, ANSWER_S, **request)
+    if incomplete is not None:
+        raise BitbucketUnreachable(incomplete, hint=failures.ONLINE)
+    return answer
+
+
+def ask_for_token(endpoint: "Endpoint", **request: Any) -> RawAnswer:  # noqa: ANN401 - as `ask`
+    """What the token endpoint answers, whole or not. Raises as `ask` where no answer began to arrive."""
+    answer, incomplete = _ask(endpoint, "POST", endpoint.token_url, TOKEN_ANSWER_S, **request)
+    raw = RawAnswer(
+        status=answer.status_code,
+        content_type=answer.headers.get("Content-Type", ""),
+        retry_after=_retry_after(answer.headers.get("Retry-After", "")),
+        body=answer.content,
+        incomplete=incomplete,
+    )
+    return raw.compact()
+
+
+def _ask(
+    endpoint: "Endpoint",
+    method: str,
+    url: str,
+    answer_s: float,
+    **request: Any,  # noqa: ANN401 - as `ask`
+) -> tuple[requests.Response, str | None]:
+    """The answer, and in words why its body is not whole."""
+    require_https(url)
+    with requests.Session() as session:
+        session.trust_env = False
+        # Uncompressed: an answer is short.
+        session.headers.update({"User-Agent": f"git-credential-bitbucket/{__version__}", "Accept-Encoding": "identity"})
+        session.adapters.clear()  # plain http has no way out at all
+        adapter = _Adapter(endpoint, answer_s)
+        session.mount("https://", adapter)
+        return session.request(method, url, **request), adapter.incomplete
+
+
+def _retry_after(text: str) -> float | None:
+    """Seconds to wait: a number or a date (RFC 9110, 10.2.3), kept within a day; None if there is none to be read."""
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return min(float(text[:9]), MAX_RETRY_AFTER_S)
+    try:
+        seconds = parsedate_to_datetime(text).timestamp() - time()
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, min(seconds, MAX_RETRY_AFTER_S))
 
 
 def require_https(url: str) -> None:
@@ -72,17 +119,19 @@ def require_https(url: str) -> None:
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """Sends one request within all limits. A class for its state: the socket under way, which the deadline
-    shuts down.
+    """Sends one request within all limits. Its state is the request's: sockets that a deadline shuts down, and
+    `incomplete`, which says in words why the body is not whole.
     """
 
-    def __init__(self, endpoint: "Endpoint") -> None:
+    def __init__(self, endpoint: "Endpoint", answer_s: float) -> None:
         self._ca = _ca_place(endpoint)
         self._ca_named = f"{printable(endpoint.ca_file, 1000)}, by {_ca_from(endpoint)}" if endpoint.ca_file else None
         self._proxy = _proxy_url(endpoint.proxy)
+        self._answer_s = answer_s
         self._sockets: list[socket.socket] = []
         self._overdue = threading.Event()
         self._reached = threading.Event()
+        self.incomplete: str | None = None
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - requests passes its own through
@@ -97,43 +146,50 @@ class _Adapter(requests.adapters.HTTPAdapter):
         return manager
 
     def send(self, request: requests.PreparedRequest, *_args: object, **_kwargs: object) -> requests.Response:
-        """The whole answer, in memory. Raises `BitbucketUnreachable`, `BitbucketRefused` or
-        `SettingsError`.
-        """
-        watchdog = threading.Timer(TOTAL_TIMEOUT_S, self._cut)
-        watchdog.daemon = True
-        watchdog.start()
+        """The answer with what arrived of its body. Raises `BitbucketUnreachable` where none began, `SettingsError`."""
+        url = request.url or ""
+        watchdogs = [threading.Timer(CONNECTED_WITHIN_S, self._cut_unless_reached)]
+        watchdogs += [threading.Timer(CONNECTED_WITHIN_S + self._answer_s, self._cut)]
+        for each in watchdogs:
+            each.daemon = True
+            each.start()
         try:
             response = super().send(
                 request,
                 stream=True,
-                timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+                timeout=(CONNECT_TIMEOUT_S, self._answer_s),
                 verify=self._ca,
                 proxies={"https": self._proxy} if self._proxy else None,
             )
             with response:
                 body = self._body(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
-            raise self._failure(request.url or "", exc) from exc
+            raise self._failure(url, exc) from exc
         finally:
-            watchdog.cancel()
+            for each in watchdogs:
+                each.cancel()
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
-            raise failures.overdue(response.url, TOTAL_TIMEOUT_S, sent=True)
-        if response.is_redirect or response.is_permanent_redirect:
-            raise BitbucketRefused(
-                f"{origin(response.url)} answered with a redirect, which no secret follows",
-                hint="if it has moved, set credential.<url>.oauthTokenURL or apiURL to the new address",
-            )
+            raise failures.overdue(url, self._answer_s, sent=True)
+        response.headers.pop("Location", None)  # requests would follow it, and no secret does
         response.raw = io.BytesIO(body)
         return response
 
     def _body(self, response: requests.Response) -> bytes:
-        body: bytes = response.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
-        if len(body) > MAX_ANSWER_BYTES:
-            raise BitbucketUnreachable(f"{origin(response.url)} answered with more than {MAX_ANSWER_BYTES // 1024} KiB")
-        return body
+        """What arrives, up to the limit; `incomplete` says why it is not all."""
+        body = bytearray()
+        try:
+            while len(body) <= MAX_ANSWER_BYTES and (piece := response.raw.read1(_PIECE_BYTES, decode_content=False)):
+                body += piece
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
+            self.incomplete = self._failure(response.url, exc).cause
+        unpacked = _unpacked(bytes(body)) if body.startswith(b"\x1f\x8b") else bytes(body)
+        if len(unpacked) > MAX_ANSWER_BYTES:
+            limit = f"more than {MAX_ANSWER_BYTES // 1024} KiB"
+            self.incomplete = f"{origin(response.url)} answered with {limit}"
+        response.headers.pop("Content-Encoding", None)
+        return unpacked[:MAX_ANSWER_BYTES]
 
     def _pools(self) -> dict[str, type[urllib3.connectionpool.HTTPConnectionPool]]:
         sockets, reached = self._sockets, self._reached
@@ -162,8 +218,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _failure(self, url: str, exc: Exception) -> Error:
         sent = self._reached.is_set()
         if self._overdue.is_set():
-            return failures.overdue(url, TOTAL_TIMEOUT_S, sent=sent)
+            return failures.overdue(url, self._answer_s if sent else CONNECTED_WITHIN_S, sent=sent)
         return failures.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
+
+    def _cut_unless_reached(self) -> None:
+        if not self._reached.is_set():
+            self._cut()
 
     def _cut(self) -> None:
         self._overdue.set()
@@ -172,6 +232,19 @@ class _Adapter(requests.adapters.HTTPAdapter):
                 handle.shutdown(socket.SHUT_RDWR)
             except OSError:  # it has ended already
                 pass
+
+
+def _unpacked(body: bytes) -> bytes:
+    """What a gzip body unpacks to, as far as it is whole, and little more than the limit of it."""
+    unpacker, text = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
+    try:
+        for start in range(0, len(body), 512):
+            text += unpacker.decompress(body[start : start + 512], MAX_ANSWER_BYTES + 1)
+            if len(text) > MAX_ANSWER_BYTES:
+                break
+    except zlib.error:
+        pass  # what came before counts
+    return bytes(text)
 
 
 def _ca_from(endpoint: "Endpoint") -> str:

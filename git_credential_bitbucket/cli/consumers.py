@@ -18,7 +18,7 @@ from git_credential_bitbucket.wire import printable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.bitbucket.grant import Grant
+    from git_credential_bitbucket.bitbucket.token_response import Grant
     from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
     from git_credential_bitbucket.login.attempt import CodeGrant

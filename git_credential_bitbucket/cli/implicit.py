@@ -13,7 +13,7 @@ from git_credential_bitbucket.cli.address import in_browser
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.bitbucket.grant import Grant
+    from git_credential_bitbucket.bitbucket.token_response import Grant
     from git_credential_bitbucket.cli.asking import Answers
     from git_credential_bitbucket.cli.wanted import Wanted
     from git_credential_bitbucket.login.pages import Page

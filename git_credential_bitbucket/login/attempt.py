@@ -10,9 +10,9 @@ import threading
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
-from git_credential_bitbucket.bitbucket import kinds, oauth, providers
-from git_credential_bitbucket.bitbucket.grant import Grant
+from git_credential_bitbucket.bitbucket import kinds, oauth, providers, token_response
 from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.bitbucket.token_response import Grant
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.wire import printable
 
@@ -82,12 +82,10 @@ class Attempt:
 
     def token(self, fragment: str) -> Grant:
         """The token in a redirect's fragment. Raises `LoginFailed` as `grant` does."""
-        from git_credential_bitbucket.bitbucket import answers  # here, not above: 110 ms, while the person still reads
-
         fields = _fields(fragment)
         if "error" in fields:
             raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
-        grant = answers.granted({name: values[0] for name, values in fields.items() if len(values) == 1})
+        grant = token_response.granted({name: values[0] for name, values in fields.items() if len(values) == 1})
         if grant is None:
             raise LoginFailed("Bitbucket's answer has no usable token in it", hint="log in again")
         return grant

@@ -20,8 +20,8 @@ from git_credential_bitbucket.login.loopback import listening
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.bitbucket.token_response import Grant
     from git_credential_bitbucket.login.pages import Page
 
 TIMEOUT_S = 300.0

@@ -12,8 +12,8 @@ from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.bitbucket.grant import Grant
     from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.bitbucket.token_response import Grant
 
 TRIES = 5
 """How often a paste may be wrong before the log-in is given up."""

@@ -6,7 +6,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,13 +14,12 @@ from git_credential_bitbucket.agent import freshness, renewal, statement, succes
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.why import why
-from git_credential_bitbucket.bitbucket import kinds, oauth
+from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.place import FilePlace
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.bitbucket.grant import Grant
     from tests.agent.conftest import World
 
 STATE = "capability[]=state\n"
@@ -320,18 +319,8 @@ def test_a_renewal_counts_as_asking_until_its_answer_is_on_disk(world: World) ->
     assert not world.agent.renewals.asking
 
 
-@pytest.mark.parametrize("filled_in", [True, False])
-def test_an_answer_without_a_refresh_token_leaves_the_one_before(
-    world: World, monkeypatch: pytest.MonkeyPatch, *, filled_in: bool
-) -> None:
-    """RFC 6749 lets it be left out where it stays the same; the log-in goes on, even if no library fills it in."""
-    refresh = oauth.refresh
-
-    def as_answered(*known: Any) -> Grant:  # noqa: ANN401 - as `refresh` takes it
-        return replace(refresh(*known), refresh_token=None)
-
-    if not filled_in:  # requests-oauthlib does
-        monkeypatch.setattr(oauth, "refresh", as_answered)
+def test_an_answer_without_a_refresh_token_leaves_the_one_before(world: World) -> None:
+    """RFC 6749 lets it be left out where it stays the same; the login goes on."""
     login = world.login()
     world.standin.turn(rotate_refresh_tokens=False, omit_refresh_token=True)
     for generation in (2, 3):
@@ -339,6 +328,45 @@ def test_an_answer_without_a_refresh_token_leaves_the_one_before(
         assert world.get()["password"]
         (kept,) = world.kept()
         assert (kept.generation, kept.refresh_token) == (generation, login.refresh_token)
+
+
+ODD = {
+    "no access token": (200, '{"refresh_token": "{refresh_token}"}'),
+    "an error beside it": (400, '{"error": "invalid_grant", "refresh_token": "{refresh_token}"}'),
+    "a server error": (500, '{"access_token": "{access_token}", "refresh_token": "{refresh_token}"}'),
+    "a broken end": (200, '{"refresh_token": "{refresh_token}", "expires_in": 7'),
+}
+
+
+@pytest.mark.parametrize(("status", "body"), ODD.values(), ids=ODD)
+def test_a_new_refresh_token_is_kept_whatever_else_is_wrong(world: World, status: int, body: str) -> None:
+    """The one before is spent: the failure is noted, and the next attempt uses the new one."""
+    login = world.login()
+    world.standin.script_fault("token", "odd", status=status, body=body)
+    world.offset += 7300
+    assert world.get() == {}
+    (kept,) = world.kept()
+    assert kept.refresh_token not in (None, login.refresh_token)
+    assert (kept.generation, kept.failures, kept.refusals) == (1, 1, 0)
+    assert kept.trouble
+    world.offset += 60
+    assert world.get()["password"]
+    (kept,) = world.kept()
+    assert (kept.generation, kept.trouble) == (2, None)
+
+
+def test_a_new_refresh_token_beside_an_error_waits_for_the_disk(world: World) -> None:
+    """As a grant does: it is in no file yet, and this process must not end before it is."""
+    login = world.login()
+    world.standin.script_fault("token", "odd", status=500, body='{"refresh_token": "{refresh_token}"}')
+    world.offset += 7300
+    with world.full_disk():
+        assert world.get() == {}
+        assert world.agent.must_stay()
+    world.agent.close()
+    (kept,) = world.kept()
+    assert kept.refresh_token not in (None, login.refresh_token)
+    assert len(world.standin.token_requests()) == 1
 
 
 def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World) -> None:

@@ -1,4 +1,4 @@
-"""Owns servers that break TLS or HTTP in ways that the stand-in does not, and where an endpoint is."""
+"""Owns servers that break TLS or HTTP in ways that the stand-in does not, where an endpoint is, and a refresh there."""
 
 import datetime as dt
 import socket
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import trustme
 
+from git_credential_bitbucket.bitbucket import oauth, token_response
 from git_credential_bitbucket.bitbucket.providers import Endpoint
+from git_credential_bitbucket.bitbucket.token_response import Grant
+from git_credential_bitbucket.secret import Secret
 
 
 def endpoint_at(url: str, ca_file: str | None, *, api_url: str = "", proxy: str | None = None) -> Endpoint:
@@ -22,6 +25,13 @@ def endpoint_at(url: str, ca_file: str | None, *, api_url: str = "", proxy: str 
         ca_file=ca_file,
         proxy=proxy,
     )
+
+
+def refresh(endpoint: Endpoint, client_id: str, client_secret: Secret, refresh_token: Secret) -> Grant:
+    """The grant that a refresh token is answered with. Raises what a renewal would note."""
+    raw = oauth.send_refresh(endpoint, client_id, client_secret, refresh_token)
+    sent = (client_secret.reveal(), refresh_token.reveal())
+    return token_response.judge(raw, "refresh", endpoint.token_url, sent).granted()
 
 
 class Strange:

@@ -16,7 +16,7 @@ from git_credential_bitbucket.errors import (
     SettingsError,
 )
 from git_credential_bitbucket.secret import Secret
-from tests.bitbucket.strange import endpoint_at
+from tests.bitbucket.strange import endpoint_at, refresh
 from tests.standin import browser
 from tests.standin.client import CALLBACK, ConsumerKey, StandIn
 
@@ -82,7 +82,7 @@ def test_a_refresh_survives_whatever_scopes_the_answer_names(
         for name in ("OAUTHLIB_RELAX_TOKEN_SCOPE", "OAUTHLIB_STRICT_TOKEN_TYPE", "OAUTHLIB_INSECURE_TRANSPORT"):
             monkeypatch.setenv(name, "1")
     _, refresh_token = standin.issue_login(consumer)
-    grant = oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+    grant = refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     assert {"pullrequest", "webhook"} < set(grant.scopes)
     assert grant.refresh_token
     assert grant.refresh_token.reveal() != refresh_token
@@ -96,7 +96,7 @@ def test_without_rotation_the_old_refresh_token_comes_back(
     standin.turn(rotate_refresh_tokens=False)
     _, refresh_token = standin.issue_login(consumer)
     for _ in range(2):
-        grant = oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+        grant = refresh(endpoint, consumer.key, secret, Secret(refresh_token))
         assert grant.refresh_token == Secret(refresh_token)
 
 
@@ -116,9 +116,9 @@ def test_a_spent_refresh_token_means_log_in_again(
     """Both error codes have been seen, with both statuses; what was said is told."""
     standin.turn(reuse_error=code, error_status=status)
     _, refresh_token = standin.issue_login(consumer)
-    oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+    refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     with pytest.raises(LoginExpired) as caught:
-        oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+        refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     assert "Invalid OAuth client credentials" in caught.value.cause
     assert "login --oauth" in (caught.value.hint or "")
 
@@ -178,7 +178,7 @@ def test_each_fault_becomes_its_error(
     _, refresh_token = standin.issue_login(consumer)
     standin.script_fault("token", fault)
     with pytest.raises(error) as caught:
-        oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+        refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     text = f"{caught.value} {getattr(caught.value, 'hint', '')}"
     assert standin.netloc in text
     assert "\n" not in text
@@ -215,7 +215,7 @@ def test_a_redirect_is_not_followed(
     standin.script_fault("token", "redirect", location=f"{standin.url}/site/oauth2/access_token?again")
     mark = standin.mark()
     with pytest.raises(BitbucketRefused, match="redirect"):
-        oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+        refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     assert len(standin.requests(since=mark)) == 1
 
 
@@ -229,7 +229,7 @@ def test_no_plain_http_even_if_the_library_is_told_to_allow_it(
     for ask in (
         lambda: oauth.authorize_url(plain, consumer.key, CALLBACK, SCOPES, "s", VERIFIER),
         lambda: oauth.exchange(plain, consumer.key, secret, "code", CALLBACK, VERIFIER),
-        lambda: oauth.refresh(plain, consumer.key, secret, token),
+        lambda: refresh(plain, consumer.key, secret, token),
         lambda: oauth.mint(plain, consumer.key, secret),
         lambda: oauth.revoke(plain, consumer.key, secret, token),
     ):
@@ -255,7 +255,7 @@ def test_nothing_secret_is_logged_at_any_level(
     caplog.clear()
     grant = oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     assert grant.refresh_token
-    oauth.refresh(endpoint, consumer.key, secret, grant.refresh_token)
+    refresh(endpoint, consumer.key, secret, grant.refresh_token)
     oauth.mint(endpoint, consumer.key, secret)
     oauth.revoke(endpoint, consumer.key, secret, grant.access_token)
     printed = caplog.text + "".join(capfd.readouterr())
@@ -271,7 +271,7 @@ def test_revocation_tells_the_truth(
     assert oauth.revoke(endpoint, consumer.key, Secret("wrong"), Secret(refresh_token)) is False
     assert oauth.revoke(endpoint, consumer.key, secret, Secret(access_token)) is True
     with pytest.raises(LoginExpired):
-        oauth.refresh(endpoint, consumer.key, secret, Secret(refresh_token))
+        refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     standin.turn(revocation=False)
     assert oauth.revoke(endpoint, consumer.key, secret, Secret(access_token)) is None
     standin.script_fault("revoke", "reset")

@@ -15,7 +15,7 @@ from git_credential_bitbucket.bitbucket import kinds, oauth, rest, transport
 from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
 from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
 from git_credential_bitbucket.secret import Secret
-from tests.bitbucket.strange import Strange, endpoint_at
+from tests.bitbucket.strange import Strange, endpoint_at, refresh
 from tests.standin import tokens
 from tests.standin.client import ConsumerKey, StandIn
 
@@ -28,7 +28,7 @@ def refused(endpoint: Endpoint) -> BitbucketUnreachable:
     key, consumer_secret = tokens.consumer_pair()
     refresh_token = tokens.oauth_token()
     with pytest.raises(BitbucketUnreachable) as caught:
-        oauth.refresh(endpoint, key, Secret(consumer_secret), Secret(refresh_token))
+        refresh(endpoint, key, Secret(consumer_secret), Secret(refresh_token))
     text = f"{caught.value.cause} {caught.value.hint}"
     assert refresh_token not in text
     assert consumer_secret not in text
@@ -56,8 +56,8 @@ def closed_port() -> int:
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same limits, in tenths of seconds."""
-    monkeypatch.setattr(transport, "TOTAL_TIMEOUT_S", 0.6)
-    monkeypatch.setattr(transport, "READ_TIMEOUT_S", 0.4)
+    monkeypatch.setattr(transport, "CONNECTED_WITHIN_S", 0.6)
+    monkeypatch.setattr(transport, "TOKEN_ANSWER_S", 0.4)
 
 
 @pytest.mark.usefixtures("short_limits")
@@ -82,8 +82,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
 
 def test_a_server_that_never_answers_is_given_up(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence after the request is told from silence before it: it may have been acted on."""
-    monkeypatch.setattr(transport, "READ_TIMEOUT_S", 0.4)
-    monkeypatch.setattr(transport, "TOTAL_TIMEOUT_S", 60)
+    monkeypatch.setattr(transport, "TOKEN_ANSWER_S", 0.4)
     released = threading.Event()
     server = strange(lambda _: released.wait(60) and None)
     error = refused(endpoint_at(server.url, server.ca_file))
@@ -104,7 +103,7 @@ def test_an_endless_body_is_not_read_to_its_end(strange: Maker) -> None:
     """The limit is on what is kept in memory, whatever the server promised."""
     server = strange(drip(b"[" * 65536, 0, HEAD + b"Connection: close\r\n\r\n"))
     error = refused(endpoint_at(server.url, server.ca_file))
-    assert "more than 256 KiB" in error.cause
+    assert "more than 4096 KiB" in error.cause
 
 
 def test_a_compressed_bomb_is_not_unpacked(strange: Maker) -> None:
@@ -114,7 +113,7 @@ def test_a_compressed_bomb_is_not_unpacked(strange: Maker) -> None:
     packed = gzip.compress(b"[" * 50_000_000)
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     server = strange(lambda connection: connection.sendall(head + packed))
-    assert "more than 256 KiB" in refused(endpoint_at(server.url, server.ca_file)).cause
+    assert "more than 4096 KiB" in refused(endpoint_at(server.url, server.ca_file)).cause
 
 
 def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:

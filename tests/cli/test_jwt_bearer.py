@@ -46,7 +46,7 @@ def test_what_bitbucket_does_not_take_is_not_kept(keyed: Runner, standin: StandI
     """A wrong secret, and a slip of the hand, which is told before Bitbucket is asked."""
     app = standin.add_consumer()
     for given, said in (
-        (f"{app.key}\n{CLIENT_KEY}\n{'wrong' * 8}\n", "does not take the Connect app's JWT"),
+        (f"{app.key}\n{CLIENT_KEY}\n{'wrong' * 8}\n", "rejected the Connect app's JWT"),
         (f"{app.key}\ntwo words\n{app.secret}\n", "no key of a Connect app"),
         (f"{app.key}\n{CLIENT_KEY}\n", "standard input holds no line"),
     ):

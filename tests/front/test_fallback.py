@@ -298,7 +298,7 @@ def test_refused_consumer_is_told_by_one_line(standin_front: Runner, standin: St
     done = standin_front(helper, "get", stdin=request(host=standin.netloc))
     assert done.stdout == ""
     assert done.stderr.startswith(PREFIX + "error: ")
-    assert "does not take the OAuth consumer" in done.stderr
+    assert "rejected the OAuth consumer" in done.stderr
     assert done.stderr.count("\n") == 2
     assert wrong not in done.stderr
     for name in ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"):

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from git_credential_bitbucket.bitbucket.grant import Grant
 from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.bitbucket.token_response import Grant
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.login import browser, loopback, pages, paste
 from git_credential_bitbucket.login.attempt import Attempt

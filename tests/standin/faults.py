@@ -1,22 +1,28 @@
 """Owns the faults by script: what goes wrong, for which endpoint, and how often."""
 
+import json
 import threading
 from dataclasses import dataclass, field
+from typing import cast
 
 from tests.standin.plumbing import CUT, RESET, Response, html, json_response
 
 ENDPOINTS = ("authorize", "token", "revoke", "api", "git", "lfs", "media")
 HELD_AT_MOST_S = 3600.0
 
-_HTML_502 = "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-_HTML_LOGIN = "<!doctype html><title>Log in</title><p>Log in to continue to Bitbucket"
+_PAGES = {
+    "502-html": (502, "<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"),
+    "wrong-type": (200, "<!doctype html><title>Log in</title><p>Log in to continue to Bitbucket"),
+}
 
 
 @dataclass
 class Fault:
     """One kind of failure for the next `count` requests to `endpoint`, after `after` more have passed.
 
-    `act` serves the request first and then loses the answer: so a refresh token may be spent already.
+    `act` serves the request first and then loses the answer: so a refresh token may be spent already. Kind "odd"
+    serves it, and answers with `status` and `body` in `encoding`, in which {access_token} and {refresh_token} stand
+    for the true ones.
     """
 
     endpoint: str
@@ -26,6 +32,9 @@ class Fault:
     retry_after: str | None = None
     location: str = ""
     act: bool = False
+    status: int = 200
+    body: str = ""
+    encoding: str = "utf-8"
     released: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -33,6 +42,7 @@ class Fault:
             raise ValueError(f"no endpoint {self.endpoint!r}; there are {', '.join(ENDPOINTS)}")
         if self.kind not in KINDS:
             raise ValueError(f"no fault {self.kind!r}; there are {', '.join(KINDS)}")
+        self.act = self.act or self.kind == "odd"
 
 
 class Faults:
@@ -84,15 +94,22 @@ def failure(fault: Fault, answer: Response | None) -> Response:
         return Response(whole.status, whole.headers, whole.body, CUT)
     if fault.kind == "cut-json":
         return Response(200, [("Content-Type", "application/json")], b'{"access_token": "cut sho')
-    if fault.kind == "wrong-type":
-        return html(200, _HTML_LOGIN)
     if fault.kind == "error-200":
         return json_response(200, {"error": "server_error", "error_description": "The server had a problem."})
+    if fault.kind == "odd" and answer is not None:
+        return _odd(fault, answer)
     if fault.kind == "redirect":
         return Response(302, [("Location", fault.location)], b"")
-    if fault.kind == "502-html":
-        return html(502, _HTML_502)
+    if fault.kind in _PAGES:
+        return html(*_PAGES[fault.kind])
     return _plain(fault)
+
+
+def _odd(fault: Fault, answer: Response) -> Response:
+    body = fault.body
+    for name, value in json.loads(cast("bytes", answer.body)).items():
+        body = body.replace(f"{{{name}}}", str(value))
+    return Response(fault.status, [("Content-Type", "application/json")], body.encode(fault.encoding))
 
 
 def _plain(fault: Fault) -> Response:
@@ -113,6 +130,7 @@ KINDS = {
     "redirect": "302 to `location`",
     "502-html": "a gateway's page",
     "hang": "no answer until released, then a reset",
+    "odd": "what `body` says, with the true tokens in it",
     "hold": "the true answer, but only when released",
     "401": "Token is invalid, expired, or not supported for this endpoint.",
     "403": "Forbidden",

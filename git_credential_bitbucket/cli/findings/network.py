@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
-from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
@@ -104,18 +104,11 @@ def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
 
 def _answered(endpoint: Endpoint, url: str) -> float | Error | None:
     """How far the answer's date is ahead of our clock, None where it has none; or why there is no answer."""
-    import requests  # here, not above: 110 ms, and doctor says what it can say without the network first
-
-    from git_credential_bitbucket.bitbucket import transport  # here, not above: as requests
+    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and doctor first says what it can without
 
     try:
-        transport.require_https(url)
-        with requests.Session() as session:
-            transport.attach(session, endpoint)
-            date = session.get(url, allow_redirects=False).headers.get("Date", "")
-            return parsedate_to_datetime(date).timestamp() - time.time()
-    except BitbucketRefused:  # a redirect: it is there
-        return None
+        date = transport.ask(endpoint, "GET", url).headers.get("Date", "")
+        return parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, OverflowError):  # no date that can be read
         return None
     except Error as exc:

@@ -1,32 +1,25 @@
-"""answers.py: what becomes of the token endpoint's documents, one detail at a time."""
+"""token_response.py: what becomes of the token endpoint's answers, one detail at a time."""
 
-import io
 import json
 
 import pytest
-import requests
 
-from git_credential_bitbucket.bitbucket.answers import EXCHANGE, MINT, REFRESH, Question
-from git_credential_bitbucket.bitbucket.grant import Grant
-from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error
+from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse, judge
+from git_credential_bitbucket.errors import BitbucketRefused
 from tests.standin import tokens
 
 URL = "https://bitbucket.org/site/oauth2/access_token"
 
 
-def answer(document: object, status: int = 200) -> requests.Response:
-    """An answer as the transport gives it."""
-    response = requests.Response()
-    response.status_code, response.url = status, URL
-    response.raw = io.BytesIO(document if isinstance(document, bytes) else json.dumps(document).encode())
-    return response
+def judged(document: object, status: int = 200, asked: GrantType = "refresh", sent: str = "") -> TokenResponse:
+    """What an answer with this document or body means."""
+    body = document if isinstance(document, bytes) else json.dumps(document).encode()
+    return judge(RawAnswer(status, "application/json", None, body), asked, URL, (sent,))
 
 
 def granted(**fields: object) -> Grant:
     """The grant in a document with an access token and `fields`."""
-    question = Question(REFRESH, ())
-    question.read(answer({"access_token": tokens.oauth_token(), **fields}))
-    return question.grant()
+    return judged({"access_token": tokens.oauth_token(), **fields}).granted()
 
 
 @pytest.mark.parametrize(
@@ -79,12 +72,10 @@ def test_scopes_are_read_in_every_shape(fields: dict[str, object], scopes: tuple
 @pytest.mark.parametrize("token", [None, 7, "", "two\nlines", "a blank", "n\u00f6n-ascii", "nul\0", "x" * 40000])
 def test_a_token_that_git_could_not_be_given_is_refused(token: object) -> None:
     """It must fit on one line of git's protocol."""
-    with pytest.raises(BitbucketUnreachable) as caught:
-        Question(REFRESH, ()).read(answer({"access_token": token}))
-    assert "without a usable access token" in caught.value.cause
+    assert "without a usable access token" in str(judged({"access_token": token}).error)
 
 
-@pytest.mark.parametrize("grant_type", [EXCHANGE, REFRESH, MINT])
+@pytest.mark.parametrize("asked", ["exchange", "refresh", "mint", "swap"])
 @pytest.mark.parametrize(
     "document",
     [
@@ -96,25 +87,19 @@ def test_a_token_that_git_could_not_be_given_is_refused(token: object) -> None:
         {"error": 7},
     ],
 )
-def test_an_error_repeats_neither_secrets_nor_control_bytes(grant_type: str, document: dict[str, object]) -> None:
+def test_an_error_repeats_neither_secrets_nor_control_bytes(asked: GrantType, document: dict[str, object]) -> None:
     """The server's words are shown, but not what was sent to it, and nothing that moves the cursor."""
     secret = tokens.oauth_token(60)
-    told = json.loads(json.dumps(document).replace("{secret}", secret))
+    answer = json.loads(json.dumps(document).replace("{secret}", secret))
     for status in (200, 400, 401):
-        with pytest.raises(Error) as caught:
-            Question(grant_type, (secret,)).read(answer(told, status))
-        assert secret not in str(caught.value)
-        assert str(caught.value).isprintable()
+        told = judged(answer, status, asked, secret)
+        assert told.grant is None
+        assert secret not in str(told.error)
+        assert str(told.error).isprintable()
 
 
-def test_a_refusal_without_words_is_still_a_refusal() -> None:
+def test_a_rejection_without_words_is_still_a_rejection() -> None:
     """A page for people with 403, an empty 400, a JSON list with 404."""
     for document, status in ((b"<html>", 403), (b"", 400), ([1], 404)):
         with pytest.raises(BitbucketRefused, match=str(status)):
-            Question(MINT, ()).read(answer(document, status))
-
-
-def test_a_question_that_was_never_answered_has_no_grant() -> None:
-    """A grant is what `read` has seen, not what the library made of it."""
-    with pytest.raises(BitbucketUnreachable):
-        Question(MINT, ()).grant()
+            judged(document, status, "mint").granted()
