@@ -1,7 +1,7 @@
 """The audit log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
 
 JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
-their own, and one that cannot be written is counted in the next that can. Imports paths and errors only.
+their own, and one that cannot be written is counted in the next that can. Imports files, paths and errors only.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import fcntl
 import json
 import os
 import queue
-import stat
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import paths
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket import files, paths
+from git_credential_bitbucket.errors import PlaceRefused, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -83,7 +82,7 @@ class Journal:
             lost = self._lost
             try:
                 write(self.path, {**entry, "lost_before": lost} if lost else entry)
-            except OSError:
+            except (OSError, PlaceRefused):
                 self._lost += 1
             else:
                 self._lost -= lost
@@ -97,7 +96,7 @@ def stamped(entry: Entry) -> Entry:
 
 
 def write(path: str, entry: Entry) -> None:
-    """Append one line, and begin a new file where this one is full. Raises `OSError`."""
+    """Append one line, and begin a new file where this one is full. Raises `PlaceRefused`, `OSError`."""
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
     while True:
         descriptor = _opened(path)
@@ -116,10 +115,10 @@ def write(path: str, entry: Entry) -> None:
 
 
 def read(path: str) -> Iterator[Entry]:
-    """Every line that can be read, oldest first. Raises `OSError` where the log is there and may not be read."""
+    """Every line that can be read, oldest first. Raises `PlaceRefused`, `OSError` where one of its files cannot be."""
     for name in (*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path):
         try:
-            with open(name, encoding="utf-8", errors="replace") as file:
+            with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
                 for line in file:
                     try:
                         entry = json.loads(line)
@@ -133,14 +132,7 @@ def read(path: str) -> Iterator[Entry]:
 
 def _opened(path: str) -> int:
     os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    # O_NONBLOCK: a FIFO put there must be refused, not waited for
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    descriptor = os.open(path, flags, 0o600)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        os.close(descriptor)
-        raise PermissionError(f"{path} is not a private file")
-    return descriptor
+    return files.open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def _was_rotated(descriptor: int, path: str) -> bool:

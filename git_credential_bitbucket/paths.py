@@ -102,23 +102,28 @@ def make_private_dir(path: str) -> None:
 
 def check_private_dir(path: str) -> None:
     """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and closed to others (0700)."""
-    shown = ascii(path)[1:-1]
     found = os.lstat(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
         ours = os.path.basename(path) == NAME
-        hint = f"remove it: rm {_quoted(path)}" if ours else "name a place in a directory of its own, with mode 0700"
-        raise PlaceRefused(f"{shown} is not a directory", hint=hint)
+        hint = f"remove it: rm {typed(path)}" if ours else "name a place in a directory of its own, with mode 0700"
+        raise PlaceRefused(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
-        raise PlaceRefused(f"{shown} belongs to another user", hint=hint)
+        raise PlaceRefused(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o077:
         # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
         ours = os.path.basename(path) == NAME
-        hint = f"type: chmod 0700 {_quoted(path)}" if ours else "give it a directory of its own, with mode 0700"
-        raise PlaceRefused(f"{shown} is open to others", hint=hint)
+        hint = f"type: chmod 0700 {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
+        raise PlaceRefused(f"{shown(path)} is open to others", hint=hint)
 
 
-def _quoted(path: str) -> str:
+def shown(path: str) -> str:
+    """`path` as it may stand in a message: nothing in it can move a terminal's cursor."""
+    return ascii(path)[1:-1]
+
+
+def typed(path: str) -> str:
+    """`path` as it can be typed into a shell."""
     import shlex  # here, not above: only an error's hint needs it
 
-    return shlex.quote(path)
+    return shlex.quote(path) if path.isprintable() else f"$'{shown(path)}'"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import journal
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import PlaceRefused, SettingsError
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_what_is_no_private_file_is_not_written_to(path: str, tmp_path: Path, ki
     else:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
         os.chmod(path, 0o644)
-    with pytest.raises(OSError):  # noqa: PT011 - each kind has its own, and nobody tells them apart
+    with pytest.raises(PlaceRefused):
         journal.write(path, {"operation": "get"})
     assert target.read_bytes() == b""
 

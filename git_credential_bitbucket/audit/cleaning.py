@@ -13,7 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import durable
+from git_credential_bitbucket import files
 from git_credential_bitbucket.audit import patterns, places
 from git_credential_bitbucket.audit.finding import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
 from git_credential_bitbucket.errors import Error
@@ -191,98 +191,44 @@ def _merged(current: bytes, hunk: Hunk, place: Place) -> bytes:
 
 
 def _replace(place: Place, before: bytes, after: bytes | None) -> None:
-    """Write `after` in place of `before`, or remove the file, under git's own lock."""
+    """Write `after` in place of `before`, under git's own lock, or remove the file."""
     path = place.path if place.foreign else os.path.realpath(place.path)
     shown = printable(path, 500)
-    lock = f"{path}.lock"
-    try:
-        descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except FileExistsError as exc:
-        hint = f"if no program is, remove {printable(lock, 500)}"
-        raise Error(f"another program is changing {shown}", hint=hint) from exc
-    except OSError as exc:
-        raise _unwritable(shown, exc) from exc
-    try:
-        _fill(descriptor, place, path, before, after)
-        if after is not None:
-            os.rename(lock, path)
-        else:
-            os.unlink(path)
-    except OSError as exc:
-        _drop(lock)
-        raise _unwritable(shown, exc) from exc
-    except Error:
-        _drop(lock)
-        raise
-    if after is None:
-        _drop(lock)
-    _settle(path)
 
-
-def _fill(descriptor: int, place: Place, path: str, before: bytes, after: bytes | None) -> None:
-    """Write the new content, with the owner and the mode of the old. Raises `Error` unless the old is as expected."""
-    shown = printable(path, 500)
-    with open(descriptor, "wb") as file:
+    def check() -> None:
         if _content(place) != before:
             raise Error(f"{shown} was changed by another program meanwhile", hint="nothing was lost; try again")
         found = os.lstat(path)
         if found.st_nlink > 1 or (found.st_uid != os.geteuid() and os.geteuid() != 0):
             raise Error(f"{shown} has other names, or another owner", hint="take the lines out by hand")
-        file.write(after or b"")
-        file.flush()
-        if (found.st_uid, found.st_gid) != (os.geteuid(), os.getegid()):
-            os.fchown(file.fileno(), found.st_uid, found.st_gid)
-        os.fchmod(file.fileno(), stat.S_IMODE(found.st_mode))
-        durable.sync_file(file.fileno())
+
+    if after is None:
+        check()
+        files.remove(path)
+        return
+    try:
+        files.replace(path, after, beside=f"{path}.lock", check=check)
+    except FileExistsError as exc:
+        hint = f"if no program is, remove {printable(path, 500)}.lock"
+        raise Error(f"another program is changing {shown}", hint=hint) from exc
 
 
 def _create(place: Place, content: bytes, mode: int) -> None:
     """Make a file that was removed anew, unless there is one again."""
-    shown = printable(place.path, 500)
     try:
-        descriptor = os.open(place.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode & 0o700)
-    except OSError as exc:
-        raise _unwritable(shown, exc) from exc
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            durable.sync_file(file.fileno())
-    except OSError as exc:
-        _drop(place.path)  # a part of it would be in the next try's way
-        raise _unwritable(shown, exc) from exc
-    _settle(place.path)
+        files.create(place.path, content, mode)
+    except FileExistsError as exc:
+        raise files.unwritable(place.path, exc) from exc
 
 
 def _content(place: Place) -> bytes:
     try:
         found = places.content(place)
     except OSError as exc:
-        raise _unwritable(printable(place.path, 500), exc) from exc
+        raise files.unwritable(place.path, exc) from exc
     if found is None:
         raise Error(f"{printable(place.path)} has grown too large", hint="take the lines out by hand")
     return found
-
-
-def _settle(path: str) -> None:
-    """Have what was done to `path` last. Raises `Error`, which says that it was done."""
-    try:
-        durable.sync_folder(os.path.dirname(path) or ".")
-    except OSError as exc:
-        cause = f"{printable(path, 500)} was changed, but that may not last: {(exc.strerror or '').lower()}"
-        raise Error(cause, hint="look after the disk: dmesg tells more") from exc
-
-
-def _drop(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:  # the disk is gone
-        pass
-
-
-def _unwritable(shown: str, exc: OSError) -> Error:
-    return Error(f"{shown} could not be changed: {(exc.strerror or 'no reason given').lower()}", hint="it is as it was")
 
 
 def _digest(content: bytes) -> str:

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import files, wire
 from git_credential_bitbucket.audit import git, patterns
 from git_credential_bitbucket.audit.finding import (
     CI,
@@ -157,16 +156,8 @@ def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]
 
 def content(place: Place) -> bytes | None:
     """A regular file's bytes; empty where it is none, None where it is too large. Raises `OSError`."""
-    # O_NONBLOCK: a pipe among the files would be waited for for ever; O_NOFOLLOW: a link leads out of the repository
-    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (os.O_NOFOLLOW if place.foreign else 0)
-    descriptor = os.open(place.path, flags)
-    with open(descriptor, "rb", buffering=0) as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            return b""
-        if found.st_size > MAX_FILE_BYTES:
-            return None
-        return file.read(MAX_FILE_BYTES + 1)
+    # A link in a repository leads out of it.
+    return files.read(place.path, MAX_FILE_BYTES, follow=not place.foreign)
 
 
 def _source(path: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import files, settings
 from git_credential_bitbucket.audit import git, history, keyrings
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit import report as reports
@@ -172,5 +172,4 @@ def _write(path: str, text: str) -> None:
     if path == "-":
         click.echo(text, nl=False)
         return
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(text)
+    files.replace(path, text.encode(), mode=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import urlmatch
+from git_credential_bitbucket import files, urlmatch
 from git_credential_bitbucket.client import person
 from git_credential_bitbucket.wire import printable
 
@@ -52,10 +52,10 @@ def header(url: Url, here: Settings) -> str | None:
 def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
     """Whether ~/.netrc has a login for the host, which curl sends for git unasked (CURLOPT_NETRC)."""
     try:
-        with open(os.path.join(env.get("HOME", ""), ".netrc"), "rb") as file:
-            words = os.fsdecode(file.read(MAX_NETRC_BYTES)).split()
+        content = files.read(os.path.join(env.get("HOME", ""), ".netrc"), MAX_NETRC_BYTES, follow=True)
     except OSError:
         return False
+    words = os.fsdecode(content or b"").split()
     host = url.host.partition(":")[0]
     named = (words[at + 1].lower() for at, word in enumerate(words[:-1]) if word == "machine")
     return host in named or "default" in words[::2]

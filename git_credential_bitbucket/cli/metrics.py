@@ -6,19 +6,20 @@ is for a monitoring agent of another user, so its mode is what the umask gives.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
 
+from git_credential_bitbucket import files
 from git_credential_bitbucket.cli import status
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.cli.places import Stated
     from git_credential_bitbucket.cli.status import Report
 
 _PREFIX = "git_credential_bitbucket"
+MAX_LABEL_CHARACTERS = 1000
 _LABELS = ("id", "place", "kind", "account")
 
 
@@ -67,27 +68,7 @@ def write(report: Report, path: str) -> None:
     if path == "-":
         click.echo(text(report), nl=False)
         return
-    directory, name = os.path.split(path)
-    temporary = os.path.join(directory, f".{name}.{os.getpid()}")  # a name that the collector's *.prom does not match
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text(report))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as exc:
-        _remove(temporary)
-        raise Error(
-            f"the metrics could not be written: {(exc.strerror or '').lower()}",
-            hint="name a file in a directory that you can write to",
-        ) from exc
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:  # it was never made, or went with its directory
-        return
+    files.replace(path, text(report).encode(), mode=None)
 
 
 def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, float]]) -> None:
@@ -101,4 +82,5 @@ def _labels(one: Stated, **more: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """As the format wants it, and fit for a terminal: what is neither text nor visible is made so."""
+    return printable(value, MAX_LABEL_CHARACTERS).replace("\\", "\\\\").replace('"', '\\"')

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import durable
+from git_credential_bitbucket import files
 from git_credential_bitbucket.cli import asking, opening, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
@@ -87,24 +87,9 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
 def make_key_file(path: str) -> None:
     """A new key in a new file that only we can read; one that is there already is left as it is. Raises `Error`."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        files.create(path, b2a_base64(os.urandom(keys.KEY_BYTES)))
     except FileExistsError:
         return
-    except OSError as exc:
-        raise Error(
-            f"the key file cannot be made: {(exc.strerror or '').lower()}", hint="name a file in a directory of yours"
-        ) from exc
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(b2a_base64(os.urandom(keys.KEY_BYTES)))
-            file.flush()
-            durable.sync_file(file.fileno())
-        durable.sync_folder(os.path.dirname(os.path.abspath(path)))  # the vault is about to depend on this file
-    except OSError as exc:
-        os.unlink(path)
-        raise Error(
-            f"the key file cannot be written: {(exc.strerror or '').lower()}", hint="make room there, or name another"
-        ) from exc
 
 
 def _sealed_with(key: Key) -> bool | None:

@@ -103,7 +103,7 @@ def mark(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]
         markers.leave(env, place_of(request), found.secret)
     except OSError as exc:
         raise PlaceRefused(
-            f"the rejection cannot be noted in {ascii(paths.runtime_dir(env))[1:-1]}: {(exc.strerror or '').lower()}",
+            f"the rejection cannot be noted in {paths.shown(paths.runtime_dir(env))}: {(exc.strerror or '').lower()}",
             hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
         ) from exc
 

@@ -37,8 +37,9 @@ def leave(env: "Mapping[str, str]", place: str, secret: "Secret", prefix: str = 
     directory = paths.runtime_dir(env)
     paths.make_private_dir(directory)
     sweep(directory)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(f"{directory}/{name(place, secret, prefix)}", flags, 0o600)
+    from git_credential_bitbucket import files  # lazy: a `get`, which only looks for marks, needs none of it
+
+    descriptor = files.open_private(f"{directory}/{name(place, secret, prefix)}", os.O_WRONLY | os.O_CREAT)
     try:
         os.utime(descriptor)
     finally:

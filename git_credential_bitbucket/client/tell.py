@@ -34,20 +34,10 @@ def failure(exc: "Error") -> None:
 
 def refused(exc: OSError) -> None:
     """Say what the system refused us, and where the cure lies: it is outside this program."""
-    import errno  # here, not above: it goes wrong rarely
+    from git_credential_bitbucket import files  # lazy: it goes wrong rarely
 
-    hints = {
-        errno.ENOSPC: "make room on that disk",
-        errno.EDQUOT: "make room within your quota",
-        errno.EROFS: "choose a place that can be written to",
-        errno.EACCES: "see who may write there: ls -ld",
-        errno.EMFILE: "allow more open files: ulimit -n",
-        errno.ENFILE: "allow the system more open files: sysctl fs.file-max",
-        errno.ENOMEM: "end what needs so much memory",
-        errno.EAGAIN: "allow more processes: ulimit -u",
-    }
     where = f": {exc.filename}" if exc.filename else ""
-    hint = hints.get(exc.errno or 0, "type: git-credential-bitbucket doctor")
+    hint = files.hint(exc) or "type: git-credential-bitbucket doctor"
     error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}{where}", hint)
 
 
@@ -80,11 +70,11 @@ def _append(lines: str) -> bool:
     path = os.environ.get(exchange.TRACE, "")
     if not path.startswith("/"):
         return False
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+    from git_credential_bitbucket import errors, files  # lazy: mostly nothing is traced
+
     try:
-        # Without waiting: a pipe that nobody reads would hang git.
-        descriptor = os.open(path, flags | os.O_NONBLOCK, 0o600)
-    except OSError:
+        descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    except (OSError, ValueError, errors.PlaceRefused):
         return False
     try:
         return _write(descriptor, lines)

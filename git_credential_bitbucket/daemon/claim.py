@@ -97,7 +97,7 @@ def claim(path: str, mode: int = 0o600) -> tuple[socket.socket, Claim] | None:
             time.sleep(_PAUSE_S)
     except OSError as exc:
         raise DaemonUnavailable(
-            f"cannot listen at {_shown(path)}: {os.strerror(exc.errno or 0).lower()}",
+            f"cannot listen at {paths.shown(path)}: {os.strerror(exc.errno or 0).lower()}",
             hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a place of your own",
         ) from exc
 
@@ -151,7 +151,7 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise DaemonUnavailable(
                         f"another daemon has been starting for {seconds:.0f} s",
-                        hint=f"see which process it is: fuser {_shown(path)}.lock",
+                        hint=f"see which process it is: fuser {paths.shown(path)}.lock",
                     ) from None
                 time.sleep(_PAUSE_S)
         yield
@@ -166,7 +166,7 @@ def _clear(path: str) -> str:
     except FileNotFoundError:
         return _FREE
     if not stat.S_ISSOCK(found.st_mode):
-        raise PlaceRefused(f"{_shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
+        raise PlaceRefused(f"{paths.shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
     try:
         answer = _ask(path, b"action=ping\ntimeout=0\n\n")
         if b"pid=" in answer:
@@ -198,7 +198,7 @@ def _ask(path: str, request: bytes) -> bytes:
             pid = _pid(connection)
             raise DaemonUnavailable(
                 f"process {pid or '?'} listens at the daemon's socket and does not answer",
-                hint=f"end it: kill {pid}" if pid else f"remove {_shown(path)}",
+                hint=f"end it: kill {pid}" if pid else f"remove {paths.shown(path)}",
             ) from None
         return answer
 
@@ -216,7 +216,3 @@ def _identity(path: str) -> Identity | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def _shown(path: str) -> str:
-    return ascii(path)[1:-1]

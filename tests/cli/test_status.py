@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> N
 def test_metrics_escape_labels_and_hold_no_secret() -> None:
     """A label's value may be anything."""
     text = metrics.text(report(stated(account='a"b\\c\nd', ends_at=NOW + DAY)))
-    assert 'account="a\\"b\\\\c\\nd"' in text
+    assert 'account="a\\"b\\\\c\\\\nd"' in text
     assert 'credential_end_timestamp_seconds{id="0123456789ab",place="bitbucket.org/acme/app"' in text
     assert "vault_readable 1\n" in text
     assert "ATCTT" not in text
@@ -183,7 +184,36 @@ def test_metrics_that_cannot_be_written_are_an_error(keyed: Runner, home: Path) 
     """And leave nothing behind."""
     refused = keyed(HELPER, "status", "--prometheus", str(home / "nowhere" / "a.prom"), check=False)
     assert refused.returncode == 1
-    assert "could not be written: no such file" in refused.stderr
+    assert "cannot be written: no such file" in refused.stderr
+
+
+def test_metrics_in_place_of_a_link_or_a_pipe_are_refused(keyed: Runner, home: Path) -> None:
+    """As in place of a device: `--prometheus /dev/null` by root would leave a file there for everybody."""
+    os.mkfifo(home / "a.prom")
+    os.symlink(home / "target", home / "b.prom")
+    for name in ("a.prom", "b.prom"):
+        refused = keyed(HELPER, "status", "--prometheus", str(home / name), check=False)
+        assert refused.returncode == 1
+        assert f"{home / name} is not a plain file" in refused.stderr
+        assert "hint: name another file" in refused.stderr
+    assert not (home / "target").exists()
+
+
+def test_metrics_of_a_name_that_is_no_utf8_and_holds_escapes(keyed: Runner, home: Path) -> None:
+    """On standard output nothing moves the cursor; into a file it is no traceback, and nothing is left beside it."""
+    account = b"al\xffi\x1b]0;x\x07ce"
+    text = b"protocol=https\nhost=bitbucket.org\nusername=%b\npassword=%b\n\n"
+    secret = tokens.api_token().encode()
+    subprocess.run([HELPER, "store"], env=keyed.env, cwd=keyed.folder, input=text % (account, secret), check=True)
+    said = keyed(HELPER, "status", "--prometheus", "-").stdout
+    assert 'account="al\\\\xffi\\\\x1b]0;x\\\\x07ce"' in said
+    assert "\x1b" not in said
+    folder = home / "metrics"
+    folder.mkdir()
+    done = keyed(HELPER, "status", "--prometheus", str(folder / "a.prom"))
+    assert (done.stdout, done.stderr) == ("", "")
+    assert os.listdir(folder) == ["a.prom"]
+    assert 'account="al\\\\xffi\\\\x1b' in (folder / "a.prom").read_text()
 
 
 def test_json_is_whole_and_without_secrets(keyed: Runner) -> None:

@@ -62,4 +62,5 @@ def test_token_from_the_environment_needs_no_heavy_module(operation: str, home: 
     """A CI job's commands are answered without subprocess, json, re, dataclasses or anything third-party."""
     code = f"from git_credential_bitbucket.front import relay; relay.relay({operation!r})"
     env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "BITBUCKET_TOKEN": "made up"}
-    assert added_by(code, **env) <= ENVIRONMENT
+    more = {"git_credential_bitbucket.files"} if operation == "erase" else set()  # it leaves a mark
+    assert added_by(code, **env) <= ENVIRONMENT | more

@@ -94,6 +94,19 @@ def test_a_file_that_cannot_be_written_holds_nobody_up(front: Runner, home: Path
         assert PREFIX in filled(front, str(place))[1]
 
 
+def test_the_trace_file_follows_no_link(front: Runner, home: Path) -> None:
+    """In a directory that others write to it may lead to a file of the user's: it is told on standard error instead."""
+    target = home / "target"
+    target.write_text("precious\n")
+    for name in (target, home / "not there yet"):
+        link = home / "link"
+        link.symlink_to(name)
+        assert PREFIX in filled(front, str(link))[1]
+        link.unlink()
+    assert target.read_text() == "precious\n"
+    assert not (home / "not there yet").exists()
+
+
 @pytest.mark.parametrize("word", ["0", "false", "off", "no", ""])
 def test_no_trace_unless_it_is_wanted(front: Runner, word: str) -> None:
     """Whatever git takes for a no."""
