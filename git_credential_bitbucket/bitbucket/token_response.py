@@ -38,6 +38,7 @@ MAX_KEPT_BYTES = 64 * 1024
 """The largest body that is kept as it came; of a larger one only the fields that count are."""
 
 _FIELDS = ("access_token", "refresh_token", "expires_in", "scope", "scopes", "error", "error_description")
+_MAX_FIELD = 8192
 _IN_JSON = re.compile(r'"refresh_token"\s*:\s*("(?:[^"\\]|\\.)+")')
 _IN_FORM = re.compile(r"(?:^|[&\s])refresh_token=([^&\s\"<]+)(?=([&\s\"<])?)")
 _TOO_MANY, _SERVER_ERROR = 429, 500
@@ -75,16 +76,15 @@ class RawAnswer:
         """The same to `judge`, with a body of at most `MAX_KEPT_BYTES`."""
         if len(self.body) <= MAX_KEPT_BYTES:
             return self
-        document = _document(self) or {}
-        kept = {name: document.get(name) for name in _FIELDS}
-        kept = {name: value for name, value in kept.items() if len(json.dumps(value)) <= MAX_TOKEN_CHARACTERS // 4}
-        kept |= {name: token.reveal() for name in _FIELDS[:2] if (token := _token(document.get(name))) is not None}
+        document = _document(self)
+        kept = {name: value for name, value in (document or {}).items() if name in _FIELDS}
+        kept = {name: value for name, value in kept.items() if _token(value) or len(json.dumps(value)) <= _MAX_FIELD}
         if (found := next(_refresh_tokens(self, document), None)) is not None:
             kept["refresh_token"] = found.reveal()
-        body = json.dumps(kept).encode()
-        if len(body) > MAX_KEPT_BYTES and found is not None:
-            body = json.dumps({"refresh_token": found.reveal()}).encode()
-        return replace(self, body=body if document or found else b"")
+        body = json.dumps(kept if document is not None else [kept])  # a list is no document either
+        if len(body) > MAX_KEPT_BYTES:
+            body = json.dumps([{"refresh_token": kept.get("refresh_token")}])
+        return replace(self, body=body.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ def granted(document: Mapping[str, object]) -> Grant | None:
         access_token=token,
         refresh_token=_token(document.get("refresh_token")),
         expires_in=_lifetime(document.get("expires_in")),
-        scopes=_scopes(document.get("scope", document.get("scopes"))),
+        scopes=_scopes(document.get("scope") or document.get("scopes")),
     )
 
 

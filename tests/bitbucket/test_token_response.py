@@ -59,6 +59,7 @@ def test_a_lifetime_that_is_none_never_costs_the_tokens(value: object, seconds: 
         ({"scopes": "repository,account repository"}, ("repository", "account")),
         ({"scope": ["repository", "account", 7]}, ("repository", "account")),
         ({"scope": None}, ()),
+        ({"scope": None, "scopes": "repository"}, ("repository",)),
         ({"scope": {"a": 1}}, ()),
         ({"scope": "evil\u202escope repository"}, ("repository",)),
         ({}, ()),

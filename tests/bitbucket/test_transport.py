@@ -1,5 +1,6 @@
 """transport.py and failures.py: networks, certificates and servers that misbehave, by real sockets."""
 
+import gzip
 import socket
 import ssl
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from git_credential_bitbucket.bitbucket import kinds, oauth, rest, transport
+from git_credential_bitbucket.bitbucket import kinds, oauth, rest, token_response, transport
 from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
 from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
 from git_credential_bitbucket.secret import Secret
@@ -108,12 +109,40 @@ def test_an_endless_body_is_not_read_to_its_end(strange: Maker) -> None:
 
 def test_a_compressed_bomb_is_not_unpacked(strange: Maker) -> None:
     """The limit counts what the body unpacks to."""
-    import gzip
-
     packed = gzip.compress(b"[" * 50_000_000)
     head = HEAD + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
     server = strange(lambda connection: connection.sendall(head + packed))
     assert "more than 4096 KiB" in refused(endpoint_at(server.url, server.ca_file)).cause
+
+
+NEW = tokens.oauth_token()
+WHOLE = f'{{"refresh_token": "{NEW}", "expires_in": 7200}}'.encode()
+PACKED = gzip.compress(WHOLE, mtime=0)
+LATE = {
+    "a body that is cut": HEAD + b"Content-Length: 4000\r\n\r\n" + WHOLE[:-9],
+    "a chunk that is cut": HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + WHOLE[:-9],
+    "a chunk of no size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(WHOLE) + WHOLE + b"\r\nxyz\r\n",
+    "no length": HEAD + b"Connection: close\r\n\r\n" + WHOLE,
+    "gzip": HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + PACKED,
+    "gzip that nobody names": HEAD + b"Connection: close\r\n\r\n" + PACKED,
+    "gzip without its checksum": HEAD + b"Content-Encoding: gzip\r\nContent-Length: 4000\r\n\r\n" + PACKED[:-8],
+    "gzip that is none": HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + WHOLE,
+    "headers that are no text": HEAD + b"X: \xff\xfe\r\nY\r\nConnection: close\r\n\r\n" + WHOLE,
+    "a redirect to nowhere": b"HTTP/1.1 302 Found\r\nLocation: https://[\r\nConnection: close\r\n\r\n" + WHOLE,
+    "no reason": b"HTTP/1.1 200\r\nConnection: close\r\n\r\n" + WHOLE,
+    "a status of its own": b"HTTP/1.1 999 Odd\r\nConnection: close\r\n\r\n" + WHOLE,
+    "an early hint": b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"Connection: close\r\n\r\n" + WHOLE,
+}
+
+
+@pytest.mark.parametrize("sent", LATE.values(), ids=LATE)
+def test_what_arrived_of_an_answer_is_kept(strange: Maker, sent: bytes) -> None:
+    """The new refresh token is in it, and however it ends nobody sends it again."""
+    server = strange(lambda connection: connection.sendall(sent))
+    raw = oauth.send_refresh(endpoint_at(server.url, server.ca_file), "key", Secret("hush"), Secret("sent"))
+    found = token_response.judge(raw, "refresh", server.url, ("sent",))
+    assert found.refresh_token == Secret(NEW)
+    assert found.grant is None
 
 
 def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
