@@ -1,7 +1,7 @@
 """The audit log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
 
 JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
-their own, and one that cannot be written is counted in the next that can. Imports files, paths and errors only.
+their own, and one that cannot be written is counted in the next that can. Imports config, files, paths and errors only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import files, paths
-from git_credential_bitbucket.errors import PlaceRefused, SettingsError
+from git_credential_bitbucket import config, files, paths
+from git_credential_bitbucket.errors import PlaceRefused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 SETTING = "GIT_CREDENTIAL_BITBUCKET_LOG"
 """`on`, or the absolute path of a file; `off`, or nothing, writes nothing."""
-_ON, _OFF = frozenset({"on", "1", "yes", "true"}), frozenset({"", "off", "0", "no", "false"})
 MAX_BYTES = 1 << 20
 """What one file holds at most: some 4,000 lines."""
 KEPT = 4
@@ -39,11 +38,7 @@ def place(env: Mapping[str, str]) -> str | None:
     given = env.get(SETTING, "")
     if given.startswith("/"):
         return given
-    if given.lower() in _ON:
-        return f"{paths.data_dir(env)}/log.jsonl"
-    if given.lower() in _OFF:
-        return None
-    raise SettingsError(f"{SETTING} is neither on nor off nor an absolute path", hint=f"write {SETTING}=on")
+    return f"{paths.data_dir(env)}/log.jsonl" if config.is_on(env, SETTING, default=False) else None
 
 
 class Journal:

@@ -14,6 +14,7 @@ import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket import config
 from git_credential_bitbucket.audit import patterns
 from git_credential_bitbucket.audit.finding import KEYRING, Finding
 
@@ -31,7 +32,7 @@ _GCM_SCHEMA = "com.microsoft.GitCredentialManager"
 
 def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[Finding], str | None]:
     """The entries for our hosts; and why not all could be looked at, in words, if so."""
-    if env.get("GIT_CREDENTIAL_BITBUCKET_KEYRING", "").lower() == "off":
+    if not config.is_on(env, config.KEYRING, default=True):
         return [], None
     bus = f"{env.get('XDG_RUNTIME_DIR', '')}/bus"
     chosen = {name: env[name] for name in _VARIABLES if name in env}

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from urllib.parse import urljoin, urlsplit
 
 from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.wire import printable
@@ -28,8 +29,6 @@ DEFAULT_SCOPES = ("repository", "repository:write")
 """What fetch and push need, and nothing more (developer.atlassian.com/cloud/bitbucket/rest/intro, OAuth
 scopes).
 """
-
-_NO = frozenset({"false", "no", "off", "0", ""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +248,8 @@ def _ca(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> tupl
 def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
     if "GIT_SSL_NO_VERIFY" in env:  # any value counts, also an empty one (git's http.c)
         return "GIT_SSL_NO_VERIFY in the environment"
-    if (_http(settings, url, "sslVerify") or "true").lower() in _NO or _http(settings, url, "sslVerify") == "":
+    verified = _http(settings, url, "sslVerify")
+    if verified is not None and git_bool(verified) is False:
         return "http.sslVerify in git's configuration"
     return None
 

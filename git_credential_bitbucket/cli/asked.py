@@ -13,6 +13,7 @@ from urllib.parse import unquote_to_bytes
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import places
+from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.secret import Secret
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 MAX_NAME_CHARACTERS = 64
 """Bitbucket's names have at most 62, an email address may be a little longer; OAuth tokens have hundreds."""
-_YES = frozenset({"true", "yes", "on", "1"})
 _WEB = ("http://", "https://")
 
 
@@ -72,9 +72,13 @@ class Asked:
 def question(url: Url, here: Settings) -> Asked:
     """What git asks about `url` by the configuration `here`."""
     whole = f"{url.base}/{url.path}"
-    sends_path = (here.credential(whole, "useHttpPath") or "").lower() in _YES
     username = url.username or here.credential(whole, "username") or None
-    return Asked(url.protocol, url.host, url.path if sends_path and url.path else None, username)
+    return Asked(url.protocol, url.host, url.path if url.path and sends_path(here, whole) else None, username)
+
+
+def sends_path(here: Settings, url: str) -> bool:
+    """Whether git names the path of `url` to its helpers by the configuration `here`."""
+    return git_bool(here.credential(url, "useHttpPath") or "") is True
 
 
 def is_secret(name: str) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files, urlmatch
 from git_credential_bitbucket.client import person
+from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def prompt(here: Settings, env: Mapping[str, str]) -> str:
     ):
         if program:
             return f"git then has {printable(program)} ask for a password ({name})"
-    if env.get("GIT_TERMINAL_PROMPT", "1").lower() in person.NO:
+    if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return (
             'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT forbids it to ask at the terminal. '
             "The missing credential is the cause, not the prompt"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import settings
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli.executable import runs_us
+from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.wire import printable
 
@@ -25,7 +26,6 @@ HELPER, USE_HTTP_PATH, PROVIDER = "helper", "useHttpPath", "provider"
 Command = list[str]
 """Arguments for git."""
 _SPECIAL = frozenset(".[]{}()*+?^$|\\")
-_NO = frozenset({"", "0", "false", "no", "off"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         if env.get(name) and not env[name].startswith("/"):
             raise SettingsError(f"{name} is not an absolute path", hint="git would find another file in each directory")
-    if system and env.get("GIT_CONFIG_NOSYSTEM", "").lower() not in _NO:
+    if system and git_bool(env.get("GIT_CONFIG_NOSYSTEM", "")) is not False:
         raise SettingsError(
             "GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint="unset it, or leave out --system"
         )

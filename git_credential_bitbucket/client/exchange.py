@@ -29,7 +29,6 @@ UNASKED = "unasked"
 not say that a `store` or `erase` is done, or it has not been asked."""
 
 DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
-OFF = frozenset({"off", "0", "false", "no"})
 TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
 """Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
 SECRET_VARIABLES = (
@@ -52,8 +51,10 @@ _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # sys/un.h on macOS
 
 
 def is_off(env: "Mapping[str, str]") -> bool:
-    """Whether no daemon may run here."""
-    return env.get(DAEMON, "").lower() in OFF
+    """Whether no daemon may run here. Raises `SettingsError` where the variable is neither on nor off."""
+    from git_credential_bitbucket import config  # lazy: no part of an answer by the daemon
+
+    return not config.is_on(env, DAEMON, default=True)
 
 
 def is_special(env: "Mapping[str, str]") -> bool:

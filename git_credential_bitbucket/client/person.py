@@ -1,16 +1,16 @@
-"""Whether a person is there to be asked, in the middle of a command of git's. Imports os and tell."""
+"""Whether a person is there to be asked, in the middle of a command of git's. Imports os, tell and config."""
 
 import os
 
 from git_credential_bitbucket.client import tell
+from git_credential_bitbucket.config import git_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-NO = frozenset({"", "0", "false", "no", "off"})
-NEVER = NO | {"never"}
-"""What `credential.interactive` may say against it: git's words for false, and git-credential-manager's."""
+NEVER = "never"
+"""git-credential-manager's word in `credential.interactive`, beside git's for false."""
 LOGIN_MENDS = frozenset({"none", "set-aside", "login-expired", "expired", "app-password", "memory"})
 """States (agent/why.py) that a new log-in ends, so that a person is asked for one while git waits.
 
@@ -32,19 +32,19 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
     """What speaks against asking a person; None where nothing does."""
     if is_build(env):
         return "CI is set"
-    if env.get("GIT_TERMINAL_PROMPT", "1").lower() in NO:
+    if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
         return "there is no terminal, or its foreground is another's"
     from git_credential_bitbucket import settings  # here, not above: it starts a process, and mostly nobody is there
 
     asked = settings.read(env).credential(url, "interactive") or "true"
-    return "credential.interactive forbids it" if asked.lower() in NEVER else None
+    return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
 
 
 def is_build(env: "Mapping[str, str]") -> bool:
     """Whether this is a build, where nobody reads along: `CI` is set, as every build service sets it."""
-    return env.get("CI", "").lower() not in ("", "0", "false")
+    return git_bool(env.get("CI", "")) is not False
 
 
 def has_foreground() -> bool:

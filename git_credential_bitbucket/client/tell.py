@@ -44,7 +44,16 @@ def refused(exc: OSError) -> None:
 def is_traced() -> bool:
     """Whether each decision is to be told: on standard error, or in the file that is named (as by GIT_TRACE)."""
     wanted = os.environ.get(exchange.TRACE, "")
-    return bool(wanted) and wanted.lower() not in exchange.OFF
+    if not wanted or wanted.startswith("/"):
+        return bool(wanted)
+    from git_credential_bitbucket import config, errors  # lazy: mostly nothing is traced
+
+    try:
+        return config.is_on(os.environ, exchange.TRACE, default=False)
+    except errors.SettingsError as exc:
+        os.environ[exchange.TRACE] = "on"  # told once
+        warning(exc.cause, exc.hint)
+        return True
 
 
 def trace(decision: str) -> None:

@@ -5,10 +5,10 @@ Whether it is time to, the holder knows.
 
 import os
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import config, wire
 from git_credential_bitbucket.client import person, tell
 from git_credential_bitbucket.client.ask import Holder
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, SettingsError
 
 ASIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
 MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
@@ -23,8 +23,12 @@ VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
 
 def is_wanted(env: "Mapping[str, str]") -> bool:
     """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
-    asked = env.get(VARIABLE, "").lower()
-    return asked not in person.NO if asked else not person.is_build(env)
+    by_default = not person.is_build(env)
+    try:
+        return config.is_on(env, VARIABLE, default=by_default)
+    except SettingsError as exc:  # what git asked for is done all the same
+        tell.warning(exc.cause, exc.hint)
+        return by_default
 
 
 def tell_of(acknowledgement: bytes, holder: Holder) -> None:

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Literal
 
+from git_credential_bitbucket import config
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.vault.keys import KEY_BYTES, Key
 
@@ -40,7 +41,7 @@ _HINTS = {
     "hanging": "restart the keyring or log in again",
     "denied": f"unlock the keyring by hand, then {_UNLOCK}",
     "plaintext": "start a keyring that encrypts (gnome-keyring, KWallet)",
-    "disabled": "unset GIT_CREDENTIAL_BITBUCKET_KEYRING",
+    "disabled": f"unset {config.KEYRING}",
 }
 _OTHERWISE = (
     "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --to passphrase"
@@ -97,8 +98,8 @@ def _key(text: str) -> Key | None:
 def _ask(
     env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool, text: str | None = None
 ) -> str | None:
-    if env.get("GIT_CREDENTIAL_BITBUCKET_KEYRING", "").lower() == "off":
-        raise _unavailable(operation, "disabled", "GIT_CREDENTIAL_BITBUCKET_KEYRING=off keeps us from the keyring")
+    if not config.is_on(env, config.KEYRING, default=True):
+        raise _unavailable(operation, "disabled", f"{config.KEYRING}={env[config.KEYRING]} keeps us from the keyring")
     limit_s = UNLOCK_TIMEOUT_S if unlock else PROBE_TIMEOUT_S
     request = {
         "operation": operation,

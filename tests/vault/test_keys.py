@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_credential_bitbucket.errors import KeyDoesNotFit, KeyringUnavailable, PlaceRefused, VaultLocked
+from git_credential_bitbucket.errors import KeyDoesNotFit, KeyringUnavailable, PlaceRefused, SettingsError, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import keys
@@ -228,6 +228,8 @@ def test_a_vault_to_be_takes_what_is_given() -> None:
         ("environment", {keys.KEY_VARIABLE: "A" * 43}, KeyDoesNotFit, keys.KEY_VARIABLE),
         ("passphrase", {keys.KEY_VARIABLE: "A" * 43}, KeyDoesNotFit, keys.KEY_VARIABLE),
         ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, KeyringUnavailable, "KEYRING"),
+        ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "0"}, KeyringUnavailable, "KEYRING"),
+        ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "never"}, SettingsError, "KEYRING is neither on nor off"),
         (
             "keyring",
             {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "OFF", keys.KEY_VARIABLE: "A" * 43},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import settings
 from git_credential_bitbucket.cli import gitconfig, gitsection
+from git_credential_bitbucket.cli.asked import sends_path
 from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.cli.neighbours import neighbours, reset_after, shown_helper
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.cli.findings.finding import Scene
 
 CHECK = "configuration"
-_YES = frozenset({"true", "yes", "on", "1"})
 
 
 def look(scene: Scene) -> Iterator[Finding]:
@@ -34,7 +34,7 @@ def look(scene: Scene) -> Iterator[Finding]:
     if len(ours) > 1:
         files = ", ".join(dict.fromkeys(origin for _, origin, _ in ours))
         found.append(Finding(CHECK, NOTE, f"git asks this program {len(ours)} times ({files})", "remove all but one"))
-    if (scene.here.credential(scene.whole, "useHttpPath") or "").lower() not in _YES:
+    if not sends_path(scene.here, scene.whole):
         cause = "git does not say for which repository it asks, so one with a token of its own may get another"
         found.append(Finding(CHECK, NOTE, cause, configure, _written(scene)))
     yield from found
