@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.agent.holdings import ENVIRONMENT, Holdings
+from git_credential_bitbucket.agent.holdings import Holdings
 from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error
@@ -68,6 +68,8 @@ class Agent:
         self.find_provider = find_provider
         self.holdings = Holdings(vault, memory, acquire)
         self.renewals = Renewals(self.holdings, submit, clock, step)
+        self.consumers: Agent | None = None
+        """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
 
@@ -77,8 +79,7 @@ class Agent:
             return b""
 
         def choose(index: Index) -> list[Credential]:
-            found = routing.candidates(index, request, asked_path, self._recency)
-            return [credential for credential in found if credential.origin != ENVIRONMENT]
+            return routing.candidates(index, request, asked_path, self._recency)
 
         return self.opened(lambda index: self.serve(Asking(request, choose), index))
 
@@ -199,7 +200,7 @@ class Agent:
     def tick(self) -> float:
         """Start what is due: renewals ahead of time, writing down uses. Returns the seconds until the next look."""
         now = self.clock()
-        wait = FLUSH_EVERY_S
+        wait = FLUSH_EVERY_S if self.consumers is None else self.consumers.tick()
         index = self.holdings.index()
         self._write_grants(index)
         for credential in index:
@@ -236,6 +237,8 @@ class Agent:
     def must_stay(self) -> bool:
         """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
         if self.renewals.under_way or self.renewals.unwritten or self.holdings.in_memory_only:
+            return True
+        if self.consumers is not None and self.consumers.must_stay():
             return True
         if self.holdings.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked

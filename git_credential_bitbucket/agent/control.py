@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import (
     backups,
+    client_credentials,
     judgement,
     keeping,
     ledger,
-    minting,
     reasons,
     revocation,
     routing,
@@ -22,7 +22,6 @@ from git_credential_bitbucket.agent import (
 )
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.why import tell_why
 from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
 
@@ -216,7 +215,7 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def choose(index: Index) -> list[Credential]:
         found = routing.candidates(index, request, lambda: None, lambda c: agent.holdings.last_used(c) or 0.0)
-        return [c for c in found if fields.get("id") in (None, c.id) and c.origin != ENVIRONMENT]
+        return [c for c in found if fields.get("id") in (None, c.id)]
 
     return agent.opened(lambda index: agent.serve(Asking(request, choose, _token_answer), index))
 
@@ -258,7 +257,7 @@ VERBS: dict[str, Verb] = {
     "amend": _amend,
     "explain": _explain,
     "lock": _lock,
-    "mint": minting.mint,
+    "mint": client_credentials.mint,
     "refresh": _refresh,
     "rekey": _rekey,
     "remove": _remove,

@@ -136,15 +136,23 @@ class Dispatcher:
             try:
                 if operation == "get":
                     return self.agent.get(request, lambda: _asked_path(caller, request))
+                agent = self._owner(request)
                 if operation == "store":
-                    return self.agent.store(request, lambda: _asked_path(caller, request))
-                return self.agent.erase(request)
+                    return agent.store(request, lambda: _asked_path(caller, request))
+                return agent.erase(request)
             except Error as exc:
                 return b"" if operation == "get" else refusal(exc)
 
         if self._hosts is None or self._hosts.known(request.protocol, request.host):
             return go_on()
         return self._hosts.read_then(go_on)
+
+    def _owner(self, request: Request) -> Agent:
+        """Who has what a `store` or `erase` names: the agent of callers' own consumers, where one's token is meant."""
+        consumers = self.agent.consumers
+        if consumers is None or request.secret is None or consumers.holdings.with_secret(request.secret) is None:
+            return self.agent
+        return consumers
 
     def _verb(self, action: str, body: bytes, caller: Caller) -> Answer:
         from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it

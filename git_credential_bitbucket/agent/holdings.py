@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.routing import Index
 from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
+from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.vault.content import Transaction
     from git_credential_bitbucket.vault.vault import Vault
-
-ENVIRONMENT = "environment"
-"""The `origin` of a credential minted for a caller's environment: in memory only, and it can be minted again."""
 
 
 class Holdings:
@@ -61,6 +59,11 @@ class Holdings:
             self._index = Index((*remembered.get("credentials", ()), *content.get("credentials", ())))
             self._seen = (content, remembered)
         return self._index
+
+    def with_secret(self, text: str) -> Credential | None:
+        """The credential that has or had this secret."""
+        secret = Secret(text)
+        return next((c for c in self.index() if c.has_secret(secret) or c.had_secret(secret)), None)
 
     def open(self, *, create: bool = False) -> None:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
@@ -140,8 +143,8 @@ class Holdings:
 
     @property
     def in_memory_only(self) -> list[Credential]:
-        """What would be lost with this process; not what the vault has as well, and not what can be minted again."""
-        remembered = [Credential.from_record(record) for record in self._remembered if _is_kept(record)]
+        """What would be lost with this process; not what the vault has as well."""
+        remembered = [Credential.from_record(record) for record in self._remembered]
         if not remembered:
             return []
         ids = {record["id"] for record in self._remembered}
@@ -150,16 +153,12 @@ class Holdings:
 
     def is_in_memory(self, credential_id: str) -> bool:
         """Whether a credential is kept in memory, not in the vault."""
-        return any(record["id"] == credential_id for record in self._remembered if _is_kept(record))
+        return any(record["id"] == credential_id for record in self._remembered)
 
     @property
     def _remembered(self) -> list[Record]:
         found: list[Record] = self.memory.snapshot().content.get("credentials", [])
         return found
-
-
-def _is_kept(record: Record) -> bool:
-    return bool(record.get("origin") != ENVIRONMENT)
 
 
 def record_in(tx: Transaction, credential_id: str) -> Record:

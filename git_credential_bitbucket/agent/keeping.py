@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
 from git_credential_bitbucket.agent.credential import Credential, is_sound, update
-from git_credential_bitbucket.agent.holdings import ENVIRONMENT, record_in
+from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -172,25 +172,6 @@ def _can_be_had_again(old: Credential) -> bool:
 
 def _set_aside(record: Record, now: float, why: str, by: str) -> None:
     update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
-
-
-def remember(holdings: Holdings, credential: Credential) -> None:
-    """Have a consumer's credential in memory, in the place of that consumer's one with another secret. A job.
-
-    Where many ask at once, all but the first find it there, and what was minted for it meanwhile.
-    """
-    with holdings.transaction(memory=True) as tx:
-        records = tx.content.setdefault("credentials", [])
-        if any(record["id"] == credential.id for record in records):
-            return
-        records[:] = [
-            r
-            for r in records
-            if r.get("origin") != ENVIRONMENT
-            or r.get("endpoint") != credential.endpoint
-            or not _replaces(credential, Credential.from_record(r))
-        ]
-        records.append(credential.to_record())
 
 
 def _replaces(new: Credential, old: Credential) -> bool:

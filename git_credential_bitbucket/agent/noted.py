@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,10 +66,9 @@ def _outcome(action: str, answered: Mapping[str, str]) -> str:
 
 def _named(agent: Agent, named: str, text: str | None) -> Credential | None:
     """The credential that was meant: by its id, or as the one that has or had the secret."""
-    index = agent.holdings.index()
     if named:
-        return index.get(named)
+        return agent.holdings.index().get(named)
     if not text:
         return None
-    secret = Secret(text)
-    return next((c for c in index if c.has_secret(secret) or c.had_secret(secret)), None)
+    minted = None if agent.consumers is None else agent.consumers.holdings.with_secret(text)
+    return minted or agent.holdings.with_secret(text)

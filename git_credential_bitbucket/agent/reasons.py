@@ -9,7 +9,6 @@ import json
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, routing, statement
-from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.naming import shown_place
 from git_credential_bitbucket.agent.renewal import may_attempt
 
@@ -36,7 +35,6 @@ def explain(agent: Agent, request: Request, asked_path: str | None) -> list[tupl
         return agent.holdings.last_used(credential) or credential.created_at
 
     found = routing.candidates(index, request, lambda: asked_path, recency)
-    found = [credential for credential in found if credential.origin != ENVIRONMENT]
     outcomes = [outcome(credential, now) for credential in found]
     winner = next((i for i, each in enumerate(outcomes) if each != PASSED_OVER), None)
     pairs = [*statement.of_vault(agent)]
@@ -86,8 +84,6 @@ def _elsewhere(index: Index, found: list[Credential], request: Request) -> list[
     places = {
         shown_place(credential)
         for credential in index
-        if (credential.place == host or credential.place.startswith(host + "/"))
-        and credential.id not in covering
-        and credential.origin != ENVIRONMENT
+        if (credential.place == host or credential.place.startswith(host + "/")) and credential.id not in covering
     }
     return sorted(places)

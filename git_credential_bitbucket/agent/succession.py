@@ -27,6 +27,9 @@ def take_over(agent: Agent, state: dict[str, Any]) -> None:
 
     with agent.holdings.transaction(memory=True) as tx:
         tx.content.update(state["memory"])
+        # 0.1.0 kept there what it had minted for consumers in callers' environments, which is theirs alone.
+        records = tx.content.get("credentials", [])
+        records[:] = [record for record in records if record.get("origin") != "environment"]
     agent.holdings.locked_by_person = state["locked_by_person"]
     if "noted" in state:  # a predecessor from before it said so has none to give
         agent.holdings.locked_how = state["locked_how"]

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.holdings import ENVIRONMENT
 from git_credential_bitbucket.agent.naming import anew, label, rotate, shown_place
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
@@ -45,10 +44,7 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
 
 
 def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason:
-    """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none.
-
-    A consumer in somebody's environment is nobody else's, so who has it is told by `mint` itself.
-    """
+    """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
     if agent.find_provider(request.protocol, request.host) is None:
         return _of_unknown_host(request)
     holdings = agent.holdings
@@ -57,7 +53,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
         return _of_trouble(holdings.trouble)
     found = routing.candidates(index, request, lambda: asked_path, lambda c: holdings.last_used(c) or c.created_at)
     for credential in found:
-        if credential.origin != ENVIRONMENT and (reason := _of_candidate(agent, credential)) is not None:
+        if (reason := _of_candidate(agent, credential)) is not None:
             return reason
     place = routing.place_of(request.protocol, request.host, request.path or asked_path)
     return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN

@@ -12,6 +12,7 @@ from git_credential_bitbucket.agent import keeping
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.vault.keys import Key
@@ -19,19 +20,11 @@ from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.credentials import a_credential
+from tests.agent.test_client_credentials import mint
 from tests.standin import tokens
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
-    from tests.standin.client import ConsumerKey
-
-
-def mint(world: World, consumer: ConsumerKey) -> dict[str, str]:
-    """What a runner with a consumer in its environment is answered."""
-    pairs = [("client_id", consumer.key), ("client_secret", consumer.secret)]
-    body = wire.emit([*pairs, ("protocol", "https"), ("host", world.standin.netloc)])
-    reply = finish(control(world.agent, "mint", body))
-    return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
 def test_nothing_kept_is_nothing_answered(world: World) -> None:
@@ -145,20 +138,6 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     assert world.get()["password"] == token
 
 
-def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
-    """Who has it is told what keeps it from being minted; who does not is told of no such thing."""
-    consumer = world.standin.add_consumer()
-    world.standin.script_fault("token", "503")
-    told = mint(world, consumer)
-    assert "the OAuth consumer for " in told["error"]
-    assert "could not be renewed: " in told["error"]
-    assert "tried again" in told["hint"]
-    assert world.get() == {}
-    assert why(world.agent, world.lines())[::2] == ("none", "type: git-credential-bitbucket login")
-    world.offset += 60
-    assert mint(world, consumer)["password"]
-
-
 def test_why_tells_of_the_repository_at_work(world: World) -> None:
     """With useHttpPath off, another repository's trouble is not the reason."""
     token = tokens.access_token()
@@ -193,6 +172,10 @@ def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind
     def offered() -> str:
         return (mint(world, consumer) if kind == kinds.CLIENT_CREDENTIALS else world.get())["password"]
 
+    def erase(text: str) -> bytes:
+        body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n{text}".encode()
+        return finish(Dispatcher(world.agent).answer("erase", body, Caller(0, 0, CONTROL)) or b"")
+
     consumer = world.standin.add_consumer()
     if kind == kinds.OAUTH:
         world.login()
@@ -201,9 +184,9 @@ def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind
     ours = offered()
     for foreign in (tokens.oauth_token(), tokens.api_token()):
         text = f"capability[]=authtype\nauthtype=Bearer\ncredential={foreign}\n"
-        assert finish(world.agent.erase(world.lines(text))) == ACKNOWLEDGED
+        assert erase(text) == ACKNOWLEDGED
         assert offered() == ours
-    finish(world.agent.erase(world.lines(f"authtype=Bearer\ncredential={ours}\n")))
+    erase(f"authtype=Bearer\ncredential={ours}\n")
     assert world.get() == {} or offered() != ours, "the same secret, whoever handed it out"
 
 
