@@ -179,7 +179,10 @@ def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was refused."""
+    """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was rejected.
+
+    Answered with `pending=1` where Bitbucket has not answered yet: to ask again is to go on waiting.
+    """
     del body
     credential_id = _id(fields)
     return agent.opened(lambda index: _refreshed(agent, index.get(credential_id), fields.get("generation")))
@@ -206,7 +209,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
             return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0)))])
 
-    return Deferred(job, resume)
+    return Deferred(job, resume, lambda: wire.emit([("pending", "1")]))
 
 
 def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

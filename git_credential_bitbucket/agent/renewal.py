@@ -89,6 +89,10 @@ class Renewals:
         """Whether Bitbucket is being asked, or its answer being written: then this process must not end."""
         return bool(self._asking)
 
+    def is_asking(self, credential_id: str) -> bool:
+        """Whether Bitbucket is being asked for a new token of this credential."""
+        return credential_id in self._asking
+
     def write_grants(self) -> None:
         """Try again to write down what Bitbucket gave and the vault did not take; asks nobody. A job.
 

@@ -71,7 +71,14 @@ def _of_candidate(agent: Agent, credential: Credential) -> Reason | None:
     trouble = agent.renewals.troubles.get(credential.id)
     if trouble is not None and not freshness.alive(credential, now):
         return _of_trouble(trouble)
+    if agent.renewals.is_asking(credential.id) and not freshness.alive(credential, now):
+        cause = f"{_name(credential)} is being renewed, and Bitbucket has not answered yet"
+        return "unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes"
     return of_credential(credential, now)
+
+
+def _name(credential: Credential) -> str:
+    return f"the {label(credential.kind)} for {shown_place(credential)}"
 
 
 def _of_unknown_host(request: Request) -> Reason:
@@ -94,7 +101,7 @@ def _of_trouble(trouble: Error) -> Reason:
 
 def of_credential(credential: Credential, now: float) -> Reason | None:
     """Why this credential is not offered now; None where it is."""
-    name = f"the {label(credential.kind)} for {shown_place(credential)}"
+    name = _name(credential)
     if credential.kind == kinds.APP_PASSWORD:
         return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
     if judgement.withheld(credential, now):

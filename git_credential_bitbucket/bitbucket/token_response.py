@@ -30,6 +30,8 @@ from git_credential_bitbucket.wire import printable
 GrantType = Literal["exchange", "refresh", "mint", "swap"]
 """What was asked for: tokens for an authorization code, for a refresh token, for client credentials, for a JWT."""
 
+TOKEN_ANSWER_S = 300.0
+"""How long an answer is waited for: the refresh token that was sent is spent, and the new one is in it."""
 MAX_LIFETIME_S = 366 * 86400
 """Nothing that Bitbucket mints lives longer; a number beyond it is no lifetime."""
 MAX_TOKEN_CHARACTERS = 32768

@@ -25,7 +25,7 @@ import urllib3.exceptions
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import failures
 from git_credential_bitbucket.bitbucket.providers import origin
-from git_credential_bitbucket.bitbucket.token_response import RawAnswer
+from git_credential_bitbucket.bitbucket.token_response import TOKEN_ANSWER_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.wire import printable
 
@@ -36,8 +36,6 @@ CONNECT_TIMEOUT_S = 10.0
 """For each address of the host's name; nothing has been sent yet when it runs out."""
 CONNECTED_WITHIN_S = 20.0
 """For all of the way there: addresses, proxy and TLS."""
-TOKEN_ANSWER_S = 300.0
-"""For the whole answer of the token endpoint: the refresh token that was sent is spent, and the new one is in it."""
 ANSWER_S = 30.0
 """For any other whole answer; nothing is lost without it."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.bitbucket import kinds, providers
 from git_credential_bitbucket.cli import guidance, pasted
 from git_credential_bitbucket.cli.address import in_browser, present
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment, waiting
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.wire import printable
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     """Writes a record down, durably, and returns its id."""
 
 ACCOUNT_SCOPE = "account"
+_INTERRUPT = "to give up: Ctrl-C, then log in again"
 
 
 def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
@@ -72,7 +73,8 @@ def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
         from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
 
         endpoint = wanted.provider.endpoint
-        grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
+        with waiting.noticed(waiting.FOR_BITBUCKET, _INTERRUPT):
+            grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
         granted.append((_kept(wanted, key, secret, grant, keep), grant))
         return page(wanted, grant)
 
@@ -94,7 +96,8 @@ def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
 
     # Minted at once, for a slip in key or secret is better told now than by git.
-    grant = oauth.mint(wanted.provider.endpoint, key, secret)
+    with waiting.noticed(waiting.FOR_BITBUCKET, _INTERRUPT):
+        grant = oauth.mint(wanted.provider.endpoint, key, secret)
     return keep(_record(wanted, key, secret, grant))
 
 
@@ -108,7 +111,8 @@ def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     secret = pasted.consumer_secret(answers.secret("Shared secret of the installation"))
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
 
-    grant = oauth.swap(wanted.provider.endpoint, app, client_key, secret)
+    with waiting.noticed(waiting.FOR_BITBUCKET, _INTERRUPT):
+        grant = oauth.swap(wanted.provider.endpoint, app, client_key, secret)
     return keep({**_record(wanted, app, secret, grant), "subject": client_key})
 
 

@@ -14,7 +14,7 @@ from git_credential_bitbucket import __version__, paths, wire
 from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
-from git_credential_bitbucket.client import exchange, launch
+from git_credential_bitbucket.client import exchange, launch, waiting
 from git_credential_bitbucket.client.ask import raise_refusal
 from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
 
@@ -22,8 +22,8 @@ NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
 PING_S = 5.0
 """Nothing blocks the answer to a ping; only a machine under load makes it wait."""
-LEAVE_S = 70.0
-"""The daemon has answered everybody within a minute, or goes without."""
+LEAVE_S = 400.0
+"""The daemon has answered everybody within a minute, or goes without; but an answer of Bitbucket's is waited for."""
 ACTIVATION = ("LISTEN_FDS", "LISTEN_PID")
 """How systemd says that the socket is there already, and for whom (sd_listen_fds(3))."""
 _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
@@ -77,7 +77,9 @@ def stop(*, force: bool) -> None:
     if facts is None:
         say("no daemon is running")
         return
-    outcome, reply = exchange.exchange(path, exchange.message("exit", b"force=1\n" if force else b""), LEAVE_S)
+    asked = exchange.message("exit", b"force=1\n" if force else b"")
+    with waiting.noticed("the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"):
+        outcome, reply = exchange.exchange(path, asked, LEAVE_S)
     raise_refusal(wire.parse_pairs(reply))
     if outcome != exchange.ANSWERED and listener(path) is not None:
         raise _silent(path)

@@ -9,6 +9,7 @@ import click
 from git_credential_bitbucket.cli import asking, opening, places, show, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client import waiting
 from git_credential_bitbucket.errors import Error
 
 
@@ -31,7 +32,7 @@ def command(*, what: str | None) -> None:
     failures = []
     for one in renewable:
         try:
-            told = dict(ask("refresh", [("id", one["id"])]))
+            told = _renewed(one["id"])
         except Error as exc:
             failures.append((one, exc))
             continue
@@ -41,3 +42,11 @@ def command(*, what: str | None) -> None:
         one, first = failures[0]
         rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise Error(f"{one['kind']} for {one['place']}{rest}: {first.cause}", hint=first.hint)
+
+
+def _renewed(credential_id: str) -> dict[str, str]:
+    """What a renewal ended with, however long Bitbucket takes. To be interrupted here ends only the wait."""
+    with waiting.noticed(waiting.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
+        while "pending" in (told := dict(ask("refresh", [("id", credential_id)]))):
+            pass
+        return told

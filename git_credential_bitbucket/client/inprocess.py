@@ -17,10 +17,12 @@ def reply(action: str, body: bytes) -> bytes:
     third_party()
     from git_credential_bitbucket.agent.deferred import finish  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
+    from git_credential_bitbucket.client import waiting
     from git_credential_bitbucket.client.signals import until_written
 
     held = dispatcher()
-    with until_written(held.agent.renewals):
+    renewals = held.agent.renewals
+    with until_written(renewals), waiting.noticed(waiting.FOR_BITBUCKET, still=lambda: renewals.asking):
         answer = finish(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()
         if held.access_log is not None:

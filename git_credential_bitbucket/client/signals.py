@@ -1,4 +1,4 @@
-"""Signals that wait: between Bitbucket's answer and the disk a refresh token is nowhere else than in this process.
+"""Signals that wait: between a request to Bitbucket and the disk, the refresh token is in this process only.
 
 The daemon's counterpart is `daemon/lifecycle.py`. Here it is Ctrl-C that comes, which reaches git's helpers as well.
 """
@@ -8,6 +8,8 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
+
+from git_credential_bitbucket.client import tell, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,23 +26,28 @@ LOOK_EVERY_S = 0.01
 def until_written(renewals: "Renewals") -> "Iterator[None]":
     """Within, a signal that ends this process does so when no renewal is being asked for or written down.
 
-    None is begun after it, and one under way ends within 30 s, the transport's limit. In a thread other than the main
-    one signals are not this program's to handle, so nothing is changed there.
+    None is begun after it, and one under way ends within the transport's limit of 5 minutes; Ctrl-C after
+    that does not wait. In a thread other than the main one signals are not this program's to handle, so nothing is
+    changed there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     former = {number: signal.getsignal(number) for number in ENDING}
+    heeded = [number for number in ENDING if former[number] not in (signal.SIG_IGN, None)]
 
     def end(number: int, frame: "FrameType | None") -> None:
         del frame
         renewals.leaving = True
+        if renewals.asking:
+            if signal.SIGINT in heeded:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+            tell.warning(waiting.FOR_BITBUCKET, "to end at once, and perhaps to lose that login: Ctrl-C")
         while renewals.asking:
             time.sleep(LOOK_EVERY_S)
         signal.signal(number, former[signal.Signals(number)])
         os.kill(os.getpid(), number)
 
-    heeded = [number for number in ENDING if former[number] not in (signal.SIG_IGN, None)]
     for number in heeded:
         signal.signal(number, end)
     try:

@@ -34,7 +34,7 @@ TICK_AFTER_USE_S = 1.0
 TICK_AFTER_FAULT_S = 60.0
 LEAVE_PATIENCE_S = 60.0
 """Longer than a peer and its answer may take together; who is not done by then will not be. But while Bitbucket is
-asked it stays: the answer, due within the transport's own time, may be the only refresh token that works."""
+asked it stays: the answer, due within the transport's 5 minutes, may hold the only refresh token that works."""
 UPGRADE_PATIENCE_S = 10.0
 """How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
 HURRY_S = 1.0
@@ -234,6 +234,10 @@ class Life:
     def _upgrade(self, server: Server, agent: Agent, now: float, start_anew: Callable[[], None]) -> None:
         """Start anew in a moment without clients and jobs."""
         if self._upgrade_at is None or self._watch is None:
+            return
+        if agent.renewals.asking:  # its answer may take minutes, and nobody queues for so long
+            self._upgrade_at = now
+            server.accept_again()
             return
         if now - self._upgrade_at > UPGRADE_PATIENCE_S:
             server.pause()

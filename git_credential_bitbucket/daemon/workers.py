@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_WORKERS = 16
-"""Jobs at once, each bounded by its own time-out; sixteen hosts that hang at once leave the loop untouched."""
+MAX_WORKERS = 64
+"""Jobs at once. A renewal may wait for minutes, and what needs none must find a thread meanwhile."""
 
 
 class Workers:

@@ -145,6 +145,16 @@ def test_what_arrived_of_an_answer_is_kept(strange: Maker, sent: bytes) -> None:
     assert found.grant is None
 
 
+@pytest.mark.usefixtures("short_limits")
+def test_what_came_before_the_deadline_is_kept(strange: Maker) -> None:
+    """A server that is stopped in the middle of its answer."""
+    server = strange(drip(b" ", 0.05, HEAD + b"Content-Length: 100000\r\n\r\n" + WHOLE[:-9]))
+    raw = oauth.send_refresh(endpoint_at(server.url, server.ca_file), "key", Secret("hush"), Secret("sent"))
+    found = token_response.judge(raw, "refresh", server.url, ("sent",))
+    assert found.refresh_token == Secret(NEW)
+    assert "gave no whole answer within" in str(found.error)
+
+
 def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
     """A body that makes the JSON parser recurse too deep is no crash."""
     body = b"[" * 200_000

@@ -1,0 +1,85 @@
+"""Answers of Bitbucket's that come late: who asked has given up, and the new refresh token is kept all the same."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from git_credential_bitbucket.bitbucket import token_response
+from git_credential_bitbucket.daemon import limits
+from tests.daemon.daemons import Daemon, eventually, message, read_all
+from tests.faults.machines import Machine
+from tests.faults.test_leaving import _ENTER, asking, living
+
+_HASTY = """
+from git_credential_bitbucket.daemon import limits
+limits.Limits.__init__.__defaults__ = (limits.MAX_CLIENTS, 10.0, 0.2)
+"""
+
+
+@pytest.fixture
+def hasty(machine: Machine) -> Iterator[Daemon]:
+    """A daemon that gives every answer up after a moment, and has sent a refresh token that Bitbucket holds on to."""
+    daemon = machine.daemon(enter=_ENTER.format(code=_HASTY))
+    machine.log_in(daemon, expires_in=0)
+    machine.standin.script_fault("token", "hold")
+    with asking(machine, daemon) as connection:
+        machine.standin.wait_for("token")
+        assert read_all(connection) == b""
+    yield daemon
+    os.kill(machine.standin.pid, signal.SIGCONT)
+    daemon.process.send_signal(signal.SIGCONT)
+    machine.standin.release()
+
+
+def is_renewed(machine: Machine) -> bool:
+    """Whether the vault has the answer."""
+    (kept,) = machine.records()
+    return bool(kept["generation"] == 2)
+
+
+def test_an_answer_is_waited_for_much_longer_than_a_client_waits() -> None:
+    """A stopped process, a suspended laptop, a server that is started again: minutes, not seconds."""
+    assert 5 * limits.Limits().answer_s <= token_response.TOKEN_ANSWER_S
+
+
+def test_a_stopped_server_loses_nothing(machine: Machine, hasty: Daemon) -> None:
+    """The client gives up by itself and is told what is waited for; the answer comes when the server goes on."""
+    os.kill(machine.standin.pid, signal.SIGSTOP)
+    told = hasty.told_about("why", machine.request("acme/app.git"))
+    assert (told["state"], "has not answered yet" in told["error"]) == ("unreachable", True)
+    assert hasty.told_about("refresh", f"id={machine.records()[0]['id']}\n".encode()) == {"pending": "1"}
+    os.kill(machine.standin.pid, signal.SIGCONT)
+    machine.standin.release()
+    eventually(lambda: is_renewed(machine))
+    assert living(machine)
+    assert hasty.told_about("get", machine.request("acme/app.git"))["password"]
+    assert len(machine.standin.token_requests()) == 1
+
+
+def test_a_stopped_daemon_loses_nothing(machine: Machine, hasty: Daemon) -> None:
+    """The answer waits in the socket until the daemon goes on."""
+    os.kill(hasty.pid, signal.SIGSTOP)
+    machine.standin.release()
+    machine.standin.wait_for("token", answered=True)
+    assert not is_renewed(machine)
+    os.kill(hasty.pid, signal.SIGCONT)
+    eventually(lambda: is_renewed(machine))
+    assert living(machine)
+
+
+@pytest.mark.parametrize("body", [b"", b"force=1\n"], ids=["asked", "by force"])
+def test_whoever_has_it_stopped_waits_for_the_answer(machine: Machine, hasty: Daemon, body: bytes) -> None:
+    """Also by force: what is lost by it is what cannot be kept, and not what has not come yet."""
+    with hasty.connect() as connection:
+        connection.sendall(message("exit", body))
+        connection.shutdown(socket.SHUT_WR)
+        eventually(lambda: not os.path.exists(hasty.path) if body else bool(hasty.told_about("ping")))
+        assert hasty.process.poll() is None
+        machine.standin.release()
+        assert read_all(connection) == b"ok=1\n"
+    assert hasty.ended() == 0
+    assert is_renewed(machine)
+    assert living(machine)
