@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.agent.agent import Agent
-from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.vault.memory import MemoryPlace
 from git_credential_bitbucket.vault.place import FilePlace, no_step
 from git_credential_bitbucket.vault.vault import Vault
@@ -50,17 +49,3 @@ def _key_at_hand(env: Mapping[str, str]) -> Key | None:
         return keys.from_environment(env)
     except Error:
         return None
-
-
-def find_now(env: Mapping[str, str], protocol: str, host: str) -> Provider | None:
-    """The provider of a host, git's configuration read on the spot. Raises `SettingsError` where that decides."""
-    from git_credential_bitbucket import settings  # here, not above: the daemon reads them in a job of its own
-    from git_credential_bitbucket.bitbucket import providers
-
-    try:
-        known = settings.read(env)
-    except SettingsError:
-        if not hosts.is_cloud(protocol, host):
-            raise
-        known = None
-    return providers.find(known, protocol, host, env)

@@ -15,7 +15,7 @@ from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import authorization, lacking
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.ask import Holder, ask
-from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
+from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -41,17 +41,12 @@ class BitbucketAuth:
     def __init__(self, place: str = "", *, url: str = hosts.CLOUD_URL) -> None:
         """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
         third_party()
-        from git_credential_bitbucket.agent.factory import (
-            find_now,  # here, not above: only this needs the configuration
-        )
+        from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: only this needs the configuration
 
         parts = urlsplit(url)
         provider = find_now(os.environ, parts.scheme, wire.normalise_host(parts.scheme, parts.netloc))
         if provider is None:
-            raise SettingsError(
-                f"{wire.printable(url)} is not configured as a Bitbucket",
-                hint="type: git config --global credential.URL.provider bitbucket",
-            )
+            raise hosts.not_ours(parts.scheme, parts.netloc.rpartition("@")[2])
         self._api = urlsplit(provider.endpoint.api_url)
         fields = [("protocol", provider.protocol), ("host", provider.host)]
         self._request = wire.emit([*fields, ("path", place)] if place else fields)

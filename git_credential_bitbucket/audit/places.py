@@ -23,9 +23,10 @@ from git_credential_bitbucket.audit.finding import (
     SOURCE,
     Finding,
 )
+from git_credential_bitbucket.bitbucket import hosts as our_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from git_credential_bitbucket.audit.git import Repository
     from git_credential_bitbucket.settings import Settings
@@ -69,18 +70,9 @@ class Search:
         self.skipped[reason] = self.skipped.get(reason, 0) + count
 
 
-def hosts(read: Settings, is_ours: Callable[[str, str], bool]) -> tuple[str, ...]:
+def hosts(read: Settings) -> tuple[str, ...]:
     """bitbucket.org's names, and those of the hosts that git's configuration names as Bitbucket."""
-    from git_credential_bitbucket import urlmatch  # here, not above: only a search needs it
-
-    found = list(patterns.CLOUD_HOSTS)
-    for address in read.credential_urls():
-        url = urlmatch.normalise(address)
-        if url is not None:
-            host = f"{url.host}:{url.port}" if url.port else url.host
-            if is_ours(url.scheme, host):
-                found.append(host)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.all_ours(read))]))
 
 
 def of_person(env: Mapping[str, str], read: Settings) -> list[Place]:

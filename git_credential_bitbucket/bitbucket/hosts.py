@@ -9,6 +9,9 @@ from git_credential_bitbucket import urlmatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.errors import SettingsError
     from git_credential_bitbucket.settings import Settings
 
 CLOUD_PROTOCOL, CLOUD_HOST = "https", "bitbucket.org"
@@ -29,6 +32,48 @@ def is_ours(settings: "Settings | None", protocol: str, host: str) -> bool:
         return False
     named = settings.credential(f"{protocol}://{host}", "provider", named=True)
     return named is not None and named.lower() == PROVIDER
+
+
+def is_ours_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
+    """As `is_ours`, git's configuration read on the spot where it decides. Raises `SettingsError` if it cannot be."""
+    if is_cloud(protocol, host) or not _is_plain(protocol, host):
+        return is_cloud(protocol, host)
+    from git_credential_bitbucket import settings  # lazy: it starts a process, and bitbucket.org needs none
+
+    return is_ours(settings.read(env), protocol, host)
+
+
+def all_ours(settings: "Settings") -> list[tuple[str, str]]:
+    """Protocol and host of bitbucket.org, and of every host that git's configuration names."""
+    found = [(CLOUD_PROTOCOL, CLOUD_HOST)]
+    for address in settings.credential_urls():
+        url = urlmatch.normalise(address)
+        if url is not None and url.user is None:
+            host = f"{url.host}:{url.port}" if url.port else url.host
+            if is_ours(settings, url.scheme, host):
+                found.append((url.scheme, host))
+    return list(dict.fromkeys(found))
+
+
+def not_ours(protocol: str, host: str) -> "SettingsError":
+    """What to raise where a host is none of ours, with the setting that makes it one."""
+    import shlex  # lazy, as the others: only an error needs them
+
+    from git_credential_bitbucket.errors import SettingsError
+    from git_credential_bitbucket.wire import printable
+
+    named = f"{protocol}://{printable(host)}"
+    return SettingsError(
+        f"{named} is not configured as a Bitbucket, so no secret goes there",
+        hint=f"if it is one: git config --global {shlex.quote(f'credential.{named}.provider')} {PROVIDER}",
+    )
+
+
+def option(protocol: str, host: str) -> str:
+    """What the verbs `configure` and `login` need besides, to mean this host: nothing for bitbucket.org."""
+    import shlex  # lazy: only a hint needs it
+
+    return "" if is_cloud(protocol, host) else f" --host {shlex.quote(f'{protocol}://{host}')}"
 
 
 def _is_plain(protocol: str, host: str) -> bool:

@@ -100,12 +100,29 @@ CLOUD = Endpoint(
 )
 
 
-def find(settings: "Settings | None", protocol: str, host: str, env: "Mapping[str, str]") -> Provider | None:
+def find_now(env: "Mapping[str, str]", protocol: str, host: str) -> Provider | None:
+    """As `find`, git's configuration read on the spot."""
+    from git_credential_bitbucket import settings  # lazy: the daemon reads them in a job of its own
+
+    try:
+        return find(settings.read(env), protocol, host, env)
+    except SettingsError as exc:
+        return find(exc, protocol, host, env)
+
+
+def find(
+    settings: "Settings | SettingsError | None", protocol: str, host: str, env: "Mapping[str, str]"
+) -> Provider | None:
     """The provider of `host` (normalised as `wire.parse` does), or None if the host is none of ours.
 
-    Without `settings` only bitbucket.org is. Raises nothing: what is wrong with the settings for OAuth, an address
-    that is none included, is `check_oauth`'s to say, because a static token needs none of them.
+    Without `settings` only bitbucket.org is. The error that kept them from being read is raised for every other host.
+    What is wrong with the settings for OAuth, an address that is none included, is `check_oauth`'s to say, because a
+    static token needs none of them.
     """
+    if isinstance(settings, SettingsError):
+        if not hosts.is_cloud(protocol, host):
+            raise settings
+        settings = None
     if not hosts.is_ours(settings, protocol, host):
         return None
     base = f"{protocol}://{host}/"

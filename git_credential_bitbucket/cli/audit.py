@@ -17,7 +17,6 @@ from git_credential_bitbucket import files, settings
 from git_credential_bitbucket.audit import git, history, keyrings
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit import report as reports
-from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import show, shy
 from git_credential_bitbucket.cli.app import ERROR, summary
 from git_credential_bitbucket.errors import Error
@@ -58,7 +57,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
     if as_json and sarif_file == "-":
         raise click.UsageError("--json and --sarif - both want standard output")
     read = settings.read(os.environ)
-    search = where.Search(hosts=where.hosts(read, lambda scheme, host: hosts.is_ours(read, scheme, host)))
+    search = where.Search(hosts=where.hosts(read))
     with progress() as tell:
         repositories = _look(paths, search, read, tell)
         if with_history:

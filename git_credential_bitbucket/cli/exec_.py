@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import settings, urlmatch
-from git_credential_bitbucket.bitbucket import kinds, providers
-from git_credential_bitbucket.bitbucket.hosts import CLOUD_URL
+from git_credential_bitbucket import settings
+from git_credential_bitbucket.bitbucket import hosts, kinds, providers
 from git_credential_bitbucket.cli import child, places, private
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, stable_path
@@ -20,7 +19,6 @@ from git_credential_bitbucket.errors import SettingsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.bitbucket.providers import Provider
 
 Record = dict[str, Any]
 ORIGIN = "exec"
@@ -84,7 +82,10 @@ def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tu
     """The credential for each host that may get it, by the host's URL. Raises `SettingsError` if none is left."""
     read = settings.read(env)
     found = []
-    for provider in hosts(read, env):
+    for protocol, host in hosts.all_ours(read):
+        provider = providers.find(read, protocol, host, env)
+        if provider is None:
+            continue
         url = f"{provider.protocol}://{provider.host}"
         meant = places.parse(place or url, url)
         if (meant.protocol, meant.host) != (provider.protocol, provider.host):
@@ -100,14 +101,3 @@ def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tu
             hint="a host is opted in by: git config --global credential.URL.provider bitbucket",
         )
     return found
-
-
-def hosts(read: settings.Settings, env: Mapping[str, str]) -> list[Provider]:
-    """bitbucket.org, and the hosts that git's configuration opts in."""
-    found = {}
-    for url in (CLOUD_URL, *read.credential_urls()):
-        plain = urlmatch.normalise(url)
-        if plain is not None and plain.user is None:
-            host = f"{plain.host}:{plain.port}" if plain.port else plain.host
-            found[plain.scheme, host] = providers.find(read, plain.scheme, host, env)
-    return [provider for provider in found.values() if provider is not None]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -135,17 +134,14 @@ def _daemon() -> Document:
 def _unreachable(git_asks: Asked, document: Document) -> tuple[str, str] | None:
     """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
-    if not hosts.is_ours(settings.read(os.environ), git_asks.protocol, git_asks.host):
+    if not hosts.is_ours_now(os.environ, git_asks.protocol, git_asks.host):
         if git_asks.host == hosts.CLOUD_HOST:
             return "this is plain http, and no secret goes over that", "use https: git remote set-url"
-        return (
-            f"{wire.printable(base)} is not configured as a Bitbucket, so this program says nothing about it",
-            f"if it is one: git config --global {shlex.quote(f'credential.{wire.printable(base)}.provider')} bitbucket",
-        )
+        error = hosts.not_ours(git_asks.protocol, git_asks.host)
+        return error.cause, error.hint or ""
     if not any(one["ours"] for one in document["helpers"]):
         asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
-        is_cloud = hosts.is_cloud(git_asks.protocol, git_asks.host)
-        host = "" if is_cloud else f" --host {shlex.quote(wire.printable(base))}"
+        host = hosts.option(git_asks.protocol, git_asks.host)
         return (
             f"git does not ask this program about {base}, but {wire.printable(asked_instead)}",
             f"type: git-credential-bitbucket configure{host}",

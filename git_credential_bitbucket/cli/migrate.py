@@ -16,7 +16,6 @@ import click
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.audit import cleaning, keyrings
 from git_credential_bitbucket.audit import places as where
-from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import asking, moving, opening, places, show, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.audit import repository_at
@@ -74,7 +73,7 @@ def command(*, paths: tuple[str, ...], dry_run: bool, undo: bool) -> None:
 def _planned(paths: tuple[str, ...]) -> Plan:
     """Look into the person's own places, and into the configuration of repositories."""
     read = settings.read(os.environ)
-    names = where.hosts(read, lambda scheme, host: hosts.is_ours(read, scheme, host))
+    names = where.hosts(read)
     known = where.of_person(os.environ, read)
     for path in paths or (".",):
         repository = repository_at(path)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,7 +16,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
+from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,16 +117,12 @@ def _by_https(text: str, base: str) -> str:
 
 def provider(url: str) -> Provider:
     """The host at `url`, if it is one of ours. Raises `SettingsError` with the setting that makes it one."""
-    from git_credential_bitbucket.agent.factory import find_now  # here, not above: it brings the vault's packages
+    from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: most verbs name no host
 
     place = parse(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
     found = find_now(os.environ, place.protocol, place.host)
     if found is None:
-        named = f"{place.protocol}://{wire.printable(place.host)}"
-        raise SettingsError(
-            f"{named} is not configured as a Bitbucket, so no secret goes there",
-            hint=f"if it is one: git config --global {shlex.quote(f'credential.{named}.provider')} bitbucket",
-        )
+        raise hosts.not_ours(place.protocol, place.host)
     return found
 
 

@@ -29,16 +29,13 @@ class Hosts:
         """`env` is the starter's: it says where git's configuration is."""
         self._env = env
         self._submit = submit
-        self._settings: Settings | None = None
-        self._trouble: SettingsError | None = None
+        self._settings: Settings | SettingsError | None = None
         self._looked_at = float("-inf")
         self._reading: Future[None] | None = None
         self._found: dict[tuple[str, str], Provider | None] = {}
 
     def find(self, protocol: str, host: str) -> Provider | None:
         """The provider of `host`, as far as the configuration has been read. Raises `SettingsError` if it cannot be."""
-        if self._trouble is not None and not hosts.is_cloud(protocol, host):
-            raise self._trouble
         named = (protocol, host)
         found = self._found  # the job puts another in its place, perhaps now: what was found by the old is not for it
         if named not in found:
@@ -55,7 +52,7 @@ class Hosts:
         now = time.monotonic()
         if now - self._looked_at < LOOK_EVERY_S:
             return True
-        if self._settings is None or self._settings.stale():
+        if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.stale():
             return False
         self._looked_at = now
         return True
@@ -74,8 +71,7 @@ class Hosts:
 
         try:
             self._settings = settings.read(self._env)
-            self._trouble = None
         except SettingsError as exc:
-            self._settings, self._trouble = None, exc
+            self._settings = exc
         self._found = {}
         self._looked_at = time.monotonic()

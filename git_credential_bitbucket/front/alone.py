@@ -35,7 +35,7 @@ def reply(operation: str, request: wire.Request, data: bytes, holder: Holder) ->
         if is_given(request):
             tell.trace("store: it is what the vault gave, and is kept there")
             return b""
-        host = "" if hosts.is_cloud(request.protocol, request.host) else f" --host {request.protocol}://{request.host}"
+        host = hosts.option(request.protocol, request.host)
         hint = exc.hint if has_key() else f"to have it kept, type: git-credential-bitbucket login{host}"
         raise VaultLocked(f"the secret was not kept: {exc.cause}", hint=hint) from exc
 

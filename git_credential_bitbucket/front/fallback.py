@@ -25,7 +25,7 @@ def run(operation: str, data: bytes, outcome: str) -> None:
     """Serve git's request from the start; `outcome` is what became of it at the daemon (one of relay's words)."""
     try:
         request = wire.parse(data)
-        ours = is_ours(request)
+        ours = request.is_web and hosts.is_ours_now(os.environ, request.protocol, request.host)
         tell.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
         if not ours:
             return
@@ -52,17 +52,6 @@ def run(operation: str, data: bytes, outcome: str) -> None:
     except ImportError as exc:
         hint = "install git-credential-bitbucket again, for the Python that it runs on"
         tell.error(f"the installation is not whole: there is no {exc.name}", hint)
-
-
-def is_ours(request: wire.Request) -> bool:
-    """Whether the request is for a host that may get a secret. Others are not spoken of."""
-    if hosts.is_cloud(request.protocol, request.host):
-        return True
-    if not request.is_web:
-        return False
-    from git_credential_bitbucket import settings  # here, not above: it starts a process, and bitbucket.org needs none
-
-    return hosts.is_ours(settings.read(os.environ), request.protocol, request.host)
 
 
 def get(request: wire.Request, data: bytes, outcome: str) -> bytes:

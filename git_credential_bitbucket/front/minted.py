@@ -6,11 +6,10 @@ The holder learns how the caller reaches the host, for its own CA and proxy are 
 import json
 import os
 
-from git_credential_bitbucket import settings, wire
-from git_credential_bitbucket.bitbucket import hosts, providers
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.client.ask import Holder
-from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.front import unanswered
 
 
@@ -19,10 +18,10 @@ def answer(request: wire.Request, data: bytes, client: environment.Client, holde
 
     Nobody is asked, for it is not a person's. Raises an `Error`.
     """
-    endpoint = endpoint_of(request)
+    provider = providers.find_now(os.environ, request.protocol, request.host)
     fields = [("client_id", client.id), ("client_secret", client.secret.reveal())]
-    if endpoint is not None:
-        fields.append(("endpoint", json.dumps(endpoint)))
+    if provider is not None:
+        fields.append(("endpoint", json.dumps(provider.endpoint.to_record())))
     body = wire.emit(fields) + data
     reply = asked(request, body, client, holder)
     for mend in (unanswered.taken_back, unanswered.known_here):
@@ -39,15 +38,3 @@ def asked(request: wire.Request, body: bytes, client: environment.Client, holder
         # Nobody here remembers that the token before this one was rejected as soon as it was minted.
         environment.check(request, client, os.environ)
     return holder.answer("mint", body)
-
-
-def endpoint_of(request: wire.Request) -> dict[str, str | None] | None:
-    """Where the host's endpoints are for this caller, and how they are reached; None where nothing names the host."""
-    try:
-        read = settings.read(os.environ)
-    except SettingsError:
-        if not hosts.is_cloud(request.protocol, request.host):
-            raise
-        read = None
-    found = providers.find(read, request.protocol, request.host, os.environ)
-    return None if found is None else found.endpoint.to_record()

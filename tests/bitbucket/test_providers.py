@@ -248,3 +248,19 @@ def test_an_endpoint_comes_back_from_its_record() -> None:
     assert "hush" not in repr(endpoint)
     with pytest.raises(SettingsError):
         providers.Endpoint.from_record({"token_url": "https://t"})
+
+
+def test_a_configuration_that_cannot_be_read_decides_about_every_host_but_bitbucket_org(env: dict[str, str]) -> None:
+    """Whoever looks a host up, at once or by what was read before: bitbucket.org needs no configuration."""
+    Path(env["HOME"], ".gitconfig").write_text("[broken")
+    cloud = providers.find_now(env, "https", "bitbucket.org")
+    assert cloud is not None
+    assert cloud.endpoint == providers.CLOUD
+    with pytest.raises(SettingsError, match="git cannot read its configuration") as caught:
+        providers.find_now(env, "https", "git.example")
+    assert providers.find(caught.value, "https", "bitbucket.org", env) == cloud
+    with pytest.raises(SettingsError, match="git cannot read its configuration"):
+        providers.find(caught.value, "https", "git.example", env)
+    assert hosts.is_ours_now(env, "https", "bitbucket.org")
+    with pytest.raises(SettingsError):
+        hosts.is_ours_now(env, "https", "git.example")

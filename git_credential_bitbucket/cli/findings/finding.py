@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import settings
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import asked
-from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -68,7 +67,7 @@ class Scene:
     @property
     def host_option(self) -> str:
         """What `configure` and `login` need besides, to mean this host."""
-        return "" if self.is_cloud else f" --host {shlex.quote(self.url.base)}"
+        return hosts.option(self.url.protocol, self.url.host)
 
     def path(self, origin: str) -> str:
         """The whole path of a file as git names it: from the top of the work tree, wherever in that it is asked."""
@@ -89,10 +88,7 @@ def scene(env: Mapping[str, str], text: str | None) -> Scene:
     if url is None:
         raise Error("that is no https address", hint="see: git remote -v")
     if not hosts.is_ours(trusted, url.protocol, url.host):
-        raise SettingsError(
-            f"{url.base} is not configured as a Bitbucket",
-            hint=f"if it is one: git config --global {shlex.quote(f'credential.{url.base}.provider')} bitbucket",
-        )
+        raise hosts.not_ours(url.protocol, url.host)
     return Scene(env, folder, url, here, trusted)
 
 
