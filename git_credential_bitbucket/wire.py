@@ -64,9 +64,14 @@ class Request:
         return self.password if self.password is not None else self.credential
 
     @property
+    def base(self) -> str:
+        """The host's address: `protocol://host`."""
+        return f"{self.protocol}://{self.host}"
+
+    @property
     def url(self) -> str:
         """The address that the request names, as git config's `<url>` subsections are matched against it."""
-        return f"{self.protocol}://{self.host}/{self.path or ''}"
+        return f"{self.base}/{self.path or ''}"
 
 
 def parse(data: bytes) -> Request:

@@ -38,9 +38,9 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
     Without a terminal, what is missing is read from standard input: the key, then the secret. Raises `Error`.
     """
     key, secret = wanted.provider.client_id, wanted.provider.client_secret
-    given = environment.client(os.environ)
-    if given is not None and secret is None and key in (None, given.id):
-        key, secret = given.id, given.secret
+    given = environment.consumer(os.environ)
+    if given is not None and secret is None and key in (None, given.client_id):
+        key, secret = given.client_id, given.secret
     if key is not None and secret is not None:
         return key, secret
     if answers.terminal is not None:
@@ -54,8 +54,8 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
 
 def consumer_key(wanted: Wanted, answers: Answers) -> str:
     """As `consumer`, where its secret is neither known nor needed."""
-    given = environment.client(os.environ) if wanted.provider.client_id is None else None
-    if (key := wanted.provider.client_id or (given.id if given is not None else None)) is not None:
+    given = environment.consumer(os.environ) if wanted.provider.client_id is None else None
+    if (key := wanted.provider.client_id or (given.client_id if given is not None else None)) is not None:
         return key
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")

@@ -51,16 +51,8 @@ def command(*, place: str | None, words: tuple[str, ...]) -> int:
 
 def credential(env: Mapping[str, str]) -> Record:
     """What the environment holds, as a record without its place. Raises `SettingsError` if that is nothing usable."""
-    token = environment.token(env)
-    if token is not None:
-        return {
-            "kind": token.kind,
-            "secret": token.secret.reveal(),
-            "account": token.account,
-            "origin": ORIGIN,
-        }
-    client = environment.client(env)
-    if client is None:
+    found = environment.find(env)
+    if found is None:
         if (unpaired := environment.unpaired(env)) is not None:
             raise SettingsError(unpaired[0], hint=unpaired[1])
         raise SettingsError(
@@ -68,14 +60,11 @@ def credential(env: Mapping[str, str]) -> Record:
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
             "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file",
         )
-    return {
-        "kind": kinds.CLIENT_CREDENTIALS,
-        "secret": "",
-        "expires_at": None,  # there is none yet: the first `get` mints one
-        "client_id": client.id,
-        "client_secret": client.secret.reveal(),
-        "origin": ORIGIN,
-    }
+    given = {"kind": found.kind, "origin": ORIGIN}
+    if found.client_id is None:
+        return {**given, "secret": found.secret.reveal(), "account": found.account}
+    consumer = {"client_id": found.client_id, "client_secret": found.secret.reveal()}
+    return {**given, **consumer, "secret": "", "expires_at": None}  # there is none yet: the first `get` mints one
 
 
 def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tuple[str, Record]]:

@@ -15,7 +15,7 @@ import click
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.agent.reasons import PASSED_OVER
-from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import asked, beforehand, daemon, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
@@ -153,11 +153,10 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = wire.parse(wire.emit(git_asks.pairs()))
     try:
-        token, client = environment.token(os.environ), environment.client(os.environ)
-        found = token or client
+        found = environment.find(os.environ)
         if found is not None:
             document["environment"] = _of_environment(found)
-            environment.check(request, found, os.environ)
+            environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc.cause, exc.hint or ""
@@ -187,21 +186,19 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     return None
 
 
-def _of_environment(found: environment.Token | environment.Client) -> Document:
-    minted = isinstance(found, environment.Client)
-    kind = kinds.CLIENT_CREDENTIALS if isinstance(found, environment.Client) else found.kind
+def _of_environment(found: environment.EnvironmentCredential) -> Document:
     return {
-        "variable": found.name,
-        "kind": kind,
-        "username": kinds.git_username(kind),
-        "secret": None if minted else found.secret.masked(),
+        "variable": found.variable,
+        "kind": found.kind,
+        "username": found.username,
+        "secret": found.secret.masked() if found.client_id is None else None,
     }
 
 
-def _answer_of_environment(found: environment.Token | environment.Client) -> Document:
+def _answer_of_environment(found: environment.EnvironmentCredential) -> Document:
     told = _of_environment(found)
-    minted = isinstance(found, environment.Client)
-    what = f"a token for the OAuth consumer in {found.name}" if minted else f"what {found.name} holds"
+    minted = found.client_id is not None
+    what = f"a token for the OAuth consumer in {found.variable}" if minted else f"what {found.variable} holds"
     return {
         "from": "environment",
         "what": what,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.naming import anew
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import dates, opening, places, shy, times
@@ -197,13 +196,12 @@ def _environment(bases: set[str]) -> tuple[str | None, str | None]:
 
     name = None
     try:
-        found = environment.token(os.environ) or environment.client(os.environ)
+        found = environment.find(os.environ)
         if found is None:
             return None, None
-        name = found.name
+        name = found.variable
         for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
-            protocol, _, host = base.partition("://")
-            environment.check(wire.parse(wire.emit([("protocol", protocol), ("host", host)])), found, os.environ)
+            environment.check(found, base, os.environ)
     except Error as exc:
         return name, exc.cause
     return name, None

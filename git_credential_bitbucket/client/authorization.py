@@ -30,7 +30,7 @@ def from_environment(env: Mapping[str, str]) -> dict[str, str] | None:
         "username": found.username,
         "account": found.account or "",
         "password": found.secret.reveal(),
-        "variable": found.name,
+        "variable": found.variable,
     }
 
 

@@ -6,10 +6,10 @@ decided before (`fallback`).
 
 import os
 
-from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import markers
-from git_credential_bitbucket.errors import Error, PlaceRefused, SettingsError
+from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False
@@ -34,17 +34,23 @@ MAX_FILE_BYTES = 65536
 """A file named by `…_FILE` holds one token; who names a device by mistake is told so and does not hang."""
 
 
-class Token:
-    """A token as the environment has it, and where it stands there."""
+class EnvironmentCredential:
+    """A token, or an OAuth consumer, as the environment has it, and the variable where it is."""
 
-    __slots__ = ("account", "kind", "name", "secret")
+    __slots__ = ("account", "client_id", "kind", "secret", "variable")
 
-    def __init__(self, name: str, secret: Secret, kind: str, account: str | None) -> None:
-        """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given."""
-        self.name = name
-        self.secret = secret
+    def __init__(
+        self, variable: str, kind: str, secret: Secret, *, account: str | None = None, client_id: str | None = None
+    ) -> None:
+        """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given.
+
+        Of a consumer, `client_id` is its key and `secret` its secret: what git sends is minted with them.
+        """
+        self.variable = variable
         self.kind = kind
+        self.secret = secret
         self.account = account
+        self.client_id = client_id
 
     @property
     def username(self) -> str:
@@ -52,19 +58,12 @@ class Token:
         return kinds.git_username(self.kind) or ""
 
 
-class Client:
-    """An OAuth consumer as the environment has it, and where its secret stands there."""
-
-    __slots__ = ("id", "name", "secret")
-
-    def __init__(self, name: str, client_id: str, secret: Secret) -> None:
-        """`name` is the secret's variable."""
-        self.name = name
-        self.id = client_id
-        self.secret = secret
+def find(env: "Mapping[str, str]") -> EnvironmentCredential | None:
+    """What goes before everything that is kept: a token, or else a consumer. Raises `SettingsError` where unusable."""
+    return token(env) or consumer(env)
 
 
-def token(env: "Mapping[str, str]") -> Token | None:
+def token(env: "Mapping[str, str]") -> EnvironmentCredential | None:
     """The token that the environment holds. Raises `SettingsError` where it is unusable."""
     for name, usual in TOKENS:
         found = value(env, name)
@@ -77,58 +76,12 @@ def token(env: "Mapping[str, str]") -> Token | None:
             raise SettingsError(f"{source}: {kinds.APP_PASSWORD_CAUSE}", hint=hint)
         if kind == kinds.UNKNOWN:
             kind = usual
-        account = env.get(EMAIL) or None
-        return Token(source, secret, kind, account if kind == kinds.API_TOKEN else None)
+        account = env.get(EMAIL) or None if kind == kinds.API_TOKEN else None
+        return EnvironmentCredential(source, kind, secret, account=account)
     return None
 
 
-def answer(request: wire.Request, found: Token, env: "Mapping[str, str]") -> bytes:
-    """The answer to git's `get`. Raises an `Error` where `found` must not be offered now."""
-    check(request, found, env)
-    return wire.emit([("username", found.username), ("password", found.secret.reveal())])
-
-
-def check(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]") -> None:
-    """Raise an `Error` where git has just had `found` rejected."""
-    if markers.stands(env, place_of(request), found.secret):
-        raise Error(
-            f"Bitbucket rejected what {found.name} holds, so it is not offered again for a minute",
-            hint="it may have been revoked, have expired or lack a scope: put a valid one there, or unset it",
-        )
-
-
-def mark(request: wire.Request, found: "Token | Client", env: "Mapping[str, str]") -> None:
-    """Keep `found` back for a minute. Raises `PlaceRefused` where that cannot be noted."""
-    try:
-        markers.leave(env, place_of(request), found.secret)
-    except OSError as exc:
-        raise PlaceRefused(
-            f"the rejection cannot be noted in {paths.shown(paths.runtime_dir(env))}: {(exc.strerror or '').lower()}",
-            hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
-        ) from exc
-
-
-def names(request: wire.Request, found: Token) -> bool:
-    """Whether git's `store` or `erase` is about `found`.
-
-    One that names no secret is about what was offered, and while a token stands here, we offer nothing else.
-    """
-    if request.secret is None:
-        return request.username in (None, found.username)
-    return Secret(request.secret) == found.secret
-
-
-def is_minted(request: wire.Request) -> bool:
-    """Whether `request` may be about a token that client credentials brought: its username, and no known prefix.
-
-    Git has it as a password from us, so a ready-made `credential` is another helper's.
-    """
-    if request.credential is not None or request.username != kinds.git_username(kinds.CLIENT_CREDENTIALS):
-        return False
-    return kinds.recognise(request.password or "") == kinds.UNKNOWN
-
-
-def client(env: "Mapping[str, str]") -> Client | None:
+def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
     """The OAuth consumer that the environment holds. Raises `SettingsError` where it is unusable."""
     for id_name, secret_name in CLIENTS:
         secret = value(env, secret_name)
@@ -136,8 +89,39 @@ def client(env: "Mapping[str, str]") -> Client | None:
             continue
         client_id = value(env, id_name)
         if client_id is not None:
-            return Client(secret[0], client_id[1].reveal(), secret[1])
+            return EnvironmentCredential(
+                secret[0], kinds.CLIENT_CREDENTIALS, secret[1], client_id=client_id[1].reveal()
+            )
     return None
+
+
+def answer(found: EnvironmentCredential) -> bytes:
+    """A token as git reads it."""
+    return wire.emit([("username", found.username), ("password", found.secret.reveal())])
+
+
+def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
+    """Raise an `Error` where git has just had `found` rejected by `host` (`protocol://host`)."""
+    if markers.stands(env, host, found.secret):
+        raise Error(
+            f"Bitbucket rejected what {found.variable} holds, so it is not offered again for a minute",
+            hint="it may have been revoked, have expired or lack a scope: put a valid one there, or unset it",
+        )
+
+
+def names(request: wire.Request, found: EnvironmentCredential) -> bool:
+    """Whether git's `store` or `erase` is about `found`, or what may have been minted for it.
+
+    Of a token, one that names no secret is about what was offered: while a token stands here, we offer nothing else.
+    What a consumer's token is told by is its username, and no known prefix. Git has it as a password from us, so a
+    ready-made `credential` is another helper's.
+    """
+    if found.client_id is not None:
+        is_password = request.credential is None and request.username == found.username
+        return is_password and kinds.recognise(request.password or "") == kinds.UNKNOWN
+    if request.secret is None:
+        return request.username in (None, found.username)
+    return Secret(request.secret) == found.secret
 
 
 def unpaired(env: "Mapping[str, str]") -> tuple[str, str] | None:
@@ -198,8 +182,3 @@ def contents(name: str, path: str) -> str:
             f"the file that {name} names is larger than 64 KiB", hint="it must hold the token and nothing else"
         )
     return data.decode("utf-8", "surrogateescape")
-
-
-def place_of(request: wire.Request) -> str:
-    """The host that a mark counts for: a token refused by one says nothing about another."""
-    return f"{request.protocol}://{request.host}"

@@ -29,36 +29,42 @@ _KEYS = {PREFIX: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bi
 """They keep the digests apart from each other's, and from any other use of the same secret's digest."""
 
 
-def leave(env: "Mapping[str, str]", place: str, secret: "Secret", prefix: str = PREFIX) -> None:
-    """Mark `secret` as rejected at `place` (`protocol://host`), or as given there (`GIVEN`).
+def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = PREFIX) -> None:
+    """Mark `secret` as rejected by `host` (`protocol://host`), or as given for it (`GIVEN`).
 
-    Raises `PlaceRefused` or OSError if that cannot be.
+    Raises `PlaceRefused` if that cannot be.
     """
-    directory = paths.runtime_dir(env)
-    paths.make_private_dir(directory)
-    sweep(directory)
     from git_credential_bitbucket import files  # lazy: a `get`, which only looks for marks, needs none of it
 
-    descriptor = files.open_private(f"{directory}/{name(place, secret, prefix)}", os.O_WRONLY | os.O_CREAT)
+    directory = paths.runtime_dir(env)
     try:
-        os.utime(descriptor)
-    finally:
-        os.close(descriptor)
+        paths.make_private_dir(directory)
+        sweep(directory)
+        descriptor = files.open_private(f"{directory}/{name(host, secret, prefix)}", os.O_WRONLY | os.O_CREAT)
+        try:
+            os.utime(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as exc:
+        raise PlaceRefused(
+            f"the rejection cannot be noted in {ascii(directory)[1:-1]}: {(exc.strerror or '').lower()}",
+            hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
+        ) from exc
 
 
-def stands(env: "Mapping[str, str]", place: str, secret: "Secret", prefix: str = PREFIX) -> bool:
-    """Whether `secret` was rejected at `place` within the last minute, or given there within the last hour."""
+def stands(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = PREFIX) -> bool:
+    """Whether `secret` was rejected by `host` within the last minute, or given for it within the last hour."""
     directory = paths.runtime_dir(env)
     try:
         paths.check_private_dir(directory)
-        return is_fresh(f"{directory}/{name(place, secret, prefix)}", prefix)
+        return is_fresh(f"{directory}/{name(host, secret, prefix)}", prefix)
     except (OSError, PlaceRefused):  # no directory, or one that others could put marks into
         return False
 
 
-def name(place: str, secret: "Secret", prefix: str = PREFIX) -> str:
+def name(host: str, secret: "Secret", prefix: str = PREFIX) -> str:
     """The file name of a mark."""
-    text = f"{place}\n{secret.reveal()}".encode("utf-8", "surrogateescape")
+    text = f"{host}\n{secret.reveal()}".encode("utf-8", "surrogateescape")
     return prefix + blake2b(text, key=_KEYS[prefix], digest_size=16).hexdigest()
 
 

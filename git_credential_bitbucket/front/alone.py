@@ -8,7 +8,7 @@ import os
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.client import environment, markers, tell
+from git_credential_bitbucket.client import markers, tell
 from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error, PlaceRefused, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -51,8 +51,8 @@ def note_given(request: wire.Request, given: bytes) -> None:
     if told.get("username") not in kinds.TOKEN_USERNAMES:
         return  # a password, which might be guessed from a digest
     try:
-        markers.leave(os.environ, environment.place_of(request), Secret(told["password"]), markers.GIVEN)
-    except (OSError, PlaceRefused):
+        markers.leave(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
+    except PlaceRefused:
         return
 
 
@@ -60,7 +60,7 @@ def is_given(request: wire.Request) -> bool:
     """Whether git's `store` is of what it had from the vault."""
     if request.password is None:
         return False
-    return markers.stands(os.environ, environment.place_of(request), Secret(request.password), markers.GIVEN)
+    return markers.stands(os.environ, request.base, Secret(request.password), markers.GIVEN)
 
 
 def hint_where_locked(request: wire.Request, why: "Mapping[str, str]", holder: Holder) -> str:

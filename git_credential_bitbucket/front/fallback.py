@@ -9,7 +9,7 @@ import time
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.client import environment, exchange, tell
+from git_credential_bitbucket.client import environment, exchange, markers, tell
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.front import relay
 
@@ -56,21 +56,23 @@ def run(operation: str, data: bytes, outcome: str) -> None:
 
 def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
-    token = environment.token(os.environ)
-    if token is not None:
-        tell.trace(f"the environment: {token.name} goes before anything kept")
-        return environment.answer(request, token, os.environ)
-    client = environment.client(os.environ)
-    tell.trace(f"the environment: {f'the consumer of {client.name}' if client else 'no token and no consumer'}")
+    found = environment.find(os.environ)
+    tell.trace(
+    goes_first = "no token and no consumer" if found is None else f"{found.variable} goes before anything kept"
+    tell.trace(f"the environment: {goes_first}")
+    )
+    if found is not None and found.client_id is None:
+        environment.check(found, request.base, os.environ)
+        return environment.answer(found)
     # here, not above: a token from the environment needs none of it
     from git_credential_bitbucket.client.ask import Holder
     from git_credential_bitbucket.front import unanswered
 
     holder = Holder()
-    if client is not None:
-        from git_credential_bitbucket.front import minted  # here, not above: a runner without a token of its own
+    if found is not None:
+        from git_credential_bitbucket.front import client_credentials  # lazy: a runner without a token of its own
 
-        return minted.answer(request, data, client, holder)
+        return client_credentials.get(request, data, found, holder)
     if tell.is_traced():
         from git_credential_bitbucket.front import traced  # here, not above: somebody looks into something
 
@@ -84,34 +86,30 @@ def store(request: wire.Request, data: bytes) -> None:
     if request.password is None:
         tell.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
         return
-    token, client = usable()
-    if token is not None and environment.names(request, token):
-        tell.trace(f"store: it is what {token.name} holds, and stays there")
-    elif client is not None and environment.is_minted(request):
-        tell.trace(f"store: it was minted for the consumer of {client.name}, and is not kept")
+    found = usable()
+    if found is not None and environment.names(request, found):
+        tell.trace(f"store: it comes from {found.variable}, and is not kept")
     else:
         insist("store", request, data)
 
 
 def erase(request: wire.Request, data: bytes) -> None:
     """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
-    token, client = usable()
-    if token is not None and environment.names(request, token):
-        tell.trace(f"erase: what {token.name} holds is not offered for a minute")
-        environment.mark(request, token, os.environ)
-    elif client is None or not environment.is_minted(request):
+    found = usable()
+    if found is None or not environment.names(request, found):
         insist("erase", request, data)
-    elif exchange.is_off(os.environ) or insist("erase", request, data):
-        tell.trace(f"erase: no token is minted for the consumer of {client.name} for a minute")
-        environment.mark(request, client, os.environ)
+    # Whoever minted a consumer's token judges its rejection, unless that was a process that has ended since.
+    elif found.client_id is None or exchange.is_off(os.environ) or insist("erase", request, data):
+        tell.trace(f"erase: nothing of {found.variable} is offered for a minute")
+        markers.leave(os.environ, request.base, found.secret)
 
 
-def usable() -> "tuple[environment.Token | None, environment.Client | None]":
-    """What the environment holds, as far as it can be used: what is wrong with it, the `get` before this has told."""
+def usable() -> "environment.EnvironmentCredential | None":
+    """What the environment holds, if it can be used: what is wrong with it, the `get` before this has told."""
     try:
-        return environment.token(os.environ), environment.client(os.environ)
+        return environment.find(os.environ)
     except SettingsError:
-        return None, None
+        return None
 
 
 def insist(operation: str, request: wire.Request, data: bytes) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import wire
 from git_credential_bitbucket.cli import opening, places, status, times
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.cli.holder import ask
@@ -45,18 +44,19 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
 
 def _environment(scene: Scene) -> Iterator[Finding]:
     try:
-        found = environment.token(scene.env) or environment.client(scene.env)
+        found = environment.find(scene.env)
         if found is None:
             unpaired = environment.unpaired(scene.env)
             if unpaired is not None:
                 yield Finding("environment", WRONG, *unpaired)
             return
-        pairs = [("protocol", scene.url.protocol), ("host", scene.url.host)]
-        environment.check(wire.parse(wire.emit(pairs)), found, scene.env)
+        environment.check(found, scene.url.base, scene.env)
     except Error as exc:
         yield Finding("environment", WRONG, exc.cause, exc.hint)
         return
-    yield Finding("environment", NOTE, f"{found.name} goes before everything that is kept", "unset it if that is wrong")
+    yield Finding(
+        "environment", NOTE, f"{found.variable} goes before everything that is kept", "unset it if that is wrong"
+    )
 
 
 def _keyring(header: Header | None, env: Mapping[str, str]) -> Iterator[Finding]:
