@@ -57,10 +57,8 @@ def run(operation: str, data: bytes, outcome: str) -> None:
 def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
     found = environment.find(os.environ)
-    tell.trace(
     goes_first = "no token and no consumer" if found is None else f"{found.variable} goes before anything kept"
     tell.trace(f"the environment: {goes_first}")
-    )
     if found is not None and found.client_id is None:
         environment.check(found, request.base, os.environ)
         return environment.answer(found)
