@@ -3,6 +3,7 @@
 import os
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -99,15 +100,19 @@ def test_this_front_end_asks_the_releases_daemon(
     assert daemon.ended() == 0
 
 
+def asked(daemon: Daemon, action: str, request: str) -> bytes:
+    """What the daemon answers to the very bytes that both relays of the release send."""
+    with daemon.connect() as connection:
+        connection.sendall(f"action={action}\ntimeout=35\n{request}".encode())
+        connection.shutdown(socket.SHUT_WR)
+        return read_all(connection)
+
+
 def test_acknowledgements_are_to_the_byte(daemon: Daemon) -> None:
     """The release's relay compares: anything else is a store that did not arrive, and is tried again."""
-    given = f"{REQUEST}username=x-token-auth\npassword={tokens.access_token()}\n".encode()
+    given = f"{REQUEST}username=x-token-auth\npassword={tokens.access_token()}\n"
     for action, reply in (("get", b""), ("store", b"ok=1\n"), ("erase", b"ok=1\n"), ("get", b"")):
-        with daemon.connect() as connection:
-            request = given if action in ("store", "erase") else REQUEST.encode()
-            connection.sendall(f"action={action}\ntimeout=35\n".encode() + request)
-            connection.shutdown(1)
-            assert read_all(connection) == reply
+        assert asked(daemon, action, REQUEST if action == "get" else given) == reply
 
 
 @pytest.mark.parametrize("reader", ["the release", "this program"])
@@ -144,8 +149,9 @@ def test_the_release_reads_what_this_program_writes(
     """Or says that it is newer. Either way somebody who goes back loses nothing."""
     daemon = start()
     kept = tokens.access_token()
-    daemon.ask("get", REQUEST.encode())
-    daemon.ask("store", f"{REQUEST}username=x-token-auth\npassword={kept}\n".encode())
+    given = f"{REQUEST}username=x-token-auth\npassword={kept}\n"
+    assert asked(daemon, "get", REQUEST) == b""
+    assert asked(daemon, "store", given) == b"ok=1\n"
     daemon.end()
     vault = Path(paths.vault_path(keyed_env))
     before = vault.read_bytes()
