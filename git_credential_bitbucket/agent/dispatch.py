@@ -137,6 +137,8 @@ class Dispatcher:
                 if operation == "get":
                     return self.agent.get(request, lambda: _asked_path(caller, request))
                 agent = self._owner(request)
+                if operation == "erase" and request.secret is None and agent.consumers is not None:
+                    agent.consumers.erase(request)  # truncated: it is about all that match
                 if operation == "store":
                     return agent.store(request, lambda: _asked_path(caller, request))
                 return agent.erase(request)
@@ -150,9 +152,9 @@ class Dispatcher:
     def _owner(self, request: Request) -> Agent:
         """Who has what a `store` or `erase` names: the agent of callers' own consumers, where one's token is meant."""
         consumers = self.agent.consumers
-        if consumers is None or request.secret is None or consumers.holdings.with_secret(request.secret) is None:
+        if consumers is None or request.secret is None:
             return self.agent
-        return consumers
+        return self.agent if consumers.holdings.with_secret(request.secret) is None else consumers
 
     def _verb(self, action: str, body: bytes, caller: Caller) -> Answer:
         from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it

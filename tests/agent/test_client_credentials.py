@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from git_credential_bitbucket import journal, wire
 from git_credential_bitbucket.agent import succession
 from git_credential_bitbucket.agent.control import control
@@ -13,6 +15,7 @@ from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.secret import Secret
+from tests.daemon.daemons import eventually
 from tests.standin import tokens
 
 if TYPE_CHECKING:
@@ -73,6 +76,18 @@ def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
     given, done, *nothing = named
     assert (given, done) == (("mint", "given", True), ("store", "done", True))
     assert nothing == [("get", "nothing", False), ("token", "nothing", False)]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_rejected_token_is_minted_again(world: World, named: bool) -> None:
+    """Also where the erase names no secret, as a truncated one does."""
+    consumer = world.standin.add_consumer()
+    first = mint(world, consumer)["password"]
+    world.offset += 120
+    body = f"protocol=https\nhost={world.standin.netloc}\nusername=x-token-auth\n"
+    body += f"password={first}\n" if named else ""
+    finish(Dispatcher(world.agent).answer("erase", body.encode(), Caller(0, 0, CONTROL)) or b"")
+    eventually(lambda: mint(world, consumer)["password"] != first)
 
 
 def test_a_minted_token_in_use_is_renewed_ahead_and_keeps_the_daemon(world: World) -> None:
