@@ -26,6 +26,7 @@ class Credential:
     the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
     `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind,
     the former also an API token that git stored beside another account's.
+    `refresh_rejected`: the last answer rejected the refresh token; `login_expired`: so often that it is not sent again.
     `trouble_cure` is what a person can do about `trouble`, where the failure of the renewal told more than to wait.
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
@@ -63,6 +64,7 @@ class Credential:
     retry_at: float | None = None
     trouble: str | None = None
     trouble_cure: str | None = None
+    refresh_rejected: bool = False
     login_expired: bool = False
 
     rejections: tuple[float, ...] = ()

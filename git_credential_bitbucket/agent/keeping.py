@@ -226,6 +226,7 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
             failures=0,
             refusals=0,
             retry_at=None,
+            refresh_rejected=False,
             login_expired=False,
             trouble=None,
             trouble_cure=None,

@@ -28,9 +28,18 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.content import Transaction
 
 LOGIN_EXPIRED_AFTER = 3
-"""After how many refusals we say "log in again": after a re-use Bitbucket locks out valid tokens too, for a while."""
+"""After how many rejections a refresh token is not sent again. From the first on we say "log in": that helps, and to
+wait does not; but after a re-use Bitbucket rejects valid tokens too, for a while, so nothing is given up before that.
+"""
+REJECTED_PAUSES_S = (60.0, 600.0)
+"""The least time before the next try, by how often it was rejected: a lock-out ends in less, an engineer said."""
 
-_MENDED = frozenset({"failures", "refusals", "retry_at", "trouble", "trouble_cure", "login_expired", "suspect_until"})
+_MENDED = frozenset(
+    {
+        *("failures", "refusals", "retry_at", "trouble", "trouble_cure"),
+        *("refresh_rejected", "login_expired", "suspect_until"),
+    }
+)
 """What of a record a grant takes back: at its default a field is not written at all."""
 
 
@@ -171,7 +180,8 @@ class Renewals:
                 update(record, **changes)
                 return None
             # The one before is spent: what was said of it is not said of this one.
-            changes |= {"refresh_token": response.refresh_token, "refusals": 0, "login_expired": False}
+            changes |= {"refresh_token": response.refresh_token, "refusals": 0}
+            changes |= {"refresh_rejected": False, "login_expired": False}
         self._step("renewal-granted")
         update(renewed, **changes)
         with self._guard:
@@ -245,6 +255,7 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
         "retry_at": None,
         "trouble": None,
         "trouble_cure": None,
+        "refresh_rejected": False,
         "login_expired": False,
         "suspect_until": None,
     }
@@ -257,12 +268,17 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool)
     retry_after = getattr(error, "retry_after", None)
     refused = isinstance(error, LoginExpired)
     refusals = credential.refusals + refused  # an outage in between says nothing about the refresh token
+    cure = error.hint if error.hint != error.CURE else None  # to wait is what is done by itself
+    if refused:
+        cure = _login_hint(credential)
+        retry_after = max(retry_after or 0.0, REJECTED_PAUSES_S[min(refusals, len(REJECTED_PAUSES_S)) - 1])
     return {
         "failures": failures,
         "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
         "trouble": error.cause,
-        "trouble_cure": error.hint if error.hint != error.CURE else None,  # to wait is what is done by itself
+        "trouble_cure": cure,
         "refusals": refusals,
+        "refresh_rejected": refused,
         "login_expired": refused and (last_try or refusals >= LOGIN_EXPIRED_AFTER),
     }
 

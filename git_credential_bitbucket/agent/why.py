@@ -106,9 +106,9 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
         return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
     if judgement.withheld(credential, now):
         return _withheld(credential, name, now)
-    if credential.login_expired:
+    if credential.login_expired or (credential.refresh_rejected and not freshness.alive(credential, now)):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
-        return "login-expired", f"{name} has ended: {credential.trouble}", cure
+        return "login-expired", f"{name} has expired: {credential.trouble}", cure
     if freshness.alive(credential, now):
         return None
     if credential.renewable and credential.trouble:

@@ -158,21 +158,55 @@ def test_after_an_outage_not_all_log_ins_are_tried_at_the_same_moment(world: Wor
     assert len(set(pauses)) > 1
 
 
-def test_a_refused_refresh_token_ends_in_log_in_again_only_after_several_tries(world: World) -> None:
-    """A lock-out rejects even valid tokens for a while, so one refusal proves nothing."""
-    world.login()
+def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tries(world: World) -> None:
+    """A login helps and waiting does not, so nobody is told to wait; but one rejection proves nothing."""
+    world.login(place=f"{world.standin.url}/acme")
     world.standin.revoke_logins()
     world.offset += 7300
     for _ in range(renewal.LOGIN_EXPIRED_AFTER):
         assert world.get() == {}
+        state, cause, hint = why(world.agent, world.lines())
+        assert state == "login-expired"
+        assert "has expired: Bitbucket rejected the refresh token" in cause
+        assert hint == "type: git-credential-bitbucket login --oauth --for acme"
+        assert world.get() == {}
         world.offset += 1800
-    state, _, hint = why(world.agent, world.lines())
-    assert state == "login-expired"
-    assert "login" in hint
     (kept,) = world.kept()
     assert kept.refresh_token, "nothing that a person might still need is thrown away"
     assert world.get() == {}
     assert len(world.standin.token_requests()) == renewal.LOGIN_EXPIRED_AFTER
+
+
+def test_a_login_outlives_a_lock_out(world: World) -> None:
+    """Somebody has sent a spent refresh token, so Bitbucket rejects the valid one for a while (a published probe)."""
+    login = world.login()
+    world.offset += 7300
+    assert world.get()["password"]
+    world.standin.turn(reuse_lockout=50)
+    renewal.send(login)
+    world.offset += 7300
+    assert world.get() == {}
+    assert why(world.agent, world.lines())[0] == "login-expired"
+    for seconds in (30, 31):
+        asked = len(world.standin.token_requests())
+        world.offset += seconds
+        world.standin.advance(seconds)
+        answer = world.get()
+        assert (len(world.standin.token_requests()) - asked, bool(answer)) == (int(seconds > 30), seconds > 30)
+    (kept,) = world.kept()
+    assert (kept.refusals, kept.refresh_rejected, kept.trouble) == (0, False, None)
+
+
+def test_an_outage_after_a_rejection_is_told_as_an_outage(world: World) -> None:
+    """What went wrong last is what is told."""
+    world.login()
+    world.standin.revoke_logins()
+    world.offset += 7300
+    assert world.get() == {}
+    world.standin.script_fault("token", "503")
+    world.offset += 1800
+    assert world.get() == {}
+    assert why(world.agent, world.lines())[0] == "unreachable"
 
 
 def test_an_outage_is_no_refusal(world: World) -> None:
