@@ -15,6 +15,8 @@ from git_credential_bitbucket.cli import show
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rich.console import Console
+
     from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
     from git_credential_bitbucket.login.pages import Page
@@ -35,6 +37,7 @@ class Waiting:
         self._terminal = terminal
         self._opened = opened
         self._spinner = ExitStack()
+        self._console: Console | None = None
 
     def begin(self, url: str) -> None:
         """Show where to go, and wait."""
@@ -49,7 +52,15 @@ class Waiting:
         present(terminal, url)
         terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
         spinner = "dots" if terminal.is_utf8 else "line"
-        self._spinner.enter_context(terminal.console().status("waiting for the browser", spinner=spinner))
+        self._console = terminal.console()
+        self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))
+
+    def warn(self, cause: str, hint: str) -> None:
+        """Say what happened meanwhile; by the spinner's own console, which makes room for it."""
+        if self._console is None:
+            show.warn(cause, hint)
+        else:
+            self._console.print(f"Note: {cause}; {hint}", style="yellow")
 
     def end(self) -> None:
         """Take the spinner away; what is said next stands in its place."""
@@ -66,9 +77,9 @@ def in_browser(
         waiting.end()
         return redeem(brought)
 
-    provider = wanted.provider
+    opening = {"show": waiting.begin, "warn": waiting.warn, "open_browser": not wanted.no_browser}
     try:
-        log_in(provider, key, provider.scopes, redeem=redeemed, show=waiting.begin, open_browser=not wanted.no_browser)
+        log_in(wanted.provider, key, redeem=redeemed, **opening)
     finally:
         waiting.end()
 

@@ -118,7 +118,10 @@ def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
 
 def must_paste(wanted: Wanted, answers: Answers) -> bool:
     """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
-    paste = wanted.paste or _has_no_browser(wanted, answers)
+    trouble = None if wanted.paste else _against_browser(wanted)
+    if trouble is not None:
+        answers.say(f"{trouble}, so the answer has to be pasted.")
+    paste = wanted.paste or trouble is not None
     if paste:
         terminal_to_paste_at(answers)
     return paste
@@ -136,13 +139,15 @@ def shown_on(terminal: Terminal) -> Callable[[str], None]:
     return lambda text: present(terminal, text) if text.startswith("https://") else terminal.say(text)
 
 
-def _has_no_browser(wanted: Wanted, answers: Answers) -> bool:
-    from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+def _against_browser(wanted: Wanted) -> str | None:
+    """Why no browser on this machine can bring the answer; None where one can."""
+    from git_credential_bitbucket.login import browser, visitors  # here, not above: other logins need no browser
 
-    if wanted.no_browser or browser.can_open(os.environ):
-        return False
-    answers.say("No browser can be opened from here, so the answer has to be pasted.")
-    return True
+    if not wanted.no_browser and not browser.can_open(os.environ):
+        return "No browser can be opened from here"
+    if not visitors.can_tell():
+        return "This system does not tell whose browser it is that answers"
+    return None
 
 
 def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:

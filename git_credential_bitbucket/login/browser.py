@@ -36,48 +36,50 @@ _OPENERS = ("xdg-open", "open", "wslview", "gnome-open", "x-www-browser")
 def log_in(
     provider: "Provider",
     client_id: str,
-    scopes: tuple[str, ...],
     *,
     redeem: "Callable[[CodeGrant], Page]",
     show: "Callable[[str], None]",
+    warn: "Callable[[str, str], None]",
     open_browser: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
     """Have the person consent, and `redeem` the code while the browser waits: its page is then the truth.
 
-    `show` is given the address to open. What `redeem` raises is raised again, after the browser has shown it; so is
-    `LoginFailed` (refused, too late, port taken). Whatever happens, the port is free again afterwards.
+    `show` is given the address to open, `warn` a cause and a hint should a program come that is not known to be this
+    user's. What `redeem` raises is raised again, after the browser has shown it; so is `LoginFailed` (refused, too
+    late, port taken). Whatever happens, the port is free again afterwards.
     """
-    attempt = Attempt(provider, client_id, scopes)
-    _answered(attempt, lambda query: redeem(attempt.grant(query)), show, open_browser, timeout_s)
+    attempt = Attempt(provider, client_id, provider.scopes)
+    _answered(attempt, lambda query: redeem(attempt.grant(query)), show, warn, open_browser, timeout_s)
 
 
 def log_in_implicitly(
     provider: "Provider",
     client_id: str,
-    scopes: tuple[str, ...],
     *,
     redeem: "Callable[[Grant], Page]",
     show: "Callable[[str], None]",
+    warn: "Callable[[str, str], None]",
     open_browser: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
     """As `log_in`, by the implicit grant: what the person's consent brings is the token itself."""
-    attempt = Attempt(provider, client_id, scopes, implicit=True)
-    _answered(attempt, lambda fragment: redeem(attempt.token(fragment)), show, open_browser, timeout_s)
+    attempt = Attempt(provider, client_id, provider.scopes, implicit=True)
+    _answered(attempt, lambda fragment: redeem(attempt.token(fragment)), show, warn, open_browser, timeout_s)
 
 
 def _answered(
     attempt: Attempt,
     redeem: "Callable[[str], Page]",
     show: "Callable[[str], None]",
+    warn: "Callable[[str, str], None]",
     open_browser: bool,  # noqa: FBT001 - as its two callers got it
     timeout_s: float,
 ) -> None:
-    with listening(attempt) as loopback:
+    with listening(attempt, warn) as loopback:
         show(attempt.url)
         if open_browser:
-            open_page(attempt.url, os.environ)
+            open_page(loopback.start_url, os.environ)
         answer = loopback.wait(timeout_s)
         try:
             page = redeem(answer)

@@ -1,9 +1,10 @@
 """The little server that Bitbucket's redirect arrives at, on this machine's loopback addresses only.
 
-Owns the listening sockets of one log-in, and which requests count: GET of exactly the redirect's path, under exactly
-its host and port (a page elsewhere that has its name rebound to 127.0.0.1 sends another Host), with this log-in's
-state, from a program of this user's (`visitors`); and, for the implicit grant, POST by our own page's script (a page
-elsewhere sends another Origin). Imports http.server and socketserver, 40 ms: only a log-in imports this.
+Owns the listening sockets of one login, and which requests count: from a program of this user's (`visitors`), GET of
+exactly the redirect's path, under exactly its host and port (a page elsewhere that has its name rebound to 127.0.0.1
+sends another Host), with this login's state; and, for the implicit grant, POST by our own page's script (a page
+elsewhere sends another Origin). Its start page sends the browser to Bitbucket, once: a browser's arguments, which every
+user can read, then hold no state. Imports http.server and socketserver, 40 ms: only a login imports this.
 """
 
 import contextlib
@@ -34,30 +35,46 @@ OUTCOME_TIMEOUT_S = 120.0
 FAREWELL_S = 5.0
 """How long we wait for the last page to have been sent."""
 MAX_THREADS = 64
+MAX_STRANGERS = 8
+"""Of these threads, for programs that are not welcome: they get a page that says so, and delay nobody."""
 MAX_FRAGMENT_BYTES = 65536
 """Of a redirect's fragment; OAuth tokens have some 2,600 characters."""
 REFUSED, AGAIN = "refused", "again"
 """Queries at which our page's script shows what became of its answer, where that is not the log-in's outcome."""
 _POLL_S = 0.05
+_NONCE_BYTES = 16
 _HTTP_PORT = 80
+_AHEAD_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
+"""By one of them a browser says that it loads a page which nobody has opened yet (prefetch, prerender, preview)."""
 
 _ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
 _PASTE_HINT = "or log in without it: git-credential-bitbucket login --oauth --paste"
+STRANGER = (
+    "the login page refused a program that the system does not show to be yours",
+    "if it was your browser, press Ctrl-C and type: git-credential-bitbucket login --oauth --paste",
+)
+"""What the person at the terminal is told, and what helps."""
 
 
 class Loopback:
     """One log-in's way back. A class for its state: the attempt, the answer once it came, and what became of it."""
 
-    def __init__(self, attempt: Attempt) -> None:
-        """`listening` makes it listen."""
+    def __init__(self, attempt: Attempt, warn: "Callable[[str, str], None]") -> None:
+        """`listening` makes it listen. `warn` is given a cause and a hint, at most once."""
         self.attempt = attempt
         self.way = _loopback(attempt.redirect_uri)
+        self.start_path = f"/start/{secrets.token_urlsafe(_NONCE_BYTES)}"
+        self.start_url = f"http://{self.way.host_header}{self.start_path}"
+        """The address that a browser is started with. It works once, and only for this user."""
+        self._warn = warn
+        self._warned = threading.Lock()
+        self._started = threading.Lock()
         self._answers: queue.Queue[str] = queue.Queue()
         self._outcome: Page = pages.INTERRUPTED
         self._waiting = threading.Event()
         self._decided = threading.Event()
         self._sent = threading.Event()
-        self._ticket = f"outcome={secrets.token_urlsafe(16)}"
+        self._ticket = f"outcome={secrets.token_urlsafe(_NONCE_BYTES)}"
 
     def wait(self, seconds: float) -> str:
         """The query of the redirect that answers the attempt. Raises `LoginFailed` after `seconds`."""
@@ -77,6 +94,15 @@ class Loopback:
         self._decided.set()
         if self._waiting.is_set():
             self._sent.wait(FAREWELL_S)
+
+    def start(self) -> str | None:
+        """Where the start page leads to, for the first who opens it; None for the others."""
+        return self.attempt.url if self._started.acquire(blocking=False) else None
+
+    def warn(self) -> None:
+        """Tell the terminal that a program which is not welcome has been here; the first time."""
+        if self._warned.acquire(blocking=False):
+            self._warn(*STRANGER)
 
     def serve(self, query: str, send: "Callable[[HTTPStatus, Page], None]") -> None:
         """Answer a request to the redirect's address; the first right one waits until the log-in is concluded."""
@@ -116,12 +142,12 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def listening(attempt: Attempt) -> "Iterator[Loopback]":
+def listening(attempt: Attempt, warn: "Callable[[str, str], None]") -> "Iterator[Loopback]":
     """A `Loopback` that listens until the block is left, however that happens.
 
     Raises `SettingsError` if the redirect is no loopback address, `LoginFailed` if its port is taken.
     """
-    loopback = Loopback(attempt)
+    loopback = Loopback(attempt, warn)
     with contextlib.ExitStack() as stack:
         for listener in _listeners(loopback, stack):
             thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": _POLL_S}, daemon=True)
@@ -138,16 +164,32 @@ class _Listener(socketserver.ThreadingTCPServer):
     allow_reuse_address = True  # else a log-in right after another would find its own port taken, in TIME_WAIT
     daemon_threads = True
     block_on_close = False
+    request_queue_size = MAX_THREADS  # else a handful that come at once make our browser wait a second (SYN)
 
     def __init__(self, host: str, loopback: Loopback) -> None:
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.loopback = loopback
+        self.strangers: set[object] = set()
+        """The addresses of those who are connected and not welcome."""
         super().__init__((host, loopback.way.port), _Redirected)
 
     def verify_request(self, _request: object, visitor: "tuple[str, int]") -> bool:
-        """Whether it is a program of this user's that came, and there is a thread left for one more."""
-        here = self.server_address[:2]
-        return threading.active_count() < MAX_THREADS and visitors.is_welcome(visitor[:2], here)  # type: ignore[arg-type]  # TCP's
+        """Whether there is a thread left for one more."""
+        if threading.active_count() >= MAX_THREADS:
+            return False
+        if visitors.is_welcome(visitor[:2], self.server_address[:2]):  # type: ignore[arg-type]  # TCP's
+            return True
+        if len(self.strangers) >= MAX_STRANGERS:
+            return False
+        self.strangers.add(visitor)
+        return True
+
+    def finish_request(self, request: "socket.socket", visitor: object) -> None:  # type: ignore[override]  # TCP's
+        """Answer; the address is free for others once the connection is closed, and that is after this."""
+        try:
+            super().finish_request(request, visitor)
+        finally:
+            self.strangers.discard(visitor)
 
     def handle_error(self, *_request: object) -> None:
         """A browser that hangs up is nobody's error; the usual traceback on stderr would show the code."""
@@ -166,10 +208,18 @@ class _Redirected(BaseHTTPRequestHandler):
             self._send(HTTPStatus.MISDIRECTED_REQUEST, pages.NOTHING_HERE)
             return
         path, _, query = self._target()
-        if path == loopback.way.path:
-            loopback.serve(query, self._send)
-        else:
+        if path not in (loopback.way.path, loopback.start_path):
             self._send(HTTPStatus.NOT_FOUND, pages.NOTHING_HERE)
+        elif self._is_stranger():
+            self._turn_away()
+        elif path == loopback.way.path:
+            loopback.serve(query, self._send)
+        elif any(self.headers.get(name) for name in _AHEAD_HEADERS):
+            self._send(HTTPStatus.SERVICE_UNAVAILABLE, pages.NOTHING_HERE)
+        elif (url := loopback.start()) is None:
+            self._send(HTTPStatus.GONE, pages.STARTED)
+        else:
+            self._reply(HTTPStatus.FOUND, b"", "text/plain", pages.policy(), Location=url)
 
     def do_POST(self) -> None:
         """The fragment of an implicit grant, from our own page. A stranger's page cannot have its origin."""
@@ -178,12 +228,21 @@ class _Redirected(BaseHTTPRequestHandler):
         asked = self.headers.get_all("Host"), self.headers.get_all("Origin"), self._target()
         if not loopback.attempt.implicit:
             self._send(HTTPStatus.NOT_IMPLEMENTED, pages.NOTHING_HERE)
+        elif self._is_stranger():
+            self._turn_away()
         elif asked != ([host], [f"http://{host}"], (loopback.way.path, "", "")):
             self._send(HTTPStatus.FORBIDDEN, pages.NOTHING_HERE)
         elif (fragment := self._body()) is None:
             self._send(HTTPStatus.BAD_REQUEST, pages.NOTHING_HERE)
         else:
             self._reply(HTTPStatus.OK, loopback.take(fragment).encode("ascii"), "text/plain", pages.policy())
+
+    def _is_stranger(self) -> bool:
+        return self.client_address in self.server.strangers
+
+    def _turn_away(self) -> None:
+        self.server.loopback.warn()  # first: nobody may be there to read the page
+        self._send(HTTPStatus.FORBIDDEN, pages.STRANGER)
 
     def _body(self) -> str | None:
         """All of what was sent; None where that is too much, or less than was promised."""
@@ -211,7 +270,7 @@ class _Redirected(BaseHTTPRequestHandler):
     def _send(self, status: HTTPStatus, page: Page) -> None:
         self._reply(status, pages.render(page), "text/html", pages.policy(scripted=page.scripted))
 
-    def _reply(self, status: HTTPStatus, body: bytes, kind: str, policy: str) -> None:
+    def _reply(self, status: HTTPStatus, body: bytes, kind: str, policy: str, **more: str) -> None:
         self.send_response(status)
         for name, value in {
             "Content-Type": f"{kind}; charset=utf-8",
@@ -222,6 +281,7 @@ class _Redirected(BaseHTTPRequestHandler):
             "X-Content-Type-Options": "nosniff",
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Resource-Policy": "same-origin",
+            **more,
         }.items():
             self.send_header(name, value)
         self.end_headers()

@@ -50,6 +50,23 @@ FRAGMENT = Page(
     ),
     scripted=True,
 )
+STRANGER = Page(
+    "This browser is not known to be yours",
+    (
+        "Only programs of the user who logs in, in a terminal on this computer, may open this page.",
+        "The system does not show that this browser is one of them, so nothing was accepted.",
+        "If the login is yours, log in with: git-credential-bitbucket login --oauth --paste.",
+    ),
+    good=False,
+)
+STARTED = Page(
+    "This address works once",
+    (
+        "The login that waits in your terminal has been opened already.",
+        "To open it again, use the address that the terminal shows.",
+    ),
+    good=False,
+)
 NOTHING_HERE = Page(
     "There is nothing here", ("This address belongs to a log-in that waits in a terminal.",), good=False
 )

@@ -1,37 +1,57 @@
-"""Whose program has connected to the loopback page: every user of the machine can, and a log-in's address is no secret.
+"""Whose program has connected to the loopback page: every user of the machine can.
 
-The address, with its state, stands among the arguments of whatever opens the browser, where other users may read it;
-one of them could go through Bitbucket's consent in an account of their own, and bring that answer.
+Another user who learns a login's address could go through Bitbucket's consent in an account of their own, and bring
+that answer. Imports os and socket.
 """
 
 import os
 import socket
 import sys
 
-ESTABLISHED = "01"
+_CONNECTING = "02"  # TCP_SYN_SENT (include/net/tcp_states.h)
+_NO_INODE = "0"
 _MAPPED = "0000000000000000FFFF0000"
 """Before an IPv4 address in a socket of IPv6's (RFC 4291, 2.5.5.2), as the kernel prints it."""
+_TRIES = 2
+"""The kernel prints its table in pieces, so a row may slip through while others come and go."""
 
 
 def is_welcome(visitor: tuple[str, int], here: tuple[str, int]) -> bool:
-    """Whether the program at `visitor`, connected to `here`, is this user's or root's; also where nobody can say.
+    """Whether the program at `visitor`, connected to `here`, is known to be this user's or root's.
 
-    Nobody can on other systems than Linux, and where the connection comes from another network namespace.
+    On other systems than Linux nobody can know, so there everybody is.
     """
-    uid = uid_of(visitor, here) if sys.platform == "linux" else None
-    return uid in (None, os.getuid(), 0)
+    return sys.platform != "linux" or uid_of(visitor, here) in (os.getuid(), 0)
+
+
+def can_tell() -> bool:
+    """Whether a browser of this user's would be welcome: tried with a connection of our own."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        try:
+            with (
+                socket.create_server((address, 0), family=family) as server,
+                socket.create_connection(server.getsockname()[:2]) as visitor,
+            ):
+                return is_welcome(visitor.getsockname()[:2], server.getsockname()[:2])
+        except OSError:  # a machine without IPv4, or without IPv6
+            continue
+    return False
 
 
 def uid_of(visitor: tuple[str, int], here: tuple[str, int]) -> int | None:
-    """The user who owns the socket at `visitor` that is connected to `here`, as /proc/net/tcp has it (proc(5))."""
+    """The user who owns the socket at `visitor` that is connected to `here`, as /proc/net/tcp has it (proc(5)).
+
+    None where the kernel does not tell. For a socket that its program has closed it does not: inode and uid are then
+    printed as 0, whoever it was.
+    """
     ends = {(own, other) for own in _printed(*visitor) for other in _printed(*here)}
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+    for table in ("/proc/net/tcp", "/proc/net/tcp6") * _TRIES:
         try:
             with open(table, encoding="ascii") as rows:
                 for row in rows:
                     fields = row.split()
-                    if fields[3] == ESTABLISHED and (fields[1], fields[2]) in ends:
-                        return int(fields[7])
+                    if (fields[1], fields[2]) in ends and fields[3] != _CONNECTING:
+                        return int(fields[7]) if fields[9] != _NO_INODE else None
         except OSError:  # no IPv6, or no /proc
             continue
     return None

@@ -1,8 +1,11 @@
 """login --oauth, and logging in while git waits: a terminal by pexpect, consent by a small browser, the stand-in."""
 
+import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -10,6 +13,7 @@ from tests.cli.conftest import ROOT
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.login.chromium import Chromium, ChromiumMissing
+from tests.login.test_visitors import as_root, visit_as_another
 from tests.running import Runner
 from tests.standin import browser
 from tests.standin.client import ConsumerKey, StandIn
@@ -192,9 +196,45 @@ def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, standin: StandI
     assert (keyed.folder / "app" / ".git").is_dir()
 
 
+@pytest.fixture
+def started(home: Path) -> tuple[str, Path]:
+    """What $BROWSER names, and the FIFO that it writes its argument to: the test goes on with it."""
+    fifo, script = home / "opened", home / "browser"
+    os.mkfifo(fifo)
+    script.write_text(f'#!/bin/sh\nprintf %s "$1" >{fifo}\n')
+    script.chmod(0o700)
+    return str(script), fifo
+
+
+@as_root
 @pytest.mark.usefixtures("consumer")
-def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(keyed: Runner, standin: StandIn, tmp_path: Path) -> None:
-    """Git waits, the person consents in Chromium, whose page says what was granted; the clone goes on."""
+def test_somebody_else_s_browser_is_told_at_the_terminal(
+    keyed: Runner, standin: StandIn, started: tuple[str, Path]
+) -> None:
+    """Other users read the start page's address in the browser's arguments: they open nothing, and spend nothing."""
+    script, fifo = started
+    words = (HELPER, "login", "--oauth", "--host", standin.url)
+    with person_of(keyed).types(*words, BROWSER=script) as dialogue:
+        start = fifo.read_text()
+        heard = visit_as_another(start, urlsplit(start).path, tries=2)
+        assert "login --oauth --paste" in heard
+        assert standin.url not in heard
+        dialogue.reads("Note: the login page refused a program")
+        dialogue.reads("--paste")
+        command = [sys.executable, "-m", "tests.standin.browser", "--ca", str(standin.ca_file), start]
+        subprocess.run(command, check=True, cwd=ROOT, timeout=60)
+        dialogue.reads("Logged in: OAuth log-in")
+        assert dialogue.ends().count("refused") == 1
+
+
+@pytest.mark.usefixtures("consumer")
+def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
+    keyed: Runner, standin: StandIn, tmp_path: Path, started: tuple[str, Path]
+) -> None:
+    """Git waits, the person consents in Chromium, whose page says what was granted; the clone goes on.
+
+    What Chromium was started with, which other users can read, holds no state; the terminal shows where it leads.
+    """
     url = standin.create_repository("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
     try:
@@ -202,10 +242,17 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(keyed: Runner, standin:
     except ChromiumMissing as exc:
         pytest.skip(str(exc))
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
-    with chromium, person_of(keyed).types(*words, BROWSER="/bin/true", columns=400) as dialogue:
+    script, fifo = started
+    with chromium, person_of(keyed).types(*words, BROWSER=script, columns=400) as dialogue:
         dialogue.reads("What do you log in with [1]: ")
         dialogue.types("")
-        chromium.visit(dialogue.reads_match(r"(https://[^\s\x1b]+)[\s\x1b]"))
+        shown = dialogue.reads_match(ADDRESS)
+        start = fifo.read_text()
+        assert start.startswith("http://127.0.0.1:")
+        assert "state" not in start
+        chromium.visit(start)
+        chromium.text("#grant")
+        assert chromium.address() == shown
         chromium.click("#grant")
         dialogue.reads("Logged in: OAuth log-in")
         dialogue.ends()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -14,6 +15,7 @@ from git_credential_bitbucket.login import browser, pages
 from git_credential_bitbucket.login.attempt import CodeGrant
 from git_credential_bitbucket.login.pages import Page
 from tests.login.chromium import Chromium
+from tests.login.test_loopback import no_warning
 from tests.standin.client import StandIn
 
 SCOPES = ("repository", "repository:write")
@@ -26,8 +28,9 @@ class LogIn:
     def __init__(self, provider: Provider, redeem: Callable[[CodeGrant], Page], timeout_s: float = 60) -> None:
         self._shown: Queue[str] = Queue()
         self.error: Error | None = None
-        self._arguments = {"redeem": redeem, "show": self._shown.put, "open_browser": False, "timeout_s": timeout_s}
-        self._provider = provider
+        told = {"show": self._shown.put, "warn": no_warning}
+        self._arguments = {"redeem": redeem, **told, "open_browser": False, "timeout_s": timeout_s}
+        self._provider = replace(provider, scopes=SCOPES)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -45,7 +48,7 @@ class LogIn:
 
     def _run(self) -> None:
         try:
-            browser.log_in(self._provider, self._provider.client_id or "", SCOPES, **self._arguments)  # type: ignore[arg-type]
+            browser.log_in(self._provider, self._provider.client_id or "", **self._arguments)  # type: ignore[arg-type]
         except Error as exc:
             self.error = exc
 

@@ -17,7 +17,7 @@ from git_credential_bitbucket.login import browser, loopback, pages, paste
 from git_credential_bitbucket.login.attempt import Attempt
 from git_credential_bitbucket.login.pages import Page
 from tests.login.chromium import Chromium
-from tests.login.test_loopback import ask, get
+from tests.login.test_loopback import ask, get, no_warning
 from tests.standin import browser as standin_browser
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -30,7 +30,7 @@ class LogIn:
 
     def __init__(self, provider: Provider) -> None:
         self._shown: Queue[str] = Queue()
-        self._provider = provider
+        self._provider = replace(provider, scopes=("repository",))
         self.grants: list[Grant] = []
         self.error: Error | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -51,9 +51,9 @@ class LogIn:
             browser.log_in_implicitly(
                 self._provider,
                 self._provider.client_id or "",
-                ("repository",),
                 redeem=redeem,
                 show=self._shown.put,
+                warn=no_warning,
                 open_browser=False,
                 timeout_s=60,
             )
@@ -131,7 +131,7 @@ def attempt(cloud: Provider, port: int) -> Attempt:
 @pytest.fixture
 def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
     """A server that waits for its answer."""
-    with loopback.listening(attempt) as server:
+    with loopback.listening(attempt, no_warning) as server:
         yield server
 
 

@@ -34,8 +34,13 @@ def attempt(cloud: Provider, port: int) -> Attempt:
 @pytest.fixture
 def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
     """A server that waits for its answer."""
-    with loopback.listening(attempt) as server:
+    with loopback.listening(attempt, no_warning) as server:
         yield server
+
+
+def no_warning(cause: str, hint: str) -> None:
+    """What nothing in these tests gives an occasion for."""
+    raise AssertionError(f"{cause}; {hint}")
 
 
 def answer_to(attempt: Attempt, code: str = "the-code") -> str:
@@ -184,11 +189,11 @@ def test_a_taken_port_is_named_with_the_ways_out(attempt: Attempt, port: int, ad
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family):
-        with pytest.raises(LoginFailed, match=f"port {port}") as caught, loopback.listening(attempt):
+        with pytest.raises(LoginFailed, match=f"port {port}") as caught, loopback.listening(attempt, no_warning):
             pytest.fail("it must not listen")
         assert "--paste" in (caught.value.hint or "")
         assert "oauthRedirectURI" in (caught.value.hint or "")
-    with loopback.listening(attempt):
+    with loopback.listening(attempt, no_warning):
         pass
 
 
@@ -196,7 +201,7 @@ def test_the_port_is_free_again_and_no_thread_is_left(attempt: Attempt, port: in
     """Whether it ended well or by an exception."""
     before = threading.active_count()
     for error in (None, KeyboardInterrupt()):
-        with contextlib.suppress(KeyboardInterrupt), loopback.listening(attempt):
+        with contextlib.suppress(KeyboardInterrupt), loopback.listening(attempt, no_warning):
             if error:
                 raise error
         with socket.create_server(("127.0.0.1", port)):
@@ -222,7 +227,7 @@ def test_a_redirect_that_leads_elsewhere_is_a_setting_to_mend(cloud: Provider, r
     """Only this machine's loopback addresses are listened on."""
     attempt = Attempt(replace(cloud, redirect_uri=redirect_uri), "key", ())
     with pytest.raises(SettingsError, match="not one of this machine"):
-        loopback.Loopback(attempt)
+        loopback.Loopback(attempt, no_warning)
 
 
 def test_ctrl_c_leaves_nothing_behind(port: int, tmp_path: Path) -> None:
@@ -234,7 +239,7 @@ def test_ctrl_c_leaves_nothing_behind(port: int, tmp_path: Path) -> None:
         shown = lambda _: print("shown", flush=True)
         provider = Provider("https", "bitbucket.org", CLOUD, redirect_uri="http://localhost:{port}/")
         try:
-            browser.log_in(provider, "key", (), redeem=print, show=shown, open_browser=False)
+            browser.log_in(provider, "key", redeem=print, show=shown, warn=print, open_browser=False)
         except KeyboardInterrupt:
             sys.exit(130)
     """)

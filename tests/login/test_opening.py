@@ -11,6 +11,7 @@ from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.login import browser
 from git_credential_bitbucket.login.attempt import CodeGrant
 from git_credential_bitbucket.login.pages import Page
+from tests.login.test_loopback import no_warning
 from tests.standin.client import StandIn
 
 CHECKOUT = Path(__file__).parents[2]
@@ -110,7 +111,7 @@ def test_the_whole_way_with_the_person_s_own_browser(
         return Page("Done", ())
 
     for uri in (provider.redirect_uri, provider.redirect_uri + "deeper?way=2"):
-        at = replace(provider, redirect_uri=uri)
-        browser.log_in(at, key, ("repository",), redeem=redeem, show=shown.append, timeout_s=30)
+        at = replace(provider, redirect_uri=uri, scopes=("repository",))
+        browser.log_in(at, key, redeem=redeem, show=shown.append, warn=no_warning, timeout_s=30)
     assert renewable == [True, True]
     assert all(url.startswith(provider.endpoint.authorize_url) for url in shown)

@@ -53,6 +53,8 @@ def decide(url: str, ca_file: str, *, button: str = "grant", account: str = "ali
         session.trust_env = False
         session.verify = ca_file
         session.proxies = {"https": proxy} if proxy else {}
+        if url.startswith("http://"):  # the login's start page
+            url = session.get(url, timeout=TIMEOUT_S, allow_redirects=False).headers["Location"]
         page = session.get(url, timeout=TIMEOUT_S, allow_redirects=False)
         if page.is_redirect:
             return page.headers["Location"]
