@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MAX_ANCESTORS = 12
 """Relay, shell, git, transport and porcelain are five or six; an editor's tree above them tells nothing."""
 MAX_READ_BYTES = 65536
+_OPTIONS_WITH_VALUE = frozenset(
+    {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"}
+)
+"""git's own options whose value is the next word (git(1))."""
 
 
 def programs(pid: int) -> list[str]:
@@ -39,6 +43,31 @@ def is_git(command_line: list[str]) -> bool:
     """Whether a command line is that of git or of a program `git-…` (a subcommand, git-lfs)."""
     name = os.path.basename(command_line[0]) if command_line else ""
     return name == "git" or name.startswith("git-")
+
+
+def is_credential_approve(pid: int) -> bool:
+    """Whether `pid`, a credential helper, was run by a `git credential approve` that no other git runs.
+
+    Scripts, editors and libraries hand over a secret so. git-lfs does, too, with what stands in an address that a
+    repository's `.lfsconfig` names, and is an ancestor then.
+    """
+    gits = [words for words in command_lines(pid) if is_git(words) and not _is_helper(words)]
+    return [_subcommand(words) for words in gits] == [["credential", "approve"]]
+
+
+def _is_helper(words: list[str]) -> bool:
+    """Whether a command line is a credential helper's: ours, git's cache client, or the git that runs one."""
+    name = os.path.basename(words[0])
+    return name.startswith("git-credential-") or (name == "git" and _subcommand(words)[0].startswith("credential-"))
+
+
+def _subcommand(words: list[str]) -> list[str]:
+    """What follows git's own options: the subcommand and its arguments (git(1))."""
+    name = os.path.basename(words[0])
+    rest = words[1:] if name == "git" else [name.removeprefix("git-"), *words[1:]]
+    while rest and rest[0].startswith("-"):
+        rest = rest[2 if rest[0] in _OPTIONS_WITH_VALUE else 1 :]
+    return rest or [""]
 
 
 def asked_path(pid: int, protocol: str, host: str) -> str | None:

@@ -7,11 +7,22 @@ never sends is refused, so that nothing smuggled in can change who gets an answe
 
 from git_credential_bitbucket.errors import RequestRefused
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_REQUEST_BYTES = 1 << 20
 """A request's size; git's own are a few hundred bytes, `wwwauth[]` can make them some ten thousand."""
 MAX_LINE_BYTES = 65535
 """A line's size without its LF, as git's own limit for packets; nothing legitimate comes near."""
 
+_SINGLE = frozenset(
+    {
+        *("protocol", "host", "path", "username", "password", "password_expiry_utc", "oauth_refresh_token", "url"),
+        *("authtype", "credential", "ephemeral", "continue", "quit"),
+    }
+)
+"""git's own attributes that have one value; of an attribute that is none of these, the last counts, as with git."""
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 _SCHEMES = frozenset(_DEFAULT_PORTS)
 
@@ -26,6 +37,7 @@ class Request:
         "capabilities",
         "credential",
         "host",
+        "is_ephemeral",
         "password",
         "password_expiry_utc",
         "path",
@@ -43,6 +55,7 @@ class Request:
         self.password = single.get("password")
         self.password_expiry_utc = _epoch(single.get("password_expiry_utc"))
         self.credential = single.get("credential")
+        self.is_ephemeral = single.get("ephemeral") not in (None, "0", "", "false")
         self.capabilities = frozenset(multi.get("capability[]", ()))
         self.states = tuple(multi.get("state[]", ()))
 
@@ -76,7 +89,7 @@ class Request:
 
 def parse(data: bytes) -> Request:
     """Read a request. Raises `RequestRefused`, whose text never repeats what was sent."""
-    single, multi = parse_fields(data)
+    single, multi = parse_fields(data, repeatable=lambda name: name not in _SINGLE)
     if "url" in single:
         raise RequestRefused("a request with `url=` is for git itself to take apart")
     protocol, host = single.get("protocol"), single.get("host")
@@ -85,10 +98,13 @@ def parse(data: bytes) -> Request:
     return Request(single, multi)
 
 
-def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
+def parse_fields(
+    data: bytes, repeatable: "Callable[[str], bool]" = lambda _: False
+) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Split `key=value` lines into single-valued and `[]` attributes, up to the first blank line or the end.
 
-    Raises `RequestRefused` on anything that git would not have sent: CR or NUL, a key twice, a line without `=`.
+    Of a `repeatable` key the last value counts. Raises `RequestRefused` on anything that git would not have sent: CR or
+    NUL, another key twice, a line without `=`.
     """
     if len(data) > MAX_REQUEST_BYTES:
         raise RequestRefused("the request is larger than 1 MiB")
@@ -102,7 +118,7 @@ def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
         if key.endswith(b"[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
             multi[name] = [*multi.get(name, ()), text] if value else []
-        elif name in single:
+        elif name in single and not repeatable(name):
             raise RequestRefused("the request names the same attribute twice")
         else:
             single[name] = text

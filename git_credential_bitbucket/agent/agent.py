@@ -11,6 +11,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import Holdings
+from git_credential_bitbucket.agent.misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error
@@ -30,8 +31,9 @@ ACKNOWLEDGED = b"ok=1\n"
 """The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived. Not for a
 host that we do not know: the caller's configuration may.
 
-After a `store`, a line may follow it: `warn=ID`, that credential ends soon, and the verb `warn` has the words; or
-`kept=memory`, there is nothing else to keep it in; or `kept=aside`, for another is in use."""
+After a `store`, a line may follow it: `warn=ID`, that credential ends soon, and the verb `warn` has the words; or what
+became of a secret just stored: `kept=memory`, there is no key to encrypt it with; `kept=beside`, another of the same
+scope stays in use; `kept=bound`, it answers only the username and path that it came with."""
 FLUSH_EVERY_S = 60.0
 KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
@@ -39,11 +41,12 @@ KEY_RETRY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Asking:
-    """A question for a credential: git's request, which may answer it, and in which words."""
+    """A question for a credential: git's request, what may answer it, in which words, and what a miss is noted by."""
 
     request: Request
-    choose: Callable[[Index], list[Credential]]
+    choose: Callable[[Index], routing.Match]
     reply: Callable[[Credential, Request], bytes] = field(default_factory=lambda: answer)
+    on_miss: Callable[[], None] = lambda: None
 
 
 class Agent:
@@ -70,6 +73,9 @@ class Agent:
         self.renewals = Renewals(self.holdings, submit, clock, step)
         self.consumers: Agent | None = None
         """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
+        self.misses = OpenMisses()
+        self.usernames_told: dict[str, float] = {}
+        """When it was told whose credentials are kept instead of a username's that git asked for (`why`)."""
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
 
@@ -78,35 +84,44 @@ class Agent:
         if self.find_provider(request.protocol, request.host) is None:
             return b""
 
-        def choose(index: Index) -> list[Credential]:
-            return routing.candidates(index, request, asked_path, self._recency)
-
-        return self.opened(lambda index: self.serve(Asking(request, choose), index))
+        asking = Asking(
+            request,
+            lambda index: routing.match(index, request, asked_path),
+            on_miss=lambda: self.misses.open(request, self.clock()),
+        )
+        return self.opened(lambda index: self.serve(asking, index))
 
     def serve(self, asking: Asking, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
         now = self.clock()
-        for credential in asking.choose(index):
-            if judgement.withheld(credential, now):
+        match = asking.choose(index)
+        is_late = False
+        for credential in match.candidates:
+            if judgement.withheld(credential, now, match.repository):
                 continue
-            rejected = routing.state_of(credential) in asking.request.states
-            if credential.renewable and (rejected or freshness.must_wait(credential, now)):
+            is_rejected = routing.state_of(credential) in asking.request.states
+            must_renew = is_rejected or judgement.awaits_renewal(credential, match.repository)
+            if credential.renewable and (must_renew or freshness.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
-                    return self._after_renewal(credential, asking, waited, rejected=rejected)
-                if rejected:
+                    rejected = match.repository if is_rejected else None
+                    return self._after_renewal(credential, asking, waited, rejected, is_usable=not must_renew)
+                is_late = is_late or not credential.refresh_rejected
+                if must_renew:
                     continue
             if freshness.alive(credential, now):
                 self.holdings.use(credential, now)
                 return asking.reply(credential, asking.request)
+        if not is_late and self.holdings.trouble is None:
+            asking.on_miss()
         return b""
 
     def _after_renewal(
-        self, credential: Credential, asking: Asking, waited: frozenset[str], *, rejected: bool
+        self, credential: Credential, asking: Asking, waited: frozenset[str], rejected: str | None, *, is_usable: bool
     ) -> Deferred:
         job = self.renewals.start(credential, rejected=rejected)
 
         def give_up() -> bytes:
-            usable = not rejected and freshness.alive(credential, self.clock())
+            usable = is_usable and freshness.alive(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
         return Deferred(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
@@ -118,54 +133,66 @@ class Agent:
             return Deferred(self.submit(self._open), lambda: go_on(self.holdings.index()))
         return go_on(index)
 
-    def store(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
-        """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too)."""
+    def store(
+        self,
+        request: Request,
+        asked_path: Callable[[], str | None] = lambda: None,
+        approves: Callable[[], bool] = lambda: False,
+        lifetime_s: float | None = None,
+    ) -> bytes | Deferred:
+        """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too).
+
+        `approves` tells whether the git that asks is `git credential approve`; see `keeping.Stored`.
+        """
         if self.find_provider(request.protocol, request.host) is None:
             return b""
-        if request.password is None:
+        is_solicited = self.misses.close(request, self.clock())
+        if not (request.username and request.password):
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
             return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
-        return self.opened(lambda index: self._store(index, request, asked_path))
+        stored = keeping.Stored(request, asked_path, is_solicited, approves, lifetime_s)
+        return self.opened(lambda index: self._store(index, stored))
 
-    def _store(self, index: Index, request: Request, asked_path: Callable[[], str | None]) -> bytes | Deferred:
-        secret, place = Secret(request.password or ""), routing.place_of(request.protocol, request.host, request.path)
-        for credential in (*index.covering(place), *index.below(place)):
-            if credential.has_secret(secret):
-                now = self.clock()
-                if keeping.is_in_reserve(index, credential, now):
-                    return ACKNOWLEDGED + ledger.noted(self.holdings, credential, now)
-                self.holdings.use(credential, now)
-                if judgement.accepted(credential):
-                    return self._changed(credential, judgement.accepted)
-                note = ledger.noted(self.holdings, credential, now)
-                return ACKNOWLEDGED + (note or ledger.mark(self.holdings, credential, now))
+    def _store(self, index: Index, stored: keeping.Stored) -> bytes | Deferred:
+        request, now = stored.request, self.clock()
+        secret, scope = Secret(request.password or ""), routing.place_of(request.protocol, request.host, request.path)
+        for credential in (*index.covering(scope), *index.below(scope)):
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
-        keep = partial(keeping.keep_typed, self.holdings, request, self.clock(), asked_path)
+            if not credential.has_secret(secret) or not stored.is_of(credential):
+                continue
+            if keeping.is_in_reserve(index, credential, now):
+                return ACKNOWLEDGED + ledger.noted(self.holdings, credential, now)
+            self.holdings.use(credential, now)
+            repository = routing.repository_of(request, stored.asked_path) if credential.suspensions else scope
+            if judgement.accepted(credential, repository):
+                return self._changed(credential, partial(judgement.accepted, scope=repository))
+            note = ledger.noted(self.holdings, credential, now)
+            return ACKNOWLEDGED + (note or ledger.mark(self.holdings, credential, now))
+        keep = partial(keeping.keep_stored, self.holdings, stored, now)
         return self.job(keep, lambda kept: ledger.noted(self.holdings, kept, self.clock()))
 
-    def erase(self, request: Request) -> bytes | Deferred:
+    def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
         named = None if request.secret is None else Secret(request.secret)
-        return self.opened(lambda index: self._erase(index, request, named))
+        return self.opened(lambda index: self._erase(index, request, named, asked_path))
 
-    def _erase(self, index: Index, request: Request, named: Secret | None) -> bytes | Deferred:
-        meant = routing.erased(index, request, named, self._recency)
-        now = self.clock()
-        changing = [credential for credential in meant if judgement.rejected(credential, now)]
+    def _erase(
+        self, index: Index, request: Request, named: Secret | None, asked_path: Callable[[], str | None]
+    ) -> bytes | Deferred:
+        meant, now = routing.erased(index, request, named), self.clock()
+        repository = routing.repository_of(request, asked_path) if meant else ""
+        changing = [credential for credential in meant if judgement.rejected(credential, now, repository)]
         if not changing:
             misnamed = None if meant else kinds.misnamed(request.password or "", request.username)
             return ACKNOWLEDGED if misnamed is None else wire.emit([("error", misnamed[0]), ("hint", misnamed[1])])
 
         def judge() -> None:
             for credential in changing:
-                self.holdings.change(
-                    credential.id,
-                    lambda c: judgement.rejected(c, now) if named is None or c.has_secret(named) else {},
-                )
+                keeping.reject(self.holdings, credential.id, named, now, repository)
 
         return self.job(judge)
 
@@ -181,9 +208,6 @@ class Agent:
 
     def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Deferred:
         return self.job(lambda: self.holdings.change(credential.id, changes))
-
-    def _recency(self, credential: Credential) -> float:
-        return self.holdings.last_used(credential) or credential.created_at
 
     def _may_ask_for_key(self, now: float) -> bool:
         failed = self._key_failed_at

@@ -49,9 +49,9 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
         )
     store = agent.consumers
 
-    def choose(index: Index) -> list[Credential]:
+    def choose(index: Index) -> routing.Match:
         found = index.get(consumer.id)
-        return [found] if found is not None else []
+        return routing.Match(routing.repository_of(request), [found] if found is not None else [], [])
 
     def served() -> bytes | Deferred:
         answer = store.serve(Asking(request, choose), store.holdings.index())

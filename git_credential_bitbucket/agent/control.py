@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 Answer = bytes | Deferred
 
+_NAMES = ("account", "bitbucket_username", "account_id")
+"""What a credential's person goes by, as it can be said later."""
+
 
 def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str | None] = lambda: None) -> Answer:
     """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer. `asked_path` as `get`'s."""
@@ -125,8 +128,8 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
-    With `replaces=ID` it takes that one's place, and lies where that lies. With `beside=1` it takes no place from one
-    in good standing, and is set aside where that would be so, which `set_aside=1` says.
+    With `replaces=ID` it takes that one's place, and lies where that lies. With `beside=1` it replaces none, and comes
+    after those that work for its scope.
     """
     del body
     try:
@@ -141,13 +144,16 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> Credential:
         memory, replaces = fields.get("memory") == "1", fields.get("replaces")
-        place = credential.place if fields.get("beside") == "1" else None
-        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, narrower=place)
+        beside = fields.get("beside") == "1"
+        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, beside=beside)
 
-    def told(kept: Credential) -> list[tuple[str, str]]:
-        return [("id", kept.id), *([("set_aside", "1")] if kept.set_aside_at is not None else [])]
+    return _told(agent, work, lambda kept: [("id", kept.id)])
 
-    return _told(agent, work, told)
+
+def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Make a credential its scope's default."""
+    del body
+    return _told(agent, lambda: keeping.set_default(agent.holdings, _id(fields)), lambda _: [])
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -162,14 +168,13 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """What a person, or Bitbucket, says of a credential later: its `account`, the date that it `ends_at` (or empty)."""
+    """What a person, or Bitbucket, says of a credential later: its person's names, when it `ends_at` (or empty)."""
     del body
     changes: dict[str, object] = {}
     if "ends_at" in fields:
         changes = {"ends_at": ledger.end(fields["ends_at"]), "warned_at": None}
         agent.holdings.unwarn(_id(fields))
-    if "account" in fields:
-        changes["account"] = fields["account"] or None
+    changes |= {name: fields[name] or None for name in _NAMES if name in fields}
     return _told(agent, lambda: agent.holdings.change(_id(fields), lambda _: changes), lambda _: [])
 
 
@@ -216,9 +221,10 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
     request = wire.parse(body)
 
-    def choose(index: Index) -> list[Credential]:
-        found = routing.candidates(index, request, lambda: None, lambda c: agent.holdings.last_used(c) or 0.0)
-        return [c for c in found if fields.get("id") in (None, c.id)]
+    def choose(index: Index) -> routing.Match:
+        found = routing.match(index, request, lambda: fields.get("asked_path") or None)
+        able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_bound]
+        return routing.Match(found.repository, able, found.dropped)
 
     return agent.opened(lambda index: agent.serve(Asking(request, choose, _token_answer), index))
 
@@ -258,6 +264,7 @@ def _id(fields: dict[str, str]) -> str:
 VERBS: dict[str, Verb] = {
     "add": _add,
     "amend": _amend,
+    "default": _default,
     "explain": _explain,
     "lock": _lock,
     "mint": client_credentials.mint,

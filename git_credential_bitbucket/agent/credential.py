@@ -22,10 +22,13 @@ _TYPES = {"str": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 class Credential:
     """A token and all that is known of it. Times are epoch seconds by this machine's clock.
 
-    `place` is `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it. `generation` counts
-    the access tokens that this credential has had; `superseded` are digests of the ones before, so that git's late
-    `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret of unknown kind,
-    the former also an API token that git stored beside another account's.
+    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it.
+    `generation` counts the access tokens that this credential has had; `superseded` are digests of the ones before, so
+    that git's late `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret
+    of unknown kind, or one that git stored unasked, to the requests that it came with.
+    `account` is the email, or the name that was given; `bitbucket_username` and `account_id` are learnt of Bitbucket.
+    `is_default`: a person chose it for its scope. `is_fallback`: git stored it while another worked for its scope.
+    `suspensions` are rejections at single repositories, by scope (see `judgement`).
     `refresh_rejected`: the last answer rejected the refresh token; `login_expired`: so often that it is not sent again.
     `trouble_cure` is what a person can do about `trouble`, where the failure of the renewal told more than to wait.
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
@@ -39,6 +42,10 @@ class Credential:
     place: str
     secret: Secret
     account: str | None = None
+    bitbucket_username: str | None = None
+    account_id: str | None = None
+    is_default: bool = False
+    is_fallback: bool = False
     typed_username: str | None = None
     typed_path: str | None = None
     created_at: float = 0.0
@@ -70,6 +77,7 @@ class Credential:
     rejections: tuple[float, ...] = ()
     rejected_at: float | None = None
     suspect_until: float | None = None
+    suspensions: Record | None = None
     set_aside_at: float | None = None
     set_aside_why: str | None = None
     replaced_by: str | None = None
@@ -89,6 +97,17 @@ class Credential:
     def username(self) -> str:
         """The username git must send: it follows from the kind of secret, whatever a person typed."""
         return kinds.git_username(self.kind) or self.typed_username or ""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name of its person, in lower case; empty where nobody knows whose it is."""
+        found = (self.account, self.bitbucket_username, self.account_id)
+        return frozenset(name.lower() for name in found if name)
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether git stored it unasked, so that it answers only the username and path that it came with."""
+        return self.typed_username is not None and self.kind != kinds.UNKNOWN
 
     def has_secret(self, secret: Secret) -> bool:
         """Whether `secret` is the current one."""
@@ -132,6 +151,16 @@ def update(record: Record, **changes: object) -> Credential:
         record.pop(name, None)
     record.update(fresh)
     return changed
+
+
+def names_in(record: Record) -> tuple[set[str], set[str]]:
+    """The names of a record's person in lower case, and which of them are Bitbucket usernames.
+
+    An account without `@` is one: Bitbucket takes an API token with no other name, and tells no other of a login.
+    """
+    names = {record[f].lower() for f in ("account", "bitbucket_username", "account_id") if record.get(f)}
+    usernames = {n.lower() for n in (record.get("account"), record.get("bitbucket_username")) if n and "@" not in n}
+    return names, usernames
 
 
 def is_sound(record: Record) -> bool:

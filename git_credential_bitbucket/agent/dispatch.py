@@ -39,7 +39,7 @@ _CONTROL_ONLY: frozenset[Role] = frozenset({CONTROL})
 ACTIONS: dict[str, frozenset[Role]] = {
     **dict.fromkeys([*_OPERATIONS, "why", "ping"], _ALL),
     **dict.fromkeys(["status", "explain", "token", "warn", "mint"], _CONTROL_ONLY),
-    **dict.fromkeys(["add", "amend", "remove", "restore", "refresh"], _CONTROL_ONLY),
+    **dict.fromkeys(["add", "amend", "default", "remove", "restore", "refresh"], _CONTROL_ONLY),
     **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
     **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
 }
@@ -51,13 +51,14 @@ _READ_ALL_HOSTS = frozenset({"add", "mint"})
 class Caller:
     """The process that asks, as the kernel knows it, and what it may ask as; `pid` is 0 in another pid namespace."""
 
-    __slots__ = ("pid", "role", "uid")
+    __slots__ = ("lifetime_s", "pid", "role", "uid")
 
-    def __init__(self, pid: int, uid: int, role: Role) -> None:
-        """A class of few words, for one is made for each request."""
+    def __init__(self, pid: int, uid: int, role: Role, lifetime_s: float | None = None) -> None:
+        """A class of few words, for one is made for each request. What it stores is kept for `lifetime_s` at most."""
         self.pid = pid
         self.uid = uid
         self.role = role
+        self.lifetime_s = lifetime_s
 
 
 class HostList(Protocol):
@@ -140,8 +141,10 @@ class Dispatcher:
                 if operation == "erase" and request.secret is None and agent.consumers is not None:
                     agent.consumers.erase(request)  # truncated: it is about all that match
                 if operation == "store":
-                    return agent.store(request, lambda: _asked_path(caller, request))
-                return agent.erase(request)
+                    return agent.store(
+                        request, lambda: _asked_path(caller, request), lambda: _approves(caller), caller.lifetime_s
+                    )
+                return agent.erase(request, lambda: _asked_path(caller, request))
             except Error as exc:
                 return b"" if operation == "get" else refusal(exc)
 
@@ -179,3 +182,9 @@ def _is_host_known(hosts: HostList, body: bytes) -> bool:
 
 def _asked_path(caller: Caller, request: Request) -> str | None:
     return processes.asked_path(caller.pid, request.protocol, request.host)
+
+
+def _approves(caller: Caller) -> bool:
+    from git_credential_bitbucket import processes  # lazy: as above
+
+    return processes.is_credential_approve(caller.pid)

@@ -36,6 +36,8 @@ class Holdings:
         self._warned: dict[str, float] = {}
         self.hushed: dict[str, float] = {}
         """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
+        self.announced: dict[str, int] = {}
+        """How often it was said what became of a secret that git stored, by credential; the ledger's, as `hushed`."""
         self.locked_by_person = False
         self.locked_how = "by hand"
         self.trouble: Error | None = None

@@ -1,16 +1,16 @@
-"""How a credential enters and leaves what is kept: typed at git's prompt, from a log-in, removed, restored."""
+"""How a credential enters and leaves what is kept: stored by git, from a login, rejected, removed, restored."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
 from git_credential_bitbucket.agent.credential import Credential, is_sound, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import KeyringUnavailable, LoginFailed, VaultLocked
+from git_credential_bitbucket.errors import Error, KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -21,9 +21,42 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.wire import Request
 
-IN_RESERVE = "it came while another worked"
 FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
+UNASKED = "git-unasked"
+"""The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
+MAX_UNASKED = 64
+MAX_UNASKED_BYTES = 256 * 1024
+"""How many such secrets are kept, and how large they are together; the oldest go first. Any repository may name some in
+its `.gitmodules`, and each write of the vault would cost more for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A secret that git says works, and how it came: what a `store` means depends on it.
+
+    It is asked for where an open miss precedes it, or where `approves` says that `git credential approve` runs: a
+    person's answer to a prompt, or a script's own decision. Everything else may come from a URL, a redirect or another
+    helper. With a `lifetime_s` it is kept in memory only, and so long.
+    """
+
+    request: Request
+    asked_path: Callable[[], str | None] = lambda: None
+    is_solicited: bool = False
+    approves: Callable[[], bool] = lambda: False
+    lifetime_s: float | None = None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether it is kept as a login would be."""
+        return self.is_solicited or self.approves()
+
+    def is_of(self, credential: Credential) -> bool:
+        """Whether this `store` of a secret that `credential` has is about that one, and changes nothing."""
+        if credential.kind == kinds.UNKNOWN:
+            named = (self.request.username, self.request.path)
+            return (credential.typed_username, credential.typed_path) == named
+        return not (credential.is_bound and self.is_asked)
 
 
 def new_id() -> str:
@@ -31,44 +64,132 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
-def keep_typed(
-    holdings: Holdings, request: Request, now: float, asked_path: Callable[[], str | None] = lambda: None
-) -> Credential:
-    """Keep a secret that a person typed at git's prompt, under the kind its prefix tells. A job.
+def keep_stored(holdings: Holdings, stored: Stored, now: float) -> Credential:
+    """Keep a secret that git stores, under the kind that its prefix tells. A job.
 
-    An API token is a person's, so it serves the host; an access token the repository it was typed for, of which
-    `asked_path` tells where git does not (`login --for` widens it): else the next repository's token would take its
-    place. A secret of unknown kind only what it was typed for. Where no vault and no key is to be had, it is kept
-    in memory, and the acknowledgement says so (`ledger.noted`).
+    Asked for: an API token is a person's, so it serves the host; an access token the repository that it was stored for
+    (`login --for` widens it). It replaces only the same person's of that kind and scope; beside others it comes after
+    those that work. Unasked, it is bound to exactly its username and path, also in an empty vault. Secrets of unknown
+    kind follow git's own contract: they replace what has the same path and username.
 
-    git stores what stands in a URL, too, and a repository's .gitmodules may name any. So it takes no place from one in
-    good standing: it is for that repository alone then, or else set aside. Beside another account's API token it
-    answers who asks by its username, and nobody else.
+    Where no vault and no key is to be had, it is kept in memory, and the acknowledgement says so (`ledger.noted`).
+    Raises `Error` where it is unasked and too large to be kept.
     """
-    password = request.password or ""
+    request, is_asked = stored.request, stored.is_asked
+    memory = request.is_ephemeral or stored.lifetime_s is not None or _must_be_memory(holdings)
+    credential = _from_git(stored, now, is_asked=is_asked)
+    with holdings.transaction(memory=memory) as tx:
+        records = tx.content.setdefault("credentials", [])
+        _sweep(tx.content, now)
+        if not is_asked:
+            _make_room(records, len(request.password or ""))
+        elif credential.kind != kinds.UNKNOWN:
+            records[:] = [r for r in records if not _is_bound_copy(r, credential)]
+        if credential.typed_username is not None:
+            _replace_by_contract(records, credential, now)
+        else:
+            replaced = [r for r in records if _is_same_login(r, credential)]
+            for record in replaced:
+                _set_aside(record, now, "replaced by a newer one", credential.id)
+            is_default = any(r.get("is_default") for r in replaced)
+            credential = replace(credential, is_default=is_default, is_fallback=_has_working(records, credential, now))
+        records.append(credential.to_record())
+    return credential
+
+
+def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
+    request = stored.request
+    password, path = request.password or "", None
     kind = kinds.recognise(password)
-    path = None if kind == kinds.API_TOKEN else request.path
-    if kind == kinds.ACCESS_TOKEN and routing.place_of("", "", path) == routing.place_of("", "", None):
-        path = asked_path()
+    is_bound = kind == kinds.UNKNOWN or not is_asked
+    if kind == kinds.ACCESS_TOKEN and not is_bound:
+        path = request.path
+        if routing.leaves_repository_open(path):
+            path = stored.asked_path()
     expiry: float | None = request.password_expiry_utc
     if kind == kinds.UNKNOWN and request.username == kinds.ACCESS_TOKEN_USERNAME and expiry is None:
         expiry = now + FOREIGN_TOKEN_LIFE_S
-    credential = Credential(
+    is_named = kind == kinds.API_TOKEN and not is_bound and request.username not in kinds.TOKEN_USERNAMES
+    return Credential(
         id=new_id(),
         kind=kind,
         place=routing.place_of(request.protocol, request.host, path),
         secret=Secret(password),
-        account=request.username if kind == kinds.API_TOKEN and request.username != kinds.API_TOKEN_USERNAME else None,
-        typed_username=request.username if kind == kinds.UNKNOWN else None,
-        typed_path=request.path if kind == kinds.UNKNOWN else None,
+        account=request.username if is_named else None,
+        typed_username=request.username if is_bound else None,
+        typed_path=request.path if is_bound else None,
         created_at=now,
         last_used_at=now,
         minted_at=now,
         expires_at=expiry,
-        origin="git",
+        forget_at=None if stored.lifetime_s is None else now + stored.lifetime_s,
+        origin="git" if is_asked else UNASKED,
     )
-    own = routing.place_of(request.protocol, request.host, request.path or asked_path())
-    return keep(holdings, credential, now, memory=_must_be_memory(holdings), narrower=own)
+
+
+def _make_room(records: list[Record], size: int) -> None:
+    """Remove the oldest unasked secrets until one of `size` fits. Raises `Error` where it never will."""
+    if size > MAX_UNASKED_BYTES // 16:
+        raise Error(
+            "a secret that nobody was asked for is too large to be kept",
+            hint="to keep it, log in with it: git-credential-bitbucket login",
+        )
+    unasked = sorted((r for r in records if r.get("origin") == UNASKED), key=lambda r: r.get("created_at", 0.0))
+    while unasked and (len(unasked) >= MAX_UNASKED or size + sum(map(_size, unasked)) > MAX_UNASKED_BYTES):
+        records.remove(unasked.pop(0))
+
+
+def _size(record: Record) -> int:
+    return len(record["secret"])
+
+
+def _is_bound_copy(record: Record, credential: Credential) -> bool:
+    return record["secret"] == credential.secret.reveal() and Credential.from_record(record).is_bound
+
+
+def _replace_by_contract(records: list[Record], new: Credential, now: float) -> None:
+    """The entry with the same username and path makes room; of unknown kind, it returns if the new one is rejected."""
+    key = (new.kind, new.typed_username, new.typed_path)
+    host = new.place.split("/", 3)[:3]
+    for record in [r for r in records if (r["kind"], r.get("typed_username"), r.get("typed_path")) == key]:
+        if record["place"].split("/", 3)[:3] != host:
+            continue
+        if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
+            records.remove(record)
+        else:
+            _set_aside(record, now, "replaced by a newer one", new.id)
+
+
+def _is_same_login(record: Record, new: Credential) -> bool:
+    """Whether a record is the same person's of the same kind and scope, and is not disabled."""
+    if (record["place"], record["kind"]) != (new.place, new.kind) or record.get("set_aside_at") is not None:
+        return False
+    old = Credential.from_record(record)
+    return not old.is_bound and routing.is_same_person(old, new)
+
+
+def _has_working(records: list[Record], new: Credential, now: float) -> bool:
+    """Whether another credential works for the scope of `new`."""
+    same = (Credential.from_record(record) for record in records if record["place"] == new.place)
+    return any(one.kind != kinds.UNKNOWN and judgement.in_good_standing(one, now) for one in same)
+
+
+def reject(holdings: Holdings, credential_id: str, named: Secret | None, now: float, repository: str) -> None:
+    """Judge the rejection of a credential by `repository`, unless its secret is not the `named` one any more. A job.
+
+    Of unknown kind, what it had replaced returns (git's contract has one entry for each username and path).
+    """
+    with holdings.vault_of(credential_id).transaction() as tx:
+        record = record_in(tx, credential_id)
+        credential = Credential.from_record(record)
+        if named is not None and not credential.has_secret(named):
+            return
+        changes = judgement.rejected(credential, now, repository)
+        update(record, **changes)
+        if changes and credential.kind == kinds.UNKNOWN:
+            for other in tx.content["credentials"]:
+                if other.get("replaced_by") == credential_id:
+                    update(other, set_aside_at=None, set_aside_why=None, replaced_by=None)
 
 
 def _must_be_memory(holdings: Holdings) -> bool:
@@ -88,12 +209,12 @@ def keep(
     *,
     memory: bool = False,
     replaces: str | None = None,
-    narrower: str | None = None,
+    beside: bool = False,
 ) -> Credential:
-    """Write a credential down; what it replaces is set aside for thirty days, for tokens are shown only once. A job.
+    """Write a credential down; what it replaces is disabled for thirty days, for tokens are shown only once. A job.
 
     With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies where that lies.
-    With `narrower`, it replaces none in good standing: it is kept for that place instead, or set aside.
+    With `beside`, it replaces none, and comes after those that work for its scope.
     Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
     """
     if replaces is not None:
@@ -105,17 +226,14 @@ def keep(
         _sweep(tx.content, now)
         if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
-        if narrower is not None:
-            credential = _beside(records, credential, narrower, now)
-            if credential.set_aside_at is not None:
-                records[:] = [record for record in records if not _is_same_aside(credential, record)]
-                records.append(credential.to_record())
-                return credential
-        for record in list(records):
+        if beside:
+            credential = replace(credential, is_fallback=_has_working(records, credential, now))
+        for record in [] if beside else list(records):
             if replaces is None and (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
             old = Credential.from_record(record)
             if old.id == replaces if replaces is not None else _replaces(credential, old):
+                credential = replace(credential, is_default=credential.is_default or old.is_default)
                 if old.has_secret(credential.secret) or _can_be_had_again(old):
                     records.remove(record)
                 else:
@@ -124,39 +242,13 @@ def keep(
     return credential
 
 
-def _beside(records: list[Record], credential: Credential, narrower: str, now: float) -> Credential:
-    """`credential` where it takes no place from one in good standing: as it is, for `narrower`, or set aside."""
-    for placed in (credential, replace(credential, place=narrower)):
-        if (standing := _standing(records, placed, now)) is None:
-            rivals = _rivals(records, placed, now)
-            return replace(placed, typed_username=placed.account) if rivals else placed
-        credential = replace(credential, set_aside_at=now, set_aside_why=IN_RESERVE, replaced_by=standing.id)
-    return credential
-
-
-def _is_same_aside(credential: Credential, record: Record) -> bool:
-    if record.get("set_aside_at") is None or (record["place"], record["kind"]) != (credential.place, credential.kind):
-        return False
-    return Credential.from_record(record).has_secret(credential.secret)
-
-
-def _standing(records: list[Record], new: Credential, now: float) -> Credential | None:
-    """What `new` would replace although nothing speaks against it, and nobody could have it again."""
-    for record in records:
-        if (record["place"], record["kind"]) == (new.place, new.kind):
-            old = Credential.from_record(record)
-            is_missed = not (old.has_secret(new.secret) or _can_be_had_again(old) or old.expires_at is not None)
-            if is_missed and _replaces(new, old) and judgement.in_good_standing(old, now):
-                return old
-    return None
-
-
-def _rivals(records: list[Record], new: Credential, now: float) -> bool:
-    """Whether there is an API token of another account in good standing for the place of `new`."""
-    if new.kind != kinds.API_TOKEN:
-        return False
-    others = (Credential.from_record(r) for r in records if (r["place"], r["kind"]) == (new.place, new.kind))
-    return any(new.account != old.account and judgement.in_good_standing(old, now) for old in others)
+def set_default(holdings: Holdings, credential_id: str) -> None:
+    """Make a credential its scope's default, instead of any other. A job. Raises `UnknownCredential`."""
+    with holdings.vault_of(credential_id).transaction() as tx:
+        chosen = record_in(tx, credential_id)
+        for record in tx.content["credentials"]:
+            if record["place"] == chosen["place"] and (record is chosen or record.get("is_default")):
+                update(record, is_default=record is chosen)
 
 
 def is_in_reserve(index: Index, credential: Credential, now: float) -> bool:
@@ -176,13 +268,11 @@ def _set_aside(record: Record, now: float, why: str, by: str) -> None:
 
 def _replaces(new: Credential, old: Credential) -> bool:
     """Whether both, of one kind and for one place, would answer the same requests for the same account."""
-    if old.set_aside_at is not None and not old.has_secret(new.secret):
+    if (old.set_aside_at is not None or old.is_bound) and not old.has_secret(new.secret):
         return False
     if new.kind in kinds.MINTED and (new.client_id, new.subject) != (old.client_id, old.subject):
         return False
-    same_account = new.account == old.account or None in (new.account, old.account)
-    same_typed = (new.typed_username, new.typed_path) == (old.typed_username, old.typed_path)
-    return same_account and (same_typed or new.kind != kinds.UNKNOWN)
+    return routing.is_same_person(new, old) or not (new.names and old.names)
 
 
 def _sweep(content: Record, now: float) -> None:
@@ -222,6 +312,7 @@ def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:
             set_aside_why=None,
             replaced_by=None,
             suspect_until=None,
+            suspensions=None,
             rejections=(),
             failures=0,
             refusals=0,

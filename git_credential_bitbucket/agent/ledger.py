@@ -39,11 +39,20 @@ def mark(holdings: Holdings, credential: Credential, now: float) -> bytes:
 
 
 def noted(holdings: Holdings, credential: Credential, now: float) -> bytes:
-    """What the acknowledgement of a `store` says of a secret just typed: in memory only, or set aside, or nothing."""
-    if credential.origin != "git" or not 0 <= now - credential.created_at < JUST_TYPED_S:
+    """What the acknowledgement of a `store` says of a secret that git just stored, or nothing.
+
+    It says so twice, for the front end sends its `store` again to be told; then never again.
+    """
+    if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_TYPED_S:
         return b""
-    if credential.set_aside_at is not None:
-        return b"kept=aside\n"
+    told = holdings.announced.get(credential.id, 0)
+    if told > 1:
+        return b""
+    holdings.announced[credential.id] = told + 1
+    if credential.is_bound:
+        return b"kept=bound\n"
+    if credential.is_fallback:
+        return b"kept=beside\n"
     return b"kept=memory\n" if holdings.vault_of(credential.id) is holdings.memory else b""
 
 

@@ -68,15 +68,18 @@ class Renewals:
         self.unwritten: dict[str, Record] = {}
         """Records with a grant that Bitbucket gave and the vault could not take yet: they keep this process alive."""
 
-    def start(self, credential: Credential, *, rejected: bool = False) -> Future[Credential]:
-        """Have the token of this generation replaced, or join the renewal that is on its way already."""
+    def start(self, credential: Credential, *, rejected: str | None = None) -> Future[Credential]:
+        """Have the token of this generation replaced, or join the renewal that is on its way already.
+
+        `rejected` is the repository that rejected it in the middle of a command, if one did.
+        """
         running = self._running.get(credential.id)
         if running is None or running.done():
             running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected))
             self._running[credential.id] = running
         return running
 
-    def _noting_trouble(self, credential: Credential, *, rejected: bool) -> Credential:
+    def _noting_trouble(self, credential: Credential, *, rejected: str | None) -> Credential:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected)
         except UnknownCredential:  # logged out meanwhile
@@ -116,7 +119,7 @@ class Renewals:
             except Error as exc:
                 self.troubles[credential_id] = exc
 
-    def renew(self, credential_id: str, generation: int | None, *, rejected: bool = False) -> Credential:
+    def renew(self, credential_id: str, generation: int | None, *, rejected: str | None = None) -> Credential:
         """Replace the access token of `generation`, unless that has happened already; a job. None: ask nobody.
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
@@ -128,7 +131,7 @@ class Renewals:
         finally:
             self._asking.discard(credential_id)
 
-    def _renew(self, credential_id: str, generation: int | None, *, rejected: bool) -> Credential:
+    def _renew(self, credential_id: str, generation: int | None, *, rejected: str | None) -> Credential:
         vault = self._holdings.vault_of(credential_id)
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)
@@ -142,9 +145,9 @@ class Renewals:
                 if credential.generation != generation or not may_attempt(credential, now):
                     self._written(credential_id)
                     return credential
-                if rejected:
-                    credential = update(record, **judgement.rejected(credential, now))
-                    if judgement.withheld(credential, now):
+                if rejected is not None:
+                    credential = update(record, **judgement.rejected(credential, now, rejected))
+                    if judgement.withheld(credential, now, rejected):
                         return credential
                 tx.reserve()
                 self._step("renewal-reserved")

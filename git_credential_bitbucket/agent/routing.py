@@ -1,14 +1,17 @@
-"""Which credential answers for which repository: places, and the most specific one wins.
+"""Which credential answers a request: the one order that `get`, `token`, `explain`, `why` and `erase` share.
 
-A place is `protocol://host`, `…/workspace` or `…/workspace/repository`, ASCII case-folded as Bitbucket's own names are.
+A scope is `protocol://host`, `…/workspace` or `…/workspace/repository`, ASCII case-folded as Bitbucket's own names are.
+Asking changes nothing: the order depends on what is kept and on the request, never on who asked before.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from git_credential_bitbucket.agent.credential import Credential
+from git_credential_bitbucket.agent.credential import Credential, names_in
 from git_credential_bitbucket.bitbucket import kinds
 
 if TYPE_CHECKING:
@@ -19,29 +22,64 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.wire import Request
 
 STATE_PREFIX = "bitbucket:"
+_PERSONAL = frozenset({kinds.API_TOKEN, kinds.OAUTH})
+"""Kinds that act for a person; access tokens and consumers belong to nobody."""
+_UUID_PATH = re.compile(r"\{\}|\{[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}")
+"""What git-lfs verify addresses hold in place of names: `{}/{uuid}/info/lfs/…`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The credentials that may answer a request, best first.
+
+    `repository` is what a rejection of the answer counts for (see `repository_of`). `dropped` would answer too, but
+    belong to another person than the username that git asks for.
+    """
+
+    repository: str
+    candidates: list[Credential]
+    dropped: list[Credential]
 
 
 def place_of(protocol: str, host: str, path: str | None) -> str:
-    """The narrowest place that a request or a person names; the host alone where the path names no repository."""
+    """The narrowest scope that a request or a person names; the host alone where the path names no repository."""
     return "/".join((f"{protocol}://{host}", *_names(path)))
 
 
 def _names(path: str | None) -> tuple[str, ...]:
-    """Workspace and repository of a path such as `acme/app.git/info/lfs`; empty where there is none to be read.
+    """Workspace and repository of a path such as `acme/app.git/info/lfs`; empty where it has no names.
 
-    LFS verify addresses have been seen with UUIDs in place of names (`{}/{uuid}/info/lfs/…`): these name no place.
+    One segment anywhere that a server may resolve to another repository (`.`, `..`, an empty one) makes the whole
+    path worth nothing, and so do braces, which stand for UUIDs.
     """
-    if not path:
+    segments = _segments(path)
+    if any(unquote(segment) in {"", ".", ".."} for segment in segments):
         return ()
-    segments = _ascii_folded(path).strip("/").split("/")[:2]
-    names = [segment.removesuffix(".git") for segment in segments]
-    if not names[0] or any(name in {"", ".", ".."} or _begins_with_uuid(name) for name in names):
+    names = tuple(segment.removesuffix(".git") for segment in segments[:2])
+    if any(name in {"", ".", ".."} or "{" in unquote(name) for name in names):
         return ()
-    return tuple(names)
+    return names
 
 
-def _begins_with_uuid(path: str) -> bool:
-    return unquote(path[:9]).lstrip("/").startswith("{")
+def _segments(path: str | None) -> list[str]:
+    return _ascii_folded(path).removeprefix("/").removesuffix("/").split("/") if path else []
+
+
+def repository_of(request: Request, asked_path: Callable[[], str | None] = lambda: None) -> str:
+    """What a 401 to `request` is about: its scope; its path as it stands where that names none; else the host.
+
+    `asked_path` tells of the repository that git works on where the request names none.
+    """
+    path = request.path
+    if leaves_repository_open(path):
+        path = asked_path() or path
+    scope = place_of(request.protocol, request.host, path)
+    return f"{scope}/{_ascii_folded(path)}" if path and scope.count("/") == 2 else scope  # noqa: PLR2004 - the host alone
+
+
+def leaves_repository_open(path: str | None) -> bool:
+    """Whether a path names no repository in a way that git's command line may make up for: none, or only UUIDs."""
+    return not path or all(_UUID_PATH.fullmatch(unquote(segment)) for segment in _segments(path)[:2])
 
 
 def _ascii_folded(text: str) -> str:
@@ -59,6 +97,7 @@ class Index:
         self._read: dict[str, Credential] = {}
         self._by_place: dict[str, list[str]] = {}
         self._below: dict[str, list[str]] = {}
+        self._persons: dict[str, list[Person]] = {}
         for record in records:
             self._records[record["id"]] = record
             place: str = record["place"]
@@ -92,78 +131,141 @@ class Index:
         """The credentials for places inside a host; none where the place is not a whole host."""
         return [self._credential(i) for i in self._below.get(host_place, ())]
 
+    def persons(self, host: str) -> list[Person]:
+        """The persons whose credentials are kept for a host and what lies below it; read once for each index."""
+        if host not in self._persons:
+            ids = (*self._by_place.get(host, ()), *self._below.get(host, ()))
+            self._persons[host] = _persons([self._records[i] for i in ids])
+        return self._persons[host]
 
-def candidates(
-    index: Index,
-    request: Request,
-    asked_path: Callable[[], str | None],
-    last_used: Callable[[Credential], float],
-) -> list[Credential]:
-    """The credentials that may answer `request`, best first: git's own `state[]`, narrowest place, username, last used.
 
-    Where git names no path (`useHttpPath` is off), or UUIDs, and credentials for single repositories or workspaces are
-    kept, `asked_path` may tell which repository git works on. Where it cannot, those for the whole host come first.
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One person's names in lower case: emails, Bitbucket usernames, account ids. Without any: nobody knows whose."""
+
+    names: frozenset[str]
+    has_username: bool
+
+
+def _persons(records: Iterable[Record]) -> list[Person]:
+    """Credentials that share a name are one person's; all that have none count as one more."""
+    groups: list[set[str]] = []
+    usernames: set[str] = set()
+    nameless = False
+    for record in records:
+        if record["kind"] not in _PERSONAL or record.get("typed_username") is not None:
+            continue
+        names, username = names_in(record)
+        nameless = nameless or not names
+        usernames |= username
+        shared = [group for group in groups if group & names]
+        groups = [group for group in groups if not group & names]
+        if names:
+            groups.append(names.union(*shared))
+    persons = [Person(frozenset(group), bool(group & usernames)) for group in groups]
+    return [*persons, Person(frozenset(), has_username=False)] if nameless else persons
+
+
+def match(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
+    """What may answer `request`, in this order.
+
+    git's own `state[]` first; credentials of other persons than the asked username's are dropped; then the longest
+    scope, the scope's default as a person set it, and the newest login. What git stored unasked, and secrets of
+    unknown kind, come after everything else.
+
+    Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
+    called only where that matters. Where it cannot, credentials for the whole host come first.
     """
-    host_place = place_of(request.protocol, request.host, None)
-    place = place_of(request.protocol, request.host, request.path)
-    inside: list[Credential] = []
-    if place == host_place and (not request.path or _begins_with_uuid(request.path)):
-        inside = index.below(host_place)
-        if inside and (path := asked_path()) is not None:
-            place, inside = place_of(request.protocol, request.host, path), []
-    found = [c for c in (*index.covering(place), *inside) if may_answer(c, request)]
+    host = place_of(request.protocol, request.host, None)
+    scope = place_of(request.protocol, request.host, request.path)
+    found = index.covering(scope)
+    below: list[Credential] = []
+    if scope == host and leaves_repository_open(request.path):
+        below = index.below(host)
+        if (below or any(c.suspensions for c in found)) and (path := asked_path()) is not None:
+            scope, below = place_of(request.protocol, request.host, path), []
+            found = index.covering(scope)
+    repository = scope if scope != host else repository_of(request)
+    able = [credential for credential in (*found, *below) if may_answer(credential, request)]
+    wanted = _of_person(index.persons(host), request.username) if request.username else None
+    kept = able if wanted is None else [c for c in able if not _is_personal(c) or c.names & wanted]
     stated = {state.split(":")[1] for state in request.states if state.startswith(STATE_PREFIX)}
 
-    def rank(credential: Credential) -> tuple[bool, int, bool, float]:
+    def rank(credential: Credential) -> tuple[object, ...]:
         depth = credential.place.count("/")
         return (
             credential.id not in stated,
-            depth if inside else -depth,
-            not _asked_for(credential, request.username),
-            -last_used(credential),
+            credential.is_bound or credential.kind == kinds.UNKNOWN,
+            request.username in kinds.TOKEN_USERNAMES and credential.username != request.username,
+            depth if below else -depth,
+            not credential.is_default,
+            credential.is_fallback,
+            -credential.created_at,
+            credential.id,
         )
 
-    return sorted(found, key=rank)
+    return Match(repository, sorted(kept, key=rank), [c for c in able if c not in kept])
+
+
+def _of_person(persons: list[Person], username: str) -> frozenset[str] | None:
+    """The names of the person that `username` names; none of them where it could be somebody unknown; None: anybody.
+
+    An unknown username is anybody's where a single person's credentials are kept, or where every person's Bitbucket
+    username is known, and so this is none of theirs.
+    """
+    if username in kinds.TOKEN_USERNAMES:
+        return None
+    known = [person for person in persons if username.lower() in person.names]
+    if known:
+        return known[0].names
+    if len(persons) <= 1 or all(person.has_username for person in persons):
+        return None
+    return frozenset()
+
+
+def _is_personal(credential: Credential) -> bool:
+    return credential.kind in _PERSONAL and not credential.is_bound
+
+
+def is_same_person(one: Credential, other: Credential) -> bool:
+    """Whether two credentials are one person's, as far as is known: a name in common, or no name at all."""
+    return bool(one.names & other.names) or not (one.names or other.names)
 
 
 def may_answer(credential: Credential, request: Request) -> bool:
-    """Whether the contract lets this credential answer: one of unknown kind must match as typed, and an API token that
-    git stored beside another account's must be asked for by its username.
+    """Whether a credential that is bound to what git stored it for, or is of unknown kind, fits the request.
 
-    As git's own helpers match (credential.c, credential_match): whatever the request names, the entry must have, so one
-    without a path answers no request with a path.
+    Unknown kinds follow git's own contract (credential.c, credential_match): whatever the request names, the entry must
+    have. A bound one answers exactly the username, and the path if it has one, that it came with.
     """
+    if credential.is_bound:
+        same_path = credential.typed_path is None or request.path == credential.typed_path
+        return request.username == credential.typed_username and same_path
     if credential.kind != kinds.UNKNOWN:
-        return credential.typed_username in (None, request.username)
+        return True
     if request.username is not None and request.username != credential.typed_username:
         return False
     return request.path is None or request.path == credential.typed_path
 
 
-def _asked_for(credential: Credential, username: str | None) -> bool:
-    if not username:
-        return False
-    named = (credential.account, credential.typed_username, credential.username)
-    return username.lower() in {name.lower() for name in named if name}
-
-
 def state_of(credential: Credential) -> str:
-    """The `state[]` value that git hands back when the server refuses the answer: id and generation, no secret."""
+    """The `state[]` value that git hands back when the server rejects the answer: id and generation, no secret."""
     return f"{STATE_PREFIX}{credential.id}:{credential.generation}"
 
 
 def named_by(credential: Credential, username: str | None) -> bool:
     """Whether a username is one of the credential's, or there is none."""
-    return username is None or _asked_for(credential, username)
+    return (
+        username is None
+        or username in (credential.username, credential.typed_username)
+        or (username.lower() in credential.names)
+    )
 
 
-def erased(
-    index: Index, request: Request, secret: Secret | None, last_used: Callable[[Credential], float]
-) -> list[Credential]:
+def erased(index: Index, request: Request, secret: Secret | None) -> list[Credential]:
     """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
     if secret is None:
-        found = candidates(index, request, lambda: None, last_used)
-        return [c for c in found if named_by(c, request.username)]
+        return [c for c in match(index, request, lambda: None).candidates if named_by(c, request.username)]
     place = place_of(request.protocol, request.host, request.path)
     held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
     return [c for c in held if c.kind != kinds.UNKNOWN or may_answer(c, request)]

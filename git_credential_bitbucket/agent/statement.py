@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import freshness
-from git_credential_bitbucket.agent.naming import shown_place
+from git_credential_bitbucket.agent import freshness, judgement
+from git_credential_bitbucket.agent.naming import NAMED, shown_place
 from git_credential_bitbucket.agent.why import of_credential
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.vault import damage
@@ -52,9 +52,10 @@ def _state(agent: Agent) -> str:
         return "unreadable"
 
 
-def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[str, object]:
-    """One credential for `status`; times are epoch seconds, `expires_in` seconds from now."""
-    reason = of_credential(credential, now)
+def of_credential_at(credential: Credential, agent: Agent, now: float, repository: str = "") -> dict[str, object]:
+    """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
+    reason = of_credential(credential, now, repository)
+    limit = None if reason else _limit(credential, now)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
@@ -62,11 +63,18 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
         "url": wire.printable(credential.place),
         "kind": credential.kind,
         "account": credential.account,
+        "bitbucket_username": credential.bitbucket_username,
+        "account_id": credential.account_id,
         "username": credential.username,
+        "default": credential.is_default,
+        "bound_to": _bound_to(credential),
+        "suspended_for": [
+            wire.printable(scope.partition("://")[2]) for scope in judgement.suspended_scopes(credential, now)
+        ],
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason[0] if reason else "ready",
-        "why": reason[1] if reason else None,
-        "cure": reason[2] if reason else None,
+        "why": reason[1] if reason else limit and limit[0],
+        "cure": reason[2] if reason else limit and limit[1],
         "scopes": list(credential.scopes),
         "created_at": credential.created_at,
         "last_used_at": agent.holdings.last_used(credential),
@@ -81,3 +89,23 @@ def of_credential_at(credential: Credential, agent: Agent, now: float) -> dict[s
         "origin": credential.origin,
         "memory": agent.holdings.is_in_memory(credential.id),
     }
+
+
+def _limit(credential: Credential, now: float) -> tuple[str, str] | None:
+    """For what alone a credential that is offered is not, or is, and what to do about it."""
+    if credential.is_bound:
+        return f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it"
+    scopes = judgement.suspended_scopes(credential, now)
+    if not scopes:
+        return None
+    named = ", ".join(wire.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
+    cure = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
+    return f"suspended for {named}, which rejected it", cure
+
+
+def _bound_to(credential: Credential) -> str | None:
+    """The username, and the path if there is one, that alone is answered with what git stored unasked."""
+    if not credential.is_bound:
+        return None
+    path = f" at {credential.typed_path}" if credential.typed_path else ""
+    return wire.printable(f"{credential.typed_username}{path}")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.naming import anew, label, rotate, shown_place
+from git_credential_bitbucket.agent.ledger import DAY_S
+from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, shown_place
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 from git_credential_bitbucket.vault import damage
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 Reason = tuple[str, str, str]
 """State (for programs), cause and hint (for people)."""
 
+OTHER_ACCOUNT = "other-account"
+"""The state where what is kept is another person's than the username that git asks for."""
+MAX_USERNAMES_TOLD = 64
 UNKNOWN_HOST = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
@@ -32,9 +37,12 @@ _FOR_WANT = frozenset({"none", "login-expired", "expired", "set-aside", "suspect
 def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     """The verb `why`. `asked_path` is the repository that git works on, if git's request names none.
 
+    With `telling=1` a person is told now, and what is told once a day is shorter the next time.
+
     Where the vault was damaged, that is told as well, and `damaged` is the file.
     """
-    state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None)
+    telling = fields.get("telling") == "1"
+    state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None, telling=telling)
     pairs = [("state", state), ("error", cause), ("hint", hint)]
     notice = damage.notice(agent.holdings.vault)
     if state in _FOR_WANT and notice is not None:
@@ -43,7 +51,7 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     return wire.emit(pairs)
 
 
-def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason:
+def why(agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False) -> Reason:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
     if agent.find_provider(request.protocol, request.host) is None:
         return _of_unknown_host(request)
@@ -51,10 +59,12 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
     index = holdings.index()
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
-    found = routing.candidates(index, request, lambda: asked_path, lambda c: holdings.last_used(c) or c.created_at)
-    for credential in found:
-        if (reason := _of_candidate(agent, credential)) is not None:
+    found = routing.match(index, request, lambda: asked_path)
+    for credential in found.candidates:
+        if (reason := _of_candidate(agent, credential, found.repository)) is not None:
             return reason
+    if found.dropped:
+        return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = routing.place_of(request.protocol, request.host, request.path or asked_path)
     return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN
 
@@ -62,11 +72,11 @@ def why(agent: Agent, request: Request, asked_path: str | None = None) -> Reason
 def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
     """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
     credential = None if answer else agent.holdings.index().get(credential_id)
-    reason = None if credential is None else _of_candidate(agent, credential)
+    reason = None if credential is None else _of_candidate(agent, credential, credential.place)
     return answer if reason is None else refusal(Error(reason[1], hint=reason[2]))
 
 
-def _of_candidate(agent: Agent, credential: Credential) -> Reason | None:
+def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Reason | None:
     now = agent.clock()
     trouble = agent.renewals.troubles.get(credential.id)
     if trouble is not None and not freshness.alive(credential, now):
@@ -74,7 +84,24 @@ def _of_candidate(agent: Agent, credential: Credential) -> Reason | None:
     if agent.renewals.is_asking(credential.id) and not freshness.alive(credential, now):
         cause = f"{_name(credential)} is being renewed, and Bitbucket has not answered yet"
         return "unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes"
-    return of_credential(credential, now)
+    return of_credential(credential, now, repository)
+
+
+def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Reason:
+    """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
+    shown, now = wire.printable(username), agent.clock()
+    told = agent.usernames_told
+    hint = "see: git-credential-bitbucket explain"
+    if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
+        return OTHER_ACCOUNT, f"no credential is known to be {shown}'s", hint
+    if telling:
+        told[shown] = now
+        while len(told) > MAX_USERNAMES_TOLD:
+            del told[next(iter(told))]
+    accounts = sorted({wire.printable(one.account or "an unnamed account") for one in dropped})
+    others = f"{', '.join(accounts[:NAMED])}{' and others' if len(accounts) > NAMED else ''}"
+    cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
+    return OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint
 
 
 def _name(credential: Credential) -> str:
@@ -99,17 +126,18 @@ def _of_trouble(trouble: Error) -> Reason:
     return state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status"
 
 
-def of_credential(credential: Credential, now: float) -> Reason | None:
-    """Why this credential is not offered now; None where it is."""
+def of_credential(credential: Credential, now: float, repository: str = "") -> Reason | None:
+    """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     name = _name(credential)
     if credential.kind == kinds.APP_PASSWORD:
         return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
-    if judgement.withheld(credential, now):
-        return _withheld(credential, name, now)
+    if judgement.withheld(credential, now, repository):
+        return _withheld(credential, name, now, repository)
     if credential.login_expired or (credential.refresh_rejected and not freshness.alive(credential, now)):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
         return "login-expired", f"{name} has expired: {credential.trouble}", cure
-    if freshness.alive(credential, now):
+    is_rejected = judgement.awaits_renewal(credential, repository)
+    if freshness.alive(credential, now) and not is_rejected:
         return None
     if credential.renewable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
@@ -121,7 +149,7 @@ def of_credential(credential: Credential, now: float) -> Reason | None:
     return "expired", f"{name} has expired", anew(credential.id) if credential.kind in kinds.STATIC else _LOGIN
 
 
-def _withheld(credential: Credential, name: str, now: float) -> Reason:
+def _withheld(credential: Credential, name: str, now: float, repository: str) -> Reason:
     if credential.set_aside_at is not None:
         hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:
@@ -129,7 +157,7 @@ def _withheld(credential: Credential, name: str, now: float) -> Reason:
         return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
     if judgement.over(credential, now):
         return "expired", f"{name} was kept for as long as you said, and not longer", _LOGIN
-    seconds = int((credential.suspect_until or now) - now) + 1
+    seconds = int(judgement.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
     revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in kinds.STATIC else ""
     hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "

@@ -75,6 +75,7 @@ def explained(text: str | None) -> Document:
         "environment": None,
         "vault": None,
         "candidates": [],
+        "dropped": [],
         "elsewhere": [],
         "answer": None,
         "none": None,
@@ -167,6 +168,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     document["vault"] = {"state": told["vault"], "trouble": told.get("trouble"), "cure": told.get("cure") or None}
     document["vault"] |= {key: told.get(key) for key in ("damaged", "damage", "damage_cure")}
     document["candidates"] = [json.loads(value) for key, value in answer if key == "candidate[]"]
+    document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
     document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
     if found is not None:
         document["answer"] = _answer_of_environment(found)
@@ -218,6 +220,8 @@ def _none(request: wire.Request, document: Document) -> tuple[str, str]:
     refused = [one for one in document["candidates"] if one["outcome"] == PASSED_OVER]
     if refused:
         return refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}"
+    if document["dropped"]:
+        return document["dropped"][0]["because"], "log in as that account, or take the username out of the URL"
     where = wire.printable("/".join(filter(None, (request.host, request.path))))
     unpaired = environment.unpaired(os.environ)
     if unpaired is not None:

@@ -72,6 +72,9 @@ def _looked_at(console: Console, document: Document) -> None:
         _line(console, f"     hint: {vault['damage_cure']}")
     for at, one in enumerate(document["candidates"], 1):
         _candidate(console, at, one)
+    for one in document["dropped"]:
+        whose = f"{label(one['kind'])} for {one['place']}, {one['id']}"
+        _line(console, f"  not offered: {whose}: {one['because']}", "yellow")
     if not document["candidates"] and not trouble:
         _line(console, "  no credential covers this")
     if document["elsewhere"]:

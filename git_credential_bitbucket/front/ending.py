@@ -1,4 +1,4 @@
-"""Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or is set aside.
+"""Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or how it is kept.
 
 Whether it is time to, the holder knows.
 """
@@ -10,7 +10,8 @@ from git_credential_bitbucket.client import person, tell
 from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error, SettingsError
 
-ASIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
+BESIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
+BOUND_HINT = "to have it used for everything, log in with it: git-credential-bitbucket login"
 MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
 
 TYPE_CHECKING = False
@@ -39,8 +40,12 @@ def tell_of(acknowledgement: bytes, holder: Holder) -> None:
     said = dict(wire.parse_pairs(acknowledgement))
     if said.get("kept") == "memory":
         tell.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
-    if said.get("kept") == "aside":
-        tell.warning("another token works for the same place and stays in use: this one is set aside", ASIDE_HINT)
+    if said.get("kept") == "beside":
+        what = "another credential for the same scope works and stays in use; this one comes after it"
+        tell.warning(what, BESIDE_HINT)
+    if said.get("kept") == "bound":
+        what = "nobody was asked for this secret, so it is kept for the username and path that it came with only"
+        tell.warning(what, BOUND_HINT)
     credential_id = said.get("warn")
     if credential_id is None:
         return

@@ -34,6 +34,8 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
         why, locked = reason(data, holder), False
     if locked and holder.in_process:
         why["hint"] = alone.hint_where_locked(request, why, holder)
+    if why.get("state") == person.OTHER_ACCOUNT:
+        why = reason(wire.emit([("telling", "1")]) + data, holder)  # whose there are instead is told once a day
     tell_reason(why)
     return QUIT if locked else b""
 

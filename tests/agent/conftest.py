@@ -101,9 +101,10 @@ class World:
         reply = finish((agent or self.agent).get(self.lines(text, path)))
         return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
-    def store(self, username: str, password: str, path: str = "acme/app.git") -> bytes:
-        """What git's `store` is answered."""
-        return finish(self.agent.store(self.lines(f"username={username}\npassword={password}\n", path)))
+    def store(self, username: str, password: str, path: str = "acme/app.git", *, approved: bool = True) -> bytes:
+        """What the `store` of `git credential approve` is answered, or of a git that was given a URL."""
+        request = self.lines(f"username={username}\npassword={password}\n", path)
+        return finish(self.agent.store(request, approves=lambda: approved))
 
     def erase(self, password: str | None = None, path: str = "acme/app.git") -> bytes:
         """What git's `erase` is answered."""

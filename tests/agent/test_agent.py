@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import keeping
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
@@ -211,14 +210,16 @@ def test_a_withheld_token_leaves_the_word_to_a_wider_one(world: World) -> None:
     assert world.get()["password"] == wide
 
 
-def test_last_used_is_written_lazily_and_ranks_at_once(world: World) -> None:
-    """A use costs no write; a minute later it is on disk."""
-    first, second = a_credential(world.standin.url), a_credential(world.standin.url, account="b")
+def test_last_used_is_written_lazily_and_changes_no_answer(world: World) -> None:
+    """A use costs no write; a minute later it is on disk; the newest login answers as before."""
+    first, second = a_credential(world.standin.url, account="a"), a_credential(world.standin.url, account="b")
     world.keep(first)
     world.keep(second)
-    world.get("username=b\n")
+    answers = world.get()["password"]
+    for account, one in (("a", first), ("b", second)):
+        assert world.get(f"username={account}\n")["password"] == one.secret.reveal()
+        assert world.get()["password"] == answers
     assert world.kept()[1].last_used_at is None
-    assert world.get()["password"] == second.secret.reveal()
     world.offset += 61
     world.agent.tick()
     world.executor.submit(lambda: None).result()
@@ -251,60 +252,6 @@ def test_two_tokens_of_one_place_and_account_leave_the_old_one_restorable(world:
     assert {c.secret.reveal(): c.set_aside_why for c in world.kept()} == {old: "replaced by a newer one", new: None}
 
 
-@pytest.mark.parametrize("username", ["x-bitbucket-api-token-auth", "alice"])
-def test_what_git_stores_takes_no_place_from_what_works(world: World, username: str) -> None:
-    """Git stores what stands in a URL, too, and whose URL that is, a repository's .gitmodules decides."""
-    mine, theirs, others = (tokens.api_token() for _ in range(3))
-    world.store("alice", mine)
-    assert world.store(username, theirs, path="mallory/lib.git") == ACKNOWLEDGED
-    assert world.get()["password"] == mine
-    assert world.get(path="mallory/app.git")["password"] == mine
-    assert world.get(path="mallory/lib.git")["password"] == theirs
-    for _ in range(2):
-        assert world.store(username, others, path="mallory/lib.git") == ACKNOWLEDGED + b"kept=aside\n"
-        assert world.get(path="mallory/lib.git")["password"] == theirs
-    world.offset += 61
-    assert world.store(username, others, path="mallory/lib.git") == ACKNOWLEDGED
-    assert [c.set_aside_why for c in world.kept()] == [None, None, keeping.IN_RESERVE]
-
-
-def test_another_accounts_token_answers_who_asks_by_that_account(world: World) -> None:
-    """Else the one that was used last would answer everything, and a URL decides which that is."""
-    mine, theirs, newer = (tokens.api_token() for _ in range(3))
-    world.store("alice", mine)
-    world.store("bob", theirs, path="mallory/lib.git")
-    for path in ("acme/app.git", "mallory/lib.git"):
-        assert world.get(path=path)["password"] == mine
-        assert world.get("username=x-bitbucket-api-token-auth\n", path=path)["password"] == mine
-        assert world.get("username=bob\n", path=path)["password"] == theirs
-    world.erase(theirs)
-    world.store("bob", newer)
-    assert world.get("username=bob\n")["password"] == newer
-    assert world.get()["password"] == mine
-
-
-def test_where_git_names_no_repository_it_is_set_aside_and_takes_over_when_the_other_fails(world: World) -> None:
-    """Nothing typed is lost, and nothing that works is pushed out by it."""
-    mine, theirs = tokens.api_token(), tokens.api_token()
-    world.store("alice", mine, path="")
-    world.store("alice", theirs, path="")
-    assert world.get()["password"] == mine
-    world.erase(mine, path="")
-    world.store("alice", theirs, path="")
-    assert world.get()["password"] == theirs
-    assert [c.set_aside_why for c in world.kept()] == [None, None]
-
-
-def test_a_token_in_reserve_changes_places_when_a_person_says_so(world: World) -> None:
-    """`restore`: the one that it stood behind is set aside."""
-    mine, theirs = tokens.api_token(), tokens.api_token()
-    world.store("alice", mine, path="")
-    world.store("alice", theirs, path="")
-    keeping.restore(world.agent.holdings, world.kept()[1].id, world.clock())
-    assert world.get()["password"] == theirs
-    assert [c.set_aside_at is None for c in world.kept()] == [False, True]
-
-
 def test_a_foreign_oauth_token_is_not_offered_past_its_end(world: World) -> None:
     """Another helper's token reaches us by `store`; we cannot renew it, and it ends within two hours."""
     world.store("x-token-auth", "foreign" * 12)
@@ -324,6 +271,7 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert not world.agent.must_stay()
     assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n"
     assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n", "sent again by who has to tell it"
+    assert world.store("alice", token) == ACKNOWLEDGED
     assert world.get()["password"] == token
     assert world.agent.must_stay()
     world.offset += 61
@@ -356,7 +304,7 @@ def test_an_access_token_typed_without_a_path_is_kept_for_the_repository_at_work
     first, second = tokens.access_token(), tokens.access_token()
     for repository, secret in (("acme/app.git", first), ("acme/lib.git", second)):
         request = world.lines(f"username=x-token-auth\npassword={secret}\n", path="")
-        assert finish(world.agent.store(request, partial(str, repository))) == b"ok=1\n"
+        assert finish(world.agent.store(request, partial(str, repository), lambda: True)) == b"ok=1\n"
     assert {c.place.rpartition("/")[2]: c.secret.reveal() for c in world.kept()} == {"app": first, "lib": second}
     assert all(c.set_aside_at is None for c in world.kept())
     request = world.lines(f"username=x-token-auth\npassword={first}\n", path="")
@@ -368,7 +316,7 @@ def test_an_lfs_address_that_names_no_repository_is_answered_as_one_without_a_pa
     """git-lfs's verify addresses have been seen with UUIDs; the repository's own token answers there too."""
     secret = tokens.access_token()
     world.store("x-token-auth", secret)
-    path = "%7B%7D/%7Bb8ea5b65%7D/info/lfs"
+    path = "%7B%7D/%7Bb8ea5b65-0123-4567-89ab-0123456789ab%7D/info/lfs"
     assert world.get(path=path)["password"] == secret
     world.store("x-token-auth", secret, path=path)
     assert len(world.kept()) == 1

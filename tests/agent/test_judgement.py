@@ -8,12 +8,27 @@ from hypothesis import strategies as st
 from git_credential_bitbucket.agent import judgement
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.bitbucket import kinds
-from tests.agent.credentials import a_credential, an_oauth_login
+from tests.agent.credentials import HOST, a_credential, an_oauth_login
+
+APP, LIB = f"{HOST}/acme/app", f"{HOST}/acme/lib"
 
 
-def after(credential: Credential, now: float) -> Credential:
+def after(credential: Credential, now: float, scope: str = HOST) -> Credential:
     """The credential after a rejection at `now`."""
-    return replace(credential, **judgement.rejected(credential, now))  # type: ignore[arg-type]
+    return replace(credential, **judgement.rejected(credential, now, scope))  # type: ignore[arg-type]
+
+
+def accepted(credential: Credential, scope: str = HOST) -> Credential:
+    """The credential after git worked with it."""
+    return replace(credential, **judgement.accepted(credential, scope))  # type: ignore[arg-type]
+
+
+def renewed(credential: Credential, now: float) -> Credential:
+    """The credential with a new access token."""
+    secret = a_credential().secret
+    return replace(
+        credential, secret=secret, minted_at=now, expires_at=now + 7200, generation=credential.generation + 1
+    )
 
 
 def test_a_rejected_token_is_held_back_for_a_minute_and_offered_again() -> None:
@@ -65,9 +80,9 @@ def test_three_rejections_over_more_than_an_hour_set_aside() -> None:
 def test_git_saying_it_works_forgives_everything() -> None:
     """A `store` of the same secret clears suspicion."""
     token = after(a_credential(), 10)
-    cleared = replace(token, **judgement.accepted(token))  # type: ignore[arg-type]
+    cleared = accepted(token)
     assert (cleared.rejections, cleared.suspect_until) == ((), None)
-    assert judgement.accepted(a_credential()) == {}
+    assert judgement.accepted(a_credential(), HOST) == {}
 
 
 def test_a_secret_of_unknown_kind_is_set_aside_at_once() -> None:
@@ -87,15 +102,68 @@ def test_a_rejected_oauth_token_is_dropped_and_its_refresh_token_kept() -> None:
 
 def test_a_token_minted_for_a_rejection_and_rejected_too_is_not_minted_again() -> None:
     """No access to a repository must not become a loop of renewals."""
-    login = after(an_oauth_login(), 100)
-    minted = replace(a_credential(), **{f: getattr(login, f) for f in Credential.__slots__ if f != "secret"})
-    minted = replace(minted, minted_at=101.0, expires_at=7300.0, generation=2)
-    assert judgement.rejected_again(minted, 110)
+    minted = renewed(after(an_oauth_login(), 100), 101)
     held = after(minted, 110)
     assert held.secret
     assert judgement.withheld(held, 120)
     assert not judgement.withheld(held, 171)
-    assert not judgement.rejected_again(minted, 170)
+    assert not after(minted, 170).secret, "a minute later it may be renewed again"
+
+
+def test_a_rejection_at_a_repository_suspends_the_token_there_alone() -> None:
+    """One hostile address, or one repository without access, costs no other repository anything."""
+    token = after(a_credential(), 1000, APP)
+    assert judgement.withheld(token, 1001, APP)
+    assert not judgement.withheld(token, 1001, LIB)
+    assert not judgement.withheld(token, 1001)
+    assert not judgement.withheld(token, 1060, APP)
+    assert judgement.suspended_scopes(token, 1001) == [APP]
+    for now in range(4000, 37000, 4000):
+        token = after(token, now, APP)
+    assert not judgement.withheld(token, 36001, LIB)
+    assert token.set_aside_at is None
+    assert judgement.suspended_until(token, 36000, APP) == 36000 + 3600
+
+
+def test_rejections_at_two_repositories_within_ten_minutes_count_for_the_host() -> None:
+    """The token itself is bad, then."""
+    token = after(after(a_credential(), 1000, APP), 1599, LIB)
+    assert judgement.withheld(token, 1600, f"{HOST}/other/repo")
+    assert judgement.withheld(token, 1600)
+    late = after(after(a_credential(), 1000, APP), 1600, LIB)
+    assert not judgement.withheld(late, 1601, f"{HOST}/other/repo")
+
+
+def test_an_acceptance_between_keeps_rejections_apart() -> None:
+    """It works somewhere, so it is not bad; where it was rejected before, it stays suspended."""
+    token = accepted(after(a_credential(), 1000, APP), LIB)
+    token = after(token, 1030, f"{HOST}/third/repo")
+    assert judgement.withheld(token, 1031, APP)
+    assert not judgement.withheld(token, 1031, LIB)
+    assert judgement.suspended_scopes(accepted(token, APP), 1031) == [f"{HOST}/third/repo"]
+
+
+def test_an_oauth_token_rejected_at_a_repository_is_renewed_and_serves_all_others_meanwhile() -> None:
+    """Its renewal may fail, and other repositories still take the token that there is."""
+    login = after(an_oauth_login(), 100, APP)
+    assert login.secret
+    assert judgement.awaits_renewal(login, APP)
+    assert not judgement.awaits_renewal(login, LIB)
+    assert judgement.rejected(login, 101, APP) == {}, "told again by another git"
+    assert not judgement.awaits_renewal(renewed(login, 101), APP)
+
+
+def test_at_most_one_renewal_a_minute_is_caused_by_rejections() -> None:
+    """A fresh token rejected again is suspended for that repository alone, and not renewed."""
+    fresh = renewed(after(an_oauth_login(), 100, APP), 101)
+    again = after(fresh, 110, APP)
+    assert judgement.withheld(again, 111, APP)
+    assert not judgement.awaits_renewal(again, APP)
+    assert not judgement.withheld(again, 111, LIB)
+    assert not judgement.awaits_renewal(
+        after(fresh, 110, "https://bitbucket.org/evil/x"), "https://bitbucket.org/evil/x"
+    )
+    assert judgement.awaits_renewal(after(fresh, 161, APP), APP)
 
 
 def test_a_clock_set_back_ends_the_delay() -> None:

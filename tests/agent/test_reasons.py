@@ -75,7 +75,7 @@ def test_it_tells_why_the_winner_goes_before_the_others(world: World) -> None:
     wide = a_static(world)
     assert explained(world)[0]["because"] == "it is the only one for this"
     narrow = a_static(world, "/acme/app")
-    assert "narrower place" in explained(world)[0]["because"]
+    assert "narrower scope" in explained(world)[0]["because"]
     world.erase(narrow.secret.reveal())
     by_id = {one["id"]: one for one in explained(world)}
     assert by_id[wide.id]["because"] == "it is the only one left for this"

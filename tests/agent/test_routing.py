@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.routing import Index, candidates, place_of, state_of
+from git_credential_bitbucket.agent.routing import Index, Match, match, place_of, repository_of, state_of
 from git_credential_bitbucket.bitbucket import kinds
 from tests.agent.credentials import HOST, a_credential
 
@@ -17,10 +17,15 @@ OTHER = a_credential("https://example.test", kinds.ACCESS_TOKEN)
 ALL = (PERSON, OTHER, WORKSPACE, REPOSITORY)
 
 
-def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = ALL) -> list[Credential]:
-    """The candidates for a request of these lines; `path` is what the asking git is seen to work on."""
+def matched(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = ALL) -> Match:
+    """What may answer a request of these lines; `path` is what the asking git is seen to work on."""
     request = wire.parse(b"protocol=https\n" + text.encode("utf-8", "surrogateescape"))
-    return candidates(Index(c.to_record() for c in kept), request, lambda: path, lambda c: c.last_used_at or 0)
+    return match(Index(c.to_record() for c in kept), request, lambda: path)
+
+
+def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = ALL) -> list[Credential]:
+    """The candidates for it."""
+    return matched(text, path=path, kept=kept).candidates
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,10 @@ def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = 
         ("acme/../evil", ""),
         ("acme//app", ""),
         ("../acme/app", ""),
+        ("beta/x/../../evil/repo", ""),
+        ("acme/app/./x", ""),
+        ("acme/app//x", ""),
+        ("acme/app/%2e%2e/%2e%2e/evil/repo", ""),
         ("", ""),
         (None, ""),
     ],
@@ -58,12 +67,98 @@ def test_a_clone_buttons_username_does_not_beat_a_repository_token() -> None:
     assert asked("host=bitbucket.org\npath=acme/app.git\nusername=alice\n")[0] == REPOSITORY
 
 
-def test_among_equals_the_asked_username_wins_and_then_the_last_used() -> None:
-    """Two persons on one machine are told apart by name, else by habit."""
-    alice = a_credential(account="alice", last_used_at=1.0)
-    bob = a_credential(account="bob@example.test", last_used_at=2.0)
-    assert asked("host=bitbucket.org\nusername=alice\n", kept=(alice, bob))[0] == alice
-    assert asked("host=bitbucket.org\n", kept=(alice, bob))[0] == bob
+ALICE = a_credential(account="alice@example.test", bitbucket_username="alice", account_id="712020:a", created_at=1.0)
+BOB = a_credential(account="bob@example.test", bitbucket_username="bobby", account_id="712020:b", created_at=2.0)
+TWO = (ALICE, BOB)
+
+
+@pytest.mark.parametrize(
+    ("username", "answers"),
+    [
+        ("alice", [ALICE]),
+        ("Alice@Example.test", [ALICE]),
+        ("712020:b", [BOB]),
+        ("bob@example.test", [BOB]),
+        ("carol", [BOB, ALICE]),
+        ("x-token-auth", [BOB, ALICE]),
+        ("x-bitbucket-api-token-auth", [BOB, ALICE]),
+        (None, [BOB, ALICE]),
+    ],
+)
+def test_a_known_username_gets_its_person_and_an_unknown_one_anybody(
+    username: str | None, answers: list[Credential]
+) -> None:
+    """Where every Bitbucket username is known, another is nobody's here; the tokens' own usernames name no person."""
+    line = f"username={username}\n" if username else ""
+    found = matched(f"host=bitbucket.org\n{line}", kept=TWO)
+    assert found.candidates == answers
+    assert found.dropped == [one for one in TWO if one not in answers]
+
+
+def test_an_unknown_username_gets_nobodys_where_it_could_be_somebodys() -> None:
+    """Of two persons one is known by email only: `rob` could be his username. One person alone is meant in any case."""
+    nameless = a_credential(account="rob@example.test")
+    token = a_credential(f"{HOST}/acme", kinds.ACCESS_TOKEN)
+    for other in (ALICE, a_credential(kind=kinds.OAUTH)):
+        found = matched("host=bitbucket.org\nusername=rob\npath=acme/app\n", kept=(other, nameless, token))
+        assert found.candidates == [token], "an access token belongs to nobody"
+        assert {c.id for c in found.dropped} == {other.id, nameless.id}
+    assert asked("host=bitbucket.org\nusername=rob\n", kept=(nameless,)) == [nameless]
+    again = a_credential(f"{HOST}/acme", kinds.OAUTH, account="rob@example.test")
+    assert asked("host=bitbucket.org\nusername=rob\n", kept=(nameless, again)) == [nameless, again], "one person"
+
+
+def test_a_token_username_prefers_its_kind() -> None:
+    """`https://x-token-auth@…` is how an access token's address is shown."""
+    kept = (a_credential(HOST, created_at=2.0), a_credential(HOST, kinds.OAUTH, created_at=1.0))
+    assert asked("host=bitbucket.org\nusername=x-token-auth\n", kept=kept) == [kept[1], kept[0]]
+    assert asked("host=bitbucket.org\nusername=x-bitbucket-api-token-auth\n", kept=kept) == list(kept)
+
+
+def test_in_one_scope_the_default_wins_and_then_the_newest_login() -> None:
+    """Never the last used: what answers does not depend on what was asked before."""
+    old = a_credential(created_at=1.0, last_used_at=9.0)
+    new = a_credential(created_at=2.0, last_used_at=1.0)
+    beside = a_credential(created_at=3.0, is_fallback=True)
+    chosen = a_credential(created_at=0.5, is_default=True)
+    narrow = a_credential(f"{HOST}/acme", created_at=0.1)
+    kept = (old, new, beside, chosen, narrow)
+    assert asked("host=bitbucket.org\npath=acme/app\n", kept=kept) == [narrow, chosen, new, old, beside]
+
+
+def test_what_git_stored_unasked_answers_only_what_it_came_with() -> None:
+    """Its username, and its path if it had one; and it comes after everything that a person logged in with."""
+    bound = a_credential(HOST, typed_username="x-token-auth", typed_path="evil/app.git", created_at=9.0)
+    lines = "host=bitbucket.org\nusername=x-token-auth\n"
+    assert asked(f"{lines}path=evil/app.git\n", kept=(bound, PERSON)) == [PERSON, bound]
+    for other in ("path=evil/app\n", "path=acme/app.git\n", ""):
+        assert asked(lines + other, kept=(bound,)) == []
+    assert asked("host=bitbucket.org\npath=evil/app.git\n", kept=(bound,)) == []
+    anywhere = a_credential(HOST, typed_username="mallory")
+    assert asked("host=bitbucket.org\nusername=mallory\npath=acme/app\n", kept=(anywhere, PERSON)) == [PERSON, anywhere]
+    assert asked("host=bitbucket.org\nusername=other\n", kept=(anywhere,)) == []
+
+
+def test_only_uuids_in_a_path_leave_it_to_gits_command_line() -> None:
+    """LFS verify addresses name the repository by UUID; other braces are somebody's invention."""
+    uuid = "{01234567-89ab-cdef-0123-456789abcdef}"
+    for path in ("{}/" + uuid + "/info/lfs/verify", f"%7B%7D/%7B{uuid[1:-1]}%7D/x", f"{uuid}/{uuid}"):
+        assert asked(f"host=bitbucket.org\npath={path}\n", path="acme/app")[0] == REPOSITORY
+    for path in ("{}/{uuid}/info/lfs", "{x}/app", "../acme/app", "acme/{}"):
+        assert asked(f"host=bitbucket.org\npath={path}\n", path="acme/app") == [PERSON]
+
+
+def test_a_rejection_is_about_the_repository_or_the_path_as_it_stands() -> None:
+    """An address that names no repository must not count for the whole host."""
+
+    def about(path: str | None, asked_path: str | None = None) -> str:
+        line = f"path={path}\n" if path else ""
+        return repository_of(wire.parse(f"protocol=https\nhost=bitbucket.org\n{line}".encode()), lambda: asked_path)
+
+    assert about("Acme/app.git/info/lfs") == f"{HOST}/acme/app"
+    assert about("acme/../Evil") == f"{HOST}/acme/../evil"
+    assert about(None) == HOST
+    assert about(None, "acme/app.git") == f"{HOST}/acme/app"
 
 
 def test_without_a_path_the_asking_git_tells_the_repository() -> None:

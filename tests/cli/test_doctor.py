@@ -469,11 +469,11 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     healthy(HELPER, "login", "--access-token", "--for", "beta", stdin=token)
     healthy(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=beta/x\npassword={token}\n\n")
     document = looked(healthy, code=1)
-    assert "held back" in told(document, "credentials", "wrong")
+    assert "suspended for bitbucket.org/beta/x, which rejected it" in told(document, "credentials", "wrong")
     assert "restore" in told(document, "credentials", "wrong")
     assert "ends: 2 days" in told(document, "credentials", "note")
     assert "git-credential-bitbucket rotate" in told(document, "credentials", "note")
-    assert "3 kept: 2 ready, 1 suspect" in told(document, "credentials", "ok")
+    assert "3 kept: 3 ready" in told(document, "credentials", "ok")
 
 
 def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy: Runner, home: Path) -> None:

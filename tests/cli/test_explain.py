@@ -65,7 +65,7 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
         assert document["answer"]["username"] == answer["username"]
         assert document["answer"]["secret"] == answer["password"][:5] + "…"
         assert document["asked"] == {"protocol": "https", "host": "bitbucket.org", "path": path}
-    assert "narrower place" in explained(configured, "acme/app")["answer"]["because"]
+    assert "narrower scope" in explained(configured, "acme/app")["answer"]["because"]
 
 
 def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path, home: Path) -> None:
@@ -113,7 +113,9 @@ def test_the_account_that_git_asks_for_wins_among_equals(configured: Runner) -> 
         document = explained(configured, f"https://{name}@bitbucket.org/acme/app")
         assert document["asked"]["username"] == name
         assert document["answer"]["from"] == accounts[name]
-        assert document["answer"]["because"] == "it has the username that git asks for"
+        (other,) = document["dropped"]
+        assert other["account"] != name
+        assert f"git asks for {name}" in other["because"]
 
 
 def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(

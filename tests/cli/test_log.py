@@ -33,7 +33,9 @@ def entries(run: Runner, *options: str) -> list[dict[str, object]]:
 def test_who_was_given_what(logging: Runner) -> None:
     """A line for each operation, filtered by place, operation, credential and age; a table without a secret."""
     secret = tokens.access_token()
-    asked(logging, "store", "acme/app.git", f"username=x-token-auth\npassword={secret}\n")
+    text = f"protocol=https\nhost=bitbucket.org\npath=acme/app.git\nusername=x-token-auth\npassword={secret}\n\n"
+    settings = ("-c", "credential.helper=bitbucket", "-c", "credential.useHttpPath=true")
+    logging("git", *settings, "credential", "approve", stdin=text)
     assert secret in asked(logging, "get", "acme/app.git")
     asked(logging, "get", "other/app.git")
     logging(HELPER, "daemon", "stop", check=False)  # what waits for the disk is written

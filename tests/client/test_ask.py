@@ -52,6 +52,13 @@ def test_no_daemon_is_started_where_only_one_that_runs_is_meant(home: Path) -> N
     assert not socket_of(home).exists()
 
 
+def keep(secret: str) -> None:
+    """Have a secret kept that git has just asked for in vain."""
+    holder = ask.Holder()
+    holder.answer("get", request().encode())
+    holder.answer("store", request(username="alice", password=secret).encode())
+
+
 @pytest.mark.parametrize("empty", [b"", b"neither this nor that\n"])
 def test_strangers_place_is_taken(home: Path, empty: bytes) -> None:
     """An empty answer is no daemon's of ours, so one is started there, and asked again."""
@@ -63,7 +70,7 @@ def test_strangers_place_is_taken(home: Path, empty: bytes) -> None:
 def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[str, str]) -> None:
     """Also where nothing may be the answer: what the vault has is found behind it."""
     secret = tokens.api_token()
-    ask.Holder().answer("store", request(username="alice", password=secret).encode())
+    keep(secret)
     ask.ask("exit", start=False)
     with subprocess.Popen(
         ["git", "credential-cache--daemon", str(socket_of(home))], env=front_env, stdout=subprocess.PIPE, cwd=home
@@ -108,7 +115,7 @@ def test_field_that_would_break_the_request_is_refused(home: Path) -> None:
 def test_gits_lines_follow_the_fields(home: Path) -> None:
     """For the verbs that take a request, as `token` does."""
     secret = tokens.api_token()
-    ask.Holder().answer("store", request(username="alice", password=secret).encode())
+    keep(secret)
     assert dict(ask.ask("token", request=request().encode()))["password"] == secret
     assert socket_of(home).exists()
 

@@ -164,7 +164,7 @@ def test_git_is_answered_where_no_daemon_can_be_started(front: Runner, helper: P
     """The reason is told, and the vault answers in this process."""
     secret = tokens.api_token()
     front.env["GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"] = "soon"
-    done = front(helper, "store", stdin=request(username="alice", password=secret))
+    done = front("git", "credential", "approve", stdin=request(username="alice", password=secret))
     assert "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT" in done.stderr
     assert secret in front(helper, "get", stdin=request()).stdout
     assert not socket_of(home).exists()

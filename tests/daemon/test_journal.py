@@ -38,6 +38,8 @@ def test_each_operation_leaves_a_line(start: Start, logged: dict[str, str]) -> N
     daemon.ask("get", b"protocol=https\nprotocol=https\n")
     daemon.ask("status")
     lines = lines_of(daemon)
+    first, *lines = lines
+    assert (first["operation"], first["outcome"]) == ("get", "nothing")
     assert [(one["operation"], one["outcome"]) for one in lines] == [
         ("store", "done"),
         ("get", "given"),
@@ -67,7 +69,7 @@ def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: di
         answer = daemon.ask("get", cloud("acme/app.git") + b"id=%b\nreplaces=%b\n" % (named, named))
         assert f"password={secret}\n".encode() in answer
     daemon.ask("get", cloud() + b"path=%b\n" % long)
-    stored, _, *asked, elsewhere = lines_of(daemon)
+    _, stored, _, _, *asked, elsewhere = lines_of(daemon)
     assert [one["credential"] for one in asked] == [stored["credential"]] * 2
     assert not [one for one in asked if "replaces" in one]
     assert len(elsewhere["place"]) == 1000

@@ -43,10 +43,12 @@ def test_gits_cache_client_stores_gets_and_erases(daemon: Daemon) -> None:
     """The C client that every git has is a whole front end: nothing of ours is installed where it runs."""
     token = tokens.access_token()
     typed = cloud("acme/app.git") + f"username=alice\npassword={token}\n".encode()
+    assert cache_client(daemon, "get", cloud("acme/app.git")).stdout == b""
     stored = cache_client(daemon, "store", typed)
     assert (stored.returncode, stored.stderr) == (0, b"")
     got = cache_client(daemon, "get", cloud("acme/app.git"))
-    assert got.stdout == f"username=x-token-auth\npassword={token}\n".encode()
+    assert got.stdout.startswith(f"username=x-token-auth\npassword={token}\npassword_expiry_utc=".encode())
+    assert '"memory":true' in daemon.ask("status").decode(), "it came with a time-out"
     assert cache_client(daemon, "erase", typed).returncode == 0
     assert cache_client(daemon, "get", cloud("acme/app.git")).stdout == b""
 
@@ -65,7 +67,7 @@ def test_git_credential_approve_fill_and_reject(daemon: Daemon) -> None:
 def test_store_and_erase_are_acknowledged(daemon: Daemon) -> None:
     """One line says that they arrived; a connection that ends without it does not look like success."""
     body = cloud("acme/app") + f"username=u\npassword={tokens.access_token()}\n".encode()
-    assert daemon.ask("store", body) == b"ok=1\n"
+    assert daemon.ask("store", body) == b"ok=1\nkept=bound\n"
     assert daemon.ask("erase", body) == b"ok=1\n"
 
 

@@ -93,7 +93,7 @@ class Daemon:
         assert self._server.clients == 0
         assert self.theirs.encode() not in answer
         if self.ours.encode() in answer:
-            action, body = split(data)
+            action, _, body = split(data)
             assert action in {"get", "token"}, action
             request = wire.parse(body)
             assert (request.protocol, request.host) == ("https", HOST)

@@ -111,6 +111,8 @@ def _credentials(kept: list[Stated], now: float) -> Iterator[Finding]:
         elif ends is not None and ends - now < SOON_S:
             cause = f"{name} for {one['place']} ends: {times.left(ends - now)}"
             yield Finding("credentials", NOTE, cause, status.cure(one))
+        elif one["suspended_for"]:
+            yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["cure"])
         counted[state] += 1
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
     yield Finding("credentials", OK, f"{len(kept)} kept: {states}" if kept else "none is kept")
