@@ -15,6 +15,7 @@ from git_credential_bitbucket import __version__
 from git_credential_bitbucket.audit.finding import HISTORY, KEYRING
 from git_credential_bitbucket.audit.patterns import redacted
 from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.audit.finding import Finding
@@ -32,6 +33,7 @@ _TITLES = {
     kinds.API_TOKEN: "An Atlassian API token in the clear",
     kinds.ACCESS_TOKEN: "A Bitbucket access token in the clear",
 }
+MAX_TEXT_CHARACTERS = 10_000
 _OTHER_TITLE = "A password for Bitbucket in the clear"
 
 
@@ -92,10 +94,10 @@ def sarif(findings: list[Finding], base: str) -> dict[str, Any]:
 
 
 def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
-    text = f"{_shown(finding.what)} at {_shown(finding.where)}: {cure(finding)}"
+    text = f"{_plain(finding.what)} at {_plain(finding.where)}: {cure(finding)}"
     location: dict[str, Any] = {}
     if finding.source == KEYRING and finding.line is None:
-        location["logicalLocations"] = [{"fullyQualifiedName": _shown(finding.path), "kind": "resource"}]
+        location["logicalLocations"] = [{"fullyQualifiedName": _plain(finding.path), "kind": "resource"}]
     else:
         location["physicalLocation"] = {
             "artifactLocation": {"uri": _uri(finding, base)},
@@ -123,6 +125,11 @@ def _uri(finding: Finding, base: str) -> str:
         path = inside if inside is not None else f"file://{path}"
     scheme, found, rest = redacted(path).rpartition("file://")
     return scheme + found + quote(rest.encode("utf-8", "surrogateescape"), safe="/")
+
+
+def _plain(text: str) -> str:
+    """As a plain text message of SARIF: what it takes for a link (3.11.6) is none, and nothing in it is invisible."""
+    return printable(redacted(text), MAX_TEXT_CHARACTERS).replace("[", "\\[").replace("]", "\\]")
 
 
 def _shown(text: str) -> str:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 import pytest
 
@@ -119,6 +120,20 @@ def test_sarif_is_what_code_scanning_takes(bare_run: Runner, home: Path) -> None
     )
     location = result["locations"][0]["physicalLocation"]
     assert location == {"artifactLocation": {"uri": "a%20b.env"}, "region": {"startLine": 2}}
+
+
+def test_file_names_are_plain_text_in_sarif(bare_run: Runner, home: Path) -> None:
+    """A viewer shows the message: an escape, a link or a name that is no UTF-8 is what a repository chose."""
+    bare_run("git", "init", "-q", ".")
+    name = b"a\x1b[2J\xe2\x80\xae[see](https:x)\xff.env"
+    (home / "work" / os.fsdecode(name)).write_text(f"BITBUCKET_TOKEN={tokens.api_token()}\n")
+    [run] = json.loads(audit(bare_run, ".", "--sarif", "-"))["runs"]
+    [result] = run["results"]
+    text = result["message"]["text"]
+    assert "a\\x1b\\[2J\\u202e\\[see\\](https:x)\\xff.env" in text
+    assert text.isprintable()
+    uri = result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+    assert unquote_to_bytes(uri) == name
 
 
 def test_history_is_looked_through_with_commits_and_paths(bare_run: Runner, home: Path) -> None:

@@ -171,6 +171,20 @@ def test_starts_no_process_but_python(executable: Path, tmp_path: Path) -> None:
     assert_works(tmp_path / "link", {"PATH": "/nonexistent"})
 
 
+def test_a_readlink_on_path_is_not_run(executable: Path, tmp_path: Path) -> None:
+    """Where it is a link without the script beside it: git runs it in the work tree, and PATH may name that."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "link").symlink_to(executable)
+    (tmp_path / "bin" / "link of a link").symlink_to("link")
+    for name in ("readlink", "command", "dirname", "ls"):
+        theirs = tmp_path / name
+        theirs.write_text(f"#!/bin/sh\necho taken over >{tmp_path}/proof\necho {tmp_path}/evil\n")
+        theirs.chmod(0o755)
+    for path in (f".:{tmp_path}", f"{tmp_path}:/usr/bin:/bin", "/nonexistent"):
+        assert_works(tmp_path / "bin" / "link of a link", {"PATH": path}, cwd=tmp_path)
+        assert not (tmp_path / "proof").exists()
+
+
 def test_says_so_when_its_python_is_gone(wheel: Path, tmp_path: Path) -> None:
     """An interpreter that was removed gives one line and a hint, on stderr, and no answer."""
     executable = installed.install(wheel, tmp_path / "venv")
