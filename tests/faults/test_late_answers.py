@@ -1,6 +1,7 @@
 """Answers of Bitbucket's that come late: who asked has given up, and the new refresh token is kept all the same."""
 
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from git_credential_bitbucket.bitbucket import token_response
 from git_credential_bitbucket.daemon import limits
 from tests.daemon.daemons import Daemon, eventually, message, read_all
+from tests.daemon.test_upgrade import PACKAGE, install
 from tests.faults.machines import Machine
 from tests.faults.test_leaving import _ENTER, asking, living
 
@@ -67,6 +69,36 @@ def test_a_stopped_daemon_loses_nothing(machine: Machine, hasty: Daemon) -> None
     assert not is_renewed(machine)
     os.kill(hasty.pid, signal.SIGCONT)
     eventually(lambda: is_renewed(machine))
+    assert living(machine)
+
+
+def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -> None:
+    """Newcomers queue for seconds at most while a daemon starts anew, and not for Bitbucket's minutes."""
+    flag, copy = machine.home / "upgrading", machine.home / "site"
+    shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, usual, here in (
+        ("limits.py", "answer_s: float = 30.0", "answer_s: float = 0.2"),
+        ("lifecycle.py", "UPGRADE_PATIENCE_S = 10.0", "UPGRADE_PATIENCE_S = 0.0"),
+        ("lifecycle.py", '"""Start anew in a moment without clients and jobs."""', f"open({str(flag)!r}, 'w').close()"),
+    ):
+        file = copy / PACKAGE.name / "daemon" / name
+        assert usual in file.read_text()
+        file.write_text(file.read_text().replace(usual, here))
+    daemon = Daemon(machine.env, package=str(copy))
+    machine.started.append(daemon)
+    machine.log_in(daemon, expires_in=0)
+    machine.standin.script_fault("token", "hold")
+    with asking(machine, daemon) as connection:
+        machine.standin.wait_for("token")
+        install(copy, "9.9.9")
+        eventually(flag.exists)
+        for _ in range(20):
+            flag.unlink(missing_ok=True)
+            eventually(flag.exists)
+            assert daemon.told_about("ping")["version"] != "9.9.9"
+        machine.standin.release()
+        read_all(connection)
+    eventually(lambda: daemon.told_about("ping")["version"] == "9.9.9")
     assert living(machine)
 
 

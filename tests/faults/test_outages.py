@@ -88,6 +88,34 @@ def test_an_answer_that_is_lost_on_its_way_is_the_one_loss_and_is_said(
     assert "login --oauth" in told["hint"]
 
 
+ODD_ANSWERS = {
+    "no access token": {"body": '{"refresh_token": "{refresh_token}"}'},
+    "a huge integer": {"body": '{"access_token": 1%s, "refresh_token": "{refresh_token}"}' % ("0" * 9999)},
+    "an error beside it": {
+        "status": 401,
+        "body": '{"error": "unauthorized_client", "refresh_token": "{refresh_token}"}',
+    },
+    "a server error": {"status": 500, "body": '{"access_token": "{access_token}", "refresh_token": "{refresh_token}"}'},
+    "UTF-16 and half of it": {"encoding": "utf-16", "body": '[{"refresh_token": "{refresh_token}", "access_tok'},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_ANSWERS.values(), ids=ODD_ANSWERS)
+def test_a_new_refresh_token_survives_an_odd_answer(
+    machine: Machine, daemon: Daemon, odd: Mapping[str, object]
+) -> None:
+    """It is on disk before the rest is judged, so that even another daemon goes on with it."""
+    login = outages.due_log_in(machine, daemon, expires_at=1.0)
+    machine.standin.script_fault("token", "odd", **odd)
+    assert "password" not in daemon.told_about("get", machine.request())
+    assert machine.standin.is_spent(login["refresh_token"])
+    (kept,) = machine.records()
+    assert not machine.standin.is_spent(kept["refresh_token"])
+    daemon.end()
+    outages.next_attempt_now(machine)
+    assert machine.daemon().told_about("get", machine.request())["password"]
+
+
 def test_a_hang_holds_one_get_and_no_other(machine: Machine, daemon: Daemon) -> None:
     """What is there for other places is answered meanwhile, and the hanging request is the only one."""
     outages.due_log_in(machine, daemon, place=f"{machine.standin.url}/acme")
