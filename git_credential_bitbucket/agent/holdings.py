@@ -62,10 +62,16 @@ class Holdings:
             self._seen = (content, remembered)
         return self._index
 
-    def with_secret(self, text: str) -> Credential | None:
-        """The credential that has or had this secret."""
-        secret = Secret(text)
-        return next((c for c in self.index() if c.has_secret(secret) or c.had_secret(secret)), None)
+    def with_secret(self, text: str, asked: str | None = None) -> Credential | None:
+        """The credential that has or had this secret.
+
+        With `asked`, a scope as routing writes it, only of its host: the narrowest around it, else any on that host.
+        """
+        secret, index = Secret(text), self.index()
+        host = "/".join((asked or "").split("/")[:3])
+        near = index.covering(asked) if asked else []
+        found = (c for c in (*near, *index) if f"{c.place}/".startswith(host and f"{host}/"))
+        return next((c for c in found if c.has_secret(secret) or c.had_secret(secret)), None)
 
     def open(self, *, create: bool = False) -> None:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""

@@ -42,9 +42,11 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
     answered = dict(wire.parse_pairs(reply))
     told["outcome"] = _outcome(action, answered)
     named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
-    credential = _named(agent, named, answered.get("password") or asked.get("password") or asked.get("credential"))
-    if request is not None:
-        told["place"] = routing.place_of(request.protocol, request.host, request.path)[:MAX_CHARACTERS]
+    scope = None if request is None else routing.place_of(request.protocol, request.host, request.path)
+    text = answered.get("password") or asked.get("password") or asked.get("credential")
+    credential = _named(agent, named, text, scope)
+    if scope is not None:
+        told["place"] = scope[:MAX_CHARACTERS]
     elif credential is not None:
         told["place"] = credential.place
     if credential is not None or named:
@@ -64,11 +66,11 @@ def _outcome(action: str, answered: Mapping[str, str]) -> str:
     return "done" if "ok" in answered else "refused"
 
 
-def _named(agent: Agent, named: str, text: str | None) -> Credential | None:
-    """The credential that was meant: by its id, or as the one that has or had the secret."""
+def _named(agent: Agent, named: str, text: str | None, scope: str | None) -> Credential | None:
+    """The credential that was meant: by its id, or as the one for `scope` that has or had the secret."""
     if named:
         return agent.holdings.index().get(named)
     if not text:
         return None
-    minted = None if agent.consumers is None else agent.consumers.holdings.with_secret(text)
-    return minted or agent.holdings.with_secret(text)
+    minted = None if agent.consumers is None else agent.consumers.holdings.with_secret(text, scope)
+    return minted or agent.holdings.with_secret(text, scope)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import journal
-from git_credential_bitbucket.agent import control, dispatch, noted
+from git_credential_bitbucket.agent import control, dispatch, keeping, noted
 from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
+from git_credential_bitbucket.bitbucket import kinds
 from tests.standin import tokens
 
 if TYPE_CHECKING:
@@ -60,6 +61,31 @@ def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) 
     assert finish(answer).startswith(b"ok=1\n")
     log.close()
     assert [(one["operation"], one["outcome"]) for one in journal.read(path)] == [("store", "done")]
+
+
+def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_asked_for(
+    world: World, home: Path
+) -> None:
+    """And of two on one host as the one that is nearest to what was asked for."""
+    secret = tokens.access_token()
+    places = ("https://bitbucket.org", world.standin.url, f"{world.standin.url}/acme/app")
+    ids = {}
+    for place in places:
+        record = {"kind": kinds.ACCESS_TOKEN, "place": place, "secret": secret, "endpoint": world.endpoint.to_record()}
+        ids[place] = world.keep(keeping.from_login(record, world.clock())).id
+    path = str(home / "log.jsonl")
+    log = journal.Journal(path)
+    asked = Dispatcher(world.agent, access_log=log)
+    for repository in ("elsewhere/app.git", "acme/app.git"):
+        body = f"protocol=https\nhost={world.standin.netloc}\npath={repository}\n".encode()
+        for operation in ("get", "erase"):
+            more = f"username=x-token-auth\npassword={secret}\n".encode() if operation == "erase" else b""
+            answer = asked.answer(operation, body + more, caller(CONTROL))
+            assert answer is not None
+            finish(answer)
+    log.close()
+    found = [one["credential"] for one in journal.read(path)]
+    assert found == [ids[places[1]], ids[places[1]], ids[places[2]], ids[places[2]]]
 
 
 def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
