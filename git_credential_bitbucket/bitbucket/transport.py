@@ -23,7 +23,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.bitbucket import failures
+from git_credential_bitbucket.bitbucket import http_errors
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.bitbucket.token_response import TOKEN_ANSWER_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 """For each address of the host's name; nothing has been sent yet when it runs out."""
-CONNECTED_WITHIN_S = 20.0
-"""For all of the way there: addresses, proxy and TLS."""
+CONNECTED_WITHIN_S = 45.0
+"""For all of the way there: a few addresses, the proxy and TLS."""
 ANSWER_S = 30.0
 """For any other whole answer; nothing is lost without it."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -53,7 +53,7 @@ def ask(endpoint: "Endpoint", method: str, url: str, **request: Any) -> requests
     """
     answer, incomplete = _ask(endpoint, method, url, ANSWER_S, **request)
     if incomplete is not None:
-        raise BitbucketUnreachable(incomplete, hint=failures.ONLINE)
+        raise BitbucketUnreachable(incomplete, hint=http_errors.ONLINE)
     return answer
 
 
@@ -169,7 +169,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
-            raise failures.overdue(url, self._answer_s, sent=True)
+            raise http_errors.overdue(url, self._answer_s, sent=True)
         response.headers.pop("Location", None)  # requests would follow it, and no secret does
         response.raw = io.BytesIO(body)
         return response
@@ -216,8 +216,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _failure(self, url: str, exc: Exception) -> Error:
         sent = self._reached.is_set()
         if self._overdue.is_set():
-            return failures.overdue(url, self._answer_s if sent else CONNECTED_WITHIN_S, sent=sent)
-        return failures.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
+            return http_errors.overdue(url, self._answer_s if sent else CONNECTED_WITHIN_S, sent=sent)
+        return http_errors.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
 
     def _cut_unless_reached(self) -> None:
         if not self._reached.is_set():

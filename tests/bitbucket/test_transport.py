@@ -1,4 +1,4 @@
-"""transport.py and failures.py: networks, certificates and servers that misbehave, by real sockets."""
+"""transport.py and http_errors.py: networks, certificates and servers that misbehave, by real sockets."""
 
 import gzip
 import socket

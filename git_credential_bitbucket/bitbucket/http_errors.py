@@ -1,4 +1,4 @@
-"""What went wrong on the way to a Bitbucket, in a person's words: exceptions and statuses to our errors.
+"""Errors of the network, of TLS and of HTTP as ours, in a person's words.
 
 Imports requests and urllib3, so only transport.py and those who have it import this. Texts name hosts and
 reasons, never what was sent: a proxy's URL may hold a password, an HTTP exception quotes its request.
