@@ -14,7 +14,7 @@ from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.agent.agent import Agent, Asking
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.deferred import Deferred, changed
-from git_credential_bitbucket.agent.why import or_why
+from git_credential_bitbucket.agent.diagnosis import or_why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import RequestRefused
 from git_credential_bitbucket.secret import Secret

@@ -15,14 +15,13 @@ from git_credential_bitbucket.agent import (
     judgement,
     keeping,
     ledger,
-    reasons,
     revocation,
     routing,
-    statement,
+    views,
 )
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.agent.why import tell_why
+from git_credential_bitbucket.agent.diagnosis import tell_why
 from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
 
 if TYPE_CHECKING:
@@ -73,13 +72,13 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
 
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    return agent.opened(lambda _: wire.emit(statement.of_agent(agent)))
+    return agent.opened(lambda _: wire.emit(views.of_agent(agent)))
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
     request = wire.parse(body)
-    return agent.opened(lambda _: wire.emit(reasons.explain(agent, request, fields.get("asked_path") or None)))
+    return agent.opened(lambda _: wire.emit(views.of_request(agent, request, fields.get("asked_path") or None)))
 
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -63,7 +63,7 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
 
 
 def then(state: str | None, url: str, here: Settings, env: Mapping[str, str]) -> str:
-    """What happens where this program has nothing for `url`; `state` is why (agent/why.py), None if it is not asked."""
+    """What happens where this program has nothing for `url`; `state` is why, None if it is not asked."""
     forbidden = person.forbidden(env, url) if state == LOCKED or state in person.LOGIN_MENDS else None
     if state == LOCKED:
         if forbidden is None:

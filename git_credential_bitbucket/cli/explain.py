@@ -14,7 +14,6 @@ import click
 
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.agent.reasons import PASSED_OVER
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import asked, beforehand, daemon, shy
 from git_credential_bitbucket.cli.app import summary
@@ -217,7 +216,7 @@ def _none(request: wire.Request, document: Document) -> tuple[str, str]:
     vault = document["vault"]
     if vault["trouble"]:
         return vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status"
-    refused = [one for one in document["candidates"] if one["outcome"] == PASSED_OVER]
+    refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
     if refused:
         return refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}"
     if document["dropped"]:

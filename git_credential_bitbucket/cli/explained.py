@@ -9,7 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.agent.reasons import ANSWERS, PASSED_OVER, RENEWED
 from git_credential_bitbucket.cli import listing, show
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.cli.explain import Document
 
 _ORIGINS = {"local": "this repository's own", "worktree": "this work tree's own", "command": "for one command"}
-_OUTCOMES = {ANSWERS: "", RENEWED: "renewed first", "minted": "minted when git asks"}
+_OUTCOMES = {"answers": "", "renewed": "renewed first", "minted": "minted when git asks"}
 
 
 def print_document(document: Document) -> None:
@@ -93,10 +92,10 @@ def _candidate(console: Console, at: int, one: dict[str, Any]) -> None:
     whose = f" of {one['account']}" if one["account"] else ""
     words = [f"  {at}. {label(one['kind'])} for {one['place']}{whose}", one["secret"] or "no token now"]
     words.append(f"expires: {listing.expires_in(one, time.time())}")
-    outcome = "passed over" if one["outcome"] == PASSED_OVER else _OUTCOMES[one["outcome"]]
+    outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
     words += [word for word in (outcome, one["id"]) if word]
     _line(console, ", ".join(words), "green" if one["wins"] else "dim")
-    if one["outcome"] == PASSED_OVER and one["why"]:
+    if one["outcome"] == "passed over" and one["why"]:
         _line(console, f"     {one['why']}")
         _line(console, f"     hint: {one['cure']}")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Pairs = list[tuple[str, str]]
 
 UNKNOWN_HOST = "unknown-host"
-"""The `state` of a host that git's configuration does not name as a Bitbucket where the daemon reads it (agent/why)."""
+"""The `state` of a host that git's configuration does not name as a Bitbucket where the daemon reads it."""
 
 
 class Holder:

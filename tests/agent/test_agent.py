@@ -11,8 +11,8 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
-from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.vault.keys import Key
 from git_credential_bitbucket.vault.memory import MemoryPlace

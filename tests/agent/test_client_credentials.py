@@ -12,8 +12,8 @@ from git_credential_bitbucket import journal, wire
 from git_credential_bitbucket.agent import succession
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
-from git_credential_bitbucket.agent.why import why
 from git_credential_bitbucket.secret import Secret
 from tests.daemon.daemons import eventually
 from tests.standin import tokens

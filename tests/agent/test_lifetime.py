@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket.agent import backups, keeping, ledger
-from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
 from tests.standin import tokens
 

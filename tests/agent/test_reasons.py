@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from git_credential_bitbucket.agent import keeping, reasons
+from git_credential_bitbucket.agent import keeping, views
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.secret import Secret
 from tests.standin import tokens
@@ -24,7 +24,7 @@ PLACES = ("", "/acme", "/acme/app")
 
 def explained(world: World, text: str = "", path: str = "acme/app.git") -> list[dict[str, Any]]:
     """The candidates, the first to be looked at first."""
-    pairs = reasons.explain(world.agent, world.lines(text, path), None)
+    pairs = views.of_request(world.agent, world.lines(text, path), None)
     return [json.loads(value) for key, value in pairs if key == "candidate[]"]
 
 
@@ -53,7 +53,7 @@ def test_the_winner_is_what_the_next_get_hands_out(world: World, seed: int) -> N
         said = explained(world)
         winner = next((one for one in said if one["wins"]), None)
         got = world.get()
-        if winner is not None and winner["outcome"] == reasons.RENEWED:
+        if winner is not None and winner["outcome"] == "renewed":
             continue  # what comes of a renewal, nobody knows before it
         holder = next((one.id for one in world.kept() if one.secret == Secret(got.get("password", ""))), None)
         assert (winner["id"] if winner else None) == holder, [move, said]
@@ -65,7 +65,7 @@ def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: W
     for one in tokens_kept:
         world.erase(one.secret.reveal())
     said = explained(world)
-    assert [one["outcome"] for one in said] == [reasons.PASSED_OVER] * 3
+    assert [one["outcome"] for one in said] == ["passed over"] * 3
     assert all(one["why"] and one["cure"] for one in said)
     assert not any(one["wins"] for one in said)
 
@@ -87,7 +87,7 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
     world.offset = 7300.0
     before = world.standin.mark()
     said = explained(world)
-    assert said[0]["outcome"] == reasons.RENEWED
+    assert said[0]["outcome"] == "renewed"
     assert said[0]["last_used_at"] is None
     assert not world.standin.token_requests(since=before)
     assert login.secret.reveal()[:20] not in json.dumps(said)
@@ -96,5 +96,5 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
 def test_other_places_on_the_host_are_named(world: World) -> None:
     """For whoever looks for a token where there is none."""
     a_static(world, "/beta/x")
-    pairs = reasons.explain(world.agent, world.lines(), None)
+    pairs = views.of_request(world.agent, world.lines(), None)
     assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import freshness, renewal, statement, succession
+from git_credential_bitbucket.agent import freshness, renewal, succession, views
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import Deferred, finish
-from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
@@ -131,7 +131,7 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert (state, "certificate" in cause) == ("unreachable", True)
     assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
     (kept,) = world.kept()
-    stated = statement.of_credential_at(kept, world.agent, world.clock())
+    stated = views.of_credential(kept, world.agent, world.clock())
     assert "http.sslCAInfo FILE (it is tried again in " in str(stated["cure"])
     assert str(stated["trouble_cure"]).endswith("http.sslCAInfo FILE")
     world.agent.holdings.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})

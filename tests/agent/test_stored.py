@@ -10,7 +10,7 @@ from git_credential_bitbucket.agent import keeping, misses
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
-from git_credential_bitbucket.agent.why import why
+from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import RequestRefused
 from tests.agent.credentials import a_credential

@@ -1,16 +1,20 @@
-"""Why there is no answer: one state, its cause and its cure, for whoever must tell a person."""
+"""What becomes of each credential that could answer a request, and why: for `why`, `explain` and `status`.
+
+Starts no renewal and changes nothing. It says of each what `Agent.serve` would make of it, from the same rules.
+"""
 
 from __future__ import annotations
 
 import math
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import freshness, judgement, routing
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.ledger import DAY_S
 from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, shown_place
+from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 from git_credential_bitbucket.vault import damage
@@ -20,17 +24,42 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.wire import Request
 
-Reason = tuple[str, str, str]
-"""State (for programs), cause and hint (for people)."""
+State = Literal[
+    "none",
+    "other-account",
+    "unknown-host",
+    "locked",
+    "damaged",
+    "newer",
+    "unavailable",
+    "app-password",
+    "set-aside",
+    "suspect",
+    "expired",
+    "login-expired",
+    "unreachable",
+]
+"""Why nothing is offered, for programs: the request's fault, then the vault's, then one credential's."""
+Outcome = Literal["answers", "renewed", "passed over"]
+"""What `get` does with a credential: hands it out, has it renewed first, or goes on to the next."""
 
-OTHER_ACCOUNT = "other-account"
+
+class Diagnosis(NamedTuple):
+    """Why nothing is offered: the state for programs, cause and hint for people."""
+
+    state: State
+    cause: str
+    hint: str
+
+
+OTHER_ACCOUNT: State = "other-account"
 """The state where what is kept is another person's than the username that git asks for."""
 MAX_USERNAMES_TOLD = 64
-UNKNOWN_HOST = "unknown-host"
+UNKNOWN_HOST: State = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
 _LOGIN = "type: git-credential-bitbucket login"
-_FOR_WANT = frozenset({"none", "login-expired", "expired", "set-aside", "suspect", "unreachable"})
+_FOR_WANT: frozenset[State] = frozenset({"none", "login-expired", "expired", "set-aside", "suspect", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
 
@@ -51,7 +80,7 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     return wire.emit(pairs)
 
 
-def why(agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False) -> Reason:
+def why(agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False) -> Diagnosis:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
     if agent.find_provider(request.protocol, request.host) is None:
         return _of_unknown_host(request)
@@ -66,34 +95,34 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = routing.place_of(request.protocol, request.host, request.path or asked_path)
-    return "none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN
+    return Diagnosis("none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN)
 
 
 def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
     """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
     credential = None if answer else agent.holdings.index().get(credential_id)
     reason = None if credential is None else _of_candidate(agent, credential, credential.place)
-    return answer if reason is None else refusal(Error(reason[1], hint=reason[2]))
+    return answer if reason is None else refusal(Error(reason.cause, hint=reason.hint))
 
 
-def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Reason | None:
+def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diagnosis | None:
     now = agent.clock()
     trouble = agent.renewals.troubles.get(credential.id)
     if trouble is not None and not freshness.alive(credential, now):
         return _of_trouble(trouble)
     if agent.renewals.is_asking(credential.id) and not freshness.alive(credential, now):
         cause = f"{_name(credential)} is being renewed, and Bitbucket has not answered yet"
-        return "unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes"
+        return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
     return of_credential(credential, now, repository)
 
 
-def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Reason:
+def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
     """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
     shown, now = wire.printable(username), agent.clock()
     told = agent.usernames_told
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
-        return OTHER_ACCOUNT, f"no credential is known to be {shown}'s", hint
+        return Diagnosis(OTHER_ACCOUNT, f"no credential is known to be {shown}'s", hint)
     if telling:
         told[shown] = now
         while len(told) > MAX_USERNAMES_TOLD:
@@ -101,41 +130,42 @@ def _of_others(agent: Agent, username: str, dropped: list[Credential], *, tellin
     accounts = sorted({wire.printable(one.account or "an unnamed account") for one in dropped})
     others = f"{', '.join(accounts[:NAMED])}{' and others' if len(accounts) > NAMED else ''}"
     cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
-    return OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint
+    return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint)
 
 
 def _name(credential: Credential) -> str:
     return f"the {label(credential.kind)} for {shown_place(credential)}"
 
 
-def _of_unknown_host(request: Request) -> Reason:
+def _of_unknown_host(request: Request) -> Diagnosis:
     host = wire.printable(f"{request.protocol}://{request.host}")
     setting = shlex.quote(f"credential.{host}.provider")
     cause = f"{host} is not configured as a Bitbucket where the daemon looks: in git's system and global configuration"
-    return UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket"
+    return Diagnosis(UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket")
 
 
-def _of_trouble(trouble: Error) -> Reason:
-    states = (
+def _of_trouble(trouble: Error) -> Diagnosis:
+    states: tuple[tuple[type[Error], State], ...] = (
         (KeyDoesNotFit, "locked"),
         (VaultLocked, "locked"),
         (VaultDamaged, "damaged"),
         (VaultNewer, "newer"),
     )
-    state = next((name for kind, name in states if isinstance(trouble, kind)), "unavailable")
-    return state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status"
+    unavailable: State = "unavailable"
+    state = next((name for kind, name in states if isinstance(trouble, kind)), unavailable)
+    return Diagnosis(state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status")
 
 
-def of_credential(credential: Credential, now: float, repository: str = "") -> Reason | None:
+def of_credential(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     name = _name(credential)
     if credential.kind == kinds.APP_PASSWORD:
-        return "app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT
+        return Diagnosis("app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT)
     if judgement.withheld(credential, now, repository):
         return _withheld(credential, name, now, repository)
     if credential.login_expired or (credential.refresh_rejected and not freshness.alive(credential, now)):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
-        return "login-expired", f"{name} has expired: {credential.trouble}", cure
+        return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
     is_rejected = judgement.awaits_renewal(credential, repository)
     if freshness.alive(credential, now) and not is_rejected:
         return None
@@ -143,22 +173,68 @@ def of_credential(credential: Credential, now: float, repository: str = "") -> R
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
         again = f"it is tried again in {seconds} s"
         hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
-        return "unreachable", f"{name} could not be renewed: {credential.trouble}", hint
+        return Diagnosis("unreachable", f"{name} could not be renewed: {credential.trouble}", hint)
     if credential.renewable:
-        return "expired", f"{name} is due for renewal", "run the command again"
-    return "expired", f"{name} has expired", anew(credential.id) if credential.kind in kinds.STATIC else _LOGIN
+        return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
+    return Diagnosis(
+        "expired", f"{name} has expired", anew(credential.id) if credential.kind in kinds.STATIC else _LOGIN
+    )
 
 
-def _withheld(credential: Credential, name: str, now: float, repository: str) -> Reason:
+def _withheld(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
     if credential.set_aside_at is not None:
         hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:
             hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
-        return "set-aside", f"{name} was set aside: {credential.set_aside_why}", hint
+        return Diagnosis("set-aside", f"{name} was set aside: {credential.set_aside_why}", hint)
     if judgement.over(credential, now):
-        return "expired", f"{name} was kept for as long as you said, and not longer", _LOGIN
+        return Diagnosis("expired", f"{name} was kept for as long as you said, and not longer", _LOGIN)
     seconds = int(judgement.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
     revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in kinds.STATIC else ""
     hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "
-    return "suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id
+    return Diagnosis("suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id)
+
+
+def outcome(credential: Credential, now: float, repository: str) -> Outcome:
+    """What a `get` makes of `credential` when its turn has come."""
+    if judgement.withheld(credential, now, repository):
+        return "passed over"
+    must_renew = judgement.awaits_renewal(credential, repository)
+    if credential.renewable and (must_renew or freshness.must_wait(credential, now)):
+        if may_attempt(credential, now):
+            return "renewed"
+        if must_renew:
+            return "passed over"
+    return "answers" if freshness.alive(credential, now) else "passed over"
+
+
+def why_dropped(credential: Credential, request: Request) -> str:
+    """Why a credential is not offered for the username that git asks for."""
+    username = wire.printable(request.username or "")
+    if credential.names:
+        return f"it is of {wire.printable(credential.account or min(credential.names))}, and git asks for {username}"
+    return f"nobody knows whether it is of {username}, whom git asks for"
+
+
+def because(winner: Credential, others: list[Credential], request: Request) -> str:
+    """Why `winner` goes before `others`, which follow it in the order: the first rule that sets it apart from them.
+
+    Empty where there are no others.
+    """
+    if not others:
+        return ""
+    others = [one for one in others if not (one.is_bound or one.kind == kinds.UNKNOWN)]
+    if not others:
+        return "the others are bound to what git stored them for"
+    username = request.username
+    if username in kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
+        return f"git asks for the username {username}, which goes with its kind"
+    depth = winner.place.count("/")
+    if all(other.place.count("/") < depth for other in others):
+        return f"it is for a narrower scope than the others: {shown_place(winner)}"
+    if all(other.place.count("/") > depth for other in others):
+        return "git names no repository, and it is for the whole host"
+    if winner.is_default:
+        return "it is the default that was chosen for its scope"
+    return "it was logged in with later than the others for the same scope"

@@ -1,0 +1,205 @@
+"""What is at hand, as `status` and `explain` show it: each credential without its secret, and the vault's state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.agent import diagnosis, freshness, judgement, routing
+from git_credential_bitbucket.agent.naming import NAMED, shown_place
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.vault import damage
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.routing import Index
+    from git_credential_bitbucket.wire import Request
+
+Pairs = list[tuple[str, str]]
+
+
+class CredentialView(TypedDict):
+    """A credential as `status` shows it; times are epoch seconds, `expires_in` seconds from now."""
+
+    id: str
+    place: str
+    url: str
+    kind: str
+    account: str | None
+    bitbucket_username: str | None
+    account_id: str | None
+    username: str
+    default: bool
+    bound_to: str | None
+    suspended_for: list[str]
+    secret: str | None
+    state: diagnosis.State | Literal["ready"]
+    why: str | None
+    cure: str | None
+    scopes: list[str]
+    created_at: float
+    last_used_at: float | None
+    expires_at: float | None
+    expires_in: int | None
+    ends_at: float | None
+    forget_at: float | None
+    renewed_at: float | None
+    renewal_due_at: float | None
+    trouble: str | None
+    trouble_cure: str | None
+    origin: str
+    memory: bool
+
+
+class Candidate(CredentialView):
+    """A credential that may answer a request, as `explain` shows it."""
+
+    outcome: diagnosis.Outcome
+    wins: bool
+
+
+class Winner(Candidate):
+    """The one that does, or would be renewed first, and why it goes before the others."""
+
+    because: str
+
+
+class Dropped(CredentialView):
+    """One that would answer, but for the username that git asks for."""
+
+    because: str
+
+
+def of_agent(agent: Agent) -> Pairs:
+    """The answer to `action=status`: the vault's state and a JSON object for each credential."""
+    index = agent.holdings.index()
+    pairs = of_vault(agent)
+    now = agent.clock()
+    stated = sorted((of_credential(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
+    return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+
+
+def of_request(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
+    """The vault's state, then a JSON object for each credential that covers `request`, the first to be looked at first.
+
+    `asked_path` stands for what the daemon reads from the asking git where the request has no path. `elsewhere[]` are
+    the scopes on the same host that this request is not for.
+    """
+    index, now = agent.holdings.index(), agent.clock()
+    match = routing.match(index, request, lambda: asked_path)
+    found = match.candidates
+    outcomes = [diagnosis.outcome(credential, now, match.repository) for credential in found]
+    winner = next((i for i, each in enumerate(outcomes) if each != "passed over"), None)
+    pairs = of_vault(agent)
+    for at, credential in enumerate(found):
+        stated = of_credential(credential, agent, now, match.repository)
+        told: Candidate = {**stated, "outcome": outcomes[at], "wins": at == winner}
+        if at == winner:
+            because = diagnosis.because(credential, found[at + 1 :], request)
+            because = because or f"it is the only one{' left' if at > 0 else ''} for this"
+            told = Winner(**told, because=because)
+        pairs.append(("candidate[]", json.dumps(told, separators=(",", ":"))))
+    for credential in match.dropped:
+        because = diagnosis.why_dropped(credential, request)
+        dropped: Dropped = {**of_credential(credential, agent, now), "because": because}
+        pairs.append(("dropped[]", json.dumps(dropped, separators=(",", ":"))))
+    return pairs + [("elsewhere[]", scope) for scope in _elsewhere(index, [*found, *match.dropped], request)]
+
+
+def _elsewhere(index: Index, found: list[Credential], request: Request) -> list[str]:
+    """The scopes on the request's host that have credentials, but none that may answer here."""
+    host = routing.place_of(request.protocol, request.host, None)
+    covering = {credential.id for credential in found}
+    places = {
+        shown_place(credential)
+        for credential in index
+        if (credential.place == host or credential.place.startswith(host + "/")) and credential.id not in covering
+    }
+    return sorted(places)
+
+
+def of_vault(agent: Agent) -> Pairs:
+    """The vault's state, as of the last look at it, what is wrong with it, and what damage it has been through."""
+    trouble = agent.holdings.trouble
+    pairs = [("vault", _state(agent))]
+    if trouble is not None:
+        pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
+    notice = damage.notice(agent.holdings.vault)
+    if notice is not None:
+        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_cure", notice.cure)]
+    return pairs
+
+
+def _state(agent: Agent) -> str:
+    """As `Vault.state`; but where there is only a key yet, and no file, a person has no vault.
+
+    `unreadable` where not even that can be seen (a directory under the vault's name, say); the trouble tells why.
+    """
+    vault = agent.holdings.vault
+    if agent.holdings.locked_by_person:
+        return "locked"
+    try:
+        return "absent" if vault.state == "open" and vault.place.stamp() is None else vault.state
+    except Error:
+        return "unreadable"
+
+
+def of_credential(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
+    """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
+    reason = diagnosis.of_credential(credential, now, repository)
+    limit = None if reason else _limit(credential, now)
+    ends = credential.expires_at if credential.secret else None
+    return {
+        "id": credential.id,
+        "place": shown_place(credential),
+        "url": wire.printable(credential.place),
+        "kind": credential.kind,
+        "account": credential.account,
+        "bitbucket_username": credential.bitbucket_username,
+        "account_id": credential.account_id,
+        "username": credential.username,
+        "default": credential.is_default,
+        "bound_to": _bound_to(credential),
+        "suspended_for": [
+            wire.printable(scope.partition("://")[2]) for scope in judgement.suspended_scopes(credential, now)
+        ],
+        "secret": credential.secret.masked() if credential.secret else None,
+        "state": reason.state if reason else "ready",
+        "why": reason.cause if reason else limit and limit[0],
+        "cure": reason.hint if reason else limit and limit[1],
+        "scopes": list(credential.scopes),
+        "created_at": credential.created_at,
+        "last_used_at": agent.holdings.last_used(credential),
+        "expires_at": ends,
+        "expires_in": None if ends is None else int(ends - now),
+        "ends_at": credential.ends_at,
+        "forget_at": credential.forget_at,
+        "renewed_at": credential.minted_at if credential.renewable else None,
+        "renewal_due_at": freshness.renewal_due_at(credential) if credential.renewable else None,
+        "trouble": credential.trouble,
+        "trouble_cure": credential.trouble_cure,
+        "origin": credential.origin,
+        "memory": agent.holdings.is_in_memory(credential.id),
+    }
+
+
+def _limit(credential: Credential, now: float) -> tuple[str, str] | None:
+    """For what alone a credential that is offered is not, or is, and what to do about it."""
+    if credential.is_bound:
+        return f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it"
+    scopes = judgement.suspended_scopes(credential, now)
+    if not scopes:
+        return None
+    named = ", ".join(wire.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
+    cure = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
+    return f"suspended for {named}, which rejected it", cure
+
+
+def _bound_to(credential: Credential) -> str | None:
+    """The username, and the path if there is one, that alone is answered with what git stored unasked."""
+    if not credential.is_bound:
+        return None
+    path = f" at {credential.typed_path}" if credential.typed_path else ""
+    return wire.printable(f"{credential.typed_username}{path}")
