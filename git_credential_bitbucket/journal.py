@@ -126,7 +126,7 @@ def read(path: str) -> Iterator[Entry]:
 
 
 def _opened(path: str) -> int:
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    paths.make_dir(os.path.dirname(path))
     return files.open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 

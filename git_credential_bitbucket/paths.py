@@ -89,15 +89,40 @@ def check_socket_path(path: str) -> None:
 
 
 def make_private_dir(path: str) -> None:
-    """Make `path` with mode 0700 (its parents as the umask has it) unless it is there; then `check_private_dir`."""
-    parent = os.path.dirname(path)
-    if not os.path.isdir(parent):
-        os.makedirs(parent, mode=0o700, exist_ok=True)
-    try:
-        os.mkdir(path, 0o700)
-    except FileExistsError:
-        pass
+    """`make_dir`, then `check_private_dir`."""
+    make_dir(path)
     check_private_dir(path)
+
+
+def make_dir(path: str) -> None:
+    """Make `path` with mode 0700 (its parents as the umask has it) unless it is there.
+
+    Raises `PlaceRefused` where root would leave it in a directory of another user (`sudo -E`), whom it would lock out.
+    """
+    if os.path.lexists(path):
+        return
+    if os.getuid() == 0:
+        _check_not_of_a_user(path)
+    os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def _check_not_of_a_user(path: str) -> None:
+    above = os.path.dirname(os.path.abspath(path))
+    while not os.path.isdir(above):
+        above = os.path.dirname(above)
+    owner = os.stat(above).st_uid
+    if owner == 0:
+        return
+    import pwd  # lazy: only root, and only where a directory is to be made
+
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:  # a container's volume, which belongs to nobody whom this system knows
+        return
+    raise PlaceRefused(
+        f"root would make {shown(path)} in a directory of the user {name}",
+        hint="leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
+    )
 
 
 def check_private_dir(path: str) -> None:

@@ -1,13 +1,18 @@
 """Where things lie: the same places as other programs on this system have them."""
 
+import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import paths
+from git_credential_bitbucket import journal, paths
 from git_credential_bitbucket.errors import PlaceRefused
+from tests.fronts import request
+from tests.running import Runner
+from tests.standin import tokens
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is platformdirs that is asked")
@@ -40,3 +45,42 @@ def test_a_relative_vault_is_refused() -> None:
         paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "vault"})
     assert told.value.hint == "write the whole path"
     assert paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/srv/vault"}) == "/srv/vault"
+
+
+@pytest.fixture
+def theirs(home: Path) -> Path:
+    """A directory of another user's, as `sudo -E` names it to root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root writes into another user's directory")
+    folder = home / "theirs"
+    folder.mkdir(0o700)
+    os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    return folder
+
+
+def test_sudo_e_leaves_no_directory_of_roots_in_a_users_home(theirs: Path) -> None:
+    """The user could not use it any more. It is refused with a way out, however deep it would lie."""
+    for path in (theirs / paths.NAME, theirs / ".cache" / "a" / paths.NAME):
+        with pytest.raises(PlaceRefused, match="in a directory of the user nobody") as refused:
+            paths.make_private_dir(str(path))
+        assert refused.value.hint == "leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
+    with pytest.raises(PlaceRefused):
+        journal.write(str(theirs / "data" / "log.jsonl"), {})
+    assert os.listdir(theirs) == []
+
+
+def test_root_uses_a_directory_of_a_user_whom_nobody_knows(theirs: Path) -> None:
+    """As in a container, whose volumes belong to whoever made them outside."""
+    os.chown(theirs, 2_000_123, -1)
+    paths.make_private_dir(str(theirs / ".cache" / paths.NAME))
+    assert (theirs / ".cache" / paths.NAME).stat().st_uid == 0
+
+
+def test_sudo_e_is_told_to_git(theirs: Path, front: Runner, helper: Path) -> None:
+    """And nothing is left in the user's directories by any of what git runs."""
+    env = {**front.env, "HOME": str(theirs), "XDG_RUNTIME_DIR": str(theirs)}
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        env.pop(name, None)
+    done = front(helper, "store", stdin=request(username="a", password=tokens.api_token()), env=env, check=False)
+    assert "in a directory of the user nobody" in done.stderr
+    assert os.listdir(theirs) == []
