@@ -36,13 +36,25 @@ def command_lines(pid: int) -> Iterator[list[str]]:
     """
     for process, _ in _lineage(pid):
         raw = _read(process, "cmdline")
-        yield [os.fsdecode(word) for word in raw.removesuffix(b"\0").split(b"\0")] if raw else []
+        yield _without_loader([os.fsdecode(word) for word in raw.removesuffix(b"\0").split(b"\0")]) if raw else []
 
 
 def is_git(command_line: list[str]) -> bool:
     """Whether a command line is that of git or of a program `git-…` (a subcommand, git-lfs)."""
     name = os.path.basename(command_line[0]) if command_line else ""
     return name == "git" or name.startswith("git-")
+
+
+def _without_loader(words: list[str]) -> list[str]:
+    """A command line without the dynamic loader that it may begin with, as that of a relocated git does (ld.so(8))."""
+    name = os.path.basename(words[0])
+    if not (name.startswith("ld-") and ".so" in name):
+        return words
+    named, rest = None, words[1:]
+    while rest and rest[0].startswith("--"):
+        named = rest[1] if rest[0] == "--argv0" and len(rest) > 1 else named
+        rest = rest[1 if rest[0] in {"--list", "--verify", "--inhibit-cache"} else 2 :]
+    return [named or rest[0], *rest[1:]] if rest else words
 
 
 def is_credential_approve(pid: int) -> bool:

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import processes
+from tests.gits import Git
 
 WAITING_HELPER = "!f() { echo $$ >{home}/pid; read -r _ <{home}/go; }; f"
 
@@ -140,3 +142,30 @@ def test_programs_with_brackets_in_their_names_hide_nobody(tmp_path: Path) -> No
         program.stdout.read(1)  # it runs
         assert processes.programs(program.pid) == [name, *processes.programs(os.getpid())]
         program.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "is_approve"),
+    [
+        (["credential", "approve"], True),
+        (["-C", ".", "-c", "user.name=credential", "--no-pager", "credential", "approve"], True),
+        (["credential", "reject"], False),
+        (["-c", "alias.keep=!git credential approve", "keep"], False),
+        (["-c", "alias.keep=credential approve", "keep"], False),
+    ],
+)
+@pytest.mark.parametrize("helper", ["{probe}", "probe"])
+def test_who_types_git_credential_approve_is_told_from_other_gits(
+    bare_env: dict[str, str], home: Path, git: Git, words: list[str], helper: str, *, is_approve: bool
+) -> None:
+    """The helper is run by path or by name; an alias in configuration is another git, and may be anybody's."""
+    probe = home / "bin" / "git-credential-probe"
+    probe.parent.mkdir(exist_ok=True)
+    code = "import os; from git_credential_bitbucket.processes import is_credential_approve as f; "
+    probe.write_text(f"#!/bin/sh\nexec {sys.executable} -c '{code}print(f(os.getpid()))' >>{home}/said\n")
+    probe.chmod(0o700)
+    env = {**bare_env, "PATH": f"{probe.parent}:{bare_env['PATH']}", "PYTHONPATH": str(Path(__file__).parents[1])}
+    setting = f"credential.helper={helper.format(probe=probe)}"
+    text = b"protocol=https\nhost=bitbucket.org\nusername=alice\npassword=secret\n\n"
+    subprocess.run([git.path, "-c", setting, *words], env=env, cwd=home, input=text, check=True)
+    assert (home / "said").read_text() == f"{is_approve}\n"
