@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket.agent import freshness, judgement
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
-from git_credential_bitbucket.bitbucket import kinds, token_response
+from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginExpired, UnknownCredential
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
-    from git_credential_bitbucket.bitbucket.token_response import Grant, RawAnswer, TokenResponse
+    from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse
     from git_credential_bitbucket.vault.content import Transaction
 
 LOGIN_EXPIRED_AFTER = 3
@@ -228,7 +228,9 @@ def send(credential: Credential) -> RawAnswer:
 
 def judge(credential: Credential, raw: RawAnswer) -> TokenResponse:
     """What the answer to `send(credential)` means. Raises nothing."""
-    asked: token_response.GrantType = "refresh"
+    from git_credential_bitbucket.bitbucket import token_response  # lazy: most answers need no request
+
+    asked: GrantType = "refresh"
     if credential.kind in kinds.MINTED:
         asked = "mint" if credential.kind == kinds.CLIENT_CREDENTIALS else "swap"
     sent = tuple(secret.reveal() for secret in (credential.refresh_token, credential.client_secret) if secret)

@@ -80,7 +80,11 @@ def exchange(
     form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
     raw = _post(endpoint, form, auth=_client(client_id, client_secret))
     sent = (code, verifier, _revealed(client_secret))
-    return token_response.judge(raw, "exchange", endpoint.token_url, sent).granted()
+    response = token_response.judge(raw, "exchange", endpoint.token_url, sent)
+    if response.grant is None and response.refresh_token is not None:  # the code is spent, and this is not
+        raw = send_refresh(endpoint, client_id, client_secret, response.refresh_token)
+        response = token_response.judge(raw, "refresh", endpoint.token_url, (*sent, response.refresh_token.reveal()))
+    return response.granted()
 
 
 def send_refresh(

@@ -65,6 +65,18 @@ def test_a_code_works_once_and_with_its_verifier_only(
         oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, "another-" * 6)
 
 
+def test_a_consent_is_not_lost_to_an_odd_answer(
+    standin: StandIn, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
+) -> None:
+    """The code is spent, but the refresh token that came without an access token is good for one."""
+    code = code_from(endpoint, consumer, standin)
+    standin.script_fault("token", "odd", body='{"access_token": null, "refresh_token": "{refresh_token}"}')
+    grant = oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+    assert grant.refresh_token
+    assert not standin.is_spent(grant.refresh_token.reveal())
+    assert [asked.form["grant_type"] for asked in standin.token_requests()] == ["authorization_code", "refresh_token"]
+
+
 @pytest.mark.parametrize("field", ["scope", "scopes"])
 @pytest.mark.parametrize("relaxed", [False, True])
 def test_a_refresh_survives_whatever_scopes_the_answer_names(
