@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 GIT_TIMEOUT_S = 10.0
 """What git is run for here takes some ms; only a dead network share makes it take longer than this."""
+STALL_S = 0.5
+"""After this it is looked at why git takes so long, while it goes on."""
+MAX_FILES, MAX_FILE_BYTES = 1000, 1 << 20
+"""Of the configuration, as far as it is looked at then."""
 TRUSTED_SCOPES = frozenset({"system", "global", "command"})
 """Never local or worktree: those come with a repository, and a clone must not decide where tokens go."""
 
@@ -165,11 +169,20 @@ def run_git(
     import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
 
     command = [find_git(env), *words]
+    pipe = subprocess.PIPE
+    around = {**git_environment(env), **(more or {})}
     try:
-        return subprocess.run(
-            command, cwd=folder, env={**git_environment(env), **(more or {})}, input=given, capture_output=True,
-            timeout=GIT_TIMEOUT_S, check=False,
-        )  # fmt: skip
+        with subprocess.Popen(command, cwd=folder, env=around, stdin=pipe, stdout=pipe, stderr=pipe) as git:
+            try:
+                try:
+                    out, err = git.communicate(given, timeout=STALL_S)
+                except subprocess.TimeoutExpired:
+                    _check_no_pipe(env, folder)
+                    out, err = git.communicate(timeout=GIT_TIMEOUT_S - STALL_S)
+            except BaseException:
+                git.kill()
+                raise
+        return subprocess.CompletedProcess(command, git.returncode, out, err)
     except subprocess.TimeoutExpired:
         raise SettingsError(
             f"git did not end within {GIT_TIMEOUT_S:.0f} seconds",
@@ -177,6 +190,48 @@ def run_git(
         ) from None
     except OSError as exc:
         raise SettingsError(f"git could not be run: {exc.strerror}", hint="try: git version") from exc
+
+
+def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
+    """Raise `SettingsError` where git's configuration names a pipe or device, for which git waits without end.
+
+    Its files are read roughly: every `path = …` is taken for one of an include.
+    """
+    import re  # lazy, as all that only a git that does not end needs
+    import stat
+
+    from git_credential_bitbucket import files
+
+    left, seen = [*_candidates(env), *_candidates_of_repository(folder)], set[str]()
+    while left and len(seen) < MAX_FILES:
+        path = left.pop()
+        try:
+            mode = os.stat(path).st_mode
+            content = files.read(path, MAX_FILE_BYTES, follow=True) if path not in seen else None
+        except (OSError, ValueError):
+            continue
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise SettingsError(
+                f"git waits for {printable(path)}, which its configuration names and which is no file",
+                hint="take that line out of git's configuration, or put a file in its place",
+            )
+        seen.add(path)
+        included = re.findall(rb'(?i)\bpath[ \t]*=[ \t]*"?([^"\r\n]*)', content or b"")
+        left += [_included(os.fsdecode(value).strip(), path, env) for value in included]
+
+
+def _candidates_of_repository(folder: str) -> list[str]:
+    """The configuration files of the repository that `folder` is in, and of its work tree."""
+    from git_credential_bitbucket import files  # lazy: as above
+
+    found = []
+    while folder not in ("", "/"):
+        git = f"{folder}/.git"
+        if os.path.isfile(git):  # a submodule's, or another work tree's: `gitdir: PATH`
+            git = os.path.join(folder, os.fsdecode(files.read(git, MAX_FILE_BYTES) or b"").partition(":")[2].strip())
+        found += [f"{git}/config", f"{git}/config.worktree", f"{git}/../../config"]
+        folder = os.path.dirname(folder)
+    return found
 
 
 def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,6 +11,9 @@ from git_credential_bitbucket import settings
 from git_credential_bitbucket.audit import git as audit_git
 from git_credential_bitbucket.cli import gitconfig
 from git_credential_bitbucket.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 URL = "https://bitbucket.org"
 PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -279,6 +283,44 @@ def test_a_git_that_does_not_end_is_ended_and_told(
         assert caught.value.hint
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize("kind", ["global", "by a file that is included", "repository", "work tree"])
+def test_a_fifo_in_include_path_is_named_at_once(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Git would wait for it without end; which of all files it is, it does not say."""
+    monkeypatch.setattr(settings, "GIT_TIMEOUT_S", 600.0)
+    fifo = tmp_path / "fi fo"
+    os.mkfifo(fifo)
+    repository, folder = tmp_path / "repository", tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", repository], env=env, check=True)
+    include = f'[include]\n\tpath = "{fifo}"\n'
+    if kind == "global":
+        configure(env, include)
+    elif kind == "by a file that is included":
+        (tmp_path / "home" / "more").write_text(f"[other]\n\tpath = {tmp_path}\n{include}")
+        configure(env, "[include] path = ~/more\n")
+    else:
+        if kind == "work tree":
+            commands = (["commit", "-q", "--allow-empty", "-m", "x"], ["worktree", "add", "-q", str(tmp_path / "tree")])
+            for words in commands:
+                named = ["-c", "user.name=x", "-c", "user.email=x"]
+                subprocess.run(["git", *named, *words], env=env, cwd=repository, capture_output=True, check=True)
+            folder = tmp_path / "tree"
+        with (repository / ".git" / "config").open("a") as config:
+            config.write(f"[include]\n\tpath = {os.path.relpath(fifo, repository / '.git')}\n")
+    (folder / "below").mkdir()
+    askers: list[Callable[[], object]] = [
+        lambda: settings.read_here(env, str(folder / "below")),
+        lambda: audit_git.find(str(folder), env),
+    ]
+    if kind in ("global", "by a file that is included"):
+        askers.append(lambda: settings.read(env))
+    for ask in askers:
+        with pytest.raises(SettingsError, match=r"git waits for .*fi fo, which its configuration names") as caught:
+            ask()
+        assert caught.value.hint
 
 
 def test_a_git_that_cannot_be_run_is_told(env: dict[str, str], tmp_path: Path) -> None:

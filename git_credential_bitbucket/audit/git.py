@@ -93,12 +93,12 @@ def config_files(env: Mapping[str, str], repository: Repository | None = None) -
     return list(dict.fromkeys(os.path.normpath(os.path.join("/", origin)) for origin in origins))
 
 
-def _run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[bytes]:
-    return settings.run_git(env, *_SAFETY, *words, more=_ENVIRONMENT)
+def _run(env: Mapping[str, str], *words: str, folder: str = "/") -> subprocess.CompletedProcess[bytes]:
+    return settings.run_git(env, *_SAFETY, *words, folder=folder, more=_ENVIRONMENT)
 
 
 def _told(folder: str, env: Mapping[str, str], *words: str) -> list[str] | None:
-    done = _run(env, "-C", folder, *words)
+    done = _run(env, *words, folder=folder)
     if done.returncode == 0:
         return done.stdout.decode("utf-8", "surrogateescape").split("\n")
     stderr = done.stderr.decode("utf-8", "replace")
