@@ -16,8 +16,53 @@ if TYPE_CHECKING:
 
 
 def socket_path(env: "Mapping[str, str]") -> str:
-    """The daemon's socket: `GIT_CREDENTIAL_BITBUCKET_SOCKET`, else `socket` in `runtime_dir`."""
-    return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or runtime_dir(env) + "/socket"
+    """The path of git's socket: `GIT_CREDENTIAL_BITBUCKET_SOCKET`, else in `runtime_dir`, with a name for its vault."""
+    return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or f"{runtime_dir(env)}/{_socket_name(env)}"
+
+
+def control_of(socket: str) -> str:
+    """The path of the control socket beside git's `socket`: in a sibling directory, for git's own may be mounted."""
+    return _sibling(socket, "control")
+
+
+def guests_of(socket: str) -> str:
+    """The path of the socket for other users, where they are admitted; in a sibling directory, which they may enter."""
+    return _sibling(socket, "guests")
+
+
+def _sibling(socket: str, suffix: str) -> str:
+    directory, name = os.path.split(socket)
+    return f"{directory}-{suffix}/{name}"
+
+
+def _socket_name(env: "Mapping[str, str]") -> str:
+    given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
+    if not given:
+        return "socket"
+    try:
+        is_default = os.uname().sysname == "Linux" and given == f"{data_dir(env)}/vault"
+    except PlaceRefused:  # without a home there is no default vault
+        is_default = False
+    return "socket" if is_default else f"socket-{fnv1a(given)}"
+
+
+def vault_id(env: "Mapping[str, str]") -> str:
+    """What tells one vault's daemon from another's: the hash of `vault_path`. Raises `PlaceRefused`."""
+    return fnv1a(vault_path(env))
+
+
+def named_vault_id(env: "Mapping[str, str]") -> str:
+    """The id of the vault that the daemon must have: where socket and vault are both named. Empty elsewhere."""
+    vault = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
+    return fnv1a(vault) if vault and env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") else ""
+
+
+def fnv1a(text: str) -> str:
+    """The 64-bit FNV-1a hash of a path or URL, in 16 hex digits. relay.c computes the same."""
+    found = 0xCBF29CE484222325
+    for byte in os.fsencode(text):
+        found = (found ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+    return f"{found:016x}"
 
 
 def runtime_dir(env: "Mapping[str, str]") -> str:
@@ -88,10 +133,12 @@ def check_socket_path(path: str) -> None:
         )
 
 
-def make_private_dir(path: str) -> None:
-    """`make_dir`, then `check_private_dir`."""
+def make_private_dir(path: str, mode: int = 0o700) -> None:
+    """`make_dir`, then `check_private_dir`; `mode` as there."""
     make_dir(path)
-    check_private_dir(path)
+    check_private_dir(path, mode)
+    if mode != 0o700:  # noqa: PLR2004 - the mode that it was made with
+        os.chmod(path, mode)
 
 
 def make_dir(path: str) -> None:
@@ -125,21 +172,26 @@ def _check_not_of_a_user(path: str) -> None:
     )
 
 
-def check_private_dir(path: str) -> None:
-    """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and closed to others (0700)."""
+def check_private_dir(path: str, mode: int = 0o700) -> None:
+    """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and open to nobody whom `mode` keeps out."""
     found = os.lstat(path)
+    ours = is_own_dir(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
-        ours = os.path.basename(path) == NAME
         hint = f"remove it: rm {typed(path)}" if ours else "name a place in a directory of its own, with mode 0700"
         raise PlaceRefused(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
         raise PlaceRefused(f"{shown(path)} belongs to another user", hint=hint)
-    if found.st_mode & 0o077:
+    if found.st_mode & 0o777 & ~mode:
         # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
-        ours = os.path.basename(path) == NAME
-        hint = f"type: chmod 0700 {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
+        hint = f"type: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
         raise PlaceRefused(f"{shown(path)} is open to others", hint=hint)
+
+
+def is_own_dir(path: str) -> bool:
+    """Whether a directory's name is this program's, so that nothing else is in it."""
+    name = os.path.basename(path)
+    return name == NAME or name.startswith(f"{NAME}-")
 
 
 def shown(path: str) -> str:

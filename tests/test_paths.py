@@ -1,5 +1,6 @@
 """Where things lie: the same places as other programs on this system have them."""
 
+import json
 import os
 import pwd
 import subprocess
@@ -84,3 +85,34 @@ def test_sudo_e_is_told_to_git(theirs: Path, front: Runner, helper: Path) -> Non
     done = front(helper, "store", stdin=request(username="a", password=tokens.api_token()), env=env, check=False)
     assert "in a directory of the user nobody" in done.stderr
     assert os.listdir(theirs) == []
+
+
+SOCKET_NAMES = json.loads((Path(__file__).parent / "data" / "socket-names.json").read_text())["vectors"]
+
+
+@pytest.mark.parametrize("vector", SOCKET_NAMES, ids=lambda vector: vector["socket"])
+def test_another_vault_has_a_socket_of_its_own(vector: dict[str, str]) -> None:
+    """Beside the default's, in each of the sibling directories; the native relay is held to the same vectors."""
+    env = {"HOME": "/home/alice", "XDG_RUNTIME_DIR": "/run/x", "GIT_CREDENTIAL_BITBUCKET_VAULT": vector["vault"]}
+    socket = paths.socket_path(env)
+    assert socket == f"/run/x/{paths.NAME}/{vector['socket']}"
+    assert paths.control_of(socket) == f"/run/x/{paths.NAME}-control/{vector['socket']}"
+    assert paths.guests_of(socket) == f"/run/x/{paths.NAME}-guests/{vector['socket']}"
+    assert vector["socket"] == f"socket-{paths.fnv1a(vector['vault'])}"
+
+
+def test_the_default_vault_has_the_default_socket_also_where_it_is_named() -> None:
+    """There is one daemon for it, whoever spells it out."""
+    env = {"HOME": "/home/alice//", "XDG_RUNTIME_DIR": "/run/x"}
+    default = f"/run/x/{paths.NAME}/socket"
+    assert paths.socket_path(env) == default
+    assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": ""}) == default
+    assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": paths.vault_path(env)}) == default
+
+
+def test_a_named_socket_is_taken_and_the_vault_told_to_it() -> None:
+    """Who names both means a daemon that has that vault."""
+    env = {"GIT_CREDENTIAL_BITBUCKET_SOCKET": "/own/socket"}
+    assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "/own/socket"
+    assert paths.named_vault_id({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "af63dc4c8601ec8c"
+    assert paths.named_vault_id(env) == paths.named_vault_id({"GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == ""

@@ -64,9 +64,13 @@ def is_special(env: "Mapping[str, str]") -> bool:
     return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
 
 
-def message(action: str, request: bytes) -> bytes:
-    """A request on git-credential-cache's socket: `request` as git gave it, after the action."""
-    return b"action=%b\ntimeout=%b\n%b" % (action.encode(), DAEMON_TIMEOUT, request)
+def message(action: str, request: bytes, vault_id: str = "") -> bytes:
+    """A request on git-credential-cache's socket: `request` as git gave it, after the action.
+
+    A daemon that has another vault than `vault_id` refuses it; an empty one is any.
+    """
+    named = b"vault=%b\n" % vault_id.encode() if vault_id else b""
+    return b"action=%b\ntimeout=%b\n%b%b" % (action.encode(), DAEMON_TIMEOUT, named, request)
 
 
 def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> tuple[str, bytes]:

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -31,7 +32,7 @@
 #endif
 
 #define NAME "git-credential-bitbucket"
-#define HEADER "action=%s\ntimeout=35\n" /* as git's own client sends it; the daemon has its own deadlines */
+#define HEADER "action=%s\ntimeout=35\n%s" /* as git's own client sends it; the daemon has its own deadlines */
 enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
 #define MAX_REQUEST_BYTES (1 << 20) /* wire.py's limit; a chunk more is read, to see that it is too much */
 #define ACKNOWLEDGED "ok=1\n"
@@ -52,6 +53,7 @@ static const char *const special_variables[] = {
     "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE",
 };
 
+static char vault_line[32]; /* the vault that the daemon must have, where both it and the socket are named */
 static char message[MAX_HEADER_BYTES + MAX_REQUEST_BYTES + CHUNK_BYTES]; /* the header, then git's request */
 static char reply[MAX_REPLY_BYTES];
 static size_t header_bytes, message_bytes, reply_bytes;
@@ -79,13 +81,46 @@ static bool is_special(void)
     return false;
 }
 
+/* paths.fnv1a in C. */
+static uint64_t fnv1a(const char *text)
+{
+    uint64_t found = 0xcbf29ce484222325;
+    for (; *text; text++)
+        found = (found ^ (unsigned char)*text) * 0x100000001b3;
+    return found;
+}
+
+/* Whether the vault is where paths.data_dir has it, on Linux. */
+static bool is_default(const char *vault)
+{
+#ifdef __linux__
+    const char *base = variable("XDG_DATA_HOME", "/"), *below = base ? "/" NAME "/vault" : "/.local/share/" NAME "/vault";
+    base = base ? base : variable("HOME", "/");
+    size_t length = base ? strlen(base) : 0;
+    while (length && base[length - 1] == '/')
+        length--;
+    return base && !strncmp(vault, base, length) && !strcmp(vault + length, below);
+#else
+    return !vault;
+#endif
+}
+
 /* paths.socket_path in C, up to the length that Linux and macOS take; false where that has more to say or find out. */
 static bool find_socket(struct sockaddr_un *address)
 {
-    const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *below = base ? "" : "/" NAME "/socket";
+    const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = base ? "" : "/" NAME;
+    const char *vault = variable("GIT_CREDENTIAL_BITBUCKET_VAULT", "");
     struct stat found;
-    char run_user[32];
+    char run_user[32], name[32] = "";
     snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
+    if (vault && !variable("XDG_DATA_HOME", "/") && !variable("HOME", "/"))
+        return false; /* the account's home says which vault is the default */
+    if (vault && base)
+        snprintf(vault_line, sizeof vault_line, "vault=%016" PRIx64 "\n", fnv1a(vault));
+    else if (vault && !is_default(vault))
+        snprintf(name, sizeof name, "/socket-%016" PRIx64, fnv1a(vault));
+    else if (!base)
+        strcpy(name, "/socket");
     if (!base)
         base = variable("XDG_RUNTIME_DIR", "/");
     if (!base && !stat(run_user, &found) && found.st_uid == getuid())
@@ -96,9 +131,9 @@ static bool find_socket(struct sockaddr_un *address)
 #endif
     if (!base) {
         base = variable("HOME", "/");
-        below = CACHE_IN_HOME NAME "/socket";
+        directory = CACHE_IN_HOME NAME;
     }
-    int length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s", base, below) : -1;
+    int length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s%s", base, directory, name) : -1;
     return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
 }
 
@@ -119,7 +154,7 @@ static void read_request(const char *operation)
 {
     size_t searched;
     ssize_t got;
-    message_bytes = header_bytes = (size_t)snprintf(message, MAX_HEADER_BYTES, HEADER, operation);
+    message_bytes = header_bytes = (size_t)snprintf(message, MAX_HEADER_BYTES, HEADER, operation, vault_line);
     do {
         searched = message_bytes - 1; /* at first the header's own newline */
         got = read(STDIN_FILENO, message + message_bytes, CHUNK_BYTES);

@@ -61,7 +61,8 @@ def ask_daemon(operation: str, request: bytes) -> tuple[str, bytes]:
     """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
     try:
         path = paths.socket_path(os.environ)
-        outcome, reply = exchange.exchange(path, exchange.message(operation, request))
+        message = exchange.message(operation, request, paths.named_vault_id(os.environ))
+        outcome, reply = exchange.exchange(path, message)
     except PlaceRefused:
         return exchange.ABSENT, b""
     if operation != "get" and outcome in (exchange.ANSWERED, exchange.EMPTY) and reply != exchange.ACKNOWLEDGED:

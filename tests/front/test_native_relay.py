@@ -25,11 +25,13 @@ from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.front import relay
 from tests import installed
 from tests.front.peers import Serve, answering, hung_up, listening, whole
+from tests.test_paths import SOCKET_NAMES
 
 SOURCE = installed.ROOT / "git_credential_bitbucket" / "front" / "relay.c"
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow", "-Wvla"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 TIMEOUT_S = 1
+VAULT = "GIT_CREDENTIAL_BITBUCKET_VAULT"
 REQUEST = b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 ANSWER = b"username=x-token-auth\npassword=%b\n" % os.urandom(96).hex().encode()
 PROBE = """\
@@ -364,6 +366,14 @@ def test_a_link_with_a_slash_is_still_a_link(native: Relay) -> None:
         {"XDG_RUNTIME_DIR": "", "XDG_CACHE_HOME": "relative"},
         {"XDG_RUNTIME_DIR": "", "XDG_CACHE_HOME": "", "HOME": "{home}//"},
         {"GIT_CREDENTIAL_BITBUCKET_SOCKET": "", "XDG_RUNTIME_DIR": "{home}/run"},
+        {"XDG_RUNTIME_DIR": "{home}/run", VAULT: "{home}/.local/share/git-credential-bitbucket/vault"},
+        {
+            "XDG_RUNTIME_DIR": "{home}/run",
+            VAULT: "{home}/data/git-credential-bitbucket/vault",
+            "XDG_DATA_HOME": "{home}/data//",
+        },
+        {"XDG_RUNTIME_DIR": "{home}/run", VAULT: "{home}/.local/share/git-credential-bitbucket/vault/"},
+        *({"XDG_RUNTIME_DIR": "{home}/run", VAULT: vector["vault"]} for vector in SOCKET_NAMES),
     ],
 )
 def test_the_socket_is_where_paths_says(binary: Path, home: Path, places: dict[str, str]) -> None:
@@ -376,6 +386,19 @@ def test_the_socket_is_where_paths_says(binary: Path, home: Path, places: dict[s
     place.parent.chmod(0o700)
     with listening(place, answering(ANSWER)):
         assert Relay(binary, home)("get", env={"XDG_RUNTIME_DIR": "", **env}).stdout == ANSWER
+
+
+def test_the_vault_is_told_to_a_named_socket(native: Relay) -> None:
+    """In a line of the header, which a daemon that has another vault refuses and an older one passes over."""
+    with listening(native.socket, answering(ANSWER)) as received:
+        native("get", env={"GIT_CREDENTIAL_BITBUCKET_SOCKET": str(native.socket), VAULT: "a"})
+    assert received == [exchange.message("get", REQUEST, "af63dc4c8601ec8c")]
+
+
+def test_without_a_home_the_default_vault_is_left_to_python(native: Relay) -> None:
+    """It is in the account's home then, which the relay does not look up."""
+    env = {"XDG_RUNTIME_DIR": str(native.home / "run"), "HOME": "", VAULT: "/srv/vault"}
+    assert native("get", env=env).handed_on == (["get"], REQUEST, None)
 
 
 @pytest.mark.parametrize("env", [{"GIT_CREDENTIAL_BITBUCKET_SOCKET": "socket"}, {"XDG_RUNTIME_DIR": "/" + "x" * 200}])
