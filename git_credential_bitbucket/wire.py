@@ -23,6 +23,9 @@ _SINGLE = frozenset(
     }
 )
 """git's own attributes that have one value; of an attribute that is none of these, the last counts, as with git."""
+GIT_ACTIONS = frozenset({"get", "store", "erase", "why", "ping"})
+"""What git's socket answers: git's operations, why there is no credential, and who listens. The rest is control."""
+
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 _SCHEMES = frozenset(_DEFAULT_PORTS)
 

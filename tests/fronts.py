@@ -72,5 +72,10 @@ def request(path: str = "acme/app.git", host: str = "bitbucket.org", **more: str
 
 
 def socket_of(home: Path) -> Path:
-    """Where the daemon listens."""
+    """Where the daemon listens for git."""
     return home / "run" / "git-credential-bitbucket" / "socket"
+
+
+def control_of(home: Path) -> Path:
+    """Where the daemon listens for everything else."""
+    return home / "run" / "git-credential-bitbucket-control" / "socket"

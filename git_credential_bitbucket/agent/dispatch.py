@@ -28,16 +28,16 @@ Pairs = list[tuple[str, str]]
 GIT: Role = "git"
 """Whoever asks what git asks: a git of the user's own, or something that passes its questions on."""
 GUEST: Role = "guest"
-"""Another user, admitted by setting."""
+"""Another user, admitted by setting: reads and changes nothing."""
 CONTROL: Role = "control"
-"""The user's own programs and front ends."""
+"""The user's own programs and front ends, at the control socket."""
 
 _OPERATIONS = frozenset({"get", "store", "erase"})
 """git's own. What is wrong with such a request is answered with nothing: git would take a message for an answer."""
-_ALL: frozenset[Role] = frozenset({GIT, GUEST, CONTROL})
 _CONTROL_ONLY: frozenset[Role] = frozenset({CONTROL})
 ACTIONS: dict[str, frozenset[Role]] = {
-    **dict.fromkeys([*_OPERATIONS, "why", "ping"], _ALL),
+    **dict.fromkeys(wire.GIT_ACTIONS, frozenset({GIT, CONTROL})),
+    **dict.fromkeys(["get", "why", "ping"], frozenset({GIT, GUEST, CONTROL})),
     **dict.fromkeys(["status", "explain", "token", "warn", "mint"], _CONTROL_ONLY),
     **dict.fromkeys(["add", "amend", "default", "remove", "restore", "refresh"], _CONTROL_ONLY),
     **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
@@ -81,13 +81,13 @@ class Dispatcher:
         agent: Agent,
         hosts: HostList | None = None,
         access_log: Journal | None = None,
-        facts: Callable[[], Pairs] = list,
+        facts: Callable[[Role], Pairs] = lambda _: [],
         leave: Callable[[bool], None] | None = None,
     ) -> None:
         """Without `hosts` the agent's `find_provider` reads the configuration itself.
 
-        `facts` tells about a daemon, for `status` and `ping`; `leave(force)` begins to end it, without `force` only if
-        nothing is lost.
+        `facts` tells a role about a daemon, for `status` and `ping`; `leave(force)` begins to end it, without `force`
+        only if nothing is lost.
         """
         self.agent = agent
         self.access_log = access_log
@@ -121,9 +121,9 @@ class Dispatcher:
             self._leave(("force", "1") in wire.parse_pairs(body))
             return None
         if action == "ping":
-            return wire.emit(self._facts())
+            return wire.emit(self._facts(caller.role))
         if action == "status":
-            head = wire.emit(self._facts())
+            head = wire.emit(self._facts(caller.role))
             return changed(self._verb(action, body, caller), lambda answer: head + answer)
         return self._verb(action, body, caller)
 

@@ -15,7 +15,7 @@ from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
 from git_credential_bitbucket.client import exchange, launch, waiting
-from git_credential_bitbucket.client.ask import raise_refusal
+from git_credential_bitbucket.client.ask import raise_refusal, unreachable
 from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
 
 NOT_RUNNING = 3
@@ -77,10 +77,14 @@ def stop(*, force: bool) -> None:
     if facts is None:
         say("no daemon is running")
         return
-    asked = exchange.message("exit", b"force=1\n" if force else b"")
+    # The release 0.1.0 has one socket for everything.
+    control = paths.control_of(path) if "vault_id" in facts else path
+    asked = exchange.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
     with waiting.noticed("the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"):
-        outcome, reply = exchange.exchange(path, asked, LEAVE_S)
+        outcome, reply = exchange.exchange(control, asked, LEAVE_S)
     raise_refusal(wire.parse_pairs(reply))
+    if outcome == exchange.ABSENT and listener(path) is not None:
+        raise unreachable()
     if outcome != exchange.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
@@ -95,7 +99,9 @@ def status(*, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
-        say(f"no daemon is running at {path}")
+        pid = listener(path)
+        found = "no daemon is running" if pid is None else f"process {pid or '?'} listens, which is no daemon of ours,"
+        say(f"{found} at {path}")
     else:
         _print(path, facts)
     return 0 if facts is not None else NOT_RUNNING
@@ -108,12 +114,18 @@ def socket_here() -> str:
 
 
 def facts_of(path: str) -> dict[str, str] | None:
-    """What the daemon says of itself; None where none of ours runs. Raises `DaemonUnavailable` if one keeps silent."""
-    outcome, reply = exchange.exchange(path, exchange.message("ping", b""), PING_S)
-    if outcome == exchange.TIMEOUT:
-        raise _silent(path)
-    facts = dict(wire.parse_pairs(reply))
-    return facts if "pid" in facts else None
+    """What the daemon says of itself, at its control socket if that can be reached; None where none of ours runs.
+
+    Raises `DaemonUnavailable` if one keeps silent.
+    """
+    for socket_path in (paths.control_of(path), path):
+        outcome, reply = exchange.exchange(socket_path, exchange.message("ping", b""), PING_S)
+        if outcome == exchange.TIMEOUT:
+            raise _silent(socket_path)
+        facts = dict(wire.parse_pairs(reply))
+        if "pid" in facts:
+            return facts
+    return None
 
 
 def _silent(path: str) -> DaemonUnavailable:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 PREFIX = "exec-"
+_SOCKET = "/git/socket"
 LEAVE_S = 5.0
 """How long the daemon may take to leave; it has nothing to write."""
 
 _OWN = "GIT_CREDENTIAL_BITBUCKET_"
-_NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "VAULT", "IDLE_EXIT", "SOCKET"))
+_NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "PEERS"))
 _NOT_FOR_THE_COMMAND = frozenset(
     {
         *(name + ending for name in exchange.SECRET_VARIABLES for ending in ("", "_FILE")),
@@ -41,10 +42,14 @@ class Daemon:
     def __init__(self, path: str) -> None:
         """`path` is where it listens."""
         self.path = path
+        # Should the socket outlive the daemon, nobody finds the person's own vault behind it.
+        self.places = {_OWN + "SOCKET": path, _OWN + "VAULT": os.path.dirname(path) + "/vault"}
 
     def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> ask.Pairs:
         """The lines that answer `action`. Raises the `Error` that the answer tells."""
-        outcome, reply = exchange.exchange(self.path, exchange.message(action, wire.emit(list(fields))))
+        outcome, reply = exchange.exchange(
+            paths.control_of(self.path), exchange.message(action, wire.emit(list(fields)))
+        )
         if outcome != exchange.ANSWERED:
             raise DaemonUnavailable("the private daemon did not answer", hint="try again")
         pairs = wire.parse_pairs(reply)
@@ -57,9 +62,7 @@ class Daemon:
         `helper` is what git runs; only while the socket is there, for it would start an ordinary daemon in its place.
         """
         child = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_COMMAND}
-        child[_OWN + "SOCKET"] = self.path
-        # Should the socket outlive the daemon, nobody finds the person's own vault behind it.
-        child |= {_OWN + "VAULT": os.path.dirname(self.path) + "/vault", _OWN + "KEYRING": "off"}
+        child |= {**self.places, _OWN + "KEYRING": "off"}
         guarded = f"!test -S {shlex.quote(self.path)} && {helper}"
         settings = [
             line
@@ -83,11 +86,10 @@ def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
     handle = -1
     try:
         told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
-        path = directory + "/socket"
-        launch.start({**told, _OWN + "SOCKET": path}, memory=True, until_eof=guard)
+        started = Daemon(directory + _SOCKET)
+        launch.start({**told, **started.places}, memory=True, until_eof=guard)
         os.close(guard)
         guard = -1
-        started = Daemon(path)
         handle = _handle(int(dict(started.ask("ping"))["pid"]))
         yield started
     finally:
@@ -99,15 +101,15 @@ def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
 
 
 def _fresh_directory(env: Mapping[str, str]) -> str:
-    """A new directory, 0700: in the runtime directory, or where that is too long for a socket, in /tmp."""
+    """A new directory, 0700: where no container's mount leads, or where that is too long for a socket, in /tmp."""
     try:
-        base = paths.runtime_dir(env)
+        base = os.path.dirname(paths.control_of(paths.runtime_dir(env) + "/socket"))
         paths.make_private_dir(base)
         directory = tempfile.mkdtemp(prefix=PREFIX, dir=base)
     except (OSError, PlaceRefused):
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-")
     try:
-        paths.check_socket_path(directory + "/socket")
+        paths.check_socket_path(paths.control_of(directory + _SOCKET))
     except PlaceRefused:
         os.rmdir(directory)
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-", dir="/tmp")

@@ -1,6 +1,7 @@
 """Asks whoever holds the credentials: the daemon, started if there is none, or an agent in this process.
 
-The client's side of the socket protocol, for the fallback and for a person's verbs. Who is none of ours and listens on
+The client's side of the socket protocol, for the fallback and for a person's verbs: what git's socket answers is asked
+there, all else at the control socket. Who is none of ours and listens on
 our socket (git's own cache daemon sits down wherever it finds nobody) has a daemon started in its place.
 """
 
@@ -37,19 +38,25 @@ class Holder:
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
         """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
 
-        Raises `DaemonUnavailable` where the daemon keeps silent, or, with `start` off, where there is none; and
-        `PlaceRefused` where somebody else could have put the socket there.
+        Raises `DaemonUnavailable` where the daemon keeps silent, where only git's socket can be reached and it does not
+        answer `action`, or, with `start` off, where there is none; and `PlaceRefused` where somebody else could have
+        put the socket there.
         """
         if not self.in_process:
             outcome, reply = self._asked(action, body)
-            if outcome == exchange.ABSENT and start and self.start():
-                outcome, reply = self._asked(action, body)
+            is_there = outcome != exchange.ABSENT
+            if not is_there and start:
+                is_there = (action not in wire.GIT_ACTIONS and "vault_id" in self._facts()) or self.start()
+                if is_there:
+                    outcome, reply = self._asked(action, body)
             if outcome == exchange.TIMEOUT:
                 raise silent()
             if outcome != exchange.ABSENT:
                 return reply
             if not start:
                 raise DaemonUnavailable("no daemon is running", hint="type: git-credential-bitbucket daemon start")
+            if is_there and action != "mint":  # which needs no vault
+                raise unreachable()
             self.in_process = True
         from git_credential_bitbucket.client import (
             inprocess,  # here, not above: it brings vault, agent and cryptography
@@ -59,10 +66,20 @@ class Holder:
         return inprocess.reply(action, body)
 
     def _asked(self, action: str, body: bytes) -> tuple[str, bytes]:
-        path = paths.socket_path(os.environ)
-        outcome, reply = exchange.exchange(path, exchange.message(action, body))
+        path, vault_id = paths.socket_path(os.environ), paths.named_vault_id(os.environ)
+        if action not in wire.GIT_ACTIONS:
+            path = paths.control_of(path)
+            vault_id = paths.vault_id(os.environ) if action != "mint" else ""
+        outcome, reply = exchange.exchange(path, exchange.message(action, body, vault_id))
         tell.trace(f"{action}: the daemon at {path}: {outcome}")
         return outcome, reply
+
+    def _facts(self) -> dict[str, str]:
+        """What whoever listens at git's socket says of itself. Raises `DaemonUnavailable` where it keeps silent."""
+        outcome, reply = self._asked("ping", b"")
+        if outcome == exchange.TIMEOUT:
+            raise silent()
+        return dict(wire.parse_pairs(reply))
 
     def answer(self, action: str, body: bytes) -> bytes:
         """As `reply`; raises the `Error` that a refusal tells."""
@@ -81,10 +98,7 @@ class Holder:
         """
         if self.in_process:
             return False
-        outcome, reply = self._asked("ping", b"")
-        if outcome == exchange.TIMEOUT:
-            raise silent()
-        if "pid" in dict(wire.parse_pairs(reply)):
+        if "pid" in self._facts():
             return False
         tell.trace("whoever listens at the daemon's socket is none of ours")
         return self.start()
@@ -146,6 +160,14 @@ def raise_refusal(reply: Pairs) -> None:
     """Raise what a reply of `error=` and `hint=` says; other replies pass."""
     if reply and reply[0][0] == "error":
         raise Error(reply[0][1], hint=dict(reply).get("hint"))
+
+
+def unreachable() -> DaemonUnavailable:
+    """What to say where a daemon answers at git's socket alone: one that is forwarded, or mounted."""
+    return DaemonUnavailable(
+        "only git's socket can be reached here, and this needs the daemon's control socket",
+        hint="type it where the daemon runs, not in a container or at the far end of a forwarded socket",
+    )
 
 
 def silent(seconds: float = exchange.RELAY_TIMEOUT_S) -> DaemonUnavailable:

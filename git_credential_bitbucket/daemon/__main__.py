@@ -1,6 +1,7 @@
 """Where the daemon begins: hardened before it reads a secret, listening before it imports what answers.
 
-`… daemon [--memory] [--until-eof FD] [--listen-fd FD] [--handover-fd FD]`, or `--check`. Standard input is one JSON
+`… daemon [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD] [--handover-fd FD]`, or
+`--check`. Standard input is one JSON
 document, `{"env": {…}}`: the starter's environment, keys included, which are so kept out of /proc/PID/environ.
 Standard output is told `ready`, or `error=` and `hint=`, and closed.
 """
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.dispatch import Role
 
-_WITH_DESCRIPTOR = ("--until-eof", "--listen-fd", "--handover-fd")
+_LISTENERS: dict[claim.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
+_WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", *_LISTENERS.values())
 _SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
 """These stay out of our own environment, which every process that we start inherits."""
 
@@ -50,10 +53,10 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
         daemon = Daemon(argv, descriptors, memory="--memory" in options, step=step)
-        if daemon.listener is None:
-            _say("ready\n")  # another daemon is
+        if daemon.listeners:
+            daemon.run()
         else:
-            daemon.run(daemon.listener)
+            _say("ready\n")  # another daemon is
     except Error as exc:
         _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
@@ -67,7 +70,7 @@ class Daemon:
     def __init__(
         self, argv: Sequence[str], descriptors: Mapping[str, int], *, memory: bool, step: Callable[[str], None]
     ) -> None:
-        """Read the document and claim the path; `listener` is None if another daemon serves there."""
+        """Read the document and claim the paths; there are no `listeners` if another daemon serves there."""
         self._argv = argv
         self._memory = memory
         self._step = step
@@ -82,17 +85,32 @@ class Daemon:
         self._guests = peers.admitted_uids(self._env)
         log = journal.place(self._env)
         self._journal = None if log is None else journal.Journal(log)
-        self.listener: socket.socket | None = None
-        self._claim = claim.Claim(paths.socket_path(self._env), None)
+        self._vault_id = paths.vault_id(self._env)
+        self._fault = ""
+        self._claim = claim.Claim(paths.socket_path(self._env))
+        self.listeners: dict[claim.Door, socket.socket] = {}
+        wanted = claim.doors(self._claim.path, guests=bool(self._guests))
         if "--listen-fd" in descriptors:
-            self.listener = claim.inherited(descriptors["--listen-fd"])
-            self._claim.identity = tuple(self._handed_over["claim"]) if self._handed_over.get("claim") else None
-        else:
-            taken = claim.claim(self._claim.path, mode=0o666 if self._guests else 0o600)
-            if taken is not None:
-                self.listener, self._claim = taken
+            self._inherit(descriptors, wanted)
+        elif (taken := claim.claim(wanted)) is not None:
+            self.listeners, self._claim = taken
 
-    def run(self, listener: socket.socket) -> None:
+    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[claim.Door, str]) -> None:
+        """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
+        for door, option in _LISTENERS.items():
+            if option in descriptors:
+                self.listeners[door] = claim.inherited(descriptors[option])
+        handed = self._handed_over
+        held = handed.get("held") or ({self._claim.path: handed["claim"]} if handed.get("claim") else {})  # 0.1.0's
+        self._claim.held = {path: tuple(identity) for path, identity in held.items()}
+        try:
+            self.listeners |= self._claim.listen({d: path for d, path in wanted.items() if d not in self.listeners})
+        except Error as exc:
+            if not handed:
+                raise
+            self._fault = exc.cause  # what is in memory counts for more
+
+    def run(self) -> None:
         """Serve until it is time to leave."""
         # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
         from git_credential_bitbucket.agent.dispatch import Dispatcher
@@ -117,15 +135,17 @@ class Daemon:
         watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
         started_at = self._handed_over.get("started_at", time.time())
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
-        trusted = peers.trusted_uids()
-        dispatcher = Dispatcher(agent, hosts, self._journal, lambda: life.facts(server), life.asked_to_leave)
+        admit = peers.admission(self._guests)
+        dispatcher = Dispatcher(
+            agent, hosts, self._journal, lambda role: [*life.facts(server), *self._facts(role)], life.asked_to_leave
+        )
         peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
         server = Server(
-            listener,
-            partial(serve, dispatcher, trusted),
-            lambda peer: peer.uid in trusted or peer.uid in self._guests,
+            {listener: admit[door] for door, listener in self.listeners.items()},
+            partial(serve, dispatcher, self._vault_id),
             peer_limits,
         )
+        server.fault = self._fault
         life.heed_signals(server)
         if self._until_eof is not None:
             life.heed_end_of(self._until_eof, server)
@@ -134,12 +154,17 @@ class Daemon:
             server,
             agent,
             works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
-            start_anew=lambda: self._start_anew(listener, agent, started_at),
+            start_anew=lambda: self._start_anew(agent, started_at),
         )
         if self._journal is not None:
             self._journal.close()
         if self._until_eof is not None:
             claim.remove_directory(self._claim.path)
+
+    def _facts(self, role: Role) -> list[tuple[str, str]]:
+        """What `ping` and `status` tell beside the process: which vault it has, and, of control, where things are."""
+        places = [("vault_path", paths.shown(paths.vault_path(self._env))), ("socket", paths.shown(self._claim.path))]
+        return [("vault_id", self._vault_id), *(places if role == "control" else [])]
 
     def _take_over(self, agent: Agent) -> None:
         if "agent" not in self._handed_over:
@@ -150,10 +175,10 @@ class Daemon:
             pass
         self._handed_over = {"started_at": self._handed_over["started_at"]}
 
-    def _start_anew(self, listener: socket.socket, agent: Agent, started_at: float) -> None:
+    def _start_anew(self, agent: Agent, started_at: float) -> None:
         document = {
             "env": self._env,
-            "claim": self._claim.identity,
+            "held": self._claim.held,
             "agent": succession.hand_over(agent),
             "started_at": started_at,
         }
@@ -162,9 +187,11 @@ class Daemon:
             return
         if self._journal is not None:
             self._journal.close()
-        own = ["--listen-fd", str(listener.fileno()), "--handover-fd", str(descriptor)]
+        handed = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
+        handed["--handover-fd"] = descriptor
+        own = [word for name, number in handed.items() for word in (name, str(number))]
         try:
-            upgrade.start_anew(upgrade.command(own, self._argv), [listener.fileno(), descriptor])
+            upgrade.start_anew(upgrade.command(own, self._argv), list(handed.values()))
         except OSError:
             os.close(descriptor)
 

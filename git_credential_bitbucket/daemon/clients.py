@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import socket
 
     from git_credential_bitbucket.agent.deferred import Deferred
+    from git_credential_bitbucket.agent.dispatch import Role
     from git_credential_bitbucket.daemon.peers import Peer
 
 
@@ -32,15 +33,17 @@ class Client:
         "peer",
         "pending",
         "received",
+        "role",
         "stage",
         "too_large",
         "unsent",
     )
 
-    def __init__(self, connection: socket.socket, peer: Peer, deadline: float) -> None:
-        """`deadline` (monotonic seconds) is when the whole request must have come."""
+    def __init__(self, connection: socket.socket, peer: Peer, role: Role, deadline: float) -> None:
+        """`role` is what the peer may ask as; `deadline` (monotonic seconds) when the whole request must have come."""
         self.connection = connection
         self.peer = peer
+        self.role = role
         self.deadline = deadline
         self.stage = Stage.SENDING
         self.events = 0

@@ -5,9 +5,15 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_bitbucket.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.agent.dispatch import Role
+    from git_credential_bitbucket.daemon.claim import Door
 
 PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
 """The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
@@ -34,13 +40,26 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
-def trusted_uids() -> frozenset[int]:
-    """Who may ask for everything: ourselves, and root, who could read our memory anyway (as ssh-agent has it)."""
-    return frozenset({os.getuid(), 0})
+def admission(guests: frozenset[int]) -> "dict[Door, Callable[[Peer], Role | None]]":
+    """What a peer may ask as at each of the sockets; None: nothing.
+
+    Ourselves, and root, who could read our memory anyway (as ssh-agent has it), ask as git does, or for everything at
+    the control socket. `guests` have a socket of their own.
+    """
+    trusted = frozenset({os.getuid(), 0})
+
+    def git(peer: Peer) -> "Role | None":
+        return "git" if peer.uid in trusted else None
+
+    return {
+        "git": git,
+        "control": lambda peer: "control" if peer.uid in trusted else None,
+        "guests": lambda peer: "guest" if peer.uid in guests else git(peer),
+    }
 
 
 def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
-    """Who else may do what git does. Raises `SettingsError` where the setting names anything but user ids."""
+    """Who else may ask for credentials. Raises `SettingsError` where the setting names anything but user ids."""
     given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
     if not all(part.isascii() and part.isdigit() for part in given):
         raise SettingsError(f"{PEERS} is not a list of user ids", hint=f"write numbers: {PEERS}=1000,1001")

@@ -10,7 +10,8 @@ import errno
 import selectors
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from git_credential_bitbucket.daemon import faults, limits
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     import socket
 
     from git_credential_bitbucket.agent.deferred import Deferred
+    from git_credential_bitbucket.agent.dispatch import Role
 
-Answer = Callable[[bytes, Peer], "bytes | Deferred | None"]
+Answer = Callable[[bytes, Peer, "Role"], "bytes | Deferred | None"]
 """Answers a request. None: the peer asked us to leave; it hears of it when it is done (`farewell`)."""
+Admit = Callable[[Peer], "Role | None"]
+"""What a peer may ask as at one of the sockets; None: it is not served."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -33,22 +37,20 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Server:
-    """Serves a listening socket. A class for its connections and what is still to be done for each."""
+    """Serves listening sockets. A class for its connections and what is still to be done for each."""
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: Mapping[socket.socket, Admit],
         answer: Answer,
-        may_connect: Callable[[Peer], bool],
         peer_limits: limits.Limits | None = None,
     ) -> None:
-        """`listener` is bound and listening; `answer` is called in the loop's thread with every whole request."""
-        self.listener = listener
+        """`listeners` are bound and listening; `answer` is called in the loop's thread with every whole request."""
+        self._listeners = listeners
         self.asked_at = time.monotonic()
         self.served = 0
         self.fault, self.half_loaded = "", False
         self._answer = answer
-        self._may_connect = may_connect
         self._limits = peer_limits or limits.Limits()
         self._clients: dict[int, Client] = {}
         self._farewells: list[Client] = []
@@ -59,7 +61,8 @@ class Server:
         self._alarm = Alarm()
         self._selector.register(self._alarm.heard, selectors.EVENT_READ, self._alarm.clear)
         self.wake = self._alarm.ring
-        listener.settimeout(0.0)
+        for listener in listeners:
+            listener.settimeout(0.0)
         self.accept_again()
 
     @property
@@ -97,14 +100,16 @@ class Server:
         """Take connections (again)."""
         self._full = False
         if not self._accepting:
-            self._selector.register(self.listener, selectors.EVENT_READ, self._accept)
+            for listener in self._listeners:
+                self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
             self._accepting = True
 
     def pause(self, *, full: bool = False) -> None:
         """Take no more connections; they queue at the socket, and nobody is refused. `full`: until the next sweep."""
         self._full = full
         if self._accepting:
-            self._selector.unregister(self.listener)
+            for listener in self._listeners:
+                self._selector.unregister(listener)
             self._accepting = False
 
     def hurry(self, seconds: float) -> None:
@@ -115,13 +120,12 @@ class Server:
                 client.deadline = min(client.deadline, latest)
 
     def serve_backlog(self) -> bool:
-        """Take what already queues at the socket; True once nothing does, and the socket is closed for good."""
-        if self.listener.fileno() < 0:
-            return True
-        if not self._accept():
+        """Take what already queues at the sockets; True once nothing does, and they are closed for good."""
+        left = [listener for listener in self._listeners if listener.fileno() >= 0 and not self._accept(listener)]
+        if left:
             return False
         self.pause()
-        self.listener.close()
+        self._close_listeners()
         return True
 
     def farewell(self, answer: bytes = b"ok=1\n") -> None:
@@ -134,18 +138,22 @@ class Server:
         for client in [*self._clients.values(), *self._farewells]:
             self._close(client)
         self.pause()
-        self.listener.close()
+        self._close_listeners()
         self._selector.close()
         self._alarm.close()
 
-    def _accept(self) -> bool:
+    def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            listener.close()
+
+    def _accept(self, listener: socket.socket) -> bool:
         """Take connections; True if none is left in the queue."""
         for _ in range(limits.ACCEPT_BATCH):
             if len(self._clients) >= self._limits.clients and not self._make_room():
                 self.pause(full=True)  # all of them wait for an answer
                 return False
             try:
-                connection, _ = self.listener.accept()
+                connection, _ = listener.accept()
             except BlockingIOError:
                 return True
             except OSError as exc:
@@ -153,20 +161,21 @@ class Server:
                     self.pause(full=True)
                     return False
                 continue  # that one peer went away again, or there is room now
-            self._welcome(connection)
+            self._welcome(connection, self._listeners[listener])
         return False
 
-    def _welcome(self, connection: socket.socket) -> None:
+    def _welcome(self, connection: socket.socket, admit: Admit) -> None:
         connection.settimeout(0.0)
         try:
             peer = peer_of(connection)
         except OSError:
             connection.close()
             return
-        if not self._may_connect(peer):
+        role = admit(peer)
+        if role is None:
             connection.close()
             return
-        client = Client(connection, peer, time.monotonic() + self._limits.peer_s)
+        client = Client(connection, peer, role, time.monotonic() + self._limits.peer_s)
         self._clients[connection.fileno()] = client
         self._receive(client)  # at once: mostly all of it is there, and the selector is spared
 
@@ -215,7 +224,7 @@ class Server:
             self._reply(client, b"")
             return
         request = client.request()
-        self._reply(client, self.guarded(lambda: self._answer(request, client.peer), b""))
+        self._reply(client, self.guarded(lambda: self._answer(request, client.peer, client.role), b""))
 
     def guarded(self, question: Callable[[], T], otherwise: U) -> T | U:
         """The one place where a fault of ours ends, so that it takes nobody else down; `status` tells of it."""

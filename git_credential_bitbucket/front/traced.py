@@ -10,6 +10,7 @@ from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.client.ask import Holder
+from git_credential_bitbucket.errors import DaemonUnavailable
 
 TOLD = frozenset({"username", "password_expiry_utc", "quit"})
 
@@ -21,7 +22,12 @@ def tell_choice(request: wire.Request, data: bytes, holder: Holder) -> None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
         tell.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
     fields = [("asked_path", path)] if path else []
-    for key, value in wire.parse_pairs(holder.reply("explain", wire.emit(fields) + data)):
+    try:
+        reply = holder.reply("explain", wire.emit(fields) + data)
+    except DaemonUnavailable as exc:  # `get` may be answered all the same
+        tell.trace(exc.cause)
+        return
+    for key, value in wire.parse_pairs(reply):
         if key == "candidate[]":
             told = json.loads(value)
             because = f", because {told['because']}" if told.get("because") else ""

@@ -19,7 +19,7 @@ from git_credential_bitbucket.cli.findings import finding, network, programs
 from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import SettingsError
 from tests.cli.person import Person
-from tests.fronts import socket_of
+from tests.fronts import control_of
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -480,7 +480,7 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     """`status --fail-within` fails for it as well."""
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
-    assert exchange.exchange(str(socket_of(home)), exchange.message("amend", entered.encode()))[1] == b"ok=1\n"
+    assert exchange.exchange(str(control_of(home)), exchange.message("amend", entered.encode()))[1] == b"ok=1\n"
     cure = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
     assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")

@@ -39,7 +39,7 @@ def given(bare_run: Runner, token: str) -> dict[str, str]:
 
 def runtime_dir(run: Runner) -> list[str]:
     """What is in the runtime directory."""
-    return os.listdir(os.path.join(run.env["XDG_RUNTIME_DIR"], NAME))
+    return os.listdir(os.path.join(run.env["XDG_RUNTIME_DIR"], f"{NAME}-control"))
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def test_the_secret_is_in_no_argument_environment_or_file(
         assert not [path for path in files if token.encode() in path.read_bytes()]
         socket = Path(told.socket)
         assert socket.parent.stat().st_mode & 0o777 == 0o700
-        assert socket.parent.parent == home / "run" / NAME
+        assert socket.parents[2] == home / "run" / f"{NAME}-control"
         process.communicate(b"\n", timeout=ENDING_S)
     assert bare_run.folder.exists()
 
@@ -333,6 +333,6 @@ def test_a_runtime_directory_too_long_for_a_socket(bare_run: Runner, given: dict
     script = f"echo $GIT_CREDENTIAL_BITBUCKET_SOCKET; {ASKING}"
     done = bare_run(NAME, "exec", "sh", "-c", script, env={**given, "XDG_RUNTIME_DIR": str(deep)})
     socket = Path(done.stdout.split("\n")[0])
-    assert socket.parent.parent == Path(tempfile.gettempdir())
-    assert not socket.parent.exists()
+    assert socket.parents[2] == Path(tempfile.gettempdir())
+    assert not socket.parents[1].exists()
     assert f"password={given['BITBUCKET_TOKEN']}\n" in done.stdout

@@ -3,15 +3,16 @@
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.client import ask, exchange, inprocess
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, PlaceRefused, RequestRefused
 from tests.front.peers import answering, hung_up, listening
-from tests.fronts import request, socket_of
+from tests.fronts import control_of, request, socket_of
 from tests.standin import tokens
 
 
@@ -26,15 +27,15 @@ def _environment(front_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_answer_is_its_lines_in_order(home: Path) -> None:
     """Keys may come again: a table has many rows."""
-    with listening(socket_of(home), answering(b"id=1\nkind=a=b\nid=2\n")) as received:
+    with listening(control_of(home), answering(b"id=1\nkind=a=b\nid=2\n")) as received:
         assert ask.ask("status", [("all", "1")]) == [("id", "1"), ("kind", "a=b"), ("id", "2")]
-    assert received == [b"action=status\ntimeout=35\nall=1\n"]
+    assert received == [exchange.message("status", b"all=1\n", paths.vault_id(os.environ))]
 
 
 def test_refusal_is_raised_with_its_hint(home: Path) -> None:
     """`error=` and `hint=` are the daemon's way to raise."""
     refusing = answering(b"error=there is no such thing\nhint=look again\n")
-    with listening(socket_of(home), refusing), pytest.raises(Error, match="there is no such thing") as caught:
+    with listening(control_of(home), refusing), pytest.raises(Error, match="there is no such thing") as caught:
         ask.ask("remove", [("id", "1")])
     assert caught.value.hint == "look again"
 
@@ -83,10 +84,11 @@ def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[s
     assert ask.Holder().offered("token", request(host="git.example").encode()) == b""
 
 
-def test_place_that_others_could_have_put_a_socket_into_is_not_taken(home: Path) -> None:
+@pytest.mark.parametrize("place", [socket_of, control_of])
+def test_place_that_others_could_have_put_a_socket_into_is_not_taken(home: Path, place: Callable[[Path], Path]) -> None:
     """Whoever listens there may be another user's, and is not even asked."""
-    with listening(socket_of(home), answering(b"")) as received:
-        socket_of(home).parent.chmod(0o755)
+    with listening(place(home), answering(b"")) as received:
+        place(home).parent.chmod(0o755)
         with pytest.raises(PlaceRefused):
             ask.ask("status")
     assert received == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import struct
@@ -9,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from git_credential_bitbucket import paths
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.client import launch
 
 TIMEOUT_S = 20.0
@@ -40,6 +41,7 @@ class Daemon:
             command[-1] = package
         self.env = dict(env)
         self.path = paths.socket_path(env)
+        self.control, self.guests = paths.control_of(self.path), paths.guests_of(self.path)
         self.process = subprocess.Popen(
             [*command, *arguments],
             stdin=subprocess.PIPE,
@@ -62,9 +64,11 @@ class Daemon:
         """The process that was started."""
         return self.process.pid
 
-    def ask(self, action: str, body: bytes = b"") -> bytes:
-        """The whole answer to a request."""
-        with self.connect() as connection:
+    def ask(self, action: str, body: bytes = b"", path: str | None = None) -> bytes:
+        """The whole answer to a request: at git's socket or, for other actions, the control socket if there is one."""
+        if path is None and action not in wire.GIT_ACTIONS and os.path.exists(self.control):
+            path = self.control
+        with self.connect(path) as connection:
             connection.sendall(message(action, body))
             connection.shutdown(socket.SHUT_WR)
             return read_all(connection)
@@ -73,12 +77,12 @@ class Daemon:
         """The answer's lines by key."""
         return dict(line.split("=", 1) for line in self.ask(action, body).decode().split("\n")[:-1])
 
-    def connect(self) -> socket.socket:
-        """A connection that nothing was sent on."""
+    def connect(self, path: str | None = None) -> socket.socket:
+        """A connection that nothing was sent on, to git's socket or another."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(TIMEOUT_S)
         try:
-            connection.connect(self.path)
+            connection.connect(path or self.path)
         except OSError:
             connection.close()
             raise

@@ -1,5 +1,6 @@
 """Whose path it is: stale sockets, git's own cache daemon, two at once, things in the way, and giving it back."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.daemon.claim import claim
+from git_credential_bitbucket.daemon.claim import claim, doors
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
@@ -168,10 +169,12 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(start: Start, keyed_en
 def test_the_claim_knows_its_own_socket_from_another_of_that_name(home: Path) -> None:
     """Releasing unlinks only what is still ours."""
     path = str(home / "run" / "s")
-    taken = claim(path)
+    taken = claim(doors(path, guests=False))
     assert taken is not None
-    listener, held = taken
-    with listener:
+    listeners, held = taken
+    with contextlib.ExitStack() as closing:
+        for listener in listeners.values():
+            closing.enter_context(listener)
         assert held.holds()
         os.unlink(path)
         with socket.socket(socket.AF_UNIX) as other:
@@ -184,19 +187,21 @@ def test_the_claim_knows_its_own_socket_from_another_of_that_name(home: Path) ->
 def test_releasing_never_waits_for_who_is_just_starting(home: Path) -> None:
     """The starter holds the lock while it asks us who we are; who waited for it then would not answer."""
     path = str(home / "run" / "s")
-    taken = claim(path)
+    taken = claim(doors(path, guests=False))
     assert taken is not None
-    listener, held = taken
+    listeners, held = taken
     code = (
         "import fcntl, os, sys; fd = os.open(sys.argv[1], os.O_RDWR); fcntl.flock(fd, fcntl.LOCK_EX);"
         "print(flush=True); sys.stdin.read()"
     )
     with (
-        listener,
+        contextlib.ExitStack() as closing,
         subprocess.Popen(
             [sys.executable, "-c", code, path + ".lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as starter,
     ):
+        for listener in listeners.values():
+            closing.enter_context(listener)
         assert starter.stdout is not None
         starter.stdout.readline()
         assert not held.release()
@@ -213,7 +218,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
         target.write_text("precious")
     (home / "run" / "s.lock").symlink_to(target)
     with pytest.raises(DaemonUnavailable, match="cannot listen at") as refused:
-        claim(str(path))
+        claim(doors(str(path), guests=False))
     assert refused.value.hint
     assert not path.exists()
     assert (target.read_text() if there else target.exists()) == ("precious" if there else False)
@@ -222,4 +227,4 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
 def test_a_shared_place_is_refused() -> None:
     """Never under /tmp itself, whatever the setting says."""
     with pytest.raises(PlaceRefused):
-        claim("/tmp/git-credential-bitbucket-socket")  # noqa: S108 - that it is refused is the point
+        claim(doors("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point

@@ -55,7 +55,7 @@ def test_sigterm_makes_it_unlink_its_socket_and_leave(daemon: Daemon) -> None:
 def test_exit_is_answered_once_it_is_done(daemon: Daemon) -> None:
     """`git credential-cache exit`: when the client has its answer, the socket is gone."""
     done = subprocess.run(
-        ["git", "credential-cache", "--socket", daemon.path, "exit"],
+        ["git", "credential-cache", "--socket", daemon.control, "exit"],
         env=daemon.env,
         cwd="/",
         capture_output=True,
@@ -70,7 +70,7 @@ def test_exit_is_answered_once_it_is_done(daemon: Daemon) -> None:
 def test_who_connected_before_it_left_is_served(daemon: Daemon) -> None:
     """A question that is under way when the daemon is told to leave gets its answer; `store` is kept."""
     token = tokens.access_token()
-    with daemon.connect() as slow, daemon.connect() as leaver:
+    with daemon.connect() as slow, daemon.connect(daemon.control) as leaver:
         slow.sendall(b"action=store\ntimeout=35\n" + cloud("acme/app"))
         leaver.sendall(message("exit", b""))
         leaver.shutdown(socket.SHUT_WR)

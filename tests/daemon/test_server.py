@@ -29,7 +29,7 @@ class Running:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(1024)
-        self.server = Server(listener, answer, lambda peer: peer.uid == os.getuid(), limits)
+        self.server = Server({listener: lambda peer: "git" if peer.uid == os.getuid() else None}, answer, limits)
         self.ending = False
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -69,8 +69,8 @@ def serve(home: Path) -> Iterator[Serve]:
     running: list[Running] = []
     hardening.raise_open_files()  # both ends of every connection are in this process
 
-    def echo(data: bytes, peer: Peer) -> bytes:
-        del peer
+    def echo(data: bytes, peer: Peer, role: str) -> bytes:
+        del peer, role
         return b"got " + data
 
     def run(answer: Answer = echo, **limits: float) -> Running:
@@ -122,7 +122,7 @@ def test_a_peer_that_drips_bytes_is_dropped_all_the_same(serve: Serve) -> None:
 
 def test_a_peer_that_does_not_read_is_dropped(serve: Serve) -> None:
     """An answer larger than the socket's buffer that nobody reads does not stay for ever."""
-    server = serve(lambda _data, _peer: b"x" * (8 << 20))
+    server = serve(lambda _data, _peer, _role: b"x" * (8 << 20))
     with server.connect() as deaf:
         deaf.shutdown(socket.SHUT_WR)
         eventually(lambda: server.server.clients == 1)
@@ -132,7 +132,7 @@ def test_a_peer_that_does_not_read_is_dropped(serve: Serve) -> None:
 def test_a_large_answer_arrives_whole(serve: Serve) -> None:
     """What does not fit into the socket's buffer goes out in pieces, and others are served between them."""
     answer = os.urandom(4 << 20)
-    server = serve(lambda data, _peer: answer if data == b"much" else b"little")
+    server = serve(lambda data, _peer, _role: answer if data == b"much" else b"little")
     with server.connect() as slow:
         slow.sendall(b"much")
         slow.shutdown(socket.SHUT_WR)
@@ -161,7 +161,7 @@ def test_a_request_above_one_mebibyte_is_read_to_its_end_and_answered_with_nothi
     """Closing with unread input would reset the connection, and git would complain instead of going on."""
     asked: list[bytes] = []
 
-    def answer(data: bytes, _peer: Peer) -> bytes:
+    def answer(data: bytes, _peer: Peer, _role: str) -> bytes:
         asked.append(data)
         return b"never"
 
@@ -209,7 +209,7 @@ def test_who_waits_for_a_job_delays_nobody(serve: Serve) -> None:
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
 
-        def answer(data: bytes, _peer: Peer) -> bytes | Deferred:
+        def answer(data: bytes, _peer: Peer, _role: str) -> bytes | Deferred:
             return Deferred(pool.submit(release.wait), lambda: b"late") if data == b"slow" else b"quick"
 
         server = serve(answer)
@@ -229,7 +229,7 @@ def test_a_job_may_be_followed_by_another(serve: Serve) -> None:
         def after(left: int) -> bytes | Deferred:
             return Deferred(pool.submit(lambda: None), lambda: after(left - 1)) if left else b"done"
 
-        assert serve(lambda _data, _peer: after(3)).ask(b"x") == b"done"
+        assert serve(lambda _data, _peer, _role: after(3)).ask(b"x") == b"done"
 
 
 def test_at_the_deadline_there_is_an_answer_with_what_there_is(serve: Serve) -> None:
@@ -237,7 +237,7 @@ def test_at_the_deadline_there_is_an_answer_with_what_there_is(serve: Serve) -> 
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
 
-        def answer(data: bytes, _peer: Peer) -> bytes | Deferred:
+        def answer(data: bytes, _peer: Peer, _role: str) -> bytes | Deferred:
             if data != b"slow":
                 return b"quick"
             return Deferred(pool.submit(release.wait), lambda: b"too late", lambda: b"the old one")
@@ -253,7 +253,7 @@ def test_a_peer_that_goes_away_while_it_is_waited_for_is_forgotten(serve: Serve)
     """Somebody killed git in the middle: the job ends, and its answer goes nowhere."""
     with ThreadPoolExecutor() as pool:
         release = threading.Event()
-        server = serve(lambda _data, _peer: Deferred(pool.submit(release.wait), lambda: b"for nobody"))
+        server = serve(lambda _data, _peer, _role: Deferred(pool.submit(release.wait), lambda: b"for nobody"))
         with server.connect() as gone:
             gone.sendall(b"x")
             gone.shutdown(socket.SHUT_WR)
@@ -265,7 +265,7 @@ def test_a_peer_that_goes_away_while_it_is_waited_for_is_forgotten(serve: Serve)
 def test_a_fault_of_ours_is_one_empty_answer(serve: Serve) -> None:
     """What nobody thought of costs one answer, not the daemon; it is told by kind and place, without its text."""
 
-    def answer(data: bytes, _peer: Peer) -> bytes:
+    def answer(data: bytes, _peer: Peer, _role: str) -> bytes:
         if data == b"good":
             return b"fine"
         raise KeyError(data.decode())
@@ -281,7 +281,7 @@ def test_when_everybody_waits_newcomers_queue_and_none_is_refused(serve: Serve) 
     """At the limit with nobody to drop, the socket's own queue holds the next ones until somebody is answered."""
     with ThreadPoolExecutor(10) as jobs, ThreadPoolExecutor(10) as peers:
         release = threading.Event()
-        server = serve(lambda _data, _peer: Deferred(jobs.submit(release.wait), lambda: b"done"), clients=4)
+        server = serve(lambda _data, _peer, _role: Deferred(jobs.submit(release.wait), lambda: b"done"), clients=4)
         asking = [peers.submit(server.ask, b"x") for _ in range(10)]
         eventually(lambda: server.server.clients == 4)
         release.set()
@@ -316,7 +316,7 @@ def test_while_it_pauses_newcomers_queue_and_the_stalled_are_hurried(home: Path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{home}/s")
         listener.listen()
-        server = Server(listener, lambda _data, _peer: b"answer", lambda _peer: True)
+        server = Server({listener: lambda _: "git"}, lambda _data, _peer, _role: b"answer")
         with socket.socket(socket.AF_UNIX) as stalled, socket.socket(socket.AF_UNIX) as newcomer:
             stalled.connect(f"{home}/s")
             server.turn(1)

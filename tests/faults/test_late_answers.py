@@ -105,7 +105,7 @@ def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -
 @pytest.mark.parametrize("body", [b"", b"force=1\n"], ids=["asked", "by force"])
 def test_whoever_has_it_stopped_waits_for_the_answer(machine: Machine, hasty: Daemon, body: bytes) -> None:
     """Also by force: what is lost by it is what cannot be kept, and not what has not come yet."""
-    with hasty.connect() as connection:
+    with hasty.connect(hasty.control) as connection:
         connection.sendall(message("exit", body))
         connection.shutdown(socket.SHUT_WR)
         eventually(lambda: not os.path.exists(hasty.path) if body else bool(hasty.told_about("ping")))

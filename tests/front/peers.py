@@ -67,3 +67,20 @@ def hung_up(connection: socket.socket) -> None:
     poll = select.poll()
     poll.register(connection, 0)
     poll.poll(30_000)
+
+
+@contextlib.contextmanager
+def forwarded(path: Path, to: str) -> Iterator[list[bytes]]:
+    """Pass what comes at `path` on to another socket, as ssh -R does; yields what was asked."""
+
+    def pass_on(connection: socket.socket) -> bytes:
+        request = whole(connection)
+        with socket.socket(socket.AF_UNIX) as there:
+            there.connect(to)
+            there.sendall(request)
+            there.shutdown(socket.SHUT_WR)
+            connection.sendall(whole(there))
+        return request
+
+    with listening(path, pass_on) as received:
+        yield received

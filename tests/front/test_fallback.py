@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.front import relay
 from tests.front.peers import answering, listening
@@ -25,8 +26,9 @@ PREFIX = "git-credential-bitbucket: "
 
 
 def ask(path: Path, action: str, text: str = "") -> dict[str, str]:
-    """What the daemon at `path` answers, by key."""
-    _, reply = exchange.exchange(str(path), exchange.message(action, text.encode()))
+    """What the daemon with git's socket at `path` answers, by key."""
+    at = str(path) if action in wire.GIT_ACTIONS else paths.control_of(str(path))
+    _, reply = exchange.exchange(at, exchange.message(action, text.encode()))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 

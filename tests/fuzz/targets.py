@@ -61,7 +61,7 @@ class Daemon:
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(self._path)
         self._listener.listen(8)
-        self._server = Server(self._listener, self._answer, lambda _: True, Limits(peer_s=1.0, answer_s=1.0))
+        self._server = Server({self._listener: lambda _: "control"}, self._answer, Limits(peer_s=1.0, answer_s=1.0))
         self.renew()
 
     def renew(self) -> None:
@@ -93,7 +93,7 @@ class Daemon:
         assert self._server.clients == 0
         assert self.theirs.encode() not in answer
         if self.ours.encode() in answer:
-            action, _, body = split(data)
+            action, _, _, body = split(data)
             assert action in {"get", "token"}, action
             request = wire.parse(body)
             assert (request.protocol, request.host) == ("https", HOST)
@@ -132,8 +132,8 @@ class Daemon:
         finally:
             connection.close()
 
-    def _answer(self, data: bytes, peer: Any) -> Any:  # noqa: ANN401 - the server's own types
-        reply = serve(self._dispatcher, frozenset({os.getuid()}), data, peer)
+    def _answer(self, data: bytes, peer: Any, role: Any) -> Any:  # noqa: ANN401 - the server's own types
+        reply = serve(self._dispatcher, "", data, peer, role)
         return b"" if reply is None else reply  # `exit`: nobody leaves here
 
 

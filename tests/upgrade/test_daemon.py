@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket.client import launch
 from git_credential_bitbucket.daemon import upgrade
+from git_credential_bitbucket.errors import DaemonUnavailable
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
 from git_credential_bitbucket.vault.place import FilePlace
@@ -21,6 +23,7 @@ from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually
+from tests.front.peers import forwarded
 from tests.standin import tokens
 from tests.upgrade import release
 
@@ -48,7 +51,7 @@ def install(package: Path) -> None:
     wanted = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     for path in wanted:
         target = package / PACKAGE / path
-        target.parent.mkdir(exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         content = (source / path).read_bytes()
         if path == Path("__init__.py"):
             content = content.replace(f'"{__version__}"'.encode(), f'"{NEWER}"'.encode())
@@ -182,3 +185,35 @@ def test_what_was_in_memory_is_handed_over(start: Start, bare_env: dict[str, str
     daemon = handed_over(start, {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, agent)
     assert daemon.secret("acme/app") == token
     assert [p for p in home.rglob("*") if p.is_file() and token.encode() in p.read_bytes()] == []
+
+
+def test_a_running_daemon_of_the_release_is_replaced_where_control_is_needed(old: Daemon) -> None:
+    """It has no control socket, so the next verb has it stop, and starts one that has; the vault is as it was."""
+    kept = tokens.access_token()
+    old.store("acme/app", kept)
+    launch.start(old.env)
+    assert old.ended() == 0
+    told = old.told_about("status")
+    assert (told["version"], told["vault"]) == (__version__, "open")
+    assert old.secret("acme/app") == kept
+    assert old.ask("exit") == b"ok=1\n"
+
+
+def test_a_daemon_of_the_release_that_would_lose_something_is_not_replaced(old: Daemon) -> None:
+    """It says itself what it has in memory only; so does whoever wanted another."""
+    record = {"kind": "access-token", "place": "https://bitbucket.org/memory", "secret": tokens.access_token()}
+    assert old.ask("add", f"memory=1\nrecord={json.dumps(record)}\n".encode()).startswith(b"ok=1\n")
+    with pytest.raises(DaemonUnavailable, match="this is in its memory only") as refused:
+        launch.start(old.env)
+    assert refused.value.hint
+    assert old.told_about("ping")["pid"] == str(old.pid)
+    assert old.secret("memory/app") == record["secret"]
+
+
+def test_a_daemon_of_the_release_that_is_elsewhere_is_left_alone(old: Daemon, home: Path) -> None:
+    """At the far end of a forwarded socket it is not ours to end: the process that listens is another."""
+    there = home / "there" / "socket"
+    with forwarded(there, old.path):
+        launch.start({**old.env, "GIT_CREDENTIAL_BITBUCKET_SOCKET": str(there)})
+        assert old.told_about("ping")["pid"] == str(old.pid)
+    assert old.told_about("ping")["pid"] == str(old.pid)
