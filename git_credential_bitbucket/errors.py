@@ -17,6 +17,17 @@ class Error(Exception):
         self.hint = hint or self.CURE
 
 
+class Problem:
+    """What is wrong and what helps, as a person is told of it where nothing needs to stop: `Error` without raising."""
+
+    __slots__ = ("cause", "hint")
+
+    def __init__(self, cause: str, hint: "str | None" = None) -> None:
+        """As `Error`."""
+        self.cause = cause
+        self.hint = hint
+
+
 class RequestRefused(Error):
     """A credential request that breaks git's protocol; it is answered with nothing, and with one line at most.
 

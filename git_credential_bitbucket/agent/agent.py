@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.errors import Problem
     from git_credential_bitbucket.vault.vault import Vault
     from git_credential_bitbucket.wire import Request
 
@@ -150,7 +151,7 @@ class Agent:
         if not (request.username and request.password):
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:
-            return wire.emit([("error", kinds.APP_PASSWORD_CAUSE), ("hint", kinds.APP_PASSWORD_HINT)])
+            return refusal(kinds.APP_PASSWORDS_GONE)
         stored = keeping.Stored(request, asked_path, is_solicited, approves, lifetime_s)
         return self.opened(lambda index: self._store(index, stored))
 
@@ -188,7 +189,7 @@ class Agent:
         changing = [credential for credential in meant if judgement.rejected(credential, now, repository)]
         if not changing:
             misnamed = None if meant else kinds.misnamed(request.password or "", request.username)
-            return ACKNOWLEDGED if misnamed is None else wire.emit([("error", misnamed[0]), ("hint", misnamed[1])])
+            return ACKNOWLEDGED if misnamed is None else refusal(misnamed)
 
         def judge() -> None:
             for credential in changing:
@@ -314,7 +315,7 @@ def answer(credential: Credential, request: Request) -> bytes:
     return wire.emit(pairs)
 
 
-def refusal(error: Error) -> bytes:
+def refusal(error: Error | Problem) -> bytes:
     """An error as a control verb, `store` or `erase` answers it."""
     pairs = [("error", wire.printable(error.cause, 1000))]
     if error.hint:

@@ -160,7 +160,7 @@ def of_credential(credential: Credential, now: float, repository: str = "") -> D
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     name = _name(credential)
     if credential.kind == kinds.APP_PASSWORD:
-        return Diagnosis("app-password", kinds.APP_PASSWORD_CAUSE, kinds.APP_PASSWORD_HINT)
+        return Diagnosis("app-password", kinds.APP_PASSWORDS_GONE.cause, kinds.APP_PASSWORDS_GONE.hint or "")
     if judgement.withheld(credential, now, repository):
         return _withheld(credential, name, now, repository)
     if credential.login_expired or (credential.refresh_rejected and not freshness.alive(credential, now)):

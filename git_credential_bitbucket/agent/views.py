@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import diagnosis, freshness, judgement, routing
 from git_credential_bitbucket.agent.naming import NAMED, shown_place
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, Problem
 from git_credential_bitbucket.vault import damage
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def _state(agent: Agent) -> str:
 def of_credential(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
     reason = diagnosis.of_credential(credential, now, repository)
-    limit = None if reason else _limit(credential, now)
+    problem = reason or _limit(credential, now)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
@@ -167,8 +167,8 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         ],
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason.state if reason else "ready",
-        "why": reason.cause if reason else limit and limit[0],
-        "cure": reason.hint if reason else limit and limit[1],
+        "why": problem.cause if problem else None,
+        "cure": problem.hint if problem else None,
         "scopes": list(credential.scopes),
         "created_at": credential.created_at,
         "last_used_at": agent.holdings.last_used(credential),
@@ -185,16 +185,16 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
     }
 
 
-def _limit(credential: Credential, now: float) -> tuple[str, str] | None:
+def _limit(credential: Credential, now: float) -> Problem | None:
     """For what alone a credential that is offered is not, or is, and what to do about it."""
     if credential.is_bound:
-        return f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it"
+        return Problem(f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it")
     scopes = judgement.suspended_scopes(credential, now)
     if not scopes:
         return None
     named = ", ".join(wire.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
-    cure = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
-    return f"suspended for {named}, which rejected it", cure
+    hint = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
+    return Problem(f"suspended for {named}, which rejected it", hint)
 
 
 def _bound_to(credential: Credential) -> str | None:

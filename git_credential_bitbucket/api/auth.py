@@ -76,8 +76,8 @@ class BitbucketAuth:
             return given
         told = dict(wire.parse_pairs(Holder().offered("token", self._request)))
         if not told.get("password"):
-            cause, hint = lacking.told(dict(ask("why", (), self._request)))
-            raise UnknownCredential(cause, hint=hint)
+            problem = lacking.told(dict(ask("why", (), self._request)))
+            raise UnknownCredential(problem.cause, hint=problem.hint)
         return told
 
     def _renewed(self, response: Response, used: dict[str, str], sending: dict[str, Any]) -> Response:

@@ -5,7 +5,7 @@ support.atlassian.com/bitbucket-cloud/docs/using-api-tokens and .../using-access
 "varied" by Atlassian's own words, so nothing here refuses one for its shape.
 """
 
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import Problem, SettingsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +30,11 @@ STATIC = frozenset({API_TOKEN, ACCESS_TOKEN})
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 ACCESS_TOKEN_USERNAME = "x-token-auth"
 
-APP_PASSWORD_CAUSE = "this is an app password, and Bitbucket removed those on 28 July 2026"
+APP_PASSWORDS_GONE = Problem(
+    "this is an app password, and Bitbucket removed those on 28 July 2026",
+    "make an API token instead, then type: git-credential-bitbucket login --api-token",
+)
 LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
-APP_PASSWORD_HINT = "make an API token instead, then type: git-credential-bitbucket login --api-token"
 
 _PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
 _USERNAMES = {
@@ -67,8 +69,8 @@ def git_username(kind: str) -> str | None:
     return _USERNAMES.get(kind)
 
 
-def misnamed(secret: str, username: str | None) -> tuple[str, str] | None:
-    """Cause and cure where git sent `secret` with a username that Bitbucket never takes for its kind; else None.
+def misnamed(secret: str, username: str | None) -> Problem | None:
+    """What is wrong where git sent `secret` with a username that Bitbucket never takes for its kind; else None.
 
     A rejection then says nothing about the secret. An API token goes with its owner's Bitbucket username as well.
     """
@@ -79,7 +81,8 @@ def misnamed(secret: str, username: str | None) -> tuple[str, str] | None:
         cause = "Bitbucket takes an access token from git with no other username than " + ACCESS_TOKEN_USERNAME
     else:
         return None
-    return cause, f"type: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
+    hint = f"type: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
+    return Problem(cause, hint)
 
 
 def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGIN_WITH_EMAIL) -> str:
@@ -90,7 +93,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGI
     `cure` mends.
     """
     if kind == APP_PASSWORD:
-        raise SettingsError(APP_PASSWORD_CAUSE, hint=APP_PASSWORD_HINT)
+        raise SettingsError(APP_PASSWORDS_GONE.cause, hint=APP_PASSWORDS_GONE.hint)
     if kind != API_TOKEN:
         return f"Bearer {secret.reveal()}"
     if not email or "@" not in email or ":" in email:
@@ -138,7 +141,7 @@ def tidy(pasted: str) -> tuple[str, list[str]]:
     if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
         secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
     if recognise(secret) == APP_PASSWORD:
-        warnings.append(f"{APP_PASSWORD_CAUSE}; {APP_PASSWORD_HINT}")
+        warnings.append(f"{APP_PASSWORDS_GONE.cause}; {APP_PASSWORDS_GONE.hint}")
     elif checksum(secret) is False:
         warnings.append("its checksum does not fit: did you copy all of it?")
     elif "@" in secret and " " not in secret and "." in secret.rpartition("@")[2]:

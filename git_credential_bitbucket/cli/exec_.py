@@ -54,7 +54,7 @@ def credential(env: Mapping[str, str]) -> Record:
     found = environment.find(env)
     if found is None:
         if (unpaired := environment.unpaired(env)) is not None:
-            raise SettingsError(unpaired[0], hint=unpaired[1])
+            raise SettingsError(unpaired.cause, hint=unpaired.hint)
         raise SettingsError(
             "there is no credential in the environment to run the command with",
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "

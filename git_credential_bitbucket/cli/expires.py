@@ -18,7 +18,7 @@ from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.agent.views import CredentialView
 
 HELP = f"""{summary("expires")}.
 
@@ -58,12 +58,12 @@ def command(*, what: str | None, date: float | str | None) -> None:
     show.say(f"Entered: {one['kind']} for {one['place']} {said}")
 
 
-def is_static(one: Stated) -> bool:
+def is_static(one: CredentialView) -> bool:
     """Whether a person has to replace it one day: it is offered, and does not renew itself."""
     return one["renewed_at"] is None and one["kind"] not in kinds.RENEWABLE and one["state"] != "set-aside"
 
 
-def _list(found: list[Stated]) -> None:
+def _list(found: list[CredentialView]) -> None:
     if not found:
         show.say("Nothing is kept that ends without renewing itself.")
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,13 +21,13 @@ from git_credential_bitbucket.cli.executable import means_us
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.cli.neighbours import shown_helper
 from git_credential_bitbucket.client import environment, lacking
-from git_credential_bitbucket.errors import DaemonDisabled, Error
+from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import Winner
     from git_credential_bitbucket.cli.asked import Asked, Url
+    from git_credential_bitbucket.cli.explained import Answer, DaemonView, Document, EnvironmentView, Helper
     from git_credential_bitbucket.settings import Settings
-
-Document = dict[str, Any]
 
 LOGIN = "git-credential-bitbucket login"
 
@@ -79,12 +79,10 @@ def explained(text: str | None) -> Document:
         "answer": None,
         "none": None,
     }
-    cause = _unreachable(git_asks, document)
-    if cause is None:
-        cause = _looked_at(url, git_asks, document)
-    if cause is not None:
+    problem = _unreachable(git_asks, document) or _looked_at(url, git_asks, document)
+    if problem is not None:
         then = beforehand.then(_state(git_asks, document), url.shown, here, os.environ)
-        document["none"] = {"cause": cause[0], "cure": cause[1], "then": then}
+        document["none"] = {"cause": problem.cause, "cure": problem.hint or "", "then": then}
     return document
 
 
@@ -111,7 +109,7 @@ def _not_asked(source: str) -> Document:
     return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "cure": cure}}
 
 
-def _helpers(url: Url, here: Settings) -> list[Document]:
+def _helpers(url: Url, here: Settings) -> list[Helper]:
     found = here.helpers(f"{url.base}/{url.path}")
     return [
         {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": means_us(value)}
@@ -119,7 +117,7 @@ def _helpers(url: Url, here: Settings) -> list[Document]:
     ]
 
 
-def _daemon() -> Document:
+def _daemon() -> DaemonView:
     try:
         facts = daemon.facts_of(daemon.socket_here())
     except DaemonDisabled as exc:
@@ -131,25 +129,24 @@ def _daemon() -> Document:
     return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
 
 
-def _unreachable(git_asks: Asked, document: Document) -> tuple[str, str] | None:
+def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
     """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
     if not hosts.is_ours_now(os.environ, git_asks.protocol, git_asks.host):
         if git_asks.host == hosts.CLOUD_HOST:
-            return "this is plain http, and no secret goes over that", "use https: git remote set-url"
-        error = hosts.not_ours(git_asks.protocol, git_asks.host)
-        return error.cause, error.hint or ""
+            return Problem("this is plain http, and no secret goes over that", "use https: git remote set-url")
+        return hosts.not_ours(git_asks.protocol, git_asks.host)
     if not any(one["ours"] for one in document["helpers"]):
         asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
         host = hosts.option(git_asks.protocol, git_asks.host)
-        return (
+        return Problem(
             f"git does not ask this program about {base}, but {wire.printable(asked_instead)}",
             f"type: git-credential-bitbucket configure{host}",
         )
     return None
 
 
-def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str] | None:
+def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = wire.parse(wire.emit(git_asks.pairs()))
     try:
@@ -159,20 +156,26 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
             environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
-        return exc.cause, exc.hint or ""
+        return exc
     # Whoever answers reads from /proc which repository git works on, where git does not say.
     fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     answer = ask("explain", fields, wire.emit(git_asks.pairs()))
     told = dict(answer)
-    document["vault"] = {"state": told["vault"], "trouble": told.get("trouble"), "cure": told.get("cure") or None}
-    document["vault"] |= {key: told.get(key) for key in ("damaged", "damage", "damage_cure")}
-    document["candidates"] = [json.loads(value) for key, value in answer if key == "candidate[]"]
+    document["vault"] = {
+        "state": told["vault"],
+        "trouble": told.get("trouble"),
+        "cure": told.get("cure") or None,
+        "damaged": told.get("damaged"),
+        "damage": told.get("damage"),
+        "damage_cure": told.get("damage_cure"),
+    }
+    document["candidates"] = candidates = [json.loads(value) for key, value in answer if key == "candidate[]"]
     document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
     document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
     if found is not None:
         document["answer"] = _answer_of_environment(found)
         return None
-    winner = next((one for one in document["candidates"] if one["wins"]), None)
+    winner: Winner | None = next((one for one in candidates if one["wins"]), None)
     if winner is None:
         return _none(request, document)
     document["answer"] = {
@@ -187,7 +190,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> tuple[str, str]
     return None
 
 
-def _of_environment(found: environment.EnvironmentCredential) -> Document:
+def _of_environment(found: environment.EnvironmentCredential) -> EnvironmentView:
     return {
         "variable": found.variable,
         "kind": found.kind,
@@ -196,31 +199,31 @@ def _of_environment(found: environment.EnvironmentCredential) -> Document:
     }
 
 
-def _answer_of_environment(found: environment.EnvironmentCredential) -> Document:
-    told = _of_environment(found)
+def _answer_of_environment(found: environment.EnvironmentCredential) -> Answer:
     minted = found.client_id is not None
     what = f"a token for the OAuth consumer in {found.variable}" if minted else f"what {found.variable} holds"
     return {
         "from": "environment",
         "what": what,
-        "username": told["username"],
-        "secret": told["secret"],
+        "username": found.username,
+        "secret": None if minted else found.secret.masked(),
         "outcome": "minted" if minted else "answers",
         "because": "the environment goes before everything that is kept",
         "expires_at": None,
     }
 
 
-def _none(request: wire.Request, document: Document) -> tuple[str, str]:
+def _none(request: wire.Request, document: Document) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
-    if vault["trouble"]:
-        return vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status"
+    if vault is not None and vault["trouble"]:
+        return Problem(vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status")
     refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
     if refused:
-        return refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}"
+        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
     if document["dropped"]:
-        return document["dropped"][0]["because"], "log in as that account, or take the username out of the URL"
+        hint = "log in as that account, or take the username out of the URL"
+        return Problem(document["dropped"][0]["because"], hint)
     where = wire.printable("/".join(filter(None, (request.host, request.path))))
     unpaired = environment.unpaired(os.environ)
     if unpaired is not None:
@@ -229,5 +232,5 @@ def _none(request: wire.Request, document: Document) -> tuple[str, str]:
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"
-        return f"no credential covers {where}; there are some for {others}", f"{cure}{hint}"
-    return f"no credential is kept for {where}", cure
+        return Problem(f"no credential covers {where}; there are some for {others}", f"{cure}{hint}")
+    return Problem(f"no credential is kept for {where}", cure)

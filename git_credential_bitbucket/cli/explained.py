@@ -6,7 +6,7 @@ Imports rich, through show.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.cli import listing, show
@@ -14,7 +14,93 @@ from git_credential_bitbucket.cli import listing, show
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from git_credential_bitbucket.cli.explain import Document
+    from git_credential_bitbucket.agent.diagnosis import Outcome
+    from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
+
+
+class Helper(TypedDict):
+    """A helper that git asks, and where that is configured."""
+
+    helper: str
+    file: str
+    scope: str
+    ours: bool
+
+
+class DaemonView(TypedDict):
+    """Whether a daemon answers."""
+
+    state: Literal["off", "trouble", "not running", "running"]
+    detail: str
+
+
+class EnvironmentView(TypedDict, total=False):
+    """What the environment holds; only `trouble` where that cannot be used."""
+
+    variable: str
+    kind: str
+    username: str
+    secret: str | None
+    trouble: str
+
+
+class VaultView(TypedDict):
+    """The vault's state, and what is wrong with it or was."""
+
+    state: str
+    trouble: str | None
+    cure: str | None
+    damaged: str | None
+    damage: str | None
+    damage_cure: str | None
+
+
+Answer = TypedDict(
+    "Answer",
+    {
+        "from": str,
+        "what": str,
+        "username": str,
+        "secret": str | None,
+        "outcome": "Outcome | Literal['minted']",
+        "because": str,
+        "expires_at": float | None,
+    },
+)
+"""What git gets: `from` is a credential's id, or `environment`."""
+
+
+class Nothing(TypedDict, total=False):
+    """Why git gets nothing, what helps, and what happens then."""
+
+    cause: str
+    cure: str
+    then: str
+
+
+class Unasked(TypedDict):
+    """What is said of an address that git asks nobody about."""
+
+    url: str | None
+    source: str
+    asked: dict[str, str] | None
+    answer: Answer | None
+    none: Nothing | None
+
+
+class Document(Unasked, total=False):
+    """All that `explain` says; the rest is there where git asks."""
+
+    path_withheld: bool
+    beforehand: list[str]
+    helpers: list[Helper]
+    daemon: DaemonView
+    environment: EnvironmentView | None
+    vault: VaultView | None
+    candidates: list[Candidate | Winner]
+    dropped: list[Dropped]
+    elsewhere: list[str]
+
 
 _ORIGINS = {"local": "this repository's own", "worktree": "this work tree's own", "command": "for one command"}
 _OUTCOMES = {"answers": "", "renewed": "renewed first", "minted": "minted when git asks"}
@@ -37,7 +123,7 @@ def print_to(console: Console, document: Document) -> None:
 
 def _question(console: Console, document: Document) -> None:
     _title(console, "git asks for")
-    _line(console, "  " + " ".join(f"{key}={value}" for key, value in document["asked"].items()))
+    _line(console, "  " + " ".join(f"{key}={value}" for key, value in (document["asked"] or {}).items()))
     if document["path_withheld"]:
         _line(console, "  without the repository: credential.useHttpPath is not set")
     for what in document["beforehand"]:
@@ -71,16 +157,16 @@ def _looked_at(console: Console, document: Document) -> None:
         _line(console, f"     hint: {vault['damage_cure']}")
     for at, one in enumerate(document["candidates"], 1):
         _candidate(console, at, one)
-    for one in document["dropped"]:
-        whose = f"{label(one['kind'])} for {one['place']}, {one['id']}"
-        _line(console, f"  not offered: {whose}: {one['because']}", "yellow")
+    for other in document["dropped"]:
+        whose = f"{label(other['kind'])} for {other['place']}, {other['id']}"
+        _line(console, f"  not offered: {whose}: {other['because']}", "yellow")
     if not document["candidates"] and not trouble:
         _line(console, "  no credential covers this")
     if document["elsewhere"]:
         _line(console, f"  not for this: {', '.join(document['elsewhere'])}", "dim")
 
 
-def _environment(told: dict[str, Any] | None) -> str:
+def _environment(told: EnvironmentView | None) -> str:
     if told is None:
         return "no token"
     if "trouble" in told:
@@ -88,7 +174,7 @@ def _environment(told: dict[str, Any] | None) -> str:
     return f"{told['variable']} ({label(told['kind'])} {told['secret'] or ''}".rstrip() + "), before all that is kept"
 
 
-def _candidate(console: Console, at: int, one: dict[str, Any]) -> None:
+def _candidate(console: Console, at: int, one: Candidate) -> None:
     whose = f" of {one['account']}" if one["account"] else ""
     words = [f"  {at}. {label(one['kind'])} for {one['place']}{whose}", one["secret"] or "no token now"]
     words.append(f"expires: {listing.expires_in(one, time.time())}")
@@ -101,7 +187,8 @@ def _candidate(console: Console, at: int, one: dict[str, Any]) -> None:
 
 
 def _answer(console: Console, document: Document) -> None:
-    answer, none = document["answer"], document["none"]
+    answer = document["answer"]
+    none: Nothing = document["none"] or {}
     _title(console, "so git gets")
     if answer is None:
         _line(console, f"  nothing from this program: {none['cause']}", "red")

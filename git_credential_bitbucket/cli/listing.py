@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.cli.status import Report
 
 SOON_S, VERY_SOON_S = 30 * times.DAY_S, 7 * times.DAY_S
@@ -43,7 +43,7 @@ def print_report(report: Report, *, long: bool) -> None:
     print_to(show.console(), report, long=long)
 
 
-def expires_in(one: Stated, now: float) -> str:
+def expires_in(one: CredentialView, now: float) -> str:
     """The words of that column."""
     at = status.ends(one)
     if at is not None:
@@ -71,7 +71,7 @@ def _fits(table: Table, console: Console) -> bool:
     return console.measure(table, options=console.options.update(width=show.UNBROKEN)).maximum <= console.width
 
 
-def _cells(one: Stated, now: float) -> list[tuple[str, str]]:
+def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
     at = status.ends(one)
     used = times.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
@@ -85,7 +85,7 @@ def _cells(one: Stated, now: float) -> list[tuple[str, str]]:
     ]
 
 
-def _block(one: Stated, now: float, console: Console) -> None:
+def _block(one: CredentialView, now: float, console: Console) -> None:
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
     _line(console, names.pop("what for")[0], "bold")
     for name, (text, style) in names.items():
@@ -109,7 +109,7 @@ def _block(one: Stated, now: float, console: Console) -> None:
     _line(console, "")
 
 
-def _next(one: Stated, now: float) -> str:
+def _next(one: CredentialView, now: float) -> str:
     due = one["renewal_due_at"]
     if due is None:
         return ""

@@ -13,7 +13,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.agent.views import CredentialView
 
 HELP = f"""{summary("logout")}.
 
@@ -47,7 +47,7 @@ def command(*, what: str | None, everything: bool) -> None:
         _remove(one)
 
 
-def _remove(one: Stated) -> None:
+def _remove(one: CredentialView) -> None:
     told = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
     account = f" of {one['account']}" if one["account"] else ""
     show.say(f"Removed: {one['kind']} for {one['place']}{account}")

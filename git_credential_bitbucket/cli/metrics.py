@@ -15,12 +15,11 @@ from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.cli.status import Report
 
 _PREFIX = "git_credential_bitbucket"
 MAX_LABEL_CHARACTERS = 1000
-_LABELS = ("id", "place", "kind", "account")
 
 
 def text(report: Report) -> str:
@@ -76,8 +75,8 @@ def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, 
     lines += [f"{_PREFIX}_{name}{labels} {value:.0f}" for labels, value in samples]
 
 
-def _labels(one: Stated, **more: str) -> str:
-    values = {**{name: one[name] or "" for name in _LABELS}, **more}
+def _labels(one: CredentialView, **more: str) -> str:
+    values = {"id": one["id"], "place": one["place"], "kind": one["kind"], "account": one["account"] or "", **more}
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
 
 

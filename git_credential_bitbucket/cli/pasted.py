@@ -33,7 +33,7 @@ def token(text: str, wanted: str) -> Checked:
     _check(secret, "token")
     kind = kinds.recognise(secret)
     if kind == kinds.APP_PASSWORD:
-        raise LoginFailed(kinds.APP_PASSWORD_CAUSE, hint=kinds.APP_PASSWORD_HINT)
+        raise LoginFailed(kinds.APP_PASSWORDS_GONE.cause, hint=kinds.APP_PASSWORDS_GONE.hint)
     if secret.startswith(DATA_CENTER_PREFIX):
         raise LoginFailed(
             "this is a token of Bitbucket Data Center, and bitbucket.org takes none of those",

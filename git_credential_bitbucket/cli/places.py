@@ -9,7 +9,7 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
@@ -21,11 +21,9 @@ from git_credential_bitbucket.errors import Error, UnknownCredential
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.cli.asking import Terminal
-
-Stated = dict[str, Any]
-"""A credential as `status` states it."""
 
 _SEE = "see: git-credential-bitbucket status"
 _LIKE = "write it like acme, acme/app, bitbucket.org/acme/app, or as the URL that git has"
@@ -126,12 +124,12 @@ def provider(url: str) -> Provider:
     return found
 
 
-def listed(answer: list[tuple[str, str]]) -> list[Stated]:
+def listed(answer: list[tuple[str, str]]) -> list[CredentialView]:
     """The credentials in an answer to `status`."""
     return [json.loads(value) for key, value in answer if key == "credential[]"]
 
 
-def kept() -> list[Stated]:
+def kept() -> list[CredentialView]:
     """The credentials that are at hand. Raises `Error` with the vault's trouble where that leaves none."""
     found, trouble = _at_hand()
     if not found and trouble is not None:
@@ -139,7 +137,7 @@ def kept() -> list[Stated]:
     return found
 
 
-def meant(what: str | None) -> list[Stated]:
+def meant(what: str | None) -> list[CredentialView]:
     """All that is kept, or what of it `what` names. Raises `UnknownCredential` where that is nothing.
 
     While the vault is not at hand, only an id in memory can be told; all else is an `Error` with the vault's trouble.
@@ -150,14 +148,14 @@ def meant(what: str | None) -> list[Stated]:
     return found if what is None else matching(found, what)
 
 
-def _at_hand() -> tuple[list[Stated], Error | None]:
+def _at_hand() -> tuple[list[CredentialView], Error | None]:
     answer = ask("status")
     told = dict(answer)
     trouble = Error(told["trouble"], hint=told.get("cure") or None) if "trouble" in told else None
     return listed(answer), trouble
 
 
-def matching(credentials: Sequence[Stated], word: str) -> list[Stated]:
+def matching(credentials: Sequence[CredentialView], word: str) -> list[CredentialView]:
     """Those that `word` names: the one with this id, else all for exactly this place. Raises `Error`."""
     if by_id := [one for one in credentials if one["id"] == word]:
         return by_id
@@ -168,7 +166,7 @@ def matching(credentials: Sequence[Stated], word: str) -> list[Stated]:
     return found
 
 
-def one_of(found: Sequence[Stated], terminal: Terminal | None, what: str) -> Stated:
+def one_of(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:
     """The one that is meant: asked for at a terminal, else `Error` with the list."""
     if len(found) == 1:
         return found[0]
@@ -181,7 +179,7 @@ def one_of(found: Sequence[Stated], terminal: Terminal | None, what: str) -> Sta
     return found[terminal.choose("Which one", lines)]
 
 
-def line(one: Stated) -> str:
+def line(one: CredentialView) -> str:
     """A credential in one line, its id last."""
     account = f" of {one['account']}" if one["account"] else ""
     return wire.printable(f"{one['kind']} for {one['place']}{account}, {one['state']}, {one['id']}")

@@ -32,8 +32,8 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.cli.asking import Answers
-    from git_credential_bitbucket.cli.places import Stated
 
 HELP = f"""{summary("rotate")}.
 
@@ -72,7 +72,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
     show.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
 
 
-def chosen(what: str | None, answers: Answers) -> Stated:
+def chosen(what: str | None, answers: Answers) -> CredentialView:
     """The token to replace: what is named, else the one that ends first. Raises `Error`."""
     static = [one for one in places.meant(what) if one["kind"] in kinds.STATIC]
     offered = [one for one in static if one["state"] != "set-aside"]
@@ -85,18 +85,18 @@ def chosen(what: str | None, answers: Answers) -> Stated:
         return places.one_of(offered or static, answers.terminal, "for that place")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
-        return min(dated, key=lambda one: float(one["ends_at"]))
+        return min(dated, key=lambda one: one["ends_at"] or 0.0)
     return places.one_of(offered, answers.terminal, "that you made and could replace")
 
 
-def described(old: Stated) -> str:
+def described(old: CredentialView) -> str:
     """The old one in words: what for, whose, until when."""
     account = f" of {old['account']}" if old["account"] else ""
     ends = f", which ends on {times.day(old['ends_at'])}" if old["ends_at"] else ""
     return f"the {label(old['kind'])} for {old['place']}{account}{ends}"
 
 
-def replacement(old: Stated, wanted: Wanted, answers: Answers, *, verify: bool) -> dict[str, Any]:
+def replacement(old: CredentialView, wanted: Wanted, answers: Answers, *, verify: bool) -> dict[str, Any]:
     """Ask for the new token, and return it as a log-in's record. Raises `Error`; nothing is changed by then."""
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")

@@ -21,7 +21,7 @@ from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.places import Stated
+    from git_credential_bitbucket.agent.views import CredentialView
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 _DAEMON_WORDS = ("version", "fault")
@@ -38,16 +38,16 @@ class Report:
     vault: dict[str, str | None]
     daemon: dict[str, str | int] | None
     environment: str | None
-    credentials: list[Stated]
+    credentials: list[CredentialView]
     environment_trouble: str | None = None
 
     @property
-    def offered(self) -> list[Stated]:
+    def offered(self) -> list[CredentialView]:
         """Those that are in use or could be."""
         return [one for one in self.credentials if one["state"] != "set-aside"]
 
     @property
-    def set_aside(self) -> list[Stated]:
+    def set_aside(self) -> list[CredentialView]:
         """Those that are only kept to be restored."""
         return [one for one in self.credentials if one["state"] == "set-aside"]
 
@@ -129,14 +129,13 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def ends(one: Stated) -> float | None:
+def ends(one: CredentialView) -> float | None:
     """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
 
     A token that renews itself ends only when its log-in does, and that has no date, unless a person gave it one.
     """
-    dates = ("forget_at",) if one["renewed_at"] is not None else ("forget_at", "ends_at", "expires_at")
-    known = [at for at in map(one.get, dates) if at is not None]
-    return min(known, default=None)
+    dates = (one["forget_at"], *(() if one["renewed_at"] is not None else (one["ends_at"], one["expires_at"])))
+    return min((at for at in dates if at is not None), default=None)
 
 
 def check(report: Report, within: float) -> None:
@@ -151,14 +150,14 @@ def check(report: Report, within: float) -> None:
         raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
 
 
-def cure(one: Stated) -> str:
+def cure(one: CredentialView) -> str:
     """What mends the end of a credential, before it as after it."""
     if one["cure"]:
         return str(one["cure"])
     return anew(one["id"]) if one["kind"] in kinds.STATIC else "log in again: git-credential-bitbucket login"
 
 
-def _ending(one: Stated, now: float, within: float) -> str | None:
+def _ending(one: CredentialView, now: float, within: float) -> str | None:
     name = f"the {one['kind']} for {one['place']} ({one['id']})"
     if one["state"] in ("login-expired", kinds.APP_PASSWORD):
         return f"{name} needs a new log-in"

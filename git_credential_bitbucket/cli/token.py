@@ -63,8 +63,8 @@ def fetched(what: str | None) -> dict[str, str]:
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
-        cause, hint = lacking.told(dict(ask("why", (), place.request())))
-        raise UnknownCredential(cause, hint=hint)
+        problem = lacking.told(dict(ask("why", (), place.request())))
+        raise UnknownCredential(problem.cause, hint=problem.hint)
     return told
 
 

@@ -9,7 +9,7 @@ import os
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import markers
-from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.errors import Error, Problem, SettingsError
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ def token(env: "Mapping[str, str]") -> EnvironmentCredential | None:
         kind = kinds.recognise(secret.reveal())
         if kind == kinds.APP_PASSWORD:
             hint = f"make an API token at id.atlassian.com and put that into {name}"
-            raise SettingsError(f"{source}: {kinds.APP_PASSWORD_CAUSE}", hint=hint)
+            raise SettingsError(f"{source}: {kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
         if kind == kinds.UNKNOWN:
             kind = usual
         account = env.get(EMAIL) or None if kind == kinds.API_TOKEN else None
@@ -124,13 +124,13 @@ def names(request: wire.Request, found: EnvironmentCredential) -> bool:
     return Secret(request.secret) == found.secret
 
 
-def unpaired(env: "Mapping[str, str]") -> tuple[str, str] | None:
-    """Cause and cure where one half of a consumer is set and the other is not; for where nothing else answers."""
+def unpaired(env: "Mapping[str, str]") -> Problem | None:
+    """What is wrong where one half of a consumer is set and the other is not; for where nothing else answers."""
     for names in CLIENTS:
         found = {name: source for name in names for source in (name + "_FILE", name) if env.get(source)}
         for name in set(names) - set(found) if found else ():
             (there,) = found.values()
-            return f"{there} is set, but {name} is not", f"set {name} as well, or unset {there}"
+            return Problem(f"{there} is set, but {name} is not", f"set {name} as well, or unset {there}")
     return None
 
 

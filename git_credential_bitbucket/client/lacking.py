@@ -6,6 +6,7 @@ Imports os, environment and person.
 import os
 
 from git_credential_bitbucket.client import environment, person
+from git_credential_bitbucket.errors import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,12 +15,12 @@ if TYPE_CHECKING:
 IN_A_BUILD = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 
 
-def told(why: "Mapping[str, str]") -> tuple[str, str | None]:
-    """Cause and cure of a holder's answer to `why`, as this process's environment has it."""
+def told(why: "Mapping[str, str]") -> Problem:
+    """What is wrong by a holder's answer to `why`, as this process's environment has it."""
     cause, hint = why.get("error", "there is no credential"), why.get("hint")
     if why.get("state") != "none":
-        return cause, hint
-    return environment.unpaired(os.environ) or (cause, hint if "damaged" in why else in_a_build() or hint)
+        return Problem(cause, hint)
+    return environment.unpaired(os.environ) or Problem(cause, hint if "damaged" in why else in_a_build() or hint)
 
 
 def in_a_build() -> str | None:

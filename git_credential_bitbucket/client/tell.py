@@ -10,7 +10,7 @@ from git_credential_bitbucket.wire import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from git_credential_bitbucket.errors import Error
+    from git_credential_bitbucket.errors import Error, Problem
 
 NAME = "git-credential-bitbucket"
 MAX_SHOWN = 1000
@@ -27,9 +27,9 @@ def warning(cause: str, hint: str | None = None) -> None:
     _say("warning", cause, hint)
 
 
-def failure(exc: "Error") -> None:
+def failure(problem: "Error | Problem") -> None:
     """Say what an error of ours says."""
-    error(exc.cause, exc.hint)
+    error(problem.cause, problem.hint)
 
 
 def refused(exc: OSError) -> None:

@@ -49,7 +49,7 @@ def reason(data: bytes, holder: Holder) -> dict[str, str]:
 
 def tell_reason(why: dict[str, str]) -> None:
     """One line, and one with the cure."""
-    tell.error(*lacking.told(why))
+    tell.failure(lacking.told(why))
 
 
 def taken_back(why: dict[str, str], holder: Holder) -> bool:

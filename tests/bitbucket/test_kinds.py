@@ -147,4 +147,4 @@ def test_a_username_that_cannot_work_is_known(
     """Only where Bitbucket never takes it: an API token goes with its owner's Bitbucket username as well."""
     told = kinds.misnamed(secret(), username)
     assert (told is None) == (cause is None)
-    assert told is None or (cause or "") in told[0]
+    assert told is None or (cause or "") in told.cause

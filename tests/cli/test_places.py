@@ -1,7 +1,10 @@
 """places.py: what people type to name a host, a place on it or a credential."""
 
+from typing import cast
+
 import pytest
 
+from git_credential_bitbucket.agent.views import CredentialView
 from git_credential_bitbucket.cli import places
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
@@ -71,11 +74,11 @@ def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
     assert "hunter2" not in f"{refused.value.cause} {refused.value.hint}"
 
 
-def stated(**more: str) -> places.Stated:
+def stated(**more: str) -> CredentialView:
     """A credential as `status` states it."""
     place = more.get("place", "bitbucket.org")
     one = {"kind": "api-token", "place": place, "account": None, "state": "ready", "id": "a" * 12}
-    return {**one, "url": f"https://{place}", **more}
+    return cast("CredentialView", {**one, "url": f"https://{place}", **more})
 
 
 def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:

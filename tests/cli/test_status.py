@@ -5,10 +5,12 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from rich.console import Console
 
+from git_credential_bitbucket.agent.views import CredentialView
 from git_credential_bitbucket.cli import listing, metrics, status
 from git_credential_bitbucket.errors import Error
 from tests.cli.listed import listed
@@ -22,9 +24,9 @@ NOW = time.time()
 DAY = 86400
 
 
-def stated(**more: object) -> dict[str, object]:
+def stated(**more: object) -> CredentialView:
     """A credential as the holder states it."""
-    return {
+    told = {
         "id": "0123456789ab",
         "place": "bitbucket.org/acme/app",
         "kind": "access-token",
@@ -44,11 +46,13 @@ def stated(**more: object) -> dict[str, object]:
         "renewal_due_at": None,
         "trouble": None,
         "origin": "login",
+        "forget_at": None,
         **more,
     }
+    return cast("CredentialView", told)
 
 
-def report(*credentials: dict[str, object], **vault: str | None) -> status.Report:
+def report(*credentials: CredentialView, **vault: str | None) -> status.Report:
     """A report of these."""
     told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "cure": None, **vault}
     return status.Report(NOW, told, None, None, list(credentials))
@@ -121,7 +125,7 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
         (stated(kind="app-password", state="app-password"), 7, "needs a new log-in"),
     ],
 )
-def test_fail_within_fails_for_what_ends_or_needs_a_person(one: dict[str, object], within: int, cause: str) -> None:
+def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
     """Cron mails the line."""
     with pytest.raises(Error, match=cause):
         status.check(report(one), within * DAY)
@@ -136,7 +140,7 @@ def test_fail_within_fails_for_what_ends_or_needs_a_person(one: dict[str, object
         stated(state="set-aside", ends_at=NOW - DAY),
     ],
 )
-def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: dict[str, object]) -> None:
+def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: CredentialView) -> None:
     """A token that was replaced is no alarm."""
     status.check(report(one), 7 * DAY)
 

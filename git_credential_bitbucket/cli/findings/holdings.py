@@ -15,8 +15,8 @@ from git_credential_bitbucket.vault import keyring_key, keys
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.cli.findings.finding import Scene
-    from git_credential_bitbucket.cli.places import Stated
     from git_credential_bitbucket.vault.format import Header
 
 SOON_S = 7 * times.DAY_S
@@ -48,7 +48,7 @@ def _environment(scene: Scene) -> Iterator[Finding]:
         if found is None:
             unpaired = environment.unpaired(scene.env)
             if unpaired is not None:
-                yield Finding("environment", WRONG, *unpaired)
+                yield Finding("environment", WRONG, unpaired.cause, unpaired.hint)
             return
         environment.check(found, scene.url.base, scene.env)
     except Error as exc:
@@ -94,10 +94,11 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
         yield Finding("vault", level, told["damage"], told["damage_cure"])
 
 
-def _credentials(kept: list[Stated], now: float) -> Iterator[Finding]:
+def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
     counted: Counter[str] = Counter()
     for one in kept:
-        name, state = f"{one['kind']} {one['id']}", one["state"]
+        name = f"{one['kind']} {one['id']}"
+        state: str = one["state"]
         ends = status.ends(one)
         ended = ends is not None and ends <= now
         if state != "ready":
