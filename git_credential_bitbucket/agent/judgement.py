@@ -26,6 +26,8 @@ SPREAD_S = 10 * 60
 FRESH_REJECTION_S = 60
 """At most one renewal in this time is caused by rejections: a fresh token that is rejected again is suspended."""
 
+_FRESH_REJECTED: dict[str, object] = {"trouble": "a token minted seconds before was rejected too", "trouble_cure": None}
+
 
 def rejected(credential: Credential, now: float, scope: str) -> dict[str, object]:
     """The changes to a credential whose current secret was rejected for `scope`; empty where this is an echo.
@@ -56,6 +58,8 @@ def rejected(credential: Credential, now: float, scope: str) -> dict[str, object
         "generation": credential.generation if renews else None,
     }
     changes: dict[str, object] = {"suspensions": suspensions}
+    if credential.renewable and not renews:
+        changes |= _FRESH_REJECTED
     if others:
         return changes | _rejected_everywhere(credential, now)
     return changes | {"rejected_at": now} if renews else changes
@@ -74,9 +78,7 @@ def _rejected_everywhere(credential: Credential, now: float) -> dict[str, object
 def _renewable_rejected(credential: Credential, now: float) -> dict[str, object]:
     if _is_fresh_again(credential, now):
         rejections = (*credential.rejections, now)[-len(SUSPECT_DELAYS_S) :]  # until one of its tokens works again
-        trouble = "a token minted seconds before was rejected too"
-        until = now + _delay(len(rejections))
-        return {"suspect_until": until, "trouble": trouble, "trouble_cure": None, "rejections": rejections}
+        return {"suspect_until": now + _delay(len(rejections)), "rejections": rejections} | _FRESH_REJECTED
     superseded = credential.superseding()
     return {"secret": Secret(""), "superseded": superseded, "rejected_at": now, "suspect_until": None}
 
