@@ -193,6 +193,14 @@ def sync_file(fd: int) -> None:
         fcntl.fcntl(fd, full)
 
 
+def sync_content(fd: int) -> None:
+    """As `sync_file`, without the times and other attributes that nobody needs to find the content."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        sync_file(fd)
+
+
 def sync_folder(path: str) -> None:
     """Make what was made, renamed or removed in `path` durable, as far as its file system can.
 

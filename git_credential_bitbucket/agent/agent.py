@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, routing
+from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, revocation, routing
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import Holdings
 from git_credential_bitbucket.agent.misses import OpenMisses
@@ -227,7 +227,7 @@ class Agent:
         now = self.clock()
         wait = FLUSH_EVERY_S if self.consumers is None else self.consumers.tick()
         index = self.holdings.index()
-        self._write_grants(index)
+        self._catch_up(now)
         for credential in index:
             if judgement.over(credential, now):
                 self.submit(partial(keeping.remove, self.holdings, credential.id))
@@ -245,14 +245,13 @@ class Agent:
             self.submit(self.holdings.flush)
         return max(wait, 1.0)
 
-    def _write_grants(self, index: Index) -> None:
-        """Try again to write down what Bitbucket gave, whatever has become of the credential since."""
-        for credential_id in list(self.renewals.unwritten):
-            credential = index.get(credential_id)
-            if credential is not None:
-                self.renewals.start(credential)
-            elif self.holdings.trouble is None:
-                del self.renewals.unwritten[credential_id]  # its owner logged out
+    def _catch_up(self, now: float) -> None:
+        """Write down what Bitbucket answered and the vault did not take, and revoke what came for a removed login."""
+        vault = self.holdings.vault
+        if self.renewals.unwritten or (vault.has_left_over and not self.renewals.under_way):
+            self.submit(self.renewals.write_answers)
+        if self.holdings.trouble is None and revocation.is_due(vault.snapshot().content, now):
+            self.submit(partial(revocation.work_off, vault, now))
 
     def _due_at(self, credential: Credential) -> float:
         if not freshness.used_since_renewal(credential, self.holdings.last_used(credential)):
@@ -294,8 +293,8 @@ class Agent:
 
     def close(self) -> None:
         """Write down what the vault did not take, and what is kept lazily: when something was last used, no more."""
-        self.renewals.write_grants()
         try:
+            self.renewals.write_answers()
             self.holdings.flush()
         except Error:
             return

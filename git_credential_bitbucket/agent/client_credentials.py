@@ -18,7 +18,7 @@ from git_credential_bitbucket.agent.diagnosis import or_why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import RequestRefused
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -45,7 +45,12 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     consumer = _of_consumer(request, client_id, secret, endpoint, agent.clock())
     if agent.consumers is None:
         agent.consumers = Agent(
-            Vault(MemoryPlace()), Vault(MemoryPlace()), agent.find_provider, lambda _: None, agent.submit, agent.clock
+            Vault(MemoryStorage()),
+            Vault(MemoryStorage()),
+            agent.find_provider,
+            lambda _: None,
+            agent.submit,
+            agent.clock,
         )
     store = agent.consumers
 

@@ -17,7 +17,7 @@ from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, sh
 from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
-from git_credential_bitbucket.vault import damage
+from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
@@ -73,7 +73,7 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     telling = fields.get("telling") == "1"
     state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None, telling=telling)
     pairs = [("state", state), ("error", cause), ("hint", hint)]
-    notice = damage.notice(agent.holdings.vault)
+    notice = notice_of_damage(agent.holdings.vault)
     if state in _FOR_WANT and notice is not None:
         hint = notice.cure if state == "none" else hint
         pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.vault.memory import MemoryPlace
-from git_credential_bitbucket.vault.place import FilePlace, no_step
+from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
+from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def build_agent(
 
     `with_key` uses a key that `env` itself holds at once. `step` is told the named points of a renewal and of a write.
     """
-    storage = MemoryPlace() if in_memory else FilePlace(paths.vault_path(env), step=step)
+    storage = MemoryStorage() if in_memory else FileStorage(paths.vault_path(env), step=step)
     vault = Vault(storage, _key_at_hand(env) if with_key else None)
-    memory = Vault(MemoryPlace())
+    memory = Vault(MemoryStorage())
     return Agent(vault, memory, find_provider, lambda create: vault.acquire(env, create=create), submit, step=step)
 
 

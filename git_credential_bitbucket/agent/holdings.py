@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from git_credential_bitbucket.agent.credential import Record
-    from git_credential_bitbucket.vault.content import Transaction
-    from git_credential_bitbucket.vault.vault import Vault
+    from git_credential_bitbucket.vault.vault import Snapshot, Transaction, Vault
 
 
 class Holdings:
@@ -169,8 +168,8 @@ class Holdings:
         return found
 
 
-def record_in(tx: Transaction, credential_id: str) -> Record:
-    """A credential's record within a transaction. Raises `UnknownCredential`."""
+def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:
+    """A credential's record within a transaction, to be changed, or in a snapshot. Raises `UnknownCredential`."""
     for record in tx.content.get("credentials", ()):
         if record["id"] == credential_id:
             found: Record = record

@@ -1,22 +1,36 @@
 """The one function that renews an access token, and the rule that one renewal runs at a time for each credential.
 
-Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So:
-under the vault's lock, from a fresh read, with the disk space for the answer made sure of before the request, and the
-answer durable before anybody sees the new token. What is lost if the machine dies between Bitbucket's rotation and
-the arrival of its answer cannot be saved by anybody.
+Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So a
+renewal holds its credential's lease, and the vault's lock only for moments:
+
+1. the lease; what an earlier holder left over is merged;
+2. a short transaction: read again, and note the intent where the answer will be written, which takes its disk space;
+3. the request;
+4. the answer as it came, sealed, into the lease's file, durably;
+5. a short transaction: it is judged and changes the record, if that is still the one that was asked for;
+6. the lease's file is emptied.
+
+Killed anywhere, whoever comes next goes on from there. What is lost if the machine dies between Bitbucket's rotation
+and the arrival of its answer cannot be saved by anybody.
 """
 
 from __future__ import annotations
 
+import json
 import os
-import threading
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import freshness, judgement
+from git_credential_bitbucket.agent import freshness, judgement, revocation
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginExpired, UnknownCredential
+from git_credential_bitbucket.errors import (
+    DaemonUnavailable,
+    Error,
+    LoginExpired,
+    UnknownCredential,
+    VaultUnwritable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +39,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.holdings import Holdings
     from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse
-    from git_credential_bitbucket.vault.content import Transaction
+    from git_credential_bitbucket.vault.vault import Renewing, Vault
 
 LOGIN_EXPIRED_AFTER = 3
 """After how many rejections a refresh token is not sent again. From the first on we say "log in": that helps, and to
@@ -33,18 +47,11 @@ wait does not; but after a re-use Bitbucket rejects valid tokens too, for a whil
 """
 REJECTED_PAUSES_S = (60.0, 600.0)
 """The least time before the next try, by how often it was rejected: a lock-out ends in less, an engineer said."""
-
-_MENDED = frozenset(
-    {
-        *("failures", "refusals", "retry_at", "trouble", "trouble_cure"),
-        *("refresh_rejected", "login_expired", "suspect_until"),
-    }
-)
-"""What of a record a grant takes back: at its default a field is not written at all."""
+_LOST = "; its successor was lost when a renewal was cut off, or with a damaged vault"
 
 
 class Renewals:
-    """At most one renewal a credential. A class for its state: those under way, and grants not yet written."""
+    """At most one renewal a credential. A class for its state: those under way, and answers that are in no file yet."""
 
     def __init__(
         self,
@@ -55,18 +62,18 @@ class Renewals:
     ) -> None:
         """`step` is told each point that a crash test may stop at."""
         self._holdings = holdings
+        holdings.vault.merge = holdings.memory.merge = merge_answer
         self._submit = submit
         self._clock = clock
         self._step = step
         self._running: dict[str, Future[Credential]] = {}
         self._asking: set[str] = set()
-        self._guard = threading.Lock()
         self.leaving = False
         """Set when this process is about to end: from then on no request begins, for its answer might find nobody."""
         self.troubles: dict[str, Error] = {}
         """Why renewals could not even be written down as failed: the vault's own trouble, by credential."""
         self.unwritten: dict[str, Record] = {}
-        """Records with a grant that Bitbucket gave and the vault could not take yet: they keep this process alive."""
+        """Answers that the disk refused, by credential: `generation` and `answer`. They keep this process alive."""
 
     def start(self, credential: Credential, *, rejected: str | None = None) -> Future[Credential]:
         """Have the token of this generation replaced, or join the renewal that is on its way already.
@@ -82,11 +89,9 @@ class Renewals:
     def _noting_trouble(self, credential: Credential, *, rejected: str | None) -> Credential:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected)
-        except UnknownCredential:  # logged out meanwhile
-            self._written(credential.id)
-            raise
         except Error as exc:
-            self.troubles[credential.id] = exc
+            if not isinstance(exc, UnknownCredential):  # logged out meanwhile
+                self.troubles[credential.id] = exc
             raise
         self.troubles.pop(credential.id, None)
         return renewed
@@ -105,91 +110,134 @@ class Renewals:
         """Whether Bitbucket is being asked for a new token of this credential."""
         return credential_id in self._asking
 
-    def write_grants(self) -> None:
-        """Try again to write down what Bitbucket gave and the vault did not take; asks nobody. A job.
+    def write_answers(self) -> None:
+        """Try again to have in the vault what Bitbucket answered; asks nobody. A job.
 
-        What cannot be written stays in `unwritten`, and why not in `troubles`.
+        What is in no file yet stays in `unwritten` if it cannot be written, and why not in `troubles`.
         """
-        for credential_id in list(self.unwritten):
+        vault = self._holdings.vault
+        for credential_id, held in list(self.unwritten.items()):
             try:
-                self.renew(credential_id, None)
+                with vault.lease(credential_id) as lease:
+                    self._write(lease, credential_id, **held)
                 self.troubles.pop(credential_id, None)
-            except UnknownCredential:  # logged out meanwhile
-                self._written(credential_id)
             except Error as exc:
                 self.troubles[credential_id] = exc
+        if vault.has_left_over:
+            with vault.transaction():
+                pass  # which merges it
 
-    def renew(self, credential_id: str, generation: int | None, *, rejected: str | None = None) -> Credential:
-        """Replace the access token of `generation`, unless that has happened already; a job. None: ask nobody.
+    def renew(self, credential_id: str, generation: int, *, rejected: str | None = None) -> Credential:
+        """Replace the access token of `generation`, unless that has happened already; a job.
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
         raised, so that every process and every later `get` knows; what is raised is the vault's own trouble, and that
         this process is `leaving`.
         """
+        vault = self._holdings.vault_of(credential_id)
         try:
-            return self._renew(credential_id, generation, rejected=rejected)
+            with vault.lease(credential_id) as lease:
+                self._step("renewal-leased")
+                if (held := self.unwritten.get(credential_id)) is not None:
+                    self._write(lease, credential_id, **held)
+                return self._renew(vault, lease, credential_id, generation, rejected=rejected)
         finally:
             self._asking.discard(credential_id)
 
-    def _renew(self, credential_id: str, generation: int | None, *, rejected: str | None) -> Credential:
-        vault = self._holdings.vault_of(credential_id)
+    def _renew(
+        self, vault: Vault, lease: Renewing, credential_id: str, generation: int, *, rejected: str | None
+    ) -> Credential:
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)
             credential = Credential.from_record(record)
             now = self._clock()
-            with self._guard:
-                held = self.unwritten.get(credential_id)
-            if held is not None and _is_written(held, record):
-                held = None
-            if held is None:
-                if credential.generation != generation or not may_attempt(credential, now):
-                    self._written(credential_id)
+            if credential.generation != generation or not may_attempt(credential, now):
+                return credential
+            if rejected is not None:
+                credential = update(record, **judgement.rejected(credential, now, rejected))
+                if judgement.withheld(credential, now, rejected):
                     return credential
-                if rejected is not None:
-                    credential = update(record, **judgement.rejected(credential, now, rejected))
-                    if judgement.withheld(credential, now, rejected):
-                        return credential
-                tx.reserve()
-                self._step("renewal-reserved")
-                self._asking.add(credential_id)  # first: who sets `leaving` looks at this next
-                if self.leaving:
-                    raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
-                held = self._ask(credential, tx)
-                if held is None:
-                    return Credential.from_record(record)
-            for name in _MENDED - held.keys():
-                record.pop(name, None)
-            record.update(held)
-            tx.commit()
-            self._step("renewal-written")
-            self._written(credential_id)
-            return Credential.from_record(record)
-
-    def _written(self, credential_id: str) -> None:
-        """The grant that waited for the disk is there, or no longer wanted."""
-        with self._guard:
-            self.unwritten.pop(credential_id, None)
-
-    def _ask(self, credential: Credential, tx: Transaction) -> Record | None:
-        """Ask Bitbucket; the new record if a new token came, or None with the failure noted in the old one."""
-        record = record_in(tx, credential.id)
-        renewed, response = dict(record), None
+            last_try = tx.recovered or lease.interrupted == generation
+            lease.intend(generation)  # under the lock: see `Vault.rekey`
+        self._step("renewal-reserved")
+        self._asking.add(credential_id)  # first: who sets `leaving` looks at this next
+        if self.leaving:
+            lease.forget()
+            raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
         try:
-            response = judge(credential, send(credential))
-            changes = _granted(credential, response.granted(), self._clock())
+            raw = send(credential)
         except Error as exc:
-            changes = _failed(credential, exc, self._clock(), last_try=tx.recovered)
-            if response is None or response.refresh_token is None:
-                update(record, **changes)
-                return None
-            # The one before is spent: what was said of it is not said of this one.
+            if not last_try:
+                lease.forget()
+            with vault.transaction() as tx:
+                record = record_in(tx, credential_id)
+                if record["generation"] != generation:
+                    return Credential.from_record(record)
+                return update(record, **_failed(credential, exc, self._clock(), last_try=last_try))
+        answer = {"raw": raw.to_record(), "asked": credential.to_record(), "at": self._clock(), "last_try": last_try}
+        self._step("renewal-granted")
+        self._write(lease, credential_id, generation, answer)
+        return Credential.from_record(record_in(vault.snapshot(), credential_id))
+
+    def _write(self, lease: Renewing, credential_id: str, generation: int, answer: Record) -> None:
+        """Have an answer on the disk, then in the vault. Raises `VaultUnwritable`, and the vault's other trouble."""
+        self.unwritten[credential_id] = {"generation": generation, "answer": answer}
+        try:
+            lease.keep(generation, answer)
+        except VaultUnwritable:
+            pass  # the vault may take it all the same
+        else:
+            self.unwritten.pop(credential_id, None)
+            self._step("renewal-kept")
+        lease.merge(generation, answer)
+        self.unwritten.pop(credential_id, None)
+        self._step("renewal-written")
+        lease.forget()
+        self._step("renewal-forgotten")
+
+
+def merge_answer(content: Record, credential_id: str, generation: int, answer: Record) -> None:
+    """Change the vault's content by what Bitbucket answered to a renewal, whoever asked, and whenever that was.
+
+    A new refresh token is kept whatever else the answer says. Nothing changes where the record is not any more the one
+    that was asked for; for one that was logged out, the new refresh token is queued for revocation.
+    """
+    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `judge`
+
+    asked = Credential.from_record(answer["asked"])
+    response = judge(asked, RawAnswer.from_record(answer["raw"]))
+    record = next((one for one in content.get("credentials", ()) if one["id"] == credential_id), None)
+    if record is None:
+        revocation.queue(content, asked, response.refresh_token, answer["at"])
+        return
+    credential = Credential.from_record(record)
+    if credential.generation != generation or asked.refresh_token not in (None, credential.refresh_token):
+        return
+    try:
+        changes = _granted(credential, response.granted(), answer["at"])
+    except Error as exc:
+        changes = _failed(credential, exc, answer["at"], last_try=answer["last_try"])
+        if response.refresh_token is not None:  # the one before is spent: what was said of it is not said of this one
             changes |= {"refresh_token": response.refresh_token, "refusals": 0}
             changes |= {"refresh_rejected": False, "login_expired": False}
-        self._step("renewal-granted")
-        update(renewed, **changes)
-        with self._guard:
-            self.unwritten[credential.id] = renewed
-        return renewed
+    update(record, **changes)
+
+
+def former_answer(record: Record) -> Record:
+    """What version 0.1.0 hands over for `unwritten`, a whole record with a grant in it, as an answer is kept."""
+    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `judge`
+
+    grant = {
+        "access_token": record["secret"],
+        "refresh_token": record.get("refresh_token"),
+        "expires_in": record["expires_at"] - record["minted_at"],
+        "scope": record.get("scopes", []),
+    }
+    body = json.dumps(grant).encode()
+    raw = RawAnswer(200, "application/json", None, body)
+    asked = {name: value for name, value in record.items() if name != "refresh_token"}
+    answer = {"raw": raw.to_record(), "asked": asked, "at": record["minted_at"], "last_try": False}
+    return {"generation": record["generation"] - 1, "answer": answer}
 
 
 def is_kept_fresh(credential: Credential, now: float) -> bool:
@@ -238,13 +286,6 @@ def judge(credential: Credential, raw: RawAnswer) -> TokenResponse:
     return token_response.judge(raw, asked, url, sent)
 
 
-def _is_written(held: Record, record: Record) -> bool:
-    """Whether the vault's `record` has what `held` brought, or something later: a generation, or a refresh token."""
-    if held["generation"] != record["generation"]:
-        return bool(held["generation"] < record["generation"])
-    return held.get("secret") != record.get("secret") or held.get("refresh_token") == record.get("refresh_token")
-
-
 def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, object]:
     lifetime = freshness.ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in
     return {
@@ -267,7 +308,10 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
 
 
 def _failed(credential: Credential, error: Error, now: float, *, last_try: bool) -> dict[str, object]:
-    """What a failure changes; `last_try`: the vault is the previous generation, whose refresh token may be spent."""
+    """What a failure changes; `last_try`: the refresh token may have been spent before.
+
+    Because the vault is the previous generation, or a renewal was cut off after its intent and before its answer.
+    """
     failures = credential.failures + 1
     jitter = os.urandom(1)[0] / 255
     retry_after = getattr(error, "retry_after", None)
@@ -280,7 +324,7 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool)
     return {
         "failures": failures,
         "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
-        "trouble": error.cause,
+        "trouble": error.cause + (_LOST if refused and last_try else ""),
         "trouble_cure": cure,
         "refusals": refusals,
         "refresh_rejected": refused,

@@ -1,15 +1,25 @@
-"""Tells Bitbucket that a log-in which was removed here is over: best effort, and the truth about the answer."""
+"""Tells Bitbucket that a login which was removed here is over: best effort, and the truth about the answer.
+
+A refresh token that arrives after its login was removed waits in the vault's `revocations` until Bitbucket answered.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.secret import Secret
+    from git_credential_bitbucket.vault.vault import Vault
 
+QUEUED_S = 7 * 86400
+"""How long a revocation is tried again that gets no answer."""
+RETRY_S = 10 * 60
 REVOKED, REFUSED, UNTOLD, NOTHING = "yes", "no", "unknown", "nothing"
 """What became of it: Bitbucket took it, refused it, gave no answer that tells, or there was nothing to revoke."""
 
@@ -34,3 +44,32 @@ def revoke(credential: Credential) -> str:
     except Error:  # an endpoint that may not be used: it is removed here all the same
         return UNTOLD
     return {True: REVOKED, False: REFUSED, None: UNTOLD}[taken]
+
+
+def queue(content: Record, credential: Credential, refresh_token: Secret | None, now: float) -> None:
+    """Have a refresh token revoked that came for a login which is not kept any more."""
+    if refresh_token is not None:
+        record = replace(credential, refresh_token=refresh_token).to_record()
+        content.setdefault("revocations", []).append({"credential": record, "at": now, "retry_at": now})
+
+
+def is_due(content: Record, now: float) -> bool:
+    """Whether a revocation is to be tried now."""
+    return any(not 0 < one["retry_at"] - now <= RETRY_S for one in content.get("revocations", ()))
+
+
+def work_off(vault: Vault, now: float) -> None:
+    """Try the revocations that are due. A job: may take as long as Bitbucket does. Raises the vault's trouble."""
+    with vault.transaction() as tx:
+        due = [one for one in tx.content.get("revocations", ()) if not 0 < one["retry_at"] - now <= RETRY_S]
+        for one in due:  # before it is tried: nobody else begins with it meanwhile
+            one["retry_at"] = now + RETRY_S
+    done = [
+        one["credential"]["refresh_token"]
+        for one in due
+        if revoke(Credential.from_record(one["credential"])) != UNTOLD or now - one["at"] > QUEUED_S
+    ]
+    if done:
+        with vault.transaction() as tx:
+            left = [one for one in tx.content["revocations"] if one["credential"]["refresh_token"] not in done]
+            tx.content["revocations"] = left

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket.agent.renewal import former_answer
+
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
 
@@ -34,7 +36,8 @@ def take_over(agent: Agent, state: dict[str, Any]) -> None:
     if "noted" in state:  # a predecessor from before it said so has none to give
         agent.holdings.locked_how = state["locked_how"]
         agent.holdings.take_note(state["noted"])
-    agent.renewals.unwritten.update(state["unwritten"])
+    for credential_id, held in state["unwritten"].items():
+        agent.renewals.unwritten[credential_id] = held if "answer" in held else former_answer(held)
     # The last, for the vault may have another key by now, or not be readable at this moment.
     if state["key"] is not None:
         agent.holdings.vault.unlock(Key.from_record(state["key"]))

@@ -9,7 +9,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import diagnosis, freshness, judgement, routing
 from git_credential_bitbucket.agent.naming import NAMED, shown_place
 from git_credential_bitbucket.errors import Error, Problem
-from git_credential_bitbucket.vault import damage
+from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
@@ -126,7 +126,7 @@ def of_vault(agent: Agent) -> Pairs:
     pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
-    notice = damage.notice(agent.holdings.vault)
+    notice = notice_of_damage(agent.holdings.vault)
     if notice is not None:
         pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_cure", notice.cure)]
     return pairs
@@ -141,7 +141,7 @@ def _state(agent: Agent) -> str:
     if agent.holdings.locked_by_person:
         return "locked"
     try:
-        return "absent" if vault.state == "open" and vault.place.stamp() is None else vault.state
+        return "absent" if vault.state == "open" and vault.storage.watch() is None else vault.state
     except Error:
         return "unreadable"
 

@@ -15,7 +15,7 @@ from git_credential_bitbucket.client import launch
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ SHORT_PASSPHRASE = 12
 
 def vault() -> Vault:
     """The vault's file, seen from this process and without a key."""
-    return Vault(FilePlace(paths.vault_path(os.environ)))
+    return Vault(FileStorage(paths.vault_path(os.environ)))
 
 
 class NewVault:

@@ -181,7 +181,7 @@ class Life:
             return
         if self._leaving_at is None and agent.renewals.unwritten:
             if self._saving is None:
-                self._saving = self._workers.submit(agent.renewals.write_grants)
+                self._saving = self._workers.submit(agent.renewals.write_answers)
             if not self._saving.done():
                 return
         if self._leaving_at is None and agent.renewals.unwritten:

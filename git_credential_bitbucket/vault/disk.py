@@ -1,21 +1,20 @@
-"""Errors of the vault's file operations, with the cure; the operations are those of `files`."""
+"""What the vault's files need beyond `files`: errors with the cure, and a second name for a file."""
 
 import errno
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import VaultUnreadable, VaultUnwritable
-from git_credential_bitbucket.files import check_private as check_private_file
-from git_credential_bitbucket.files import open_private, read_all, unlink_if_there, write_all
-from git_credential_bitbucket.paths import shown, typed
-
-__all__ = ["check_private_file", "open_private", "read_all", "shown", "typed", "unlink_if_there", "write_all"]
+from git_credential_bitbucket.paths import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 PLACE_HINT = "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file in a directory of your own on a local disk"
 
+_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _WRITE_HINTS = {
     errno.ENOSPC: "free some space on its file system; what the vault held is still there",
     errno.EDQUOT: "free some of your quota on its file system; what the vault held is still there",
@@ -25,6 +24,39 @@ _WRITE_HINTS = {
     errno.ENFILE: "close some programs: the whole system is out of open files",
     errno.EIO: "look after the disk (dmesg tells more) and make a copy of the vault",
 }
+
+
+def link_or_copy(path: str, second: str, content: "Callable[[], bytes | None]") -> bool:
+    """Have `second` name the file at `path`, or hold its `content` where there are no hard links (FAT, SMB, some FUSE).
+
+    False where there is no such file. Raises `OSError` and what `content` raises, and leaves nothing then.
+    """
+    files.unlink_if_there(second)
+    try:
+        os.link(path, second, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    except OSError as exc:
+        if exc.errno not in _NO_HARD_LINKS:
+            raise
+        copied = content()
+        if copied is None:
+            return False
+        write_new(second, copied)
+    return True
+
+
+def write_new(path: str, blob: bytes) -> None:
+    """A new private file with `blob` in it, on the disk itself; none where that fails."""
+    fd = files.open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    try:
+        files.write_all(fd, blob)
+        files.sync_file(fd)
+    except BaseException:
+        files.unlink_if_there(path)
+        raise
+    finally:
+        os.close(fd)
 
 
 @contextmanager

@@ -35,8 +35,8 @@ RECOVERED = 1
 _PREFIX = Struct(">8sH")
 _V1 = Struct(">8sHBB16sIII16sQ12s")
 _CRC = Struct(">I")
-OVERHEAD_BYTES = _V1.size + _CRC.size + TAG_BYTES
-"""How much longer than its content a vault is."""
+_ANSWER = Struct(">8sQI12s")
+_ANSWER_MAGIC = b"\x93gcbans\n"
 
 # A header is read before anything in it is authenticated: without bounds, one forged number would make
 # `unlock` fill the memory or run for days.
@@ -111,6 +111,44 @@ def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
     except InvalidTag:
         raise VaultDamaged("the content does not match its seal") from None
     return layout.header, content
+
+
+def intent(generation: int, room: int) -> bytes:
+    """What stands where an answer is expected: the generation that is asked for, and as much room as it may need."""
+    return _ANSWER.pack(_ANSWER_MAGIC, generation, 0, bytes(NONCE_BYTES)) + bytes(room)
+
+
+def seal_answer(key: "Key | None", credential_id: str, generation: int, answer: bytes) -> bytes:
+    """An answer to a renewal, bound to its credential and the generation asked for; in the clear without a key.
+
+    Magic 8, generation 8, length 4 and nonce 12 bytes, big-endian, then the ciphertext with its tag of 16 bytes.
+    """
+    nonce = os.urandom(NONCE_BYTES)
+    if key is not None:
+        answer = key.cipher().encrypt(nonce, answer, _bound_to(credential_id, generation))
+    return _ANSWER.pack(_ANSWER_MAGIC, generation, len(answer), nonce) + answer
+
+
+def open_answer(key: "Key | None", credential_id: str, blob: bytes) -> tuple[int, bytes | None] | None:
+    """The generation that was asked for and the answer, None if it is not whole; None where neither is there."""
+    if len(blob) < _ANSWER.size or not blob.startswith(_ANSWER_MAGIC):
+        return None
+    _, generation, length, nonce = _ANSWER.unpack_from(blob)
+    answer = blob[_ANSWER.size : _ANSWER.size + length]
+    if not length or len(answer) < length:
+        return generation, None
+    if key is None:
+        return generation, answer
+    from cryptography.exceptions import InvalidTag  # lazy: as in `unseal`
+
+    try:
+        return generation, key.cipher().decrypt(nonce, answer, _bound_to(credential_id, generation))
+    except InvalidTag:
+        return generation, None
+
+
+def _bound_to(credential_id: str, generation: int) -> bytes:
+    return b"%s%d %s" % (_ANSWER_MAGIC, generation, credential_id.encode("utf-8", "surrogatepass"))
 
 
 def header_of(blob: bytes) -> Header:

@@ -11,8 +11,9 @@ import unicodedata
 from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL beside cryptography's: 3.5 MiB
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import KeyDoesNotFit, PlaceRefused, VaultLocked
-from git_credential_bitbucket.vault import disk
+from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header, is_bounded
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def from_environment(env: "Mapping[str, str]") -> Key | None:
         held = _read_key_file(path)
         material = held if len(held) == KEY_BYTES else _decoded(held)
         if material is None:
-            raise VaultLocked(f"{disk.shown(path)} holds no key: {KEY_BYTES} bytes, raw or in base64", hint=_MAKE_ONE)
+            raise VaultLocked(f"{shown(path)} holds no key: {KEY_BYTES} bytes, raw or in base64", hint=_MAKE_ONE)
         return Key(material, "file")
     return None
 
@@ -197,7 +198,7 @@ def _read_key_file(path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as exc:
         raise VaultLocked(
-            f"the key file {disk.shown(path)} cannot be read: {(exc.strerror or '').lower()}",
+            f"the key file {shown(path)} cannot be read: {(exc.strerror or '').lower()}",
             hint=f"mend it, or set {KEY_FILE_VARIABLE} to another",
         ) from exc
     try:
@@ -206,9 +207,9 @@ def _read_key_file(path: str) -> bytes:
         handed = found.st_uid == 0 and not found.st_mode & 0o037
         if not stat.S_ISREG(found.st_mode) or not (ours or handed):
             raise PlaceRefused(
-                f"the key file {disk.shown(path)} is not a plain file that only we can read",
-                hint=f"type: chmod 0400 {disk.typed(path)} (in Kubernetes: defaultMode: 0400)",
+                f"the key file {shown(path)} is not a plain file that only we can read",
+                hint=f"type: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
             )
-        return disk.read_all(fd, _MAX_KEY_FILE_BYTES)
+        return files.read_all(fd, _MAX_KEY_FILE_BYTES)
     finally:
         os.close(fd)

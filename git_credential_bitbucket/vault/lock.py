@@ -8,14 +8,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import VaultBusy
-from git_credential_bitbucket.vault import disk
+from git_credential_bitbucket.paths import typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCK_TIMEOUT_S = 60.0
-"""Longer than a refresh, which is held under it, may take with its retries."""
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.02
 
@@ -29,15 +28,22 @@ class Turn:
         self._mutex = threading.Lock()
         self._holder: int | None = None
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread holds it."""
+        return self._holder == threading.get_ident()
+
     @contextmanager
     def taken(self, timeout_s: float) -> "Iterator[None]":
-        """Hold it inside. Raises `VaultBusy` after `timeout_s` seconds, `RuntimeError` when this thread holds it."""
-        me = threading.get_ident()
-        if self._holder == me:
+        """Hold it inside. Raises `VaultBusy` after `timeout_s` seconds.
+
+        When this thread holds it, `RuntimeError`; `VaultBusy` where it would not wait anyway.
+        """
+        if self.is_mine and timeout_s:
             raise RuntimeError("a vault transaction was begun inside another one of the same thread")
-        if not self._mutex.acquire(timeout=timeout_s):
+        if self.is_mine or not self._mutex.acquire(timeout=timeout_s):
             raise VaultBusy("another request holds the vault's lock", hint="try again in a minute")
-        self._holder = me
+        self._holder = threading.get_ident()
         try:
             yield
         finally:
@@ -46,30 +52,29 @@ class Turn:
 
 
 @contextmanager
-def flocked(path: str, timeout_s: float) -> "Iterator[None]":
-    """Hold the lock file `path` inside; the kernel lets go of it when its holder dies.
+def flocked(path: str, timeout_s: float, named: str = "the vault's lock") -> "Iterator[int]":
+    """Hold the lock file `path` inside, with its descriptor; the kernel releases it when its holder dies.
 
-    Raises `VaultBusy` after `timeout_s` seconds, and `OSError` where there can be no such file. The file is never
-    removed: whoever waits has it open, and would lock a file that nobody finds any more.
+    Raises `VaultBusy`, with the lock `named`, after `timeout_s` seconds, and `OSError` where there can be no such file.
     """
-    fd = _wait_for(path, timeout_s)
+    fd = _wait_for(path, timeout_s, named)
     try:
-        yield
+        yield fd
     finally:
         fcntl.flock(fd, fcntl.LOCK_UN)  # not by closing alone: a child forked meanwhile would keep it held
         os.close(fd)
 
 
-def _wait_for(path: str, timeout_s: float) -> int:
+def _wait_for(path: str, timeout_s: float, named: str) -> int:
     deadline = time.monotonic() + timeout_s
     pause = _FIRST_PAUSE_S
     while True:
-        fd = disk.open_private(path, os.O_RDWR | os.O_CREAT)
+        fd = files.open_private(path, os.O_RDWR | os.O_CREAT)
         try:
             # flock belongs to the open file, not to the process: two threads with a descriptor each exclude one
             # another, and closing some other descriptor of the file does not let go of it (as lockf would).
             while not (taken := _try_flock(fd)) and _still_named(fd, path):
-                pause = _rest(path, pause, deadline)
+                pause = _rest(path, pause, deadline, named)
             if taken and _still_named(fd, path):
                 return fd
         except BaseException:
@@ -78,10 +83,10 @@ def _wait_for(path: str, timeout_s: float) -> int:
         os.close(fd)  # somebody removed the file: a lock on what nobody finds any more holds nobody off
 
 
-def _rest(path: str, pause: float, deadline: float) -> float:
+def _rest(path: str, pause: float, deadline: float, named: str) -> float:
     """Sleep for `pause` seconds and return the next one. Raises `VaultBusy` when the deadline has come."""
     if time.monotonic() >= deadline:
-        raise VaultBusy("another process holds the vault's lock", hint=f"see which one: fuser {disk.typed(path)}")
+        raise VaultBusy(f"another process holds {named}", hint=f"see which one: fuser {typed(path)}")
     time.sleep(pause)
     return min(pause * 2, _LONGEST_PAUSE_S)
 

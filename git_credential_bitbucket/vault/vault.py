@@ -1,54 +1,175 @@
 """The vault: JSON content, read by snapshot and changed by transaction, sealed under a key that can be forgotten.
 
-Owns when to lock, what counts as damage, and what is done about it; knows nothing of what the content means.
+Owns when to lock, what is at hand, and how an answer from Bitbucket gets into the content however a process ends.
+What the content means is its users' affair: how an answer changes it, `merge` tells.
 """
 
 import json
+import os
 import threading
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.errors import (
+    Error,
     KeyDoesNotFit,
     KeyringUnavailable,
     VaultBusy,
-    VaultDamaged,
     VaultLocked,
-    VaultNewer,
     VaultUnwritable,
 )
+from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.content import EMPTY, Loaded, Snapshot, Transaction
+from git_credential_bitbucket.vault.storage.contract import REST, content_of, copied, records_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from git_credential_bitbucket.vault.memory import MemoryPlace
-    from git_credential_bitbucket.vault.place import FilePlace, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Lease, Record, Stamp, Storage, Stored
 
-_GENERATION_BYTES = 8
-"""In memory nothing is sealed: the generation's number, then the content."""
+    Merge = Callable[[Record, str, int, Record], None]
+    """Changes the content by an answer: content, the credential's id, the generation that was asked for, the answer."""
+
+_STATUS = "type: git-credential-bitbucket status"
+ANSWER_ROOM_BYTES = 96 * 1024
+"""The disk space that is made sure of before Bitbucket is asked: the largest answer that is kept, and its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The content at one moment; do not change it, for others read the same object.
+
+    `recovered` and `unmended` are as in `contract.Stored`; see `notice` for who asks.
+    """
+
+    content: dict[str, Any] = field(repr=False)
+    generation: int
+    recovered: bool = False
+    unmended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What is told of a damaged vault. `path` is the damaged file, as it may be shown: put aside, or the vault itself.
+
+    Nothing remembers it besides the file: the notice stands while that lies there, and ends with its removal.
+    """
+
+    path: str
+    cause: str
+    cure: str
+
+
+class Transaction:
+    """The content, freshly read under the lock, free to be changed. A class because it knows what is stored by now."""
+
+    def __init__(self, storage: "Storage", key: "keys.Key | None", stored: "Stored") -> None:
+        self._storage = storage
+        self._key = key
+        self._stored = stored
+        self._base = stored.records
+        self._write_id = os.urandom(8).hex()
+        self.content: dict[str, Any] = content_of(copied(self._base))
+        self.recovered = stored.recovered
+        self.commits = 0
+
+    def commit(self) -> None:
+        """Store what changed, durably, now; the lock stays held. Raises `VaultUnwritable`, and may be tried again."""
+        records = records_of(self.content)
+        changes = {
+            name: (self._expected(name), records.get(name))
+            for name in dict.fromkeys([*self._base, *records])
+            if self._base.get(name) != records.get(name)
+        }
+        if not changes:
+            return
+        if self._storage.commit(self._key, changes, self._write_id) == "stale":
+            raise VaultBusy("the vault was changed by another process meanwhile", hint="run the command again")
+        self._base, self._write_id = copied(records), os.urandom(8).hex()
+        self.commits += 1
+
+    def snapshot(self) -> Snapshot:
+        """What the last commit stored, for whoever reads next."""
+        return Snapshot(content_of(self._base), self._stored.generation + self.commits, self.recovered)
+
+    def _expected(self, name: str) -> int:
+        return self._stored.generation + self.commits if name in self._base else 0
+
+
+class Renewing:
+    """One credential's lease, held. A class because it keeps the key with which an answer is sealed, if need be later.
+
+    `interrupted` is the generation that the holder before asked for without an answer, None where none did.
+    """
+
+    def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "keys.Key | None") -> None:
+        self._vault = vault
+        self._lease = lease
+        self._id = credential_id
+        self._key = key
+        self.interrupted = self._merge_left_over()
+
+    def intend(self, generation: int) -> None:
+        """Note that a new token will be asked for, and take the disk space of the answer. Raises `VaultUnwritable`.
+
+        For what cannot be done twice, like spending a refresh token: a full disk has to show before that.
+        """
+        try:
+            self._lease.write(sealed.intent(generation, ANSWER_ROOM_BYTES))
+        except VaultUnwritable:
+            self._lease.clear()  # what room there was is of no use, and others may need it
+            raise
+
+    def keep(self, generation: int, answer: "Record") -> None:
+        """Write the answer down, sealed, on the disk itself. Raises `VaultUnwritable`."""
+        self._lease.write(sealed.seal_answer(self._key, self._id, generation, json.dumps(answer).encode()))
+
+    def merge(self, generation: int, answer: "Record") -> None:
+        """Have the answer change the vault. Raises what `Vault.transaction` raises."""
+        merge = self._vault.merge
+        if merge is None:
+            raise VaultBusy("a renewal's answer has to get into the vault first", hint=_STATUS)
+        with self._vault.transaction() as tx:
+            merge(tx.content, self._id, generation, answer)
+
+    def forget(self) -> None:
+        """What stands here is not needed: the answer is in the vault, or none is to be expected."""
+        self._lease.clear()
+
+    def _merge_left_over(self) -> int | None:
+        left = sealed.open_answer(self._key, self._id, self._lease.read())
+        if left is None:
+            return None
+        generation, answer = left
+        if answer is None:
+            return generation
+        self.merge(generation, json.loads(answer))
+        self.forget()
+        return None
 
 
 class Vault:
-    """Content at a place, under a key. A class because it holds the key, while it has one, and the last snapshot."""
+    """Content in a storage, under a key. A class because it holds the key, while it has one, and the last snapshot."""
 
-    def __init__(self, place: "FilePlace | MemoryPlace", key: keys.Key | None = None) -> None:
+    def __init__(self, storage: "Storage", key: keys.Key | None = None) -> None:
         """`key` is compared with the vault when it is first used."""
-        self.place = place
+        self.storage = storage
+        self.merge: Merge | None = None
+        """How an answer to a renewal changes the content; without it, answers are left where they are."""
         self._key = key
         self._cached: tuple[Stamp | None, Snapshot] | None = None
-        self._mutex = threading.Lock()  # around key and cache, for moments; what is waited for is the place's lock
+        self._mutex = threading.Lock()  # around key and cache, for moments; what is waited for is the storage's lock
 
     @property
     def state(self) -> str:
         """`memory`, `open` (there is a key, perhaps no file yet), `locked`, or `absent`; one stat at most."""
-        if not self.place.durable:
+        if not self._is_sealed:
             return "memory"
         if self._key is not None:
             return "open"
-        return "absent" if self.place.stamp() is None else "locked"
+        return "absent" if self.storage.watch() is None else "locked"
 
     @property
     def key(self) -> keys.Key | None:
@@ -56,28 +177,11 @@ class Vault:
         return self._key
 
     def header(self) -> sealed.Header | None:
-        """What can be told without a key, if need be from the previous generation; None where there is no vault.
+        """What can be told without a key; None where there is no vault.
 
         Raises `VaultNewer`, `VaultDamaged`, `VaultUnreadable`, `PlaceRefused`.
         """
-        if not self.place.durable:
-            return None
-        held = self.place.read()
-        damage = None
-        if held is not None:
-            try:
-                return sealed.header_of(held[1])
-            except VaultDamaged as exc:
-                damage = exc
-        kept = self.place.previous()
-        if kept is None:
-            if damage is None:
-                return None
-            raise self._beyond_repair(damage) from damage
-        try:
-            return sealed.header_of(kept)
-        except VaultDamaged as exc:
-            raise self._beyond_repair(damage or exc) from exc
+        return self.storage.header()
 
     def snapshot(self) -> Snapshot:
         """The content as it is now; one stat, and the same object, when nothing has changed.
@@ -86,39 +190,48 @@ class Vault:
         """
         with self._mutex:
             key, cached = self._key, self._cached
-        if cached is not None and cached[0] == self.place.stamp():
+        if cached is not None and cached[0] == self.storage.watch():
             return cached[1]
-        loaded = self._load(key)
-        if loaded.damaged:
-            loaded = self._mend_or_make_do(key, loaded)
-        snapshot = Snapshot(json.loads(loaded.plain), loaded.generation, loaded.recovered, loaded.damaged)
+        self._merge_without_waiting()
+        stored = self._read(key)
+        snapshot = Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.unmended)
         with self._mutex:
             if self._key is key:  # locked meanwhile: nothing may stay behind
-                self._cached = (loaded.stamp, snapshot)
+                self._cached = (stored.stamp, snapshot)
         return snapshot
 
-    @contextmanager
-    def transaction(self) -> "Iterator[Transaction]":
-        """Under the lock: the content read afresh, to be changed; if it was, written at the end (not on an exception).
+    @property
+    def has_left_over(self) -> bool:
+        """Whether an answer may be left over, from here or from a killed process. False while locked."""
+        return self._key is not None and bool(self.storage.leases())
 
-        Raises what `snapshot` raises, `VaultBusy` after a minute's wait, and `VaultUnwritable`.
+    @contextmanager
+    def transaction(self, *, wait: bool = True) -> "Iterator[Transaction]":
+        """Under the lock: the content read afresh, to be changed; if it was, stored at the end (not on an exception).
+
+        Answers that were left over are in it by then. Raises what `snapshot` raises, `VaultBusy` after a minute's
+        wait (at once without `wait`), and `VaultUnwritable`.
         """
         self._needed_key()  # before the lock: a locked vault is not even given a lock file
-        with self.place.lock():
+        with self.storage.lock(wait=wait):
             key = self._needed_key()
-            loaded = self._load_whole(key)
-            transaction = Transaction(
-                loaded,
-                write=lambda plain, generation, recovered: self._write(key, plain, generation, recovered=recovered),
-                reserve=lambda size: self.place.reserve(size + sealed.OVERHEAD_BYTES),
-            )
-            if transaction.recovered and self.place.damaged() is None:
-                transaction.recovered = False  # a person has removed the damaged file, and that ends it
+            transaction = Transaction(self.storage, key, self._read(key))
+            self._merge_left_over(key, transaction)
             yield transaction
             transaction.commit()
-            if transaction.generation != loaded.generation and not transaction.recovered:
+            if transaction.commits and not transaction.recovered:
                 with self._mutex:  # need not be read again: 20 ms with 10,000 credentials; locked meanwhile: not kept
-                    self._cached = (self.place.stamp(), transaction.snapshot()) if self._key is key else None
+                    self._cached = (self.storage.watch(), transaction.snapshot()) if self._key is key else None
+
+    @contextmanager
+    def lease(self, credential_id: str) -> "Iterator[Renewing]":
+        """Hold the right to renew one credential; what an earlier holder left over is in the vault by then.
+
+        The vault's lock is not held meanwhile. Raises what `transaction` raises.
+        """
+        self._needed_key()  # as in `transaction`
+        with self.storage.lease(credential_id) as lease:
+            yield Renewing(self, lease, credential_id, self._needed_key())
 
     def unlock(self, key: keys.Key) -> None:
         """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `KeyDoesNotFit`."""
@@ -142,7 +255,7 @@ class Vault:
         `unlock` allows the keyring's dialogue. With `create`, where there is no vault and no key either, the keyring
         is given a new key, and the vault is written with it before anybody else may look. Memory needs none.
         """
-        if not self.place.durable:
+        if not self._is_sealed:
             return
         header = self.header()
         if header is None and create and keys.from_environment(env) is None:
@@ -151,35 +264,38 @@ class Vault:
             self.unlock(keys.obtain(env, header, unlock=unlock))
 
     def rekey(self, new_key: keys.Key) -> None:
-        """Seal the vault with `new_key` instead, both generations of it, so that the old key opens nothing any more.
+        """Seal the vault with `new_key` instead, so that the old key opens nothing any more; see `Storage.reseal`.
 
-        Two whole writes of the same content: after the first, the vault is under the new key and its previous
-        generation under the old one; the second replaces that. Killed between them, the vault is whole and the old
-        key still opens the previous generation, until the next write; so whoever called may discard the old key only
-        after this has returned. What the disk keeps of a removed file is the disk's affair.
+        Every lease is held meanwhile and what was left over is merged first, for an answer under the old key would be
+        lost. Waits for renewals under way. Raises `VaultBusy` after a minute.
         """
-        with self.place.lock():
-            key = self._needed_key()
-            loaded = self._load_whole(key)
-            for later in (1, 2):
-                self._write(new_key, loaded.plain, loaded.generation + later, recovered=loaded.recovered)
-                with self._mutex:
-                    self._key, self._cached = new_key, None
+        with ExitStack() as leases:
+            held: set[str] = set()
+            while True:
+                for name in sorted(set(self.storage.leases()) - held):
+                    leases.enter_context(self.lease(name))
+                    held.add(name)
+                with self.transaction():
+                    if set(self.storage.leases()) <= held:  # who begins from now on finds the new key first
+                        self.storage.reseal(self._needed_key(), new_key)
+                        with self._mutex:
+                            self._key, self._cached = new_key, None
+                        return
 
     def _found(self, env: "Mapping[str, str]", *, unlock: bool) -> None:
         """Begin a vault with a new key in the keyring; two that do it at once end with one key."""
-        from git_credential_bitbucket.vault import keyring_key  # here, not above: see keys
+        from git_credential_bitbucket.vault import keyring_key  # lazy: see keys
 
         if unlock:
             keyring_key.open_up(env)  # its dialogue may take a minute, and under the lock others would wait for it
-        with self.place.lock():
+        with self.storage.lock():
             header = self.header()
             if header is not None:
                 self.unlock(keys.obtain(env, header))
                 return
             key = keyring_key.make(env)
             try:
-                self._write(key, EMPTY, 1, recovered=False)
+                self.storage.commit(key, {REST: (0, {})}, os.urandom(8).hex())
             except VaultUnwritable:
                 try:
                     keyring_key.remove(env, key.id)
@@ -188,112 +304,71 @@ class Vault:
                 raise
             self.unlock(key)
 
+    @property
+    def _is_sealed(self) -> bool:
+        return self.storage.durability() != "process"
+
     def _needed_key(self) -> keys.Key | None:
         with self._mutex:
             key = self._key
-        if key is None and self.place.durable:
-            raise _locked()
+        if key is None and self._is_sealed:
+            raise VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
         return key
 
-    def _load(self, key: keys.Key | None) -> Loaded:
+    def _read(self, key: keys.Key | None) -> "Stored":
         try:
-            return self._loaded(key)
+            return self.storage.read(key)
         except KeyDoesNotFit:
             with self._mutex:
                 if self._key is key:  # another process has rekeyed: locked, so that the new key is looked for
                     self._key = self._cached = None
             raise
 
-    def _loaded(self, key: keys.Key | None) -> Loaded:
-        held = self.place.read()
-        if held is None and self.place.previous() is None:
-            return Loaded(EMPTY, 0, recovered=False, stamp=None)
-        if self.place.durable and key is None:
-            raise _locked()
-        stamp, blob = held if held is not None else (None, b"")
-        try:
-            return self._unpacked(key, blob, stamp)
-        except VaultDamaged as damage:
-            return self._previous_instead(key, blob, stamp, damage)
-
-    def _previous_instead(
-        self, key: keys.Key | None, blob: bytes, stamp: "Stamp | None", damage: VaultDamaged
-    ) -> Loaded:
-        kept = self.place.previous()
-        if kept is None:
-            raise self._beyond_repair(damage) from damage
-        try:
-            loaded = self._unpacked(key, kept, stamp)
-        except VaultDamaged as exc:
-            raise self._beyond_repair(damage) from exc
-        except KeyDoesNotFit as exc:
+    def _merge_left_over(self, key: keys.Key | None, transaction: Transaction) -> None:
+        """Merge whole answers that killed processes left, and clear away what belongs to no credential any more."""
+        if (merge := self.merge) is None:
+            return
+        for name in self.storage.leases():
             try:
-                sealed.header_of(blob)
-            except VaultDamaged:
-                raise exc from None  # nothing readable speaks for this key: locked, and the right one may mend it
-            raise self._beyond_repair(damage) from exc
-        return Loaded(loaded.plain, loaded.generation, recovered=True, stamp=stamp, damaged=True)
+                with self.storage.lease(name, wait=False) as lease:
+                    left = sealed.open_answer(key, name, lease.read())
+                    if left is not None and left[1] is not None:
+                        merge(transaction.content, name, left[0], json.loads(left[1]))
+                        transaction.commit()
+                        lease.clear()
+                    elif all(record["id"] != name for record in transaction.content.get("credentials", ())):
+                        lease.clear()
+            except VaultBusy:  # a renewal is under way
+                continue
 
-    def _load_whole(self, key: keys.Key | None) -> Loaded:
-        """Under the lock: what is there, once a killed write is brought to its end and damage is mended."""
-        loaded = self._load(key)
-        if self._is_later(key, self.place.unfinished(), loaded.generation):
-            if loaded.damaged and loaded.stamp is not None:
-                self.place.set_aside()
-            self.place.finish(keep_previous=not loaded.damaged)
-            loaded = self._load(key)
-        return self._mend(key, loaded) if loaded.damaged else loaded
-
-    def _is_later(self, key: keys.Key | None, blob: bytes | None, generation: int) -> bool:
-        """Whether a killed write left a whole generation: perhaps the only copy of a refresh token that still works.
-
-        Half of one would not open, and a write that fails before its content is on the disk removes it.
-        """
-        if key is None or blob is None:
-            return False
+    def _merge_without_waiting(self) -> None:
+        if self.merge is None or not self.storage.leases():
+            return
         try:
-            header, _ = sealed.unseal(key, blob)
-        except (VaultDamaged, VaultNewer, KeyDoesNotFit):
-            return False
-        return header.generation > generation
-
-    def _mend(self, key: keys.Key | None, loaded: Loaded) -> Loaded:
-        """Under the lock: keep the damaged file under another name, make the previous generation the current one."""
-        self.place.set_aside()
-        # + 2: the damaged one had + 1, and somebody may remember it
-        self._write(key, loaded.plain, loaded.generation + 2, recovered=True, keep_previous=False)
-        return self._load(key)
-
-    def _mend_or_make_do(self, key: keys.Key | None, loaded: Loaded) -> Loaded:
-        try:
-            with self.place.lock(wait=False):
-                again = self._load(key)
-                return self._mend(key, again) if again.damaged else again
-        except (VaultUnwritable, VaultBusy):  # read-only, full, or another is at it: what was read still answers
-            return loaded
-
-    def _unpacked(self, key: keys.Key | None, blob: bytes, stamp: "Stamp | None") -> Loaded:
-        if key is None or not self.place.durable:
-            number, plain = blob[:_GENERATION_BYTES], blob[_GENERATION_BYTES:]
-            return Loaded(plain, int.from_bytes(number), recovered=False, stamp=stamp)
-        header, plain = sealed.unseal(key, blob)
-        return Loaded(plain, header.generation, header.recovered, stamp)
-
-    def _write(
-        self, key: keys.Key | None, plain: bytes, generation: int, *, recovered: bool, keep_previous: bool = True
-    ) -> None:
-        if key is None or not self.place.durable:
-            blob = generation.to_bytes(_GENERATION_BYTES) + plain
-        else:
-            blob = sealed.seal(key, plain, generation, recovered=recovered)
-        self.place.write(blob, keep_previous=keep_previous)
-
-    def _beyond_repair(self, damage: VaultDamaged) -> VaultDamaged:
-        return VaultDamaged(
-            f"the vault {self.place.shown} is damaged ({damage.cause}), and no earlier generation of it can be read",
-            hint="nothing was moved; restore it from a backup, or move it away with its .previous and log in again",
-        )
+            with self.transaction(wait=False):
+                pass
+        except Error:
+            pass  # what is wrong is told by the reading; and the next one to come finds the answer as well
 
 
-def _locked() -> VaultLocked:
-    return VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
+def notice(vault: Vault) -> Notice | None:
+    """What there is to tell of damage; None where none is to be seen, or nothing can be told of it yet."""
+    try:
+        if vault.state == "open" and vault.snapshot().unmended:
+            path = vault.storage.shown
+            cause = (
+                f"the vault {path} is damaged and cannot be set aside yet; the generation before it answers, without"
+                " what its last write had added"
+            )
+            return Notice(path, cause, "see that it can be written to; the next write mends it")
+    except Error:  # it is not this notice's to tell: whoever reads the vault meets it as well
+        pass
+    try:
+        put_aside = vault.storage.damaged()
+    except Error:
+        return None
+    if put_aside is None:
+        return None
+    cause = f"the vault was damaged: {shown(put_aside)} was set aside, and what its last write had added is missing"
+    cure = "log in again for what is missing (git-credential-bitbucket login), then remove the damaged file: rm "
+    return Notice(shown(put_aside), cause, cure + typed(put_aside))

@@ -19,9 +19,9 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.errors import VaultUnwritable
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.memory import MemoryPlace
-from git_credential_bitbucket.vault.place import FilePlace
-from git_credential_bitbucket.vault.vault import Vault
+from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.storage.memory import MemoryStorage
+from git_credential_bitbucket.vault.vault import Renewing, Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,10 +54,10 @@ class World:
 
     def another(self, step: Callable[[str], None] = lambda _: None) -> Agent:
         """Another agent on the same vault, as another process would have it. `step` is told each point of a renewal."""
-        vault = Vault(FilePlace(str(self.path)))
+        vault = Vault(FileStorage(str(self.path)))
         return Agent(
             vault,
-            Vault(MemoryPlace()),
+            Vault(MemoryStorage()),
             self.find_provider,
             lambda _: vault.unlock(Key(self.key, "environment")),
             self.executor.submit,
@@ -112,21 +112,24 @@ class World:
         return finish(self.agent.erase(self.lines(text, path)))
 
     @contextmanager
-    def full_disk(self) -> Iterator[None]:
-        """While it lasts, the vault's place takes no write, though it promised the room."""
-        place = self.agent.holdings.vault.place
-        write = place.write
+    def full_disk(self, *, has_room: bool = False) -> Iterator[None]:
+        """While it lasts the disk takes no write of the vault, nor, without `has_room`, an answer into its room.
+
+        The room itself is taken before the request, and to be had.
+        """
 
         def full(*_: object, **__: object) -> None:
             raise VaultUnwritable("the disk is full")
 
-        place.write = full  # type: ignore[method-assign]
-        yield
-        place.write = write  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(FileStorage, "write", full)
+            if not has_room:
+                patched.setattr(Renewing, "keep", full)
+            yield
 
     def kept(self) -> list[Credential]:
         """What the vault holds, read from the disk by somebody else."""
-        vault = Vault(FilePlace(str(self.path)), Key(self.key, "environment"))
+        vault = Vault(FileStorage(str(self.path)), Key(self.key, "environment"))
         return [Credential.from_record(r) for r in vault.snapshot().content.get("credentials", [])]
 
 

@@ -15,8 +15,8 @@ from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.memory import MemoryPlace
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.credentials import a_credential
 from tests.agent.test_client_credentials import mint
@@ -232,7 +232,7 @@ def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
     token = tokens.api_token()
     world.store("alice", token)
     locked = world.another()
-    locked.holdings._acquire = lambda _: Vault(FilePlace(str(world.path))).unlock(Key(b"x" * 32, "environment"))
+    locked.holdings._acquire = lambda _: Vault(FileStorage(str(world.path))).unlock(Key(b"x" * 32, "environment"))
     assert world.get(agent=locked) == {}
     state, cause, _ = why(locked, world.lines())
     assert state == "locked"
@@ -262,7 +262,7 @@ def test_a_foreign_oauth_token_is_not_offered_past_its_end(world: World) -> None
 
 def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     """Without a vault and a key, a typed secret lives as long as the process."""
-    vault = Vault(FilePlace(str(world.path.with_name("none"))))
+    vault = Vault(FileStorage(str(world.path.with_name("none"))))
     world.agent.holdings.vault = vault
     world.agent.holdings._acquire = lambda create: vault.acquire(
         {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create
@@ -276,7 +276,7 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert world.agent.must_stay()
     world.offset += 61
     assert world.store("alice", token) == ACKNOWLEDGED
-    assert isinstance(world.agent.holdings.memory.place, MemoryPlace)
+    assert isinstance(world.agent.holdings.memory.storage, MemoryStorage)
     assert not world.path.with_name("none").exists()
 
 

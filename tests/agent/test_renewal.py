@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import freshness, renewal, succession, views
+from git_credential_bitbucket import files
+from git_credential_bitbucket.agent import freshness, renewal, revocation, succession, views
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit, VaultUnwritable
+from git_credential_bitbucket.bitbucket.token_response import RawAnswer
+from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit
+from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -329,7 +334,7 @@ def test_who_is_leaving_begins_no_request(world: World) -> None:
     """Also one that waited for the vault's lock: its answer could come when nobody is there to write it down."""
     login = world.login()
     world.offset += 7300
-    with FilePlace(str(world.path)).lock():
+    with FileStorage(str(world.path)).lock():
         waiting = world.agent.renewals.start(login)
         assert not world.agent.renewals.asking
         world.agent.renewals.leaving = True
@@ -349,7 +354,8 @@ def test_a_renewal_counts_as_asking_until_its_answer_is_on_disk(world: World) ->
     seen = []
     world.agent = world.another(lambda name: seen.append((name, world.agent.renewals.asking)))
     assert world.get()["password"]
-    assert seen == [("renewal-reserved", False), ("renewal-granted", True), ("renewal-written", True)]
+    before, after = ("leased", "reserved"), ("granted", "kept", "written", "forgotten")
+    assert seen == [(f"renewal-{name}", False) for name in before] + [(f"renewal-{name}", True) for name in after]
     assert not world.agent.renewals.asking
 
 
@@ -403,19 +409,19 @@ def test_a_new_refresh_token_beside_an_error_waits_for_the_disk(world: World) ->
     assert len(world.standin.token_requests()) == 1
 
 
-def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World) -> None:
+def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The refresh token is not spent for an answer that could not be kept."""
     world.login()
     world.offset += 7300
-    place = world.agent.holdings.vault.place
 
-    def full(size: int) -> None:
-        assert size > 0
-        raise VaultUnwritable("the disk is full")
+    def full(_fd: int, data: bytes) -> None:
+        assert len(data) > 50_000
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    place.reserve = full  # type: ignore[method-assign]
+    monkeypatch.setattr(files, "write_all", full)
     assert world.get() == {}
     assert world.standin.token_requests() == []
+    assert not [*Path(f"{world.path}.renewing").iterdir()]
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
@@ -455,7 +461,7 @@ def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
 def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_key(world: World) -> None:
     """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
     login = world.login()
-    held = login.to_record() | {"generation": 2}
+    held = renewal.former_answer(login.to_record() | {"generation": 2})
     state = succession.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
     world.agent.holdings.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
@@ -526,13 +532,23 @@ def test_a_grant_is_written_although_another_process_gave_the_log_in_up(world: W
     assert not world.agent.renewals.unwritten
 
 
-def test_a_grant_for_what_was_logged_out_keeps_nobody(world: World) -> None:
-    """The owner does not want it any more."""
+def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: World) -> None:
+    """Its owner does not want it any more: the login stays gone, and Bitbucket is told of the new refresh token."""
     login = world.login()
-    world.agent.renewals.unwritten[login.id] = login.to_record() | {"generation": 2}
+    world.offset += 7300
+    with world.full_disk():
+        assert world.get() == {}
+        (held,) = world.agent.renewals.unwritten.values()
+    body = RawAnswer.from_record(held["answer"]["raw"]).body
     finish(control(world.agent, "remove", f"id={login.id}\n".encode()))
-    world.agent.tick()
+    world.agent.renewals.write_answers()
     assert not world.agent.must_stay()
+    assert world.kept() == []
+    revocation.work_off(world.agent.holdings.vault, world.clock())
+    given = replace(login, refresh_token=Secret(json.loads(body)["refresh_token"]))
+    assert renewal.judge(given, renewal.send(given)).grant is None
+    assert len(world.standin.requests("revoke")) == 1
+    assert not world.agent.holdings.vault.snapshot().content.get("revocations")
 
 
 def test_a_clock_far_ahead_for_a_moment_forgets_nothing(world: World) -> None:

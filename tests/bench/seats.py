@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.e2e.machines import key_file
 from tests.running import end_processes_of
@@ -58,7 +58,7 @@ class Seat:
     def fill(self, count: int = 1, env: Mapping[str, str] | None = None) -> None:
         """Write a vault with `count` repositories' access tokens, the first of them `REQUEST`'s."""
         places = ["acme/app", *(f"acme/app{nth}" for nth in range(1, count))]
-        vault = Vault(FilePlace(str(self.vault)))
+        vault = Vault(FileStorage(str(self.vault)))
         vault.acquire(env or self.env, create=True)
         with vault.transaction() as tx:
             tx.content["credentials"] = [

@@ -220,7 +220,7 @@ def test_what_answers_git_is_all_that_is_imported() -> None:
         "import git_credential_bitbucket.daemon.__main__, git_credential_bitbucket.agent.agent,"
         "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.hosts,"
         "git_credential_bitbucket.daemon.service, git_credential_bitbucket.vault.vault,"
-        "git_credential_bitbucket.vault.place, git_credential_bitbucket.agent.control; print(*sys.modules)"
+        "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control; print(*sys.modules)"
     )
     root = str(Path(__file__).parents[2])
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code, root], capture_output=True, text=True, check=True)

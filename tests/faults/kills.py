@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from git_credential_bitbucket.vault.place import STEPS
+from git_credential_bitbucket.vault.storage.file import STEPS
 from tests.daemon.daemons import Daemon, message, read_all
 from tests.faults.machines import Machine
 from tests.faults.tally import Tally
@@ -28,12 +28,12 @@ WRITE_STEPS = tuple(step for step in STEPS if step != "damaged-kept")
 ASKED, ROTATED = "asked", "rotated"
 """Not points of ours but Bitbucket's: it has the request, and has not acted on it; it has, and its answer is held."""
 RENEWAL_STEPS = (
-    *("tmp-created", "renewal-reserved", ASKED, ROTATED, "renewal-granted"),
-    *(*WRITE_STEPS[1:], "renewal-written"),
+    *("renewal-leased", "renewal-reserved", ASKED, ROTATED, "renewal-granted", "renewal-kept"),
+    *(*WRITE_STEPS, "renewal-written", "renewal-forgotten"),
 )
 RANDOM = "random"
 OPERATIONS = {"renew": RENEWAL_STEPS, "store": WRITE_STEPS, "erase": WRITE_STEPS, "remove": WRITE_STEPS}
-UNANSWERED, UNWRITTEN = "renewal-reserved", "renewal-granted"
+UNANSWERED, UNWRITTEN, KEPT = "renewal-reserved", "renewal-granted", "renewal-kept"
 """The last points passed before a loss that nobody can prevent: the answer has not come; it is in no file yet."""
 LATENCY_S = 0.03
 STATICS = 12
@@ -68,12 +68,13 @@ class Lane:
         self._made = 0
         self._seen = 0
         daemon = machine.daemon()
-        machine.log_in(daemon, expires_in=0)
+        machine.log_in(daemon, expires_in=0, place="/elsewhere")
         machine.add(
             daemon, place=f"{machine.standin.url}/other", kind="client-credentials", secret="", **machine.renewed_by()
         )
         for _ in range(STATICS):
             path, secret = self._next_static()
+            assert daemon.ask("get", machine.request(path)) == b"", "what git stores next was asked for"
             assert daemon.ask("store", self._words(path, secret)) == b"ok=1\n"
             self._kept[path] = secret
         daemon.end()
@@ -97,6 +98,9 @@ class Lane:
         body, path, secret = self._work(operation)
         action = {"renew": "get" if body.startswith(b"protocol=") else "refresh"}.get(operation, operation)
         acknowledged = b""
+        if action == "store":
+            with contextlib.suppress(OSError):  # it may be dead already
+                daemon.ask("get", self._machine.request(str(path)))
         # It may be dead before it is asked: a slow machine gives it the time to renew by itself.
         with self._killer(daemon, point), contextlib.suppress(OSError), daemon.connect() as connection:
             connection.sendall(message(action, body))
@@ -185,12 +189,12 @@ class Lane:
     def _look_at_refresh_token(self, where: str, login: dict[str, Any]) -> None:
         steps = self._steps()
         names = [name for name, _ in steps]
-        if UNANSWERED in names and names[-1] != "renewal-written":
+        if UNANSWERED in names and names[-1] not in ("renewal-written", "renewal-forgotten"):
             self._tally.in_flight += 1
-        if UNWRITTEN in names and "tmp-written" in names:
+        if UNWRITTEN in names and KEPT in names:
             at = dict(steps)
             self._tally.asking_s.append(at[UNWRITTEN] - at[UNANSWERED])
-            self._tally.writing_s.append(at["tmp-written"] - at[UNWRITTEN])
+            self._tally.writing_s.append(at[KEPT] - at[UNWRITTEN])
         self._let_bitbucket_end()
         if not self._machine.standin.is_spent(login["refresh_token"]):
             return

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from git_credential_bitbucket.agent.renewal import merge_answer
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.daemon.daemons import Daemon
 from tests.standin.client import ConsumerKey, StandIn
@@ -58,7 +59,9 @@ class Machine:
 
     def vault(self) -> Vault:
         """The vault as the next process finds it."""
-        return Vault(FilePlace(str(self.path), lock_timeout_s=20), Key(self.material, "file"))
+        vault = Vault(FileStorage(str(self.path), lock_timeout_s=20), Key(self.material, "file"))
+        vault.merge = merge_answer
+        return vault
 
     def records(self) -> list[dict[str, Any]]:
         """What the vault holds, read from the disk."""

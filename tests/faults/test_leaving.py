@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from tests.daemon.daemons import Daemon, eventually, message, read_all
 from tests.faults.machines import Machine
 from tests.running import Runner
@@ -24,13 +24,13 @@ sys.exit(main(sys.argv[1:]))
 """
 _IMPATIENT = "from git_credential_bitbucket.daemon import lifecycle; lifecycle.LEAVE_PATIENCE_S = 0.0"
 _BAD_DISK = """
-import errno, os
-sync = os.fsync
-def fsync(fd):
-    if os.path.exists({flag!r}):
+import errno, os, stat
+write = os.write
+def write_if_good(fd, data):
+    if os.path.exists({flag!r}) and stat.S_ISREG(os.fstat(fd).st_mode):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
-    sync(fd)
-os.fsync = fsync
+    return write(fd, data)
+os.write = write_if_good
 """
 
 
@@ -42,7 +42,7 @@ def helper(executables: dict[str, Path]) -> Path:
 
 @pytest.fixture
 def flag(machine: Machine) -> Path:
-    """While it is there, the disk takes nothing. A broken disk cannot be had: `fsync` is made to fail."""
+    """While it is there, the disk takes nothing. A broken disk cannot be had: `write` is made to fail."""
     return machine.home / "bad-disk"
 
 
@@ -93,7 +93,7 @@ def test_a_renewal_that_waits_for_the_vault_asks_nobody_once_the_daemon_leaves(m
     """Nothing is begun that might not be brought to its end: the refresh token is left to the next daemon."""
     daemon = machine.daemon()
     machine.log_in(daemon, expires_in=0)
-    with FilePlace(str(machine.path)).lock():
+    with FileStorage(str(machine.path)).lock():
         connection = asking(machine, daemon)
         daemon.told_about("ping")  # answered after the `get` was taken
         daemon.process.send_signal(signal.SIGTERM)

@@ -23,7 +23,7 @@ from git_credential_bitbucket.daemon.server import Server
 from git_credential_bitbucket.daemon.service import serve, split
 from git_credential_bitbucket.errors import Error, RequestRefused
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.standin import tokens
 
@@ -68,8 +68,8 @@ class Daemon:
         """A new agent over a new vault."""
         self._seen = 0
         self.ours, self.theirs = tokens.access_token(), tokens.access_token()
-        vault = Vault(MemoryPlace())
-        agent = Agent(vault, Vault(MemoryPlace()), _find, lambda _: None, _at_once)
+        vault = Vault(MemoryStorage())
+        agent = Agent(vault, Vault(MemoryStorage()), _find, lambda _: None, _at_once)
         for host, secret in ((HOST, self.ours), (NEIGHBOUR, self.theirs)):
             credential = Credential(
                 id=keeping.new_id(), kind=kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)

@@ -18,7 +18,7 @@ from git_credential_bitbucket.daemon import upgrade
 from git_credential_bitbucket.errors import DaemonUnavailable
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
 from tests.daemon.conftest import Start
@@ -132,7 +132,7 @@ def test_a_passphrase_is_not_asked_for_again(start: Start, bare_env: dict[str, s
     """The key that the release had is handed over, with the salt and costs that a new header needs."""
     env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
     path = vault_of(env, "passphrase.vault")
-    header = Vault(FilePlace(str(path))).header()
+    header = Vault(FileStorage(str(path))).header()
     assert header is not None
     key = keys.from_passphrase(Secret(release.PASSPHRASE), header.argon2)
     argon2 = header.argon2
@@ -160,7 +160,7 @@ def test_what_a_person_locked_stays_locked(start: Start, bare_env: dict[str, str
 def test_a_grant_that_the_release_could_not_write_is_written(start: Start, bare_env: dict[str, str]) -> None:
     """The disk was full, say: the only refresh token that works was in its memory, and Bitbucket is asked for none."""
     path = vault_of(bare_env, "states.vault")
-    vault = Vault(FilePlace(str(path)), keys.Key(release.KEY, "file"))
+    vault = Vault(FileStorage(str(path)), keys.Key(release.KEY, "file"))
     (record,) = (r for r in vault.snapshot().content["credentials"] if r["place"].endswith("/oauth"))
     token, refresh = tokens.oauth_token(), tokens.oauth_token()
     granted = {"secret": token, "refresh_token": refresh, "generation": 2, "expires_at": time.time() + 7200}

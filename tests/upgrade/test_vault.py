@@ -15,7 +15,7 @@ from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import KeyDoesNotFit, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.conftest import World
 from tests.agent.credentials import a_credential
@@ -197,13 +197,13 @@ def test_a_write_that_the_release_was_killed_in_is_finished(states: Upgraded) ->
     assert not whole.exists() or whole.stat().st_size == 0
 
 
-def place(home: Path, name: str) -> FilePlace:
+def place(home: Path, name: str) -> FileStorage:
     """One of the vaults, in a folder of its own."""
     folder = home / "vaults"
     folder.mkdir(mode=0o700)
     path = Path(shutil.copyfile(release.DATA / name, folder / "vault"))
     path.chmod(0o600)
-    return FilePlace(str(path))
+    return FileStorage(str(path))
 
 
 def test_a_passphrase_opens_what_it_sealed(home: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 
 from git_credential_bitbucket.vault.format import seal
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.place import STEPS, FilePlace
+from git_credential_bitbucket.vault.storage.file import STEPS, FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
 
 CHILD = """
 import base64, os, signal, sys
 from git_credential_bitbucket.vault.keys import Key
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 path, point, nth, work = sys.argv[1:]
 old, new = (Key(base64.b64decode(sys.stdin.readline()), "file") for _ in range(2))
@@ -25,7 +25,7 @@ def step(name):
     if name == point:
         left -= 1
         if left == 0: os.kill(os.getpid(), signal.SIGKILL)
-vault = Vault(FilePlace(path, step=step), old)
+vault = Vault(FileStorage(path, step=step), old)
 if work == "rekey":
     vault.rekey(new)
 elif work == "count":
@@ -53,7 +53,7 @@ def materials() -> tuple[bytes, bytes]:
 
 def opened(path: str, material: bytes) -> Vault:
     """A vault as the next process finds it."""
-    return Vault(FilePlace(path, lock_timeout_s=5), Key(material, "file"))
+    return Vault(FileStorage(path, lock_timeout_s=5), Key(material, "file"))
 
 
 def prepared(path: str, material: bytes) -> Vault:

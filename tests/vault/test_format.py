@@ -11,7 +11,7 @@ from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, 
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.keys import Key
 
-HEADER_BYTES = sealed.OVERHEAD_BYTES - sealed.TAG_BYTES
+HEADER_BYTES = sealed._V1.size + sealed._CRC.size
 VERSION_AT = slice(8, 10)
 CRC_AT = slice(HEADER_BYTES - 4, HEADER_BYTES)
 

@@ -13,7 +13,7 @@ import pytest
 
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked, VaultUnwritable
 from git_credential_bitbucket.vault import keyring_key, keys
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
 
@@ -215,7 +215,7 @@ print(keyring_key.fetch(env, keyring_key.make(env).id).source)
 
 def test_a_vault_is_founded_with_a_key_in_the_keyring(session: peers.KeyringSession, path: str) -> None:
     """`acquire` makes key and vault; two at once end with one key; the next process finds it by itself."""
-    vaults = [Vault(FilePlace(path)) for _ in range(2)]
+    vaults = [Vault(FileStorage(path)) for _ in range(2)]
     threads = [threading.Thread(target=vault.acquire, args=(session.env,), kwargs={"create": True}) for vault in vaults]
     for thread in threads:
         thread.start()
@@ -224,7 +224,7 @@ def test_a_vault_is_founded_with_a_key_in_the_keyring(session: peers.KeyringSess
     for n, vault in enumerate(vaults):
         with vault.transaction() as tx:
             tx.content[str(n)] = n
-    later = Vault(FilePlace(path))
+    later = Vault(FileStorage(path))
     later.acquire(session.env)
     assert later.snapshot().content == {"0": 0, "1": 1}
     assert len(session.items()) == 1
@@ -233,10 +233,10 @@ def test_a_vault_is_founded_with_a_key_in_the_keyring(session: peers.KeyringSess
 def test_nothing_is_founded_without_leave(session: peers.KeyringSession, path: str) -> None:
     """Without `create` an absent vault stays absent, and the keyring empty."""
     with pytest.raises(VaultLocked, match="no vault yet"):
-        Vault(FilePlace(path)).acquire(session.env)
+        Vault(FileStorage(path)).acquire(session.env)
     session.lock()
     with pytest.raises(KeyringUnavailable):
-        Vault(FilePlace(path)).acquire(session.env, create=True)
+        Vault(FileStorage(path)).acquire(session.env, create=True)
     session.unlock()
     assert session.items() == []
     assert not os.path.exists(path)
@@ -245,17 +245,17 @@ def test_nothing_is_founded_without_leave(session: peers.KeyringSession, path: s
 def test_a_vault_that_cannot_be_written_leaves_no_key_behind(session: peers.KeyringSession, home: Path) -> None:
     """On a full disk the new key is taken out of the keyring again."""
     with peers.mounted(home / "small", "size=64k") as small:
-        with FilePlace(str(small / "vault")).lock():
+        with FileStorage(str(small / "vault")).lock():
             pass  # the lock's file needs no room when it is there
         subprocess.run(["dd", "if=/dev/zero", f"of={small}/filler"], check=False, capture_output=True)
         with pytest.raises(VaultUnwritable):
-            Vault(FilePlace(str(small / "vault"))).acquire(session.env, create=True)
+            Vault(FileStorage(str(small / "vault"))).acquire(session.env, create=True)
     assert session.items() == []
 
 
 def test_an_open_vault_survives_the_keyring(session: peers.KeyringSession, path: str) -> None:
     """Locked, then gone after start: who has the key goes on, who has not is told, and nothing is moved or written."""
-    vault = Vault(FilePlace(path))
+    vault = Vault(FileStorage(path))
     vault.acquire(session.env, create=True)
     with vault.transaction() as tx:
         tx.content["a"] = 1
@@ -265,7 +265,7 @@ def test_an_open_vault_survives_the_keyring(session: peers.KeyringSession, path:
         trouble()
         session.keyring.wait() if trouble == session.keyring.kill else None
         assert vault.snapshot().content == {"a": 1}
-        late = Vault(FilePlace(path))
+        late = Vault(FileStorage(path))
         with pytest.raises(KeyringUnavailable) as caught:
             late.acquire({**session.env, "PYTHON_KEYRING_BACKEND": NO_OTHER})
         assert reason_of(caught) in reasons
@@ -277,7 +277,7 @@ def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.Keyri
     """The vault moves to a key in the keyring, another in the keyring, and out again; the old ones can be removed."""
     mine = keys.Key(os.urandom(32), "environment")
     env = {**session.env, keys.KEY_VARIABLE: mine.to_record()["key"]}
-    vault = Vault(FilePlace(path))
+    vault = Vault(FileStorage(path))
     vault.acquire(env, create=True)
     with vault.transaction() as tx:
         tx.content["a"] = 1
@@ -285,12 +285,12 @@ def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.Keyri
     vault.rekey(first)
     vault.rekey(second)
     keyring_key.remove(session.env, first.id)
-    late = Vault(FilePlace(path))
+    late = Vault(FileStorage(path))
     late.acquire(env)  # the variable's key is no longer the vault's: the keyring's is looked for
     assert late.snapshot().content == {"a": 1}
     late.rekey(keys.Key.from_record(mine.to_record()))
     keyring_key.remove(session.env, second.id)
-    last = Vault(FilePlace(path))
+    last = Vault(FileStorage(path))
     last.acquire({**env, **OFF})
     assert last.snapshot().content == {"a": 1}
 

@@ -9,13 +9,13 @@ import pytest
 
 from git_credential_bitbucket.errors import VaultBusy
 from git_credential_bitbucket.vault import lock
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from tests.vault import peers
 
 HOLD = """
 import sys
-from git_credential_bitbucket.vault.place import FilePlace
-with FilePlace(sys.argv[1]).lock():
+from git_credential_bitbucket.vault.storage.file import FileStorage
+with FileStorage(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -31,7 +31,7 @@ def test_waiting_for_another_process_ends(path: str) -> None:
     """A holder that does not let go is an error after the bounded wait, and the hint finds it."""
     with peers.running(HOLD, path) as holder:
         assert peers.line_of(holder) == "held"
-        with pytest.raises(VaultBusy) as caught, FilePlace(path, lock_timeout_s=0.05).lock():
+        with pytest.raises(VaultBusy) as caught, FileStorage(path, lock_timeout_s=0.05).lock():
             pass
         assert f"fuser {path}.lock" in str(caught.value.hint)
 
@@ -42,17 +42,17 @@ def test_a_killed_holder_holds_nothing(path: str) -> None:
         assert peers.line_of(holder) == "held"
         holder.kill()
         holder.wait()
-        with FilePlace(path, lock_timeout_s=0.05).lock():
+        with FileStorage(path, lock_timeout_s=0.05).lock():
             pass
 
 
 def test_threads_exclude_each_other(path: str) -> None:
     """Two threads with the same place, and two with places of their own, take turns."""
-    for places in ([FilePlace(path)] * 4, [FilePlace(path) for _ in range(4)]):
+    for places in ([FileStorage(path)] * 4, [FileStorage(path) for _ in range(4)]):
         inside: list[int] = []
         most: list[int] = []
 
-        def use(place: FilePlace, inside: list[int] = inside, most: list[int] = most) -> None:
+        def use(place: FileStorage, inside: list[int] = inside, most: list[int] = most) -> None:
             for _ in range(20):
                 with place.lock():
                     inside.append(1)
@@ -69,11 +69,11 @@ def test_threads_exclude_each_other(path: str) -> None:
 
 def test_nesting_is_an_error_and_not_a_deadlock(path: str) -> None:
     """The same thread taking the lock inside itself is told at once; the outer one still holds and then lets go."""
-    place = FilePlace(path)
+    place = FileStorage(path)
     with place.lock():
         with pytest.raises(RuntimeError, match="inside another"), place.lock():
             pass
-        with pytest.raises(VaultBusy), FilePlace(path, lock_timeout_s=0.01).lock():
+        with pytest.raises(VaultBusy), FileStorage(path, lock_timeout_s=0.01).lock():
             pass
     with place.lock():
         pass
@@ -81,7 +81,7 @@ def test_nesting_is_an_error_and_not_a_deadlock(path: str) -> None:
 
 def test_an_error_inside_gives_the_lock_back(path: str) -> None:
     """Whatever happens inside, the next one gets it."""
-    place = FilePlace(path, lock_timeout_s=0.05)
+    place = FileStorage(path, lock_timeout_s=0.05)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), place.lock():
             raise ZeroDivisionError
@@ -95,7 +95,7 @@ def test_removing_the_lock_file_does_not_let_two_in(path: str) -> None:
         leave = threading.Event()
 
         def wait_and_hold() -> None:
-            with FilePlace(path).lock():
+            with FileStorage(path).lock():
                 entered.set()
                 leave.wait(30)
 
@@ -103,7 +103,7 @@ def test_removing_the_lock_file_does_not_let_two_in(path: str) -> None:
         waiting.start()
         os.unlink(f"{path}.lock")
         assert entered.wait(30)  # nobody holds what lies there now
-        with pytest.raises(VaultBusy), FilePlace(path, lock_timeout_s=0.05).lock():
+        with pytest.raises(VaultBusy), FileStorage(path, lock_timeout_s=0.05).lock():
             pass
         leave.set()
         waiting.join()
@@ -121,15 +121,15 @@ def test_a_lock_on_a_file_just_removed_does_not_count(path: str, monkeypatch: py
         return taken
 
     monkeypatch.setattr(lock, "_try_flock", take_and_remove)
-    with FilePlace(path).lock():
+    with FileStorage(path).lock():
         assert not left
-        with pytest.raises(VaultBusy), FilePlace(path, lock_timeout_s=0.01).lock():
+        with pytest.raises(VaultBusy), FileStorage(path, lock_timeout_s=0.01).lock():
             pass
 
 
 def test_the_lock_is_not_inherited(path: str) -> None:
     """Programs started under the lock, even with every descriptor passed on, do not get the lock's."""
-    with FilePlace(path).lock():
+    with FileStorage(path).lock():
         listing = subprocess.run(
             ["ls", "-l", "/proc/self/fd"], close_fds=False, capture_output=True, text=True, check=True
         )

@@ -12,7 +12,7 @@ from git_credential_bitbucket import paths
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import Error, PlaceRefused
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.place import FilePlace
+from git_credential_bitbucket.vault.storage.file import FileStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     vault = paths.vault_path(env)
     found = [
         *_checked("vault", os.path.dirname(vault), 0o700, paths.check_private_dir),
-        *_checked("vault", vault, 0o600, lambda path: FilePlace(path).stamp()),
+        *_checked("vault", vault, 0o600, lambda path: FileStorage(path).watch()),
         *_key_file(env),
     ]
     yield from found

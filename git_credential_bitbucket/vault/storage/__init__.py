@@ -1,0 +1,1 @@
+"""Where a vault's records are stored: in a file or in memory, behind one protocol (`contract`)."""

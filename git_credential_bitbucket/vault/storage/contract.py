@@ -1,0 +1,156 @@
+"""What every storage of a vault offers: records read, compared and set, leases, and how long what it holds lasts.
+
+A storage takes plain records and seals them itself, with the key that each call brings. What a record means is not
+its affair: the vault's content is its credentials, a record each, and `REST`, a record with everything else.
+"""
+
+import marshal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+
+    from git_credential_bitbucket.vault.format import Header
+    from git_credential_bitbucket.vault.keys import Key
+
+    Changes = Mapping[str, tuple[int, "Record | None"]]
+
+Record = dict[str, Any]
+Stamp = tuple[int, int, int, int]
+Outcome = Literal["ok", "already", "stale"]
+Durability = Literal["process", "disk"]
+T = TypeVar("T")
+
+REST = ""
+"""The key of the record that holds what is no credential."""
+LOCK_TIMEOUT_S = 60.0
+"""How long the vault's lock or a lease is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """All records at one moment, not to be changed.
+
+    `recovered` is true while they come from a generation before the last, because that one was damaged: their refresh
+    tokens may have been spent. `unmended`: the damaged one is still in its place.
+    """
+
+    records: dict[str, Record] = field(repr=False)
+    generation: int = 0
+    write_id: str = ""
+    recovered: bool = False
+    unmended: bool = False
+    stamp: Stamp | None = None
+
+    def generation_of(self, key: str) -> int:
+        """What a commit that changes the record must expect; 0 where there is none."""
+        return self.generation if key in self.records else 0
+
+
+class Lease(Protocol):
+    """The right to renew one credential, held by one process at a time, with room for the answer to its request."""
+
+    def read(self) -> bytes:
+        """What this or an earlier holder wrote; empty where nothing is left."""
+        ...
+
+    def write(self, blob: bytes) -> None:
+        """Write `blob` over what is there, durably. Raises `VaultUnwritable`."""
+        ...
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        ...
+
+
+class Storage(Protocol):
+    """Where a vault's records are. Its methods raise the vault's errors, whatever lies below."""
+
+    @property
+    def shown(self) -> str:
+        """Where that is, as messages name it."""
+        ...
+
+    def durability(self) -> Durability:
+        """How long it lasts: as this `process`, unsealed; or as a `disk`, sealed with a key."""
+        ...
+
+    def watch(self) -> Stamp | None:
+        """A value that is another one after every change, had as cheaply as possible; None where nothing is stored."""
+        ...
+
+    def header(self) -> "Header | None":
+        """What can be told without a key; None where nothing is stored. Raises `VaultNewer`, `VaultDamaged`."""
+        ...
+
+    def read(self, key: "Key | None") -> Stored:
+        """All records as they are now. Raises `VaultLocked`, `KeyDoesNotFit`, `VaultDamaged`, `VaultNewer`."""
+        ...
+
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Outcome:
+        """Set each record, or remove it (None), durably and all at once, if each has the generation expected of it.
+
+        Each gets the next generation. `stale`: one has another generation, and nothing was changed. `already`: the
+        last commit had this `write_id`, so a commit whose end is unknown may be tried again. Raises `VaultUnwritable`.
+        """
+        ...
+
+    def reseal(self, key: "Key | None", new_key: "Key") -> None:
+        """Seal everything with another key, under `lock`. Raises `VaultUnwritable`."""
+        ...
+
+    def lock(self, *, wait: bool = True) -> "AbstractContextManager[None]":
+        """Be the one writer inside. Raises `VaultBusy`."""
+        ...
+
+    def lease(self, key: str, *, wait: bool = True) -> "AbstractContextManager[Lease]":
+        """Hold the lease of one credential inside. Raises `VaultBusy`."""
+        ...
+
+    def leases(self) -> list[str]:
+        """The credentials whose lease is held, or has something left in it."""
+        ...
+
+    def damaged(self) -> str | None:
+        """The path of what was found damaged and put aside for a person to look at."""
+        ...
+
+
+def applied(stored: Stored, changes: "Changes") -> dict[str, Record] | None:
+    """The records after `changes`; None where one of them expects another generation."""
+    if any(stored.generation_of(key) != expected for key, (expected, _) in changes.items()):
+        return None
+    records = dict(stored.records)
+    for key, (_, record) in changes.items():
+        if record is None:
+            records.pop(key, None)
+        else:
+            records[key] = record
+    return records
+
+
+def records_of(content: Record) -> dict[str, Record]:
+    """A vault's content as records by key; two credentials with one id are two records."""
+    records: dict[str, Record] = {}
+    for record in content.get("credentials", ()):
+        key = str(record.get("id", ""))
+        while key in records or key == REST:
+            key += "'"
+        records[key] = record
+    rest = {name: value for name, value in content.items() if name != "credentials"}
+    return {**records, REST: rest} if rest else records
+
+
+def content_of(records: "Mapping[str, Record]") -> Record:
+    """The opposite of `records_of`."""
+    content = dict(records.get(REST, {}))
+    credentials = [record for key, record in records.items() if key != REST]
+    return {"credentials": credentials, **content} if credentials else content
+
+
+def copied(plain: T) -> T:
+    """A deep copy of what JSON can hold, ten times as fast as `copy.deepcopy`."""
+    duplicate: T = marshal.loads(marshal.dumps(plain))  # type: ignore[arg-type]  # noqa: S302 - its own output
+    return duplicate

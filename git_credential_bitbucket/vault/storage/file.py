@@ -1,0 +1,464 @@
+"""A vault's storage in one sealed file, and the generation before it beside it.
+
+Beside the vault `V`: `V.lock`, `V.previous` (the generation before), `V.new` (a write under way, or the remains of a
+killed one, which whoever has the lock next finishes where they are whole, and else replaces), `V.link` (on its way to
+be `V.previous`), `V.damaged-<time>` (kept for a person to look at, never read again) and `V.renewing/ID`, the lease of
+one credential and the room for its answer, there while it is held or something is left in it.
+`V` itself is never absent once it was there: what is under that name is always a whole generation.
+"""
+
+import json
+import os
+import time
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import files
+from git_credential_bitbucket.errors import (
+    Error,
+    KeyDoesNotFit,
+    PlaceRefused,
+    VaultBusy,
+    VaultDamaged,
+    VaultLocked,
+    VaultNewer,
+    VaultUnreadable,
+    VaultUnwritable,
+)
+from git_credential_bitbucket.paths import check_private_dir, make_private_dir, shown, typed
+from git_credential_bitbucket.vault import disk
+from git_credential_bitbucket.vault import format as sealed
+from git_credential_bitbucket.vault.lock import Turn, flocked
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied, content_of, records_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Outcome, Record, Stamp
+
+MAX_VAULT_BYTES = 1 << 28
+"""256 MiB: 10,000 credentials with the longest tokens seen take 60; what is larger was not written by us."""
+MAX_ANSWER_BYTES = 1 << 22
+"""An answer of the largest size that is read from Bitbucket (256 KiB), escaped in JSON at its worst."""
+STEPS = ("tmp-created", "tmp-written", "tmp-synced", "previous-linked", "renamed", "dir-synced", "damaged-kept")
+"""The points at which `step` is called during a write, for harnesses that kill there."""
+
+_WRITE_ID = "write_id"
+"""The name in the file's content under which the last commit's is kept."""
+
+
+def no_step(_name: str) -> None:
+    """The `step` of everyday life: nothing happens at a named point."""
+
+
+class FileStorage:
+    """As `contract.Storage` says. A class because it holds the turn of this process's threads."""
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        step: "Callable[[str], None]" = no_step,
+        clock: "Callable[[], float]" = time.time,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        """`step` is called with each of `STEPS`; `clock` (epoch seconds) names what is put aside."""
+        self.path = os.path.abspath(path)
+        self.step = step
+        self._clock = clock
+        self._lock_timeout_s = lock_timeout_s
+        self._turn = Turn()
+        self._held: Stored | None = None  # under the lock: what is stored
+
+    @property
+    def shown(self) -> str:
+        """The path as messages name it."""
+        return shown(self.path)
+
+    def durability(self) -> "Durability":
+        """It outlives processes."""
+        return "disk"
+
+    def watch(self) -> "Stamp | None":
+        """One stat: device, inode, modification time and size."""
+        with disk.reading(self.path):
+            try:
+                found = os.lstat(self.path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        files.check_private(found, self.path)
+        return _stamp(found)
+
+    def header(self) -> sealed.Header | None:
+        """As `contract.Storage.header`, if need be from the previous generation."""
+        held = self._read_file(self.path)
+        damage = None
+        if held is not None:
+            try:
+                return sealed.header_of(held[1])
+            except VaultDamaged as exc:
+                damage = exc
+        kept = self._previous()
+        if kept is None:
+            if damage is None:
+                return None
+            raise self._beyond_repair(damage) from damage
+        try:
+            return sealed.header_of(kept)
+        except VaultDamaged as exc:
+            raise self._beyond_repair(damage or exc) from exc
+
+    def read(self, key: "Key | None") -> Stored:
+        """As `contract.Storage.read`. Under `lock` a killed write is brought to its end first, and damage mended.
+
+        Damage is mended without the lock, too, where that is free; and where it cannot be, the generation before
+        answers all the same.
+        """
+        if self._turn.is_mine:
+            self._held = self._read_whole(key)
+            return self._held
+        stored = self._read(key)
+        if stored.unmended:
+            try:
+                with self.lock(wait=False):
+                    return self._read_whole(key)
+            except (VaultUnwritable, VaultBusy):  # read-only, full, or another is at it
+                pass
+        return stored
+
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
+        """As `contract.Storage.commit`; whoever does not hold the lock gets it for this."""
+        with nullcontext() if self._turn.is_mine else self.lock():
+            held, self._held = self._held or self._read_whole(key), None
+            if key is None:
+                raise _locked()
+            if held.write_id == write_id:
+                with disk.writing(self.path):
+                    self._sync_names()
+                return "already"
+            records = applied(held, changes)
+            if records is None:
+                return "stale"
+            self._held = self._write(key, replace(held, records=records, write_id=write_id))
+            return "ok"
+
+    def reseal(self, key: "Key | None", new_key: "Key") -> None:
+        """Seal both generations with `new_key`, so that the old key opens nothing any more.
+
+        Two whole writes of the same content: after the first, the vault is under the new key and its previous
+        generation under the old one; the second replaces that. Killed between them, the vault is whole and the old
+        key still opens the previous generation, until the next write; so whoever called may discard the old key only
+        after this has returned. What the disk keeps of a removed file is the disk's affair.
+        """
+        if key is None:
+            raise _locked()
+        held = self._write(new_key, self._read_whole(key))
+        self._held = self._write(new_key, held)
+
+    @contextmanager
+    def lock(self, *, wait: bool = True) -> "Iterator[None]":
+        """Be the one writer inside. Raises `VaultBusy`, `VaultUnwritable`, `PlaceRefused`; nested `RuntimeError`."""
+        timeout_s = self._lock_timeout_s if wait else 0.0
+        deadline = time.monotonic() + timeout_s
+        with self._turn.taken(timeout_s), ExitStack() as held:
+            with disk.writing(self.path):  # the taking alone: what goes wrong inside the lock speaks for itself
+                make_private_dir(os.path.dirname(self.path))
+                held.enter_context(flocked(self._beside("lock"), max(0.0, deadline - time.monotonic())))
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def lease(self, key: str, *, wait: bool = True) -> "Iterator[_FileLease]":
+        """Hold `V.renewing/ID`; it is removed at the end if nothing is left in it. Raises as `lock` does."""
+        folder = self._beside("renewing")
+        path = f"{folder}/{_file_name(key)}"
+        with ExitStack() as held:
+            with disk.writing(self.path):
+                make_private_dir(os.path.dirname(self.path))
+                make_private_dir(folder)
+                fd = held.enter_context(flocked(path, self._lock_timeout_s if wait else 0.0, "a credential's lease"))
+            try:
+                yield _FileLease(self, folder, fd)
+            finally:
+                with disk.writing(self.path):
+                    if not os.fstat(fd).st_size:
+                        files.unlink_if_there(path)
+
+    def leases(self) -> list[str]:
+        """As `contract.Storage.leases`, by one look into `V.renewing`."""
+        try:
+            return [_key_of(name) for name in os.listdir(self._beside("renewing"))]
+        except OSError:  # there is none; or what is wrong with it is told when it is needed
+            return []
+
+    def damaged(self) -> str | None:
+        """The newest file that was put aside."""
+        directory, base = os.path.split(self.path)
+        with disk.reading(self.path):
+            try:
+                found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        return f"{directory}/{max(found)}" if found else None
+
+    def _read(self, key: "Key | None") -> Stored:
+        held = self._read_file(self.path)
+        if held is None and self._previous() is None:
+            return Stored({})
+        if key is None:
+            raise _locked()
+        stamp, blob = held if held is not None else (None, b"")
+        try:
+            return self._unsealed(key, blob, stamp)
+        except VaultDamaged as damage:
+            return self._previous_instead(key, blob, stamp, damage)
+
+    def _unsealed(self, key: "Key", blob: bytes, stamp: "Stamp | None") -> Stored:
+        header, plain = sealed.unseal(key, blob)
+        content: Record = json.loads(plain)
+        write_id = content.pop(_WRITE_ID, "")
+        # The flag ends when a person has removed the damaged file.
+        recovered = header.recovered and self.damaged() is not None
+        return Stored(records_of(content), header.generation, write_id, recovered, stamp=stamp)
+
+    def _previous_instead(self, key: "Key", blob: bytes, stamp: "Stamp | None", damage: VaultDamaged) -> Stored:
+        kept = self._previous()
+        if kept is None:
+            raise self._beyond_repair(damage) from damage
+        try:
+            stored = self._unsealed(key, kept, stamp)
+        except VaultDamaged as exc:
+            raise self._beyond_repair(damage) from exc
+        except KeyDoesNotFit as exc:
+            try:
+                sealed.header_of(blob)
+            except VaultDamaged:
+                raise exc from None  # nothing readable speaks for this key: locked, and the right one may mend it
+            raise self._beyond_repair(damage) from exc
+        return replace(stored, recovered=True, unmended=True)
+
+    def _read_whole(self, key: "Key | None") -> Stored:
+        """Under the lock: what is there, once a killed write is brought to its end and damage is mended."""
+        stored = self._read(key)
+        if key is None:
+            return stored
+        left = self._unfinished(key)
+        if left is not None and left[0] > stored.generation:
+            if stored.unmended and stored.stamp is not None:
+                self._put_aside()
+            self._finish(left[1], keep_previous=not stored.unmended)
+            stored = self._read(key)
+        if not stored.unmended:
+            return stored
+        self._put_aside()
+        # One more: the damaged one had the next generation, and somebody may remember it.
+        return self._write(key, replace(stored, generation=stored.generation + 1, unmended=False), keep_previous=False)
+
+    def _unfinished(self, key: "Key") -> tuple[int, int] | None:
+        """Generation and length of what a killed write left, if it is whole: perhaps the only copy of a refresh token.
+
+        Up to version 0.1.0 the file was longer than its content while it was written, by zeros. Half of one does not
+        open, and a write that fails before its content is on the disk removes it.
+        """
+        try:
+            left = self._read_file(self._beside("new"))
+        except (PlaceRefused, VaultUnreadable):
+            return None
+        if left is None:
+            return None
+        bare = len(left[1].rstrip(b"\0"))
+        for length in sorted({len(left[1]), *range(bare, min(bare + sealed.TAG_BYTES, len(left[1])))}, reverse=True):
+            try:
+                header, _ = sealed.unseal(key, left[1][:length])
+            except (VaultDamaged, VaultNewer, KeyDoesNotFit):
+                continue
+            return header.generation, length
+        return None
+
+    def _finish(self, length: int, *, keep_previous: bool) -> None:
+        """Do the rest of the write that left `length` bytes of content."""
+        with disk.writing(self.path):
+            fd = files.open_private(self._beside("new"), os.O_WRONLY)
+            try:
+                os.ftruncate(fd, length)
+                files.sync_file(fd)
+            finally:
+                os.close(fd)
+            self._put_in_place(keep_previous=keep_previous)
+            self._sync_names()
+
+    def _write(self, key: "Key", stored: Stored, *, keep_previous: bool = True) -> Stored:
+        """Make `stored` the next generation, durably, under the lock; as it is then. Raises `VaultUnwritable`.
+
+        The order is what keeps it whole: content on disk, then the old generation's second name, then the rename, then
+        the directory. Killed anywhere, the vault's name stands for the old generation or for the new one. Once its
+        content is on the disk the new one is not removed any more, whatever fails: what it holds may be nowhere else.
+        """
+        content = {**content_of(stored.records), **({_WRITE_ID: stored.write_id} if stored.write_id else {})}
+        plain = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
+        generation = stored.generation + 1
+        blob = sealed.seal(key, plain, generation, recovered=stored.recovered)
+        if len(blob) > MAX_VAULT_BYTES:
+            raise VaultUnwritable(
+                f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB",
+                hint="remove what is not needed any more: git-credential-bitbucket logout",
+            )
+        self.write(blob, keep_previous=keep_previous)
+        return replace(stored, generation=generation, stamp=self.watch())
+
+    def write(self, blob: bytes, *, keep_previous: bool = True) -> None:
+        """See `_write`; `blob` is the file's whole new content."""
+        with disk.writing(self.path):
+            # A new file, replacing what a killed write left: whoever has the lock is the only writer.
+            files.unlink_if_there(self._beside("new"))
+            fd = files.open_private(self._beside("new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            self.step("tmp-created")
+            try:
+                self._fill(fd, blob)
+            except BaseException:
+                files.unlink_if_there(self._beside("new"))
+                raise
+            self._put_in_place(keep_previous=keep_previous)
+            self._sync_names()
+
+    def _fill(self, fd: int, blob: bytes) -> None:
+        try:
+            files.write_all(fd, blob)
+            self.step("tmp-written")
+            # The kernel's own times are coarse (4 ms) and inode numbers come back: two generations must never
+            # have one stamp.
+            now = time.time_ns()
+            os.utime(fd, ns=(now, now))
+            files.sync_file(fd)
+        finally:
+            os.close(fd)
+        self.step("tmp-synced")
+
+    def _put_in_place(self, *, keep_previous: bool) -> None:
+        if keep_previous:
+            self._keep_previous()
+            self.step("previous-linked")
+        os.rename(self._beside("new"), self.path)
+        self.step("renamed")
+
+    def _sync_names(self) -> None:
+        files.sync_folder(os.path.dirname(self.path))
+        self.step("dir-synced")
+
+    def _put_aside(self) -> None:
+        """Give the current file the name `V.damaged-<time>` as well; where it is gone, an empty one shows the loss."""
+        at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
+        name = f"damaged-{at}"
+        with disk.writing(self.path):
+            for nth in range(2, 1000):
+                if not os.path.lexists(self._beside(name)):
+                    break
+                name = f"damaged-{at}-{nth}"
+            if not self._keep_as(name):
+                disk.write_new(self._beside(name), b"")
+            self.step("damaged-kept")
+
+    def _keep_as(self, name: str) -> bool:
+        """Give the current file, if there is one, a second name; a copy where the file system has no hard links."""
+        link = self._beside("link")
+        if not disk.link_or_copy(self.path, link, self._current):
+            return False
+        os.rename(link, self._beside(name))
+        files.unlink_if_there(link)  # rename(2) leaves both names where they are one file: a write was killed here
+        return True
+
+    def _keep_previous(self) -> None:
+        """Keep the current file as the generation before the new one, or no generation at all.
+
+        What is there as such would be two generations old then, or under a key that is none any more; and without
+        hard links its room may be just what the copy needs.
+        """
+        try:
+            self._keep_as("previous")
+        except (OSError, VaultUnreadable):
+            files.unlink_if_there(self._beside("previous"))
+            try:
+                self._keep_as("previous")
+            except (OSError, VaultUnreadable):
+                files.unlink_if_there(self._beside("link"))  # the new one is worth more than a second copy of the old
+
+    def _current(self) -> bytes | None:
+        held = self._read_file(self.path)
+        return None if held is None else held[1]
+
+    def _previous(self) -> bytes | None:
+        kept = self._read_file(self._beside("previous"))
+        return None if kept is None else kept[1]
+
+    def _beside(self, name: str) -> str:
+        return f"{self.path}.{name}"
+
+    def _read_file(self, path: str) -> "tuple[Stamp, bytes] | None":
+        with disk.reading(path):
+            try:
+                check_private_dir(os.path.dirname(path))
+                fd = files.open_private(path, os.O_RDONLY)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            try:
+                found = os.fstat(fd)
+                blob = files.read_all(fd, MAX_VAULT_BYTES)
+            finally:
+                os.close(fd)
+        if len(blob) > MAX_VAULT_BYTES:
+            raise VaultUnreadable(f"{shown(path)} is larger than any vault", hint=f"look at it: ls -l {typed(path)}")
+        return _stamp(found), blob
+
+    def _beyond_repair(self, damage: Error) -> VaultDamaged:
+        return VaultDamaged(
+            f"the vault {self.shown} is damaged ({damage.cause}), and no earlier generation of it can be read",
+            hint="nothing was moved; restore it from a backup, or move it away with its .previous and log in again",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _FileLease:
+    """As `contract.Lease` says, in the file that is locked for it."""
+
+    storage: FileStorage
+    folder: str
+    fd: int
+
+    def read(self) -> bytes:
+        with disk.reading(self.storage.path):
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            return files.read_all(self.fd, MAX_ANSWER_BYTES)
+
+    def write(self, blob: bytes) -> None:
+        with disk.writing(self.storage.path):
+            is_new = not os.fstat(self.fd).st_size
+            os.lseek(self.fd, 0, os.SEEK_SET)
+            files.write_all(self.fd, blob)
+            files.sync_content(self.fd)
+            if is_new:  # else what is in it may be found under no name after a power cut
+                files.sync_folder(self.folder)
+                files.sync_folder(os.path.dirname(self.folder))
+
+    def clear(self) -> None:
+        with disk.writing(self.storage.path):
+            os.ftruncate(self.fd, 0)
+
+
+def _file_name(key: str) -> str:
+    return key if key.isascii() and key.isalnum() else f"-{key.encode('utf-8', 'surrogatepass').hex()}"
+
+
+def _key_of(name: str) -> str:
+    return bytes.fromhex(name[1:]).decode("utf-8", "surrogatepass") if name.startswith("-") else name
+
+
+def _stamp(found: os.stat_result) -> "Stamp":
+    return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
+
+
+def _locked() -> VaultLocked:
+    return VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")

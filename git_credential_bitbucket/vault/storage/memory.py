@@ -1,0 +1,95 @@
+"""Storage that ends with its process: no files, no key, no seal, no damage."""
+
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.vault.lock import Turn
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied, copied
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Outcome, Stamp
+
+
+class MemoryStorage:
+    """As `contract.Storage` says. A class because it is what it stores."""
+
+    shown = "memory"
+
+    def __init__(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
+        self._lock_timeout_s = lock_timeout_s
+        self._turn = Turn()
+        self._stored = Stored({})
+        self._leases: dict[str, _MemoryLease] = {}
+        self._guard = threading.Lock()
+
+    def durability(self) -> "Durability":
+        """It ends with the process."""
+        return "process"
+
+    def watch(self) -> "Stamp | None":
+        """The count of commits."""
+        return (self._stored.generation, 0, 0, 0) if self._stored.generation else None
+
+    def header(self) -> None:
+        """None: nothing is sealed."""
+
+    def read(self, key: "Key | None") -> Stored:
+        """The records; no key is needed."""
+        del key
+        return self._stored
+
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
+        """As `contract.Storage.commit`."""
+        del key
+        with nullcontext() if self._turn.is_mine else self.lock():
+            if self._stored.write_id == write_id:
+                return "already"
+            records = applied(self._stored, copied(dict(changes)))
+            if records is None:
+                return "stale"
+            self._stored = Stored(records, self._stored.generation + 1, write_id)
+            return "ok"
+
+    def reseal(self, key: "Key | None", new_key: "Key") -> None:
+        """Nothing is sealed here."""
+
+    @contextmanager
+    def lock(self, *, wait: bool = True) -> "Iterator[None]":
+        """Among threads."""
+        with self._turn.taken(self._lock_timeout_s if wait else 0.0):
+            yield
+
+    @contextmanager
+    def lease(self, key: str, *, wait: bool = True) -> "Iterator[_MemoryLease]":
+        """Among threads."""
+        with self._guard:
+            lease = self._leases.setdefault(key, _MemoryLease(Turn()))
+        with lease.turn.taken(self._lock_timeout_s if wait else 0.0):
+            yield lease
+
+    def leases(self) -> list[str]:
+        """Those with something left in them."""
+        return [key for key, lease in list(self._leases.items()) if lease.blob]
+
+    def damaged(self) -> None:
+        """None: memory is not damaged."""
+
+
+@dataclass(slots=True)
+class _MemoryLease:
+    turn: Turn
+    blob: bytes = b""
+
+    def read(self) -> bytes:
+        return self.blob
+
+    def write(self, blob: bytes) -> None:
+        self.blob = blob
+
+    def clear(self) -> None:
+        self.blob = b""
