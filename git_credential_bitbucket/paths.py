@@ -144,16 +144,18 @@ def make_private_dir(path: str, mode: int = 0o700) -> None:
 def make_dir(path: str) -> None:
     """Make `path` with mode 0700 (its parents as the umask has it) unless it is there.
 
-    Raises `PlaceRefused` where root would leave it in a directory of another user (`sudo -E`), whom it would lock out.
+    Raises `PlaceRefused` where it would lock out another user: see `check_not_a_users`.
     """
     if os.path.lexists(path):
         return
-    if os.getuid() == 0:
-        _check_not_of_a_user(path)
+    check_not_a_users(path)
     os.makedirs(path, mode=0o700, exist_ok=True)
 
 
-def _check_not_of_a_user(path: str) -> None:
+def check_not_a_users(path: str) -> None:
+    """Raise `PlaceRefused` where root would make or exchange `path` in a directory of another user (`sudo -E`)."""
+    if os.getuid() != 0:
+        return
     above = os.path.dirname(os.path.abspath(path))
     while not os.path.isdir(above):
         above = os.path.dirname(above)
@@ -167,7 +169,7 @@ def _check_not_of_a_user(path: str) -> None:
     except KeyError:  # a container's volume, which belongs to nobody whom this system knows
         return
     raise PlaceRefused(
-        f"root would make {shown(path)} in a directory of the user {name}",
+        f"{shown(path)} would be root's, in a directory of the user {name}",
         hint="leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
     )
 

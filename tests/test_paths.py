@@ -84,7 +84,12 @@ def test_sudo_e_is_told_to_git(theirs: Path, front: Runner, helper: Path) -> Non
         env.pop(name, None)
     done = front(helper, "store", stdin=request(username="a", password=tokens.api_token()), env=env, check=False)
     assert "in a directory of the user nobody" in done.stderr
-    assert os.listdir(theirs) == []
+    (theirs / ".gitconfig").touch(0o600)
+    os.chown(theirs / ".gitconfig", theirs.stat().st_uid, -1)
+    done = front(helper, "configure", env=env, check=False)
+    assert "in a directory of the user nobody" in done.stderr
+    assert (theirs / ".gitconfig").stat().st_uid == theirs.stat().st_uid
+    assert os.listdir(theirs) == [".gitconfig"]
 
 
 SOCKET_NAMES = json.loads((Path(__file__).parent / "data" / "socket-names.json").read_text())["vectors"]

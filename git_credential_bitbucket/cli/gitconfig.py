@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import paths, settings
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli.executable import runs_us
 from git_credential_bitbucket.config import git_bool
@@ -48,7 +48,9 @@ class Scope:
 
 
 def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
-    """Read what is configured. Raises `SettingsError` where git would not look at what is going to be written."""
+    """Read what is configured. Raises `SettingsError` where git would not look at what is going to be written, and
+    `PlaceRefused` where root would make another user's file its own.
+    """
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         if env.get(name) and not env[name].startswith("/"):
             raise SettingsError(f"{name} is not an absolute path", hint="git would find another file in each directory")
@@ -56,6 +58,8 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
         raise SettingsError(
             "GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint="unset it, or leave out --system"
         )
+    if not system:
+        paths.check_not_a_users(env.get("GIT_CONFIG_GLOBAL") or f"{env.get('HOME', '')}/.gitconfig")
     return Scope("system" if system else "global", settings.read(env))
 
 
