@@ -38,7 +38,7 @@ class Credential:
     """
 
     id: str
-    kind: str
+    kind: kinds.Kind
     place: str
     secret: Secret
     account: str | None = None

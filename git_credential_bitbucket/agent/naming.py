@@ -16,7 +16,7 @@ NAMED = 5
 """So many are named where there may be any number."""
 
 
-def label(kind: str) -> str:
+def label(kind: kinds.Kind) -> str:
     """The kind in words."""
     return {
         kinds.API_TOKEN: "API token",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.agent.routing import Index
+    from git_credential_bitbucket.bitbucket import kinds
     from git_credential_bitbucket.wire import Request
 
 Pairs = list[tuple[str, str]]
@@ -26,7 +27,7 @@ class CredentialView(TypedDict):
     id: str
     place: str
     url: str
-    kind: str
+    kind: kinds.Kind
     account: str | None
     bitbucket_username: str | None
     account_id: str | None

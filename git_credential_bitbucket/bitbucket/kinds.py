@@ -9,22 +9,26 @@ from git_credential_bitbucket.errors import Problem, SettingsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final, Literal
+
     from git_credential_bitbucket.secret import Secret
 
-API_TOKEN = "api-token"
-ACCESS_TOKEN = "access-token"
-OAUTH = "oauth"
-CLIENT_CREDENTIALS = "client-credentials"
-JWT_BEARER = "jwt-bearer"
-APP_PASSWORD = "app-password"
-UNKNOWN = "unknown"
+    Kind = Literal["api-token", "access-token", "oauth", "client-credentials", "jwt-bearer", "app-password", "unknown"]
 
-MINTED = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
+API_TOKEN: "Final" = "api-token"
+ACCESS_TOKEN: "Final" = "access-token"
+OAUTH: "Final" = "oauth"
+CLIENT_CREDENTIALS: "Final" = "client-credentials"
+JWT_BEARER: "Final" = "jwt-bearer"
+APP_PASSWORD: "Final" = "app-password"
+UNKNOWN: "Final" = "unknown"
+
+MINTED: "frozenset[Kind]" = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
 """Kinds whose access token we can have anew at any time, for we hold what it is minted with."""
-RENEWABLE = MINTED | {OAUTH}
+RENEWABLE: "frozenset[Kind]" = MINTED | {OAUTH}
 """Kinds whose access token we can replace ourselves: by minting again, or by a refresh token."""
 
-STATIC = frozenset({API_TOKEN, ACCESS_TOKEN})
+STATIC: "frozenset[Kind]" = frozenset({API_TOKEN, ACCESS_TOKEN})
 """Kinds that a person makes in Bitbucket, and has to make anew once they have ended or were revoked."""
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
@@ -36,8 +40,8 @@ APP_PASSWORDS_GONE = Problem(
 )
 LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
 
-_PREFIXES = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
-_USERNAMES = {
+_PREFIXES: "tuple[tuple[str, Kind], ...]" = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
+_USERNAMES: "dict[str, str]" = {
     # The token's kind decides, never what a person typed: an email as the username gets 401, and so does
     # x-token-auth with an API token.
     API_TOKEN: API_TOKEN_USERNAME,
@@ -54,7 +58,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 """What web pages and chat programs put between letters: zero-width characters and the soft hyphen."""
 
 
-def recognise(secret: str) -> str:
+def recognise(secret: str) -> "Kind":
     """The kind that `secret`'s prefix tells. OAuth tokens have no prefix of their own, so they are `UNKNOWN`
     here.
     """

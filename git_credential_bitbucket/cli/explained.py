@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.diagnosis import Outcome
     from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
+    from git_credential_bitbucket.bitbucket import kinds
 
 
 class Helper(TypedDict):
@@ -38,7 +39,7 @@ class EnvironmentView(TypedDict, total=False):
     """What the environment holds; only `trouble` where that cannot be used."""
 
     variable: str
-    kind: str
+    kind: kinds.Kind
     username: str
     secret: str | None
     trouble: str

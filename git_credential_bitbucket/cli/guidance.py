@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.cli.asking import Terminal
 
-MENU = (
+MENU: tuple[tuple[kinds.Kind, str], ...] = (
     (kinds.OAUTH, "OAuth, in the browser: renews itself; needs a workspace's OAuth consumer"),
     (kinds.API_TOKEN, "API token: yours, for all that you reach; ends after a year at most"),
     (kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; nobody's own"),
@@ -51,18 +51,18 @@ def default_choice(provider: Provider) -> int:
     return 0 if provider.client_id else 1
 
 
-def tell(terminal: Terminal, kind: str, provider: Provider, place: str = "") -> None:
+def tell(terminal: Terminal, kind: kinds.Kind, provider: Provider, place: str = "") -> None:
     """Say where in Bitbucket a `kind` of credential is made, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
     _TELLERS[kind](terminal, provider, place)
     terminal.say()
 
 
-def scopes(terminal: Terminal, kind: str) -> None:
+def scopes(terminal: Terminal, kind: kinds.Kind) -> None:
     """Say the least scopes."""
     terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; {WRITE_SCOPES[kind]} as well to push. Nothing else is needed.")
 
 
-def pages(kind: str, provider: Provider, place: str = "") -> tuple[str, ...]:
+def pages(kind: kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
     """Where in Bitbucket tokens of a `kind` are made, and revoked; none where that is not known."""
     workspace, _, repository = place.partition("/")
     workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"

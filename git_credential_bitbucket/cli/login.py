@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.wire import Request
 
-METHODS = {
+METHODS: dict[str, kinds.Kind] = {
     "api_token": kinds.API_TOKEN,
     "access_token": kinds.ACCESS_TOKEN,
     "oauth": kinds.OAUTH,
@@ -136,7 +136,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         show.say(line)
 
 
-def chosen(answers: Answers, provider: Provider) -> str:
+def chosen(answers: Answers, provider: Provider) -> kinds.Kind:
     """The kind that a person picks from the menu. Raises `LoginFailed` where nobody can be asked."""
     if answers.terminal is None:
         raise LoginFailed(

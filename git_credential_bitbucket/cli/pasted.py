@@ -22,11 +22,11 @@ class Checked:
     """A usable secret, the kind that it is, and what to tell the person about it."""
 
     secret: Secret
-    kind: str
+    kind: kinds.Kind
     warnings: tuple[str, ...]
 
 
-def token(text: str, wanted: str) -> Checked:
+def token(text: str, wanted: kinds.Kind) -> Checked:
     """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
     alone = _out_of_an_address(text)
     secret, told = kinds.tidy(alone or text)

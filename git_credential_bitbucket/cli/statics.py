@@ -78,7 +78,7 @@ def verified(wanted: Wanted, answers: Answers, checked: pasted.Checked, account:
     return told
 
 
-def lacking(kind: str, scopes: tuple[str, ...]) -> list[str]:
+def lacking(kind: kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
     """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
     if not scopes:
         return []
@@ -91,7 +91,7 @@ def lacking(kind: str, scopes: tuple[str, ...]) -> list[str]:
     return []
 
 
-def _place(wanted: Wanted, answers: Answers, kind: str) -> str:
+def _place(wanted: Wanted, answers: Answers, kind: kinds.Kind) -> str:
     """An access token belongs to a part of Bitbucket, so it is asked for which; everything else serves the host."""
     path = wanted.path
     if path is None and kind == kinds.ACCESS_TOKEN and answers.terminal is not None:

@@ -10,6 +10,7 @@ from git_credential_bitbucket.cli import places, show
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket import kinds
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.cli.asking import Answers
 
@@ -23,7 +24,7 @@ class Wanted:
     `near` is the repository that git is working on, where it is git that asks.
     """
 
-    kind: str
+    kind: kinds.Kind
     provider: Provider
     path: str | None = None
     near: str = ""

@@ -65,7 +65,7 @@ class Holder:
         tell.trace(f"{action}: asked in this process, without a daemon")
         return inprocess.reply(action, body)
 
-    def _asked(self, action: str, body: bytes) -> tuple[str, bytes]:
+    def _asked(self, action: str, body: bytes) -> "tuple[exchange.Outcome, bytes]":
         path, vault_id = paths.socket_path(os.environ), paths.named_vault_id(os.environ)
         if action not in wire.GIT_ACTIONS:
             path = paths.control_of(path)

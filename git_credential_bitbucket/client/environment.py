@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TOKENS = (
+TOKENS: "tuple[tuple[str, kinds.Kind], ...]" = (
     ("BITBUCKET_API_TOKEN", kinds.API_TOKEN),
     ("BITBUCKET_ACCESS_TOKEN", kinds.ACCESS_TOKEN),
     ("BITBUCKET_TOKEN", kinds.ACCESS_TOKEN),
@@ -40,7 +40,13 @@ class EnvironmentCredential:
     __slots__ = ("account", "client_id", "kind", "secret", "variable")
 
     def __init__(
-        self, variable: str, kind: str, secret: Secret, *, account: str | None = None, client_id: str | None = None
+        self,
+        variable: str,
+        kind: "kinds.Kind",
+        secret: Secret,
+        *,
+        account: str | None = None,
+        client_id: str | None = None,
     ) -> None:
         """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given.
 

@@ -15,16 +15,19 @@ from git_credential_bitbucket.errors import PlaceRefused
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Final, Literal
+
+    Outcome = Literal["answered", "empty", "absent", "timeout", "unacknowledged", "unasked"]
 
 ACKNOWLEDGED = b"ok=1\n"
 """The daemon's answer to a `store` or `erase` that is done; git throws it away."""
 
-ANSWERED = "answered"
-EMPTY = "empty"
-ABSENT = "absent"
-TIMEOUT = "timeout"
-UNACKNOWLEDGED = "unacknowledged"
-UNASKED = "unasked"
+ANSWERED: "Final" = "answered"
+EMPTY: "Final" = "empty"
+ABSENT: "Final" = "absent"
+TIMEOUT: "Final" = "timeout"
+UNACKNOWLEDGED: "Final" = "unacknowledged"
+UNASKED: "Final" = "unasked"
 """What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
 not say that a `store` or `erase` is done, or it has not been asked."""
 
@@ -73,7 +76,7 @@ def message(action: str, request: bytes, vault_id: str = "") -> bytes:
     return b"action=%b\ntimeout=%b\n%b%b" % (action.encode(), DAEMON_TIMEOUT, named, request)
 
 
-def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> tuple[str, bytes]:
+def exchange(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "tuple[Outcome, bytes]":
     """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
 
     Raises `PlaceRefused` where somebody else could have put the socket there, or listens.

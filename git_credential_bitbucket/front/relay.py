@@ -57,7 +57,7 @@ def relay(operation: str) -> None:
     fallback.run(operation, request, outcome)
 
 
-def ask_daemon(operation: str, request: bytes) -> tuple[str, bytes]:
+def ask_daemon(operation: str, request: bytes) -> "tuple[exchange.Outcome, bytes]":
     """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
     try:
         path = paths.socket_path(os.environ)
