@@ -11,7 +11,7 @@ from tests.standin import tokens
 @pytest.mark.parametrize(
     ("make", "kind"), [(tokens.api_token, kinds.API_TOKEN), (tokens.access_token, kinds.ACCESS_TOKEN)]
 )
-def test_a_whole_token_is_taken_without_a_word(make: "object", kind: kinds.Kind) -> None:
+def test_a_whole_token_is_taken_without_a_word(make: "object", kind: "kinds.Kind") -> None:
     """Nothing to say about what is right."""
     secret = make()  # type: ignore[operator]  # parametrize knows no types
     checked = pasted.token(secret, kind)
