@@ -139,7 +139,14 @@ class Credential:
         for name in _TUPLES:
             if name in values:
                 values[name] = tuple(values[name])
+        if binds_account(record):
+            values |= {"typed_username": None, "is_fallback": True}
         return cls(**values)
+
+
+def binds_account(record: Record) -> bool:
+    """Whether a record is an API token that 0.1.0 bound to its person's name, for another's was kept before it."""
+    return record.get("account") is not None and record.get("typed_username") == record["account"]
 
 
 def update(record: Record, **changes: object) -> Credential:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
-from git_credential_bitbucket.agent.credential import Credential, is_sound, update
+from git_credential_bitbucket.agent.credential import Credential, binds_account, is_sound, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, LoginFailed, VaultLocked
@@ -152,7 +152,7 @@ def _replace_by_contract(records: list[Record], new: Credential, now: float) -> 
     key = (new.kind, new.typed_username, new.typed_path)
     host = new.place.split("/", 3)[:3]
     for record in [r for r in records if (r["kind"], r.get("typed_username"), r.get("typed_path")) == key]:
-        if record["place"].split("/", 3)[:3] != host:
+        if record["place"].split("/", 3)[:3] != host or binds_account(record):
             continue
         if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
             records.remove(record)

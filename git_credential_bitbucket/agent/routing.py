@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from git_credential_bitbucket.agent.credential import Credential, names_in
+from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in
 from git_credential_bitbucket.bitbucket import kinds
 
 if TYPE_CHECKING:
@@ -153,7 +153,8 @@ def _persons(records: Iterable[Record]) -> list[Person]:
     usernames: set[str] = set()
     nameless = False
     for record in records:
-        if record["kind"] not in _PERSONAL or record.get("typed_username") is not None:
+        is_bound = record.get("typed_username") is not None and not binds_account(record)
+        if record["kind"] not in _PERSONAL or is_bound:
             continue
         names, username = names_in(record)
         nameless = nameless or not names

@@ -65,7 +65,8 @@ class Upgraded(World):
 
     def lines(self, text: str = "", path: str = "acme/app.git") -> wire.Request:
         """A request to Bitbucket's own host."""
-        return wire.parse(f"protocol=https\nhost=bitbucket.org\npath={path}\n{text}".encode())
+        head = "protocol=https\nhost=bitbucket.org\n" + (f"path={path}\n" if path else "")
+        return wire.parse(f"{head}{text}".encode())
 
     def secret(self, path: str, text: str = "") -> str | None:
         """The secret that git gets for a path."""
@@ -176,6 +177,15 @@ def test_two_accounts_are_told_apart(accounts: Upgraded, username: str, name: st
     """The second account's API token answers who asks by its username, and nobody else."""
     text = f"username={username}\n" if username else ""
     assert accounts.secret("acme/app.git", text) == release.secret(name, "api-token")
+
+
+def test_an_address_takes_the_place_of_neither(accounts: Upgraded) -> None:
+    """A secret that git stores unasked under an account's name is bound to that name, and the account's token stays."""
+    unasked = release.secret("unasked", "api-token")
+    for path in ("", "acme/app.git"):
+        accounts.store("bob", unasked, path, approved=False)
+    for username, name in (("alice", "alice"), ("bob", "bob")):
+        assert accounts.secret("acme/app.git", f"username={username}\n") == release.secret(name, "api-token")
 
 
 def test_a_damaged_one_is_mended_from_the_generation_before(states: Upgraded) -> None:
