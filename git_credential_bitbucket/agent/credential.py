@@ -15,7 +15,7 @@ SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
 _TUPLES = ("scopes", "superseded", "rejections")
-_TYPES = {"str": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
+_TYPES = {"str": str, "kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
