@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files, urlmatch
-from git_credential_bitbucket.client import person
+from git_credential_bitbucket.client import interactivity
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.wire import printable
 
@@ -64,12 +64,12 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
 
 def then(state: str | None, url: str, here: Settings, env: Mapping[str, str]) -> str:
     """What happens where this program has nothing for `url`; `state` is why, None if it is not asked."""
-    forbidden = person.forbidden(env, url) if state == LOCKED or state in person.LOGIN_MENDS else None
+    forbidden = interactivity.forbidden(env, url) if state == LOCKED or state in interactivity.LOGIN_MENDS else None
     if state == LOCKED:
         if forbidden is None:
             return "git then waits while this program has you unlock the vault, here at the terminal"
         return f'git then stops with "told us to quit", for nobody can be asked to unlock the vault: {forbidden}'
-    if state in person.LOGIN_MENDS and forbidden is None:
+    if state in interactivity.LOGIN_MENDS and forbidden is None:
         return "git then waits while this program asks what you log in with, here at the terminal"
     return prompt(here, env)
 

@@ -1,11 +1,11 @@
 """What to say where no credential is kept: a consumer's other half is not set, or nobody can log in, for it is a build.
 
-Imports os, environment and person.
+Imports os, environment and interactivity.
 """
 
 import os
 
-from git_credential_bitbucket.client import environment, person
+from git_credential_bitbucket.client import environment, interactivity
 from git_credential_bitbucket.errors import Problem
 
 TYPE_CHECKING = False
@@ -25,4 +25,4 @@ def told(why: "Mapping[str, str]") -> Problem:
 
 def in_a_build() -> str | None:
     """What can be done instead of a log-in in a build, where nobody could; None elsewhere."""
-    return IN_A_BUILD if person.is_build(os.environ) else None
+    return IN_A_BUILD if interactivity.is_build(os.environ) else None

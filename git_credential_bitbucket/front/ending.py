@@ -6,7 +6,7 @@ Whether it is time to, the holder knows.
 import os
 
 from git_credential_bitbucket import config, wire
-from git_credential_bitbucket.client import person, tell
+from git_credential_bitbucket.client import interactivity, tell
 from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error, SettingsError
 
@@ -24,7 +24,7 @@ VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
 
 def is_wanted(env: "Mapping[str, str]") -> bool:
     """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
-    by_default = not person.is_build(env)
+    by_default = not interactivity.is_build(env)
     try:
         return config.is_on(env, VARIABLE, default=by_default)
     except SettingsError as exc:  # what git asked for is done all the same

@@ -3,7 +3,7 @@
 import os
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.client import lacking, person, tell
+from git_credential_bitbucket.client import interactivity, lacking, tell
 from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.front import alone
@@ -23,7 +23,7 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
                 return reply
             why = reason(data, holder)
     locked = why.get("state") == "locked"
-    if (locked or why.get("state") in person.LOGIN_MENDS) and person.is_present(os.environ, request.url):
+    if (locked or why.get("state") in interactivity.LOGIN_MENDS) and interactivity.is_present(os.environ, request.url):
         if not mended_by_person(request, why):
             return b""  # git asks for username and password itself, and hands us what it was given
         reply = holder.answer("get", data)
@@ -34,7 +34,7 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
         why, locked = reason(data, holder), False
     if locked and holder.in_process:
         why["hint"] = alone.hint_where_locked(request, why, holder)
-    if why.get("state") == person.OTHER_ACCOUNT:
+    if why.get("state") == interactivity.OTHER_ACCOUNT:
         why = reason(wire.emit([("telling", "1")]) + data, holder)  # whose there are instead is told once a day
     tell_reason(why)
     return QUIT if locked else b""

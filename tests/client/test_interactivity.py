@@ -13,7 +13,7 @@ URL = "https://bitbucket.org/acme/app.git"
 ASKING = (
     f"import os, sys; sys.path.append({str(CHECKOUT)!r})\n"
     "from git_credential_bitbucket.client import person\n"
-    f"print('present' if person.is_present(os.environ, {URL!r}) else 'absent')\n"
+    f"print('present' if interactivity.is_present(os.environ, {URL!r}) else 'absent')\n"
 )
 
 
