@@ -64,25 +64,22 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
 
 def then(state: str | None, url: str, here: Settings, env: Mapping[str, str]) -> str:
     """What happens where this program has nothing for `url`; `state` is why, None if it is not asked."""
-    forbidden = interactivity.forbidden(env, url) if state == LOCKED or state in interactivity.LOGIN_MENDS else None
-    if state == LOCKED:
-        if forbidden is None:
-            return "git then waits while this program has you unlock the vault, here at the terminal"
+    if state != LOCKED and state not in interactivity.LOGIN_MENDS:
+        return prompt(here, env)
+    who = interactivity.who_answers(env, url)
+    if who == interactivity.PERSON:
+        what = "has you unlock the vault" if state == LOCKED else "asks what you log in with"
+        return f"git then waits while this program {what}, here at the terminal"
+    if state == LOCKED and who == interactivity.NOBODY:
+        forbidden = interactivity.forbidden(env, url)
         return f'git then stops with "told us to quit", for nobody can be asked to unlock the vault: {forbidden}'
-    if state in interactivity.LOGIN_MENDS and forbidden is None:
-        return "git then waits while this program asks what you log in with, here at the terminal"
     return prompt(here, env)
 
 
 def prompt(here: Settings, env: Mapping[str, str]) -> str:
     """What git does when no helper answers, in this environment."""
-    for name, program in (
-        ("GIT_ASKPASS", env.get("GIT_ASKPASS")),
-        ("core.askPass", here.value("core.askPass")),
-        ("SSH_ASKPASS", env.get("SSH_ASKPASS")),
-    ):
-        if program:
-            return f"git then has {printable(program)} ask for a password ({name})"
+    if (found := interactivity.askpass(env, here.value("core.askPass"))) is not None:
+        return f"git then has {printable(found[1])} ask for a password ({found[0]})"
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return (
             'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT forbids it to ask at the terminal. '

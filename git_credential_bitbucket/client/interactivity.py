@@ -1,4 +1,7 @@
-"""Whether a person is there to be asked, in the middle of a command of git's. Imports os, tell and config."""
+"""Who can answer in the middle of a git command where no credential was found: a person, an askpass, or nobody.
+
+Imports os, tell and config.
+"""
 
 import os
 
@@ -9,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+PERSON, ASKPASS, NOBODY = "person", "askpass", "nobody"
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
 OTHER_ACCOUNT = "other-account"
@@ -19,14 +23,56 @@ In the others it would hide what is wrong, or meet the same trouble.
 """
 
 
-def is_present(env: "Mapping[str, str]", url: str) -> bool:
-    """Whether somebody can be asked about `url`: nothing forbids it, and the terminal's foreground is ours.
+def who_answers(env: "Mapping[str, str]", url: str) -> str:
+    """Who can answer for `url` instead of us: `PERSON`, at the terminal; `ASKPASS`, which git runs next; `NOBODY`.
 
-    Raises `SettingsError` where git's configuration cannot be read.
+    An askpass counts only where standard error is no terminal: it is for a program (Jenkins, an editor), which takes
+    what stands there for a failure. Raises `SettingsError` where a person may be there and git's configuration cannot
+    be read.
     """
     against = forbidden(env, url)
-    tell.trace(f"nobody is asked: {against}" if against else "a person is there, and is asked")
-    return against is None
+    if against is None:
+        tell.trace("a person is there, and is asked")
+        return PERSON
+    program = None if _is_terminal(2) else _trusted_askpass(env)
+    if program is None:
+        tell.trace(f"nobody is asked: {against}")
+        return NOBODY
+    tell.trace(f"nobody is asked: {against}; git asks {program[0]} next")
+    return ASKPASS
+
+
+def askpass(env: "Mapping[str, str]", configured: str | None) -> tuple[str, str] | None:
+    """What names the program that git asks for a password, and the program; None where git asks none.
+
+    The first that is set decides, and an empty value turns it off (git's prompt.c). `configured` is core.askPass.
+    """
+    named = (
+        ("GIT_ASKPASS", env.get("GIT_ASKPASS")),
+        ("core.askPass", configured),
+        ("SSH_ASKPASS", env.get("SSH_ASKPASS")),
+    )
+    found = next(((name, program) for name, program in named if program is not None), None)
+    return found if found is not None and found[1] else None
+
+
+def _trusted_askpass(env: "Mapping[str, str]") -> tuple[str, str] | None:
+    """As `askpass`, by the configuration that a repository has no say in.
+
+    git obeys a repository's own core.askPass, too. Here it would decide whether a reason and its hint are shown, and
+    that is not for a repository to decide.
+    """
+    if env.get("GIT_ASKPASS") == "":
+        return None
+    from git_credential_bitbucket import errors, settings  # lazy: it starts a process
+
+    try:
+        read = settings.read(env)
+    except errors.SettingsError:
+        return askpass(env, None)
+    if git_bool(read.value("credential.interactive") or "true") is False:  # no askpass either (git's credential.c)
+        return None
+    return askpass(env, read.value("core.askPass"))
 
 
 def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
@@ -63,3 +109,10 @@ def has_foreground() -> bool:
         return False
     finally:
         os.close(terminal)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False

@@ -23,7 +23,8 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
                 return reply
             why = reason(data, holder)
     locked = why.get("state") == "locked"
-    if (locked or why.get("state") in interactivity.LOGIN_MENDS) and interactivity.is_present(os.environ, request.url):
+    who = interactivity.who_answers(os.environ, request.url)
+    if who == interactivity.PERSON and (locked or why.get("state") in interactivity.LOGIN_MENDS):
         if not mended_by_person(request, why):
             return b""  # git asks for username and password itself, and hands us what it was given
         reply = holder.answer("get", data)
@@ -31,13 +32,19 @@ def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
             if locked and holder.in_process:
                 alone.note_given(request, reply)
             return reply
-        why, locked = reason(data, holder), False
-    if locked and holder.in_process:
+        why = reason(data, holder)
+    if who != interactivity.ASKPASS:
+        tell_at_length(request, data, why, holder)
+    return QUIT if locked and who == interactivity.NOBODY else b""
+
+
+def tell_at_length(request: wire.Request, data: bytes, why: dict[str, str], holder: Holder) -> None:
+    """Tell the reason, in the words for this process and this request."""
+    if why.get("state") == "locked" and holder.in_process:
         why["hint"] = alone.hint_where_locked(request, why, holder)
     if why.get("state") == interactivity.OTHER_ACCOUNT:
         why = reason(wire.emit([("telling", "1")]) + data, holder)  # whose there are instead is told once a day
     tell_reason(why)
-    return QUIT if locked else b""
 
 
 def reason(data: bytes, holder: Holder) -> dict[str, str]:

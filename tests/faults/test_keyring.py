@@ -31,7 +31,7 @@ def run(machine: Machine, executables: dict[str, Path], session: peers.KeyringSe
     helper = executables.get("native", executables["portable"])
     with (machine.home / ".gitconfig").open("a") as file:
         file.write(f"[credential]\n\thelper = {helper}\n")
-    machine.env.update({"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "false", "PATH": f"{helper.parent}:/usr/bin:/bin"})
+    machine.env.update({"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "PATH": f"{helper.parent}:/usr/bin:/bin"})
     return Runner(machine.env, machine.home / "work")
 
 
