@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import files, settings
+from git_credential_bitbucket import settings
 from git_credential_bitbucket.audit import git, history, keyrings
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit import report as reports
@@ -67,7 +67,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
                 _look_back(repository, search, tell)
     base = repositories[0].top or repositories[0].folder if repositories else os.getcwd()
     if sarif_file is not None:
-        _write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
+        show.write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(reports.document(search.findings, search.skipped), indent=2))
     elif sarif_file != "-":
@@ -165,10 +165,3 @@ def _sum(findings: list[Finding]) -> str:
     many = "secret" if secrets == 1 else "secrets"
     way_out = "To move what still works into the vault: git-credential-bitbucket migrate"
     return f"Found: {secrets} {many}, in {len(findings)} places. {way_out}"
-
-
-def _write(path: str, text: str) -> None:
-    if path == "-":
-        click.echo(text, nl=False)
-        return
-    files.replace(path, text.encode(), mode=None)

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
-from git_credential_bitbucket import files
 from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.wire import printable
 
@@ -57,17 +54,6 @@ def text(report: Report) -> str:
         [(_labels(one), one["renewed_at"]) for one in report.offered if one["renewed_at"]],
     )
     return "\n".join(lines) + "\n"
-
-
-def write(report: Report, path: str) -> None:
-    """Put the metrics in place of `path` at once, so that no collector ever reads half of them; `-` is standard output.
-
-    Raises `Error`.
-    """
-    if path == "-":
-        click.echo(text(report), nl=False)
-        return
-    files.replace(path, text(report).encode(), mode=None)
 
 
 def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, float]]) -> None:

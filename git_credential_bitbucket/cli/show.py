@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from git_credential_bitbucket import files
 from git_credential_bitbucket.client import tell
+from git_credential_bitbucket.errors import PlaceRefused
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
@@ -35,6 +37,17 @@ def warn(cause: str, hint: str | None = None) -> None:
     click.echo(f"{tell.NAME}: warning: {shown(cause)}", err=True)
     if hint:
         click.echo(f"{tell.NAME}: hint: {shown(hint)}", err=True)
+
+
+def write(path: str, text: str) -> None:
+    """Put `text` in place of the file at `path`, or on standard output for `-`. Raises `Error`."""
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        files.replace(path, text.encode(), mode=None)
+    except PlaceRefused as exc:
+        raise PlaceRefused(exc.cause, hint="name a file, or - for standard output") from exc
 
 
 def shown(text: str) -> str:

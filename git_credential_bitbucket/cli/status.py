@@ -15,7 +15,7 @@ import click
 
 from git_credential_bitbucket.agent.naming import anew
 from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.cli import dates, opening, places, shy, times
+from git_credential_bitbucket.cli import dates, opening, places, show, shy, times
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
@@ -83,7 +83,7 @@ def command(
     if metrics_file is not None:
         from git_credential_bitbucket.cli import metrics  # here, not above: each of these forms has its own imports
 
-        metrics.write(report, metrics_file)
+        show.write(metrics_file, metrics.text(report))
     if as_json:
         click.echo(json.dumps(document(report), indent=2))
     elif metrics_file is None:

@@ -199,7 +199,7 @@ def test_metrics_in_place_of_a_link_or_a_pipe_are_refused(keyed: Runner, home: P
         refused = keyed(HELPER, "status", "--prometheus", str(home / name), check=False)
         assert refused.returncode == 1
         assert f"{home / name} is not a plain file" in refused.stderr
-        assert "hint: name another file" in refused.stderr
+        assert "hint: name a file, or - for standard output" in refused.stderr
     assert not (home / "target").exists()
 
 
