@@ -22,7 +22,7 @@ from git_credential_bitbucket.agent import (
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.diagnosis import tell_why
-from git_credential_bitbucket.errors import Error, RequestRefused, SettingsError, UnknownCredential
+from git_credential_bitbucket.errors import Error, KeyDoesNotFit, RequestRefused, SettingsError, UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,8 +114,18 @@ def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Re-encrypt the vault with the key in the fields, for whoever brings the present one as `old_key`."""
     del body
-    return _told(agent, lambda: agent.holdings.vault.rekey(_key(fields)), lambda _: [])
+    vault = agent.holdings.vault
+
+    def work() -> None:
+        new_key, old_key = _key(fields), _key({"key": fields.get("old_key", ""), "source": "environment"})
+        agent.holdings.open()
+        if vault.key is None or not vault.key.is_same(old_key):
+            raise KeyDoesNotFit("only who has the vault's present key can change it", hint="unlock it with that key")
+        vault.rekey(new_key)
+
+    return _told(agent, work, lambda _: [])
 
 
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key

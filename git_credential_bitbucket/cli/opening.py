@@ -114,9 +114,9 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
     raise VaultLocked("no passphrase was typed twice alike", hint="nothing was done; try again")
 
 
-def unlock(answers: Answers, key_file: str | None = None) -> None:
-    """Find the vault's key, asking whoever is there, and give it to the holder. Raises `Error`."""
-    give(find_key(answers, header(), key_file))
+def unlock(answers: Answers, key_file: str | None = None, *, by_hand: bool = False) -> None:
+    """Find the vault's key, asking whoever is there, and give it to the holder; `by_hand` as `give`. Raises `Error`."""
+    give(find_key(answers, header(), key_file), by_hand=by_hand)
 
 
 def header() -> Header:
@@ -158,9 +158,13 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
     raise VaultLocked(f"the vault stays locked: {cause}", hint="try again: git-credential-bitbucket unlock")
 
 
-def give(key: Key) -> None:
-    """Hand a key to the holder, as a person who may open what was locked by hand. Raises `Error` if it does not fit."""
-    ask("unlock", [*key.to_record().items(), ("person", "1")])
+def give(key: Key, *, by_hand: bool = False) -> None:
+    """Hand a key to the daemon. Raises `Error` if it does not fit.
+
+    What a person has locked, by `lock` or by leaving, is opened `by_hand`, or by whoever has just given its passphrase.
+    """
+    person = [("person", "1")] if by_hand or key.source == "passphrase" else []
+    ask("unlock", [*key.to_record().items(), *person])
 
 
 def readable() -> None:

@@ -28,9 +28,10 @@ HELP = f"""{summary("rekey")}.
   --to keyring      a new key, kept in the system's keyring
   --to passphrase   asked for twice at the terminal, or the first line of standard input
   --to key-file     the key in --key-file FILE, which is made if there is none
-  --to environment  the key in {keys.KEY_VARIABLE}
+  --to environment  the key in {keys.KEY_VARIABLE};
+                    a present one that comes from there, too, is to be in {keys.KEY_FILE_VARIABLE}
 
-A vault that is locked is unlocked first; without a terminal its passphrase comes before the new one.
+The present key is needed, wherever it comes from; without a terminal its passphrase comes before the new one.
 """
 
 
@@ -43,15 +44,16 @@ def command(*, source: str, key_file: str | None) -> None:
         raise click.UsageError("--to key-file needs --key-file FILE: where the key is, or is to be made")
     if source != KEY_FILE and key_file is not None:
         raise click.UsageError("--key-file FILE goes with --to key-file")
-    header = opening.vault().header()
-    if header is None:
-        raise VaultLocked("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
+    header = opening.header()
     answers = asking.answers()
+    # The variable holds the new key then, so the present one is to be in a file.
+    in_file = source == ENVIRONMENT and header.source in ("environment", "file")
+    old_key = opening.find_key(answers, header, os.environ.get(keys.KEY_FILE_VARIABLE) if in_file else None)
     if dict(ask("status"))["vault"] == "locked":
-        opening.unlock(answers)
+        opening.give(old_key)
     key = new_key(source, key_file, answers)
     try:
-        ask("rekey", key.to_record().items())
+        ask("rekey", [*key.to_record().items(), ("old_key", old_key.to_record()["key"])])
     except DaemonUnavailable:
         raise  # it may be about to do it, so nothing may be taken away from under it
     except Error:

@@ -39,7 +39,7 @@ def command(*, key_file: str | None) -> None:
             hint="each command opens it with the key it finds, so use a key file: "
             "git-credential-bitbucket rekey --to key-file --key-file FILE",
         )
-    opening.unlock(asking.answers(), key_file)
+    opening.unlock(asking.answers(), key_file, by_hand=True)
     show.say("The vault is open.")
 
 
@@ -56,7 +56,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
         terminal.say(f"git needs a credential for {wire.printable(request.host)}, and {cause}.")
         opening.unlock(asking.Answers(terminal))
     except Error as exc:
-        terminal.say(f"{wire.printable(exc.cause, 1000)}.", style="yellow")
+        terminal.say(f"{wire.printable(exc.cause, 1000)}; {exc.hint}.", style="yellow")
         return False
     finally:
         terminal.close()

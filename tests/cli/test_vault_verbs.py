@@ -75,6 +75,31 @@ def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, toke
     assert vaulted in [one["id"] for one in listed(keyed)]
 
 
+@pytest.mark.parametrize("verb", ["refresh", "logout bitbucket.org", "rekey --to passphrase", "login --api-token"])
+def test_no_other_verb_undoes_a_lock(keyed: Runner, person: Person, token: str, verb: str) -> None:
+    """Although the key lies in a file, and somebody is at the terminal: `unlock` was to be typed."""
+    keyed(HELPER, "lock")
+    with person.types(HELPER, *verb.split()) as dialogue:
+        dialogue.reads("the vault was locked by hand")
+        dialogue.reads("git-credential-bitbucket unlock")
+        dialogue.ends(1)
+    assert not gets(keyed, token)
+
+
+def test_a_get_in_a_terminal_does_not_undo_a_lock(keyed: Runner, person: Person, token: str) -> None:
+    """Git is told nothing, and the person what to type."""
+    keyed(HELPER, "lock")
+    command = f"printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | {HELPER} get > answer"
+    with person.types("sh", "-c", command, GIT_TERMINAL_PROMPT="1") as dialogue:
+        dialogue.reads("the vault was locked by hand")
+        dialogue.reads("git-credential-bitbucket unlock")
+        dialogue.ends()
+    assert token not in (keyed.folder / "answer").read_text()
+    assert not gets(keyed, token)
+    keyed(HELPER, "unlock")
+    assert gets(keyed, token)
+
+
 def test_lock_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
     """There is nobody to hold it locked, and nobody is led to believe it."""
     keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
