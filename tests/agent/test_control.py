@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.credential import Credential, is_sound
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 
 if TYPE_CHECKING:
@@ -60,6 +62,12 @@ def test_a_record_with_a_wrong_field_is_refused(world: World, bad: dict[str, Any
     assert "id" in ask(world, "add", record=json.dumps(record))
     assert "error" in ask(world, "add", record=json.dumps(record | bad))
     assert len(world.kept()) == 1
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Credential)])
+def test_every_field_of_a_record_is_checked(name: str) -> None:
+    """Each annotation is known to the check, and none holds a list in a list."""
+    assert not is_sound({name: [[]]})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5", "null", "NaN", "[" * 50000, '"x"', "{}", '{"kind": "oauth"}'])
