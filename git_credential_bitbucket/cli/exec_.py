@@ -1,4 +1,4 @@
-"""`exec`: a command with the environment's credentials, which it does not see: git gets them from a private daemon."""
+"""`exec`: a command whose git gets the environment's credentials from a private daemon; its environment holds none."""
 
 from __future__ import annotations
 
@@ -31,8 +31,14 @@ ORIGIN = "exec"
 
     That is a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
     BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET (or BITBUCKET_OAUTH_CLIENT_ID and …_SECRET), each also as …_FILE,
-    which names a file that holds it. COMMAND gets none of them: a daemon of its own, with everything in memory, answers
-    its git, and ends with it. The exit code is COMMAND's own, 128 and its number if a signal ended it, 127 if it is not
+    which names a file that holds it. None of them is in COMMAND's environment: a daemon of its own, with everything in
+    memory, answers its git, and ends with it.
+
+    This keeps a secret from being shown or handed on, and not from a COMMAND that wants it: it can ask as git does
+    (git credential fill, the verb token), and read /proc/PID/environ of the shell that holds the variable. Prefer
+    …_FILE, and run exec as the first process of a job or container, so that no other process holds it.
+
+    The exit code is COMMAND's own, 128 and its number if a signal ended it, 127 if it is not
     found, 126 if it cannot be run.""",
 )
 @click.option("--for", "place", metavar="PLACE", help="Only for this workspace or repository.")

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from tests.standin import tokens
 from tests.standin.client import StandIn
 
 NAME = "git-credential-bitbucket"
+AS_A_USER = ("setpriv", "--bounding-set", "-all")
+"""Before a command: root without its capabilities, as any user is."""
+
+needs_util_linux = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux: root reads everything")
 ENDING_S = 30.0
 ASKING = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential fill"
 
@@ -79,7 +84,7 @@ def assert_ends(handle: int) -> None:
 
 
 def test_a_clone_with_a_token_from_the_environment(run: Runner, standin: StandIn) -> None:
-    """Git gets it from the private daemon; clone and push work, and the command sees no token."""
+    """Git gets it from the private daemon; clone and push work, and the command's environment has no token."""
     url = standin.create_repository("acme/app", files={"a": "1"})
     env = {**run.env, "BITBUCKET_ACCESS_TOKEN": standin.issue_access_token("acme/app")}
     script = f"set -e; git clone -q {url} app; cd app; git commit -q --allow-empty -m x; git push -q; env"
@@ -253,11 +258,44 @@ def test_the_secret_is_in_no_argument_environment_or_file(
     assert bare_run.folder.exists()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may read every process")
+@needs_util_linux
 def test_the_command_cannot_look_at_what_exec_was_started_with(bare_run: Runner, given: dict[str, str]) -> None:
     """Its parent's /proc/PID/environ is not its own to read, though the user is the same."""
-    done = bare_run(NAME, "exec", "sh", "-c", "cat /proc/$PPID/environ", env=given, check=False)
+    done = bare_run(*AS_A_USER, NAME, "exec", "sh", "-c", "cat /proc/$PPID/environ", env=given, check=False)
     assert "Permission denied" in done.stderr
+
+
+def test_the_command_can_ask_for_the_secret(bare_run: Runner, given: dict[str, str], token: str) -> None:
+    """What git can have, it can have: README and help say so."""
+    done = bare_run(NAME, "exec", "sh", "-c", f"{ASKING}; {NAME} token", env=given)
+    assert f"password={token}\n" in done.stdout
+    assert done.stdout.split("\n")[-2] == token
+
+
+@needs_util_linux
+@pytest.mark.parametrize(
+    ("variable", "shell", "readable"),
+    [
+        ("BITBUCKET_TOKEN", '"$@"; exit $?', True),
+        ("BITBUCKET_TOKEN", 'exec "$@"', False),
+        ("BITBUCKET_TOKEN_FILE", '"$@"; exit $?', False),
+    ],
+    ids=["a shell holds the variable", "exec is the first process", "a file"],
+)
+def test_which_environments_the_command_can_read(
+    bare_run: Runner, token: str, variable: str, shell: str, readable: bool
+) -> None:
+    """As the README says: of another process with the variable; as the first process of a job there is none."""
+    file = bare_run.folder / "token"
+    file.write_text(token)
+    env = {**bare_run.env, variable: str(file) if variable.endswith("_FILE") else token}
+    job = ["unshare", "--pid", "--fork", "--mount-proc", *AS_A_USER, "sh", "-c", shell, "sh"]
+    look = "cat /proc/[0-9]*/environ; echo seen"
+    done = bare_run(*job, NAME, "exec", "sh", "-c", look, env=env, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip("no process namespace may be made here")
+    assert "seen" in done.stdout
+    assert (token in done.stdout) == readable
 
 
 def test_nothing_in_the_environment_is_one_clear_error(bare_run: Runner) -> None:

@@ -162,7 +162,7 @@ def test_what_is_wrong_with_the_environment_is_told_by_name(
         assert name.removesuffix("_FILE") in only_line(answer.stderr)
 
 
-def test_exec_runs_a_job_that_does_not_see_its_secret(machine: Machine, standin: StandIn, url: str) -> None:
+def test_exec_runs_a_job_without_a_secret_in_its_environment(machine: Machine, standin: StandIn, url: str) -> None:
     """A private daemon answers the command's git, and is gone with it: no token, socket or vault is left."""
     token = standin.issue_access_token("acme/app")
     job = f"env; git clone --quiet {shlex.quote(url)} clone && cd clone && git fetch && exit 7"
