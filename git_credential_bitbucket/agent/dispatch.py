@@ -5,7 +5,7 @@ An action is one of git's three operations or one of our verbs, and its body are
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import processes, wire
 from git_credential_bitbucket.agent import noted
@@ -15,12 +15,25 @@ from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Literal, Protocol
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.journal import Journal
     from git_credential_bitbucket.wire import Request
 
     Role = Literal["git", "guest", "control"]
+
+    class HostList(Protocol):
+        """Which hosts git's configuration names, where reading it takes a job (`daemon/hosts`)."""
+
+        def known(self, protocol: str, host: str) -> bool:
+            """Whether the host can be looked up without reading anything."""
+            ...
+
+        def read_then(self, go_on: Callable[[], Answer]) -> Answer:
+            """Read the configuration unless it is fresh, and go on."""
+            ...
+
 
 Answer = bytes | Deferred
 Pairs = list[tuple[str, str]]
@@ -59,18 +72,6 @@ class Caller:
         self.uid = uid
         self.role = role
         self.lifetime_s = lifetime_s
-
-
-class HostList(Protocol):
-    """Which hosts git's configuration names, where reading it takes a job (`daemon/hosts`)."""
-
-    def known(self, protocol: str, host: str) -> bool:
-        """Whether the host can be looked up without reading anything."""
-        ...
-
-    def read_then(self, go_on: Callable[[], Answer]) -> Answer:
-        """Read the configuration unless it is fresh, and go on."""
-        ...
 
 
 class Dispatcher:
