@@ -58,7 +58,7 @@ class Request:
         self.password = single.get("password")
         self.password_expiry_utc = _epoch(single.get("password_expiry_utc"))
         self.credential = single.get("credential")
-        self.is_ephemeral = single.get("ephemeral") not in (None, "0", "", "false")
+        self.is_ephemeral = "ephemeral" in single and _is_true(single["ephemeral"])
         self.capabilities = frozenset(multi.get("capability[]", ()))
         self.states = tuple(multi.get("state[]", ()))
 
@@ -180,6 +180,12 @@ def _escaped(char: str) -> str:
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
+
+
+def _is_true(text: str) -> bool:
+    from git_credential_bitbucket.config import git_bool  # lazy: few requests have such an attribute
+
+    return git_bool(text) is not False  # what git would not write is taken for the safe side
 
 
 def _epoch(text: str | None) -> int | None:

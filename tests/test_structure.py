@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 PACKAGE = Path(__file__).parents[1] / "git_credential_bitbucket"
 ALLOWED = {
     "": set(),
@@ -70,3 +72,20 @@ def test_every_room_says_what_it_is_for() -> None:
         str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if not ast.get_docstring(ast.parse(m.read_text()))
     ]
     assert not bare
+
+
+ONE_PLACE = {
+    "opens what it makes": (("os.open(", "O_CREAT"), {"files.py"}),
+    "reads processes from /proc": (("/proc/{",), {"processes.py"}),
+    "has words for no": (('"off":',), {"config.py"}),
+    "wants both settings and a provider": (("settings.read(", "providers.find("), {"cli/exec_.py", "daemon/hosts.py"}),
+}
+"""What is decided once: the texts that only these modules may hold together."""
+
+
+@pytest.mark.parametrize("what", ONE_PLACE)
+def test_what_is_decided_once_is_in_one_module(what: str) -> None:
+    """A second one would drift from the first."""
+    texts, allowed = ONE_PLACE[what]
+    found = {str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if all(t in m.read_text() for t in texts)}
+    assert found == allowed

@@ -66,6 +66,15 @@ def test_an_answer_depends_on_what_git_sends_under_its_own_name() -> None:
     assert "p=q" not in repr(request)
 
 
+@pytest.mark.parametrize(
+    ("value", "ephemeral"), [("1", True), ("true", True), ("odd", True), ("0", False), ("no", False), ("", False)]
+)
+def test_ephemeral_is_a_boolean_of_gits(value: str, ephemeral: bool) -> None:
+    """What nobody understands is not written down."""
+    data = f"protocol=https\nhost=bitbucket.org\nephemeral={value}\n".encode()
+    assert wire.parse(data).is_ephemeral is ephemeral
+
+
 @pytest.mark.parametrize("bad", ["-1", "1e9", "\u0661", "9" * 16, "", "12 "])
 def test_an_unreadable_expiry_is_no_expiry(bad: str) -> None:
     """Only plain digits are a time."""

@@ -86,7 +86,8 @@ def _append(lines: str) -> bool:
     except (OSError, ValueError, errors.PlaceRefused):
         return False
     try:
-        return _write(descriptor, lines)
+        found = os.fstat(descriptor)  # a file of another user, or with another name, may be there in a shared directory
+        return found.st_uid == os.geteuid() and found.st_nlink == 1 and _write(descriptor, lines)
     finally:
         os.close(descriptor)
 

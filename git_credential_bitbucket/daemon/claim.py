@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
-from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket import files, paths, wire
 from git_credential_bitbucket.daemon.limits import BACKLOG
 from git_credential_bitbucket.daemon.peers import peer_of
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
@@ -181,8 +181,7 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
 
     The file is never removed: a waiter would lock what nobody finds any more.
     """
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(path + ".lock", flags, 0o600)
+    descriptor = files.open_private(path + ".lock", os.O_RDWR | os.O_CREAT)
     try:
         deadline = time.monotonic() + seconds
         while True:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.daemon.claim import claim, doors
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
+from git_credential_bitbucket.errors import PlaceRefused
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
 from tests.standin import tokens
@@ -217,7 +217,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
     if there:
         target.write_text("precious")
     (home / "run" / "s.lock").symlink_to(target)
-    with pytest.raises(DaemonUnavailable, match="cannot listen at") as refused:
+    with pytest.raises(PlaceRefused, match=r"s\.lock is not a plain file") as refused:
         claim(doors(str(path), guests=False))
     assert refused.value.hint
     assert not path.exists()

@@ -95,9 +95,14 @@ def test_a_file_that_cannot_be_written_holds_nobody_up(front: Runner, home: Path
 
 
 def test_the_trace_file_follows_no_link(front: Runner, home: Path) -> None:
-    """In a directory that others write to it may lead to a file of the user's: it is told on standard error instead."""
+    """In a directory that others write to it may lead to a file of the user's: it is told on standard error instead.
+
+    So may another name of that file.
+    """
     target = home / "target"
     target.write_text("precious\n")
+    os.link(target, home / "another name")
+    assert PREFIX in filled(front, str(home / "another name"))[1]
     for name in (target, home / "not there yet"):
         link = home / "link"
         link.symlink_to(name)
