@@ -202,15 +202,16 @@ def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
 
     from git_credential_bitbucket import files
 
+    nothing = os.stat(os.devnull).st_rdev  # it stands for no configuration, and nobody waits for it
     left, seen = [*_candidates(env), *_candidates_of_repository(folder)], set[str]()
     while left and len(seen) < MAX_FILES:
         path = left.pop()
         try:
-            mode = os.stat(path).st_mode
+            found = os.stat(path)
             content = files.read(path, MAX_FILE_BYTES, follow=True) if path not in seen else None
         except (OSError, ValueError):
             continue
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        if stat.S_ISFIFO(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev != nothing):
             raise SettingsError(
                 f"git waits for {printable(path)}, which its configuration names and which is no file",
                 hint="take that line out of git's configuration, or put a file in its place",

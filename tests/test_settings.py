@@ -323,6 +323,21 @@ def test_a_fifo_in_include_path_is_named_at_once(
         assert caught.value.hint
 
 
+@pytest.mark.parametrize("name", ["/dev/null", "nowhere", "folder"])
+def test_a_git_that_is_slow_is_waited_for(
+    env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Whatever its configuration names that it does not wait for: /dev/null stands for no configuration at all."""
+    monkeypatch.setattr(settings, "STALL_S", 0.0)
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / name
+    assert (
+        settings.read({**env, "GIT_CONFIG_GLOBAL": str(path)} if name == "/dev/null" else env).credential_urls() == []
+    )
+    configure(env, f"[credential]\n\tpath = {path}\n\tinteractive = never\n[include]\n\tpath = /dev/null\n")
+    assert settings.read(env).value("credential.interactive") == "never"
+
+
 def test_a_git_that_cannot_be_run_is_told(env: dict[str, str], tmp_path: Path) -> None:
     """A program for another machine, say."""
     tools = tmp_path / "tools"
