@@ -16,7 +16,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.show import console, say, shown, warn
 from git_credential_bitbucket.client import exchange, launch, waiting
 from git_credential_bitbucket.client.ask import raise_refusal, unreachable
-from git_credential_bitbucket.errors import DaemonUnavailable, SettingsError
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
 
 NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
@@ -34,7 +34,7 @@ _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
     help=f"{summary('daemon')}.\n\nIt starts by itself when git needs it, and leaves when nobody does.",
 )
 def command() -> None:
-    """Hold the three verbs."""
+    """Hold the verbs."""
 
 
 @command.command(help="Start it, unless it runs; return when it listens.")
@@ -107,6 +107,56 @@ def status(*, as_json: bool) -> int:
     return 0 if facts is not None else NOT_RUNNING
 
 
+@command.command(name="list", help="List your daemons: there is one for each vault that is in use.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
+def list_daemons(*, as_json: bool) -> None:
+    """List the user's daemons."""
+    found = [_document(facts["socket"], facts) for facts in map(_facts_at, _control_sockets()) if "socket" in facts]
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif not found:
+        say("no daemon is running")
+    else:
+        _show(*(tuple(str(one[name]) for name in ("pid", "version", "vault_path", "socket")) for one in found))
+
+
+@command.command(name="socket", help="Print the path of git's socket; a daemon need not run.")
+@click.option(
+    "--control", is_flag=True, help="Of the control socket, which obeys every verb: never forward or mount it."
+)
+def socket_path(*, control: bool) -> None:
+    """Print the path of a socket."""
+    path = socket_here()
+    say(paths.control_of(path) if control else path)
+
+
+def _control_sockets() -> list[str]:
+    """Where daemons of this user may obey: the environment's, the runtime directory's, and on Linux any other."""
+    default = os.path.dirname(paths.control_of(paths.runtime_dir(os.environ) + "/socket"))
+    found = {paths.control_of(paths.socket_path(os.environ))}
+    try:
+        found |= {
+            entry.path for entry in os.scandir(default) if not entry.name.endswith(".lock") and not entry.is_dir()
+        }
+    except OSError:  # no daemon has been there yet
+        pass
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            named = [os.fsdecode(line.split(None, 7)[7].rstrip(b"\n")) for line in file if line.count(b"/")]
+    except OSError:
+        named = []
+    return sorted(found | {path for path in named if os.path.dirname(path).endswith("-control")})
+
+
+def _facts_at(path: str) -> dict[str, str]:
+    """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
+    try:
+        _, reply = exchange.exchange(path, exchange.message("ping", b""), PING_S)
+    except PlaceRefused:  # somebody else's
+        return {}
+    return dict(wire.parse_pairs(reply))
+
+
 def socket_here() -> str:
     """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
     launch.check_allowed(os.environ)
@@ -118,10 +168,10 @@ def facts_of(path: str) -> dict[str, str] | None:
 
     Raises `DaemonUnavailable` if one keeps silent.
     """
-    for socket_path in (paths.control_of(path), path):
-        outcome, reply = exchange.exchange(socket_path, exchange.message("ping", b""), PING_S)
+    for at in (paths.control_of(path), path):
+        outcome, reply = exchange.exchange(at, exchange.message("ping", b""), PING_S)
         if outcome == exchange.TIMEOUT:
-            raise _silent(socket_path)
+            raise _silent(at)
         facts = dict(wire.parse_pairs(reply))
         if "pid" in facts:
             return facts
@@ -140,24 +190,29 @@ def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _print(path: str, facts: dict[str, str]) -> None:
-    from rich.table import Table  # here, not above: the other verbs show no table
-
-    table = Table.grid(padding=(0, 2))
-    for name, value in (
+    _show(
         ("pid", facts["pid"]),
         ("version", facts["version"]),
         ("up for", times.left(max(1, int(facts["uptime"])))),
         ("served", f"{facts['served']} requests"),
         ("socket", path),
-    ):
-        table.add_row(name, shown(value))
-    console().print(table)
+        *([("vault", facts["vault_path"])] if "vault_path" in facts else []),
+    )
     if facts.get("leaving"):
         say("it is leaving")
     if facts.get("fault"):
         warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
     if facts["version"] != __version__:
         warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
+
+
+def _show(*rows: tuple[str, ...]) -> None:
+    from rich.table import Table  # here, not above: the other verbs show no table
+
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        table.add_row(*map(shown, row))
+    console().print(table)
 
 
 def listener(path: str) -> int | None:

@@ -29,10 +29,7 @@ GUARD_DESCRIPTOR = 3
 OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
 """Our own settings, the vault's key among them."""
 CONFIG_PREFIX = "GIT_CONFIG_"
-"""Where git's configuration is: it says which hosts are ours."""
-ONE_COMMANDS = ("GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
-"""What `git -c …` or the environment adds to git's configuration is for one command, or one job. The daemon serves
-others, too, and outlives it; what it does not know then, the front end finds (`Holder.stands_in`)."""
+"""git's configuration by variables: for a daemon that serves one command. One that serves all drops it."""
 NOT_PASSED = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
 """A trace is for one command, too; the other is between relay and fallback."""
 PASSED = frozenset(
@@ -110,7 +107,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
             os.close(tell_ready)
         wait_for(child)
         # The daemon is on its way meanwhile, and asks for its document later than this takes.
-        send(told, document(env, shared=until_eof is None), deadline)
+        send(told, document(env), deadline)
         os.close(told)
         told = -1
         answer = receive(ready, deadline)
@@ -130,22 +127,20 @@ def wait_for(child: int) -> None:
         pass
 
 
-def document(env: "Mapping[str, str]", *, shared: bool = True) -> bytes:
+def document(env: "Mapping[str, str]") -> bytes:
     """What the daemon reads at its start."""
     import json  # here, not above: 5 ms, which pass while the daemon starts
 
-    return json.dumps({"env": passed(env, shared=shared)}).encode()
+    return json.dumps({"env": passed(env)}).encode()
 
 
-def passed(env: "Mapping[str, str]", *, shared: bool = True) -> dict[str, str]:
-    """What of `env` the daemon gets to see. One that is not `shared` serves one command, and knows what that knows."""
+def passed(env: "Mapping[str, str]") -> dict[str, str]:
+    """What of `env` the daemon gets to see."""
     prefixes = (OWN_PREFIX, CONFIG_PREFIX)
     return {
         name: value
         for name, value in env.items()
-        if name not in NOT_PASSED
-        and (name in PASSED or name.startswith(prefixes))
-        and not (shared and name.startswith(ONE_COMMANDS))
+        if name not in NOT_PASSED and (name in PASSED or name.startswith(prefixes))
     }
 
 

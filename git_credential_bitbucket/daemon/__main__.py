@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _LISTENERS: dict[claim.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
 _WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", *_LISTENERS.values())
+_CONFIG_PREFIX = "GIT_CONFIG_"
+"""git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
+and global files. A host that it does not know then is served in the caller's process (`Holder.stands_in`)."""
 _SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
 """These stay out of our own environment, which every process that we start inherits."""
 
@@ -79,6 +82,8 @@ class Daemon:
         if "--handover-fd" in descriptors:
             self._handed_over = upgrade.received(descriptors["--handover-fd"])
         self._env: dict[str, str] = self._handed_over.get("env") or _document()
+        if self._until_eof is None:
+            self._env = {name: value for name, value in self._env.items() if not name.startswith(_CONFIG_PREFIX)}
         _adopt(self._env)
         self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
         self._lock_after = lifecycle.lock_after_s(self._env)

@@ -96,7 +96,7 @@ def test_no_secret_in_arguments_or_environment(front: Runner, helper: Path, home
 
 
 def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
-    """Places, git's configuration, the keyring's bus, proxies; no token, no work tree, no single command's `-c`."""
+    """Places, git's configuration, the keyring's bus, proxies; no token and no work tree."""
     kept = {
         "HOME": "/home/alice",
         "XDG_RUNTIME_DIR": "/run/user/1000",
@@ -110,10 +110,6 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "BITBUCKET_TOKEN": "made up",
         "BITBUCKET_CLIENT_SECRET": "made up",
         "GIT_DIR": "/tree/.git",
-        "GIT_CONFIG_PARAMETERS": "'http.proxy=http://other.example'",
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": "http.proxy",
-        "GIT_CONFIG_VALUE_0": "http://other.example",
         relay.RELAYED: exchange.ABSENT,
         "PYTHONPATH": "/work",
         "LD_PRELOAD": "/tree/lib.so",
@@ -121,8 +117,6 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "AWS_SECRET_ACCESS_KEY": "made up",
     }
     assert launch.passed({**kept, **dropped}) == kept
-    for_one = {name: value for name, value in dropped.items() if name.startswith("GIT_CONFIG_")}
-    assert launch.passed({**kept, **dropped}, shared=False) == {**kept, **for_one}
 
 
 def test_environment_larger_than_a_pipe(bare_env: dict[str, str], home: Path) -> None:
