@@ -38,6 +38,7 @@ State = Literal[
     "expired",
     "login-expired",
     "unreachable",
+    "ready",
 ]
 """Why nothing is offered, for programs: the request's fault, then the vault's, then one credential's."""
 Outcome = Literal["answers", "renewed", "passed over"]
@@ -55,6 +56,8 @@ class Diagnosis(NamedTuple):
 OTHER_ACCOUNT: State = "other-account"
 """The state where what is kept is another person's than the username that git asks for."""
 MAX_USERNAMES_TOLD = 64
+READY: State = "ready"
+"""The state where `get` would be answered now: what it waited for came after its deadline, a renewal mostly."""
 UNKNOWN_HOST: State = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
@@ -89,9 +92,12 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
     found = routing.match(index, request, lambda: asked_path)
-    for credential in found.candidates:
-        if (reason := _of_candidate(agent, credential, found.repository)) is not None:
-            return reason
+    reasons = [(one, _of_candidate(agent, one, found.repository)) for one in found.candidates]
+    for credential, reason in reasons:
+        if reason is None:
+            return Diagnosis(READY, f"{_name(credential)} was not ready in time, and is now", "run the command again")
+    if reasons and (reason := reasons[0][1]) is not None:
+        return reason
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = routing.place_of(request.protocol, request.host, request.path or asked_path)
@@ -110,8 +116,9 @@ def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diag
     trouble = agent.renewals.troubles.get(credential.id)
     if trouble is not None and not freshness.alive(credential, now):
         return _of_trouble(trouble)
-    if agent.renewals.is_asking(credential.id) and not freshness.alive(credential, now):
-        cause = f"{_name(credential)} is being renewed, and Bitbucket has not answered yet"
+    if agent.renewals.is_under_way(credential.id) and not freshness.alive(credential, now):
+        asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
+        cause = f"{_name(credential)} is being renewed{asking}"
         return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
     return of_credential(credential, now, repository)
 

@@ -81,7 +81,7 @@ class Renewals:
         `rejected` is the repository that rejected it in the middle of a command, if one did.
         """
         running = self._running.get(credential.id)
-        if running is None or running.done():
+        if running is None or not self.is_under_way(credential.id):
             running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected))
             self._running[credential.id] = running
         return running
@@ -99,12 +99,17 @@ class Renewals:
     @property
     def under_way(self) -> bool:
         """Whether any renewal runs now."""
-        return any(not future.done() for future in self._running.values())
+        return any(map(self.is_under_way, self._running))
 
     @property
     def asking(self) -> bool:
         """Whether Bitbucket is being asked, or its answer being written: then this process must not end."""
         return bool(self._asking)
+
+    def is_under_way(self, credential_id: str) -> bool:
+        """Whether a renewal of this credential runs here: it asks Bitbucket, or waits for another process that does."""
+        running = self._running.get(credential_id)
+        return running is not None and not running.done()
 
     def is_asking(self, credential_id: str) -> bool:
         """Whether Bitbucket is being asked for a new token of this credential."""

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PERSON, ASKPASS, NOBODY = "person", "askpass", "nobody"
+READY = "ready"
+"""The state (agent/diagnosis.py) where `get` has only to be asked again."""
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
 OTHER_ACCOUNT = "other-account"

@@ -15,7 +15,7 @@ QUIT = b"quit=1\n"
 def mended(request: wire.Request, data: bytes, holder: Holder) -> bytes:
     """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
     why = reason(data, holder)
-    for mend in (taken_back, known_here, unlocked_by_environment):
+    for mend in (taken_back, known_here, unlocked_by_environment, ready_now):
         if mend(why, holder):
             tell.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
             reply = holder.answer("get", data)
@@ -72,6 +72,11 @@ def taken_back(why: dict[str, str], holder: Holder) -> bool:
 def known_here(why: dict[str, str], holder: Holder) -> bool:
     """Whether this process answers instead: its configuration names a host that the daemon's does not."""
     return holder.stands_in(why)
+
+
+def ready_now(why: dict[str, str], _holder: Holder) -> bool:
+    """Whether what the holder waited for has come meanwhile: a renewal that took longer than a `get` may."""
+    return why.get("state") == interactivity.READY
 
 
 def unlocked_by_environment(why: dict[str, str], holder: Holder) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from git_credential_bitbucket.agent import keeping, misses
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import RequestRefused
@@ -103,6 +103,16 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     world.standin.script_fault("token", "503")
     assert world.get() == {}
     assert unasked(world, "alice", tokens.api_token()) == BOUND
+    world.offset += 120
+    world.standin.script_fault("token", "hold")
+    pending = world.agent.get(world.lines())
+    assert isinstance(pending, Deferred)
+    assert pending.give_up() == b""
+    assert unasked(world, "alice", tokens.api_token()) == BOUND
+    assert why(world.agent, world.lines())[0] == "unreachable"
+    world.standin.release()
+    finish(pending)
+    assert why(world.agent, world.lines())[0] == "ready"
     world.agent.lock("by hand")
     assert world.get() == {}
     world.agent.holdings.locked_by_person = False

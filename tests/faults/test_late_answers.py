@@ -4,7 +4,10 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -19,6 +22,19 @@ _HASTY = """
 from git_credential_bitbucket.daemon import limits
 limits.Limits.__init__.__defaults__ = (limits.MAX_CLIENTS, 10.0, 0.2)
 """
+
+_SLOW_TO_SAY_WHY = """
+import time
+from git_credential_bitbucket.agent.dispatch import Dispatcher
+def after_the_renewal(self, action, *rest, verb=Dispatcher._verb):
+    if action == "why":
+        open({flag!r}, "w").close()
+        while self.agent.renewals.under_way:
+            time.sleep(0.01)
+    return verb(self, action, *rest)
+Dispatcher._verb = after_the_renewal
+"""
+"""The renewal succeeds between the `get` that gave it up and the question why that was empty."""
 
 
 @pytest.fixture
@@ -59,6 +75,28 @@ def test_a_stopped_server_loses_nothing(machine: Machine, hasty: Daemon) -> None
     assert living(machine)
     assert hasty.told_about("get", machine.request("acme/app.git"))["password"]
     assert len(machine.standin.token_requests()) == 1
+
+
+def test_a_renewal_that_succeeds_after_the_deadline_answers_git(machine: Machine, executables: dict[str, Path]) -> None:
+    """Not as a missing credential, which a login or a password would have to mend: it is asked for once more."""
+    flag = machine.home / "asked-why"
+    daemon = machine.daemon(enter=_ENTER.format(code=_HASTY + _SLOW_TO_SAY_WHY.format(flag=str(flag))))
+    machine.log_in(daemon, expires_in=0)
+    machine.standin.script_fault("token", "hold")
+    env = {**machine.env, "GIT_TERMINAL_PROMPT": "0"}
+    command = ["git", "-c", f"credential.helper={executables['portable']}", "credential", "fill"]
+    with subprocess.Popen(command, env=env, stdin=PIPE, stdout=PIPE, stderr=PIPE, cwd=machine.home) as git:
+        assert git.stdin is not None
+        git.stdin.write(machine.request("acme/app.git"))
+        git.stdin.close()
+        git.stdin = None
+        eventually(flag.exists)
+        machine.standin.release()
+        out, err = git.communicate(timeout=60)
+    assert b"username=x-token-auth\n" in out
+    assert err == b""
+    assert len(machine.standin.token_requests()) == 1
+    assert daemon.told_about("why", machine.request("acme/app.git"))["state"] == "ready"
 
 
 def test_a_stopped_daemon_loses_nothing(machine: Machine, hasty: Daemon) -> None:
