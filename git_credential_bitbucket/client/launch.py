@@ -84,7 +84,7 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
     """
     check_allowed(env)
     deadline = time.monotonic() + START_TIMEOUT_S
-    argv = command()
+    argv = [*command(), "--detached"]
     if memory:
         argv.append("--memory")
     if until_eof is not None:

@@ -1,9 +1,9 @@
 """Where the daemon begins: hardened before it reads a secret, listening before it imports what answers.
 
-`… daemon [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD] [--handover-fd FD]`, or
-`--check`. Standard input is one JSON
-document, `{"env": {…}}`: the starter's environment, keys included, which are so kept out of /proc/PID/environ.
-Standard output is told `ready`, or `error=` and `hint=`, and closed.
+`… daemon [--detached] [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD]
+[--handover-fd FD] [--predecessor NAME]`, or `--check`. Standard input is one JSON document, `{"env": {…}}`: the
+starter's environment, keys included, which are so kept out of /proc/PID/environ. Standard output is told `ready`, or
+`error=` and `hint=`, and closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import __version__, journal, paths
 from git_credential_bitbucket.agent import succession  # not when needed: by then the files are another version's
-from git_credential_bitbucket.daemon import claim, hardening, lifecycle, limits, peers, upgrade
+from git_credential_bitbucket.daemon import claim, hardening, lifecycle, limits, peers, supervision, upgrade
 from git_credential_bitbucket.daemon.workers import Workers
 from git_credential_bitbucket.errors import Error, SettingsError
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.dispatch import Role
 
 _LISTENERS: dict[claim.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
+_FLAGS = frozenset({"--check", "--detached", "--memory"})
 _WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", *_LISTENERS.values())
 _CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
@@ -55,11 +56,15 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
         if activated is not None:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
-        daemon = Daemon(argv, descriptors, memory="--memory" in options, step=step)
+        descriptors |= supervision.separate(detached="--detached" in options)
+        hardening.check_untraced()
+        predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
+        daemon = Daemon(argv, descriptors, predecessor, memory="--memory" in options, step=step)
         if daemon.listeners:
             daemon.run()
         else:
             _say("ready\n")  # another daemon is
+        supervision.say_ended_well(daemon.descriptors)
     except Error as exc:
         _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
@@ -71,14 +76,22 @@ class Daemon:
     """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
 
     def __init__(
-        self, argv: Sequence[str], descriptors: Mapping[str, int], *, memory: bool, step: Callable[[str], None]
+        self,
+        argv: Sequence[str],
+        descriptors: Mapping[str, int],
+        predecessor: upgrade.Predecessor | None,
+        *,
+        memory: bool,
+        step: Callable[[str], None],
     ) -> None:
         """Read the document and claim the paths; there are no `listeners` if another daemon serves there."""
         self._argv = argv
         self._memory = memory
         self._step = step
+        self.descriptors = {**descriptors, **(predecessor.descriptors if predecessor is not None else {})}
         self._until_eof = descriptors.get("--until-eof")
-        self._handed_over: dict[str, Any] = {}
+        self._predecessor = predecessor
+        self._handed_over: dict[str, Any] = predecessor.document if predecessor is not None else {}
         if "--handover-fd" in descriptors:
             self._handed_over = upgrade.received(descriptors["--handover-fd"])
         self._env: dict[str, str] = self._handed_over.get("env") or _document()
@@ -95,8 +108,8 @@ class Daemon:
         self._claim = claim.Claim(paths.socket_path(self._env))
         self.listeners: dict[claim.Door, socket.socket] = {}
         wanted = claim.doors(self._claim.path, guests=bool(self._guests))
-        if "--listen-fd" in descriptors:
-            self._inherit(descriptors, wanted)
+        if "--listen-fd" in self.descriptors:
+            self._inherit(self.descriptors, wanted)
         elif (taken := claim.claim(wanted)) is not None:
             self.listeners, self._claim = taken
 
@@ -152,14 +165,17 @@ class Daemon:
         )
         server.fault = self._fault
         life.heed_signals(server)
-        if self._until_eof is not None:
-            life.heed_end_of(self._until_eof, server)
+        for name in ("--until-eof", supervision.SUPERVISOR):
+            if name in self.descriptors:
+                life.heed_end_of(self.descriptors[name], server)
+        if self._predecessor is not None and not self._predecessor.leaves():
+            os._exit(1)
         _say("ready\n")
         life.run(
             server,
             agent,
             works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
-            start_anew=lambda: self._start_anew(agent, started_at),
+            start_anew=lambda: self._start_anew(agent, life),
         )
         if self._journal is not None:
             self._journal.close()
@@ -180,25 +196,24 @@ class Daemon:
             pass
         self._handed_over = {"started_at": self._handed_over["started_at"]}
 
-    def _start_anew(self, agent: Agent, started_at: float) -> None:
+    def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:
         document = {
             "env": self._env,
             "held": self._claim.held,
             "agent": succession.hand_over(agent),
-            "started_at": started_at,
+            "started_at": life.started_at,
         }
-        descriptor = upgrade.hand_over(document)
-        if descriptor is None:
-            return
         if self._journal is not None:
             self._journal.close()
-        handed = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
-        handed["--handover-fd"] = descriptor
-        own = [word for name, number in handed.items() for word in (name, str(number))]
-        try:
-            upgrade.start_anew(upgrade.command(own, self._argv), list(handed.values()))
-        except OSError:
-            os.close(descriptor)
+        descriptors = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
+        if not supervision.IS_SEPARATE:
+            upgrade.become(upgrade.command([], self._argv), document, descriptors)
+            return
+        if supervision.SUPERVISOR in self.descriptors:
+            descriptors[supervision.SUPERVISOR] = self.descriptors[supervision.SUPERVISOR]
+        command = upgrade.command(["--detached"], self._argv)
+        if upgrade.hand_over(command, document, descriptors, lambda: not life.is_leaving):
+            os._exit(0)
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:
@@ -207,9 +222,11 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
     left = list(argv)
     while left:
         name = left.pop(0)
-        if name in {"--memory", "--check"}:
+        if name in _FLAGS:
             options[name] = ""
-        elif name in _WITH_DESCRIPTOR and left and left[0].isascii() and left[0].isdigit():
+        elif left and (
+            name == "--predecessor" or (name in _WITH_DESCRIPTOR and left[0].isascii() and left[0].isdigit())
+        ):
             options[name] = left.pop(0)
         else:
             raise SettingsError("the daemon does not know one of its arguments", hint="see its manual page")

@@ -148,6 +148,7 @@ def inherited(descriptor: int) -> socket.socket:
         listener = socket.socket(fileno=descriptor)
         if listener.family == socket.AF_UNIX and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             listener.set_inheritable(False)
+            listener.listen(BACKLOG)  # from now on the kernel names this process as who listens (SO_PEERCRED)
             return listener
         listener.detach()
     except OSError:

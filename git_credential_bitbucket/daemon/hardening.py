@@ -1,6 +1,6 @@
 """What the process gives up before it holds a secret: the work tree, inherited descriptors, core dumps, being traced.
 
-Imports only the standard library. What it cannot protect against: root, and a debugger attached before it ran.
+What it cannot protect against: root, and whoever changes the program before it has run. Imports errors only.
 """
 
 import os
@@ -8,6 +8,8 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable
+
+from git_credential_bitbucket.errors import SettingsError
 
 OPEN_FILES = 4096
 """Descriptors asked of the system: `MAX_CLIENTS` connections and room to work; fewer where the hard limit says so."""
@@ -60,6 +62,20 @@ def forbid_tracing() -> None:
         libc.ptrace(PT_DENY_ATTACH, 0, 0, 0)
     elif sys.platform.startswith("linux"):
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def check_untraced() -> None:
+    """Raise `SettingsError` where a debugger is attached: it would see whatever comes into this process's memory."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            tracer = next((line.split()[1] for line in file if line.startswith(b"TracerPid:")), b"0")
+    except OSError:  # there is no /proc
+        return
+    if tracer != b"0":
+        raise SettingsError(
+            f"process {tracer.decode()} traces the daemon, and would see every secret",
+            hint="start the daemon without it: git-credential-bitbucket daemon start",
+        )
 
 
 def null_descriptors(descriptors: Iterable[int]) -> None:

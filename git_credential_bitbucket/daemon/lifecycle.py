@@ -100,6 +100,11 @@ class Life:
         self._ticked_at = now
         self._served = 0
 
+    @property
+    def is_leaving(self) -> bool:
+        """Whether this daemon is on its way out, and no successor may take its place."""
+        return self._leaving_at is not None
+
     def leave(self) -> None:
         """Begin to leave; `run` ends when nobody is waited for any more."""
         if self._leaving_at is None:

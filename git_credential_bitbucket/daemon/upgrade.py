@@ -1,24 +1,36 @@
-"""Starting anew under running gits: when the package has changed, when the new one works, and what is handed on.
+"""Upgrades under running gits: when the package has changed, when the new one works, and how a successor takes over.
 
 A module that is imported late would otherwise be the new version's, in a process that runs the old one. The listening
-socket is never closed: who connects meanwhile waits in its queue. Imports the standard library only.
+socket is never closed: who connects meanwhile waits in its queue. Imports peers and errors only.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket.daemon.peers import peer_of
+from git_credential_bitbucket.errors import SettingsError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import subprocess
+    from collections.abc import Callable, Mapping, Sequence
 
 SETTLE_S = 2.0
 """Installers write for about a second; nothing is started from half a package."""
 RETRY_S = 60.0
 """A package that does not start may lack another one, whose arrival is not watched."""
 CHECK_TIMEOUT_S = 30.0
+HAND_OVER_S = 15.0
+"""As long as any daemon may take to start; who asks meanwhile waits in the socket's queue."""
+MAX_DESCRIPTORS = 8
+_DESCRIPTORS, _READY, _GO = b"\n", b"ready\n", b"go\n"
+"""Said in this order: the predecessor sends descriptors and a line of JSON, the successor is ready, and is to serve."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
@@ -84,7 +96,7 @@ def command(arguments: Sequence[str], own_arguments: Sequence[str]) -> list[str]
 
 def works(check: Sequence[str]) -> bool:
     """Whether what is installed now can be started: runs `check`, a job. A broken one must not end a good one."""
-    import subprocess  # here, not above: 0.7 MiB that a daemon without an upgrade never needs
+    import subprocess  # lazy: 0.7 MiB that a daemon without an upgrade never needs
 
     try:
         done = subprocess.run(
@@ -95,42 +107,137 @@ def works(check: Sequence[str]) -> bool:
     return done.returncode == 0
 
 
-def hand_over(document: Mapping[str, object]) -> int | None:
-    """A descriptor that the next program reads `document` from: memory, never a file. None if there is no such.
+def hand_over(
+    arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int], wanted: Callable[[], bool]
+) -> bool:
+    """Start a successor and give it `document` and `descriptors`; whether it serves from now on.
 
-    The document holds secrets. Elsewhere than on Linux a pipe's buffer takes it, or nothing does.
+    It inherits nothing, for until it has hardened itself others can open its descriptors. It connects afterwards, and
+    is known by its session, which is that of the process started here. Until the last word, before which `wanted` is
+    asked, nothing has changed: whatever goes wrong, this daemon serves on.
     """
-    data = json.dumps(document).encode()
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("git-credential-bitbucket", os.MFD_CLOEXEC)
-        while data:
-            data = data[os.write(descriptor, data) :]
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return descriptor
-    descriptor, writing = os.pipe()
-    os.set_blocking(writing, False)
-    written = os.write(writing, data)
-    os.close(writing)
-    if written == len(data):
-        return descriptor
-    os.close(descriptor)
-    return None
+    import subprocess  # lazy: 0.7 MiB that a daemon without an upgrade never needs
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("")  # the kernel chooses a name that is in no directory (unix(7))
+        listener.listen()
+        name: bytes = listener.getsockname()
+        env = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        try:
+            process = subprocess.Popen(
+                [*arguments, "--predecessor", name.hex()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=env,
+                start_new_session=True,
+            )
+        except OSError:
+            return False
+        try:
+            if _hand_to(_successor(listener, process), document, descriptors, wanted):
+                return True
+        except OSError:  # it has ended, or takes too long
+            pass
+        process.kill()
+        process.communicate()
+        return False
+
+
+def _successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
+    """The connection of the process, or its fork, that was started. Raises `OSError` if none comes."""
+    deadline = time.monotonic() + HAND_OVER_S
+    waiting = select.poll()
+    waiting.register(listener, select.POLLIN)
+    waiting.register(process.stdout or 0, select.POLLIN)  # it says what is wrong, or ends
+    while ready := waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if listener.fileno() not in dict(ready):
+            break
+        connection, _ = listener.accept()
+        try:
+            if os.getsid(peer_of(connection).pid) == process.pid:
+                connection.settimeout(HAND_OVER_S)
+                return connection
+        except OSError:  # whoever it was has gone
+            pass
+        connection.close()
+    raise TimeoutError
+
+
+def _hand_to(
+    connection: socket.socket,
+    document: Mapping[str, object],
+    descriptors: Mapping[str, int],
+    wanted: Callable[[], bool],
+) -> bool:
+    with connection, connection.makefile("rb") as words:
+        socket.send_fds(connection, [_DESCRIPTORS], list(descriptors.values()))
+        connection.sendall(json.dumps({**document, "descriptors": list(descriptors)}).encode() + b"\n")
+        if words.readline() != _READY or not wanted():
+            return False
+        connection.sendall(_GO)
+        return True
+
+
+class Predecessor:
+    """The daemon that started this one. A class for the connection, on which it waits for this one to be ready."""
+
+    def __init__(self, name: str) -> None:
+        """Take what it hands over. Raises `SettingsError` where there is none."""
+        self._connection = socket.socket(socket.AF_UNIX)
+        self._connection.settimeout(HAND_OVER_S)
+        self._words = self._connection.makefile("rb")
+        try:
+            self._connection.connect(bytes.fromhex(name))
+            size = len(_DESCRIPTORS)
+            _, numbers, _, _ = socket.recv_fds(self._connection, size, MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            self.document: dict[str, Any] = json.loads(self._words.readline())
+            self.descriptors: dict[str, int] = dict(zip(self.document["descriptors"], numbers, strict=True))
+        except (OSError, ValueError, KeyError):
+            raise SettingsError("no daemon hands over to this one", hint="leave --predecessor out") from None
+
+    def leaves(self) -> bool:
+        """Say that this daemon is ready; whether it is to serve from now on. False: the predecessor does."""
+        try:
+            self._connection.sendall(_READY)
+            return self._words.readline() == _GO
+        except OSError:
+            return False
+        finally:
+            self._words.close()
+            self._connection.close()
 
 
 def received(descriptor: int) -> dict[str, Any]:
-    """What the program before this one handed over; its descriptor is closed, and with it the last copy is gone."""
+    """What the program that ran in this process before handed over, by a pipe; 0.1.0 did so in memory. Closes it."""
     with open(descriptor, "rb") as file:
         document: dict[str, Any] = json.loads(file.read())
     return document
 
 
-def start_anew(arguments: list[str], inherited: Sequence[int]) -> None:
-    """Become the program that is installed now. Comes back only by raising `OSError`, and then nothing has changed."""
-    for descriptor in inherited:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's signature
+def become(arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int]) -> None:
+    """Execute the program that is installed now in this process, where `hand_over` cannot work (macOS).
+
+    `document` waits in a pipe's buffer: one that does not fit is not handed over. Comes back only if it could not, and
+    then nothing has changed.
+    """
+    reading, writing = os.pipe()
     try:
-        os.execv(arguments[0], arguments)  # noqa: S606 - no shell is wanted
+        data = json.dumps(document).encode()
+        os.set_blocking(writing, False)
+        if os.write(writing, data) < len(data):
+            return
+        os.close(writing)
+        writing = -1
+        handed = {**descriptors, "--handover-fd": reading}
+        for descriptor in handed.values():
+            os.set_inheritable(descriptor, True)  # noqa: FBT003 - the standard library's signature
+        words = [word for name, number in handed.items() for word in (name, str(number))]
+        os.execv(arguments[0], [*arguments, *words])  # noqa: S606 - no shell is wanted
     except OSError:
-        for descriptor in inherited:
+        for descriptor in descriptors.values():
             os.set_inheritable(descriptor, False)  # noqa: FBT003 - as above
-        raise
+    finally:
+        os.close(reading)
+        if writing >= 0:
+            os.close(writing)

@@ -167,7 +167,7 @@ def test_git_is_answered_where_no_daemon_can_be_started(front: Runner, helper: P
 @pytest.mark.parametrize(
     ("command", "says"),
     [
-        (["/bin/sleep", "60"], "was not ready within"),
+        (["/bin/sh", "-c", "sleep 60"], "was not ready within"),
         (["/bin/false"], "ended before it was ready"),
         (["/nowhere/python"], "ended before it was ready"),
         (["/bin/echo", "hello"], "ended before it was ready: hello"),

@@ -29,12 +29,14 @@ class Daemon:
         real_env: Mapping[str, str] | None = None,
         launcher: Sequence[str] = (),
         enter: str | None = None,
+        python: str | None = None,
     ) -> None:
         """`package` is a folder with another copy of the package; `launcher` words come before Python's.
 
-        `enter` is Python code to come in by instead of the launcher's.
+        `enter` is Python code to come in by instead of the launcher's; `python` is another interpreter.
         """
-        command = [*launcher, *launch.command()]
+        usual, *words = launch.command()
+        command = [*launcher, python or usual, *words]
         if enter is not None:
             command[command.index("-c") + 1] = enter
         if package is not None:
@@ -58,11 +60,13 @@ class Daemon:
             self.process.stdin.close()
         self.told = self.process.stdout.read().decode()
         self.process.stdout.close()
+        self.pid = child_of(self.process.pid) or self.process.pid
+        """The process that serves: a fork of the one that was started, which waits for its end."""
 
-    @property
-    def pid(self) -> int:
-        """The process that was started."""
-        return self.process.pid
+    def kill(self) -> None:
+        """Kill the process that serves, and wait until the one that was started has noticed."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.process.wait(TIMEOUT_S)
 
     def ask(self, action: str, body: bytes = b"", path: str | None = None) -> bytes:
         """The whole answer to a request: at git's socket or, for other actions, the control socket if there is one."""
@@ -114,6 +118,15 @@ class Daemon:
             self.process.wait(5)
         self.process.kill()
         self.process.wait()
+
+
+def child_of(parent: int) -> int | None:
+    """A child of the process `parent`, if it has one."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+            if int(file.read().rpartition(") ")[2].split()[1]) == parent:
+                return int(name)
+    return None
 
 
 def cloud(path: str = "") -> bytes:

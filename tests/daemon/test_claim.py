@@ -28,8 +28,7 @@ def test_directory_and_socket_are_born_closed_to_others(daemon: Daemon) -> None:
 def test_a_dead_daemons_socket_is_taken_over(start: Start) -> None:
     """A killed daemon leaves its socket behind; the next one does not mind."""
     first = start()
-    first.process.kill()
-    first.ended()
+    first.kill()
     assert os.path.exists(first.path)
     second = start()
     assert second.told == "ready\n"

@@ -73,6 +73,27 @@ def test_another_process_of_the_same_user_cannot_look_into_it() -> None:
     assert not usual["environ"], "the test itself cannot look"
 
 
+def test_a_daemon_that_is_traced_does_not_start() -> None:
+    """Whoever was attached before it was hardened stays attached: it would see every secret."""
+    code = (
+        "import ctypes, os, sys; sys.path[0:0] = [sys.argv[1]]\n"
+        "from git_credential_bitbucket.daemon import hardening\n"
+        "from git_credential_bitbucket.errors import Error\n"
+        "def said():\n"
+        "    try: hardening.check_untraced()\n"
+        "    except Error as exc: return exc.cause.encode()\n"
+        "    return b'untraced'\n"
+        "(told, tell), (waited, go_on) = os.pipe(), os.pipe(); pid = os.fork()\n"
+        "if pid == 0: os.read(waited, 1); os.write(tell, said()); os._exit(0)\n"
+        "assert ctypes.CDLL(None).ptrace(0x4206, pid, 0, 0) == 0\n"  # PTRACE_SEIZE, which does not stop it
+        "os.write(go_on, b'x'); told = os.read(told, 1000).decode()\n"
+        "print(told == f'process {os.getpid()} traces the daemon, and would see every secret', said().decode())\n"
+    )
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.stdout, done.stderr) == ("True untraced\n", "")
+
+
 def test_neither_key_nor_environment_is_in_its_arguments_or_initial_environment(daemon: Daemon) -> None:
     """What it was told by its standard input shows nowhere, even to root."""
     shown = Path(f"/proc/{daemon.pid}/environ").read_bytes() + Path(f"/proc/{daemon.pid}/cmdline").read_bytes()

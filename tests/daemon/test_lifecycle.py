@@ -87,8 +87,7 @@ def test_what_was_stored_is_there_for_the_next_daemon(start: Start) -> None:
     first = start()
     token = tokens.access_token()
     first.store("acme/app", token)
-    first.process.kill()
-    first.ended()
+    first.kill()
     assert start().secret("acme/app") == token
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from git_credential_bitbucket.daemon import upgrade
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, eventually, read_all
+from tests.daemon.daemons import Daemon, eventually, listener_of, read_all
 from tests.standin import tokens
 
 PACKAGE = Path(__file__).parents[2] / "git_credential_bitbucket"
@@ -27,8 +28,26 @@ def install(copy: Path, version: str) -> None:
     """Replace the package's version, as an installer would: a new file under the old name."""
     target = copy / PACKAGE.name / "__init__.py"
     fresh = target.with_suffix(".new")
-    fresh.write_text(f'"""Another version."""\n\n__version__ = "{version}"\n')
+    # Longer than the one before: Python tells a compiled module from a newer source of the same second by the size.
+    longer = "#" * target.stat().st_size
+    fresh.write_text(f'"""Another version."""\n\n__version__ = "{version}"\n{longer}\n')
     os.replace(fresh, target)
+
+
+def hasten(copy: Path) -> None:
+    """Let a daemon of this copy look for a new package all the time, and take it at once."""
+    for name, usual, here in (
+        ("upgrade.py", "SETTLE_S = 2.0", "SETTLE_S = 0.0"),
+        ("lifecycle.py", "LOOK_EVERY_S = 5.0", "LOOK_EVERY_S = 0.1"),
+    ):
+        replace(copy / PACKAGE.name / "daemon" / name, usual, here)
+
+
+def replace(file: Path, usual: str, here: str) -> None:
+    """Replace a piece of a module that is there once."""
+    text = file.read_text()
+    assert text.count(usual) == 1
+    file.write_text(text.replace(usual, here))
 
 
 def version(daemon: Daemon) -> str:
@@ -37,7 +56,10 @@ def version(daemon: Daemon) -> str:
 
 
 def test_it_starts_anew_and_refuses_nobody(start: Start, copy: Path) -> None:
-    """While gets are coming in all the time: the same process and socket, the new version, and every get answered."""
+    """While gets are coming in all the time: the same socket, the new version, and every get answered.
+
+    Whoever waits for the process that was started, as a service manager does, sees no end.
+    """
     daemon = start(package=str(copy))
     token, inode = tokens.access_token(), os.stat(daemon.path).st_ino
     daemon.store("acme/app", token)
@@ -59,8 +81,9 @@ def test_it_starts_anew_and_refuses_nobody(start: Start, copy: Path) -> None:
         for one in asking:
             one.result()
     assert answers == {token}
-    assert int(daemon.told_about("ping")["pid"]) == daemon.pid
+    assert daemon.process.poll() is None
     assert os.stat(daemon.path).st_ino == inode
+    assert listener_of(daemon.path) == int(daemon.told_about("ping")["pid"])
 
 
 def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
@@ -71,10 +94,7 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
         ("limits.py", "peer_s: float = 10.0", "peer_s: float = 3600.0"),
         ("lifecycle.py", "UPGRADE_PATIENCE_S = 10.0", "UPGRADE_PATIENCE_S = 0.2"),
     ):
-        file = copy / PACKAGE.name / "daemon" / name
-        text = file.read_text()
-        assert usual in text
-        file.write_text(text.replace(usual, here))
+        replace(copy / PACKAGE.name / "daemon" / name, usual, here)
     daemon = start(package=str(copy))
     with daemon.connect() as stalled:
         stalled.sendall(b"action=get\ntimeout=900\nprotocol=https\n")
@@ -82,7 +102,6 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
         install(copy, "9.9.9")
         eventually(lambda: version(daemon) == "9.9.9")
         assert read_all(stalled) == b""
-    assert int(daemon.told_about("ping")["pid"]) == daemon.pid
 
 
 def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str], copy: Path, home: Path) -> None:
@@ -94,7 +113,8 @@ def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str],
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
     assert [p for p in home.rglob("*") if p.is_file() and token.encode() in p.read_bytes()] == []
-    links = [os.readlink(f"/proc/{daemon.pid}/fd/{n}") for n in os.listdir(f"/proc/{daemon.pid}/fd")]
+    pid = daemon.told_about("ping")["pid"]
+    links = [os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd")]
     assert not [link for link in links if "memfd" in link or "pipe" in link]
     assert links.count("/dev/null") == 3
     assert daemon.ask("exit", b"force=1\n") == b"ok=1\n"
@@ -118,23 +138,54 @@ def test_a_package_that_does_not_start_is_not_started(start: Start, copy: Path) 
     assert daemon.secret("acme/app") == token
 
 
-def test_what_is_handed_over_is_no_file() -> None:
-    """An anonymous piece of memory, which the next program reads to its end and closes."""
-    descriptor = upgrade.hand_over({"key": "value", "more": list(range(100000))})
-    assert descriptor is not None
-    assert os.fstat(descriptor).st_nlink == 0
-    assert upgrade.received(descriptor)["key"] == "value"
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(descriptor)
+def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_env: dict[str, str]) -> None:
+    """It could be imported, and breaks when it is to take over: what is in memory only is served on."""
+    hasten(copy)
+    daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
+    token = tokens.access_token()
+    daemon.store("acme/app", token)
+    tried = copy.parent / "tried"
+    succession = copy / PACKAGE.name / "agent" / "succession.py"
+    whole = succession.read_text()
+    text = "    from git_credential_bitbucket.vault.keys import Key"
+    replace(succession, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
+    eventually(tried.exists)
+    assert daemon.secret("acme/app") == token
+    assert int(daemon.told_about("ping")["pid"]) == daemon.pid
+    succession.write_text(whole)
+    install(copy, "9.9.9")
+    eventually(lambda: version(daemon) == "9.9.9")
+    assert daemon.secret("acme/app") == token
 
 
-def test_where_there_is_no_such_memory_a_pipe_takes_what_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on macOS, where nothing is handed over that would have to wait in a pipe nobody reads."""
-    monkeypatch.delattr(os, "memfd_create")
-    descriptor = upgrade.hand_over({"key": "value"})
-    assert descriptor is not None
-    assert upgrade.received(descriptor) == {"key": "value"}
-    assert upgrade.hand_over({"key": "x" * (1 << 20)}) is None
+def test_where_processes_cannot_be_looked_into_the_same_one_goes_on(
+    start: Start, copy: Path, bare_env: dict[str, str]
+) -> None:
+    """As on macOS: the program is executed in the process that was started, and a pipe holds what is handed on."""
+    hasten(copy)
+    supervision = copy / PACKAGE.name / "daemon" / "supervision.py"
+    replace(supervision, 'sys.platform.startswith("linux")', "False")
+    daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
+    token, inode = tokens.access_token(), os.stat(daemon.path).st_ino
+    daemon.store("acme/app", token)
+    for latest in ("9.9.8", "9.9.9"):
+        install(copy, latest)
+        eventually(lambda latest=latest: version(daemon) == latest)  # type: ignore[misc]  # it is called at once
+        assert daemon.secret("acme/app") == token
+    assert int(daemon.told_about("ping")["pid"]) == daemon.process.pid
+    assert os.stat(daemon.path).st_ino == inode
+    links = [os.readlink(f"/proc/{daemon.pid}/fd/{number}") for number in os.listdir(f"/proc/{daemon.pid}/fd")]
+    assert not [link for link in links if "pipe" in link]
+
+
+def test_what_does_not_fit_into_a_pipe_is_not_handed_over() -> None:
+    """It would wait for a reader that is not executed yet: this process serves on."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        before = os.listdir("/proc/self/fd")
+        upgrade.become(["/bin/false"], {"key": "x" * (1 << 20)}, {"--listen-fd": listener.fileno()})
+        upgrade.become(["/nowhere"], {"key": "value"}, {"--listen-fd": listener.fileno()})
+        assert not listener.get_inheritable()
+    assert len(os.listdir("/proc/self/fd")) == len(before) - 1
 
 
 def test_the_own_arguments_are_replaced_and_the_way_in_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

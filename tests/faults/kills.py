@@ -108,7 +108,7 @@ class Lane:
             acknowledged = read_all(connection)
         if point != RANDOM and acknowledged:
             self._wrong(f"{operation}, {point}", f"the point was not passed: {self._steps()}")
-            daemon.process.kill()
+            daemon.kill()
         daemon.process.wait(DYING_S)
         if path is None:
             return {}
@@ -131,13 +131,12 @@ class Lane:
             while point == ROTATED and not standin.is_spent(self._login()["refresh_token"]):
                 assert time.monotonic() < deadline
                 time.sleep(0.005)
-            daemon.process.kill()
-            daemon.process.wait(DYING_S)
+            daemon.kill()
             standin.release()
 
         work: threading.Thread | None = None
         if point == RANDOM:
-            work = threading.Timer(self._rng.random() * 0.3, daemon.process.kill)
+            work = threading.Timer(self._rng.random() * 0.3, daemon.kill)
         elif point in (ASKED, ROTATED):
             work = threading.Thread(target=at_bitbucket)
         if work is not None:
