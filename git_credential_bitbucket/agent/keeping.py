@@ -27,8 +27,8 @@ UNASKED = "git-unasked"
 """The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
 MAX_UNASKED = 64
 MAX_UNASKED_BYTES = 256 * 1024
-"""How many such secrets are kept, and how large they are together; the oldest go first. Any repository may name some in
-its `.gitmodules`, and each write of the vault would cost more for each."""
+"""How many such secrets are kept, and how large they are together, with their usernames and paths; the oldest go first.
+Any repository may name some in its `.gitmodules`, and each write of the vault would cost more for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def keep_stored(holdings: Holdings, stored: Stored, now: float) -> Credential:
         records = tx.content.setdefault("credentials", [])
         _sweep(tx.content, now)
         if not is_asked:
-            _make_room(records, len(request.password or ""))
+            _make_room(records, _size(credential.to_record()))
         elif credential.kind != kinds.UNKNOWN:
             records[:] = [r for r in records if not _is_bound_copy(r, credential)]
         if credential.typed_username is not None:
@@ -128,10 +128,10 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
 
 
 def _make_room(records: list[Record], size: int) -> None:
-    """Remove the oldest unasked secrets until one of `size` fits. Raises `Error` where it never will."""
+    """Remove the oldest unasked records until one of `size` fits. Raises `Error` where it never will."""
     if size > MAX_UNASKED_BYTES // 16:
         raise Error(
-            "a secret that nobody was asked for is too large to be kept",
+            "a secret that nobody was asked for is too large to be kept, or its username or path is",
             hint="to keep it, log in with it: git-credential-bitbucket login",
         )
     unasked = sorted((r for r in records if r.get("origin") == UNASKED), key=lambda r: r.get("created_at", 0.0))
@@ -140,7 +140,7 @@ def _make_room(records: list[Record], size: int) -> None:
 
 
 def _size(record: Record) -> int:
-    return len(record["secret"])
+    return sum(len(record.get(name) or "") for name in ("secret", "typed_username", "typed_path", "place"))
 
 
 def _is_bound_copy(record: Record, credential: Credential) -> bool:

@@ -15,6 +15,8 @@ OPEN_S = 10 * 60
 """How long a person may take to answer git's prompt."""
 MAX_OPEN = 64
 """How many are remembered; the oldest is forgotten first."""
+MAX_NAMES = 4096
+"""Characters of a username and a path that are remembered together; git's own requests have far fewer."""
 
 
 class OpenMisses:
@@ -26,6 +28,8 @@ class OpenMisses:
 
     def open(self, request: Request, now: float) -> None:
         """Remember that `request` was answered with nothing."""
+        if len(request.path or "") + len(request.username or "") > MAX_NAMES:
+            return
         key = (request.protocol, request.host, request.path, request.username)
         self._open.pop(key, None)
         self._open[key] = now

@@ -217,6 +217,21 @@ def test_unasked_secrets_are_few_and_small(world: World) -> None:
     assert world.get()["password"] == mine
 
 
+def test_what_nobody_was_asked_for_costs_no_more_by_its_names(world: World) -> None:
+    """Each write of the vault writes all of it: usernames and paths count as secrets do, in the vault and in memory."""
+    world.store("alice", tokens.api_token())
+    before = world.path.stat().st_size
+    for number in range(20):
+        unasked(world, f"{number}" * 8000, "x", f"acme/{number}")
+    for large in ({"username": "u" * 20_000}, {"path": "p" * 20_000}):
+        assert unasked(world, **{"username": "u", "secret": "x", **large}).startswith(b"error=")
+    assert world.path.stat().st_size < before + 2 * keeping.MAX_UNASKED_BYTES
+    for name in ("u" * misses.MAX_NAMES, "u" * 100):
+        world.agent.misses.open(world.lines(f"username={name}\n"), world.clock())
+        is_solicited = world.agent.misses.close(world.lines(f"username={name}\n"), world.clock())
+        assert is_solicited == (len(name) < misses.MAX_NAMES)
+
+
 def test_an_unknown_attribute_may_stand_twice(world: World) -> None:
     """Git's own helpers answer such a request; one of git's own attributes twice is smuggled in."""
     world.store("alice", tokens.api_token())
