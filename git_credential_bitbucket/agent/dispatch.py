@@ -57,6 +57,8 @@ ACTIONS: dict[str, frozenset[Role]] = {
     **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
 }
 """Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL."""
+_USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit"}
+"""What uses or changes a credential: whoever only looks on puts off neither a daemon's end nor the idle lock."""
 _READ_ALL_HOSTS = frozenset({"add", "mint"})
 """These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
 
@@ -84,21 +86,25 @@ class Dispatcher:
         access_log: Journal | None = None,
         facts: Callable[[Role], Pairs] = lambda _: [],
         leave: Callable[[bool], None] | None = None,
+        note_use: Callable[[], None] = lambda: None,
     ) -> None:
         """Without `hosts` the agent's `find_provider` reads the configuration itself.
 
         `facts` tells a role about a daemon, for `status` and `ping`; `leave(force)` begins to end it, without `force`
-        only if nothing is lost.
+        only if nothing is lost; `note_use` hears of each answer for which a credential was used or changed.
         """
         self.agent = agent
         self.access_log = access_log
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
+        self._note_use = note_use
 
     def answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         """The answer, noted in the access log once it is known; None where the caller asked the daemon to leave."""
         reply = self._answer(action, body, caller)
+        if reply and action in _USES:
+            self._note_use()
         log = self.access_log
         if log is None or action not in noted.OPERATIONS:
             return reply

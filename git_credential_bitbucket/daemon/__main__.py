@@ -152,10 +152,16 @@ class Daemon:
         # What serves one command only, from memory, is not started anew under it.
         watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
         started_at = self._handed_over.get("started_at", time.time())
-        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after)
+        idle_s = self._handed_over.get("idle_s", 0.0)
+        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
         admit = peers.admission(self._guests)
         dispatcher = Dispatcher(
-            agent, hosts, self._journal, lambda role: [*life.facts(server), *self._facts(role)], life.asked_to_leave
+            agent,
+            hosts,
+            self._journal,
+            lambda role: [*life.facts(server), *self._facts(role)],
+            life.asked_to_leave,
+            life.note_use,
         )
         peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
         server = Server(
@@ -194,7 +200,7 @@ class Daemon:
             succession.take_over(agent, self._handed_over["agent"])
         except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
             pass
-        self._handed_over = {"started_at": self._handed_over["started_at"]}
+        del self._handed_over["agent"]
 
     def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:
         document = {
@@ -202,6 +208,7 @@ class Daemon:
             "held": self._claim.held,
             "agent": succession.hand_over(agent),
             "started_at": life.started_at,
+            "idle_s": life.idle_s,
         }
         if self._journal is not None:
             self._journal.close()

@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__
+from git_credential_bitbucket.daemon.limits import PEER_S
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 IDLE_EXIT = "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"
 IDLE_EXIT_S = 3600.0
-"""A daemon that nobody has asked for so long leaves, unless something would be lost; 0 means never."""
+"""A daemon that nobody has used for so long leaves, unless something would be lost; 0 means never."""
 LOOK_EVERY_S = 5.0
 """How often an idle daemon looks whether its path is still its own and its package still the same."""
 TICK_AFTER_USE_S = 1.0
@@ -42,7 +43,7 @@ HURRY_S = 1.0
 
 
 LOCK_AFTER = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
-"""Seconds without a question after which the key is forgotten, as by the verb `lock`; 0, the default, means never."""
+"""Seconds without use after which the key is forgotten, as by the verb `lock`; 0, the default, means never."""
 
 
 def idle_exit_s(env: Mapping[str, str]) -> float:
@@ -53,6 +54,11 @@ def idle_exit_s(env: Mapping[str, str]) -> float:
 def lock_after_s(env: Mapping[str, str]) -> float:
     """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
     return _seconds(env, LOCK_AFTER, 0.0)
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps, and that nobody sets: for how long a vault lay open unused."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
@@ -77,8 +83,12 @@ class Life:
         watch: Watch | None,
         started_at: float,
         lock_after: float = 0.0,
+        idle_s: float = 0.0,
     ) -> None:
-        """`watch` None: no upgrade (what lives for one command only); `started_at` is in epoch seconds."""
+        """`watch` None: no upgrade (what lives for one command only); `started_at` is in epoch seconds.
+
+        `idle_s` is for how long nobody had used it when its predecessor went.
+        """
         self.claim = claim
         self.started_at = started_at
         self._workers = workers
@@ -99,6 +109,16 @@ class Life:
         self._look_at = now + min(LOOK_EVERY_S, idle_exit or LOOK_EVERY_S, lock_after or LOOK_EVERY_S)
         self._ticked_at = now
         self._served = 0
+        self._used_at = _clock() - idle_s
+
+    def note_use(self) -> None:
+        """A credential was asked for, or changed: idleness begins anew."""
+        self._used_at = _clock()
+
+    @property
+    def idle_s(self) -> float:
+        """For how long nobody has used it, also while the machine slept."""
+        return _clock() - self._used_at
 
     @property
     def is_leaving(self) -> bool:
@@ -155,6 +175,8 @@ class Life:
         only if it could not.
         """
         self._check = works
+        if self._lock_after:
+            server.on_wake = lambda: self._lock_if_idle(server, agent)
         while not self._gone(server, agent):
             server.turn(self._wait())
             now = time.monotonic()
@@ -201,10 +223,8 @@ class Life:
         """What is looked at now and then."""
         self._look_at = now + LOOK_EVERY_S
         if self._lock_after and agent.holdings.vault.key is not None:
-            left = server.asked_at + self._lock_after - now
-            if left <= 0 and not server.clients:
-                server.guarded(lambda: agent.lock("for idleness"), None)
-            self._look_at = min(self._look_at, now + max(left, 0.1))
+            self._lock_if_idle(server, agent)
+            self._look_at = min(self._look_at, now + max(self._lock_after - self.idle_s, 0.1))
         if server.half_loaded and self._watch is not None:
             self._watch.mistrust(now)
         if not self.claim.holds() or self._is_idle(server, agent, now):
@@ -212,10 +232,16 @@ class Life:
         elif self._watch is not None and self._upgrade_at is None:
             self._look_for_upgrade(self._watch, now)
 
+    def _lock_if_idle(self, server: Server, agent: Agent) -> None:
+        """Forget the key when its time is up; whoever connected before that has the time to ask."""
+        late = self.idle_s - self._lock_after
+        if late >= 0 and (not server.clients or late >= PEER_S) and agent.holdings.vault.key is not None:
+            server.guarded(lambda: agent.lock("for idleness"), None)
+
     def _is_idle(self, server: Server, agent: Agent, now: float) -> bool:
         if not self._idle_exit:
             return False
-        left = server.asked_at + self._idle_exit - now
+        left = self._idle_exit - self.idle_s
         if left > 0 or server.clients:
             self._look_at = min(self._look_at, now + max(left, 0.1))
             return False

@@ -23,6 +23,7 @@ MAX_CLIENTS = 1024
 RESERVED_FILES = 64
 """Descriptors that connections leave alone: for a renewal's, the vault's and git's own."""
 FEWEST_CLIENTS = 16
+PEER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Limits:
 
     clients: int = MAX_CLIENTS
     """Connections at once. git runs one helper at a time per process; a thousand is a very busy build machine."""
-    peer_s: float = 10.0
+    peer_s: float = PEER_S
     """For sending the whole request, and again for reading the answer: a few hundred bytes each, from and to a pipe."""
     answer_s: float = 30.0
     """For a job (a refresh, the vault's lock, the keyring); then `give_up` answers. Front ends wait longer."""

@@ -47,7 +47,8 @@ class Server:
     ) -> None:
         """`listeners` are bound and listening; `answer` is called in the loop's thread with every whole request."""
         self._listeners = listeners
-        self.asked_at = time.monotonic()
+        self.on_wake: Callable[[], None] = lambda: None
+        """Called when something has come, before it is looked at."""
         self.served = 0
         self.fault, self.half_loaded = "", False
         self._answer = answer
@@ -87,7 +88,9 @@ class Server:
         """Wait up to `seconds` for something to do, and do it."""
         if self._clients or not self._accepting:
             seconds = min(seconds, limits.SWEEP_S)
-        for key, _ in self._selector.select(max(seconds, 0.0)):
+        ready = self._selector.select(max(seconds, 0.0))
+        self.on_wake()
+        for key, _ in ready:
             if isinstance(key.data, Client):
                 self._serve(key.data)
             else:
@@ -217,8 +220,7 @@ class Server:
         """The peer has sent all: have it answered."""
         self._kept -= client.kept
         self.served += 1
-        self.asked_at = time.monotonic()
-        client.deadline = self.asked_at + self._limits.answer_s
+        client.deadline = time.monotonic() + self._limits.answer_s
         client.stage = Stage.WAITING
         if client.too_large:
             self._reply(client, b"")

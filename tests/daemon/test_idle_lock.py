@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,55 @@ def test_who_is_asked_does_not_lock(start: Start, keyed_env: dict[str, str]) -> 
     daemon.store("acme/app.git", secret)
     with pytest.raises(AssertionError):
         eventually(lambda: daemon.secret("acme/app.git") != secret, 4)
+
+
+def test_who_only_looks_on_does_not_put_it_off(start: Start, keyed_env: dict[str, str]) -> None:
+    """Pings, a monitor's status, questions about nothing, garbage, and connections that ask nothing."""
+    daemon = start(env={**keyed_env, SETTING: "2"})
+    daemon.store("acme/app.git", tokens.access_token())
+
+    def is_locked() -> bool:
+        for action, body in (
+            ("ping", b""),
+            ("status", b""),
+            ("get", b"garbage\n"),
+            ("get", b"protocol=https\nhost=example.com\n"),
+        ):
+            daemon.ask(action, body)
+        with daemon.connect():
+            pass
+        with daemon.connect() as silent:
+            silent.sendall(b"action=get")
+            return daemon.told_about("why", cloud("acme/app.git"))["state"] == "locked"
+
+    assert not is_locked()
+    eventually(is_locked)
+    assert daemon.secret("acme/app.git") is None
+
+
+_SLEPT = (
+    "import os, sys; sys.path.append(sys.argv.pop(1))\n"
+    "from git_credential_bitbucket.client.activate import third_party; third_party()\n"
+    "from git_credential_bitbucket.daemon import lifecycle\n"
+    "from git_credential_bitbucket.daemon.__main__ import main\n"
+    "clock = lifecycle._clock\n"
+    "lifecycle._clock = lambda: clock() + 7200 * os.path.exists({flag!r})\n"
+    "sys.exit(main(sys.argv[1:]))"
+)
+
+
+def test_the_first_question_after_a_long_sleep_finds_it_locked(
+    start: Start, keyed_env: dict[str, str], home: Path
+) -> None:
+    """The time that a machine sleeps counts, though no timer of the daemon's ran out meanwhile."""
+    flag = home / "slept"
+    daemon = start(env={**keyed_env, SETTING: "3600"}, enter=_SLEPT.format(flag=str(flag)))
+    secret = tokens.access_token()
+    daemon.store("acme/app.git", secret)
+    assert daemon.secret("acme/app.git") == secret
+    flag.touch()
+    assert daemon.secret("acme/app.git") is None
+    assert "idleness" in daemon.told_about("why", cloud("acme/app.git"))["error"]
 
 
 def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: dict[str, str]) -> None:

@@ -91,7 +91,7 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
     short, so that nothing but the hurry ends the wait.
     """
     for name, usual, here in (
-        ("limits.py", "peer_s: float = 10.0", "peer_s: float = 3600.0"),
+        ("limits.py", "PEER_S = 10.0", "PEER_S = 3600.0"),
         ("lifecycle.py", "UPGRADE_PATIENCE_S = 10.0", "UPGRADE_PATIENCE_S = 0.2"),
     ):
         replace(copy / PACKAGE.name / "daemon" / name, usual, here)
