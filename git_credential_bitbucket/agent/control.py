@@ -6,7 +6,7 @@ Fields are `key=value` as git's own; an answer is such lines too, and a refusal 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import (
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Answer = bytes | Deferred
 
+_SEE_STATUS = "see: git-credential-bitbucket status"
 _NAMES = ("account", "bitbucket_username", "account_id")
 """What a credential's person goes by, as it can be said later."""
 
@@ -138,7 +139,8 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
     With `replaces=ID` it takes that one's place, and lies where that lies. With `beside=1` it replaces none, and comes
-    after those that work for its scope.
+    after those that work for its scope. Where another works and cannot be told apart from it, `unclear` is `replace`,
+    `add`, or nothing: then nothing is kept, and `unclear=ID` is the answer.
     """
     del body
     try:
@@ -151,12 +153,51 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         hint = "type: git config --global credential.https://HOST.provider bitbucket"
         raise SettingsError("this host is not configured as Bitbucket", hint=hint)
 
-    def work() -> Credential:
-        memory, replaces = fields.get("memory") == "1", fields.get("replaces")
-        beside = fields.get("beside") == "1"
-        return keeping.keep(agent.holdings, credential, agent.clock(), memory=memory, replaces=replaces, beside=beside)
+    policies: dict[str | None, Literal["replace", "add"]] = {"replace": "replace", "add": "add"}
 
-    return _told(agent, work, lambda kept: [("id", kept.id)])
+    def work() -> tuple[str, str]:
+        try:
+            kept = keeping.keep(
+                agent.holdings,
+                credential,
+                agent.clock(),
+                memory=fields.get("memory") == "1",
+                replaces=fields.get("replaces"),
+                beside=fields.get("beside") == "1",
+                unclear=policies.get(fields.get("unclear"), "ask"),
+            )
+        except keeping.AccountUnclear as exc:
+            return "unclear", exc.credential_id
+        return "id", kept.id
+
+    return _told(agent, work, lambda told: [told])
+
+
+def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Ask Bitbucket whose a credential is, and note it; `verdict` is `valid`, `rejected`, or empty with a `reason`."""
+    del body
+    credential_id = _id(fields)
+
+    def work() -> list[tuple[str, str]]:
+        from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
+        from git_credential_bitbucket.bitbucket.providers import Endpoint
+
+        credential = agent.holdings.index().get(credential_id)
+        if credential is None or not credential.secret:
+            raise UnknownCredential("there is no such credential that could be asked with", hint=_SEE_STATUS)
+        protocol, _, host = credential.place.partition("://")
+        provider = agent.find_provider(protocol, host.partition("/")[0])
+        endpoint = provider.endpoint if provider is not None else Endpoint.from_record(credential.endpoint or {})
+        verdict = rest.verify(endpoint, credential.kind, credential.account, credential.secret)
+        names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
+        if any(names.values()):
+            names["account"] = credential.account or verdict.username
+            keeping.name(agent.holdings, credential_id, names, agent.clock())
+        word = {True: "valid", False: "rejected", None: ""}[verdict.valid]
+        told = [("verdict", word), ("reason", wire.printable(verdict.reason or "", 1000))]
+        return [*told, *((field, name) for field, name in names.items() if name)]
+
+    return _told(agent, work, lambda told: told)
 
 
 def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -183,8 +224,14 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     if "ends_at" in fields:
         changes = {"ends_at": ledger.end(fields["ends_at"]), "warned_at": None}
         agent.holdings.unwarn(_id(fields))
-    changes |= {name: fields[name] or None for name in _NAMES if name in fields}
-    return _told(agent, lambda: agent.holdings.change(_id(fields), lambda _: changes), lambda _: [])
+    names = {name: fields[name] or None for name in _NAMES if name in fields}
+
+    def work() -> None:
+        agent.holdings.change(_id(fields), lambda _: changes)
+        if names:
+            keeping.name(agent.holdings, _id(fields), names, agent.clock())
+
+    return _told(agent, work, lambda _: [])
 
 
 def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -275,6 +322,7 @@ VERBS: dict[str, Verb] = {
     "amend": _amend,
     "default": _default,
     "explain": _explain,
+    "identify": _identify,
     "lock": _lock,
     "mint": client_credentials.mint,
     "refresh": _refresh,

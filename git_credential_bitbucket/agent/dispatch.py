@@ -52,7 +52,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
     **dict.fromkeys(wire.GIT_ACTIONS, frozenset({GIT, CONTROL})),
     **dict.fromkeys(["get", "why", "ping"], frozenset({GIT, GUEST, CONTROL})),
     **dict.fromkeys(["status", "explain", "token", "warn", "mint"], _CONTROL_ONLY),
-    **dict.fromkeys(["add", "amend", "default", "remove", "restore", "refresh"], _CONTROL_ONLY),
+    **dict.fromkeys(["add", "amend", "default", "identify", "remove", "restore", "refresh"], _CONTROL_ONLY),
     **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
     **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
 from git_credential_bitbucket.agent.credential import Credential, binds_account, is_sound, update
@@ -210,12 +210,14 @@ def keep(
     memory: bool = False,
     replaces: str | None = None,
     beside: bool = False,
+    unclear: Literal["replace", "add", "ask"] = "replace",
 ) -> Credential:
     """Write a credential down; what it replaces is disabled for thirty days, for tokens are shown only once. A job.
 
-    With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies where that lies.
-    With `beside`, it replaces none, and comes after those that work for its scope.
-    Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
+    It replaces the same account's of its kind and scope; `unclear` says what becomes of those that cannot be told
+    apart from it. With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies
+    where that lies. With `beside`, it replaces none, and comes after those that work for its scope.
+    Raises `UnknownCredential`, `LoginFailed` if it is the same secret, `AccountUnclear` where a person is to be asked.
     """
     if replaces is not None:
         memory = holdings.vault_of(replaces) is holdings.memory
@@ -232,7 +234,11 @@ def keep(
             if replaces is None and (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
             old = Credential.from_record(record)
-            if old.id == replaces if replaces is not None else _replaces(credential, old):
+            relation = _relation(credential, old, now)
+            if replaces is None and relation == "unclear" and unclear == "ask":
+                raise AccountUnclear(old.id)
+            is_meant = relation == "same" or (relation == "unclear" and unclear == "replace")
+            if old.id == replaces if replaces is not None else is_meant:
                 credential = replace(credential, is_default=credential.is_default or old.is_default)
                 if old.has_secret(credential.secret) or _can_be_had_again(old):
                     records.remove(record)
@@ -240,6 +246,29 @@ def keep(
                     _set_aside(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
+
+
+class AccountUnclear(Error):
+    """A credential of the same kind and scope works, and nobody knows whether it is the same account's."""
+
+    def __init__(self, credential_id: str) -> None:
+        """`credential_id` is the one that is kept."""
+        super().__init__("it is not clear whether both are one account's", hint="log in again with --add or --replace")
+        self.credential_id = credential_id
+
+
+def name(holdings: Holdings, credential_id: str, names: dict[str, str | None], now: float) -> Credential:
+    """Note whose a credential is; an older login of the same account, kind and scope is replaced by it. A job."""
+    with holdings.vault_of(credential_id).transaction() as tx:
+        record = record_in(tx, credential_id)
+        named = update(record, **names)
+        for other in tx.content["credentials"]:
+            old = Credential.from_record(other) if other is not record and _is_same_login(other, named) else None
+            if old is not None and named.names and old.created_at <= named.created_at and named.set_aside_at is None:
+                _set_aside(other, now, "replaced by a newer one", credential_id)
+                named = update(record, is_default=named.is_default or old.is_default)
+                update(other, is_default=False)
+    return named
 
 
 def set_default(holdings: Holdings, credential_id: str) -> None:
@@ -266,13 +295,21 @@ def _set_aside(record: Record, now: float, why: str, by: str) -> None:
     update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
 
 
-def _replaces(new: Credential, old: Credential) -> bool:
-    """Whether both, of one kind and for one place, would answer the same requests for the same account."""
-    if (old.set_aside_at is not None or old.is_bound) and not old.has_secret(new.secret):
-        return False
-    if new.kind in kinds.MINTED and (new.client_id, new.subject) != (old.client_id, old.subject):
-        return False
-    return routing.is_same_person(new, old) or not (new.names and old.names)
+def _relation(new: Credential, old: Credential, now: float) -> Literal["same", "other", "unclear"]:
+    """Whether two of one kind and scope are one login, those of two accounts, or cannot be told apart.
+
+    Access tokens have no account, and of a login without a name nobody knows whose it is; one that does not work any
+    more is replaced all the same.
+    """
+    if old.has_secret(new.secret):
+        return "same"
+    if old.set_aside_at is not None or old.is_bound:
+        return "other"
+    if new.kind in kinds.MINTED:
+        return "same" if (new.client_id, new.subject) == (old.client_id, old.subject) else "other"
+    if new.names and old.names:
+        return "same" if new.names & old.names else "other"
+    return "unclear" if judgement.in_good_standing(old, now) else "same"
 
 
 def _sweep(content: Record, now: float) -> None:

@@ -199,13 +199,16 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
             credential.is_bound or credential.kind == kinds.UNKNOWN,
             request.username in kinds.TOKEN_USERNAMES and credential.username != request.username,
             depth if below else -depth,
-            not credential.is_default,
-            credential.is_fallback,
-            -credential.created_at,
-            credential.id,
+            rank_in_scope(credential),
         )
 
     return Match(repository, sorted(kept, key=rank), [c for c in able if c not in kept])
+
+
+def rank_in_scope(credential: Credential) -> tuple[object, ...]:
+    """Sorts credentials of one scope: the default that a person set, then the newest login."""
+    is_last = credential.is_bound or credential.kind == kinds.UNKNOWN
+    return (is_last, not credential.is_default, credential.is_fallback, -credential.created_at, credential.id)
 
 
 def _of_person(persons: list[Person], username: str) -> frozenset[str] | None:

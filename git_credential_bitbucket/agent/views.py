@@ -33,6 +33,7 @@ class CredentialView(TypedDict):
     account_id: str | None
     username: str
     default: bool
+    answers: bool
     bound_to: str | None
     suspended_for: list[str]
     secret: str | None
@@ -79,7 +80,22 @@ def of_agent(agent: Agent) -> Pairs:
     pairs = of_vault(agent)
     now = agent.clock()
     stated = sorted((of_credential(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
+    first = _first_of_each_scope(index, now)
+    for one in stated:
+        one["answers"] = one["id"] in first
     return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+
+
+def _first_of_each_scope(index: Index, now: float) -> set[str]:
+    """The ids of those that answer a request for exactly their scope which names no account."""
+    first: dict[str, Credential] = {}
+    for credential in index:
+        if judgement.withheld(credential, now) or credential.is_bound:
+            continue
+        other = first.get(credential.place)
+        if other is None or routing.rank_in_scope(credential) < routing.rank_in_scope(other):
+            first[credential.place] = credential
+    return {credential.id for credential in first.values()}
 
 
 def of_request(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
@@ -162,6 +178,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "account_id": credential.account_id,
         "username": credential.username,
         "default": credential.is_default,
+        "answers": False,
         "bound_to": _bound_to(credential),
         "suspended_for": [
             wire.printable(scope.partition("://")[2]) for scope in judgement.suspended_scopes(credential, now)

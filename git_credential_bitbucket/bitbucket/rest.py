@@ -23,11 +23,12 @@ _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 class Verdict:
     """What Bitbucket says of a secret. `valid` is None where it says nothing; `reason` then tells why.
 
-    `account` is the person's username, where Bitbucket tells it.
+    `username` and `account_id` are the person's, where Bitbucket tells them.
     """
 
     valid: bool | None
-    account: str | None = None
+    username: str | None = None
+    account_id: str | None = None
     scopes: tuple[str, ...] = ()
     reason: str | None = None
 
@@ -59,7 +60,8 @@ def _verdict(response: "Response", kind: str) -> Verdict:
     if response.status_code == _OK or _is_of_a_credential(response, scopes):
         return Verdict(
             valid=True,
-            account=_account(response),
+            username=_of_person(response, "username"),
+            account_id=_of_person(response, "account_id"),
             scopes=tuple((scopes or "").replace(",", " ").split()),
         )
     return Verdict(valid=None, reason=f"Bitbucket answered with {response.status_code}, which is no verdict")
@@ -75,11 +77,11 @@ def _header(response: "Response", name: str) -> str | None:
     return printable(value, 1000) if value else None
 
 
-def _account(response: "Response") -> str | None:
-    """The username; an app user (client credentials) has none."""
+def _of_person(response: "Response", field: str) -> str | None:
+    """What the answer says of the person; an app user (client credentials) has no username."""
     try:
         document = response.json()
     except (ValueError, RecursionError):
         return None
-    name = document.get("username") if isinstance(document, dict) else None
+    name = document.get(field) if isinstance(document, dict) else None
     return printable(name, 100) if isinstance(name, str) and name else None

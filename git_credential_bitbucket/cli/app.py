@@ -48,6 +48,7 @@ SECTIONS = {
         "exec": "Run a command; its git uses the environment's credentials",
         "refresh": "Renew an OAuth token now",
         "rotate": "Replace a token by a new one",
+        "switch": "Choose the account that answers where several could",
         "restore": "Offer a credential again that was set aside",
     },
     "Vault and daemon": {

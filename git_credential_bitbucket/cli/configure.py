@@ -9,7 +9,7 @@ import click
 
 from git_credential_bitbucket import urlmatch
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import gitconfig
+from git_credential_bitbucket.cli import gitconfig, pasted
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, means_us, stable_path
 from git_credential_bitbucket.cli.neighbours import Neighbour, neighbours, reset_after
@@ -34,18 +34,21 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     that no other one is handed the tokens; the path of this program; and useHttpPath, so that each repository can have
     a token of its own. Done twice it changes nothing; `unconfigure` takes back what it wrote.
 
-    With --host it writes the same for that host, and a line that opts it in."""
+    With --host it writes the same for that host, and a line that opts it in. With --account it writes which account's
+    credential git asks for; a username in a URL goes before it."""
 )
 @click.option("--host", metavar="URL", callback=address, help="For this host instead of bitbucket.org.")
+@click.option("--account", metavar="NAME", help="The username that git asks for where a URL has none.")
 @click.option("--system", is_flag=True, help="For all users of this machine.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
-def command(*, host: str | None, system: bool, dry_run: bool) -> None:
+def command(*, host: str | None, account: str | None, system: bool, dry_run: bool) -> None:
     """Write the configuration."""
     url = host or hosts.CLOUD_URL
     path = stable_path(os.environ)
     scope = gitconfig.open_scope(os.environ, system=system)
     others = neighbours(scope.read, url)
-    commands = gitconfig.configuring(scope, url, as_helper(path))
+    username = pasted.account(account) if account else None
+    commands = gitconfig.configuring(scope, url, as_helper(path), username)
     if dry_run:
         tell(commands)
         return

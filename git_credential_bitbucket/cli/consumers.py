@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.bitbucket import kinds, providers
+from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.cli import guidance, pasted
 from git_credential_bitbucket.cli.address import in_browser, present
 from git_credential_bitbucket.client import environment, waiting
@@ -196,15 +196,12 @@ def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str,
 
 
 def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
-    """Note whose log-in it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
+    """Note whose login it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
     if wanted.account or ACCOUNT_SCOPE not in grant.scopes:
         return
-    from git_credential_bitbucket.bitbucket import rest  # here, not above: as above
     from git_credential_bitbucket.cli.holder import ask
 
-    verdict = rest.verify(wanted.provider.endpoint, kinds.OAUTH, None, grant.access_token)
-    if verdict.account:
-        ask("amend", [("id", kept_id), ("account", verdict.account)])
+    ask("identify", [("id", kept_id)])
 
 
 def page(wanted: Wanted, grant: Grant) -> Page:

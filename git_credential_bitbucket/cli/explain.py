@@ -180,7 +180,8 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
         return _none(request, document)
     document["answer"] = {
         "from": winner["id"],
-        "what": f"the {label(winner['kind'])} for {winner['place']}",
+        "what": f"the {label(winner['kind'])} for {winner['place']}"
+        + (f" of {winner['account']}" if winner["account"] else ""),
         "username": winner["username"],
         "secret": winner["secret"],
         "outcome": winner["outcome"],

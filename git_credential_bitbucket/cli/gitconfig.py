@@ -63,14 +63,14 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     return Scope("system" if system else "global", settings.read(env))
 
 
-def configuring(scope: Scope, url: str, helper: str) -> list[Command]:
-    """What makes `helper` the one that git asks about `url`; nothing where it is already so."""
+def configuring(scope: Scope, url: str, helper: str, username: str | None = None) -> list[Command]:
+    """What makes `helper` the one that git asks about `url`, for `username` if given; nothing where that is so."""
     files = [origin for origin, configured in scope.ours() if configured == url]
     # Where ours is already, it stays: that may be an included file, or the other one of git's two global files.
     place = ["--file", files[-1]] if files else [f"--{scope.name}"]
     lines = scope.values(files[-1], url, HELPER) if files else []
     commands = _edits(place, f"credential.{url}.{HELPER}", lines, _with_ours(lines, helper))
-    for key, value in _beside(url):
+    for key, value in (*_beside(url), *([("username", username)] if username else ())):
         present = scope.values(files[-1], url, key) if files else []
         if present[-1:] != [value]:
             commands += _edits(place, f"credential.{url}.{key}", present, [*present, value])

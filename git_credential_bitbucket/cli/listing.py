@@ -80,7 +80,7 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
         (show.shown(one["account"] or ""), ""),
         (expires_in(one, now), _urgency(None if at is None else at - now)),
         (used, ""),
-        (one["state"], _STYLES.get(one["state"], "red")),
+        (one["state"] + (", default" if one["default"] else ""), _STYLES.get(one["state"], "red")),
         (one["id"], "dim"),
     ]
 

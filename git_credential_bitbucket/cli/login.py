@@ -91,7 +91,14 @@ class Login(shy.Shy):
 @click.option(
     "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host, named as Bitbucket in git's config."
 )
-@click.option("--account", metavar="NAME", help="Whose it is: the email (API token), or any name that you know it by.")
+@click.option(
+    "--account",
+    metavar="NAME",
+    multiple=True,
+    help="Whose it is: email, Bitbucket username or account id; may be given for each.",
+)
+@click.option("--add", is_flag=True, help="Keep it beside another that cannot be told apart from it.")
+@click.option("--replace", is_flag=True, help="Put it in the place of such a one.")
 @click.option("--expires", metavar="DATE", callback=dates.end, help="When the token ends: 2027-01-31, or 90d, or 1y.")
 @click.option(
     "--lifetime", metavar="SPAN", callback=dates.span, help="Forget it here after 8h, 7d, 2w …, however long it lives."
@@ -118,11 +125,16 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
     if (given["expires"] is not None or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
+    if given["add"] and given["replace"]:
+        raise click.UsageError("--add and --replace exclude each other")
+    names = statics.names(given["account"])
     wanted = Wanted(
         kind=kind,
         provider=provider,
         path=path_on(provider, given["place"]) if given["place"] is not None else None,
-        account=given["account"],
+        account=names.pop("account", None),
+        names=names,
+        unclear="add" if given["add"] else "replace" if given["replace"] else None,
         ends_at=given["expires"],
         lifetime_s=given["lifetime"],
         memory=given["memory"],
@@ -162,10 +174,7 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
     def keep(record: dict[str, Any]) -> str:
         if new_vault is not None:
             new_vault.found()
-        if wanted.lifetime_s is not None:
-            record = {**record, "lifetime": wanted.lifetime_s}
-        fields = [("record", json.dumps(record)), *([("memory", "1")] if wanted.memory else [])]
-        return dict(ask("add", fields))["id"]
+        return _added(record, wanted, answers)
 
     if wanted.implicit:
         return implicit.by_consent(wanted, answers, keep)
@@ -176,6 +185,32 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
     if wanted.kind == kinds.JWT_BEARER:
         return consumers.by_app(wanted, answers, keep)
     return keep(statics.record(wanted, answers))
+
+
+def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
+    """Have a record kept; returns its id. Raises `Error`."""
+    if wanted.lifetime_s is not None:
+        record = {**record, "lifetime": wanted.lifetime_s}
+    fields = [("record", json.dumps({**record, **wanted.names})), *([("memory", "1")] if wanted.memory else [])]
+    # What was consented to is kept in any case, and takes nothing away before it is known whose it is.
+    unclear = wanted.unclear or ("add" if record["kind"] == kinds.OAUTH else None)
+    told = dict(ask("add", [*fields, *([("unclear", unclear)] if unclear else [])]))
+    if "unclear" in told:
+        told = dict(ask("add", [*fields, ("unclear", _chosen_for_unclear(told["unclear"], answers))]))
+    return told["id"]
+
+
+def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
+    """`replace` or `add`, as the person at the terminal decides. Raises `LoginFailed` where nobody can be asked."""
+    other = places.line(places.meant(other_id)[0])
+    if answers.terminal is None:
+        raise LoginFailed(
+            f"another one is kept for the same scope, and it is not clear whose each is: {other}",
+            hint="add --replace to put this one in its place, or --add to keep both",
+        )
+    answers.say(f"Another one is kept for the same scope: {other}.")
+    lines = ["replace it (it can be restored for 30 days)", "keep both; the newer one answers"]
+    return ("replace", "add")[answers.terminal.choose("What is to become of it", lines, default=0)]
 
 
 def said(kept_id: str, wanted: Wanted) -> list[str]:

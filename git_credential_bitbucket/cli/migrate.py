@@ -34,7 +34,7 @@ HELP = f"""{summary("migrate")}.
 
 Looks into git's configuration (yours, and that of the repository you are in or of those at PATH), ~/.git-credentials,
 ~/.netrc, shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the
-vault, set aside where another one is kept for the same; app passwords are dead, so they are taken out and it is said
+vault, after another one that is kept for the same scope; app passwords are dead, so they are taken out and it is said
 what to make instead. In files only the lines with a secret change: remotes lose name and password, ~/.git-credentials
 and ~/.netrc their entries, variables their values. What was taken out is kept in the vault for 30 days, for --undo.
 Keyrings encrypt, so their entries stay.
@@ -42,7 +42,7 @@ Keyrings encrypt, so their entries stay.
 Files of a work tree are listed by `audit`; programs read them, so they are yours to change.
 """
 
-_BESIDE = ", set aside, for another one is kept for the same place"
+_BESIDE = ", after another one that is kept for the same scope"
 
 
 @click.command(cls=shy.Shy, help=HELP)
@@ -125,11 +125,11 @@ def _carry_out(plan: Plan) -> list[Error]:
     if new_vault is not None:
         new_vault.found()
     for move in plan.moves:
-        beside = [("beside", "1")] if move.beside else []
-        kept = dict(ask("add", [("record", json.dumps(move.record)), *beside]))
-        show.say(f"Moved into the vault: {move.words}{_BESIDE if 'set_aside' in kept else ''}")
-        if "set_aside" in kept:
-            show.say(f"    to use it instead, within 30 days: git-credential-bitbucket restore {kept['id']}")
+        how = ("beside", "1") if move.beside else ("unclear", "add")
+        kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
+        show.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
+        if move.beside:
+            show.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
         if not move.certain:
             show.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
     batch = f"{int(time.time())}-{os.urandom(4).hex()}"

@@ -35,7 +35,7 @@ _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A token on its way into the vault, as a log-in's record; `beside` another one, which it must not set aside."""
+    """A token on its way into the vault, as a log-in's record; `beside` another one, after which it comes."""
 
     record: dict[str, Any] = field(repr=False)
     certain: bool
@@ -100,7 +100,7 @@ class Moves:
         """Have a token moved, or say why it is left: another one is there, which may be the one that works, or its
         address is none that may get it.
 
-        What stands in a file is moved even then, and set aside in the vault: a keyring encrypts, a file does not.
+        What stands in a file is moved even then, and comes after the other: a keyring encrypts, a file does not.
         """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol

@@ -156,14 +156,26 @@ def _at_hand() -> tuple[list[CredentialView], Error | None]:
 
 
 def matching(credentials: Sequence[CredentialView], word: str) -> list[CredentialView]:
-    """Those that `word` names: the one with this id, else all for exactly this place. Raises `Error`."""
+    """Those that `word` names: the one with this id, else all of this account, else all for exactly this scope.
+
+    Raises `Error`.
+    """
     if by_id := [one for one in credentials if one["id"] == word]:
         return by_id
+    if "/" not in word and (by_account := [one for one in credentials if word.lower() in names(one)]):
+        return by_account
     place = parse(word)
     found = [one for one in credentials if one["url"] == place.text]
     if not found:
-        raise UnknownCredential("there is no credential with this id or for exactly this place", hint=_SEE)
+        raise UnknownCredential(
+            "there is no credential with this id, of this account or for exactly this scope", hint=_SEE
+        )
     return found
+
+
+def names(one: CredentialView) -> set[str]:
+    """Every name of a credential's account, in lower case."""
+    return {name.lower() for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name}
 
 
 def one_of(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:

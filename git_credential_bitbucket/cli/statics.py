@@ -5,23 +5,29 @@ Imports pasted, guidance, times and asking; rest only to verify.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import guidance, pasted, times
+from git_credential_bitbucket.cli import guidance, pasted, places, times
 from git_credential_bitbucket.cli.wanted import path_on
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from git_credential_bitbucket.bitbucket.providers import Endpoint
     from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
 
 _DATE_PROMPT = "When does it end? (like 2027-01-31 or 90d; empty if you do not know) "
 _EMAIL_PROMPT = "Email of your Atlassian account (REST needs it, git does not; empty to leave out) "
+_USERNAME_PROMPT = "Bitbucket username, as in the URLs of the Clone button (Enter to skip) "
+_ACCOUNT_ID = re.compile(r"[0-9]{6}:[0-9a-f-]{36}|[0-9a-f]{24}")
+"""Atlassian's account ids: of new accounts, and of old ones."""
 _PLACE_PROMPT = "For which WORKSPACE or WORKSPACE/REPOSITORY is it? (empty for all) "
 
 
@@ -38,6 +44,9 @@ def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
     account = wanted.account
     if account is None and checked.kind == kinds.API_TOKEN:
         account = pasted.account(answers.optional(_EMAIL_PROMPT))
+    if checked.kind == kinds.API_TOKEN and "bitbucket_username" not in wanted.names and _has_others(wanted, answers):
+        typed = pasted.account(answers.optional(_USERNAME_PROMPT))
+        wanted.names.update({"bitbucket_username": typed} if typed else {})
     if checked.kind == kinds.API_TOKEN and account is not None and "@" not in account:
         wanted.warn(answers, "REST takes an API token with the account's email only; for git this name does no harm")
     found: dict[str, Any] = {
@@ -73,9 +82,32 @@ def verified(wanted: Wanted, answers: Answers, checked: pasted.Checked, account:
         wanted.warn(answers, warning)
     answers.say("Bitbucket says that it is valid.", style="green")
     told: dict[str, Any] = {"scopes": list(verdict.scopes)}
-    if account is None and verdict.account is not None:
-        told["account"] = verdict.account
-    return told
+    found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
+    if account is None and verdict.username is not None:
+        found["account"] = verdict.username
+    return told | {field: name for field, name in found.items() if name}
+
+
+def _has_others(wanted: Wanted, answers: Answers) -> bool:
+    """Whether the username is worth a question: another account's login is kept for the host."""
+    if answers.terminal is None:
+        return False
+    host = f"{wanted.provider.protocol}://{wanted.provider.host}"
+    personal = (one for one in places.kept() if one["kind"] in (kinds.API_TOKEN, kinds.OAUTH))
+    return any(one["url"].startswith(host) and one["account"] != wanted.account for one in personal)
+
+
+def names(given: Sequence[str]) -> dict[str, str]:
+    """The names of one account by what each is: `account` (the email, else the first), username, account id."""
+    found: dict[str, str] = {}
+    for text in given:
+        if _ACCOUNT_ID.fullmatch(text):
+            found["account_id"] = text
+        elif name := pasted.account(text):
+            found["account" if "@" in name else "bitbucket_username"] = name
+    if found and "account" not in found:
+        found["account"] = found.get("bitbucket_username") or found["account_id"]
+    return found
 
 
 def lacking(kind: kinds.Kind, scopes: tuple[str, ...]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import routing
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Wanted:
     """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
 
-    After `lifetime_s` it is forgotten here, whatever Bitbucket would still take.
+    After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
+    account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
 
     `near` is the repository that git is working on, where it is git that asks.
     """
@@ -29,6 +30,8 @@ class Wanted:
     path: str | None = None
     near: str = ""
     account: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    unclear: str | None = None
     ends_at: float | None = None
     lifetime_s: float | None = None
     memory: bool = False

@@ -143,25 +143,24 @@ def test_nothing_leaves_a_file_that_did_not_get_into_the_vault(alone: Runner, ho
     assert (home / ".git-credentials").read_text() == text
 
 
-def test_a_token_never_sets_another_aside(alone: Runner, home: Path) -> None:
-    """The one that is kept may be the newer one; the other is set aside, leaves the file, and can be had back."""
+def test_a_token_never_takes_anothers_place(alone: Runner, home: Path) -> None:
+    """The one that is kept may be the newer one; the other leaves the file, comes after it, and can be chosen."""
     kept, found = tokens.api_token(), tokens.api_token()
     alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
     text = f"https://x-bitbucket-api-token-auth:{found}@bitbucket.org\nhttps://u:{kept}@bitbucket.org\n"
     (home / ".git-credentials").write_text(text)
     dry = alone(HELPER, "migrate", "--dry-run").stdout
-    assert "set aside, for another one is kept for the same place" in dry
+    assert "after another one that is kept for the same scope" in dry
     said = alone(HELPER, "migrate").stdout
-    assert "set aside, for another one is kept for the same place" in said
+    assert "after another one that is kept for the same scope" in said
     assert (home / ".git-credentials").read_text() == ""
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
-    assert sorted(one["state"] for one in listed(alone)) == ["ready", "set-aside"]
+    assert [one["state"] for one in listed(alone)] == ["ready", "ready"]
     alone(HELPER, "migrate", "--undo")
     assert (home / ".git-credentials").read_text() == text
     alone(HELPER, "migrate")
-    aside = [one["id"] for one in listed(alone) if one["state"] == "set-aside"]
-    assert len(aside) == 1
-    alone(HELPER, "restore", aside[0])
+    (other,) = [one["id"] for one in listed(alone) if not one["answers"]]
+    alone(HELPER, "switch", other)
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == found
 
 

@@ -17,7 +17,7 @@ def test_an_api_token_is_verified_with_its_email(standin: StandIn, endpoint: End
     token = Secret(standin.issue_api_token())
     verdict = rest.verify(endpoint, kinds.API_TOKEN, EMAIL, token)
     assert verdict.valid is True
-    assert verdict.account == "alice"
+    assert verdict.username == "alice"
     assert "read:repository:bitbucket" in verdict.scopes
     wrong = rest.verify(endpoint, kinds.API_TOKEN, "bob@example.com", token)
     assert wrong.valid is False
@@ -29,7 +29,7 @@ def test_an_api_token_with_git_s_scopes_alone_is_valid(standin: StandIn, endpoin
     token = Secret(standin.issue_api_token(scopes=("read:repository:bitbucket",)))
     verdict = rest.verify(endpoint, kinds.API_TOKEN, EMAIL, token)
     assert verdict.valid is True
-    assert verdict.account is None
+    assert verdict.username is None
 
 
 @pytest.mark.parametrize("place", ["acme", "acme/app"])
@@ -45,10 +45,10 @@ def test_oauth_is_valid_for_a_person_and_for_a_consumer(
     """A person's log-in names the account, a consumer's own token names none."""
     access_token, _ = standin.issue_login(consumer)
     person = rest.verify(endpoint, kinds.OAUTH, None, Secret(access_token))
-    assert (person.valid, person.account) == (True, "alice")
+    assert (person.valid, person.username) == (True, "alice")
     minted = oauth.mint(endpoint, consumer.key, secret)
     app = rest.verify(endpoint, kinds.CLIENT_CREDENTIALS, None, minted.access_token)
-    assert (app.valid, app.account) == (True, None)
+    assert (app.valid, app.username) == (True, None)
 
 
 def test_a_secret_that_nobody_made_is_not_valid(endpoint: Endpoint) -> None:

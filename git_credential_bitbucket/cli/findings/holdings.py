@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import opening, places, status, times
-from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
+from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
@@ -81,6 +82,32 @@ def _has_key(env: Mapping[str, str]) -> bool:
     return bool(env.get(keys.KEY_VARIABLE) or env.get(keys.KEY_FILE_VARIABLE))
 
 
+def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
+    """Logins whose Bitbucket username is not known, where it decides between accounts; mended by asking Bitbucket."""
+    personal = [one for one in kept if one["kind"] in (kinds.API_TOKEN, kinds.OAUTH) and one["bound_to"] is None]
+    unnamed = [one for one in personal if one["bitbucket_username"] is None and one["state"] == "ready"]
+    if len(personal) < 2 or not unnamed:  # noqa: PLR2004 - one alone answers every username
+        return
+    cause = f"the Bitbucket username of {len(unnamed)} logins is not known: a URL that names one may get no answer"
+    cure = "let Bitbucket be asked: git-credential-bitbucket doctor --fix"
+    yield Finding("accounts", NOTE, cause, cure, Mend("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
+
+
+def _learn(unnamed: list[CredentialView]) -> None:
+    """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
+    reasons = []
+    for one in unnamed:
+        try:
+            told = dict(ask("identify", [("id", one["id"])]))
+        except Error as exc:
+            reasons.append(exc.cause)
+        else:
+            reasons += [] if "bitbucket_username" in told else [told.get("reason") or "it may not read its account"]
+    if len(reasons) == len(unnamed):
+        hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"
+        raise Error(f"Bitbucket told of no login whose it is: {reasons[0]}", hint=hint)
+
+
 def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     if "trouble" in told:
         yield Finding("vault", WRONG, told["trouble"], told.get("cure") or None)
@@ -115,5 +142,6 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
         elif one["suspended_for"]:
             yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["cure"])
         counted[state] += 1
+    yield from _unnamed(kept)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
     yield Finding("credentials", OK, f"{len(kept)} kept: {states}" if kept else "none is kept")

@@ -1,0 +1,59 @@
+"""`switch`: chooses the account that answers for a scope where several could."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.cli import asking, opening, places, show, shy
+from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.errors import Error, UnknownCredential
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from git_credential_bitbucket.agent.views import CredentialView
+
+HELP = f"""{summary("switch")}.
+
+ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; of two, the
+other one is taken. The choice stands until the next `switch`. It is for requests that name nobody: a username in the
+URL goes before it.
+
+To choose by directory, set git's own credential.https://bitbucket.org.username in a file that git includes there
+(includeIf in git-config(1)); `configure --account NAME` writes that setting.
+"""
+
+
+@click.command(cls=shy.Shy, help=HELP)
+@click.argument("account", metavar="[ACCOUNT]", required=False)
+@click.option("--for", "place", metavar="SCOPE", default=hosts.CLOUD_URL, help="WORKSPACE or WORKSPACE/REPOSITORY.")
+def command(*, account: str | None, place: str) -> None:
+    """Choose."""
+    opening.readable()
+    scope = places.parse(place)
+    there = [one for one in places.kept() if one["url"] == scope.text and one["state"] != "set-aside"]
+    offered = [one for one in there if one["bound_to"] is None]
+    if not offered:
+        raise UnknownCredential(f"no credential is kept for {scope.text}", hint="see: git-credential-bitbucket status")
+    one = _meant(offered, account)
+    ask("default", [("id", one["id"])])
+    show.say(f"From now on this answers for {one['place']}: {places.line(one)}")
+
+
+def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
+    if account is not None:
+        found = [one for one in offered if account.lower() in {one["id"], *places.names(one)}]
+        if not found:
+            known = ", ".join(sorted({show.shown(one["account"] or one["id"]) for one in offered}))
+            raise UnknownCredential("no credential there is that account's", hint=f"there are: {known}")
+        return places.one_of(found, asking.choosing(), "of that account")
+    others = [one for one in offered if not one["answers"]]
+    if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
+        return others[0]
+    if len(offered) == 1:
+        raise Error("there is only one credential for that scope", hint="add another: git-credential-bitbucket login")
+    return places.one_of(offered, asking.choosing(), "for that scope")

@@ -1,0 +1,153 @@
+"""Two accounts on one host: who answers, who is replaced, and how a person chooses."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.standin import tokens
+
+if TYPE_CHECKING:
+    from tests.cli.person import Person
+    from tests.running import Runner
+    from tests.standin.client import StandIn
+
+HELPER = "git-credential-bitbucket"
+
+
+def login(run: Runner, *names: str, more: tuple[str, ...] = (), check: bool = True) -> str:
+    """An API token of an account, which is returned."""
+    token = tokens.api_token()
+    options = [option for name in names for option in ("--account", name)]
+    run(HELPER, "login", "--api-token", *options, *more, stdin=token, check=check)
+    return token
+
+
+def offered(run: Runner, url: str = "https://bitbucket.org/acme/app") -> str | None:
+    """The password that git gets for `url`."""
+    filled = run("git", "-c", "credential.helper=bitbucket", "credential", "fill", stdin=f"url={url}\n\n", check=False)
+    return dict(line.partition("=")[::2] for line in filled.stdout.split("\n")).get("password")
+
+
+def test_two_accounts_stand_side_by_side_and_switch_chooses(keyed: Runner) -> None:
+    """The newest login answers until a person says otherwise; a username in the URL goes before that."""
+    alices = login(keyed, "alice@example.com", "alice")
+    bobs = login(keyed, "bob@example.com", "bobby", "712020:01234567-89ab-cdef-0123-456789abcdef")
+    assert offered(keyed) == bobs
+    said = keyed(HELPER, "switch", "alice").stdout
+    assert "answers for bitbucket.org" in said
+    assert "alice@example.com" in said
+    assert offered(keyed) == alices
+    assert offered(keyed, "https://bobby@bitbucket.org/acme/app") == bobs
+    assert offered(keyed, "https://bob%40example.com@bitbucket.org/acme/app") == bobs
+    marked = {one["account"]: (one["default"], one["answers"]) for one in listed(keyed)}
+    assert marked == {"alice@example.com": (True, True), "bob@example.com": (False, False)}
+    assert "ready, default" in keyed(HELPER, "status").stdout
+    keyed(HELPER, "switch")
+    assert offered(keyed) == bobs, "of two, the other one"
+    told = json.loads(keyed(HELPER, "explain", "acme/app", "--json", check=False).stdout)
+    if told["answer"] is not None:  # git may not be configured here
+        assert "bob@example.com" in told["answer"]["what"]
+
+
+def test_switch_names_the_accounts_that_there_are(keyed: Runner) -> None:
+    """And says what is wrong where there is nothing to choose."""
+    login(keyed, "alice@example.com")
+    assert "only one credential" in keyed(HELPER, "switch", check=False).stderr
+    refused = keyed(HELPER, "switch", "carol", check=False)
+    assert (refused.returncode, "there are: alice@example.com" in refused.stderr) == (1, True)
+    assert "no credential is kept for" in keyed(HELPER, "switch", "alice", "--for", "acme", check=False).stderr
+
+
+def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -> None:
+    """Nobody's login is taken away silently."""
+    login(keyed, "alice@example.com")
+    newer = login(keyed, "alice@example.com")
+    assert offered(keyed) == newer
+    assert [one["state"] for one in listed(keyed)].count("ready") == 1
+    refused = keyed(HELPER, "login", "--api-token", stdin=tokens.api_token(), check=False)
+    assert refused.returncode == 1
+    assert "not clear whose each is" in refused.stderr
+    assert "--replace" in refused.stderr
+    assert offered(keyed) == newer
+    beside = login(keyed, more=("--add",))
+    assert offered(keyed) == beside
+    assert [one["state"] for one in listed(keyed)].count("ready") == 2
+    assert "exclude each other" in keyed(HELPER, "login", "--api-token", "--add", "--replace", check=False).stderr
+
+
+def test_a_second_access_token_for_one_workspace_is_asked_about(keyed: Runner, person: Person) -> None:
+    """Access tokens belong to nobody; at the terminal a person says what becomes of the first."""
+    first, second = tokens.access_token(), tokens.access_token()
+    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=first)
+    with person.types(HELPER, "login", "--access-token", "--for", "acme") as dialogue:
+        dialogue.reads("Access token (not shown): ")
+        dialogue.types(second)
+        dialogue.reads("When does it end?")
+        dialogue.types("")
+        dialogue.reads("What is to become of it [1]: ")
+        dialogue.types("2")
+        dialogue.reads("Logged in")
+        dialogue.ends()
+    assert [one["state"] for one in listed(keyed)] == ["ready", "ready"]
+
+
+def test_a_second_account_is_asked_for_its_username(keyed: Runner, person: Person) -> None:
+    """It is what the Clone button puts into URLs; with one account alone it decides nothing."""
+    login(keyed, "alice@example.com")
+    with person.types(HELPER, "login", "--api-token") as dialogue:
+        dialogue.reads("API token (not shown): ")
+        dialogue.types(tokens.api_token())
+        dialogue.reads("Email of your Atlassian account")
+        dialogue.types("bob@example.com")
+        dialogue.reads("Bitbucket username, as in the URLs of the Clone button")
+        dialogue.types("bobby")
+        dialogue.reads("When does it end?")
+        dialogue.types("")
+        dialogue.reads("Logged in")
+        dialogue.ends()
+    assert {one["bitbucket_username"] for one in listed(keyed)} == {None, "bobby"}
+
+
+@pytest.mark.parametrize("verb", ["logout", "restore"])
+def test_verbs_take_an_account(keyed: Runner, verb: str) -> None:
+    """As they take an id or a scope."""
+    login(keyed, "alice@example.com", "alice")
+    login(keyed, "bob@example.com")
+    if verb == "restore":
+        (one,) = [one for one in listed(keyed) if one["account"] == "alice@example.com"]
+        login(keyed, "alice@example.com")
+        keyed(HELPER, "restore", one["id"])
+        assert one["id"] in {one["id"] for one in listed(keyed) if one["state"] == "ready"}
+        return
+    keyed(HELPER, "logout", "alice")
+    assert [one["account"] for one in listed(keyed)] == ["bob@example.com"]
+
+
+def test_doctor_learns_whose_a_login_is(keyed: Runner, standin: StandIn) -> None:
+    """Credentials kept by an older version have no username; Bitbucket is asked, where the token may."""
+    names = {}
+    for email in ("alice@example.com", "bob@example.com"):
+        token = standin.issue_api_token(
+            email.partition("@")[0], scopes=("read:user:bitbucket", "read:repository:bitbucket")
+        )
+        keyed(HELPER, "login", "--api-token", "--host", standin.url, "--account", email, stdin=token)
+        names[email] = email.partition("@")[0]
+    said = keyed(HELPER, "doctor", "--fix", f"{standin.url}/acme/app", check=False).stdout
+    assert "asked Bitbucket whose each login is" in said
+    assert {one["account"]: one["bitbucket_username"] for one in listed(keyed)} == names
+    assert all(one["account_id"] for one in listed(keyed))
+    again = keyed(HELPER, "doctor", f"{standin.url}/acme/app", check=False).stdout
+    assert "is not known: a URL" not in again
+
+
+def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
+    """Git's own setting, which an included file may change for a directory."""
+    run(HELPER, "configure", "--account", "alice")
+    run(HELPER, "configure", "--account", "bobby")
+    assert run("git", "config", "--get-all", "credential.https://bitbucket.org.username").stdout == "alice\nbobby\n"
+    run(HELPER, "configure", "--account", "bobby")
+    assert run("git", "config", "credential.https://bitbucket.org.username").stdout == "bobby\n"
