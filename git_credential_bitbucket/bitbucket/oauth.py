@@ -1,10 +1,10 @@
 """OAuth 2.0 with Bitbucket: the authorize URL, the grants, renewal, revocation. Keeps nothing.
 
-Imports providers' and errors' names; oauthlib and requests only inside functions.
+Imports providers' and errors' names; requests-oauthlib (130 ms, 15 MiB) only inside functions.
 Sources: https://developer.atlassian.com/cloud/bitbucket/oauth-2/, and for what changed in 2026
-community.developer.atlassian.com/t/99003 (CHANGE-3052). A library that reads the answer as well would raise over a
-detail of it, and the new refresh token would be lost with the rest: so requests sends the form, and token_response.py
-reads what came.
+community.developer.atlassian.com/t/99003 (CHANGE-3052). requests-oauthlib makes the URLs and the token requests. It
+does not read the answers: it would raise over a detail of one, and the new refresh token would be lost with the rest.
+transport.py takes an answer before that, and token_response.py reads it.
 """
 
 import time
@@ -16,9 +16,12 @@ from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable
 
+    from oauthlib.oauth2 import Client
+    from requests import PreparedRequest
     from requests.auth import HTTPBasicAuth
+    from requests_oauthlib import OAuth2Session
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
@@ -37,19 +40,9 @@ def authorize_url(
     """
     from oauthlib.oauth2 import WebApplicationClient  # lazy: 60 ms, and only a login needs it
 
-    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
-
-    transport.require_https(endpoint.authorize_url)
     client = WebApplicationClient(client_id)
-    url: str = client.prepare_request_uri(
-        endpoint.authorize_url,
-        redirect_uri=redirect_uri,
-        scope=list(scopes) or None,
-        state=state,
-        code_challenge=client.create_code_challenge(verifier, "S256"),
-        code_challenge_method="S256",
-    )
-    return url
+    pkce = {"code_challenge": client.create_code_challenge(verifier, "S256"), "code_challenge_method": "S256"}
+    return _authorize(endpoint, _session(client_id, client, redirect_uri, scopes), state, **pkce)
 
 
 def implicit_url(endpoint: "Endpoint", client_id: str, redirect_uri: str, scopes: tuple[str, ...], state: str) -> str:
@@ -59,14 +52,8 @@ def implicit_url(endpoint: "Endpoint", client_id: str, redirect_uri: str, scopes
     """
     from oauthlib.oauth2 import MobileApplicationClient  # lazy: as authorize_url
 
-    from git_credential_bitbucket.bitbucket import transport  # lazy: as authorize_url
-
-    transport.require_https(endpoint.authorize_url)
     client = MobileApplicationClient(client_id)
-    url: str = client.prepare_request_uri(
-        endpoint.authorize_url, redirect_uri=redirect_uri, scope=list(scopes) or None, state=state
-    )
-    return url
+    return _authorize(endpoint, _session(client_id, client, redirect_uri, scopes), state)
 
 
 def exchange(
@@ -77,8 +64,9 @@ def exchange(
     A scope is never sent here: those of the authorize URL count. Raises `LoginFailed` if the code is rejected,
     `ClientRefused`, `BitbucketRefused`, `BitbucketUnreachable`.
     """
-    form = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri, "code_verifier": verifier}
-    raw = _post(endpoint, form, auth=_client(client_id, client_secret))
+    session = _session(client_id, redirect_uri=redirect_uri)
+    auth = _client_auth(client_id, client_secret)
+    raw = _send(endpoint, session, lambda url: session.fetch_token(url, code=code, code_verifier=verifier, auth=auth))
     sent = (code, verifier, _revealed(client_secret))
     response = token_response.judge(raw, "exchange", endpoint.token_url, sent)
     if response.grant is None and response.refresh_token is not None:  # the code is spent, and this is not
@@ -95,13 +83,16 @@ def send_refresh(
     Raises `BitbucketUnreachable` where no answer came, after which the refresh token may be spent all the same, and
     `SettingsError`.
     """
-    form = {"grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
-    return _post(endpoint, form, auth=_client(client_id, client_secret))
+    session = _session(client_id)
+    auth = _client_auth(client_id, client_secret)
+    return _send(
+        endpoint, session, lambda url: session.refresh_token(url, refresh_token=refresh_token.reveal(), auth=auth)
+    )
 
 
 def send_mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> RawAnswer:
     """The answer to client credentials. Raises `BitbucketUnreachable` where none came, and `SettingsError`."""
-    return _post(endpoint, {"grant_type": "client_credentials"}, auth=_client(client_id, client_secret))
+    return _send_backend(endpoint, client_id, _client_auth(client_id, client_secret))
 
 
 def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> RawAnswer:
@@ -112,7 +103,12 @@ def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret
     installed, and `BitbucketUnreachable` where no answer came.
     """
     signed = _signed(app_key, client_key, _revealed(shared_secret))
-    return _post(endpoint, {"grant_type": JWT_GRANT}, headers={"Authorization": f"JWT {signed}"})
+
+    def auth(request: "PreparedRequest") -> "PreparedRequest":
+        request.headers["Authorization"] = f"JWT {signed}"
+        return request
+
+    return _send_backend(endpoint, app_key, auth, JWT_GRANT)
 
 
 def mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> Grant:
@@ -156,7 +152,9 @@ def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, t
 
     form = {"token": token.reveal()}
     try:
-        answer = transport.ask(endpoint, "POST", endpoint.revoke_url, data=form, auth=_client(client_id, client_secret))
+        answer = transport.ask(
+            endpoint, "POST", endpoint.revoke_url, data=form, auth=_client_auth(client_id, client_secret)
+        )
     except BitbucketUnreachable:
         return None
     if 200 <= answer.status_code < 300:  # noqa: PLR2004 - success
@@ -164,20 +162,52 @@ def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, t
     return False if answer.status_code in {400, 401, 403} else None
 
 
-def _post(
-    endpoint: "Endpoint",
-    form: "Mapping[str, str]",
-    *,
-    auth: "HTTPBasicAuth | None" = None,
-    headers: "Mapping[str, str] | None" = None,
-) -> RawAnswer:
-    """What the token endpoint answers to `form`, however little of it arrives."""
+def _session(
+    client_id: str, client: "Client | None" = None, redirect_uri: str | None = None, scopes: tuple[str, ...] = ()
+) -> "OAuth2Session":
+    """A session for one URL or one request, by default of the code grant.
+
+    Only for a URL has it `scopes`: the library would send them with a token request, too. Its logger is off, which
+    writes tokens down at debug level.
+    """
+    import logging  # lazy: 130 ms with requests-oauthlib, and most answers need no request
+
+    from requests_oauthlib import OAuth2Session
+
+    logging.getLogger("requests_oauthlib.oauth2_session").disabled = True
+    return OAuth2Session(client_id, client, redirect_uri=redirect_uri, scope=list(scopes) or None)
+
+
+def _authorize(endpoint: "Endpoint", session: "OAuth2Session", state: str, **more: str) -> str:
+    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
+
+    transport.require_https(endpoint.authorize_url)
+    return session.authorization_url(endpoint.authorize_url, state, **more)[0]
+
+
+def _send(endpoint: "Endpoint", session: "OAuth2Session", request: "Callable[[str], object]") -> RawAnswer:
+    """What the token endpoint answers to the `request` that `session` sends there, however little of it arrives."""
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and most answers need no request
 
-    return transport.ask_for_token(endpoint, data=form, auth=auth, headers=headers)
+    return transport.ask_for_token(endpoint, session, lambda: request(endpoint.token_url))
 
 
-def _client(client_id: str, client_secret: Secret | None) -> "HTTPBasicAuth":
+def _send_backend(
+    endpoint: "Endpoint",
+    client_id: str,
+    auth: "Callable[[PreparedRequest], PreparedRequest]",
+    grant_type: str = "client_credentials",
+) -> RawAnswer:
+    """What is answered to a form that holds nothing but the grant's type."""
+    from oauthlib.oauth2 import BackendApplicationClient  # lazy: 60 ms
+
+    client = BackendApplicationClient(client_id)
+    client.grant_type = grant_type
+    session = _session(client_id, client)
+    return _send(endpoint, session, lambda url: session.fetch_token(url, auth=auth))
+
+
+def _client_auth(client_id: str, client_secret: Secret | None) -> "HTTPBasicAuth":
     """Client authentication as documented. As bytes, for requests would encode text as Latin-1."""
     from requests.auth import HTTPBasicAuth  # lazy: 100 ms
 

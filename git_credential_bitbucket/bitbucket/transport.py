@@ -11,6 +11,7 @@ import socket
 import ssl
 import threading
 import zlib
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,8 @@ from git_credential_bitbucket.errors import BitbucketUnreachable, Error, Setting
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
 CONNECT_TIMEOUT_S = 10.0
@@ -51,42 +54,52 @@ def ask(endpoint: "Endpoint", method: str, url: str, **request: Any) -> requests
 
     Raises `SettingsError` where the endpoint's addresses, CA or proxy cannot be used, and `BitbucketUnreachable`.
     """
-    answer, incomplete = _ask(endpoint, method, url, ANSWER_S, **request)
-    if incomplete is not None:
-        raise BitbucketUnreachable(incomplete, hint=http_errors.ONLINE)
+    require_https(url)
+    with requests.Session() as session:
+        adapter = _restrict(session, endpoint, ANSWER_S)
+        answer = session.request(method, url, **request)
+    if adapter.incomplete is not None:
+        raise BitbucketUnreachable(adapter.incomplete, hint=http_errors.ONLINE)
     return answer
 
 
-def ask_for_token(endpoint: "Endpoint", **request: Any) -> RawAnswer:  # noqa: ANN401 - as `ask`
-    """What the token endpoint answers, whole or not. Raises as `ask` where no answer began to arrive."""
-    answer, incomplete = _ask(endpoint, "POST", endpoint.token_url, TOKEN_ANSWER_S, **request)
+def ask_for_token(endpoint: "Endpoint", session: requests.Session, send: "Callable[[], object]") -> RawAnswer:
+    """What the token endpoint answers, whole or not, to the one request that `send` makes with `session`.
+
+    `send` goes no further than the answer's arrival: what a library decodes and judges first, it may lose. Raises as
+    `ask` where no answer began to arrive.
+    """
+    require_https(endpoint.token_url)
+    adapter = _restrict(session, endpoint, TOKEN_ANSWER_S)
+    arrived: list[requests.Response] = []
+
+    def take(response: requests.Response, **_: object) -> None:
+        arrived.append(response)
+        raise _Arrived
+
+    session.hooks["response"] = [take]
+    with session, suppress(_Arrived):
+        send()
+    (answer,) = arrived
     raw = RawAnswer(
         status=answer.status_code,
         content_type=answer.headers.get("Content-Type", ""),
         retry_after=_retry_after(answer.headers.get("Retry-After", "")),
         body=answer.content,
-        incomplete=incomplete,
+        incomplete=adapter.incomplete,
     )
     return raw.compact()
 
 
-def _ask(
-    endpoint: "Endpoint",
-    method: str,
-    url: str,
-    answer_s: float,
-    **request: Any,  # noqa: ANN401 - as `ask`
-) -> tuple[requests.Response, str | None]:
-    """The answer, and in words why its body is not whole."""
-    require_https(url)
-    with requests.Session() as session:
-        session.trust_env = False
-        # Uncompressed: an answer is short.
-        session.headers.update({"User-Agent": f"git-credential-bitbucket/{__version__}", "Accept-Encoding": "identity"})
-        session.adapters.clear()  # plain http has no way out at all
-        adapter = _Adapter(endpoint, answer_s)
-        session.mount("https://", adapter)
-        return session.request(method, url, **request), adapter.incomplete
+def _restrict(session: requests.Session, endpoint: "Endpoint", answer_s: float) -> "_Adapter":
+    """Have `session` obey this module; what it returns knows of the answer whether it is whole."""
+    session.trust_env = False
+    # Uncompressed: an answer is short.
+    session.headers.update({"User-Agent": f"git-credential-bitbucket/{__version__}", "Accept-Encoding": "identity"})
+    session.adapters.clear()  # plain http has no way out at all
+    adapter = _Adapter(endpoint, answer_s)
+    session.mount("https://", adapter)
+    return adapter
 
 
 def _retry_after(text: str) -> float | None:
@@ -114,6 +127,10 @@ def require_https(url: str) -> None:
             f"OAuth never runs over plain http, and {origin(url)} is",
             hint="use https in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
         )
+
+
+class _Arrived(Exception):
+    """Ends a token request in the library that sent it, as soon as the answer is here."""
 
 
 class _Adapter(requests.adapters.HTTPAdapter):

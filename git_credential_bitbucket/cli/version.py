@@ -14,7 +14,7 @@ from git_credential_bitbucket.cli.show import say
 from git_credential_bitbucket.client import tell
 from git_credential_bitbucket.errors import SettingsError
 
-PACKAGES = ("cryptography", "keyring", "requests", "click", "rich", "platformdirs")
+PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
 
 
 @click.command(help=f"{summary('version')}.")

@@ -260,7 +260,7 @@ def test_nothing_secret_is_logged_at_any_level(
 ) -> None:
     """With every logger at debug and http.client's own switch on, no token, code or secret is printed."""
     monkeypatch.setattr("http.client.HTTPConnection.debuglevel", 2)
-    for name in ("", "oauthlib", "requests", "urllib3"):
+    for name in ("", "requests_oauthlib", "requests_oauthlib.oauth2_session", "oauthlib", "urllib3"):
         caplog.set_level(logging.DEBUG, logger=name)
     code = code_from(endpoint, consumer, standin)
     capfd.readouterr()  # the browser above is a test's, and prints what it does

@@ -122,6 +122,8 @@ LATE = {
     "a body that is cut": HEAD + b"Content-Length: 4000\r\n\r\n" + WHOLE[:-9],
     "a chunk that is cut": HEAD + b"Transfer-Encoding: chunked\r\n\r\nfff\r\n" + WHOLE[:-9],
     "a chunk of no size": HEAD + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % len(WHOLE) + WHOLE + b"\r\nxyz\r\n",
+    "a charset that is none for text": b"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=idna\r\n\r\n"
+    + WHOLE,
     "no length": HEAD + b"Connection: close\r\n\r\n" + WHOLE,
     "gzip": HEAD + b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + PACKED,
     "gzip that nobody names": HEAD + b"Connection: close\r\n\r\n" + PACKED,

@@ -17,7 +17,7 @@ from tests.running import Runner
 NAME = "git-credential-bitbucket"
 ROOT = Path(app.__file__).parents[2]
 VERBS = [verb for section in app.SECTIONS.values() for verb in section if app.knows(verb)]
-HEAVY = ("cryptography", "keyring", "requests", "oauthlib")
+HEAVY = ("cryptography", "keyring", "requests", "oauthlib", "requests_oauthlib")
 
 
 def test_help_lists_every_verb_with_one_line(bare_run: Runner) -> None:

@@ -115,7 +115,7 @@ def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Mac
 
 def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn) -> None:
     """Modules, programs and configuration lying in the repository are content: the helper starts and asks as ever."""
-    names = ("os", "json", "site", "sitecustomize", "_socket", "requests", "git_credential_bitbucket")
+    names = ("os", "json", "site", "sitecustomize", "_socket", "requests_oauthlib", "git_credential_bitbucket")
     taken = machine.home / "taken-over"
     python = f"open({str(taken)!r}, 'w').close()\n"
     shell = f"#!/bin/sh\n: >{taken}\n"
