@@ -76,8 +76,11 @@ def keep_stored(holdings: Holdings, stored: Stored, now: float) -> Credential:
     Raises `Error` where it is unasked and too large to be kept.
     """
     request, is_asked = stored.request, stored.is_asked
-    memory = request.is_ephemeral or stored.lifetime_s is not None or _must_be_memory(holdings)
+    is_passing = request.is_ephemeral or stored.lifetime_s is not None
+    memory = is_passing or _must_be_memory(holdings)
     credential = _from_git(stored, now, is_asked=is_asked)
+    if is_passing:
+        holdings.announced[credential.id] = ledger.TOLD_TIMES  # it said itself that it is not to be kept
     with holdings.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
         _sweep(tx.content, now)
@@ -177,7 +180,7 @@ def _has_working(records: list[Record], new: Credential, now: float) -> bool:
 def reject(holdings: Holdings, credential_id: str, named: Secret | None, now: float, repository: str) -> None:
     """Judge the rejection of a credential by `repository`, unless its secret is not the `named` one any more. A job.
 
-    Of unknown kind, what it had replaced returns (git's contract has one entry for each username and path).
+    Of unknown kind and stored unasked, what it had replaced returns: nobody wanted that replaced.
     """
     with holdings.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
@@ -186,7 +189,7 @@ def reject(holdings: Holdings, credential_id: str, named: Secret | None, now: fl
             return
         changes = judgement.rejected(credential, now, repository)
         update(record, **changes)
-        if changes and credential.kind == kinds.UNKNOWN:
+        if changes and credential.kind == kinds.UNKNOWN and credential.origin == UNASKED:
             for other in tx.content["credentials"]:
                 if other.get("replaced_by") == credential_id:
                     update(other, set_aside_at=None, set_aside_why=None, replaced_by=None)

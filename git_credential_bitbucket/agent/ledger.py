@@ -25,6 +25,8 @@ MAX_END = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
 JUST_TYPED_S = 60
 """How long it is told that a secret is in memory only, or set aside: the front end sends its `store` twice for that."""
+TOLD_TIMES = 2
+"""How often it is said what became of such a secret: the front end sends its `store` twice to be told."""
 HUSHED_S = 60 * 60
 """How long nothing is said after a build was to be told, which does not want to hear it; later it may be a person."""
 
@@ -46,7 +48,7 @@ def noted(holdings: Holdings, credential: Credential, now: float) -> bytes:
     if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_TYPED_S:
         return b""
     told = holdings.announced.get(credential.id, 0)
-    if told > 1:
+    if told >= TOLD_TIMES:
         return b""
     holdings.announced[credential.id] = told + 1
     if credential.is_bound:

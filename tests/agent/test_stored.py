@@ -174,6 +174,14 @@ def test_unknown_kinds_follow_gits_contract(world: World) -> None:
     assert world.get("username=other\n")["password"] == "one"
 
 
+def test_what_a_person_replaced_does_not_return(world: World) -> None:
+    """Approved, and rejected later: the value before it was given up on purpose."""
+    for secret in ("one", "two"):
+        assert world.store("svc", secret) == ACKNOWLEDGED
+    finish(world.agent.erase(world.lines("username=svc\npassword=two\n")))
+    assert world.get("username=svc\n") == {}
+
+
 def test_unknown_kinds_come_after_everything_that_works(world: World) -> None:
     """Whatever stood in a URL as a password."""
     world.keep(a_credential(world.standin.url, kinds.ACCESS_TOKEN))
@@ -193,7 +201,8 @@ def test_what_is_to_be_forgotten_is_never_written_to_disk(world: World, more: st
     """It said so itself, or came with a time-out of git's own cache client."""
     secret = tokens.api_token()
     request = world.lines(f"username=alice\npassword={secret}\n{more}")
-    finish(world.agent.store(request, approves=lambda: True, lifetime_s=None if more else 900.0))
+    answer = finish(world.agent.store(request, approves=lambda: True, lifetime_s=None if more else 900.0))
+    assert answer == ACKNOWLEDGED
     assert world.get()["password"] == secret
     assert not any(secret.encode() in c.secret.reveal().encode() for c in world.kept())
     world.offset += 901
