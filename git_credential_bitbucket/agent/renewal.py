@@ -80,11 +80,20 @@ class Renewals:
 
         `rejected` is the repository that rejected it in the middle of a command, if one did.
         """
-        running = self._running.get(credential.id)
-        if running is None or not self.is_under_way(credential.id):
+        credential_id = credential.id
+        running = self._running.get(credential_id)
+        if running is None or running.done():
             running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected))
-            self._running[credential.id] = running
+            self._running[credential_id] = running
+            running.add_done_callback(lambda ended: self._forget(credential_id, ended))
         return running
+
+    def _forget(self, credential_id: str, ended: Future[Credential]) -> None:
+        """Let go of a renewal that has ended: its result is a token, and the frames of an error hold more of them."""
+        if self._running.get(credential_id) is ended:
+            del self._running[credential_id]
+        if isinstance(error := ended.exception(), Error):
+            error.__traceback__ = error.__context__ = error.__cause__ = None
 
     def _noting_trouble(self, credential: Credential, *, rejected: str | None) -> Credential:
         try:
@@ -99,7 +108,7 @@ class Renewals:
     @property
     def under_way(self) -> bool:
         """Whether any renewal runs now."""
-        return any(map(self.is_under_way, self._running))
+        return any(map(self.is_under_way, list(self._running)))
 
     @property
     def asking(self) -> bool:

@@ -110,6 +110,7 @@ class Life:
         self._ticked_at = now
         self._served = 0
         self._used_at = _clock() - idle_s
+        self._was_locked = True  # a successor of one that was locked has nothing to forget
 
     def note_use(self) -> None:
         """A credential was asked for, or changed: idleness begins anew."""
@@ -193,6 +194,7 @@ class Life:
                 self._tick_at = now + server.guarded(agent.tick, otherwise=TICK_AFTER_FAULT_S)
             if now >= self._look_at:
                 self._look(server, agent, now)
+            self._look_for_lock(agent, now)
             if self._upgrade_at is not None and not self._asked_to_leave:
                 self._upgrade(server, agent, now, start_anew)
         server.farewell()
@@ -246,6 +248,13 @@ class Life:
             self._look_at = min(self._look_at, now + max(left, 0.1))
             return False
         return not self._workers.busy and not server.guarded(agent.must_stay, otherwise=True)
+
+    def _look_for_lock(self, agent: Agent, now: float) -> None:
+        """Have a successor go on once the vault is locked: it never saw the tokens, and Python does not wipe memory."""
+        locked = agent.holdings.locked_by_person
+        if locked and not self._was_locked and self._watch is not None:
+            self._upgrade_at = now
+        self._was_locked = locked
 
     def _look_for_upgrade(self, watch: Watch, now: float) -> None:
         if self._checking is None:

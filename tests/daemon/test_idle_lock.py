@@ -88,6 +88,43 @@ def test_who_only_looks_on_does_not_put_it_off(start: Start, keyed_env: dict[str
     assert daemon.secret("acme/app.git") is None
 
 
+def test_a_locked_daemon_has_no_copy_left(start: Start, keyed_env: dict[str, str]) -> None:
+    """Neither of the key nor of a token, in use or not, in the memory of the process that goes on."""
+    daemon = start()
+    tokens_there = [tokens.access_token() for _ in range(3)]
+    for number, token in enumerate(tokens_there):
+        daemon.store(f"acme/app{number}", token)
+        assert daemon.secret(f"acme/app{number}") == token
+    secrets = [Path(keyed_env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]).read_bytes(), *map(str.encode, tokens_there)]
+
+    def found() -> int:
+        return memory_of(int(daemon.told_about("ping")["pid"]), secrets)
+
+    try:
+        assert found() > 0
+    except PermissionError:
+        pytest.skip("only root can look into a daemon")
+    assert daemon.told_about("lock") == {"ok": "1"}
+    eventually(lambda: found() == 0)
+    assert daemon.told_about("why", cloud("acme/app0"))["state"] == "locked"
+    assert daemon.told_about("unlock", b"person=1\n") == {"ok": "1"}
+    assert daemon.secret("acme/app0") == tokens_there[0]
+
+
+def memory_of(pid: int, secrets: list[bytes]) -> int:
+    """How often any of `secrets` is in the memory of a process."""
+    count = 0
+    with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in maps:
+            words = line.split()
+            if words[1].startswith("rw"):
+                start, end = (int(word, 16) for word in words[0].split("-"))
+                memory.seek(start)
+                data = memory.read(end - start)
+                count += sum(data.count(secret) for secret in secrets)
+    return count
+
+
 _SLEPT = (
     "import os, sys; sys.path.append(sys.argv.pop(1))\n"
     "from git_credential_bitbucket.client.activate import third_party; third_party()\n"
