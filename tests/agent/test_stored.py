@@ -120,6 +120,18 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     assert login.id in {c.id for c in world.kept()}
 
 
+@pytest.mark.parametrize("others", [False, True])
+def test_a_question_and_then_a_password_pass_for_a_persons_answer(world: World, *, others: bool) -> None:
+    """What SECURITY.md says: git's questions tell no more. What one logged in with goes before it."""
+    mine, theirs = tokens.api_token(), tokens.api_token()
+    if others:
+        world.store("alice", mine)
+        world.erase(mine, "mallory/lib.git")  # and it is of no use there
+    assert world.get("username=mallory\n", path="mallory/lib.git") == {}
+    assert unasked(world, "mallory", theirs, "mallory/lib.git") == (BESIDE if others else ACKNOWLEDGED)
+    assert world.get()["password"] == (mine if others else theirs)
+
+
 def test_at_most_64_misses_are_remembered(world: World) -> None:
     """The oldest is forgotten first."""
     for number in range(misses.MAX_OPEN + 1):

@@ -37,7 +37,7 @@ def daemon(machine: Machine) -> Iterator[Daemon]:
 def fill(machine: Machine, helper: Path, env: Mapping[str, str], cwd: Path) -> "subprocess.CompletedProcess[str]":
     """What `git credential fill` says of the machine's repository, with that helper."""
     machine.env.update({"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true"})
-    command = ["git", "-c", f"credential.helper={helper}", "credential", "fill"]
+    command = [shutil.which("git") or "git", "-c", f"credential.helper={helper}", "credential", "fill"]
     return Runner({**machine.env, **env}, cwd)(*command, stdin=machine.request("acme/app.git"), check=False)
 
 
@@ -199,7 +199,18 @@ def trap(folder: Path, mark: Path) -> None:
     modules = ["json", "socket", "os", "sitecustomize", "usercustomize", "requests", "keyring", "cryptography", "ssl"]
     for name in (*modules, "git_credential_bitbucket", "platformdirs", "selectors"):
         (folder / f"{name}.py").write_text(python)
-    for name in ("git", "sh", "python3", "git-credential-bitbucket", "dbus-launch", "xdg-open"):
+    for name in (
+        "git",
+        "sh",
+        "python3",
+        "git-credential-bitbucket",
+        "dbus-launch",
+        "xdg-open",
+        "readlink",
+        "dirname",
+        "uname",
+        "id",
+    ):
         (folder / name).write_text(f"#!/bin/sh\necho $0 >> {mark}\nexit 1\n")
         (folder / name).chmod(0o755)
     (folder / ".env").write_text("BITBUCKET_API_TOKEN=stolen\nGIT_CREDENTIAL_BITBUCKET_KEY=stolen\n")
@@ -228,7 +239,7 @@ def test_a_hostile_work_tree_and_environment_change_nothing(machine: Machine, he
         "SSLKEYLOGFILE": str(home / "keylog"),
         "GIT_DIR": str(tree),
         "GIT_EXEC_PATH": subprocess.run(["git", "--exec-path"], capture_output=True, text=True, check=True).stdout[:-1],
-        "PATH": f"{machine.env['PATH']}:.",
+        "PATH": f".:{tree}:{machine.env['PATH']}",
     }
     for off in ("", "off"):
         found = fill(machine, helper, {**hostile, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off}, tree)
