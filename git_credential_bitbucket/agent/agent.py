@@ -248,7 +248,7 @@ class Agent:
     def _catch_up(self, now: float) -> None:
         """Write down what Bitbucket answered and the vault did not take, and revoke what came for a removed login."""
         vault = self.holdings.vault
-        if self.renewals.unwritten or (vault.has_left_over and not self.renewals.under_way):
+        if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
         if self.holdings.trouble is None and revocation.is_due(vault.snapshot().content, now):
             self.submit(partial(revocation.work_off, vault, now))

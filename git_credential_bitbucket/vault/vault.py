@@ -160,6 +160,7 @@ class Vault:
         """How an answer to a renewal changes the content; without it, answers are left where they are."""
         self._key = key
         self._cached: tuple[Stamp | None, Snapshot] | None = None
+        self._leased: set[str] = set()
         self._mutex = threading.Lock()  # around key and cache, for moments; what is waited for is the storage's lock
 
     @property
@@ -203,7 +204,7 @@ class Vault:
     @property
     def has_left_over(self) -> bool:
         """Whether an answer may be left over, from here or from a killed process. False while locked."""
-        return self._key is not None and bool(self.storage.leases())
+        return self._key is not None and bool(self._others_leases())
 
     @contextmanager
     def transaction(self, *, wait: bool = True) -> "Iterator[Transaction]":
@@ -231,7 +232,11 @@ class Vault:
         """
         self._needed_key()  # as in `transaction`
         with self.storage.lease(credential_id) as lease:
-            yield Renewing(self, lease, credential_id, self._needed_key())
+            self._leased.add(credential_id)
+            try:
+                yield Renewing(self, lease, credential_id, self._needed_key())
+            finally:
+                self._leased.discard(credential_id)
 
     def unlock(self, key: keys.Key) -> None:
         """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `KeyDoesNotFit`."""
@@ -308,6 +313,10 @@ class Vault:
     def _is_sealed(self) -> bool:
         return self.storage.durability() != "process"
 
+    def _others_leases(self) -> list[str]:
+        """The leases in which something may be left over: all but those that are held here."""
+        return [name for name in self.storage.leases() if name not in self._leased]
+
     def _needed_key(self) -> keys.Key | None:
         with self._mutex:
             key = self._key
@@ -328,7 +337,7 @@ class Vault:
         """Merge whole answers that killed processes left, and clear away what belongs to no credential any more."""
         if (merge := self.merge) is None:
             return
-        for name in self.storage.leases():
+        for name in self._others_leases():
             try:
                 with self.storage.lease(name, wait=False) as lease:
                     left = sealed.open_answer(key, name, lease.read())
@@ -342,7 +351,7 @@ class Vault:
                 continue
 
     def _merge_without_waiting(self) -> None:
-        if self.merge is None or not self.storage.leases():
+        if self.merge is None or not self._others_leases():
             return
         try:
             with self.transaction(wait=False):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import files
 from git_credential_bitbucket.agent import freshness, renewal, revocation, succession, views
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import Deferred, finish
@@ -414,11 +413,11 @@ def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World, m
     world.login()
     world.offset += 7300
 
-    def full(_fd: int, data: bytes) -> None:
+    def full(_fd: int, data: bytes, _offset: int) -> int:
         assert len(data) > 50_000
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files, "write_all", full)
+    monkeypatch.setattr(os, "pwrite", full)
     assert world.get() == {}
     assert world.standin.token_requests() == []
     assert not [*Path(f"{world.path}.renewing").iterdir()]

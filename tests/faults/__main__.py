@@ -1,4 +1,4 @@
-"""The long forms: `python -m tests.faults --kills 1000 --crowds 10 --outages 60`; ends with 1 if one found fault."""
+"""The long forms: `python -m tests.faults --kills 1000 --calls 1 --crowds 10 --outages 60`; 1 if one found fault."""
 
 import argparse
 import random
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests import gits, installed
-from tests.faults import crowds, kills, outages
+from tests.faults import crowds, kills, outages, syscalls
 from tests.faults.machines import Machine
 from tests.running import end_processes_of
 from tests.standin.client import StandIn
@@ -20,6 +20,7 @@ def main() -> int:
     """Run what is asked for and tell what came of it."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill N daemons")
+    parser.add_argument("--calls", type=int, default=0, metavar="N", help="kill before every Nth system call (strace)")
     parser.add_argument("--crowds", type=int, default=0, metavar="N", help="gather each crowd of gits N times")
     parser.add_argument("--outages", type=float, default=0.0, metavar="S", help="let each outage last S seconds")
     parser.add_argument("--lanes", type=int, default=2, metavar="N", help="machines side by side (2)")
@@ -28,6 +29,8 @@ def main() -> int:
     good = True
     if chosen.kills:
         good &= _kills(chosen.kills, chosen.seed, chosen.lanes)
+    if chosen.calls:
+        good &= _calls(chosen.calls, chosen.lanes)
     if chosen.crowds:
         good &= _crowds(chosen.crowds)
     if chosen.outages:
@@ -40,6 +43,13 @@ def _kills(count: int, seed: int, lanes: int) -> bool:
     tally = kills.kill(kills.schedule(count, random.Random(seed)), seed, lanes=lanes, progress=_progress(count))
     _tell(*tally.lines(), f"took {time.monotonic() - began:.0f} s")
     return not tally.wrong and tally.total == count
+
+
+def _calls(every: int, lanes: int) -> bool:
+    began = time.monotonic()
+    results = syscalls.kill(every=every, lanes=lanes)
+    _tell(*results.lines(), f"took {time.monotonic() - began:.0f} s")
+    return not results.wrong
 
 
 def _crowds(times: int) -> bool:

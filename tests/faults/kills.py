@@ -7,7 +7,6 @@ has rotated the refresh token and the new one is in no file yet. What falls into
 
 import contextlib
 import random
-import socket
 import tempfile
 import threading
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from git_credential_bitbucket.vault.storage.file import STEPS
-from tests.daemon.daemons import Daemon, message, read_all
+from tests.daemon.daemons import Daemon
 from tests.faults.machines import Machine
 from tests.faults.tally import Tally
 from tests.standin import tokens
@@ -102,10 +101,8 @@ class Lane:
             with contextlib.suppress(OSError):  # it may be dead already
                 daemon.ask("get", self._machine.request(str(path)))
         # It may be dead before it is asked: a slow machine gives it the time to renew by itself.
-        with self._killer(daemon, point), contextlib.suppress(OSError), daemon.connect() as connection:
-            connection.sendall(message(action, body))
-            connection.shutdown(socket.SHUT_WR)
-            acknowledged = read_all(connection)
+        with self._killer(daemon, point), contextlib.suppress(OSError):
+            acknowledged = daemon.ask(action, body)
         if point != RANDOM and acknowledged:
             self._wrong(f"{operation}, {point}", f"the point was not passed: {self._steps()}")
             daemon.kill()
@@ -233,6 +230,7 @@ class Lane:
             found = next(r for r in tx.content["credentials"] if r.get("secret") == secret)
             found.pop("suspect_until", None)
             found.pop("rejections", None)
+            found.pop("suspensions", None)
 
     def _steps(self) -> list[tuple[str, float]]:
         if not self._trace.exists():
@@ -242,7 +240,10 @@ class Lane:
 
     def _suspect(self, path: str) -> bool:
         secret = self._kept[path]
-        return any(r.get("secret") == secret and r.get("suspect_until") for r in self._machine.records())
+        return any(
+            record.get("secret") == secret and (record.get("suspect_until") or record.get("suspensions"))
+            for record in self._machine.records()
+        )
 
     def _settle(self, path: str, secret: str | None) -> None:
         if secret is None:

@@ -25,12 +25,13 @@ sys.exit(main(sys.argv[1:]))
 _IMPATIENT = "from git_credential_bitbucket.daemon import lifecycle; lifecycle.LEAVE_PATIENCE_S = 0.0"
 _BAD_DISK = """
 import errno, os, stat
-write = os.write
-def write_if_good(fd, data):
-    if os.path.exists({flag!r}) and stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-    return write(fd, data)
-os.write = write_if_good
+def if_good(write):
+    def call(fd, *what):
+        if os.path.exists({flag!r}) and stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return write(fd, *what)
+    return call
+os.write, os.pwrite = if_good(os.write), if_good(os.pwrite)
 """
 
 

@@ -420,13 +420,14 @@ class FileStorage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _FileLease:
     """As `contract.Lease` says, in the file that is locked for it."""
 
     storage: FileStorage
     folder: str
     fd: int
+    is_named: bool = False  # on the disk itself: else the content may be found under no name after a power cut
 
     def read(self) -> bytes:
         with disk.reading(self.storage.path):
@@ -435,13 +436,14 @@ class _FileLease:
 
     def write(self, blob: bytes) -> None:
         with disk.writing(self.storage.path):
-            is_new = not os.fstat(self.fd).st_size
-            os.lseek(self.fd, 0, os.SEEK_SET)
-            files.write_all(self.fd, blob)
+            written = 0
+            while written < len(blob):
+                written += os.pwrite(self.fd, blob[written:], written)
             files.sync_content(self.fd)
-            if is_new:  # else what is in it may be found under no name after a power cut
+            if not self.is_named:
                 files.sync_folder(self.folder)
                 files.sync_folder(os.path.dirname(self.folder))
+                self.is_named = True
 
     def clear(self) -> None:
         with disk.writing(self.storage.path):
