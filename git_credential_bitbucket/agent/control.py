@@ -12,6 +12,7 @@ from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import (
     backups,
     client_credentials,
+    freshness,
     judgement,
     keeping,
     ledger,
@@ -188,6 +189,8 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         protocol, _, host = credential.place.partition("://")
         provider = agent.find_provider(protocol, host.partition("/")[0])
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(credential.endpoint or {})
+        if not freshness.alive(credential, agent.clock()):
+            return [("verdict", ""), ("reason", "it has no living token now; the next command renews it")]
         verdict = rest.verify(endpoint, credential.kind, credential.account, credential.secret)
         names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
         if any(names.values()):

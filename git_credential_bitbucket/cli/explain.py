@@ -224,7 +224,8 @@ def _none(request: wire.Request, document: Document) -> Problem:
         return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
-        return Problem(document["dropped"][0]["because"], hint)
+        name = wire.printable(request.username or "")
+        return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
     where = wire.printable("/".join(filter(None, (request.host, request.path))))
     unpaired = environment.unpaired(os.environ)
     if unpaired is not None:

@@ -118,6 +118,12 @@ def _next(one: CredentialView, now: float) -> str:
 
 def _troubles(report: Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
+    for one in report.offered:
+        if (told := report.verdicts.get(one["id"])) is not None:
+            words = {"valid": "Bitbucket says that it is valid", "rejected": "Bitbucket rejects it"}
+            said = words.get(told["verdict"], "Bitbucket did not say whether it is valid")
+            reason = f": {told['reason']}" if told["reason"] else ""
+            _line(console, f"{one['id']}: {show.shown(said + reason)}", "red" if told["verdict"] == "rejected" else "")
     for one in (*report.offered, *report.set_aside):
         if one["why"]:
             _line(console, "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,9 @@ from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
+
+    Verdict = dict[str, str]
+    """`verdict` is `valid`, `rejected`, or empty where Bitbucket did not say; then `reason` tells why."""
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 _DAEMON_WORDS = ("version", "fault")
@@ -40,6 +43,8 @@ class Report:
     environment: str | None
     credentials: list[CredentialView]
     environment_trouble: str | None = None
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    """What Bitbucket says of each, by id, where it was asked."""
 
     @property
     def offered(self) -> list[CredentialView]:
@@ -67,6 +72,7 @@ class Report:
     callback=dates.span,
     help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now.",
 )
+@click.option("--check", "ask_bitbucket", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
 @click.option(
     "--prometheus",
     "metrics_file",
@@ -74,12 +80,20 @@ class Report:
     help="Write metrics for a node exporter to FILE (- for standard output).",
 )
 def command(
-    *, what: str | None, as_json: bool, as_blocks: bool, within: float | None, metrics_file: str | None
+    *,
+    what: str | None,
+    as_json: bool,
+    as_blocks: bool,
+    within: float | None,
+    ask_bitbucket: bool,
+    metrics_file: str | None,
 ) -> None:
     """List what is kept."""
     if as_json and metrics_file == "-":
         raise click.UsageError("--json and --prometheus - both want standard output")
     report = report_now(what)
+    if ask_bitbucket:
+        report = replace(report, verdicts=_verdicts(report))
     if metrics_file is not None:
         from git_credential_bitbucket.cli import metrics  # here, not above: each of these forms has its own imports
 
@@ -92,6 +106,22 @@ def command(
         listing.print_report(report, long=as_blocks)
     if within is not None:
         check(report, within)
+    rejected = [one for one in report.offered if report.verdicts.get(one["id"], {}).get("verdict") == "rejected"]
+    if rejected:
+        named = ", ".join(places.line(one) for one in rejected)
+        raise Error(f"Bitbucket rejects {named}", hint=cure(rejected[0]))
+
+
+def _verdicts(report: Report) -> dict[str, Verdict]:
+    """What Bitbucket says of each credential that is offered: one request each."""
+    found = {}
+    for one in report.offered:
+        try:
+            told = dict(ask("identify", [("id", one["id"])]))
+        except Error as exc:  # an API token without its email, say
+            told = {"verdict": "", "reason": exc.cause}
+        found[one["id"]] = {"verdict": told["verdict"], "reason": told.get("reason", "")}
+    return found
 
 
 def report_now(what: str | None = None) -> Report:
@@ -126,6 +156,7 @@ def document(report: Report) -> dict[str, Any]:
         "environment": report.environment,
         "environment_trouble": report.environment_trouble,
         "credentials": report.credentials,
+        "verdicts": report.verdicts,
     }
 
 

@@ -31,6 +31,7 @@ def stated(**more: object) -> CredentialView:
         "place": "bitbucket.org/acme/app",
         "kind": "access-token",
         "account": None,
+        "default": False,
         "username": "x-token-auth",
         "secret": "ATCTT…",
         "state": "ready",

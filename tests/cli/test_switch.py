@@ -151,3 +151,19 @@ def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
     assert run("git", "config", "--get-all", "credential.https://bitbucket.org.username").stdout == "alice\nbobby\n"
     run(HELPER, "configure", "--account", "bobby")
     assert run("git", "config", "credential.https://bitbucket.org.username").stdout == "bobby\n"
+
+
+def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, standin: StandIn) -> None:
+    """A revoked token looks healthy until somebody asks; one that cannot be asked about is no failure."""
+    token = standin.issue_api_token("alice", scopes=("read:user:bitbucket", "read:repository:bitbucket"))
+    for names, secret in ((("--account", "alice@example.com"), token), (("--add",), standin.issue_api_token("bob"))):
+        keyed(HELPER, "login", "--api-token", "--host", standin.url, *names, stdin=secret)
+    said = keyed(HELPER, "status", "--check").stdout
+    assert "Bitbucket says that it is valid" in said
+    assert "did not say whether it is valid: Bitbucket's REST API takes an API token only together" in said
+    standin.revoke(token)
+    refused = keyed(HELPER, "status", "--check", "--json", check=False)
+    assert refused.returncode == 1
+    assert "error: Bitbucket rejects api-token" in refused.stderr
+    verdicts = json.loads(refused.stdout)["verdicts"].values()
+    assert sorted(one["verdict"] for one in verdicts) == ["", "rejected"]
