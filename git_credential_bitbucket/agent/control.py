@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     Verb = Callable[[Agent, dict[str, str], bytes], bytes | Deferred]
 
 Answer = bytes | Deferred
+Pairs = list[tuple[str, str]]
 
 _SEE_STATUS = "see: git-credential-bitbucket status"
 _NAMES = ("account", "bitbucket_username", "account_id")
@@ -139,8 +140,9 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
-    With `replaces=ID` it takes that one's place, and lies where that lies. With `beside=1` it replaces none, and comes
-    after those that work for its scope. Where another works and cannot be told apart from it, `unclear` is `replace`,
+    With `replaces=ID` it takes that one's place and id, and `previous` is the id that the old one has from then on.
+    With `beside=1` it replaces none, and comes after those that work for its scope. Where another works and cannot be
+    told apart from it, `unclear` is `replace`,
     `add`, or nothing: then nothing is kept, and `unclear=ID` is the answer.
     """
     del body
@@ -156,22 +158,23 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     policies: dict[str | None, Literal["replace", "add"]] = {"replace": "replace", "add": "add"}
 
-    def work() -> tuple[str, str]:
+    def work() -> Pairs:
+        if (replaced := fields.get("replaces")) is not None:
+            return [("id", replaced), ("previous", keeping.rotate(agent.holdings, replaced, credential, agent.clock()))]
         try:
             kept = keeping.keep(
                 agent.holdings,
                 credential,
                 agent.clock(),
                 memory=fields.get("memory") == "1",
-                replaces=fields.get("replaces"),
                 beside=fields.get("beside") == "1",
                 unclear=policies.get(fields.get("unclear"), "ask"),
             )
         except keeping.AccountUnclear as exc:
-            return "unclear", exc.credential_id
-        return "id", kept.id
+            return [("unclear", exc.credential_id)]
+        return [("id", kept.id)]
 
-    return _told(agent, work, lambda told: [told])
+    return _told(agent, work, lambda told: told)
 
 
 def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:

@@ -211,37 +211,30 @@ def keep(
     now: float,
     *,
     memory: bool = False,
-    replaces: str | None = None,
     beside: bool = False,
     unclear: Literal["replace", "add", "ask"] = "replace",
 ) -> Credential:
     """Write a credential down; what it replaces is disabled for thirty days, for tokens are shown only once. A job.
 
     It replaces the same account's of its kind and scope; `unclear` says what becomes of those that cannot be told
-    apart from it. With `replaces`, the id of one that is kept, it takes the place of that and of no other, and lies
-    where that lies. With `beside`, it replaces none, and comes after those that work for its scope.
-    Raises `UnknownCredential`, `LoginFailed` if it is the same secret, `AccountUnclear` where a person is to be asked.
+    apart from it. With `beside`, it replaces none, and comes after those that work for its scope.
+    Raises `AccountUnclear` where a person is to be asked.
     """
-    if replaces is not None:
-        memory = holdings.vault_of(replaces) is holdings.memory
     if not memory:
         holdings.open(create=True)
     with holdings.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
         _sweep(tx.content, now)
-        if replaces is not None and Credential.from_record(record_in(tx, replaces)).has_secret(credential.secret):
-            raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
         if beside:
             credential = replace(credential, is_fallback=_has_working(records, credential, now))
         for record in [] if beside else list(records):
-            if replaces is None and (record["place"], record["kind"]) != (credential.place, credential.kind):
+            if (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
             old = Credential.from_record(record)
             relation = _relation(credential, old, now)
-            if replaces is None and relation == "unclear" and unclear == "ask":
+            if relation == "unclear" and unclear == "ask":
                 raise AccountUnclear(old.id)
-            is_meant = relation == "same" or (relation == "unclear" and unclear == "replace")
-            if old.id == replaces if replaces is not None else is_meant:
+            if relation == "same" or (relation == "unclear" and unclear == "replace"):
                 credential = replace(credential, is_default=credential.is_default or old.is_default)
                 if old.has_secret(credential.secret) or _can_be_had_again(old):
                     records.remove(record)
@@ -249,6 +242,34 @@ def keep(
                     _set_aside(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
+
+
+def rotate(holdings: Holdings, credential_id: str, new: Credential, now: float) -> str:
+    """Put a new token in the place of one that is kept, under its id; returns the id that the old one has now. A job.
+
+    The old one is disabled for thirty days. Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
+    """
+    with holdings.vault_of(credential_id).transaction() as tx:
+        record = record_in(tx, credential_id)
+        old = Credential.from_record(record)
+        if old.has_secret(new.secret):
+            raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
+        kept = replace(
+            new,
+            id=old.id,
+            generation=old.generation + 1,
+            superseded=old.superseding(),
+            account=new.account or old.account,
+            bitbucket_username=new.bitbucket_username or old.bitbucket_username,
+            account_id=new.account_id or old.account_id,
+            is_default=old.is_default,
+        )
+        previous = new_id()
+        update(record, id=previous)
+        _set_aside(record, now, "replaced by a newer one", kept.id)
+        tx.content["credentials"].append(kept.to_record())
+        _sweep(tx.content, now)
+    return previous
 
 
 class AccountUnclear(Error):

@@ -63,10 +63,10 @@ def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
     wanted = Wanted(kind=old["kind"], provider=provider, path=place.path, account=old["account"], ends_at=ends_at)
     answers.say(f"Replacing: {printable(described(old), 1000)}.")
     record = replacement(old, wanted, answers, verify=verify)
-    new_id = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["id"]
+    previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
     until = f" until {times.day(record['ends_at'])}" if record["ends_at"] else ""
-    show.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is {new_id}.")
-    show.say(f"The old one is set aside for 30 days. To change back: git-credential-bitbucket restore {old['id']}")
+    show.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is still {old['id']}.")
+    show.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
     addresses = guidance.pages(old["kind"], provider, place.path or "")
     where = f" here: {' or '.join(addresses)}" if addresses else ""
     show.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")

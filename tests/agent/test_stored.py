@@ -284,8 +284,11 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     assert finish(control(world.agent, "default", f"id={first.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == first.secret.reveal()
     new = a_credential(world.standin.url, account="a")
-    keeping.keep(world.agent.holdings, new, world.clock(), replaces=first.id)
+    previous = keeping.rotate(world.agent.holdings, first.id, new, world.clock())
+    assert {c.id: c.secret for c in world.kept()}[first.id] == new.secret
+    assert {c.id: c.replaced_by for c in world.kept()}[previous] == first.id
+    assert world.store("x-bitbucket-api-token-auth", first.secret.reveal()) == ACKNOWLEDGED, "git's late word"
     assert world.get()["password"] == new.secret.reveal()
     assert finish(control(world.agent, "default", f"id={second.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == second.secret.reveal()
-    assert [c.is_default for c in world.kept() if c.set_aside_at is None] == [True, False]
+    assert {c.id: c.is_default for c in world.kept() if c.set_aside_at is None} == {first.id: False, second.id: True}

@@ -62,14 +62,15 @@ def test_the_old_one_comes_back_and_goes_again(keyed: Runner, standin: StandIn, 
     (first,) = states(keyed)
     new = standin.issue_access_token("acme/app")
     keyed(HELPER, "rotate", f"{standin.netloc}/acme/app", stdin=f"{new}\n")
-    (second,) = set(states(keyed)) - {first}
-    for credential_id, token, other in ((first, old, second), (second, new, first)):
+    (previous,) = set(states(keyed)) - {first}
+    assert states(keyed) == {first: "ready", previous: "set-aside"}, "the new one has the id"
+    for credential_id, token, other in ((previous, old, first), (first, new, previous)):
         keyed(HELPER, "restore", credential_id)
         assert given(keyed, standin) == token
         assert states(keyed) == {credential_id: "ready", other: "set-aside"}
-    why = next(one for one in listed(keyed) if one["id"] == first)
+    why = next(one for one in listed(keyed) if one["id"] == previous)
     assert "replaced by a newer one" in why["why"] or "restored" in why["why"]
-    assert f"restore {first}" in why["cure"]
+    assert f"restore {previous}" in why["cure"]
 
 
 def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, standin: StandIn, old: str) -> None:
@@ -101,7 +102,8 @@ def test_only_the_one_that_is_named_is_replaced(keyed: Runner, standin: StandIn)
     assert "there are several for that place" in ambiguous.stderr
     keyed(HELPER, "rotate", ids["bob"], stdin=f"{standin.issue_api_token()}\n")
     assert states(keyed)[ids["alice"]] == "ready"
-    assert states(keyed)[ids["bob"]] == "set-aside"
+    assert states(keyed)[ids["bob"]] == "ready"
+    assert sorted(states(keyed).values()) == ["ready", "ready", "set-aside"]
     assert {one["account"] for one in listed(keyed) if one["state"] == "ready"} == {"alice", "bob"}
 
 
@@ -131,14 +133,14 @@ def test_the_audit_log_has_the_history(keyed: Runner, standin: StandIn) -> None:
     keyed(HELPER, "login", *words, stdin=f"{standin.issue_access_token('acme/app')}\n")
     (old,) = states(keyed)
     keyed(HELPER, "rotate", stdin=f"{standin.issue_access_token('acme/app')}\n")
-    (new,) = set(states(keyed)) - {old}
-    keyed(HELPER, "restore", old)
+    (previous,) = set(states(keyed)) - {old}
+    keyed(HELPER, "restore", previous)
     keyed(HELPER, "daemon", "stop")
     lines = [json.loads(line) for line in keyed(HELPER, "log", "--json").stdout.splitlines()]
     told = [(line["operation"], line.get("credential"), line.get("replaces")) for line in lines]
     assert [each for each in told if each[0] in ("add", "restore")] == [
         ("add", old, None),
-        ("add", new, old),
-        ("restore", old, None),
+        ("add", old, old),
+        ("restore", previous, None),
     ]
     assert f"add for {old}" in keyed(HELPER, "log").stdout
