@@ -16,9 +16,9 @@ from tests.standin.client import StandIn
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
-# A shell starts what it puts in the background deaf to these, and every process below inherits that: no test of ours
-# could press Ctrl-C.
-for _signal in (signal.SIGINT, signal.SIGQUIT):
+# A shell starts what it puts in the background deaf to the first two, nohup(1) to the third, and every process below
+# inherits that: no test of ours could press Ctrl-C, or hang up.
+for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
 

@@ -80,6 +80,15 @@ def test_the_units_are_valid(bare_env: dict[str, str], home: Path, link: Path) -
     assert (done.stdout, done.stderr) == ("", "")
 
 
+def test_the_service_gives_up_what_it_never_needs(bare_env: dict[str, str], home: Path) -> None:
+    """By systemd's own measure, in tenths: 96 without the filters that an unprivileged service may have."""
+    tool = shutil.which("systemd-analyze")
+    if tool is None:
+        pytest.skip("there is no systemd-analyze")
+    path = UNITS / f"{installed.NAME}.service"
+    Runner(bare_env, home)(tool, "security", "--user", "--no-pager", "--offline=true", "--threshold=85", path)
+
+
 def test_a_socket_of_systemd_is_served_and_left_in_place(
     waiting: "subprocess.Popen[str]", bare_env: dict[str, str], home: Path, link: Path, socket_path: Path
 ) -> None:
