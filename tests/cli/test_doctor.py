@@ -316,6 +316,18 @@ def test_what_is_said_of_a_name_in_an_address_can_be_typed(healthy: Runner, clon
     )
 
 
+def test_addresses_with_a_password_can_be_refused_by_git(healthy: Runner, standin: StandIn) -> None:
+    """Git's own setting, with what it does not stop; it does stop a clone."""
+    assert "git-lfs, which reads .lfsconfig" in json.dumps(looked(healthy, code=0))
+    command = ["git", "config", "--global", "transfer.credentialsInUrl", "die"]
+    assert " ".join(command) in json.dumps(looked(healthy, code=0))
+    healthy(*command)
+    assert "refuses" in told(looked(healthy, code=0), "foreign addresses", "ok")
+    address = standin.url.replace("https://", "https://mallory:secret@")
+    refused = healthy("git", "clone", f"{address}/acme/app.git", check=False)
+    assert "plaintext credentials" in refused.stderr
+
+
 def test_one_of_several_addresses_of_a_remote_is_named(healthy: Runner, clone: Path) -> None:
     """Without that, `git remote set-url` would change the first one."""
     config(healthy, "--add", "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/b+c.git", cwd=clone)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.settings import Entry
 
 CHECK = "addresses"
+STRANGERS = "foreign addresses"
 _VALUES = (("remote", "url"), ("remote", "pushurl"), ("submodule", "url"))
 _BASES = (("url", "insteadOf"), ("url", "pushInsteadOf"))
 _TOKEN_NAMES = frozenset({kinds.ACCESS_TOKEN_USERNAME, kinds.API_TOKEN_USERNAME})
@@ -39,6 +40,17 @@ def look(scene: Scene) -> Iterator[Finding]:
     yield from found
     if not found:
         yield Finding(CHECK, OK, "no secret in an address, a header or ~/.netrc")
+    yield _of_strangers(scene)
+
+
+def _of_strangers(scene: Scene) -> Finding:
+    """Whether git takes an address with a password from anybody, a repository's `.gitmodules` included (git 2.37)."""
+    if (scene.trusted.value("transfer.credentialsInUrl") or "").lower() == "die":
+        return Finding(STRANGERS, OK, "git refuses addresses with a password")
+    cause = "git uses addresses with a password, also those that a repository's .gitmodules names"
+    cure = "to have it refuse them (git 2.37): git config --global transfer.credentialsInUrl die"
+    limit = "it does not stop a redirect to such an address, nor git-lfs, which reads .lfsconfig"
+    return Finding(STRANGERS, NOTE, cause, f"{cure}; {limit}")
 
 
 def _addresses(scene: Scene) -> Iterator[tuple[Entry, str]]:
