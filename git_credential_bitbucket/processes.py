@@ -1,11 +1,13 @@
 """A process and its ancestors, read from /proc: their names, their command lines, and the repository a git works on.
 
-Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Imports os and urllib.
+Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Of this process: what others may
+read of it. Imports os, sys and urllib.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +23,24 @@ _OPTIONS_WITH_VALUE = frozenset(
     {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"}
 )
 """git's own options whose value is the next word (git(1))."""
+PR_SET_DUMPABLE = 4
+"""prctl(2): also takes /proc/PID/{mem,environ,fd} away from other processes of the same user, and core dumps."""
+PT_DENY_ATTACH = 31
+"""ptrace(2) on macOS."""
+
+
+def forbid_tracing() -> None:
+    """No ptrace(2) and no reading of our memory by the same user's other processes, where the system knows how.
+
+    What this process executes can be read again.
+    """
+    import ctypes  # lazy: 3 ms and 400 KiB, for processes that hold the vault's key or a secret in their environment
+
+    libc = ctypes.CDLL(None)
+    if sys.platform == "darwin":
+        libc.ptrace(PT_DENY_ATTACH, 0, 0, 0)
+    elif sys.platform.startswith("linux"):
+        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def programs(pid: int) -> list[str]:

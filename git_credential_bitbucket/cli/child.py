@@ -7,6 +7,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import processes
 from git_credential_bitbucket.client import tell
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ SI_KERNEL = 0x80
 """sigaction(2): sent by the kernel, as the terminal's signals are. A pid of 0 would also be a container's host."""
 _PASSED_ON = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2})
 _WATCHED = _PASSED_ON | {signal.SIGCHLD}
-PR_SET_DUMPABLE = 4
-"""prctl(2)."""
 _FROM_TERMINAL = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGQUIT})
 # Python ignores these; a command expects to be ended by them.
 _AS_USUAL = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -31,7 +30,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
     Signals stay blocked afterwards: what is left to do is to clean up, and that is not to be interrupted.
     """
     signal.signal(signal.SIGCHLD, lambda *_: None)  # ignored, as we may have inherited it, nobody could be waited for
-    hide_environment()
+    processes.forbid_tracing()  # or the command reads in /proc/PID/environ what we were started with
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     try:
         pid = os.posix_spawnp(command[0], list(command), dict(env), setsigmask=mask, setsigdef=_AS_USUAL)
@@ -48,15 +47,6 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
                 return code if code >= 0 else 128 - code
         elif not from_terminal:
             os.kill(pid, number)
-
-
-def hide_environment() -> None:
-    """Keep what we were started with from the command: otherwise /proc/PID/environ is its user's to read."""
-    if not sys.platform.startswith("linux"):
-        return
-    import ctypes  # here, not above: 3 ms for one call
-
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def _next_signal() -> tuple[int, bool]:

@@ -38,11 +38,12 @@ def reply(action: str, body: bytes) -> bytes:
 @cache
 def dispatcher() -> "Dispatcher":
     """The agent of this process, behind its dispatcher: one, for `why` must know what `get` met."""
-    from git_credential_bitbucket import journal  # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket import journal, processes  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import Dispatcher
     from git_credential_bitbucket.agent.factory import build_agent
     from git_credential_bitbucket.bitbucket.providers import find_now
 
+    processes.forbid_tracing()
     # In threads, for a job may wait for another; and git's configuration does not change under one command.
     agent = build_agent(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))
     try:

@@ -1,22 +1,18 @@
 """What the process gives up before it holds a secret: the work tree, inherited descriptors, core dumps, being traced.
 
-What it cannot protect against: root, and whoever changes the program before it has run. Imports errors only.
+What it cannot protect against: root, and whoever changes the program before it has run. Imports processes and errors.
 """
 
 import os
 import resource
 import signal
-import sys
 from collections.abc import Iterable
 
+from git_credential_bitbucket import processes
 from git_credential_bitbucket.errors import SettingsError
 
 OPEN_FILES = 4096
 """Descriptors asked of the system: `MAX_CLIENTS` connections and room to work; fewer where the hard limit says so."""
-PR_SET_DUMPABLE = 4
-"""prctl(2): also takes /proc/PID/{mem,environ,fd} away from other processes of the same user."""
-PT_DENY_ATTACH = 31
-"""ptrace(2) on macOS."""
 
 
 def harden(keep: Iterable[int] = ()) -> None:
@@ -26,7 +22,7 @@ def harden(keep: Iterable[int] = ()) -> None:
     close_inherited(keep)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_open_files()
-    forbid_tracing()
+    processes.forbid_tracing()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal closes; whoever works in the next one still needs us
 
 
@@ -51,17 +47,6 @@ def raise_open_files() -> None:
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def forbid_tracing() -> None:
-    """No ptrace(2) and no reading of our memory by the same user's other processes, where the system knows how."""
-    import ctypes  # here, not above: only the daemon needs it, once; 400 KiB
-
-    libc = ctypes.CDLL(None)
-    if sys.platform == "darwin":
-        libc.ptrace(PT_DENY_ATTACH, 0, 0, 0)
-    elif sys.platform.startswith("linux"):
-        libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def check_untraced() -> None:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,20 @@ def test_vault_keeps_and_answers(alone: Runner, home: Path) -> None:
     assert done.stderr == ""
     assert (home / VAULT).exists()
     assert not socket_of(home).exists()
+
+
+def test_the_key_is_not_for_other_processes_to_read(bare_env: dict[str, str]) -> None:
+    """As in the daemon: neither memory nor a core dump. What is executed from here, git say, is as it always is."""
+    code = (
+        "import ctypes, subprocess, sys; sys.path[0:0] = [sys.argv[1]]\n"
+        "from git_credential_bitbucket.client import inprocess\n"
+        "said = 'import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)'\n"  # PR_GET_DUMPABLE
+        "exec(said); inprocess.dispatcher(); exec(said)\n"
+        "subprocess.run([sys.executable, '-c', said], check=True)"
+    )
+    root = str(Path(__file__).parents[2])
+    done = Runner(bare_env, Path("/"))(sys.executable, "-c", code, root)
+    assert done.stdout.split() == ["1", "0", "1"]
 
 
 def test_rejected_secret_is_held_back_and_the_reason_told(alone: Runner, helper: Path) -> None:
