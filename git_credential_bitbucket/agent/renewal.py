@@ -98,9 +98,11 @@ class Renewals:
     def _noting_trouble(self, credential: Credential, *, rejected: str | None) -> Credential:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected)
+        except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
+            revocation.work_off(self._holdings.vault, self._clock())
+            raise
         except Error as exc:
-            if not isinstance(exc, UnknownCredential):  # logged out meanwhile
-                self.troubles[credential.id] = exc
+            self.troubles[credential.id] = exc
             raise
         self.troubles.pop(credential.id, None)
         return renewed

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.errors import (
@@ -65,34 +65,37 @@ class Notice:
 class Transaction:
     """The content, freshly read under the lock, free to be changed. A class because it knows what is stored by now."""
 
-    def __init__(self, storage: "Storage", key: "keys.Key | None", stored: "Stored") -> None:
+    def __init__(
+        self, storage: "Storage", key: "keys.Key | None", stored: "Stored", base: "dict[str, Record] | None"
+    ) -> None:
+        """`base` are the same records as `stored`, where they are at hand already and will not be changed."""
         self._storage = storage
         self._key = key
         self._stored = stored
-        self._base = stored.records
+        self._base = copied(stored.records) if base is None else base
         self._write_id = os.urandom(8).hex()
-        self.content: dict[str, Any] = content_of(copied(self._base))
+        self.content: dict[str, Any] = content_of(stored.records)
         self.recovered = stored.recovered
         self.commits = 0
 
     def commit(self) -> None:
         """Store what changed, durably, now; the lock stays held. Raises `VaultUnwritable`, and may be tried again."""
         records = records_of(self.content)
-        changes = {
-            name: (self._expected(name), records.get(name))
-            for name in dict.fromkeys([*self._base, *records])
-            if self._base.get(name) != records.get(name)
-        }
+        base = self._base
+        changed = [name for name, record in records.items() if base.get(name) != record]
+        changes = {name: (self._expected(name), records.get(name)) for name in (*changed, *(base.keys() - records))}
         if not changes:
             return
         if self._storage.commit(self._key, changes, self._write_id) == "stale":
             raise VaultBusy("the vault was changed by another process meanwhile", hint="run the command again")
-        self._base, self._write_id = copied(records), os.urandom(8).hex()
+        self._base = {name: copied(each) if name in changes else base[name] for name, each in records.items()}
+        self._write_id = os.urandom(8).hex()
         self.commits += 1
 
-    def snapshot(self) -> Snapshot:
-        """What the last commit stored, for whoever reads next."""
-        return Snapshot(content_of(self._base), self._stored.generation + self.commits, self.recovered)
+    def stored(self, stamp: "Stamp | None") -> "Stored":
+        """What the last commit stored, which is watched by `stamp`."""
+        generation = self._stored.generation + self.commits
+        return replace(self._stored, records=self._base, generation=generation, stamp=stamp)
 
     def _expected(self, name: str) -> int:
         return self._stored.generation + self.commits if name in self._base else 0
@@ -159,7 +162,7 @@ class Vault:
         self.merge: Merge | None = None
         """How an answer to a renewal changes the content; without it, answers are left where they are."""
         self._key = key
-        self._cached: tuple[Stamp | None, Snapshot] | None = None
+        self._cached: tuple[Stored, Snapshot] | None = None
         self._leased: set[str] = set()
         self._mutex = threading.Lock()  # around key and cache, for moments; what is waited for is the storage's lock
 
@@ -191,14 +194,14 @@ class Vault:
         """
         with self._mutex:
             key, cached = self._key, self._cached
-        if cached is not None and cached[0] == self.storage.watch():
+        if cached is not None and cached[0].stamp == self.storage.watch():
             return cached[1]
         self._merge_without_waiting()
         stored = self._read(key)
-        snapshot = Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.unmended)
+        snapshot = _snapshot(stored)
         with self._mutex:
             if self._key is key:  # locked meanwhile: nothing may stay behind
-                self._cached = (stored.stamp, snapshot)
+                self._cached = (stored, snapshot)
         return snapshot
 
     @property
@@ -216,13 +219,18 @@ class Vault:
         self._needed_key()  # before the lock: a locked vault is not even given a lock file
         with self.storage.lock(wait=wait):
             key = self._needed_key()
-            transaction = Transaction(self.storage, key, self._read(key))
+            stored = self._read(key)
+            with self._mutex:
+                cached = self._cached
+            at_hand = cached[0].records if cached is not None and cached[0].stamp == stored.stamp else None
+            transaction = Transaction(self.storage, key, stored, at_hand)
             self._merge_left_over(key, transaction)
             yield transaction
             transaction.commit()
             if transaction.commits and not transaction.recovered:
+                stored = transaction.stored(self.storage.watch())
                 with self._mutex:  # need not be read again: 20 ms with 10,000 credentials; locked meanwhile: not kept
-                    self._cached = (self.storage.watch(), transaction.snapshot()) if self._key is key else None
+                    self._cached = (stored, _snapshot(stored)) if self._key is key else None
 
     @contextmanager
     def lease(self, credential_id: str) -> "Iterator[Renewing]":
@@ -358,6 +366,10 @@ class Vault:
                 pass
         except Error:
             pass  # what is wrong is told by the reading; and the next one to come finds the answer as well
+
+
+def _snapshot(stored: "Stored") -> Snapshot:
+    return Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.unmended)
 
 
 def notice(vault: Vault) -> Notice | None:

@@ -12,7 +12,7 @@ import pytest
 from git_credential_bitbucket.agent import keeping, renewal, revocation, succession
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
-from git_credential_bitbucket.errors import UnknownCredential, VaultBusy
+from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
 from git_credential_bitbucket.vault.keys import Key
 
 if TYPE_CHECKING:
@@ -192,27 +192,43 @@ def test_a_tick_merges_what_the_disk_did_not_take(world: World) -> None:
 
 
 def test_a_login_removed_meanwhile_stays_gone_and_is_revoked(world: World) -> None:
-    """The new refresh token waits in the vault for Bitbucket to hear that it is not wanted, until it answers."""
+    """Bitbucket hears at once that the new refresh token is not wanted, or, if it does not answer, a while later."""
     login = world.login()
     world.offset += 7300
     job = hanging(world, login)
     keeping.remove(world.agent.holdings, login.id)
+    world.standin.turn(revocation=False)
     world.standin.release()
     with pytest.raises(UnknownCredential):
         job.result()
     assert world.kept() == []
-    (queued,) = world.agent.holdings.vault.snapshot().content["revocations"]
-    assert queued["credential"]["refresh_token"] != (login.refresh_token and login.refresh_token.reveal())
     vault = world.agent.holdings.vault
-    world.standin.script_fault("revoke", "503")
-    revocation.work_off(vault, world.clock())
+    (queued,) = vault.snapshot().content["revocations"]
+    assert queued["credential"]["refresh_token"] != (login.refresh_token and login.refresh_token.reveal())
     assert not revocation.is_due(vault.snapshot().content, world.clock())
-    assert vault.snapshot().content["revocations"]
+    world.standin.turn(revocation=True)
     world.offset += revocation.RETRY_S + 1
     world.agent.tick()
     world.executor.shutdown()
     assert len(world.standin.requests("revoke")) == 2
     assert not vault.snapshot().content["revocations"]
+
+
+def test_an_answer_for_a_vault_that_was_locked_meanwhile_waits_for_its_unlocking(world: World) -> None:
+    """The key that sealed it is gone from memory then, and the answer is in a file."""
+    login = world.login()
+    world.offset += 7300
+    job = hanging(world, login)
+    world.agent.lock("by hand")
+    world.standin.release()
+    with pytest.raises(VaultLocked):
+        job.result()
+    assert not world.agent.renewals.unwritten
+    world.agent.close()
+    other(world).holdings.index()
+    (kept,) = world.kept()
+    assert kept.generation == 2
+    assert len(world.standin.token_requests()) == 1
 
 
 def test_a_rekey_waits_for_a_renewal_and_loses_nothing(world: World) -> None:

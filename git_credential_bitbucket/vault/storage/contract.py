@@ -31,7 +31,7 @@ LOCK_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """All records at one moment, not to be changed.
+    """All records at one moment. They are the reader's own; under the lock, what it changes it commits.
 
     `recovered` is true while they come from a generation before the last, because that one was damaged: their refresh
     tokens may have been spent. `unmended`: the damaged one is still in its place.
@@ -132,15 +132,19 @@ def applied(stored: Stored, changes: "Changes") -> dict[str, Record] | None:
 
 
 def records_of(content: Record) -> dict[str, Record]:
-    """A vault's content as records by key; two credentials with one id are two records."""
-    records: dict[str, Record] = {}
-    for record in content.get("credentials", ()):
-        key = str(record.get("id", ""))
-        while key in records or key == REST:
-            key += "'"
-        records[key] = record
-    rest = {name: value for name, value in content.items() if name != "credentials"}
-    return {**records, REST: rest} if rest else records
+    """A vault's content as records by key, `REST` last; two credentials with one id are two records."""
+    credentials = content.get("credentials", ())
+    records = {record.get("id", REST): record for record in credentials}
+    if len(records) != len(credentials) or REST in records:
+        records = {}
+        for record in credentials:
+            key = record.get("id", REST)
+            while key in records or key == REST:
+                key += "'"
+            records[key] = record
+    if rest := {name: value for name, value in content.items() if name != "credentials"}:
+        records[REST] = rest
+    return records
 
 
 def content_of(records: "Mapping[str, Record]") -> Record:

@@ -2,7 +2,7 @@
 
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.vault.lock import Turn
@@ -33,7 +33,7 @@ class MemoryStorage:
 
     def watch(self) -> "Stamp | None":
         """The count of commits."""
-        return (self._stored.generation, 0, 0, 0) if self._stored.generation else None
+        return self._stored.stamp
 
     def header(self) -> None:
         """None: nothing is sealed."""
@@ -41,7 +41,7 @@ class MemoryStorage:
     def read(self, key: "Key | None") -> Stored:
         """The records; no key is needed."""
         del key
-        return self._stored
+        return replace(self._stored, records=copied(self._stored.records))
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
         """As `contract.Storage.commit`."""
@@ -52,7 +52,8 @@ class MemoryStorage:
             records = applied(self._stored, copied(dict(changes)))
             if records is None:
                 return "stale"
-            self._stored = Stored(records, self._stored.generation + 1, write_id)
+            generation = self._stored.generation + 1
+            self._stored = Stored(records, generation, write_id, stamp=(generation, 0, 0, 0))
             return "ok"
 
     def reseal(self, key: "Key | None", new_key: "Key") -> None:
