@@ -45,7 +45,7 @@ def forbid_tracing() -> None:
 
 def programs(pid: int) -> list[str]:
     """The names of `pid` and its ancestors, nearest first: no arguments, which may be secrets."""
-    return [name for _, name in _lineage(pid)]
+    return [name for _, name, _ in _lineage(pid)]
 
 
 def command_lines(pid: int) -> Iterator[list[str]]:
@@ -54,9 +54,13 @@ def command_lines(pid: int) -> Iterator[list[str]]:
     Words may hold secrets (a URL's password): match them, never show or keep them. They are what each process says
     of itself, so they are evidence only for what the same user may do anyway.
     """
-    for process, _ in _lineage(pid):
-        raw = _read(process, "cmdline")
-        yield _without_loader([os.fsdecode(word) for word in raw.removesuffix(b"\0").split(b"\0")]) if raw else []
+    for process, _, _ in _lineage(pid):
+        yield _command_line(process)
+
+
+def _command_line(pid: int) -> list[str]:
+    raw = _read(pid, "cmdline")
+    return _without_loader([os.fsdecode(word) for word in raw.removesuffix(b"\0").split(b"\0")]) if raw else []
 
 
 def is_git(command_line: list[str]) -> bool:
@@ -85,6 +89,18 @@ def is_credential_approve(pid: int) -> bool:
     """
     gits = [words for words in command_lines(pid) if is_git(words) and not _is_helper(words)]
     return [_subcommand(words) for words in gits] == [["credential", "approve"]]
+
+
+def asking_git(pid: int) -> tuple[int, int] | None:
+    """The git that runs `pid`, a credential helper, as its pid and start time: one process for a question and its end.
+
+    For `git credential`, which is run anew for each, the git above it (git-lfs).
+    """
+    for process, _, started in _lineage(pid):
+        words = _command_line(process)
+        if is_git(words) and not _is_helper(words) and _subcommand(words)[0] != "credential":
+            return process, started
+    return None
 
 
 def _is_helper(words: list[str]) -> bool:
@@ -127,15 +143,16 @@ def _path_in(words: list[str], protocol: str, host: str) -> str | None:
     return None
 
 
-def _lineage(pid: int) -> Iterator[tuple[int, str]]:
-    """`pid` and its ancestors below the first process, nearest first, with their names."""
+def _lineage(pid: int) -> Iterator[tuple[int, str, int]]:
+    """`pid` and its ancestors below the first process, nearest first, with their names and start times in ticks."""
     for _ in range(MAX_ANCESTORS):
         # The second field is the program's name, with spaces and brackets as it pleases: count from its end (proc(5)).
         head, _, tail = _read(pid, "stat").rpartition(b") ") if pid > 1 else (b"", b"", b"")
         if not tail:
             return
-        yield pid, head.partition(b"(")[2].decode("utf-8", "replace")
-        pid = int(tail.split()[1])
+        fields = tail.split()
+        yield pid, head.partition(b"(")[2].decode("utf-8", "replace"), int(fields[19])
+        pid = int(fields[1])
 
 
 def _read(pid: int, name: str) -> bytes:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.misses import Asker
     from git_credential_bitbucket.agent.routing import Index
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.errors import Problem
@@ -80,7 +81,12 @@ class Agent:
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
 
-    def get(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
+    def get(
+        self,
+        request: Request,
+        asked_path: Callable[[], str | None] = lambda: None,
+        asker: Callable[[], Asker] = lambda: None,
+    ) -> bytes | Deferred:
         """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
@@ -88,7 +94,7 @@ class Agent:
         asking = Asking(
             request,
             lambda index: routing.match(index, request, asked_path),
-            on_miss=lambda: self.misses.open(request, self.clock()),
+            on_miss=lambda: self.misses.open(request, self.clock(), asker()),
         )
         return self.opened(lambda index: self.serve(asking, index))
 
@@ -139,6 +145,7 @@ class Agent:
         request: Request,
         asked_path: Callable[[], str | None] = lambda: None,
         approves: Callable[[], bool] = lambda: False,
+        asker: Callable[[], Asker] = lambda: None,
         lifetime_s: float | None = None,
     ) -> bytes | Deferred:
         """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too).
@@ -147,7 +154,7 @@ class Agent:
         """
         if self.find_provider(request.protocol, request.host) is None:
             return b""
-        is_solicited = self.misses.close(request, self.clock())
+        is_solicited = self.misses.close(request, self.clock(), asker)
         if not (request.username and request.password):
             return ACKNOWLEDGED
         if kinds.recognise(request.password) == kinds.APP_PASSWORD:

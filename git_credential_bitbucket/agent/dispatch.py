@@ -143,13 +143,17 @@ class Dispatcher:
         def go_on() -> Answer:
             try:
                 if operation == "get":
-                    return self.agent.get(request, lambda: _asked_path(caller, request))
+                    return self.agent.get(request, lambda: _asked_path(caller, request), lambda: _asker(caller))
                 agent = self._owner(request)
                 if operation == "erase" and request.secret is None and agent.consumers is not None:
                     agent.consumers.erase(request)  # truncated: it is about all that match
                 if operation == "store":
                     return agent.store(
-                        request, lambda: _asked_path(caller, request), lambda: _approves(caller), caller.lifetime_s
+                        request,
+                        lambda: _asked_path(caller, request),
+                        lambda: _approves(caller),
+                        lambda: _asker(caller),
+                        caller.lifetime_s,
                     )
                 return agent.erase(request, lambda: _asked_path(caller, request))
             except Error as exc:
@@ -195,3 +199,9 @@ def _approves(caller: Caller) -> bool:
     from git_credential_bitbucket import processes  # lazy: as above
 
     return processes.is_credential_approve(caller.pid)
+
+
+def _asker(caller: Caller) -> tuple[int, int] | None:
+    from git_credential_bitbucket import processes  # lazy: as above
+
+    return processes.asking_git(caller.pid)

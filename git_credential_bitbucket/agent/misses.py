@@ -9,7 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.wire import Request
+
+Asker = tuple[int, int] | None
+"""The git that asks (`processes.asking_git`); None where it cannot be seen."""
 
 OPEN_S = 10 * 60
 """How long a person may take to answer git's prompt."""
@@ -24,22 +29,29 @@ class OpenMisses:
 
     def __init__(self) -> None:
         """None is open at first."""
-        self._open: dict[tuple[str, str, str | None, str | None], float] = {}
+        self._open: dict[tuple[str, str, str | None, str | None], tuple[float, Asker]] = {}
 
-    def open(self, request: Request, now: float) -> None:
+    def open(self, request: Request, now: float, asker: Asker) -> None:
         """Remember that `request` was answered with nothing."""
         if len(request.path or "") + len(request.username or "") > MAX_NAMES:
             return
         key = (request.protocol, request.host, request.path, request.username)
         self._open.pop(key, None)
-        self._open[key] = now
+        self._open[key] = now, asker
         while len(self._open) > MAX_OPEN:
             del self._open[next(iter(self._open))]
 
-    def close(self, request: Request, now: float) -> bool:
-        """Whether a `store` answers an open miss, which it uses up: same protocol, host and path, no other username."""
+    def close(self, request: Request, now: float, asker: Callable[[], Asker]) -> bool:
+        """Whether a `store` answers an open miss, and uses it up: same protocol, host, path and git, no other username.
+
+        One git asks and stores. Else a repository could have one address asked for in vain, and name the same with a
+        password in another.
+        """
         for username in (request.username, None):
-            at = self._open.pop((request.protocol, request.host, request.path, username), None)
-            if at is not None and 0 <= now - at <= OPEN_S:
-                return True
+            key = (request.protocol, request.host, request.path, username)
+            at, asked_by = self._open.get(key, (None, None))
+            if at is not None and asked_by == asker():
+                del self._open[key]
+                if 0 <= now - at <= OPEN_S:
+                    return True
         return False

@@ -120,16 +120,18 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     assert login.id in {c.id for c in world.kept()}
 
 
-@pytest.mark.parametrize("others", [False, True])
-def test_a_question_and_then_a_password_pass_for_a_persons_answer(world: World, *, others: bool) -> None:
-    """What SECURITY.md says: git's questions tell no more. What one logged in with goes before it."""
-    mine, theirs = tokens.api_token(), tokens.api_token()
-    if others:
-        world.store("alice", mine)
-        world.erase(mine, "mallory/lib.git")  # and it is of no use there
-    assert world.get("username=mallory\n", path="mallory/lib.git") == {}
-    assert unasked(world, "mallory", theirs, "mallory/lib.git") == (BESIDE if others else ACKNOWLEDGED)
-    assert world.get()["password"] == (mine if others else theirs)
+def test_only_the_git_that_asked_in_vain_may_answer(world: World) -> None:
+    """A repository may name an address first, and then the same with a password: those are two gits."""
+    request = world.lines("username=mallory\n", "mallory/lib.git")
+    assert finish(world.agent.get(request, asker=lambda: (100, 1))) == b""
+    stored = world.lines(f"username=mallory\npassword={tokens.api_token()}\n", "mallory/lib.git")
+    for other in ((101, 1), (100, 2), None):
+        assert finish(world.agent.store(stored, asker=lambda other=other: other)).startswith(b"ok=1\n")
+        (kept,) = world.kept()
+        assert kept.is_bound
+    assert finish(world.agent.store(stored, asker=lambda: (100, 1))).startswith(b"ok=1\n")
+    (kept,) = world.kept()
+    assert not kept.is_bound
 
 
 def test_at_most_64_misses_are_remembered(world: World) -> None:
@@ -248,8 +250,8 @@ def test_what_nobody_was_asked_for_costs_no_more_by_its_names(world: World) -> N
         assert unasked(world, **{"username": "u", "secret": "x", **large}).startswith(b"error=")
     assert world.path.stat().st_size < before + 2 * keeping.MAX_UNASKED_BYTES
     for name in ("u" * misses.MAX_NAMES, "u" * 100):
-        world.agent.misses.open(world.lines(f"username={name}\n"), world.clock())
-        is_solicited = world.agent.misses.close(world.lines(f"username={name}\n"), world.clock())
+        world.agent.misses.open(world.lines(f"username={name}\n"), world.clock(), None)
+        is_solicited = world.agent.misses.close(world.lines(f"username={name}\n"), world.clock(), lambda: None)
         assert is_solicited == (len(name) < misses.MAX_NAMES)
 
 
