@@ -92,7 +92,7 @@ class Holder:
         return self.answer(action, body) or (self.answer(action, body) if self.takes_over() else b"")
 
     def takes_over(self) -> bool:
-        """Whether one of ours listens now where none of ours did. What cannot be had is told.
+        """Whether another answers from now on than listened, which is none of ours: a daemon, or this process.
 
         Who keeps silent is not replaced: it may be a daemon of ours, in the middle of something.
         """
@@ -101,7 +101,8 @@ class Holder:
         if "pid" in self._facts():
             return False
         tell.trace("whoever listens at the daemon's socket is none of ours")
-        return self.start()
+        self.in_process = not self.start()
+        return True
 
     def stands_in(self, why: "Mapping[str, str]") -> bool:
         """Whether this process answers from now on, for the daemon says in `why` that it does not know the host.

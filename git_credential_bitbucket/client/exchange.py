@@ -29,7 +29,10 @@ TIMEOUT: "Final" = "timeout"
 UNACKNOWLEDGED: "Final" = "unacknowledged"
 UNASKED: "Final" = "unasked"
 """What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
-not say that a `store` or `erase` is done, or it has not been asked."""
+not say that a `store` or `erase` is done or that an answer is whole, or it has not been asked."""
+ENDED = b"\n\n"
+"""How a daemon's answer to `get` ends. Neither git's own cache daemon nor the release 0.1.0 writes a blank line, and
+others read no further."""
 
 DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
 TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"

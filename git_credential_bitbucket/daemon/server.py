@@ -7,6 +7,7 @@ peer that stalls costs a descriptor until its time is up, and delays nobody.
 from __future__ import annotations
 
 import errno
+import math
 import selectors
 import time
 from collections import deque
@@ -68,8 +69,8 @@ class Server:
 
     @property
     def clients(self) -> int:
-        """The number of open connections."""
-        return len(self._clients)
+        """The number of connections that are to be served; who asked us to leave is not."""
+        return len(self._clients) - len(self._farewells)
 
     @property
     def wake_descriptor(self) -> int:
@@ -138,7 +139,7 @@ class Server:
 
     def close(self) -> None:
         """Drop everybody, and let go of all descriptors."""
-        for client in [*self._clients.values(), *self._farewells]:
+        for client in [*self._clients.values()]:
             self._close(client)
         self.pause()
         self._close_listeners()
@@ -248,8 +249,8 @@ class Server:
         self._expect(client, 0)  # its end has come, and would be reported for ever
         client.pending = reply
         if reply is None:
+            client.deadline = math.inf  # it waits until we leave, and counts as long
             self._farewells.append(client)
-            del self._clients[client.connection.fileno()]
             return
         reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
 

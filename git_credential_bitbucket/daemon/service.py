@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.agent.deferred import changed
 from git_credential_bitbucket.agent.dispatch import Caller
 from git_credential_bitbucket.wire import emit
 
@@ -21,6 +22,7 @@ OWN_TIMEOUT = b"35"
 """What our own front ends send (client/exchange, relay.c), and what they store is kept for good."""
 MAX_DIGITS = 9
 """Of a time-out in seconds: some thirty years."""
+_ENDED = frozenset({"get", "store", "erase"})
 OTHER_VAULT = emit(
     [
         ("error", "the daemon at this socket has another vault"),
@@ -35,7 +37,22 @@ def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: 
     action, lifetime_s, meant, body = split(data)
     if meant and meant != vault_id and action != "ping":
         return b"" if action == "get" else OTHER_VAULT
-    return dispatcher.answer(action, body, Caller(peer.pid, peer.uid, role, lifetime_s))
+    reply = dispatcher.answer(action, body, Caller(peer.pid, peer.uid, role, lifetime_s))
+    if reply is None or action not in _ENDED:
+        return reply
+    if action == "get":
+        return changed(reply, _ended)
+    return reply if lifetime_s is None else changed(reply, _without_acknowledgement)
+
+
+def _ended(answer: bytes) -> bytes:
+    """An answer to `get` with the blank line that ends it for git too: no stranger's has it, and none that was cut."""
+    return answer + b"\n" if answer else b""
+
+
+def _without_acknowledgement(answer: bytes) -> bytes:
+    """An answer to git's own client, which would print that all is well."""
+    return b"" if answer.startswith(b"ok=1\n") else answer
 
 
 def split(data: bytes) -> tuple[str, float | None, str, bytes]:

@@ -75,6 +75,8 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
         from git_credential_bitbucket.front import traced  # here, not above: somebody looks into something
 
         traced.tell_choice(request, data, holder)
+    if outcome == exchange.UNACKNOWLEDGED:
+        holder.takes_over()  # it may be git's own cache daemon that has answered
     reply = holder.answer("get", data) if outcome != exchange.EMPTY else b""
     return reply or unanswered.mended(request, data, holder)
 

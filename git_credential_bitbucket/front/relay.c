@@ -233,6 +233,8 @@ static enum outcome ask_daemon(const char *operation, const struct sockaddr_un *
     if (strcmp(operation, "get") && (outcome == ANSWERED || outcome == EMPTY) &&
         (reply_bytes != strlen(ACKNOWLEDGED) || memcmp(reply, ACKNOWLEDGED, reply_bytes)))
         return UNACKNOWLEDGED;
+    if (!strcmp(operation, "get") && outcome == ANSWERED && (reply_bytes < 2 || reply[reply_bytes - 2] != '\n'))
+        return UNACKNOWLEDGED; /* no daemon of ours, or one of 0.1.0: the Python front end finds out */
     return outcome;
 }
 
@@ -320,7 +322,7 @@ int main(int argc, char **argv)
             read_request(argv[1]);
             outcome = ask_daemon(argv[1], &address);
             if (outcome == ANSWERED && !strcmp(argv[1], "get"))
-                write_all(STDOUT_FILENO, reply, reply_bytes);
+                write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* the blank line is between the daemon and us */
             if (outcome != ANSWERED)
                 give_back_request();
             explicit_bzero(message, message_bytes);

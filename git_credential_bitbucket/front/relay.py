@@ -50,7 +50,7 @@ def relay(operation: str) -> None:
             outcome, reply = ask_daemon(operation, request)
             if outcome == exchange.ANSWERED:
                 if operation == "get":
-                    write(1, reply)
+                    write(1, reply[:-1])  # without the blank line, which is between the daemon and us
                 return
     from git_credential_bitbucket.front import fallback  # here, not above: an answer from the daemon does not need it
 
@@ -66,6 +66,8 @@ def ask_daemon(operation: str, request: bytes) -> "tuple[exchange.Outcome, bytes
     except PlaceRefused:
         return exchange.ABSENT, b""
     if operation != "get" and outcome in (exchange.ANSWERED, exchange.EMPTY) and reply != exchange.ACKNOWLEDGED:
+        outcome = exchange.UNACKNOWLEDGED
+    if operation == "get" and outcome == exchange.ANSWERED and not reply.endswith(exchange.ENDED):
         outcome = exchange.UNACKNOWLEDGED
     return outcome, reply
 

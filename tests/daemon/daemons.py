@@ -79,7 +79,7 @@ class Daemon:
 
     def told_about(self, action: str, body: bytes = b"") -> dict[str, str]:
         """The answer's lines by key."""
-        return dict(line.split("=", 1) for line in self.ask(action, body).decode().split("\n")[:-1])
+        return dict(wire.parse_pairs(self.ask(action, body)))
 
     def connect(self, path: str | None = None) -> socket.socket:
         """A connection that nothing was sent on, to git's socket or another."""

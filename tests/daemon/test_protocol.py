@@ -227,3 +227,24 @@ def test_what_answers_git_is_all_that_is_imported() -> None:
     imported = set(done.stdout.split())
     heavy = {"asyncio", "ssl", "hashlib", "subprocess", "logging", "requests", "keyring", "cryptography", "argparse"}
     assert not imported & heavy
+
+
+def test_gits_own_client_prints_no_acknowledgement(daemon: Daemon) -> None:
+    """`ok=1` is for our own front ends; who types git's own client sees what git's own daemon would show."""
+    token = tokens.access_token()
+    typed = cloud("acme/app") + f"username=x-token-auth\npassword={token}\n".encode()
+    client = ["git", "credential-cache", "--socket", daemon.path]
+    for operation, kept in (("store", True), ("erase", False)):
+        done = subprocess.run(
+            [*client, operation], input=typed, env=daemon.env, cwd="/", capture_output=True, check=True
+        )
+        assert (done.stdout, done.stderr) == (b"", b"")
+        asked = cloud("acme/app") + b"username=x-token-auth\n"
+        assert (token.encode() in daemon.ask("get", asked)) == kept
+
+
+def test_an_answer_ends_with_a_blank_line(daemon: Daemon) -> None:
+    """So a front end of ours knows that it is whole, and ours; no answer has none."""
+    daemon.store("acme/app", tokens.access_token())
+    assert daemon.ask("get", cloud("acme/app")).endswith(b"\n\n")
+    assert daemon.ask("get", b"protocol=https\nhost=example.org\n") == b""

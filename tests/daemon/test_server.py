@@ -311,6 +311,31 @@ def test_running_out_of_descriptors_is_survived(serve: Serve) -> None:
             connection.close()
 
 
+def test_who_asks_to_leave_counts_until_we_do(serve: Serve) -> None:
+    """While Bitbucket's answer is waited for, say: no more connections than any other peers may have."""
+    asked: list[bytes] = []
+
+    def leave(data: bytes, _peer: Peer, _role: str) -> None:
+        asked.append(data)
+
+    server = serve(leave, clients=4)
+    leaving = []
+    for _ in range(10):
+        leaving.append(server.connect())
+        leaving[-1].shutdown(socket.SHUT_WR)
+    eventually(lambda: len(asked) == 4)
+    assert server.server.clients == 0
+    server.server.on_readable(leaving[0].fileno(), lambda: None)  # a turn of the loop, at the least
+    server.server.forget(leaving[0].fileno())
+    assert len(asked) == 4
+    for _ in range(3):
+        eventually(lambda: len(asked) in (4, 8, 10))
+        server.server.farewell()
+        server.server.wake()
+    for connection in leaving:
+        connection.close()
+
+
 def test_while_it_pauses_newcomers_queue_and_the_stalled_are_hurried(home: Path) -> None:
     """Before it starts anew: nobody is refused, and nobody who stalls keeps the others waiting."""
     with socket.socket(socket.AF_UNIX) as listener:

@@ -105,6 +105,21 @@ def test_get_from_gits_own_cache_daemon_reaches_the_vault(front: Runner, home: P
         assert intruder.wait(30) == 0
 
 
+def test_answer_of_gits_own_cache_daemon_is_not_passed_on(front: Runner, helper: Path, home: Path) -> None:
+    """What git has cached there is no word of the vault's; `daemon status` says who listens, a daemon takes over."""
+    secret, cached = tokens.api_token(), tokens.api_token()
+    approve(front, secret)
+    ask(socket_of(home), "exit")
+    client = ("git", "credential-cache", "--socket", str(socket_of(home)))
+    front(*client, "store", stdin=request(username="x-bitbucket-api-token-auth", password=cached))  # starts it there
+    assert cached in front(*client, "get", stdin=request()).stdout
+    seen = front(helper, "daemon", "status", check=False)
+    assert seen.returncode == 3
+    assert "listens, which is no daemon of ours" in seen.stdout
+    assert offered(front) == secret
+    assert ask(socket_of(home), "ping")["version"]
+
+
 def test_killed_daemon_is_started_again(front: Runner, home: Path) -> None:
     """Its socket is left behind, and nobody listens there."""
     secret = tokens.api_token()

@@ -33,7 +33,8 @@ SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno
 TIMEOUT_S = 1
 VAULT = "GIT_CREDENTIAL_BITBUCKET_VAULT"
 REQUEST = b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
-ANSWER = b"username=x-token-auth\npassword=%b\n" % os.urandom(96).hex().encode()
+GIVEN = b"username=x-token-auth\npassword=%b\n" % os.urandom(96).hex().encode()
+ANSWER = GIVEN + b"\n"
 PROBE = """\
 #!{python}
 import json, os, sys
@@ -129,7 +130,7 @@ def test_copies_the_answer_to_get(native: Relay) -> None:
     """What the daemon answers is what git reads, and the daemon has seen the action and git's own lines."""
     with listening(native.socket, answering(ANSWER)) as received:
         done = native("get")
-    assert (done.stdout, done.stderr, done.status) == (ANSWER, b"", 0)
+    assert (done.stdout, done.stderr, done.status) == (GIVEN, b"", 0)
     assert received == [b"action=get\ntimeout=35\n" + REQUEST]
 
 
@@ -149,6 +150,12 @@ def test_an_unacknowledged_store_is_handed_on(native: Relay, operation: str, rep
     with listening(native.socket, answering(reply)):
         done = native(operation)
     assert done.handed_on == ([operation], REQUEST, exchange.UNACKNOWLEDGED)
+
+
+def test_an_answer_without_its_end_is_handed_on(native: Relay) -> None:
+    """So git's own cache daemon ends it, as a daemon of 0.1.0 does, or it was cut between two lines."""
+    with listening(native.socket, answering(GIVEN)):
+        assert native("get").handed_on == (["get"], REQUEST, exchange.UNACKNOWLEDGED)
 
 
 @pytest.mark.parametrize("reply", [b"", b"password=cut", b"username=a\npassword=cut"])
@@ -251,7 +258,7 @@ def test_being_stopped_and_continued_is_nothing(native: Relay) -> None:
         return request
 
     with listening(native.socket, slow):
-        assert native("get").stdout == ANSWER
+        assert native("get").stdout == GIVEN
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 65536, 65537, (1 << 20) - len(REQUEST) - 6, 1 << 20, (1 << 20) + 1])
@@ -275,7 +282,7 @@ def test_a_blank_line_ends_the_request(native: Relay) -> None:
             assert process.stdout is not None
             os.write(process.stdin.fileno(), REQUEST)
             os.write(process.stdin.fileno(), b"\n")
-            assert process.stdout.read() == ANSWER
+            assert process.stdout.read() == GIVEN
     assert received == [b"action=get\ntimeout=35\n" + REQUEST + b"\n"]
 
 
@@ -288,7 +295,7 @@ def test_what_the_environment_holds_comes_first(native: Relay, name: str) -> Non
     with listening(native.socket, answering(ANSWER)) as received:
         assert native("get", env={name: "x"}).handed_on == (["get"], REQUEST, None)
         assert received == []
-        assert native("get", env={name: ""}).stdout == ANSWER
+        assert native("get", env={name: ""}).stdout == GIVEN
 
 
 @pytest.mark.parametrize(
@@ -353,7 +360,7 @@ def test_a_link_with_a_slash_is_still_a_link(native: Relay) -> None:
             path = f"{native.home}/link{slashes}socket"
             assert native("get", env={"GIT_CREDENTIAL_BITBUCKET_SOCKET": path}).handed_on[2] is None
             path = f"{native.socket.parent}{slashes}socket"
-            assert native("get", env={"GIT_CREDENTIAL_BITBUCKET_SOCKET": path}).stdout == ANSWER
+            assert native("get", env={"GIT_CREDENTIAL_BITBUCKET_SOCKET": path}).stdout == GIVEN
 
 
 @pytest.mark.parametrize(
@@ -385,7 +392,7 @@ def test_the_socket_is_where_paths_says(binary: Path, home: Path, places: dict[s
     place.parent.mkdir(parents=True, mode=0o700)
     place.parent.chmod(0o700)
     with listening(place, answering(ANSWER)):
-        assert Relay(binary, home)("get", env={"XDG_RUNTIME_DIR": "", **env}).stdout == ANSWER
+        assert Relay(binary, home)("get", env={"XDG_RUNTIME_DIR": "", **env}).stdout == GIVEN
 
 
 def test_the_vault_is_told_to_a_named_socket(native: Relay) -> None:
@@ -446,7 +453,7 @@ def test_closed_standard_streams_do_not_harm(native: Relay, closed: str) -> None
         )  # fmt: skip
     assert done.returncode == 0
     assert len(received) == 1
-    assert done.stdout == (b"" if ">&-" in closed.replace("2>&-", "") else ANSWER)
+    assert done.stdout == (b"" if ">&-" in closed.replace("2>&-", "") else GIVEN)
 
 
 def test_a_reader_that_went_away_is_nothing(native: Relay) -> None:
@@ -495,7 +502,9 @@ def test_does_what_the_python_relay_does(
     assert done.status == 0
     if operation != "get" and reply != exchange.ACKNOWLEDGED:
         outcome = exchange.UNACKNOWLEDGED
+    if operation == "get" and outcome == exchange.ANSWERED and not reply.endswith(exchange.ENDED):
+        outcome = exchange.UNACKNOWLEDGED
     if outcome == exchange.ANSWERED:
-        assert done.stdout == (reply if operation == "get" else b"")
+        assert done.stdout == (reply[:-1] if operation == "get" else b"")
     else:
         assert done.handed_on == ([operation], request, outcome)

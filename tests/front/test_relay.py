@@ -20,13 +20,13 @@ from tests.standin import tokens
 def test_request_and_reply_pass_unread(front: Runner, helper: Path, home: Path) -> None:
     """git-credential-cache's framing, then git's own bytes; the reply's bytes, whatever they are."""
     text = request().encode() + b"wwwauth[]=Basic realm=\xff\xe2\x80\xa8\n"
-    reply = b"username=\xfe\npassword=\xe2\x80\xa8\x1c=\n"
+    reply = b"username=\xfe\npassword=\xe2\x80\xa8\x1c=\n\n"
     with listening(socket_of(home), answering(reply)) as received:
         out = subprocess.run(
             [helper, "get"], env=front.env, input=text, capture_output=True, timeout=30, check=True
         ).stdout
     assert received == [b"action=get\ntimeout=35\n" + text]
-    assert out == reply
+    assert out == reply[:-1]
 
 
 @pytest.mark.parametrize("operation", ["store", "erase"])
@@ -40,7 +40,7 @@ def test_acknowledgement_is_not_shown_to_git(front: Runner, helper: Path, home: 
 def test_reading_stops_at_a_blank_line(front: Runner, helper: Path, home: Path) -> None:
     """Some programs keep the pipe open behind it, and wait for the answer."""
     with (
-        listening(socket_of(home), answering(b"username=u\npassword=p\n")),
+        listening(socket_of(home), answering(b"username=u\npassword=p\n\n")),
         subprocess.Popen([helper, "get"], env=front.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process,
     ):
         assert process.stdin is not None
@@ -146,7 +146,7 @@ def test_capability_names_state_and_not_authtype(front: Runner, helper: Path) ->
 
 def test_reader_that_has_gone_is_not_an_error(front: Runner, helper: Path, home: Path) -> None:
     """Git may have died meanwhile: no trace of it on the terminal."""
-    with listening(socket_of(home), answering(b"username=u\npassword=p\n")):
+    with listening(socket_of(home), answering(b"username=u\npassword=p\n\n")):
         done = front("sh", "-c", f"printf '{request()}' | {helper} get | true", check=False)
     assert done.stderr == ""
 
