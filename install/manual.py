@@ -48,9 +48,16 @@ TAIL = r"""
 The vault, and beside it the generation before. \fBXDG_DATA_HOME\fR moves it.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket/socket
-Where the daemon listens; in \fI/run/user/UID\fR if the variable is not set, in \fI~/.cache\fR if there is no such.
-It speaks the protocol of
-.BR git\-credential\-cache (1).
+Where the daemon listens for git; in \fI/run/user/UID\fR if the variable is not set, in \fI~/.cache\fR if there is no
+such. It speaks the protocol of
+.BR git\-credential\-cache (1),
+and may be forwarded. Another vault's is \fIsocket\-\fR and a hash of its path.
+.TP
+.I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-control/socket
+Where it listens for the other verbs. Whoever reaches this controls the daemon: never forward or mount it.
+.TP
+.I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-guests/socket
+Where users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR get credentials.
 .SH EXIT STATUS
 .TP
 .B 0

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from git_credential_bitbucket import paths
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.e2e.machines import key_file
@@ -72,12 +72,13 @@ class Seat:
                 for nth, place in enumerate(places)
             ]
 
-    def connected(self) -> socket.socket:
-        """A connection to the daemon. Raises OSError where there is none."""
+    def connected(self, action: str = "get") -> socket.socket:
+        """A connection to the daemon, at the socket for `action`. Raises OSError where there is none."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(PATIENCE_S)
+        path = str(self.socket)
         try:
-            connection.connect(str(self.socket))
+            connection.connect(path if action in wire.GIT_ACTIONS else paths.control_of(path))
         except OSError:
             connection.close()
             raise
@@ -85,7 +86,7 @@ class Seat:
 
     def ask(self, action: str, request: bytes = b"") -> bytes:
         """The daemon's answer."""
-        with self.connected() as connection:
+        with self.connected(action) as connection:
             connection.sendall(message(action, request))
             connection.shutdown(socket.SHUT_WR)
             answer = b""
@@ -122,8 +123,8 @@ class Seat:
 
 
 def message(action: str, request: bytes) -> bytes:
-    """A request as it goes over the socket."""
-    return b"action=%b\ntimeout=900\n%b" % (action.encode(), request)
+    """A request as our own front ends send it."""
+    return b"action=%b\ntimeout=35\n%b" % (action.encode(), request)
 
 
 @contextlib.contextmanager

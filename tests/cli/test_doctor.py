@@ -364,6 +364,8 @@ def test_what_git_sends_unasked_is_found(healthy: Runner, home: Path) -> None:
     [
         ("run/git-credential-bitbucket", 0o755, "socket"),
         ("run/git-credential-bitbucket/socket", 0o666, "socket"),
+        ("run/git-credential-bitbucket-control", 0o755, "socket"),
+        ("run/git-credential-bitbucket-control/socket", 0o666, "socket"),
         (".local/share/git-credential-bitbucket", 0o755, "vault"),
         (".local/share/git-credential-bitbucket/vault", 0o644, "vault"),
         ("key", 0o644, "vault"),

@@ -222,9 +222,11 @@ def test_a_socket_of_systemds_is_served_and_left_to_it(start: Start, keyed_env: 
     assert daemon.told == "ready\n"
     assert daemon.told_about("ping")["pid"] == str(daemon.pid)
     daemon.store("acme/app", tokens.access_token())
+    assert daemon.ask("status", path=daemon.control)
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended() == 0
     assert (place / "socket").exists()
+    assert not os.path.exists(daemon.control)  # which it made itself
 
 
 def test_a_descriptor_that_is_no_listening_socket_is_refused(start: Start) -> None:

@@ -17,15 +17,12 @@ from git_credential_bitbucket.vault.storage.file import FileStorage
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
-"""Where it admits other users, the socket is open to them, by its mode and not by its directory's."""
-
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """Each place, if it is there; nothing is made."""
-    socket = paths.socket_path(env)
-    found = [*_checked("socket", os.path.dirname(socket), 0o700, paths.check_private_dir)]
-    yield from found or _socket(socket, env)
+    for socket in (paths.socket_path(env), paths.control_of(paths.socket_path(env))):
+        found = [*_checked("socket", os.path.dirname(socket), 0o700, paths.check_private_dir)]
+        yield from found or _socket(socket)
     vault = paths.vault_path(env)
     found = [
         *_checked("vault", os.path.dirname(vault), 0o700, paths.check_private_dir),
@@ -49,7 +46,7 @@ def _checked(check: str, path: str, mode: int, refuse: Callable[[str], object]) 
         yield Finding(check, WRONG, cause, f"try: ls -ld {shlex.quote(path)}")
 
 
-def _socket(path: str, env: Mapping[str, str]) -> Iterator[Finding]:
+def _socket(path: str) -> Iterator[Finding]:
     try:
         paths.check_socket_path(path)
         found = os.lstat(path)
@@ -62,7 +59,7 @@ def _socket(path: str, env: Mapping[str, str]) -> Iterator[Finding]:
     mode = stat.S_IMODE(found.st_mode)
     if not stat.S_ISSOCK(found.st_mode):
         yield Finding("socket", WRONG, f"{path} is in the way, and is no socket", "look at it, and remove it")
-    elif mode & 0o077 and not env.get(PEERS):
+    elif mode & 0o077:
         cause = f"{path} has mode {mode:04o}; only its directory keeps others out"
         yield Finding("socket", NOTE, cause, f"type: chmod 0600 {shlex.quote(path)}", _closed(path, 0o600))
     else:
@@ -83,7 +80,7 @@ def _key_file(env: Mapping[str, str]) -> Iterator[Finding]:
 def _closed(path: str, mode: int) -> Mend | None:
     """chmod, where it is ours and no link; never more than it had before."""
     found = os.lstat(path)
-    if mode & 0o100 and os.path.basename(path) != paths.NAME:
+    if mode & 0o100 and not paths.is_own_dir(path):
         return None  # somebody's home directory, say, that a setting names: not ours to close
     kind_fits = stat.S_ISDIR(found.st_mode) if mode & 0o100 else not stat.S_ISLNK(found.st_mode)
     if found.st_uid != os.getuid() or not kind_fits or not found.st_mode & 0o077:
