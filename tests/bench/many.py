@@ -53,5 +53,5 @@ def write(user: Seat) -> float:
     place = b"protocol=https\nhost=bitbucket.org\npath=acme/new-%b.git\n" % token[-8:].lower()
     begun = time.perf_counter()
     answer = user.ask("store", place + b"username=x-token-auth\npassword=%b\n" % token)
-    assert answer == b"ok=1\n"
+    assert answer.startswith(b"ok=1\n")
     return (time.perf_counter() - begun) * 1000
