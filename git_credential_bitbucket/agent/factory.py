@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import paths
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
+    from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.vault.keys import Key
 
@@ -35,7 +37,19 @@ def build_agent(
     storage = MemoryStorage() if in_memory else FileStorage(paths.vault_path(env), step=step)
     vault = Vault(storage, _key_at_hand(env) if with_key else None)
     memory = Vault(MemoryStorage())
-    return Agent(vault, memory, find_provider, lambda create: vault.acquire(env, create=create), submit, step=step)
+    agent = Agent(vault, memory, find_provider, lambda create: vault.acquire(env, create=create), submit, step=step)
+    agent.renewals.with_endpoint = lambda credential: _with_endpoint(env, credential)
+    return agent
+
+
+def _with_endpoint(env: Mapping[str, str], credential: Credential) -> Credential:
+    """A credential with its host's endpoint as git's configuration has it now. For a job: it runs git."""
+    from git_credential_bitbucket.bitbucket import providers  # lazy: only a renewal needs it
+
+    protocol, _, host = credential.place.partition("://")
+    kept = providers.Endpoint.from_record(credential.endpoint or {})
+    now = providers.current_endpoint(env, protocol, host.partition("/")[0], kept)
+    return replace(credential, endpoint=now.to_record())
 
 
 def _key_at_hand(env: Mapping[str, str]) -> Key | None:

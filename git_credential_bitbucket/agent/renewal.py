@@ -66,6 +66,8 @@ class Renewals:
         self._submit = submit
         self._clock = clock
         self._step = step
+        self.with_endpoint: Callable[[Credential], Credential] = lambda credential: credential
+        """Gives a credential its host's endpoint as it is configured at the moment of a request."""
         self._running: dict[str, Future[Credential]] = {}
         self._asking: set[str] = set()
         self.leaving = False
@@ -181,7 +183,7 @@ class Renewals:
             lease.forget()
             raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
         try:
-            raw = send(credential)
+            raw = send(self.with_endpoint(credential))
         except Error as exc:
             if not last_try:
                 lease.forget()

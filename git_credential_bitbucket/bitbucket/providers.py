@@ -6,7 +6,7 @@ connection. Names follow what people already have in their configuration: git-cr
 (`bitbucketDevClientId`, `oauthAuthorizeEndpoint`, …).
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from urllib.parse import urljoin, urlsplit
 
 from git_credential_bitbucket.bitbucket import hosts
@@ -108,6 +108,23 @@ def find_now(env: "Mapping[str, str]", protocol: str, host: str) -> Provider | N
         return find(settings.read(env), protocol, host, env)
     except SettingsError as exc:
         return find(exc, protocol, host, env)
+
+
+def current_endpoint(env: "Mapping[str, str]", protocol: str, host: str, kept: Endpoint) -> Endpoint:
+    """How to reach a host by git's configuration as it is now; what a login saw is the fallback, proxy and CA included.
+
+    A proxy or a CA that changed since the login must not end every renewal.
+    """
+    try:
+        provider = find_now(env, protocol, host)
+    except SettingsError:
+        return kept
+    if provider is None:
+        return kept
+    now = provider.endpoint
+    if now.ca_file is None:
+        now = replace(now, ca_file=kept.ca_file, ca_from=kept.ca_from)
+    return now if now.proxy is not None else replace(now, proxy=kept.proxy)
 
 
 def find(

@@ -139,6 +139,18 @@ def test_the_second_try_by_the_real_name_and_a_proxy(newer: Machine, standin: St
     assert {entry.path for entry in standin.requests("proxy")} == {"bitbucket.org:443"}
 
 
+def test_a_proxy_that_changed_since_the_login_is_obeyed(newer: Machine, standin: StandIn) -> None:
+    """Git's configuration is read at each renewal: what the login saw may be gone by now."""
+    standin.create_repository("acme/app")
+    newer.git("config", "--global", "http.proxy", "http://127.0.0.1:1")
+    newer.helper("configure")
+    newer.site = "https://bitbucket.org"
+    newer.log_in(standin.add_consumer(), expires_in=0)
+    newer.git("config", "--global", "http.proxy", standin.proxy_url)
+    newer.git("ls-remote", "https://bitbucket.org/acme/app.git")
+    assert [entry.status for entry in standin.token_requests()] == [200]
+
+
 def test_a_consumer_mints_again(machine: Machine, standin: StandIn, url: str) -> None:
     """There is no refresh token, and none is needed."""
     machine.add_consumer(standin.add_consumer())
