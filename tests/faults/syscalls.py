@@ -41,7 +41,7 @@ _CHILD = """
 import os, signal, sys
 from concurrent.futures import Future
 from functools import partial
-import requests.auth
+import requests.auth, requests_oauthlib
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.agent.factory import build_agent
