@@ -25,8 +25,8 @@ from git_credential_bitbucket.agent.pending import finish
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import keys
-from git_credential_bitbucket.vault.storage.memory import MemoryStorage
-from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.memory import MemoryPlace
+from git_credential_bitbucket.vault.place import FilePlace
 from git_credential_bitbucket.vault.vault import Vault
 from tests.upgrade import release
 
@@ -44,10 +44,10 @@ class Maker:
 
     def __init__(self, path: Path, key: keys.Key) -> None:
         self.now = release.MADE_AT - 7200
-        vault = Vault(FileStorage(str(path), clock=lambda: self.now))
+        vault = Vault(FilePlace(str(path), clock=lambda: self.now))
         self.agent = Agent(
             vault,
-            Vault(MemoryStorage()),
+            Vault(MemoryPlace()),
             lambda protocol, host: Provider(protocol, host, ENDPOINT) if host == "bitbucket.org" else None,
             lambda _: vault.unlock(key),
             ThreadPoolExecutor(1).submit,

@@ -1,6 +1,10 @@
 """Vaults that the release 0.1.0 wrote, read by this program: all answers as before, and a write loses nothing."""
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +18,11 @@ from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import KeyDoesNotFit, VaultLocked
 from git_credential_bitbucket.secret import Secret
+from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import keys
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
+from tests import installed
 from tests.agent.conftest import World
 from tests.agent.credentials import a_credential
 from tests.standin.client import StandIn
@@ -205,6 +211,19 @@ def test_a_write_that_the_release_was_killed_in_is_finished(states: Upgraded) ->
     states.keep(a_credential("https://bitbucket.org/newcomer", kinds.ACCESS_TOKEN))
     assert_all_there(states)
     assert not whole.exists() or whole.stat().st_size == 0
+
+
+def test_the_release_still_writes_these_vaults(home: Path) -> None:
+    """The script beside this runs against the release, whatever has become of this program's names."""
+    made = home / "made"
+    made.mkdir()
+    path = f"{release.unpack(home / 'site')}{os.pathsep}{installed.ROOT}"
+    script = Path(__file__).with_name("make.py")
+    subprocess.run([sys.executable, script, made], env={"PYTHONPATH": path}, check=True, timeout=60)
+    key = keys.Key(release.KEY, "file")
+    old, new = (sealed.unseal(key, (folder / "states.vault").read_bytes())[1] for folder in (release.DATA, made))
+    told = [[(r["place"], r["secret"]) for r in json.loads(plain)["credentials"]] for plain in (old, new)]
+    assert told[0] == told[1]
 
 
 def place(home: Path, name: str) -> FileStorage:
