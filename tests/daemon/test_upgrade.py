@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -156,6 +157,25 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     install(copy, "9.9.9")
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
+
+
+@pytest.mark.parametrize("supervised", [True, False], ids=["process started", "daemon"])
+def test_told_to_leave_in_the_middle_neither_stays(start: Start, copy: Path, supervised: bool) -> None:
+    """The signal comes while the successor gets ready: whichever of the two serves then leaves, and unlinks."""
+    hasten(copy)
+    daemon = start(package=str(copy))
+    token = tokens.access_token()
+    daemon.store("acme/app", token)
+    tried, go_on = copy.parent / "tried", copy.parent / "go-on"
+    os.mkfifo(go_on)
+    succession = copy / PACKAGE.name / "agent" / "succession.py"
+    text = "    from git_credential_bitbucket.vault.keys import Key"
+    replace(succession, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
+    eventually(tried.exists)
+    os.kill(daemon.process.pid if supervised else daemon.pid, signal.SIGTERM)
+    go_on.write_text("")
+    assert daemon.ended() == 0
+    assert not os.path.exists(daemon.path)
 
 
 def test_where_processes_cannot_be_looked_into_the_same_one_goes_on(
