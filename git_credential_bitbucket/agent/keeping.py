@@ -333,7 +333,7 @@ def _relation(new: Credential, old: Credential, now: float) -> Literal["same", "
         return "same" if (new.client_id, new.subject) == (old.client_id, old.subject) else "other"
     if new.names and old.names:
         return "same" if new.names & old.names else "other"
-    return "unclear" if judgement.in_good_standing(old, now) else "same"
+    return "unclear" if judgement.in_good_standing(old, now) and not _can_be_had_again(old) else "same"
 
 
 def _sweep(content: Record, now: float) -> None:

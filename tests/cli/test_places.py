@@ -77,7 +77,8 @@ def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
 def stated(**more: str) -> CredentialView:
     """A credential as `status` states it."""
     place = more.get("place", "bitbucket.org")
-    one = {"kind": "api-token", "place": place, "account": None, "state": "ready", "id": "a" * 12}
+    unknown = dict.fromkeys(("account", "bitbucket_username", "account_id"))
+    one = {"kind": "api-token", "place": place, "state": "ready", "id": "a" * 12, **unknown}
     return cast("CredentialView", {**one, "url": f"https://{place}", **more})
 
 
