@@ -7,10 +7,6 @@ never sends is refused, so that nothing smuggled in can change who gets an answe
 
 from git_credential_bitbucket.errors import RequestRefused
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 MAX_REQUEST_BYTES = 1 << 20
 """A request's size; git's own are a few hundred bytes, `wwwauth[]` can make them some ten thousand."""
 MAX_LINE_BYTES = 65535
@@ -92,7 +88,7 @@ class Request:
 
 def parse(data: bytes) -> Request:
     """Read a request. Raises `RequestRefused`, whose text never repeats what was sent."""
-    single, multi = parse_fields(data, repeatable=lambda name: name not in _SINGLE)
+    single, multi = parse_fields(data)
     if "url" in single:
         raise RequestRefused("a request with `url=` is for git itself to take apart")
     protocol, host = single.get("protocol"), single.get("host")
@@ -101,13 +97,11 @@ def parse(data: bytes) -> Request:
     return Request(single, multi)
 
 
-def parse_fields(
-    data: bytes, repeatable: "Callable[[str], bool]" = lambda _: False
-) -> tuple[dict[str, str], dict[str, list[str]]]:
+def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Split `key=value` lines into single-valued and `[]` attributes, up to the first blank line or the end.
 
-    Of a `repeatable` key the last value counts. Raises `RequestRefused` on anything that git would not have sent: CR or
-    NUL, another key twice, a line without `=`.
+    Raises `RequestRefused` on anything that git would not have sent: CR or NUL, one of its own attributes twice, a line
+    without `=`. Of any other key that stands twice the last value counts.
     """
     if len(data) > MAX_REQUEST_BYTES:
         raise RequestRefused("the request is larger than 1 MiB")
@@ -121,7 +115,7 @@ def parse_fields(
         if key.endswith(b"[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
             multi[name] = [*multi.get(name, ()), text] if value else []
-        elif name in single and not repeatable(name):
+        elif name in single and name in _SINGLE:
             raise RequestRefused("the request names the same attribute twice")
         else:
             single[name] = text
