@@ -1,27 +1,30 @@
 """OAuth 2.0 with Bitbucket: the authorize URL, the grants, renewal, revocation. Keeps nothing.
 
-Imports providers' and errors' names; requests-oauthlib (130 ms, 15 MiB) only inside functions.
+Imports requests-oauthlib, 130 ms and 15 MiB: others import this module inside their functions. All of it is imported
+here, at once and beginning with requests, for threads that import parts of requests side by side break each other.
 Sources: https://developer.atlassian.com/cloud/bitbucket/oauth-2/, and for what changed in 2026
 community.developer.atlassian.com/t/99003 (CHANGE-3052). requests-oauthlib makes the URLs and the token requests. It
 does not read the answers: it would raise over a detail of one, and the new refresh token would be lost with the rest.
 transport.py takes an answer before that, and token_response.py reads it.
 """
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.bitbucket import token_response
+import requests
+from oauthlib.oauth2 import BackendApplicationClient, MobileApplicationClient, WebApplicationClient
+from requests_oauthlib import OAuth2Session
+
+from git_credential_bitbucket.bitbucket import token_response, transport
 from git_credential_bitbucket.bitbucket.token_response import Grant, RawAnswer
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from oauthlib.oauth2 import Client
-    from requests import PreparedRequest
-    from requests.auth import HTTPBasicAuth
-    from requests_oauthlib import OAuth2Session
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
@@ -38,8 +41,6 @@ def authorize_url(
     PKCE is undocumented at Bitbucket; it is tolerated beside the secret, and protects the code where it is
     not ignored.
     """
-    from oauthlib.oauth2 import WebApplicationClient  # lazy: 60 ms, and only a login needs it
-
     client = WebApplicationClient(client_id)
     pkce = {"code_challenge": client.create_code_challenge(verifier, "S256"), "code_challenge_method": "S256"}
     return _authorize(endpoint, _session(client_id, client, redirect_uri, scopes), state, **pkce)
@@ -50,8 +51,6 @@ def implicit_url(endpoint: "Endpoint", client_id: str, redirect_uri: str, scopes
 
     Which is all that Bitbucket has for a consumer whose secret may not be handed out; there is no refresh token.
     """
-    from oauthlib.oauth2 import MobileApplicationClient  # lazy: as authorize_url
-
     client = MobileApplicationClient(client_id)
     return _authorize(endpoint, _session(client_id, client, redirect_uri, scopes), state)
 
@@ -65,8 +64,10 @@ def exchange(
     `ClientRefused`, `BitbucketRefused`, `BitbucketUnreachable`.
     """
     session = _session(client_id, redirect_uri=redirect_uri)
-    auth = _client_auth(client_id, client_secret)
-    raw = _send(endpoint, session, lambda url: session.fetch_token(url, code=code, code_verifier=verifier, auth=auth))
+    url, auth = endpoint.token_url, _basic(client_id, client_secret)
+    raw = transport.ask_for_token(
+        endpoint, session, lambda: session.fetch_token(url, code=code, code_verifier=verifier, auth=auth)
+    )
     sent = (code, verifier, _revealed(client_secret))
     response = token_response.judge(raw, "exchange", endpoint.token_url, sent)
     if response.grant is None and response.refresh_token is not None:  # the code is spent, and this is not
@@ -84,15 +85,15 @@ def send_refresh(
     `SettingsError`.
     """
     session = _session(client_id)
-    auth = _client_auth(client_id, client_secret)
-    return _send(
-        endpoint, session, lambda url: session.refresh_token(url, refresh_token=refresh_token.reveal(), auth=auth)
+    url, auth, token = endpoint.token_url, _basic(client_id, client_secret), refresh_token.reveal()
+    return transport.ask_for_token(
+        endpoint, session, lambda: session.refresh_token(url, refresh_token=token, auth=auth)
     )
 
 
 def send_mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> RawAnswer:
     """The answer to client credentials. Raises `BitbucketUnreachable` where none came, and `SettingsError`."""
-    return _send_backend(endpoint, client_id, _client_auth(client_id, client_secret))
+    return _send_backend(endpoint, client_id, _basic(client_id, client_secret))
 
 
 def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> RawAnswer:
@@ -104,7 +105,7 @@ def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret
     """
     signed = _signed(app_key, client_key, _revealed(shared_secret))
 
-    def auth(request: "PreparedRequest") -> "PreparedRequest":
+    def auth(request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"JWT {signed}"
         return request
 
@@ -147,14 +148,9 @@ def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, t
 
     Raises only `SettingsError`: a logout goes on whatever the answer is.
     """
-    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and only a logout needs it
-    from git_credential_bitbucket.errors import BitbucketUnreachable  # beside its only use
-
     form = {"token": token.reveal()}
     try:
-        answer = transport.ask(
-            endpoint, "POST", endpoint.revoke_url, data=form, auth=_client_auth(client_id, client_secret)
-        )
+        answer = transport.ask(endpoint, "POST", endpoint.revoke_url, data=form, auth=_basic(client_id, client_secret))
     except BitbucketUnreachable:
         return None
     if 200 <= answer.status_code < 300:  # noqa: PLR2004 - success
@@ -164,55 +160,38 @@ def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, t
 
 def _session(
     client_id: str, client: "Client | None" = None, redirect_uri: str | None = None, scopes: tuple[str, ...] = ()
-) -> "OAuth2Session":
+) -> OAuth2Session:
     """A session for one URL or one request, by default of the code grant.
 
     Only for a URL has it `scopes`: the library would send them with a token request, too. Its logger is off, which
     writes tokens down at debug level.
     """
-    import logging  # lazy: 130 ms with requests-oauthlib, and most answers need no request
-
-    from requests_oauthlib import OAuth2Session
-
     logging.getLogger("requests_oauthlib.oauth2_session").disabled = True
     return OAuth2Session(client_id, client, redirect_uri=redirect_uri, scope=list(scopes) or None)
 
 
-def _authorize(endpoint: "Endpoint", session: "OAuth2Session", state: str, **more: str) -> str:
-    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
-
+def _authorize(endpoint: "Endpoint", session: OAuth2Session, state: str, **more: str) -> str:
     transport.require_https(endpoint.authorize_url)
     return session.authorization_url(endpoint.authorize_url, state, **more)[0]
-
-
-def _send(endpoint: "Endpoint", session: "OAuth2Session", request: "Callable[[str], object]") -> RawAnswer:
-    """What the token endpoint answers to the `request` that `session` sends there, however little of it arrives."""
-    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and most answers need no request
-
-    return transport.ask_for_token(endpoint, session, lambda: request(endpoint.token_url))
 
 
 def _send_backend(
     endpoint: "Endpoint",
     client_id: str,
-    auth: "Callable[[PreparedRequest], PreparedRequest]",
+    auth: "Callable[[requests.PreparedRequest], requests.PreparedRequest]",
     grant_type: str = "client_credentials",
 ) -> RawAnswer:
     """What is answered to a form that holds nothing but the grant's type."""
-    from oauthlib.oauth2 import BackendApplicationClient  # lazy: 60 ms
-
     client = BackendApplicationClient(client_id)
     client.grant_type = grant_type
     session = _session(client_id, client)
-    return _send(endpoint, session, lambda url: session.fetch_token(url, auth=auth))
+    return transport.ask_for_token(endpoint, session, lambda: session.fetch_token(endpoint.token_url, auth=auth))
 
 
-def _client_auth(client_id: str, client_secret: Secret | None) -> "HTTPBasicAuth":
+def _basic(client_id: str, client_secret: Secret | None) -> requests.auth.HTTPBasicAuth:
     """Client authentication as documented. As bytes, for requests would encode text as Latin-1."""
-    from requests.auth import HTTPBasicAuth  # lazy: 100 ms
-
     pair = client_id, _revealed(client_secret)
-    return HTTPBasicAuth(*(part.encode("utf-8", "surrogateescape") for part in pair))
+    return requests.auth.HTTPBasicAuth(*(part.encode("utf-8", "surrogateescape") for part in pair))
 
 
 def _revealed(secret: Secret | None) -> str:

@@ -1,8 +1,8 @@
 """HTTPS to a Bitbucket, with every limit and refusal that a request with a secret in it needs.
 
-Imports requests and urllib3, 110 ms and 10 MiB: oauth.py and rest.py import this module inside their
-functions. The environment decides nothing here (no .netrc, no REQUESTS_CA_BUNDLE, no proxy variables): CA and
-proxy come with the endpoint. A redirect is returned and never followed.
+Imports requests and urllib3, 110 ms and 10 MiB: imported inside functions, but for oauth.py, which is imported so
+itself. The environment decides nothing here (no .netrc, no REQUESTS_CA_BUNDLE, no proxy variables): CA and proxy come
+with the endpoint. A redirect is returned and never followed.
 """
 
 import io

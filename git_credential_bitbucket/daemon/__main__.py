@@ -266,13 +266,12 @@ def _adopt(env: Mapping[str, str]) -> None:
 def _check() -> int:
     """Whether the installed package can be started: everything that an answer may need is imported."""
     import cryptography.hazmat.primitives.ciphers.aead
-    import requests_oauthlib
 
     from git_credential_bitbucket.agent import control, factory
     from git_credential_bitbucket.bitbucket import oauth
     from git_credential_bitbucket.daemon import hosts, server, service
 
-    del cryptography, requests_oauthlib, control, factory, oauth, hosts, server, service
+    del cryptography, control, factory, oauth, hosts, server, service
     _say(f"version={__version__}\n")
     return 0
 
