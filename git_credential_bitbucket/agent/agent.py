@@ -54,7 +54,7 @@ class Asking:
 class Agent:
     """Answers for one user. A class for its state: what is at hand, renewals under way, when to look again."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the surroundings of a process, which tests replace one by one
         self,
         vault: Vault,
         memory: Vault,
@@ -63,16 +63,20 @@ class Agent:
         submit: Callable[[Callable[[], Any]], Future[Any]],
         clock: Callable[[], float] = time.time,
         step: Callable[[str], None] = lambda _: None,
+        *,
+        submit_renewal: Callable[[Callable[[], Any]], Future[Any]] | None = None,
     ) -> None:
         """`submit` runs a job elsewhere and returns its future; `acquire(create)` gives the vault its key unasked.
 
-        `step` is told each point of a renewal that a crash test may stop at.
+        `submit_renewal` runs a renewal, which may wait for minutes, without taking a thread from other jobs; without
+        it, `submit` does. `step` is told each point of a renewal that a crash test may stop at.
         """
         self.clock = clock
         self.submit = submit
+        self.submit_renewal = submit_renewal or submit
         self.find_provider = find_provider
         self.holdings = Holdings(vault, memory, acquire)
-        self.renewals = Renewals(self.holdings, submit, clock, step)
+        self.renewals = Renewals(self.holdings, self.submit_renewal, clock, step)
         self.consumers: Agent | None = None
         """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
         self.misses = OpenMisses()

@@ -51,6 +51,7 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
             lambda _: None,
             agent.submit,
             agent.clock,
+            submit_renewal=agent.submit_renewal,
         )
     store = agent.consumers
 

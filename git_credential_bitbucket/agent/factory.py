@@ -29,15 +29,25 @@ def build_agent(
     in_memory: bool = False,
     with_key: bool = True,
     step: Callable[[str], None] = no_step,
+    submit_renewal: Callable[[Callable[[], Any]], Future[Any]] | None = None,
 ) -> Agent:
     """An agent for the user of `env`; `in_memory` keeps the whole vault there, else it is the file.
 
     `with_key` uses a key that `env` itself holds at once. `step` is told the named points of a renewal and of a write.
+    `submit` and `submit_renewal` are `Agent`'s.
     """
     storage = MemoryStorage() if in_memory else FileStorage(paths.vault_path(env), step=step)
     vault = Vault(storage, _key_at_hand(env) if with_key else None)
     memory = Vault(MemoryStorage())
-    agent = Agent(vault, memory, find_provider, lambda create: vault.acquire(env, create=create), submit, step=step)
+    agent = Agent(
+        vault,
+        memory,
+        find_provider,
+        lambda create: vault.acquire(env, create=create),
+        submit,
+        step=step,
+        submit_renewal=submit_renewal,
+    )
     agent.renewals.with_endpoint = lambda credential: _with_endpoint(env, credential)
     return agent
 

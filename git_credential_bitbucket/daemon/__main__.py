@@ -147,6 +147,7 @@ class Daemon:
             # A predecessor's word counts for more: a person may have locked the vault.
             with_key=not self._handed_over,
             step=self._step,
+            submit_renewal=workers.submit_renewal,
         )
         self._take_over(agent)
         # What serves one command only, from memory, is not started anew under it.

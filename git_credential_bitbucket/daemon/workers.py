@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MAX_WORKERS = 64
-"""Jobs at once. A renewal may wait for minutes, and what needs none must find a thread meanwhile."""
+MAX_JOBS = 16
+"""Jobs at once, each bounded by its own time-out."""
+MAX_RENEWALS = 48
+"""Renewals at once. Bitbucket's answer is waited for for minutes, so they take no thread from other jobs."""
 
 
 class Workers:
@@ -19,7 +21,7 @@ class Workers:
 
     def __init__(self, on_end: Callable[[], None]) -> None:
         """`on_end` is called in the worker's thread whenever a job has ended."""
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: dict[str, ThreadPoolExecutor] = {}
         self._under_way: set[object] = set()
         self._on_end = on_end
 
@@ -30,11 +32,18 @@ class Workers:
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
         """Run `job` in a thread of its own."""
-        if self._pool is None:
-            from concurrent.futures import ThreadPoolExecutor  # here, not above: 7 ms, 1.5 MiB; most need no job
+        return self._submit(job, "job", MAX_JOBS)
 
-            self._pool = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="job")
-        future = self._pool.submit(job)
+    def submit_renewal(self, job: Callable[[], T]) -> Future[T]:
+        """As `submit`, in one of the threads for renewals."""
+        return self._submit(job, "renewal", MAX_RENEWALS)
+
+    def _submit(self, job: Callable[[], T], kind: str, threads: int) -> Future[T]:
+        if kind not in self._pools:
+            from concurrent.futures import ThreadPoolExecutor  # lazy: 7 ms, 1.5 MiB; most need no job
+
+            self._pools[kind] = ThreadPoolExecutor(threads, thread_name_prefix=kind)
+        future = self._pools[kind].submit(job)
         self._under_way.add(future)
         future.add_done_callback(self._ended)
         return future

@@ -36,6 +36,11 @@ Dispatcher._verb = after_the_renewal
 """
 """The renewal succeeds between the `get` that gave it up and the question why that was empty."""
 
+_FEW_THREADS = """
+from git_credential_bitbucket.daemon import workers
+workers.MAX_JOBS, workers.MAX_RENEWALS = 1, 2
+"""
+
 
 @pytest.fixture
 def hasty(machine: Machine) -> Iterator[Daemon]:
@@ -97,6 +102,29 @@ def test_a_renewal_that_succeeds_after_the_deadline_answers_git(machine: Machine
     assert err == b""
     assert len(machine.standin.token_requests()) == 1
     assert daemon.told_about("why", machine.request("acme/app.git"))["state"] == "ready"
+
+
+def test_renewals_that_hang_take_no_thread_from_other_jobs(machine: Machine) -> None:
+    """As many hang as may run at once: one more waits its turn, everything else is done meanwhile, and none is lost."""
+    daemon = machine.daemon(enter=_ENTER.format(code=_FEW_THREADS))
+    for path in ("acme/held", "acme/next"):
+        machine.log_in(daemon, expires_in=0, place=f"/{path}")
+    consumer = machine.standin.add_consumer()
+    mint = message("mint", f"client_id={consumer.key}\nclient_secret={consumer.secret}\n".encode() + machine.request())
+    machine.standin.script_fault("token", "hold", count=2)
+    with daemon.connect(daemon.control) as minting, asking(machine, daemon, "acme/held") as held:
+        minting.sendall(mint)
+        minting.shutdown(socket.SHUT_WR)
+        machine.standin.wait_for("token", 2)
+        waiting = asking(machine, daemon, "acme/next")
+        token = machine.standin.issue_access_token("acme/other")
+        machine.add(daemon, place=f"{machine.standin.url}/acme/other", kind="access-token", secret=token)
+        assert daemon.told_about("get", machine.request("acme/other"))["password"] == token
+        assert len(machine.standin.token_requests()) == 2
+        machine.standin.release()
+        with waiting:
+            assert all(b"password=" in read_all(connection) for connection in (minting, held, waiting))
+    assert [kept["generation"] for kept in machine.records() if kept["kind"] == "oauth"] == [2, 2]
 
 
 def test_a_stopped_daemon_loses_nothing(machine: Machine, hasty: Daemon) -> None:

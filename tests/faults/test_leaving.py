@@ -61,10 +61,10 @@ def unwritten(machine: Machine, flag: Path) -> Daemon:
     return daemon
 
 
-def asking(machine: Machine, daemon: Daemon) -> socket.socket:
+def asking(machine: Machine, daemon: Daemon, path: str = "acme/app.git") -> socket.socket:
     """A connection on which a `get` was sent."""
     connection = daemon.connect()
-    connection.sendall(message("get", machine.request("acme/app.git")))
+    connection.sendall(message("get", machine.request(path)))
     connection.shutdown(socket.SHUT_WR)
     return connection
 
