@@ -72,7 +72,7 @@ class BitbucketAuth:
         return (parts.scheme, parts.netloc.lower()) == (self._api.scheme, self._api.netloc.lower())
 
     def _token(self) -> dict[str, str]:
-        if (given := authorization.from_environment(os.environ)) is not None:
+        if (given := authorization.from_environment(os.environ, self._request)) is not None:
             return given
         told = dict(wire.parse_pairs(Holder().offered("token", self._request)))
         if not told.get("password"):
@@ -84,7 +84,7 @@ class BitbucketAuth:
         """The second try, made as requests' own digest authentication does; the body goes out from its start."""
         if response.status_code != 401 or not self._is_api(response.request.url):  # noqa: PLR2004 - Unauthorized
             return response
-        if used["kind"] not in kinds.RENEWABLE or not _was_sent(response, used):
+        if "id" not in used or used["kind"] not in kinds.RENEWABLE or not _was_sent(response, used):
             return response
         try:
             ask("refresh", [("id", used["id"]), ("generation", used["generation"])])

@@ -15,6 +15,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, stable_path
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,8 +60,8 @@ def credential(env: Mapping[str, str]) -> Record:
     """What the environment holds, as a record without its place. Raises `SettingsError` if that is nothing usable."""
     found = environment.find(env)
     if found is None:
-        if (unpaired := environment.unpaired(env)) is not None:
-            raise SettingsError(unpaired.cause, hint=unpaired.hint)
+        if (unusable := environment.unusable(env)) is not None:
+            raise SettingsError(unusable.cause, hint=unusable.hint)
         raise SettingsError(
             "there is no credential in the environment to run the command with",
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
@@ -82,6 +83,8 @@ def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tu
         if provider is None:
             continue
         url = f"{provider.protocol}://{provider.host}"
+        if url == hosts.CLOUD_URL and environment.is_data_center(Secret(given["secret"])):
+            continue
         meant = places.parse(place or url, url)
         if (meant.protocol, meant.host) != (provider.protocol, provider.host):
             continue

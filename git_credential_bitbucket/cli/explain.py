@@ -227,9 +227,9 @@ def _none(request: wire.Request, document: Document) -> Problem:
         name = wire.printable(request.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
     where = wire.printable("/".join(filter(None, (request.host, request.path))))
-    unpaired = environment.unpaired(os.environ)
-    if unpaired is not None:
-        return unpaired
+    unusable = environment.unusable(os.environ)
+    if unusable is not None:
+        return unusable
     cure = lacking.in_a_build() or f"type: {LOGIN}"
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])

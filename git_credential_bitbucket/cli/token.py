@@ -55,8 +55,8 @@ def fetched(what: str | None) -> dict[str, str]:
     asked = places.parse(what) if what is not None and not _is_id(what) else _CLOUD
     if not hosts.is_cloud(asked.protocol, asked.host):
         places.provider(asked.url)
-    given = authorization.from_environment(os.environ)
-    if given is not None and (what is None or not _is_id(what)):
+    given = None if what is not None and _is_id(what) else authorization.from_environment(os.environ, asked.request())
+    if given is not None:
         return given
     opening.readable()
     place, credential_id = _meant(what)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import wire
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.errors import UnknownCredential
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -17,21 +19,43 @@ if TYPE_CHECKING:
 _NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the address of the account that the token is of"
 
 
-def from_environment(env: Mapping[str, str]) -> dict[str, str] | None:
-    """The environment's token as the holder's `token` tells a kept one; it goes before those, as for git.
+def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | None:
+    """What the environment answers git's request `data` with, told as the holder's `token` tells a stored credential.
 
-    `variable` is where it stands. Raises `SettingsError` where it is unusable.
+    It goes before those, as for git; an OAuth consumer's token is minted. `variable` is where it stands. Raises
+    `SettingsError` where it is unusable, and `UnknownCredential` where no token is to be had for a consumer.
     """
-    found = environment.token(env)
+    found = environment.find(env)
     if found is None:
         return None
+    request = wire.parse(data)
+    if environment.is_data_center(found.secret):
+        environment.check(found, request.base, env)
+    password = found.secret.reveal() if found.client_id is None else _minted(request, data, found)
     return {
         "kind": found.kind,
         "username": found.username,
         "account": found.account or "",
-        "password": found.secret.reveal(),
+        "password": password,
         "variable": found.variable,
     }
+
+
+def _minted(request: wire.Request, data: bytes, consumer: environment.EnvironmentCredential) -> str:
+    from git_credential_bitbucket.client import client_credentials, lacking  # lazy: json, and a token needs neither
+    from git_credential_bitbucket.client.ask import UNKNOWN_HOST, Holder
+
+    holder = Holder()
+    told = dict(wire.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+    if not told:
+        why = dict(wire.parse_pairs(holder.reply("why", data)))
+        if why.get("state") == UNKNOWN_HOST:  # it is named in this process's configuration only
+            holder.in_process = True
+            told = dict(wire.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+    if not told.get("password"):
+        problem = lacking.told(dict(wire.parse_pairs(holder.reply("why", data))))
+        raise UnknownCredential(problem.cause, hint=problem.hint)
+    return told["password"]
 
 
 def header(told: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ decided before (`fallback`).
 import os
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import markers
 from git_credential_bitbucket.errors import Error, Problem, SettingsError
 from git_credential_bitbucket.secret import Secret
@@ -30,6 +30,10 @@ CLIENTS = (
 """Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
 EMAIL = "BITBUCKET_EMAIL"
 """Names the account that an API token is of: REST needs it, git does not."""
+APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
+"""What held an app password for git, and is never used."""
+_REFERENCES = (("${{", "}}"), ("${", "}"), ("$(", ")"), ("$", ""), ("%", "%"))
+"""What stands around a variable's name where the shell or the CI system was to put its value."""
 MAX_FILE_BYTES = 65536
 """A file named by `…_FILE` holds one token; who names a device by mistake is told so and does not hang."""
 
@@ -107,12 +111,24 @@ def answer(found: EnvironmentCredential) -> bytes:
 
 
 def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
-    """Raise an `Error` where git has just had `found` rejected by `host` (`protocol://host`)."""
+    """Raise an `Error` where `found` is not offered to `host` (`protocol://host`): a Data Center token to Cloud, or one
+    that git has just had rejected.
+    """
+    if is_data_center(found.secret) and host == hosts.CLOUD_URL:
+        raise SettingsError(
+            f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
+            hint=f"put an API token or access token of Bitbucket Cloud there, or unset {found.variable}",
+        )
     if markers.stands(env, host, found.secret):
         raise Error(
             f"Bitbucket rejected what {found.variable} holds, so it is not offered again for a minute",
             hint="it may have been revoked, have expired or lack a scope: put a valid one there, or unset it",
         )
+
+
+def is_data_center(secret: Secret) -> bool:
+    """Whether it is a Data Center HTTP access token, by its prefix."""
+    return secret.reveal().startswith("BBDC-")
 
 
 def names(request: wire.Request, found: EnvironmentCredential) -> bool:
@@ -130,14 +146,27 @@ def names(request: wire.Request, found: EnvironmentCredential) -> bool:
     return Secret(request.secret) == found.secret
 
 
+def unusable(env: "Mapping[str, str]") -> Problem | None:
+    """What the environment holds that cannot be used; for where nothing else answers."""
+    return unpaired(env) or app_password(env)
+
+
 def unpaired(env: "Mapping[str, str]") -> Problem | None:
-    """What is wrong where one half of a consumer is set and the other is not; for where nothing else answers."""
+    """What is wrong where one half of a consumer is set and the other is not."""
     for names in CLIENTS:
         found = {name: source for name in names for source in (name + "_FILE", name) if env.get(source)}
         for name in set(names) - set(found) if found else ():
             (there,) = found.values()
             return Problem(f"{there} is set, but {name} is not", f"set {name} as well, or unset {there}")
     return None
+
+
+def app_password(env: "Mapping[str, str]") -> Problem | None:
+    """What is wrong where the environment holds an app password."""
+    if not env.get(APP_PASSWORD):
+        return None
+    cause = f"{APP_PASSWORD} is set, but Bitbucket removed app passwords on 28 July 2026"
+    return Problem(cause, f"put an API token into BITBUCKET_API_TOKEN, and unset {APP_PASSWORD}")
 
 
 def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
@@ -159,9 +188,21 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
         what = "more than one line"
     elif " " in text and kinds.recognise(text) != kinds.UNKNOWN:
         what = "a token with blanks in it"
+    if _is_reference(text):
+        hint = "quote it so that the shell expands it, or define that variable for this job"
+        raise SettingsError(f"{source} looks like a variable that was not expanded", hint=hint)
     if what is not None:
         raise SettingsError(f"{source} holds {what}", hint="it must hold the token and nothing else")
     return source, Secret(text)
+
+
+def _is_reference(text: str) -> bool:
+    """Whether `text` is `$NAME`, `${NAME}`, `%NAME%` and the like, as no secret is."""
+    for start, end in _REFERENCES:
+        name = text[len(start) : len(text) - len(end)].strip().replace(".", "_")
+        if text.startswith(start) and text.endswith(end) and name.isidentifier():
+            return True
+    return False
 
 
 def contents(name: str, path: str) -> str:

@@ -20,7 +20,7 @@ def told(why: "Mapping[str, str]") -> Problem:
     cause, hint = why.get("error", "there is no credential"), why.get("hint")
     if why.get("state") != "none":
         return Problem(cause, hint)
-    return environment.unpaired(os.environ) or Problem(cause, hint if "damaged" in why else in_a_build() or hint)
+    return environment.unusable(os.environ) or Problem(cause, hint if "damaged" in why else in_a_build() or hint)
 
 
 def in_a_build() -> str | None:

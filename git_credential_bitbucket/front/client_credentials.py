@@ -1,14 +1,7 @@
-"""A `get` by the OAuth consumer in the environment: its token is minted by the holder, into memory.
-
-The holder learns how the caller reaches the host, for its own CA and proxy are those of whoever started it.
-"""
-
-import json
-import os
+"""A `get` by the OAuth consumer in the environment, and what can be mended where it brings nothing."""
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import client_credentials
 from git_credential_bitbucket.client.ask import Holder
 from git_credential_bitbucket.client.environment import EnvironmentCredential
 from git_credential_bitbucket.front import unanswered
@@ -19,17 +12,9 @@ def get(request: wire.Request, data: bytes, consumer: EnvironmentCredential, hol
 
     Nobody is asked, for it is not a person's. Raises an `Error`.
     """
-    provider = providers.find_now(os.environ, request.protocol, request.host)
-    fields = [("client_id", consumer.client_id or ""), ("client_secret", consumer.secret.reveal())]
-    if provider is not None:
-        fields.append(("endpoint", json.dumps(provider.endpoint.to_record())))
-    body = wire.emit(fields) + data
 
     def mint() -> bytes:
-        if holder.in_process:
-            # Nobody here remembers that the token before this one was rejected as soon as it was minted.
-            environment.check(consumer, request.base, os.environ)
-        return holder.answer("mint", body)
+        return client_credentials.mint(request, data, consumer, holder)
 
     reply = mint()
     for mend in (unanswered.taken_back, unanswered.known_here):

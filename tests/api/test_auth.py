@@ -185,3 +185,12 @@ def test_wire_and_auth_agree_on_the_host(host: StandIn) -> None:
     """The public name is lazily there."""
     assert wire.normalise_host("https", host.netloc) == host.netloc
     assert "BitbucketAuth(" in repr(BitbucketAuth(url=host.url))
+
+
+def test_a_consumer_in_the_environment_signs(host: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it serves git; its token is minted."""
+    consumer = host.add_consumer()
+    monkeypatch.setenv("BITBUCKET_CLIENT_ID", consumer.key)
+    monkeypatch.setenv("BITBUCKET_CLIENT_SECRET", consumer.secret)
+    answer = requests.get(f"{host.api_url}/user", auth=BitbucketAuth(url=host.url), verify=host.ca_file, timeout=30)
+    assert answer.status_code == 200

@@ -684,3 +684,9 @@ def test_a_removed_directory_is_no_trouble(healthy: Runner, home: Path) -> None:
     gone.mkdir()
     done = healthy("sh", "-c", f"rmdir {gone}; exec {HELPER} doctor", cwd=gone)
     assert "nothing is wrong" in done.stdout
+
+
+def test_app_password_in_the_environment_is_noted(healthy: Runner) -> None:
+    """Whoever set it believes that it works; the vault's credential does."""
+    healthy.env["BITBUCKET_APP_PASSWORD"] = "ATBB" + os.urandom(16).hex()
+    assert "Bitbucket removed app passwords" in told(looked(healthy), "environment", "note")

@@ -145,3 +145,21 @@ def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
     rotated = token.translate(str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz",
                                             "BCDEFGHIJKLMNOPQRSTUVWXYZAbcdefghijklmnopqrstuvwxyza"))  # fmt: skip
     assert rotated in shown
+
+
+def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, standin: StandIn) -> None:
+    """As it serves git: its token is minted, before the vault is looked at."""
+    consumer = standin.add_consumer()
+    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    name, _, value = keyed(HELPER, "token", standin.netloc, "--header").stdout.strip().partition(": ")
+    assert value.startswith("Bearer ")
+    answer = requests.get(f"{standin.api_url}/user", headers={name: value}, verify=standin.ca_file, timeout=30)
+    assert answer.status_code == 200
+
+
+def test_a_data_center_token_is_not_told_for_cloud(keyed: Runner) -> None:
+    """As git does not get it."""
+    keyed.env["BITBUCKET_TOKEN"] = "BBDC-" + "x" * 44
+    refused = keyed(HELPER, "token", "acme/app", check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "holds a token of Bitbucket Data Center" in refused.stderr

@@ -210,3 +210,39 @@ def test_secret_without_its_consumer_id_is_spoken_of(front: Runner, helper: Path
     done = front(helper, "get", stdin=request(), env=env)
     assert done.stdout == ""
     assert "BITBUCKET_CLIENT_SECRET is set, but BITBUCKET_CLIENT_ID is not" in done.stderr
+
+
+@pytest.mark.parametrize("text", ["$TOKEN", "${TOKEN}", "%TOKEN%", "$(bitbucket.token)", "${{ secrets.TOKEN }}"])
+@pytest.mark.parametrize("place", ["variable", "file"])
+def test_variable_that_was_not_expanded_is_named(
+    front: Runner, helper: Path, home: Path, text: str, place: str
+) -> None:
+    """It would be sent as a token of unknown kind, and Bitbucket's 401 would say nothing of why."""
+    env = {**front.env, "BITBUCKET_TOKEN": text}
+    if place == "file":
+        (home / "secret").write_text(text)
+        env = {**front.env, "BITBUCKET_TOKEN_FILE": str(home / "secret")}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "looks like a variable that was not expanded" in done.stderr
+    assert text not in done.stderr
+
+
+def test_data_center_token_is_never_offered_to_cloud(front: Runner, helper: Path) -> None:
+    """It is another product's, and bitbucket.org would only learn it."""
+    secret = "BBDC-" + "x" * 44
+    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN": secret})
+    assert done.stdout == ""
+    assert "BITBUCKET_TOKEN holds a token of Bitbucket Data Center" in done.stderr
+    assert secret not in done.stderr
+
+
+def test_app_password_variable_is_told_once_where_nothing_else_answers(front: Runner, helper: Path) -> None:
+    """Nothing is said where a token answers."""
+    env = {**front.env, "BITBUCKET_APP_PASSWORD": tokens.app_password()}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stderr.count("BITBUCKET_APP_PASSWORD is set, but Bitbucket removed app passwords") == 1
+    assert env["BITBUCKET_APP_PASSWORD"] not in done.stderr
+    secret = tokens.access_token()
+    done = front(helper, "get", stdin=request(), env={**env, "BITBUCKET_TOKEN": secret})
+    assert (done.stdout, done.stderr) == (f"username={ACCESS}\npassword={secret}\n", "")

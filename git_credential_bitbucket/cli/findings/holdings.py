@@ -44,6 +44,8 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
 
 
 def _environment(scene: Scene) -> Iterator[Finding]:
+    if (gone := environment.app_password(scene.env)) is not None:
+        yield Finding("environment", NOTE, gone.cause, gone.hint)
     try:
         found = environment.find(scene.env)
         if found is None:

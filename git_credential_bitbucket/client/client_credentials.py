@@ -1,0 +1,24 @@
+"""A token for the OAuth consumer in the environment: minted by the holder, into memory.
+
+The holder learns how the caller reaches the host, for its own CA and proxy are those of whoever started it.
+"""
+
+import json
+import os
+
+from git_credential_bitbucket import wire
+from git_credential_bitbucket.bitbucket import providers
+from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client.ask import Holder
+
+
+def mint(request: wire.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: Holder) -> bytes:
+    """The holder's answer to git's `get`; empty where it has none. Raises an `Error`."""
+    provider = providers.find_now(os.environ, request.protocol, request.host)
+    fields = [("client_id", consumer.client_id or ""), ("client_secret", consumer.secret.reveal())]
+    if provider is not None:
+        fields.append(("endpoint", json.dumps(provider.endpoint.to_record())))
+    if holder.in_process:
+        # Nobody here remembers that the token before this one was rejected as soon as it was minted.
+        environment.check(consumer, request.base, os.environ)
+    return holder.answer("mint", wire.emit(fields) + data)
