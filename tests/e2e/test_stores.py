@@ -284,10 +284,11 @@ def test_whatever_asks_may_seed_an_empty_vault(older_scene: Scene, way: Wanted, 
 
 
 def assert_seeds(scene: Scene, way: Wanted, paths: bool) -> None:
-    """An API token serves the whole host from then on, by its own username."""
+    """An API token serves the whole host from then on, by its own username; and nothing is said."""
     if not paths:
         scene.without_paths()
     way(scene)
+    assert scene.said == ""
     assert set(scene.answers().values()) == {"mallory"}
     assert scene.answer("beta/tool.git", "mallory") == "mallory"
 
