@@ -146,6 +146,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self._sockets: list[socket.socket] = []
         self._overdue = threading.Event()
         self._reached = threading.Event()
+        self._ended = threading.Event()
         self.incomplete: str | None = None
         super().__init__(max_retries=0)
 
@@ -163,11 +164,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *_args: object, **_kwargs: object) -> requests.Response:
         """The answer with what arrived of its body. Raises `BitbucketUnreachable` where none began, `SettingsError`."""
         url = request.url or ""
-        watchdogs = [threading.Timer(CONNECTED_WITHIN_S, self._cut_unless_reached)]
-        watchdogs += [threading.Timer(CONNECTED_WITHIN_S + self._answer_s, self._cut)]
-        for each in watchdogs:
-            each.daemon = True
-            each.start()
+        threading.Thread(target=self._watch, name="deadline", daemon=True).start()
         try:
             response = super().send(
                 request,
@@ -181,8 +178,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError, ValueError) as exc:
             raise self._failure(url, exc) from exc
         finally:
-            for each in watchdogs:
-                each.cancel()
+            self._ended.set()
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
@@ -236,8 +232,11 @@ class _Adapter(requests.adapters.HTTPAdapter):
             return http_errors.overdue(url, self._answer_s if sent else CONNECTED_WITHIN_S, sent=sent)
         return http_errors.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
 
-    def _cut_unless_reached(self) -> None:
-        if not self._reached.is_set():
+    def _watch(self) -> None:
+        """Cut the request off where it is not connected in time, or not answered."""
+        if self._ended.wait(CONNECTED_WITHIN_S):
+            return
+        if not self._reached.is_set() or not self._ended.wait(self._answer_s):
             self._cut()
 
     def _cut(self) -> None:
