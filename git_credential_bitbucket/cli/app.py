@@ -20,6 +20,7 @@ from git_credential_bitbucket import __version__
 from git_credential_bitbucket.cli import plain
 from git_credential_bitbucket.client import exchange, tell
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,9 +58,13 @@ SECTIONS = {
         "rekey": "Change the vault's key, or where it comes from",
         "daemon": "Start or stop the daemon, or see how it is",
         "version": "Tell the version of this program, and of what it runs on",
+        "help": "Show the help of a verb, or of the program",
     },
 }
 """The verbs in the order of a first day; each line is also its help's first."""
+VERBS = tuple(verb for section in SECTIONS.values() for verb in section)
+_CLOSE = 0.75
+"""How alike a slip and its verb are, of 1: `lgoin` has 0.8; `list`, `update` or `renew` have 0.6 at most."""
 _MODULES = {"exec": "exec_"}
 """Where a module cannot be called as its verb is."""
 
@@ -79,6 +84,12 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(_module(cmd_name)).command
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - as click says
+        """As click's; a slip of a verb is told with the verb that was meant."""
+        if not knows(args[0]) and (meant := mistyped(args[0])) is not None:
+            ctx.fail(f"no such command '{printable(args[0])}': did you mean {meant}?")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The table, without importing any of it."""
@@ -110,6 +121,13 @@ def knows(word: str) -> bool:
     if word.startswith("-"):
         return True
     return any(word in lines for lines in SECTIONS.values()) and find_spec(_module(word)) is not None
+
+
+def mistyped(word: str) -> str | None:
+    """The verb that `word` is a slip of; None for a word of another meaning, such as an operation of a later git."""
+    from difflib import get_close_matches  # lazy: only a slip needs it
+
+    return next(iter(get_close_matches(word, VERBS, n=1, cutoff=_CLOSE)), None) if word.isalpha() else None
 
 
 def summary(verb: str) -> str:

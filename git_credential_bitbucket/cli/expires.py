@@ -5,6 +5,7 @@ Imports the list from the holder; what git tells by itself is the agent's `ledge
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from typing import TYPE_CHECKING
@@ -34,13 +35,18 @@ build (CI): set GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to
 
 For cron and CI there is: git-credential-bitbucket status --fail-within 7d
 """
+_JSON = ("id", "kind", "url", "account")
+"""What `--json` says of each, beside its `ends_at`."""
 
 
 @click.command(cls=shy.Shy, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 @click.argument("date", metavar="[DATE]", required=False, callback=dates.end_or_unknown)
-def command(*, what: str | None, date: float | str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="List them as one JSON document; times are epoch seconds.")
+def command(*, what: str | None, date: float | str | None, as_json: bool) -> None:
     """List or enter."""
+    if as_json and date is not None:
+        raise click.UsageError("--json lists, and takes no date")
     ends_at = date if isinstance(date, float) else None
     opening.readable()
     found = [one for one in places.meant(what) if is_static(one)]
@@ -50,12 +56,19 @@ def command(*, what: str | None, date: float | str | None) -> None:
             hint="see when: git-credential-bitbucket status --long",
         )
     if date is None:
-        _list(found)
+        found.sort(key=lambda one: status.ends(one) or math.inf)
+        if as_json:
+            rows = [{**{f: v for f, v in one.items() if f in _JSON}, "ends_at": status.ends(one)} for one in found]
+            click.echo(json.dumps(rows, indent=2))
+        else:
+            _list(found)
         return
     one = places.one_of(found, asking.choosing(), "for that place")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
-    said = "its end is not known any more" if ends_at is None else f"ends on {times.day(ends_at)}"
-    show.say(f"Entered: {one['kind']} for {one['place']} {said}")
+    which = f"{one['kind']} for {one['place']}"
+    show.say(
+        f"Expiry date cleared for {which}" if ends_at is None else f"Entered: {which} expires on {times.day(ends_at)}"
+    )
 
 
 def is_static(one: CredentialView) -> bool:
@@ -68,7 +81,7 @@ def _list(found: list[CredentialView]) -> None:
         show.say("Nothing is kept that ends without renewing itself.")
         return
     now = time.time()
-    for one in sorted(found, key=lambda one: status.ends(one) or math.inf):
+    for one in found:
         at = status.ends(one)
         day, left = (times.day(at), times.left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""

@@ -36,7 +36,7 @@ restart it after a change. No secret is ever in it. What git is given from the e
 @click.option("--for", "place", metavar="PLACE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
-@click.option("--since", metavar="SPAN", callback=dates.span, help="Only the last 12h, 7d …")
+@click.option("--since", metavar="SPAN", callback=dates.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
 @click.option("-n", "--lines", type=click.IntRange(1), default=SHOWN, show_default=True, help="The newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file.")
 def command(*, lines: int, as_json: bool, since: float | None, **wanted: str | None) -> None:

@@ -101,7 +101,10 @@ class Login(shy.Shy):
 @click.option("--replace", is_flag=True, help="Put it in the place of such a one.")
 @click.option("--expires", metavar="DATE", callback=dates.end, help="When the token ends: 2027-01-31, or 90d, or 1y.")
 @click.option(
-    "--lifetime", metavar="SPAN", callback=dates.span, help="Forget it here after 8h, 7d, 2w …, however long it lives."
+    "--lifetime",
+    metavar="SPAN",
+    callback=dates.span,
+    help="Forget it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
 @click.option("--verify", is_flag=True, help="Ask Bitbucket whether the token is valid before it is kept.")
 @click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")

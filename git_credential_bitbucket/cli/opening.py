@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.cli import asking
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.client import launch
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.keys import Key
 
 _MEMORY = "to keep it only until the daemon ends: git-credential-bitbucket login --memory"
-SHORT_PASSPHRASE = 12
-"""Characters below which a passphrase is called short; Argon2id makes guessing slow, not impossible."""
+MIN_PASSPHRASE_CHARACTERS = 12
+"""Argon2id makes guessing slow, not impossible: a shorter new passphrase is refused."""
+_TOKEN_TYPED = "this is a Bitbucket token, and the vault's passphrase is asked for"
 
 
 def vault() -> Vault:
@@ -91,7 +93,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
                 reason=exc.reason,
                 hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
             ) from exc
-        answers.say(f"What is kept is encrypted, and {exc.cause}.")
+        answers.say(f"Tokens are stored encrypted, and {exc.cause}. So choose a passphrase.")
         return NewVault(new_passphrase(answers))
     return NewVault(None)
 
@@ -102,16 +104,29 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
     Raises `VaultLocked` where none is typed; `otherwise` is what there is to do instead.
     """
     answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
+    cause = ""
     for _ in range(asking.TRIES):
         typed = answers.secret("New passphrase")
         if not typed:
             raise VaultLocked("without a passphrase nothing was done", hint=otherwise)
-        if answers.terminal is None or answers.secret("The same again") == typed:
-            if len(typed) < SHORT_PASSPHRASE:
-                answers.say("That is short; who gets hold of the file may guess it.", style="yellow")
-            return keys.from_passphrase(Secret(typed))
-        answers.say("These were not the same.")
-    raise VaultLocked("no passphrase was typed twice alike", hint="nothing was done; try again")
+        cause = _unfit(typed)
+        if not cause:
+            if answers.terminal is None or answers.secret("Repeat passphrase") == typed:
+                return keys.from_passphrase(Secret(typed))
+            cause = "the two passphrases differ"
+        if answers.terminal is None:
+            break
+        answers.say(f"{cause[0].upper()}{cause[1:]}.", style="yellow")
+    raise VaultLocked(cause, hint="nothing was done; try again")
+
+
+def _unfit(typed: str) -> str:
+    """Why a new passphrase is not taken; empty where it is."""
+    if kinds.recognise(typed.strip()) != kinds.UNKNOWN:
+        return _TOKEN_TYPED
+    if len(typed) < MIN_PASSPHRASE_CHARACTERS:
+        return f"a passphrase needs {MIN_PASSPHRASE_CHARACTERS} characters: a shorter one can be guessed from the file"
+    return ""
 
 
 def unlock(answers: Answers, key_file: str | None = None, *, by_hand: bool = False) -> None:
@@ -153,8 +168,9 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         key = keys.from_passphrase(Secret(typed), header.argon2)
         if key.id == header.key_id:
             return key
-        cause = "that is not its passphrase"
-        answers.say("That is not the vault's passphrase.", style="yellow")
+        is_token = kinds.recognise(typed.strip()) != kinds.UNKNOWN
+        cause = _TOKEN_TYPED if is_token else "that is not its passphrase"
+        answers.say(f"{_TOKEN_TYPED}." if is_token else "That is not the vault's passphrase.", style="yellow")
     raise VaultLocked(f"the vault stays locked: {cause}", hint="try again: git-credential-bitbucket unlock")
 
 

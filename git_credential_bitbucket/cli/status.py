@@ -70,7 +70,7 @@ class Report:
     "within",
     metavar="SPAN",
     callback=dates.span,
-    help="Fail if something ends within SPAN (12h, 7d, 2w), or needs a person now.",
+    help="Fail if something ends within SPAN (12h, 7d, 2w, 3mo), or needs a person now.",
 )
 @click.option("--check", "ask_bitbucket", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
 @click.option(

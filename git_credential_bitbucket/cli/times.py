@@ -8,25 +8,25 @@ from datetime import UTC, date, datetime
 from git_credential_bitbucket.agent.ledger import MAX_END
 from git_credential_bitbucket.errors import Error
 
-_SPAN = re.compile(r"(\d{1,5})\s*(h|d|w|m|y)", re.ASCII)
-_HOURS = {"h": 1, "d": 24, "w": 7 * 24, "m": 30 * 24, "y": 365 * 24}
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+_UNITS = {"m": MINUTE_S, "h": HOUR_S, "d": DAY_S, "w": 7 * DAY_S, "mo": 30 * DAY_S, "y": 365 * DAY_S}
+_SPAN = re.compile(rf"(\d{{1,5}})\s*({'|'.join(_UNITS)})", re.ASCII)
 MAX_SPAN_YEARS = 1000
 """More is a slip of the hand, and from now would soon be past the last year that a date has."""
 
 
 def span(text: str) -> float:
-    """Seconds of `12h`, `7d`, `2w`, `3m` (30 days each) or `1y` (365 days). Raises `Error`."""
+    """Seconds of `30m` (minutes), `12h`, `7d`, `2w`, `3mo` (months of 30 days) or `1y` (365 days). Raises `Error`."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
-        raise Error("that is no span of time", hint="write it like 12h, 7d, 2w, 3m or 1y")
-    hours = int(found[1]) * _HOURS[found[2]]
-    if hours > MAX_SPAN_YEARS * _HOURS["y"]:
+        raise Error("that is no span of time", hint="write it like 30m (minutes), 12h, 7d, 2w, 3mo (months) or 1y")
+    seconds = int(found[1]) * _UNITS[found[2]]
+    if seconds > MAX_SPAN_YEARS * _UNITS["y"]:
         raise Error(
             f"that is a span of more than {MAX_SPAN_YEARS} years",
             hint="write a shorter one; what has no end needs none",
         )
-    return float(hours * HOUR_S)
+    return float(seconds)
 
 
 def end(text: str, now: float) -> float:
@@ -56,7 +56,10 @@ def day(at: float) -> str:
 
 
 def left(seconds: float) -> str:
-    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is."""
+    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is.
+
+    Days are rounded to the nearest, so that `expires ID 20d` is listed as 20 days.
+    """
     if seconds <= 0:
         return "ended"
     if seconds < MINUTE_S:
@@ -65,7 +68,7 @@ def left(seconds: float) -> str:
         return f"{seconds // MINUTE_S:.0f} min"
     if seconds < DAY_S:
         return f"{seconds // HOUR_S:.0f} h {seconds % HOUR_S // MINUTE_S:.0f} min"
-    days = int(seconds // DAY_S)
+    days = round(seconds / DAY_S)
     return "1 day" if days == 1 else f"{days} days"
 
 

@@ -14,7 +14,7 @@ def run(arguments: list[str]) -> int:
     from git_credential_bitbucket.cli import app  # here, not above: click costs more than a whole `get`
 
     # gitcredentials(7): a helper is silent about operations that it does not know. git gives it a pipe to read from;
-    # who mistypes a verb at a terminal is told so.
-    if len(arguments) == 1 and not os.isatty(0) and not app.knows(arguments[0]):
+    # who mistypes a verb is told so: at a terminal always, elsewhere where the word is a slip of one of ours.
+    if len(arguments) == 1 and not os.isatty(0) and not (app.knows(arguments[0]) or app.mistyped(arguments[0])):
         return 0
     return app.main(arguments)

@@ -90,6 +90,21 @@ def test_an_unknown_verb_is_refused_at_a_terminal_and_passed_over_in_a_pipe(bare
     assert child.exitstatus == 2
 
 
+@pytest.mark.parametrize("words", [["lgoin"], ["-v", "stauts"], ["help", "tokn"]])
+def test_a_slip_of_a_verb_is_told_without_a_terminal(bare_run: Runner, words: list[str]) -> None:
+    """A script that says nothing and ends well would hide it; no operation of git's is so like a verb."""
+    done = bare_run(NAME, *words, check=False)
+    meant = {"lgoin": "login", "stauts": "status", "tokn": "token"}[words[-1]]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"no such command '{words[-1]}': did you mean {meant}?\n" in done.stderr
+
+
+def test_help_is_a_verb(bare_run: Runner) -> None:
+    """With another verb, it is that one's help; without, the program's."""
+    assert bare_run(NAME, "help").stdout == bare_run(NAME, "--help").stdout
+    assert bare_run(NAME, "help", "token").stdout == bare_run(NAME, "token", "--help").stdout
+
+
 def test_an_error_is_told_with_its_cure_and_ends_with_one(bare_run: Runner) -> None:
     """Both lines on stderr, with our name before them."""
     done = bare_run(NAME, "configure", env={**bare_run.env, "GIT_CONFIG_GLOBAL": "here"}, check=False)

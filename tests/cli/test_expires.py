@@ -37,7 +37,7 @@ def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
 def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     """By place or by id, as a date or as what is left; `status --fail-within` sees it."""
     said = two(HELPER, "expires", "acme/app", "2999-01-31").stdout
-    assert said == "Entered: access-token for bitbucket.org/acme/app ends on 2999-01-31\n"
+    assert said == "Entered: access-token for bitbucket.org/acme/app expires on 2999-01-31\n"
     (one,) = [one for one in listed(two) if one["place"].endswith("app")]
     two(HELPER, "expires", one["id"], "3d")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)
@@ -46,6 +46,18 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     two(HELPER, "expires", one["id"], "unknown")
     assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
     two(HELPER, "status", "--fail-within", "7d")
+
+
+def test_the_list_as_json_has_the_same_order_and_the_days_that_were_entered(two: Runner) -> None:
+    """Twenty days are listed as twenty a moment later; what has no date is null, and last."""
+    two(HELPER, "expires", "acme/app", "20d")
+    assert "  20 days  " in two(HELPER, "expires", "acme/app").stdout
+    first, second = json.loads(two(HELPER, "expires", "--json").stdout)
+    assert first["ends_at"] < second["ends_at"]
+    assert second["url"] == "https://bitbucket.org/acme/app"
+    two(HELPER, "expires", "acme/app", "unknown")
+    assert [one["ends_at"] is None for one in json.loads(two(HELPER, "expires", "--json").stdout)] == [False, True]
+    assert two(HELPER, "expires", "acme/app", "20d", "--json", check=False).returncode == 2
 
 
 def test_the_list_is_asked_for_once(two: Runner) -> None:

@@ -31,7 +31,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
         dialogue.reads("Nobody can recover it")
         dialogue.reads("New passphrase (not shown): ")
         dialogue.types(PASSPHRASE)
-        dialogue.reads("The same again (not shown): ")
+        dialogue.reads("Repeat passphrase (not shown): ")
         dialogue.types(PASSPHRASE)
         dialogue.reads("https://id.atlassian.com/manage-profile/security/api-tokens")
         dialogue.reads("read:repository:bitbucket to fetch")
@@ -57,7 +57,7 @@ def test_ctrl_c_at_any_prompt_leaves_nothing_behind(person: Person, run: Runner,
     asked = [
         ("Number", "2"),
         ("New passphrase", PASSPHRASE),
-        ("The same again", PASSPHRASE),
+        ("Repeat passphrase", PASSPHRASE),
         ("API token (not shown)", tokens.api_token()),
         ("Email", "alice@example.com"),
     ]
@@ -84,13 +84,28 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
     with person.types(HELPER, "login", "--api-token") as dialogue:
         dialogue.reads("New passphrase")
         dialogue.types(PASSPHRASE)
-        dialogue.reads("The same again")
+        dialogue.reads("Repeat passphrase")
         dialogue.types(PASSPHRASE.upper())
-        dialogue.reads("These were not the same.")
+        dialogue.reads("The two passphrases differ.")
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
     assert "hint: to keep it only until the daemon ends: git-credential-bitbucket login --memory" in shown
+    assert not vault_of(home).exists()
+
+
+def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Person, home: Path) -> None:
+    """The token that was asked for a moment before is what is in the clipboard."""
+    with person.types(HELPER, "login", "--api-token") as dialogue:
+        dialogue.reads("New passphrase")
+        dialogue.types("elevenchars")
+        dialogue.reads("A passphrase needs 12 characters")
+        dialogue.reads("New passphrase")
+        dialogue.types(tokens.api_token())
+        dialogue.reads("This is a Bitbucket token")
+        dialogue.reads("New passphrase")
+        dialogue.types("short")
+        assert "error: a passphrase needs 12 characters" in dialogue.ends(1)
     assert not vault_of(home).exists()
 
 
@@ -268,7 +283,7 @@ def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> N
     for kind in ("--api-token", "--access-token"):
         with person.types(HELPER, "login", kind) as dialogue:
             if kind == "--api-token":
-                for prompt in ("New passphrase", "The same again"):
+                for prompt in ("New passphrase", "Repeat passphrase"):
                     dialogue.reads(prompt)
                     dialogue.types(PASSPHRASE)
             else:

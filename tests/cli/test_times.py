@@ -11,10 +11,19 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("12h", 43200), ("7d", 604800), ("2w", 1209600), ("3M", 7776000), (" 1y ", 31536000)]
+    ("text", "seconds"),
+    [
+        ("30m", 1800),
+        ("12h", 43200),
+        ("7d", 604800),
+        ("2w", 1209600),
+        ("2mo", 5184000),
+        ("3MO", 7776000),
+        (" 1y ", 31536000),
+    ],
 )
 def test_spans_as_people_write_them(text: str, seconds: int) -> None:
-    """Hours to years, in either case."""
+    """Minutes to years, in either case; `m` is a minute and `mo` a month, as everywhere else."""
     assert times.span(text) == seconds
 
 
@@ -43,7 +52,7 @@ def test_the_last_day_that_has_a_date_is_one() -> None:
     assert times.day(times.end("9999-12-31", NOON)) == "9999-12-31"
 
 
-@pytest.mark.parametrize("text", ["1001y", "99999y", "99999m", "99999w"])
+@pytest.mark.parametrize("text", ["1001y", "99999y", "99999mo", "99999w"])
 def test_a_span_past_all_dates_is_refused_wherever_it_is_written(text: str) -> None:
     """With what to do instead."""
     for read in (times.span, lambda text: times.end(text, NOON)):
@@ -76,10 +85,12 @@ def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
         (6720, "1 h 52 min"),
         (86400, "1 day"),
         (42 * 86400 + 5, "42 days"),
+        (20 * 86400 - 0.2, "20 days"),
+        (19.4 * 86400, "19 days"),
     ],
 )
 def test_what_is_left_in_two_words(seconds: float, words: str) -> None:
-    """Rounded down: nobody is promised more than there is."""
+    """Days to the nearest: the 20 days that were entered a moment ago are listed as 20."""
     assert times.left(seconds) == words
 
 

@@ -132,7 +132,7 @@ def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
     """The dialogue is on the terminal; the pipe gets the secret alone."""
     token = tokens.access_token()
     with person.types("sh", "-c", f"{HELPER} login --access-token --for acme && {HELPER} lock") as dialogue:
-        for prompt, answer in (("New passphrase", "one two three"), ("The same again", "one two three"),
+        for prompt, answer in (("New passphrase", "one two three"), ("Repeat passphrase", "one two three"),
                                ("token (not shown)", token), ("When does it end?", "")):  # fmt: skip
             dialogue.reads(prompt)
             dialogue.types(answer)

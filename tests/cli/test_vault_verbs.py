@@ -36,7 +36,7 @@ def rekeyed(person: Person, *words: str, first: tuple[str, ...] = ()) -> str:
         for answer in first:
             dialogue.reads("Passphrase of the vault")
             dialogue.types(answer)
-        for prompt in ("New passphrase", "The same again"):
+        for prompt in ("New passphrase", "Repeat passphrase"):
             dialogue.reads(prompt)
             dialogue.types(PASSPHRASE)
         return dialogue.ends()
@@ -50,6 +50,17 @@ def test_locked_by_hand_means_until_unlocked_by_hand(keyed: Runner, token: str) 
     assert keyed(HELPER, "unlock").stdout == "The vault is open.\n"
     assert gets(keyed, token)
     assert keyed(HELPER, "unlock").stdout == "The vault is open already.\n"
+
+
+def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, person: Person, token: str) -> None:
+    """Not as a wrong passphrase, which would be tried again."""
+    rekeyed(Person(keyed.env, person.folder), "--to", "passphrase")
+    keyed(HELPER, "lock")
+    keyed.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    refused = keyed(HELPER, "unlock", stdin=token, check=False)
+    assert refused.returncode == 1
+    assert "this is a Bitbucket token, and the vault's passphrase is asked for" in refused.stderr
+    assert token not in refused.stderr
 
 
 def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, token: str) -> None:
