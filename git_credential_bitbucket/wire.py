@@ -114,7 +114,8 @@ def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
         name, text = _text(key), _text(value)
         if key.endswith(b"[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
-            multi[name] = [*multi.get(name, ()), text] if value else []
+            values = multi.setdefault(name, [])
+            values.append(text) if value else values.clear()
         elif name in single and name in _SINGLE:
             raise RequestRefused("the request names the same attribute twice")
         else:

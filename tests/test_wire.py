@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_a_request_over_one_mebibyte_is_refused() -> None:
     assert len(data) > wire.MAX_REQUEST_BYTES
     assert verdict(data) == "REFUSE"
     assert verdict(data[: len(data) - len(line) * 2]) == "ANSWER"
+
+
+def test_many_values_of_one_attribute_cost_no_more_than_many_attributes() -> None:
+    """Whoever may ask could stop the daemon for ten seconds with one request, if each value cost a copy of the others."""
+    data = b"a[]=x\n" * (wire.MAX_REQUEST_BYTES // 6)
+    started = time.process_time()
+    _, multi = wire.parse_fields(data)
+    assert len(multi["a[]"]) == wire.MAX_REQUEST_BYTES // 6
+    assert time.process_time() - started < 3, "it takes a tenth of a second"
 
 
 def test_the_refusal_never_repeats_what_was_sent() -> None:
