@@ -5,6 +5,10 @@ import os
 from git_credential_bitbucket.errors import PlaceRefused
 
 NAME = "git-credential-bitbucket"
+OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
+"""Of our own settings, the vault's key among them."""
+SECOND_PREFIX = "BITBUCKET_CREDENTIAL_"
+"""Of the settings' second names: pre-commit and simple-git run git without most variables that begin with GIT_."""
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
@@ -12,7 +16,15 @@ _S_IFMT, _S_IFDIR = 0o170000, 0o040000  # as in stat, which is one import more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
+
+
+def adopt_second_names(env: "MutableMapping[str, str]") -> None:
+    """Set each setting that `env` has by its second name only by its first, which everything else reads."""
+    for second in list(env):
+        if second.startswith(SECOND_PREFIX):
+            first = OWN_PREFIX + second.removeprefix(SECOND_PREFIX)
+            env[first] = env.get(first) or env[second]
 
 
 def socket_path(env: "Mapping[str, str]") -> str:

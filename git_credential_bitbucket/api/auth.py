@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.client import authorization, lacking
 from git_credential_bitbucket.client.activate import third_party
@@ -41,6 +41,7 @@ class BitbucketAuth:
     def __init__(self, place: str = "", *, url: str = hosts.CLOUD_URL) -> None:
         """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
         third_party()
+        paths.adopt_second_names(os.environ)
         from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: only this needs the configuration
 
         parts = urlsplit(url)

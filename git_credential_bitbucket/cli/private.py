@@ -26,12 +26,12 @@ _SOCKET = "/git/socket"
 LEAVE_S = 5.0
 """How long the daemon may take to leave; it has nothing to write."""
 
-_OWN = "GIT_CREDENTIAL_BITBUCKET_"
+_OWN, _NAMES = paths.OWN_PREFIX, (paths.OWN_PREFIX, paths.SECOND_PREFIX)
 _NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "PEERS"))
 _NOT_FOR_THE_COMMAND = frozenset(
     {
         *(name + ending for name in exchange.SECRET_VARIABLES for ending in ("", "_FILE")),
-        *(_OWN + name for name in ("KEY", "KEY_FILE", "DAEMON")),
+        *(prefix + name for name in ("KEY", "KEY_FILE", "DAEMON") for prefix in _NAMES),
     }
 )
 
@@ -62,18 +62,19 @@ class Daemon:
         `helper` is what git runs; only while the socket is there, for it would start an ordinary daemon in its place.
         """
         child = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_COMMAND}
-        child |= {**self.places, _OWN + "KEYRING": "off"}
+        settings = {**self.places, _OWN + "KEYRING": "off"}
+        child |= {prefix + name.removeprefix(_OWN): value for name, value in settings.items() for prefix in _NAMES}
         guarded = f"!test -S {shlex.quote(self.path)} && {helper}"
-        settings = [
+        lines = [
             line
             for url in urls
             for line in (("helper", url, ""), ("helper", url, guarded), ("useHttpPath", url, "true"))
         ]
         count = int(env.get("GIT_CONFIG_COUNT") or 0)  # git has read it already, and refuses what is no number
-        for number, (key, url, value) in enumerate(settings, count):
+        for number, (key, url, value) in enumerate(lines, count):
             child[f"GIT_CONFIG_KEY_{number}"] = f"credential.{url}.{key}"
             child[f"GIT_CONFIG_VALUE_{number}"] = value
-        child["GIT_CONFIG_COUNT"] = str(count + len(settings))
+        child["GIT_CONFIG_COUNT"] = str(count + len(lines))
         return child
 
 

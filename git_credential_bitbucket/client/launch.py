@@ -11,7 +11,7 @@ import sys
 import time
 import warnings
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import paths, wire
 from git_credential_bitbucket.client import exchange
 from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable
 
@@ -26,8 +26,6 @@ READY = b"ready\n"
 GUARD_DESCRIPTOR = 3
 """Where the daemon finds the pipe whose end it is to leave with."""
 
-OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
-"""Our own settings, the vault's key among them."""
 CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables: for a daemon that serves one command. One that serves all drops it."""
 NOT_PASSED = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
@@ -136,7 +134,7 @@ def document(env: "Mapping[str, str]") -> bytes:
 
 def passed(env: "Mapping[str, str]") -> dict[str, str]:
     """What of `env` the daemon gets to see."""
-    prefixes = (OWN_PREFIX, CONFIG_PREFIX)
+    prefixes = (paths.OWN_PREFIX, CONFIG_PREFIX)
     return {
         name: value
         for name, value in env.items()

@@ -32,6 +32,7 @@
 #endif
 
 #define NAME "git-credential-bitbucket"
+#define OWN_PREFIX "GIT_CREDENTIAL_BITBUCKET_"
 #define HEADER "action=%s\ntimeout=35\n%s" /* as git's own client sends it; the daemon has its own deadlines */
 enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
 #define MAX_REQUEST_BYTES (1 << 20) /* wire.py's limit; a chunk more is read, to see that it is too much */
@@ -66,10 +67,16 @@ static void forbid_dumps(void)
 #endif
 }
 
-/* The variable's value, if it begins like that and is not empty. */
+/* The variable's value, if it begins like that and is not empty. A setting of ours has a second name, as
+ * paths.adopt_second_names has it. */
 static const char *variable(const char *name, const char *beginning)
 {
     const char *value = getenv(name);
+    char second[64];
+    if ((!value || !*value) && !strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX))) {
+        snprintf(second, sizeof second, "BITBUCKET_CREDENTIAL_%s", name + strlen(OWN_PREFIX));
+        value = getenv(second);
+    }
     return value && *value && !strncmp(value, beginning, strlen(beginning)) ? value : NULL;
 }
 

@@ -23,6 +23,7 @@ MAX_REQUEST_BYTES = 1 << 20
 def main(argv: "list[str]") -> int:
     """The executable: git's operations here, a person's verbs in cli/. Does not come back from the former."""
     try:
+        paths.adopt_second_names(os.environ)
         if argv[1:2] in (["-v"], ["--verbose"]) and argv[2:] and argv[2] in OPERATIONS:
             os.environ.setdefault(exchange.TRACE, "1")  # git puts the operation behind what the helper is configured as
             del argv[1]

@@ -690,3 +690,9 @@ def test_app_password_in_the_environment_is_noted(healthy: Runner) -> None:
     """Whoever set it believes that it works; the vault's credential does."""
     healthy.env["BITBUCKET_APP_PASSWORD"] = "ATBB" + os.urandom(16).hex()
     assert "Bitbucket removed app passwords" in told(looked(healthy), "environment", "note")
+
+
+def test_settings_are_told_by_the_name_that_counts(healthy: Runner) -> None:
+    """Of the two that each has."""
+    healthy.env["BITBUCKET_CREDENTIAL_KEY_FILE"] = healthy.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    assert "\nBITBUCKET_CREDENTIAL_KEY_FILE=~/key |" in "\n" + told(looked(healthy), "settings", "ok")

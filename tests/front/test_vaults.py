@@ -137,3 +137,32 @@ def test_a_relative_vault_is_one_clear_line(front: Runner, helper: Path) -> None
     done = front(helper, "status", env={**front.env, VAULT: "vault"}, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"{PREFIX}error: {VAULT} is a relative path")
+
+
+def without_git(env: dict[str, str]) -> dict[str, str]:
+    """The environment in which pre-commit runs git: no_git_env in pre_commit/git.py (simple-git leaves less)."""
+    kept = {"GIT_EXEC_PATH", "GIT_SSH", "GIT_SSH_COMMAND", "GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY", "GIT_CONFIG_COUNT"}
+    kept |= {"GIT_HTTP_PROXY_AUTHMETHOD", "GIT_ALLOW_PROTOCOL", "GIT_ASKPASS"}
+    numbered = ("GIT_CONFIG_KEY_", "GIT_CONFIG_VALUE_")
+    return {k: v for k, v in env.items() if not k.startswith("GIT_") or k.startswith(numbered) or k in kept}
+
+
+@pytest.mark.parametrize("daemon", ["on", "off"])
+def test_settings_survive_a_caller_that_drops_git_variables(
+    front: Runner, scratch: Runner, helper: Path, daemon: str
+) -> None:
+    """By their second names: vault and key were not found, and git asked for a password."""
+    secret = tokens.access_token()
+    own = paths.OWN_PREFIX
+    scratch.env[f"{own}DAEMON"] = daemon
+    scratch(helper, "login", "--access-token", "--for", "acme/app", stdin=secret)
+    second = {
+        paths.SECOND_PREFIX + name.removeprefix(own): value
+        for name, value in scratch.env.items()
+        if name.startswith(own)
+    }
+    assert f"{paths.SECOND_PREFIX}VAULT" in second
+    run = Runner({**without_git(scratch.env), **second}, front.folder)
+    assert f"password={secret}\n" in run(helper, "get", stdin=request()).stdout
+    run.env[VAULT] = paths.vault_path(front.env)  # the first name counts
+    assert run(helper, "get", stdin=request(), check=False).stdout == ""

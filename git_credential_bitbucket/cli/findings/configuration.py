@@ -6,7 +6,7 @@ import os
 import shlex
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import paths, settings
 from git_credential_bitbucket.cli import gitconfig, gitsection
 from git_credential_bitbucket.cli.asked import sends_path
 from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
@@ -24,7 +24,8 @@ CHECK = "configuration"
 
 
 def look(scene: Scene) -> Iterator[Finding]:
-    """Who is asked about the scene's host, and how."""
+    """Which settings are set, then who is asked about the scene's host, and how."""
+    yield from _variables(scene)
     ours = [(value, origin, scope) for value, origin, scope in scene.here.helpers(scene.whole) if means_us(value)]
     configure = f"type: git-credential-bitbucket configure{scene.host_option}"
     if not ours:
@@ -40,6 +41,16 @@ def look(scene: Scene) -> Iterator[Finding]:
     yield from found
     if not any(finding.level == WRONG for finding in found):
         yield Finding(CHECK, OK, f"git asks {ours[0][0]} about {scene.url.base} ({ours[0][1]})")
+
+
+def _variables(scene: Scene) -> Iterator[Finding]:
+    """The settings in the environment, each by the name that counts; the key is nobody's to see."""
+    for first in sorted(name for name in scene.env if name.startswith(paths.OWN_PREFIX)):
+        value, setting = scene.env[first], first.removeprefix(paths.OWN_PREFIX)
+        if value and setting != "RELAYED":
+            second = paths.SECOND_PREFIX + setting
+            name = second if scene.env.get(second) == value else first
+            yield Finding("settings", OK, f"{name}={'(not shown)' if setting == 'KEY' else paths.shown(value)}")
 
 
 def _nobody(scene: Scene, configure: str) -> Finding:
