@@ -82,7 +82,7 @@ def outlive_the_token(stage: Stage) -> None:
     """The token that git was given is dead, as Bitbucket's are after two hours; the next push does not notice."""
     clone = stage.home / "work/app"
     with stage.step(f"Wait until the access token has ended (after {TOKEN_LIFE_S:.0f} s here, two hours at Bitbucket)"):
-        old = stage.run(NAME, "token", "--for", "git", f"{SITE}/{APP}.git", quiet=True).strip()
+        old = stage.run(NAME, "token", "--git", f"{SITE}/{APP}.git", quiet=True).strip()
         stage.found("Bitbucket refuses the token with which git has pushed", stage.refuses(APP, old))
     with stage.step("Push again: git is given a renewed token, and nobody is asked anything"):
         since = stage.standin.mark()

@@ -8,19 +8,21 @@ from base64 import b64encode
 import click
 
 from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.cli import asked as asked_of_git
 from git_credential_bitbucket.cli import opening, places, shy
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli.app import is_verbose, summary
 from git_credential_bitbucket.cli.holder import ask, offered
-from git_credential_bitbucket.client import authorization, lacking
+from git_credential_bitbucket.client import authorization, lacking, tell
 from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.wire import printable
 
 ID_CHARACTERS = 12
 _CLOUD = places.parse(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
-Without a place: what serves all of bitbucket.org. A token that is about to end is renewed first. As with git, a token
-in the environment (BITBUCKET_TOKEN and its like) comes before what is kept.
+Without a scope: in a repository whose remote is at bitbucket.org, what git would get for it; elsewhere what
+serves all of bitbucket.org. A token that is about to end is renewed first. As with git, a token in the environment (BITBUCKET_TOKEN and its like) comes before what is kept.
 
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
@@ -29,21 +31,20 @@ in the environment (BITBUCKET_TOKEN and its like) comes before what is kept.
 
 @click.command(cls=shy.Shy, help=HELP)
 @click.argument("what", metavar="[URL|PLACE|ID]", required=False)
-@click.option(
-    "--for",
-    "use",
-    type=click.Choice(["git", "api"]),
-    default="api",
-    show_default=True,
-    help="What the header is for: an API token is sent otherwise to git's host than to REST.",
-)
+@click.option("--rest", is_flag=True, help="With --header: as the REST API wants it (the default).")
+@click.option("--git", "for_git", is_flag=True, help="With --header: as git's host wants it.")
+@click.option("--for", "former", hidden=True)
 @click.option("--header", is_flag=True, help="The whole line, `Authorization: …`.")
-def command(*, what: str | None, use: str, header: bool) -> None:
+def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, header: bool) -> None:
     """Print a secret."""
+    if former is not None:
+        raise click.UsageError("--for names a scope: write token --rest or token --git, and a scope without any option")
+    if rest and for_git:
+        raise click.UsageError("--rest and --git exclude each other")
     told = fetched(what)
     if not header:
         write(told["password"])
-    elif use == "git":
+    elif for_git:
         pair = f"{told['username']}:{told['password']}".encode("utf-8", "surrogateescape")
         write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
     else:
@@ -52,14 +53,16 @@ def command(*, what: str | None, use: str, header: bool) -> None:
 
 def fetched(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
-    asked = places.parse(what) if what is not None and not _is_id(what) else _CLOUD
+    asked = _here() if what is None else _CLOUD if _is_id(what) else places.parse(what)
+    if what is None and is_verbose():
+        click.echo(f"{tell.NAME}: for {printable(asked.text)}", err=True)
     if not hosts.is_cloud(asked.protocol, asked.host):
         places.provider(asked.url)
     given = None if what is not None and _is_id(what) else authorization.from_environment(os.environ, asked.request())
     if given is not None:
         return given
     opening.readable()
-    place, credential_id = _meant(what)
+    place, credential_id = (asked, None) if what is None else _meant(what)
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
@@ -68,10 +71,18 @@ def fetched(what: str | None) -> dict[str, str]:
     return told
 
 
-def _meant(what: str | None) -> tuple[places.Place, str | None]:
+def _here() -> places.Place:
+    """The repository of the current directory if its remote is at bitbucket.org; elsewhere all of bitbucket.org."""
+    text = asked_of_git.remote(os.environ, asked_of_git.folder_here())
+    try:
+        place = places.parse(text) if text is not None else _CLOUD
+    except Error:  # a path, or an address with a password in it
+        return _CLOUD
+    return place if (place.protocol, place.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
+
+
+def _meant(what: str) -> tuple[places.Place, str | None]:
     """The place to ask for, and the credential's id where that was given."""
-    if what is None:
-        return _CLOUD, None
     for one in places.kept() if _is_id(what) else ():
         if one["id"] == what:
             return places.parse(one["url"]), what

@@ -32,6 +32,30 @@ def test_an_id_names_one_credential(keyed: Runner) -> None:
     assert keyed(HELPER, "token", wide_id).stdout == wide + "\n"
 
 
+def test_in_a_repository_it_is_the_repositorys(keyed: Runner) -> None:
+    """By its remote, in whatever form; -v says for what. A remote elsewhere, or none, changes nothing."""
+    wide, narrow = tokens.api_token(), tokens.access_token()
+    keyed(HELPER, "login", "--api-token", stdin=wide)
+    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=narrow)
+    assert keyed(HELPER, "token").stdout == wide + "\n"
+    keyed("git", "init", "--quiet")
+    assert keyed(HELPER, "token").stdout == wide + "\n"
+    keyed("git", "remote", "add", "origin", "https://bitbucket.org/acme/app.git")
+    told = keyed(HELPER, "token")
+    assert (told.stdout, told.stderr) == (narrow + "\n", "")
+    assert "for https://bitbucket.org/acme/app\n" in keyed(HELPER, "-v", "token").stderr
+    for url, expected in (("git@bitbucket.org:acme/app.git", narrow), ("https://example.com/acme/app.git", wide)):
+        keyed("git", "remote", "set-url", "origin", url)
+        assert keyed(HELPER, "token").stdout == expected + "\n"
+
+
+def test_for_is_a_scope_everywhere(keyed: Runner) -> None:
+    """The former --for git|api is told what replaces it."""
+    refused = keyed(HELPER, "token", "--for", "git", check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "token --rest or token --git" in refused.stderr
+
+
 def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, standin: StandIn) -> None:
     """The email for REST, the fixed name for git: each gets 401 at the other door."""
     token = standin.issue_api_token()
@@ -41,7 +65,7 @@ def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, standin: StandIn)
     assert b64decode(value.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
     answer = requests.get(f"{standin.api_url}/user", headers={name: value}, verify=standin.ca_file, timeout=30)
     assert answer.status_code == 200
-    value = keyed(*words, "--for", "git").stdout.strip().partition("Basic ")[2]
+    value = keyed(*words, "--git").stdout.strip().partition("Basic ")[2]
     assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
 
 
@@ -117,7 +141,7 @@ def test_a_variable_tells_the_kind_where_the_prefix_does_not(keyed: Runner) -> N
     keyed.env["BITBUCKET_EMAIL"] = "alice@example.com"
     value = keyed(HELPER, "token", "--header").stdout.strip().partition("Basic ")[2]
     assert b64decode(value).decode() == f"alice@example.com:{token}"
-    value = keyed(HELPER, "token", "--header", "--for", "git").stdout.strip().partition("Basic ")[2]
+    value = keyed(HELPER, "token", "--header", "--git").stdout.strip().partition("Basic ")[2]
     assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
 
 
