@@ -21,8 +21,9 @@ _CLOUD = places.parse(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
-Without a scope: in a repository whose remote is at bitbucket.org, what git would get for it; elsewhere what
-serves all of bitbucket.org. A token that is about to end is renewed first. As with git, a token in the environment (BITBUCKET_TOKEN and its like) comes before what is kept.
+Without a scope: in a repository whose remote is at bitbucket.org, what git would get for it; elsewhere what serves all
+of bitbucket.org. A token that is about to end is renewed first. As with git, a token in the environment
+(BITBUCKET_TOKEN and its like) comes before what is kept.
 
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
