@@ -41,7 +41,7 @@ def test_a_request_over_one_mebibyte_is_refused() -> None:
 
 
 def test_many_values_of_one_attribute_cost_no_more_than_many_attributes() -> None:
-    """Whoever may ask could stop the daemon for ten seconds with one request, if each value cost a copy of the others."""
+    """Whoever may ask could stop the daemon for ten seconds with one request, if each value cost a copy."""
     data = b"a[]=x\n" * (wire.MAX_REQUEST_BYTES // 6)
     started = time.process_time()
     _, multi = wire.parse_fields(data)

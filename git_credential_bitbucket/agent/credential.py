@@ -11,6 +11,8 @@ from git_credential_bitbucket.secret import Secret
 
 Record = dict[str, Any]
 
+UNASKED = "git-unasked"
+"""The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
 SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
@@ -108,6 +110,11 @@ class Credential:
     def is_bound(self) -> bool:
         """Whether git stored it unasked, so that it answers only the username and path that it came with."""
         return self.typed_username is not None and self.kind != kinds.UNKNOWN
+
+    @property
+    def is_unasked(self) -> bool:
+        """Whether git stored it although nobody was asked for it: it may stand in a URL of a repository's."""
+        return self.is_bound or self.origin == UNASKED
 
     def has_secret(self, secret: Secret) -> bool:
         """Whether `secret` is the current one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
-from git_credential_bitbucket.agent.credential import Credential, binds_account, is_sound, update
+from git_credential_bitbucket.agent.credential import UNASKED, Credential, binds_account, is_sound, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, LoginFailed, VaultLocked
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
-UNASKED = "git-unasked"
-"""The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
 MAX_UNASKED = 64
 MAX_UNASKED_BYTES = 256 * 1024
 """How many such secrets are kept, and how large they are together, with their usernames and paths; the oldest go first.
@@ -70,7 +68,7 @@ def keep_stored(holdings: Holdings, stored: Stored, now: float) -> Credential:
     Asked for: an API token is a person's, so it serves the host; an access token the repository that it was stored for
     (`login --for` widens it). It replaces only the same person's of that kind and scope; beside others it comes after
     those that work. Unasked, it is bound to exactly its username and path, also in an empty vault. Secrets of unknown
-    kind follow git's own contract: they replace what has the same path and username.
+    kind follow git's own contract: they replace what has the same path and username (unasked, only what was unasked).
 
     Where no vault and no key is to be had, it is kept in memory, and the acknowledgement says so (`ledger.noted`).
     Raises `Error` where it is unasked and too large to be kept.
@@ -151,11 +149,16 @@ def _is_bound_copy(record: Record, credential: Credential) -> bool:
 
 
 def _replace_by_contract(records: list[Record], new: Credential, now: float) -> None:
-    """The entry with the same username and path makes room; of unknown kind, it returns if the new one is rejected."""
+    """The entry with the same username and path makes room; of unknown kind, it returns if the new one is rejected.
+
+    What a person was asked for makes no room for what nobody was.
+    """
     key = (new.kind, new.typed_username, new.typed_path)
     host = new.place.split("/", 3)[:3]
     for record in [r for r in records if (r["kind"], r.get("typed_username"), r.get("typed_path")) == key]:
         if record["place"].split("/", 3)[:3] != host or binds_account(record):
+            continue
+        if new.is_unasked and record.get("set_aside_at") is None and record.get("origin") != UNASKED:
             continue
         if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
             records.remove(record)

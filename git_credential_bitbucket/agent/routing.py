@@ -196,7 +196,7 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
         depth = credential.place.count("/")
         return (
             credential.id not in stated,
-            credential.is_bound or credential.kind == kinds.UNKNOWN,
+            _lateness(credential),
             request.username in kinds.TOKEN_USERNAMES and credential.username != request.username,
             depth if below else -depth,
             rank_in_scope(credential),
@@ -207,8 +207,18 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
 
 def rank_in_scope(credential: Credential) -> tuple[object, ...]:
     """Sorts credentials of one scope: the default that a person set, then the newest login."""
-    is_last = credential.is_bound or credential.kind == kinds.UNKNOWN
-    return (is_last, not credential.is_default, credential.is_fallback, -credential.created_at, credential.id)
+    return (
+        _lateness(credential),
+        not credential.is_default,
+        credential.is_fallback,
+        -credential.created_at,
+        credential.id,
+    )
+
+
+def _lateness(credential: Credential) -> int:
+    """0 for what is known to work with Bitbucket; 1 for a secret of unknown kind, 2 for what nobody was asked for."""
+    return 2 if credential.is_unasked else int(credential.kind == kinds.UNKNOWN)
 
 
 def _of_person(persons: list[Person], username: str) -> frozenset[str] | None:
@@ -237,12 +247,12 @@ def is_same_person(one: Credential, other: Credential) -> bool:
 
 
 def may_answer(credential: Credential, request: Request) -> bool:
-    """Whether a credential that is bound to what git stored it for, or is of unknown kind, fits the request.
+    """Whether a credential that nobody was asked for, or that is of unknown kind, fits the request.
 
     Unknown kinds follow git's own contract (credential.c, credential_match): whatever the request names, the entry must
-    have. A bound one answers exactly the username, and the path if it has one, that it came with.
+    have. An unasked one answers exactly the username, and the path if it has one, that it came with.
     """
-    if credential.is_bound:
+    if credential.is_unasked:
         same_path = credential.typed_path is None or request.path == credential.typed_path
         return request.username == credential.typed_username and same_path
     if credential.kind != kinds.UNKNOWN:

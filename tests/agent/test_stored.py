@@ -10,6 +10,7 @@ import pytest
 from git_credential_bitbucket.agent import keeping, misses
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.credential import UNASKED
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import kinds
@@ -208,6 +209,27 @@ def test_unknown_kinds_come_after_everything_that_works(world: World) -> None:
     assert world.get("username=svc\n")["username"] == "x-token-auth"
 
 
+@pytest.mark.parametrize("path", ["", "mallory/lib.git"])
+def test_an_unknown_kind_that_nobody_was_asked_for_is_bound_as_well(world: World, path: str) -> None:
+    """An OAuth token in a submodule's URL has no prefix, and is to answer no more than one that has."""
+    unasked(world, "x-token-auth", "mallory's", path)
+    for asked in ("", path, "acme/app.git"):
+        assert world.get(path=asked) == {}, asked
+    assert world.get("username=x-token-auth\n", path=path)["password"] == "mallory's"
+
+
+@pytest.mark.parametrize("username", ["x-token-auth", "mallory"])
+def test_what_nobody_was_asked_for_takes_no_unknown_kinds_place(world: World, username: str) -> None:
+    """Without paths the same username is enough to name a person's secret, and Bitbucket takes the other one, too."""
+    world.store("x-token-auth", "mine", path="")
+    world.offset += 5
+    unasked(world, username, "mallory's", "")
+    for text in ("", "username=x-token-auth\n"):
+        assert world.get(text, path="")["password"] == "mine"
+    finish(world.agent.erase(world.lines("username=x-token-auth\npassword=mine\n", "")))
+    assert world.get(f"username={username}\n", path="")["password"] == "mallory's"
+
+
 @pytest.mark.parametrize(("username", "password"), [("", "x"), ("alice", ""), ("", "")])
 def test_an_empty_username_or_secret_is_never_kept(world: World, username: str, password: str) -> None:
     """Git sends them where a URL has only half."""
@@ -234,12 +256,12 @@ def test_unasked_secrets_are_few_and_small(world: World) -> None:
     world.store("alice", mine)
     for number in range(keeping.MAX_UNASKED + 3):
         unasked(world, f"user{number}", f"password{number}")
-    kept = [c for c in world.kept() if c.origin == keeping.UNASKED]
+    kept = [c for c in world.kept() if c.origin == UNASKED]
     assert [c.typed_username for c in kept][:1] == ["user3"]
     assert len(kept) == keeping.MAX_UNASKED
     for number in range(20):
         unasked(world, f"large{number}", "x" * 16000)
-    kept = [c for c in world.kept() if c.origin == keeping.UNASKED]
+    kept = [c for c in world.kept() if c.origin == UNASKED]
     assert sum(len(c.secret.reveal()) for c in kept) <= keeping.MAX_UNASKED_BYTES
     assert unasked(world, "larger", "x" * 16400).startswith(b"error=")
     assert world.get()["password"] == mine
