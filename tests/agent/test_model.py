@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -20,6 +20,8 @@ from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
+from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.model import ACCESS, API, OAUTH, UNKNOWN, USERNAMES, Kept, Model, names, repository_of
@@ -28,6 +30,8 @@ from tests.standin import tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
     from tests.standin.client import StandIn
 
 T = TypeVar("T")
@@ -35,13 +39,14 @@ HOSTS = st.sampled_from(("one.test", "one.test", "one.test", "two.test"))
 UUIDS = "{}/{01234567-89ab-cdef-0123-456789abcdef}/info/lfs"
 PLAIN = (None, "acme/app.git", "acme/lib.git")
 PATHS = st.sampled_from((*PLAIN, *PLAIN, "Acme/App/info/lfs", "other/app.git", "acme", "acme/x/../app", "../x", UUIDS))
-PLACES = st.sampled_from((None, None, "acme", "acme/app", "acme/lib"))
+PLACES = st.sampled_from((None, None, None, "acme", "acme/app", "acme/lib"))
 PERSONS = st.sampled_from(({"account": "alice@example.com", "bitbucket_username": "alice"}, {"account": "bob"}, {}))
 USERS = st.sampled_from((None, None, "alice", "Alice@example.com", "bob", "carol", *sorted(set(USERNAMES.values()))))
 QUESTIONS = st.sampled_from((None, "token", "explain", "status", "why"))
 UNCLEAR = st.sampled_from(("replace", "add", "ask"))
 REPOSITORIES = st.sampled_from((None, "app", "app", "lib", "lib"))
 KINDS = st.sampled_from((API, ACCESS, UNKNOWN))
+APPROVED = st.lists(st.booleans(), min_size=1, max_size=3)
 ASKED = st.sampled_from((None, ("password", 5), ("both", 5), ("both", 700)))
 TYPED = st.sampled_from(("alice", "bob", "carol", "x-token-auth"))
 
@@ -102,23 +107,39 @@ class AgainstModel(RuleBasedStateMachine):
         reply = finish(control(self.agent, action, body)).decode()
         return dict(line.split("=", 1) for line in reply.split("\n") if line)
 
-    @rule(host=HOSTS, path=PATHS, user=TYPED, kind=KINDS, approved=st.booleans(), asked=ASKED)
+    @rule(host=HOSTS, path=PATHS, user=TYPED, kind=KINDS, approved=APPROVED, asked=ASKED, fails=st.booleans())
     def git_stores(
-        self, host: str, path: str | None, user: str, kind: str, approved: bool, asked: tuple[str, int] | None
+        self,
+        host: str,
+        path: str | None,
+        user: str,
+        kind: str,
+        approved: list[bool],
+        asked: tuple[str, int] | None,
+        fails: bool,
     ) -> None:
-        """A secret that worked: typed at a prompt some time ago, approved by a script, or out of somebody's address."""
-        self.now += 1
+        """Secrets that worked: typed at a prompt some time ago, approved by a script, or out of somebody's address.
+
+        Each takes the place of the one before, and perhaps the last does not work any more.
+        """
         if asked is not None:
             self.git_asks(host, path, user if asked[0] == "password" else None, None)
             self.pass_time(asked[1])
-        secret = {API: tokens.api_token, ACCESS: tokens.access_token}.get(kind, lambda: os.urandom(9).hex())()
-        request = wire.parse(self.lines(host, path, user, secret))
-        finish(self.agent.store(request, approves=lambda: approved))
-        new = Kept(kind, host, (), secret, self.now)
-        if kind == UNKNOWN and user == USERNAMES[ACCESS]:
-            return self._forget(secret)  # it is another helper's OAuth token, which ends after two hours
-        self.model.store(new, path, user, approved=approved, now=self.now)
-        return None
+        secret = ""
+        for word in approved:
+            self.now += 1
+            secret = {API: tokens.api_token, ACCESS: tokens.access_token}.get(kind, lambda: os.urandom(9).hex())()
+            request = wire.parse(self.lines(host, path, user, secret))
+            finish(self.agent.store(request, approves=lambda word=word: word))  # type: ignore[misc]  # bound here
+            if kind == UNKNOWN and user == USERNAMES[ACCESS]:
+                self._forget(secret)  # another helper's OAuth token, which ends after two hours
+                self.model.closes(host, path, user, self.now)
+            else:
+                self.model.store(Kept(kind, host, (), secret, self.now), path, user, approved=word, now=self.now)
+            self.git_asks(host, path, user, "token")
+        if fails and (kept := next((k for k in self.model.kept if k.secret == secret), None)):
+            self.a_server_says(kept, path, accepted=False)
+            self.git_asks(host, path, user, None)
 
     def _forget(self, secret: str) -> None:
         """Have a person remove what the model does not tell of."""
@@ -180,7 +201,9 @@ class AgainstModel(RuleBasedStateMachine):
     @precondition(lambda self: self.model.kept)
     @rule(
         data=st.data(),
-        words=st.lists(st.tuples(st.booleans(), REPOSITORIES, st.sampled_from((1, 1, 61, 700))), min_size=1),
+        words=st.lists(
+            st.tuples(st.booleans(), REPOSITORIES, st.sampled_from((1, 1, 61, 700))), min_size=3, max_size=9
+        ),
     )
     def servers_speak(self, data: st.DataObject, words: list[tuple[bool, str | None, int]]) -> None:
         """Git tells what became of a secret, some seconds apart: it worked at some repository, or it did not."""
@@ -190,7 +213,8 @@ class AgainstModel(RuleBasedStateMachine):
             if kept.disabled or kept.dropped or kept not in self.model.kept:
                 return
             self.a_server_says(kept, path, accepted)
-            self.git_asks(kept.host, path, kept.typed[0] if kept.typed else None, None)
+            for there in (path, within(kept.scope, "other")):
+                self.git_asks(kept.host, there, kept.typed[0] if kept.typed else None, None)
             self.pass_time(seconds)
 
     def a_server_says(self, kept: Kept, path: str | None, accepted: bool) -> None:
@@ -258,11 +282,53 @@ def test_the_agent_does_what_a_plain_model_says(standin: StandIn) -> None:
     run_state_machine_as_test(
         lambda: AgainstModel(standin),  # type: ignore[arg-type]  # anything that makes a machine will do
         settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "80")),
-            stateful_step_count=40,
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
+            stateful_step_count=30,
             deadline=None,
             phases=[Phase.generate],  # a history is short, and to shorten it further takes minutes
             suppress_health_check=list(HealthCheck),
             database=None,
         ),
     )
+
+
+REQUESTS = st.lists(st.tuples(PATHS, USERS), min_size=1, max_size=8)
+LOGINS = st.lists(st.tuples(st.sampled_from((API, API, ACCESS)), PLACES, PERSONS), min_size=2, max_size=6)
+
+
+@settings(deadline=None, database=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@given(logins=LOGINS, requests=REQUESTS, again=st.data())
+def test_no_question_changes_what_the_next_one_gets(
+    tmp_path_factory: pytest.TempPathFactory,
+    logins: list[tuple[str, str | None, dict[str, str]]],
+    requests: list[tuple[str | None, str | None]],
+    again: st.DataObject,
+) -> None:
+    """Whatever order they are asked in, by whichever verb, and whether or not uses were written down meanwhile."""
+    clock = [time.time()]
+    folder = tmp_path_factory.mktemp("vault")
+    folder.chmod(0o700)
+    vault = Vault(FileStorage(str(folder / "vault")), Key(os.urandom(32), "environment"))
+    endpoint = Endpoint("", "", "", "")
+    agent = Agent(
+        vault, Vault(MemoryStorage()), lambda p, h: Provider(p, h, endpoint), lambda _: None, at_once, lambda: clock[0]
+    )
+    for kind, path, person in logins:
+        clock[0] += 1
+        secret = tokens.api_token() if kind == API else tokens.access_token()
+        record = {"kind": kind, "place": "/".join(("https://one.test", *names(path))), "secret": secret}
+        record |= person if kind == API else {}
+        finish(control(agent, "add", wire.emit([("record", json.dumps(record)), ("unclear", "add")])))
+
+    def asked(action: str, path: str | None, user: str | None) -> bytes:
+        clock[0] += 1
+        text = {"path": path, "username": user}
+        pairs = [("protocol", "https"), ("host", "one.test"), *((k, v) for k, v in text.items() if v is not None)]
+        body = wire.emit(pairs)
+        return finish(agent.get(wire.parse(body)) if action == "get" else control(agent, action, body))
+
+    first = {request: asked("get", *request) for request in requests}
+    for path, user in again.draw(st.permutations(requests)):
+        asked(again.draw(st.sampled_from(("get", "token", "explain", "status", "why"))), path, user)
+        agent.close()
+        assert {request: asked("get", *request) for request in requests} == first
