@@ -83,6 +83,7 @@ def test_a_daemon_of_the_release_becomes_this_one(old: Daemon, package: Path) ->
     assert answer.startswith(b"error=")
     assert old.ask("exit", b"force=1\n") == b"ok=1\n"
     assert old.ended() == 0
+    assert not os.path.exists(old.path)
 
 
 def handed_over(start: Start, env: Mapping[str, str], agent: Mapping[str, Any]) -> Daemon:
