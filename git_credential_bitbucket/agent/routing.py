@@ -202,7 +202,8 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
             rank_in_scope(credential),
         )
 
-    return Match(repository, sorted(kept, key=rank), [c for c in able if c not in kept])
+    ids = {credential.id for credential in kept}
+    return Match(repository, sorted(kept, key=rank), [c for c in able if c.id not in ids])
 
 
 def rank_in_scope(credential: Credential) -> tuple[object, ...]:

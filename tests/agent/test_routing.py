@@ -1,5 +1,7 @@
 """Which credential answers for which repository."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,3 +203,12 @@ def test_no_words_reach_another_hosts_credential(host: str, path: str) -> None:
     host, path = host.translate(clean) or "x", path.translate(clean)
     for found in asked(f"host={host}\npath={path}\n"):
         assert found.place.split("/")[2] == wire.normalise_host("https", host)
+
+
+def test_a_request_that_names_no_repository_is_answered_at_once_among_many() -> None:
+    """Each is looked at once: to compare each with each stopped the daemon for seconds, whoever asked."""
+    index = Index([a_credential(f"{HOST}/workspace{n}", kinds.ACCESS_TOKEN).to_record() for n in range(5000)])
+    request = wire.parse(b"protocol=https\nhost=bitbucket.org\n")
+    started = time.process_time()
+    assert len(match(index, request, lambda: None).candidates) == 5000
+    assert time.process_time() - started < 3, "it takes a tenth of a second"
