@@ -218,7 +218,12 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> str:
         removed = keeping.remove(agent.holdings, _id(fields))
-        return revocation.revoke(removed) if fields.get("revoke") == "1" else revocation.NOTHING
+        told = revocation.revoke(removed) if fields.get("revoke") == "1" else revocation.NOTHING
+        if told == revocation.UNTOLD and removed.refresh_token is not None and agent.holdings.vault.key is not None:
+            with agent.holdings.vault.transaction() as tx:
+                revocation.queue(tx.content, removed, removed.refresh_token, agent.clock())
+            return revocation.QUEUED
+        return told
 
     return _told(agent, work, lambda revoked: [("revoked", revoked)])
 

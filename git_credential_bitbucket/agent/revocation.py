@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 QUEUED_S = 7 * 86400
 """How long a revocation is tried again that gets no answer."""
 RETRY_S = 10 * 60
-REVOKED, REFUSED, UNTOLD, NOTHING = "yes", "no", "unknown", "nothing"
-"""What became of it: Bitbucket took it, refused it, gave no answer that tells, or there was nothing to revoke."""
+REVOKED, REFUSED, UNTOLD, QUEUED, NOTHING = "yes", "no", "unknown", "queued", "nothing"
+"""What became of it: Bitbucket took it, rejected it, gave no answer that tells, is asked again, or nothing to do."""
 
 
 def revoke(credential: Credential) -> str:

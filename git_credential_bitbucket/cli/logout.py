@@ -24,6 +24,7 @@ _SAID = {
     revocation.REVOKED: "Bitbucket took its revocation.",
     revocation.REFUSED: "Bitbucket refused to revoke it: it may be over already. Your Bitbucket settings list what has "
     "access, under “App authorizations”.",
+    revocation.QUEUED: "Bitbucket did not say whether it is revoked; the daemon asks again, for up to a week.",
     revocation.UNTOLD: "Bitbucket did not say whether it is revoked; its access token ends by itself. Your Bitbucket "
     "settings list what has access, under “App authorizations”.",
 }

@@ -96,6 +96,11 @@ def parse(text: str, base: str = hosts.CLOUD_URL) -> Place:
 
 def check_names(place: Place) -> None:
     """Raise `Error` where a new place could never match: a title was typed instead of the name in the address."""
+    if "*" in (place.path or ""):
+        raise Error(
+            "a scope has no wildcards: an address does not tell which project a repository is in",
+            hint="write WORKSPACE for all of a workspace, or WORKSPACE/REPOSITORY",
+        )
     if not all(_NAME.fullmatch(name) for name in place.text.split("/")[3:]):
         raise Error(
             "that is no name of a workspace or a repository: the one in its address has neither blanks nor signs",

@@ -550,6 +550,18 @@ def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: Wo
     assert not world.agent.holdings.vault.snapshot().content.get("revocations")
 
 
+def test_a_logout_that_bitbucket_did_not_answer_is_revoked_later(world: World) -> None:
+    """The login is gone here at once; the queue in the vault is worked off once Bitbucket is back."""
+    login = world.login()
+    world.standin.script_fault("revoke", "404", count=1)
+    told = finish(control(world.agent, "remove", f"id={login.id}\nrevoke=1\n".encode()))
+    assert b"revoked=queued" in told
+    assert world.kept() == []
+    revocation.work_off(world.agent.holdings.vault, world.clock() + revocation.RETRY_S + 1)
+    assert renewal.judge(login, renewal.send(login)).grant is None
+    assert not world.agent.holdings.vault.snapshot().content.get("revocations")
+
+
 def test_a_clock_far_ahead_for_a_moment_forgets_nothing(world: World) -> None:
     """Thirty days that nobody has seen pass are not thirty days."""
     former = world.login()

@@ -112,3 +112,9 @@ def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
     assert "'credential.https://elsewhere.example;reboot.provider'" in told.value.hint
     with pytest.raises(Error, match="no place"):
         places.provider("not a url")
+
+
+def test_a_project_is_no_scope() -> None:
+    """It was kept for a repository named as the project, and never matched."""
+    with pytest.raises(Error, match="no wildcards"):
+        places.check_names(places.parse("acme/OPS/*"))
