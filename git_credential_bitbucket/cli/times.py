@@ -58,7 +58,7 @@ def day(at: float) -> str:
 def left(seconds: float) -> str:
     """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is.
 
-    Days are rounded to the nearest, so that `expires ID 20d` is listed as 20 days.
+    A day that began less than an hour ago counts as whole, so that `expires ID 20d` is listed as 20 days.
     """
     if seconds <= 0:
         return "ended"
@@ -68,7 +68,7 @@ def left(seconds: float) -> str:
         return f"{seconds // MINUTE_S:.0f} min"
     if seconds < DAY_S:
         return f"{seconds // HOUR_S:.0f} h {seconds % HOUR_S // MINUTE_S:.0f} min"
-    days = round(seconds / DAY_S)
+    days = int((seconds + HOUR_S) // DAY_S)
     return "1 day" if days == 1 else f"{days} days"
 
 

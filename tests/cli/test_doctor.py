@@ -485,7 +485,7 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     document = looked(healthy, code=1)
     assert "suspended for bitbucket.org/beta/x, which rejected it" in told(document, "credentials", "wrong")
     assert "restore" in told(document, "credentials", "wrong")
-    assert "ends: 2 days" in told(document, "credentials", "note")
+    assert "ends: 3 days" in told(document, "credentials", "note")
     assert "git-credential-bitbucket rotate" in told(document, "credentials", "note")
     assert "3 kept: 3 ready" in told(document, "credentials", "ok")
 

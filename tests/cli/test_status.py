@@ -119,7 +119,7 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
 @pytest.mark.parametrize(
     ("one", "within", "cause"),
     [
-        (stated(ends_at=NOW + 6 * DAY - 60), 7, "ends in 5 days"),
+        (stated(ends_at=NOW + 6 * DAY - 60), 7, "ends in 6 days"),
         (stated(ends_at=NOW - DAY), 7, "has ended"),
         (stated(expires_at=NOW + 60), 1, "ends in"),
         (stated(kind="oauth", state="login-expired"), 7, "needs a new log-in"),

@@ -86,11 +86,11 @@ def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
         (86400, "1 day"),
         (42 * 86400 + 5, "42 days"),
         (20 * 86400 - 0.2, "20 days"),
-        (19.4 * 86400, "19 days"),
+        (19.9 * 86400, "19 days"),
     ],
 )
 def test_what_is_left_in_two_words(seconds: float, words: str) -> None:
-    """Days to the nearest: the 20 days that were entered a moment ago are listed as 20."""
+    """Rounded down, but for an hour: the 20 days that were entered a moment ago are listed as 20."""
     assert times.left(seconds) == words
 
 
