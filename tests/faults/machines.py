@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ class Machine:
             "LC_ALL": "C.UTF-8",
             "XDG_RUNTIME_DIR": str(home / "run"),
             "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_SSL_CAINFO": standin.ca_file,
+            "GIT_SSL_CAINFO": shutil.copy(standin.ca_file, str(home / "ca.pem")),
             "GIT_CREDENTIAL_BITBUCKET_VAULT": str(home / "data" / "vault"),
             "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key),
             "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",

@@ -1,6 +1,7 @@
 """A failing Bitbucket: a living token stays in service, the refresh token survives, and no storm breaks loose."""
 
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -142,21 +143,17 @@ def test_a_bitbucket_that_cannot_be_trusted_or_found_is_told_nothing(
 ) -> None:
     """The token lives on in service; the cause names what is wrong; the refresh token was not sent."""
     server = Strange(tmp_path, _never, ["wrong.example" if broken == "wrong name" else "127.0.0.1"], 1)
-    url, ca_file = server.url, server.ca_file
-    if broken == "unknown CA":
-        ca_file = machine.standin.ca_file
+    url = server.url
+    if broken == "wrong name":
+        trusted = Path(machine.env["GIT_SSL_CAINFO"])
+        trusted.write_bytes(trusted.read_bytes() + Path(server.ca_file).read_bytes())
     elif broken == "no such name":
         url = "https://bitbucket.invalid"
     elif broken == "nobody listens":
         server.close()
-    endpoint = {
-        "authorize_url": f"{url}/a",
-        "token_url": f"{url}/t",
-        "revoke_url": f"{url}/r",
-        "api_url": f"{url}/2.0",
-        "ca_file": ca_file,
-    }
-    login = outages.due_log_in(machine, daemon, endpoint=endpoint)
+    setting = f"credential.{machine.standin.url}.oauthTokenURL"
+    subprocess.run(["git", "config", "--global", setting, f"{url}/t"], env=machine.env, check=True)
+    login = outages.due_log_in(machine, daemon)
     assert daemon.told_about("get", machine.request())["password"] == login["secret"]
     cause = outages.trouble(daemon)["trouble"]
     assert {
