@@ -33,7 +33,7 @@ class Mark:
 
 @dataclass
 class Kept:
-    """One credential. `names` are its person's; `typed` binds it to a username and a path."""
+    """One credential. `names` are its person's; `typed` is what git stored it for, if that binds it."""
 
     kind: str
     host: str
@@ -43,6 +43,7 @@ class Kept:
     id: str = ""
     names: frozenset[str] = frozenset()
     typed: tuple[str, str | None] | None = None
+    unasked: bool = False
     default: bool = False
     fallback: bool = False
     disabled: bool = False
@@ -57,8 +58,8 @@ class Kept:
 
     @property
     def bound(self) -> bool:
-        """Whether git stored it unasked."""
-        return self.typed is not None and self.kind != UNKNOWN
+        """Whether git stored it unasked, although it is of a kind that could serve more."""
+        return self.unasked and self.kind != UNKNOWN
 
     @property
     def personal(self) -> bool:
@@ -124,7 +125,7 @@ class Model:
         def rank(kept: Kept) -> tuple[object, ...]:
             depth = len(kept.scope)
             return (
-                kept.typed is not None,
+                2 if kept.unasked else kept.kind == UNKNOWN,
                 user in USERNAMES.values() and user != USERNAMES.get(kept.kind, kept.typed and kept.typed[0]),
                 depth if inside else -depth,
                 not kept.default,
@@ -165,9 +166,11 @@ class Model:
         """Git stores a secret that nobody has seen before."""
         asked = self.closes(new.host, path, user, now) or approved
         if new.kind == UNKNOWN or not asked:
-            new.scope, new.typed = (), (user, path)
+            new.scope, new.typed, new.unasked = (), (user, path), not asked
             same = [k for k in self.kept if (k.kind, k.host, k.typed) == (new.kind, new.host, new.typed)]
             for old in same:
+                if new.unasked and not (old.unasked or old.disabled):
+                    continue  # somebody was asked for that one
                 if new.bound or old.disabled:
                     self.kept.remove(old)
                 else:
@@ -289,9 +292,9 @@ def fits(kept: Kept, path: str | None, user: str | None) -> bool:
     if kept.typed is None:
         return True
     name, there = kept.typed
-    if kept.kind == UNKNOWN:
-        return user in (None, name) and path in (None, there)
-    return user == name and there in (None, path)
+    if kept.unasked:
+        return user == name and there in (None, path)
+    return user in (None, name) and path in (None, there)
 
 
 def is_same_person(one: Kept, other: Kept) -> bool:
