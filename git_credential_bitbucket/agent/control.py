@@ -217,13 +217,13 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
 
     def work() -> str:
-        removed = keeping.remove(agent.holdings, _id(fields))
-        told = revocation.revoke(removed) if fields.get("revoke") == "1" else revocation.NOTHING
-        if told == revocation.UNTOLD and removed.refresh_token is not None and agent.holdings.vault.key is not None:
-            with agent.holdings.vault.transaction() as tx:
-                revocation.queue(tx.content, removed, removed.refresh_token, agent.clock())
-            return revocation.QUEUED
-        return told
+        is_told = fields.get("revoke") == "1"
+        removed = keeping.remove(agent.holdings, _id(fields), agent.clock() if is_told else None)
+        if not is_told:
+            return revocation.NOTHING
+        told = revocation.revoke(removed)
+        is_queued = revocation.settle(agent.holdings.vault, removed, is_over=told != revocation.UNTOLD)
+        return revocation.QUEUED if is_queued and told == revocation.UNTOLD else told
 
     return _told(agent, work, lambda revoked: [("revoked", revoked)])
 

@@ -6,9 +6,10 @@ import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from git_credential_bitbucket.agent import freshness, judgement, ledger, routing
+from git_credential_bitbucket.agent import freshness, judgement, ledger, revocation, routing
 from git_credential_bitbucket.agent.credential import UNASKED, Credential, binds_account, is_sound, update
 from git_credential_bitbucket.agent.holdings import record_in
+from git_credential_bitbucket.agent.revocation import RETRY_S
 from git_credential_bitbucket.bitbucket import kinds
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -352,12 +353,19 @@ def _sweep(content: Record, now: float) -> None:
             content["backups"] = [one for one in content["backups"] if now - one["at"] < judgement.KEPT_ASIDE_S]
 
 
-def remove(holdings: Holdings, credential_id: str) -> Credential:
-    """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`."""
-    with holdings.vault_of(credential_id).transaction() as tx:
+def remove(holdings: Holdings, credential_id: str, revoked_at: float | None = None) -> Credential:
+    """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`.
+
+    With `revoked_at`, the revocation of its refresh token is queued in the same write, unless it is in memory only.
+    """
+    vault = holdings.vault_of(credential_id)
+    with vault.transaction() as tx:
         record = record_in(tx, credential_id)
         tx.content["credentials"].remove(record)
-        return Credential.from_record(record)
+        removed = Credential.from_record(record)
+        if revoked_at is not None and vault is holdings.vault:
+            revocation.queue(tx.content, removed, removed.refresh_token, revoked_at, retry_at=revoked_at + RETRY_S)
+        return removed
 
 
 def restore(holdings: Holdings, credential_id: str, now: float) -> Credential:

@@ -46,11 +46,26 @@ def revoke(credential: Credential) -> str:
     return {True: REVOKED, False: REFUSED, None: UNTOLD}[taken]
 
 
-def queue(content: Record, credential: Credential, refresh_token: Secret | None, now: float) -> None:
-    """Have a refresh token revoked that came for a login which is not kept any more."""
+def queue(
+    content: Record, credential: Credential, refresh_token: Secret | None, now: float, retry_at: float | None = None
+) -> None:
+    """Have a refresh token revoked whose login is not kept any more, from `retry_at` on."""
     if refresh_token is not None:
         record = replace(credential, refresh_token=refresh_token).to_record()
-        content.setdefault("revocations", []).append({"credential": record, "at": now, "retry_at": now})
+        one = {"credential": record, "at": now, "retry_at": now if retry_at is None else retry_at}
+        content.setdefault("revocations", []).append(one)
+
+
+def settle(vault: Vault, credential: Credential, *, is_over: bool) -> bool:
+    """Whether a login's revocation is queued; it is taken out where it `is_over`. A job."""
+    if credential.refresh_token is None or vault.key is None:
+        return False
+    token = credential.refresh_token.reveal()
+    with vault.transaction() as tx:
+        queued = [one for one in tx.content.get("revocations", ()) if one["credential"].get("refresh_token") == token]
+        if queued and is_over:
+            tx.content["revocations"] = [one for one in tx.content["revocations"] if one not in queued]
+        return bool(queued)
 
 
 def is_due(content: Record, now: float) -> bool:
