@@ -52,10 +52,10 @@ class Stored:
 
     def is_of(self, credential: Credential) -> bool:
         """Whether this `store` of a secret that `credential` has is about that one, and changes nothing."""
-        if credential.kind == kinds.UNKNOWN:
-            named = (self.request.username, self.request.path)
-            return (credential.typed_username, credential.typed_path) == named
-        return not (credential.is_bound and self.is_asked)
+        named = (self.request.username, self.request.path)
+        if credential.kind == kinds.UNKNOWN and (credential.typed_username, credential.typed_path) != named:
+            return False
+        return not (credential.is_unasked and self.is_asked)
 
 
 def new_id() -> str:

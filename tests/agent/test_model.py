@@ -225,7 +225,7 @@ class AgainstModel(RuleBasedStateMachine):
         repository = repository_of(kept.host, path)
         if accepted:
             finish(self.agent.store(request))
-            if self.model.closes(kept.host, path, user, self.now) and kept.bound:  # somebody was asked, and typed it
+            if self.model.closes(kept.host, path, user, self.now) and kept.unasked:  # somebody was asked, and typed it
                 self.model.kept.remove(kept)
                 self.model.store(
                     Kept(kept.kind, kept.host, (), kept.secret, self.now), path, user, approved=True, now=self.now

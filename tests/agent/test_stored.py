@@ -218,6 +218,15 @@ def test_an_unknown_kind_that_nobody_was_asked_for_is_bound_as_well(world: World
     assert world.get("username=x-token-auth\n", path=path)["password"] == "mallory's"
 
 
+def test_an_unknown_kind_becomes_a_persons_when_it_is_typed(world: World) -> None:
+    """The same secret, asked for this time: a request that names nobody is answered from then on."""
+    unasked(world, "svc", "password")
+    assert world.get() == {}
+    assert unasked(world, "svc", "password") == ACKNOWLEDGED
+    assert world.get()["password"] == "password"
+    assert len(world.kept()) == 1
+
+
 @pytest.mark.parametrize("username", ["x-token-auth", "mallory"])
 def test_what_nobody_was_asked_for_takes_no_unknown_kinds_place(world: World, username: str) -> None:
     """Without paths the same username is enough to name a person's secret, and Bitbucket takes the other one, too."""
