@@ -290,7 +290,7 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def choose(index: Index) -> routing.Match:
         found = routing.match(index, request, lambda: fields.get("asked_path") or None)
-        able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_bound]
+        able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_unasked]
         return routing.Match(found.repository, able, found.dropped)
 
     return agent.opened(lambda index: agent.serve(Asking(request, choose, _token_answer), index))
