@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket.agent import freshness, judgement, ledger, revocation, routing
 from git_credential_bitbucket.agent.credential import UNASKED, Credential, binds_account, is_sound, update
@@ -30,8 +30,7 @@ MAX_UNASKED_BYTES = 256 * 1024
 Any repository may name some in its `.gitmodules`, and each write of the vault would cost more for each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A secret that git says works, and how it came: what a `store` means depends on it.
 
     It is asked for where an open miss precedes it, or where `approves` says that `git credential approve` runs: a

@@ -7,8 +7,7 @@ Asking changes nothing: the order depends on what is kept and on the request, ne
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
 from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in
@@ -28,8 +27,7 @@ _UUID_PATH = re.compile(r"\{\}|\{[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}")
 """What git-lfs verify addresses hold in place of names: `{}/{uuid}/info/lfs/…`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The credentials that may answer a request, best first.
 
     `repository` is what a rejection of the answer counts for (see `repository_of`). `dropped` would answer too, but
@@ -139,8 +137,7 @@ class Index:
         return self._persons[host]
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
+class Person(NamedTuple):
     """One person's names in lower case: emails, Bitbucket usernames, account ids. Without any: nobody knows whose."""
 
     names: frozenset[str]

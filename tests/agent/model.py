@@ -108,7 +108,7 @@ class Model:
         """What answers; asking changes nothing."""
         repository = repository_of(host, path)
         for kept in self.order(host, path, user):
-            if not (kept.disabled or kept.suspended(now, repository) or (rest and kept.bound)):
+            if not (kept.disabled or kept.suspended(now, repository) or (rest and kept.unasked)):
                 return kept
         return None
 

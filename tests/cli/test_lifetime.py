@@ -30,4 +30,4 @@ def test_what_is_no_span_is_refused_before_anything_is_asked(keyed: Runner) -> N
     """One line, with how to write it."""
     told = keyed(HELPER, "login", "--access-token", "--lifetime", "tomorrow", check=False)
     assert told.returncode == 2
-    assert "(write it like 12h" in told.stderr
+    assert "(write it like 30m (minutes), 12h" in told.stderr

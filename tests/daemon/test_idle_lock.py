@@ -145,6 +145,7 @@ def test_the_first_question_after_a_long_sleep_finds_it_locked(
     secret = tokens.access_token()
     daemon.store("acme/app.git", secret)
     assert daemon.secret("acme/app.git") == secret
+    assert daemon.ask("ping")  # by now the use before it is noted
     flag.touch()
     assert daemon.secret("acme/app.git") is None
     assert "idleness" in daemon.told_about("why", cloud("acme/app.git"))["error"]
