@@ -14,7 +14,7 @@ from git_credential_bitbucket.cli.holder import ask
 def command(*, what: str) -> None:
     """Restore."""
     opening.readable()
-    held = [one for one in places.meant(what) if one["state"] != "ready"]
+    held = [one for one in places.meant(what) if one["state"] != "ready" or one["suspended_for"]]
     one = places.one_of(held, asking.choosing(), "there that is set aside or held back")
     ask("restore", [("id", one["id"])])
     show.say(f"Offered again: {places.line({**one, 'state': 'ready'})}")

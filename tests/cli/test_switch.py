@@ -167,3 +167,17 @@ def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, standin:
     assert "error: Bitbucket rejects api-token" in refused.stderr
     verdicts = json.loads(refused.stdout)["verdicts"].values()
     assert sorted(one["verdict"] for one in verdicts) == ["", "rejected"]
+
+
+def test_a_credential_that_one_repository_rejected_is_offered_there_again(keyed: Runner) -> None:
+    """The hint of `status` and `doctor` can be typed."""
+    token = login(keyed, "alice@example.com")
+    text = f"protocol=https\nhost=bitbucket.org\npath=acme/app\nusername=x\npassword={token}\n\n"
+    keyed(HELPER, "erase", stdin=text)
+    (one,) = listed(keyed)
+    assert (one["state"], one["suspended_for"]) == ("ready", ["bitbucket.org/acme/app"])
+    asked = "protocol=https\nhost=bitbucket.org\npath=acme/app\n\n"
+    assert not keyed(HELPER, "get", stdin=asked, check=False).stdout
+    keyed(HELPER, "restore", one["id"])
+    assert token in keyed(HELPER, "get", stdin=asked).stdout
+    assert listed(keyed)[0]["suspended_for"] == []
