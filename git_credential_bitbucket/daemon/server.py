@@ -165,6 +165,7 @@ class Server:
                     self.pause(full=True)
                     return False
                 continue  # that one peer went away again, or there is room now
+            self.on_wake()  # a machine may have slept since the last one
             self._welcome(connection, self._listeners[listener])
         return False
 
