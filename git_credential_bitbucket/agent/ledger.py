@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.agent.holdings import Holdings
 
-DAY_S = 86400
+HOUR_S, DAY_S = 3600, 86400
 STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
 """How long before its end a token is told of: once at each step, and once more if it works past its end."""
 PAUSE_S = DAY_S
@@ -107,5 +107,12 @@ def words(credential: Credential, now: float) -> str:
         return f"{name} works, but was to end on {day}"
     if ends_at - now <= DAY_S:
         return f"{name} ends within a day, on {day}"
-    days = math.floor((ends_at - now) / DAY_S)
-    return f"{name} ends in {days} {'day' if days == 1 else 'days'}, on {day}"
+    return f"{name} ends in {days(ends_at - now)}, on {day}"
+
+
+def days(seconds: float) -> str:
+    """A span of a day or more in words. A day that began less than an hour ago counts as whole, so that the 20 days
+    that were entered a moment ago are told as 20.
+    """
+    number = int((seconds + HOUR_S) // DAY_S)
+    return "1 day" if number == 1 else f"{number} days"

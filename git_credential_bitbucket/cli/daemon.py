@@ -13,7 +13,7 @@ import click
 from git_credential_bitbucket import __version__, paths, wire
 from git_credential_bitbucket.cli import times
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.show import console, say, shown, warn
+from git_credential_bitbucket.cli.show import say, table, warn
 from git_credential_bitbucket.client import exchange, launch, waiting
 from git_credential_bitbucket.client.ask import raise_refusal, unreachable
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
@@ -117,7 +117,8 @@ def list_daemons(*, as_json: bool) -> None:
     elif not found:
         say("no daemon is running")
     else:
-        _show(*(tuple(str(one[name]) for name in ("pid", "version", "vault_path", "socket")) for one in found))
+        rows = (tuple(str(one[name]) for name in ("pid", "version", "vault_path", "socket")) for one in found)
+        table(rows, ("PID", "VERSION", "VAULT", "SOCKET"))
 
 
 @command.command(name="socket", help="Print the path of git's socket; a daemon need not run.")
@@ -190,29 +191,21 @@ def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
 
 
 def _print(path: str, facts: dict[str, str]) -> None:
-    _show(
+    rows = [
         ("pid", facts["pid"]),
         ("version", facts["version"]),
         ("up for", times.left(max(1, int(facts["uptime"])))),
         ("served", f"{facts['served']} requests"),
         ("socket", path),
         *([("vault", facts["vault_path"])] if "vault_path" in facts else []),
-    )
+    ]
+    table(rows)
     if facts.get("leaving"):
         say("it is leaving")
     if facts.get("fault"):
         warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
     if facts["version"] != __version__:
         warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
-
-
-def _show(*rows: tuple[str, ...]) -> None:
-    from rich.table import Table  # here, not above: the other verbs show no table
-
-    table = Table.grid(padding=(0, 2))
-    for row in rows:
-        table.add_row(*map(shown, row))
-    console().print(table)
 
 
 def listener(path: str) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.cli import show, status, times
+from git_credential_bitbucket.cli import places, show, status, times
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def print_to(console: Console, report: Report, *, long: bool) -> None:
         _line(console, "")
     elif long or not _fits(table := _table(report), console):
         for one in report.credentials:
-            _block(one, report.now, console)
+            _block(one, report, console)
     else:
         console.print(table)
         _troubles(report, console)
@@ -80,12 +80,18 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
         (show.shown(one["account"] or ""), ""),
         (expires_in(one, now), _urgency(None if at is None else at - now)),
         (used, ""),
-        (one["state"] + (", default" if one["default"] else ""), _STYLES.get(one["state"], "red")),
+        (one["state"] + _default(one), _STYLES.get(one["state"], "red")),
         (one["id"], "dim"),
     ]
 
 
-def _block(one: CredentialView, now: float, console: Console) -> None:
+def _default(one: CredentialView) -> str:
+    """The mark of a scope's default; a disabled credential keeps it for a restore, and answers nothing till then."""
+    return ", default" if one["default"] and one["state"] != "set-aside" else ""
+
+
+def _block(one: CredentialView, report: Report, console: Console) -> None:
+    now = report.now
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
     _line(console, names.pop("what for")[0], "bold")
     for name, (text, style) in names.items():
@@ -93,6 +99,7 @@ def _block(one: CredentialView, now: float, console: Console) -> None:
             _line(console, f"{_INDENT}{name}: {text}", style)
     at = status.ends(one)
     details = {
+        "also known as": ", ".join(sorted(places.names(one) - {(one["account"] or "").lower()})),
         "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
         "ends on": times.day(at) if at is not None else "",
         "scopes": " ".join(one["scopes"]),
@@ -106,6 +113,7 @@ def _block(one: CredentialView, now: float, console: Console) -> None:
     for name, text in details.items():
         if text:
             _line(console, f"{_INDENT}{name}: {show.shown(text)}")
+    _verdict(one, report, console, _INDENT)
     _line(console, "")
 
 
@@ -119,17 +127,22 @@ def _next(one: CredentialView, now: float) -> str:
 def _troubles(report: Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
-        if (told := report.verdicts.get(one["id"])) is not None:
-            words = {"valid": "Bitbucket says that it is valid", "rejected": "Bitbucket rejects it"}
-            said = words.get(told["verdict"], "Bitbucket did not say whether it is valid")
-            reason = f": {told['reason']}" if told["reason"] else ""
-            _line(console, f"{one['id']}: {show.shown(said + reason)}", "red" if told["verdict"] == "rejected" else "")
+        _verdict(one, report, console, f"{one['id']}: ")
     for one in (*report.offered, *report.set_aside):
         if one["why"]:
             _line(console, "")
             _line(console, f"{one['id']}: {show.shown(one['why'])}", _STYLES.get(one["state"], "red"))
             if one["cure"]:
                 _line(console, f"{_INDENT}{show.shown(one['cure'])}")
+
+
+def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
+    """What Bitbucket says of a credential, if it was asked."""
+    if (told := report.verdicts.get(one["id"])) is not None:
+        words = {"valid": "Bitbucket says that it is valid", "rejected": "Bitbucket rejects it"}
+        said = words.get(told["verdict"], "Bitbucket did not say whether it is valid")
+        reason = f": {told['reason']}" if told["reason"] else ""
+        _line(console, f"{before}{show.shown(said + reason)}", "red" if told["verdict"] == "rejected" else "")
 
 
 def _surroundings(report: Report, console: Console) -> None:

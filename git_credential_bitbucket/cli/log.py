@@ -17,8 +17,6 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from git_credential_bitbucket.journal import Entry
 
 SHOWN = 50
@@ -53,7 +51,7 @@ def command(*, lines: int, as_json: bool, since: float | None, **wanted: str | N
         for entry in found:
             click.echo(json.dumps(entry))
         return
-    _print(found)
+    show.table((tuple(_cell(entry, name) for name in _COLUMNS) for entry in found), tuple(map(str.upper, _COLUMNS)))
 
 
 def _fits(
@@ -81,18 +79,6 @@ def _moment(entry: Entry) -> float | None:
         return datetime.fromisoformat(str(entry.get("time"))).timestamp()
     except ValueError:
         return None
-
-
-def _print(found: Iterable[Entry]) -> None:
-    from rich.table import Table  # here, not above: --json needs none
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in _COLUMNS:
-        table.add_column(name.upper())
-    for entry in found:
-        table.add_row(*(Text(show.shown(_cell(entry, name))) for name in _COLUMNS))
-    show.console().print(table)
 
 
 def _cell(entry: Entry, name: str) -> str:

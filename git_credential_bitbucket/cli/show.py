@@ -13,6 +13,8 @@ from git_credential_bitbucket.errors import PlaceRefused
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
 
 UNBROKEN = 10_000
@@ -25,6 +27,18 @@ def console() -> Console:
 
     width = None if sys.stdout.isatty() else UNBROKEN
     return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def table(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
+    """Aligned columns, every cell in full: what is wider than the terminal is wrapped by it, and can be copied."""
+    from rich.console import Console  # here, not above: as `console`
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(header))
+    for row in rows:
+        grid.add_row(*(Text(shown(cell)) for cell in row))
+    Console(width=UNBROKEN, markup=False, highlight=False, emoji=False).print(grid)
 
 
 def say(text: str = "", style: str | None = None) -> None:

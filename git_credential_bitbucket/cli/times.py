@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-from git_credential_bitbucket.agent.ledger import MAX_END
+from git_credential_bitbucket.agent.ledger import MAX_END, days
 from git_credential_bitbucket.errors import Error
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
@@ -56,10 +56,7 @@ def day(at: float) -> str:
 
 
 def left(seconds: float) -> str:
-    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is.
-
-    A day that began less than an hour ago counts as whole, so that `expires ID 20d` is listed as 20 days.
-    """
+    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is."""
     if seconds <= 0:
         return "ended"
     if seconds < MINUTE_S:
@@ -68,8 +65,7 @@ def left(seconds: float) -> str:
         return f"{seconds // MINUTE_S:.0f} min"
     if seconds < DAY_S:
         return f"{seconds // HOUR_S:.0f} h {seconds % HOUR_S // MINUTE_S:.0f} min"
-    days = int((seconds + HOUR_S) // DAY_S)
-    return "1 day" if days == 1 else f"{days} days"
+    return days(seconds)
 
 
 def ago(seconds: float) -> str:

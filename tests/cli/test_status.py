@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -31,6 +32,8 @@ def stated(**more: object) -> CredentialView:
         "place": "bitbucket.org/acme/app",
         "kind": "access-token",
         "account": None,
+        "bitbucket_username": None,
+        "account_id": None,
         "default": False,
         "username": "x-token-auth",
         "secret": "ATCTT…",
@@ -85,6 +88,27 @@ def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None
     text = shown(report(stated()), width)
     assert text.startswith("bitbucket.org/acme/app\n")
     assert "expires in: not known" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("width", [60, 200])
+def test_what_bitbucket_says_is_shown_in_every_form(width: int) -> None:
+    """Not in the table alone, which 80 columns have no room for."""
+    told = report(stated(), stated(id="ba9876543210"))
+    verdicts = {"0123456789ab": {"verdict": "valid", "reason": ""}, "ba9876543210": {"verdict": "", "reason": "a 503"}}
+    text = shown(replace(told, verdicts=verdicts), width)
+    assert "Bitbucket says that it is valid" in text
+    assert "Bitbucket did not say whether it is valid: a 503" in text
+    assert "Bitbucket" not in shown(told, width)
+
+
+def test_a_disabled_credential_is_no_default_and_each_name_of_an_account_is_told() -> None:
+    """The default is what answers; a username in a URL may be any of the names."""
+    old = stated(id="ba9876543210", state="set-aside", default=True)
+    new = stated(default=True, account="alice@example.com", bitbucket_username="Alice", account_id="557058:1")
+    text = shown(report(old, new), 60)
+    assert text.count("default") == 1
+    assert "state: ready, default" in text
+    assert "also known as: 557058:1, alice\n" in text
 
 
 def test_long_tells_scopes_and_renewals() -> None:

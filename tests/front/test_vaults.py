@@ -70,7 +70,8 @@ def test_each_vault_has_a_daemon_of_its_own(
         assert control == paths.control_of(paths.socket_path(run.env))
     shown = front(helper, "daemon", "list").stdout
     for one in found.values():
-        assert str(one["pid"]) in shown
+        row = [str(one[name]) for name in ("pid", "version", "vault_path", "socket")]
+        assert row in [line.split() for line in shown.splitlines()]
     scratch(helper, "daemon", "stop")
     assert set(daemons(scratch, helper, home)) == {paths.vault_path(front.env)}
     assert offered(front) == token
