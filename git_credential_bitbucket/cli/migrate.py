@@ -92,16 +92,16 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
     return places.provider(f"{protocol}://{host}").endpoint.to_record()
 
 
-def _held() -> Callable[[str, str], list[tuple[str | None, Secret]]]:
+def _held() -> Callable[[str, str], list[tuple[set[str], Secret]]]:
     """What the vault has of a kind for exactly a place, those set aside left out."""
     kept = [one for one in places.meant(None) if one["state"] != "set-aside"]
 
-    def held(kind: str, place: str) -> list[tuple[str | None, Secret]]:
+    def held(kind: str, place: str) -> list[tuple[set[str], Secret]]:
         found = []
         for one in kept:
             if (one["kind"], one["url"]) == (kind, place):
                 told = offered("token", [("id", one["id"])], places.parse(place).request())
-                found.append((one["account"], Secret(told.get("password", ""))))
+                found.append((places.names(one), Secret(told.get("password", ""))))
         return found
 
     return held

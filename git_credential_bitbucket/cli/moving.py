@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.secret import Secret
 
     Endpoint = dict[str, str | None]
-    Held = list[tuple[str | None, Secret]]
+    Held = list[tuple[set[str], Secret]]
 
 _WORKING = frozenset({kinds.API_TOKEN, kinds.ACCESS_TOKEN})
 _SCOPES = f"{guidance.READ_SCOPES[kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[kinds.API_TOKEN]} to push"
@@ -87,7 +87,7 @@ class Moves:
     """The tokens that go into the vault. A class for its state: what is in each place already."""
 
     def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], Held]) -> None:
-        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: account and secret.
+        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: names and secret.
 
         The first raises `SettingsError` for a host that is none of ours by that protocol.
         """
@@ -97,10 +97,10 @@ class Moves:
         self._moves: dict[tuple[Secret, str], Move] = {}
 
     def take(self, finding: Finding) -> str | None:
-        """Have a token moved, or say why it is left: another one is there, which may be the one that works, or its
-        address is none that may get it.
+        """Have a token moved, or say why it is left: its address is none that may get it, or it is in a keyring and
+        may be the same account's as another one that is kept. From a file it is moved even then.
 
-        What stands in a file is moved even then, and comes after the other: a keyring encrypts, a file does not.
+        Whosever they are, what is kept already goes first.
         """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
@@ -110,14 +110,15 @@ class Moves:
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         if any(secret == match.secret for _, secret in there):
             return None
-        beside = any(other == account or None in (other, account) for other, _ in there)
-        if beside and finding.line is None:
+        mine = {account.lower()} if account else set()
+        if finding.line is None and any(not names or not mine or names & mine for names, _ in there):
             return _OTHER
         try:
             endpoint = self._endpoint(protocol, match.host)
         except SettingsError as exc:  # http:// in the address, where only https:// is opted in
             return exc.cause
-        there.append((account, match.secret))
+        beside = bool(there)
+        there.append((mine, match.secret))
         record = {
             "kind": match.kind,
             "place": place,

@@ -164,6 +164,19 @@ def test_a_token_never_takes_anothers_place(alone: Runner, home: Path) -> None:
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == found
 
 
+def test_what_is_kept_goes_first_whosever_it_is(alone: Runner, home: Path) -> None:
+    """A token that was found may be an old one of the same account, under another of its names."""
+    kept = tokens.api_token()
+    names = ("--account", "bob@example.com", "--account", "Bob")
+    alone(HELPER, "login", "--api-token", *names, "--expires", "90d", stdin=f"{kept}\n")
+    text = "".join(f"https://{name}:{tokens.api_token()}@bitbucket.org\n" for name in ("bob", "carol"))
+    (home / ".git-credentials").write_text(text)
+    said = alone(HELPER, "migrate").stdout
+    assert said.count("after another one that is kept for the same scope") == 2
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
+    assert [one["state"] for one in listed(alone)] == ["ready"] * 3
+
+
 def test_what_curl_sends_before_what_is_kept_is_taken_out(alone: Runner, home: Path) -> None:
     """An old token in ~/.netrc overrides the new one; `doctor` names this verb as the cure, and it is one."""
     kept, found = tokens.api_token(), tokens.api_token()
