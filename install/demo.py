@@ -158,7 +158,7 @@ def ci_job(stage: Stage) -> None:
 
 def exec_job(stage: Stage) -> None:
     """The same with a consumer, whose secret the job does not get to see."""
-    with stage.step("exec: a build whose git is served, and which never sees the secret"):
+    with stage.step("exec: a build whose git is served, with no secret in its environment"):
         home = stage.folder / "runner"
         consumer = stage.standin.add_consumer()
         env = stage.environment(home, {"CI": "true", "BITBUCKET_CLIENT_ID": consumer.key})

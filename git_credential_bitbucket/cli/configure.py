@@ -35,7 +35,8 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     a token of its own. Done twice it changes nothing; `unconfigure` takes back what it wrote.
 
     With --host it writes the same for that host, and a line that opts it in. With --account it writes which account's
-    credential git asks for; a username in a URL goes before it."""
+    credential git asks for; a username in a URL goes before it. That line is git's own setting, so `unconfigure`
+    leaves it and says so."""
 )
 @click.option("--host", metavar="URL", callback=address, help="For this host instead of bitbucket.org.")
 @click.option("--account", metavar="NAME", help="The username that git asks for where a URL has none.")
@@ -57,6 +58,8 @@ def command(*, host: str | None, account: str | None, system: bool, dry_run: boo
     left = {(n.value, n.origin) for n in neighbours(scope.read, url)}
     silenced = [n for n in others if (n.value, n.origin) not in left]
     _report(scope, url, path, silenced, changed=bool(commands))
+    if username is not None:
+        say(f"  for the account {username} where a URL has no username")
     _warn(scope, url)
     if url.startswith("http:"):
         warn(f"{url} is plain http: whoever is on the way reads the tokens", "use https if the host has it")

@@ -21,7 +21,7 @@ from git_credential_bitbucket.wire import printable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HELPER, USE_HTTP_PATH, PROVIDER = "helper", "useHttpPath", "provider"
+HELPER, USE_HTTP_PATH, PROVIDER, USERNAME = "helper", "useHttpPath", "provider", "username"
 
 Command = list[str]
 """Arguments for git."""
@@ -70,7 +70,7 @@ def configuring(scope: Scope, url: str, helper: str, username: str | None = None
     place = ["--file", files[-1]] if files else [f"--{scope.name}"]
     lines = scope.values(files[-1], url, HELPER) if files else []
     commands = _edits(place, f"credential.{url}.{HELPER}", lines, _with_ours(lines, helper))
-    for key, value in (*_beside(url), *([("username", username)] if username else ())):
+    for key, value in (*_beside(url), *([(USERNAME, username)] if username else ())):
         present = scope.values(files[-1], url, key) if files else []
         if present[-1:] != [value]:
             commands += _edits(place, f"credential.{url}.{key}", present, [*present, value])

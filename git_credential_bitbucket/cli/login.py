@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import settings, wire
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import NAMED, label
 from git_credential_bitbucket.agent.routing import place_of
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import (
@@ -116,7 +116,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         # Not repeated: it may be a secret of a kind that cannot be recognised.
         raise Error(
             "login takes no argument; a secret is asked for, or read from standard input",
-            hint="if it was a secret, it is in your shell's history now: revoke it and make another",
+            hint="an account is named by --account; a secret would be in your shell's history now: revoke it",
         )
     methods = [kind for name, kind in METHODS.items() if given[name]]
     if len(methods) > 1:
@@ -227,6 +227,13 @@ def said(kept_id: str, wanted: Wanted) -> list[str]:
     until += f", forgotten in {times.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
     lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
+    others = [other for other in places.offered_for(one["url"]) if other["id"] != kept_id]
+    if others:
+        names = ", ".join(other["account"] or other["id"] for other in others[:NAMED])
+        which = "the new one" if one["answers"] else "another one"
+        choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
+        lines.append(f"Also kept for {one['place']}: {names}. Where a URL names no account, {which} answers.")
+        lines.append(f"To choose: {choose}")
     if not is_configured(wanted.provider):
         lines.append("git does not ask for it yet; to make it: git-credential-bitbucket configure")
     return [wire.printable(line, 1000) for line in lines]

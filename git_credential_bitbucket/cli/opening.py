@@ -93,7 +93,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
                 reason=exc.reason,
                 hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
             ) from exc
-        answers.say(f"Tokens are stored encrypted, and {exc.cause}. So choose a passphrase.")
+        answers.say(f"Tokens are stored encrypted. The key cannot be in the system's keyring: {exc.cause}.")
         return NewVault(new_passphrase(answers))
     return NewVault(None)
 
@@ -105,7 +105,7 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
     """
     answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
     cause = ""
-    for _ in range(asking.TRIES):
+    for tries_left in reversed(range(asking.TRIES)):
         typed = answers.secret("New passphrase")
         if not typed:
             raise VaultLocked("without a passphrase nothing was done", hint=otherwise)
@@ -116,7 +116,8 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
             cause = "the two passphrases differ"
         if answers.terminal is None:
             break
-        answers.say(f"{cause[0].upper()}{cause[1:]}.", style="yellow")
+        if tries_left:  # the last one's is the error
+            answers.say(f"{cause[0].upper()}{cause[1:]}.", style="yellow")
     raise VaultLocked(cause, hint="nothing was done; try again")
 
 

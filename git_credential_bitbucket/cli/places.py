@@ -178,6 +178,11 @@ def matching(credentials: Sequence[CredentialView], word: str) -> list[Credentia
     return found
 
 
+def offered_for(url: str) -> list[CredentialView]:
+    """What is kept for exactly a scope and could be its default: neither disabled nor bound to one request."""
+    return [one for one in kept() if one["url"] == url and one["state"] != "set-aside" and one["bound_to"] is None]
+
+
 def names(one: CredentialView) -> set[str]:
     """Every name of a credential's account, in lower case."""
     return {name.lower() for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name}

@@ -35,8 +35,7 @@ def command(*, account: str | None, place: str) -> None:
     """Choose."""
     opening.readable()
     scope = places.parse(place)
-    there = [one for one in places.kept() if one["url"] == scope.text and one["state"] != "set-aside"]
-    offered = [one for one in there if one["bound_to"] is None]
+    offered = places.offered_for(scope.text)
     if not offered:
         raise UnknownCredential(f"no credential is kept for {scope.text}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 
 import click
 
@@ -31,5 +32,8 @@ def command(*, host: str | None, system: bool, dry_run: bool) -> None:
     taken = [(origin, url) for origin, url in scope.ours() if host in (None, url)]
     for origin, url in taken:
         say(f"{url}: git no longer asks this program ({origin})")
+        if username := scope.values(origin, url, gitconfig.USERNAME):
+            unset = ["git", "config", "--file", origin, "--unset-all", f"credential.{url}.{gitconfig.USERNAME}"]
+            say(f"  left: git asks for the account {username[-1]} there; to undo that: {shlex.join(unset)}")
     if not taken:
         say(f"there is nothing of ours in git's {scope.name} configuration" + (f" for {host}" if host else ""))

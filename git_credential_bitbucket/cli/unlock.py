@@ -51,12 +51,13 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
     terminal = asking.open_terminal()
     if terminal is None:
         return False
+    cause = wire.printable(why.get("error") or "the vault is locked", 1000)
     try:
-        cause = wire.printable(why.get("error") or "the vault is locked", 1000)
         terminal.say(f"git needs a credential for {wire.printable(request.host)}, and {cause}.")
         opening.unlock(asking.Answers(terminal))
     except Error as exc:
-        terminal.say(f"{wire.printable(exc.cause, 1000)}; {exc.hint}.", style="yellow")
+        told = wire.printable(exc.cause, 1000)
+        terminal.say(f"Hint: {exc.hint}." if told == cause else f"{told}; {exc.hint}.", style="yellow")
         return False
     finally:
         terminal.close()

@@ -146,11 +146,27 @@ def test_doctor_learns_whose_a_login_is(keyed: Runner, standin: StandIn) -> None
 
 def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
     """Git's own setting, which an included file may change for a directory."""
-    run(HELPER, "configure", "--account", "alice")
+    assert "for the account alice where" in run(HELPER, "configure", "--account", "alice").stdout
     run(HELPER, "configure", "--account", "bobby")
     assert run("git", "config", "--get-all", "credential.https://bitbucket.org.username").stdout == "alice\nbobby\n"
     run(HELPER, "configure", "--account", "bobby")
     assert run("git", "config", "credential.https://bitbucket.org.username").stdout == "bobby\n"
+    told = run(HELPER, "unconfigure").stdout
+    assert "git asks for the account bobby there" in told
+    run("sh", "-c", told.partition("to undo that: ")[2])
+    assert run("git", "config", "credential.https://bitbucket.org.username", check=False).stdout == ""
+
+
+def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runner) -> None:
+    """Nobody looks for `switch` who does not know that there is something to choose."""
+    token = tokens.api_token
+    first = keyed(HELPER, "login", "--api-token", "--account", "alice@example.com", stdin=token()).stdout
+    assert "Also kept" not in first
+    second = keyed(HELPER, "login", "--api-token", "--account", "bob@example.com", stdin=token()).stdout
+    assert "Also kept for bitbucket.org: alice@example.com." in second
+    assert "the new one answers.\nTo choose: git-credential-bitbucket switch\n" in second
+    keyed(HELPER, "switch", "alice@example.com")
+    assert "another one answers" in keyed(HELPER, "login", "--api-token", "--add", stdin=token()).stdout
 
 
 def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, standin: StandIn) -> None:

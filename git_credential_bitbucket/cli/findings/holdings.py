@@ -90,8 +90,9 @@ def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
     unnamed = [one for one in personal if one["bitbucket_username"] is None and one["state"] == "ready"]
     if len(personal) < 2 or not unnamed:  # noqa: PLR2004 - one alone answers every username
         return
-    cause = f"the Bitbucket username of {len(unnamed)} logins is not known: a URL that names one may get no answer"
-    cure = "let Bitbucket be asked: git-credential-bitbucket doctor --fix"
+    naming = ", ".join(f"{one['account'] or one['kind']} ({one['id']})" for one in unnamed)
+    cause = f"no Bitbucket username is known for {naming}: a URL that has it may get no answer"
+    cure = "git-credential-bitbucket doctor --fix asks Bitbucket; else log in again with --account USERNAME"
     yield Finding("accounts", NOTE, cause, cure, Mend("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
 
 
@@ -107,7 +108,7 @@ def _learn(unnamed: list[CredentialView]) -> None:
             reasons += [] if "bitbucket_username" in told else [told.get("reason") or "it may not read its account"]
     if len(reasons) == len(unnamed):
         hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"
-        raise Error(f"Bitbucket told of no login whose it is: {reasons[0]}", hint=hint)
+        raise Error(f"Bitbucket named no login's account: {reasons[0]}", hint=hint)
 
 
 def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
