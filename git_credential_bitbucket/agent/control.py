@@ -189,6 +189,8 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         credential = agent.holdings.index().get(credential_id)
         if credential is None or not credential.secret:
             raise UnknownCredential("there is no such credential that could be asked with", hint=_SEE_STATUS)
+        if credential.is_unasked:
+            return [("verdict", ""), ("reason", "nobody was asked for it, so it is not sent to REST")]
         protocol, _, host = credential.place.partition("://")
         provider = agent.find_provider(protocol, host.partition("/")[0])
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(credential.endpoint or {})

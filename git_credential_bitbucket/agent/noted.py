@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPERATIONS = frozenset(
     {
         *("get", "store", "erase", "token", "mint"),
-        *("add", "amend", "remove", "restore", "refresh"),
+        *("add", "amend", "default", "identify", "remove", "restore", "refresh"),
         *("lock", "unlock", "rekey", "exit"),
     }
 )

@@ -90,7 +90,7 @@ def _first_of_each_scope(index: Index, now: float) -> set[str]:
     """The ids of those that answer a request for exactly their scope which names no account."""
     first: dict[str, Credential] = {}
     for credential in index:
-        if judgement.withheld(credential, now) or credential.is_bound:
+        if judgement.withheld(credential, now) or credential.is_unasked:
             continue
         other = first.get(credential.place)
         if other is None or routing.rank_in_scope(credential) < routing.rank_in_scope(other):
@@ -205,7 +205,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
 
 def _limit(credential: Credential, now: float) -> Problem | None:
     """For what alone a credential that is offered is not, or is, and what to do about it."""
-    if credential.is_bound:
+    if credential.is_unasked:
         return Problem(f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it")
     scopes = judgement.suspended_scopes(credential, now)
     if not scopes:
@@ -217,7 +217,7 @@ def _limit(credential: Credential, now: float) -> Problem | None:
 
 def _bound_to(credential: Credential) -> str | None:
     """The username, and the path if there is one, that alone is answered with what git stored unasked."""
-    if not credential.is_bound:
+    if not credential.is_unasked:
         return None
     path = f" at {credential.typed_path}" if credential.typed_path else ""
     return wire.printable(f"{credential.typed_username}{path}")

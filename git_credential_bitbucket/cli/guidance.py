@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MENU: tuple[tuple[kinds.Kind, str], ...] = (
     (kinds.OAUTH, "OAuth, in the browser: renews itself; needs a workspace's OAuth consumer"),
     (kinds.API_TOKEN, "API token: yours, for all that you reach; ends after a year at most"),
-    (kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; nobody's own"),
+    (kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; not tied to a person"),
     (kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines"),
 )
 """What one may have, in the order in which it is offered."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.dispatch import Role
 
-_LISTENERS: dict[claim.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
+_LISTENERS: dict[peers.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
 _FLAGS = frozenset({"--check", "--detached", "--memory"})
 _WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", *_LISTENERS.values())
 _CONFIG_PREFIX = "GIT_CONFIG_"
@@ -106,14 +106,14 @@ class Daemon:
         self._vault_id = paths.vault_id(self._env)
         self._fault = ""
         self._claim = claim.Claim(paths.socket_path(self._env))
-        self.listeners: dict[claim.Door, socket.socket] = {}
+        self.listeners: dict[peers.Door, socket.socket] = {}
         wanted = claim.doors(self._claim.path, guests=bool(self._guests))
         if "--listen-fd" in self.descriptors:
             self._inherit(self.descriptors, wanted)
         elif (taken := claim.claim(wanted)) is not None:
             self.listeners, self._claim = taken
 
-    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[claim.Door, str]) -> None:
+    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.Door, str]) -> None:
         """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
         for door, option in _LISTENERS.items():
             if option in descriptors:

@@ -9,11 +9,11 @@ import stat
 import struct
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files, paths, wire
 from git_credential_bitbucket.daemon.limits import BACKLOG
-from git_credential_bitbucket.daemon.peers import peer_of
+from git_credential_bitbucket.daemon.peers import Door, peer_of
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ _EXIT = b"action=exit\ntimeout=0\n"
 _LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 Identity = tuple[int, int]
-Door = Literal["git", "control", "guests"]
-"""The daemon's sockets: git's own, the one that obeys control verbs, and the one for other users."""
 _MODES = {"git": (0o700, 0o600), "control": (0o700, 0o600), "guests": (0o711, 0o666)}
 """Of each socket's directory, and of the socket itself: the kernel says who connects, other users enter one only."""
 

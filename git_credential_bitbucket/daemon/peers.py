@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket.errors import SettingsError
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.dispatch import Role
-    from git_credential_bitbucket.daemon.claim import Door
 
+Door = Literal["git", "control", "guests"]
+"""The daemon's sockets: git's own, the one that obeys control verbs, and the one for other users."""
 PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
 """The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
 

@@ -101,3 +101,10 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
     assert resumed.give_up() == b"early!"
     assert resumed.resume() == b"late!"
     assert changed(b"there", lambda found: found + b"!") == b"there!"
+
+
+def test_every_action_is_noted_or_is_a_question() -> None:
+    """What gives a secret away or changes something leaves a line in the access log; a new action is one or the other."""
+    questions = {"ping", "why", "status", "explain", "warn", "backup-put", "backup-get", "backup-drop"}
+    assert set(ACTIONS) == noted.OPERATIONS | questions
+    assert not noted.OPERATIONS & questions

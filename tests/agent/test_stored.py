@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import keeping, misses
+from git_credential_bitbucket.agent import keeping, misses, views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.credential import UNASKED
@@ -330,3 +331,17 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     assert finish(control(world.agent, "default", f"id={second.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == second.secret.reveal()
     assert {c.id: c.is_default for c in world.kept() if c.set_aside_at is None} == {first.id: False, second.id: True}
+
+
+@pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token, lambda: "not of any known kind"])
+def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(world: World, make: object) -> None:
+    """`status` says what it alone answers, and `status --check` does not send it."""
+    unasked(world, "mallory", make(), "mallory/lib.git")  # type: ignore[operator]
+    (kept,) = world.kept()
+    (shown,) = [json.loads(value) for key, value in views.of_agent(world.agent) if key == "credential[]"]
+    assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
+    before = world.standin.mark()
+    told = finish(control(world.agent, "identify", f"id={kept.id}\n".encode())).decode()
+    assert "verdict=\n" in told
+    assert "nobody was asked for it" in told
+    assert not world.standin.requests(since=before)
