@@ -104,7 +104,7 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
 
 
 def test_every_action_is_noted_or_is_a_question() -> None:
-    """What gives a secret away or changes something leaves a line in the access log; a new action is one or the other."""
+    """What gives a secret away or changes something leaves a line in the access log."""
     questions = {"ping", "why", "status", "explain", "warn", "backup-put", "backup-get", "backup-drop"}
     assert set(ACTIONS) == noted.OPERATIONS | questions
     assert not noted.OPERATIONS & questions
