@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -281,9 +281,16 @@ def test_when_everybody_waits_newcomers_queue_and_none_is_refused(serve: Serve) 
     """At the limit with nobody to drop, the socket's own queue holds the next ones until somebody is answered."""
     with ThreadPoolExecutor(10) as jobs, ThreadPoolExecutor(10) as peers:
         release = threading.Event()
-        server = serve(lambda _data, _peer, _role: Deferred(jobs.submit(release.wait), lambda: b"done"), clients=4)
-        asking = [peers.submit(server.ask, b"x") for _ in range(10)]
-        eventually(lambda: server.server.clients == 4)
+        working: list[Future[bool]] = []
+
+        def answer(_data: bytes, _peer: Peer, _role: str) -> Deferred:
+            working.append(jobs.submit(release.wait))
+            return Deferred(working[-1], lambda: b"done")
+
+        server = serve(answer, clients=4)
+        first = [peers.submit(server.ask, b"x") for _ in range(4)]
+        eventually(lambda: len(working) == 4)  # a peer that has said nothing yet is one to drop
+        asking = [*first, *(peers.submit(server.ask, b"x") for _ in range(6))]
         release.set()
         assert [one.result() for one in asking] == [b"done"] * 10
 
