@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import kinds
 if TYPE_CHECKING:
     from git_credential_bitbucket.audit.patterns import Match
 
-GIT_CONFIG, GIT_CREDENTIALS, NETRC, KEYRING = "git-config", "git-credentials", "netrc", "keyring"
+GIT_CONFIG, GIT_CREDENTIALS, NETRC, NPMRC, KEYRING = "git-config", "git-credentials", "netrc", "npmrc", "keyring"
 SHELL, CI, ENVIRONMENT, SOURCE, HISTORY = "shell", "ci", "environment-file", "source", "history"
 """Where secrets are found."""
 
@@ -25,10 +25,10 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A secret at a place. `path` is a file's (in history: the blob's), or what a keyring calls its entry.
+    """A secret, or a reference to an app password. `path` is a file's (in history: the blob's), or a keyring's entry.
 
     In history, `commit` brought it in (None where no commit does any more), `blob` holds it, and `times` is in how many
-    versions of the file it stands.
+    versions of the file it stands; `repository` is whose history it is, where several were looked through.
     """
 
     match: Match
@@ -38,10 +38,23 @@ class Finding:
     commit: str | None = None
     blob: str | None = None
     times: int = 1
+    repository: str | None = None
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether there is no secret, only the name of an app password."""
+        return self.match.form == patterns.REFERENCE
+
+    @property
+    def level(self) -> str:
+        """How bad it is, as SARIF names it."""
+        return "note" if self.is_reference else "error" if self.match.certain else "warning"
 
     @property
     def rule(self) -> str:
         """The name of the rule that it breaks: the kind of secret, or the form in which an unknown one was found."""
+        if self.is_reference:
+            return "app-password-reference"
         return self.match.kind if self.match.kind != kinds.UNKNOWN else f"password-in-{self.match.form}"
 
     @property
@@ -49,7 +62,8 @@ class Finding:
         """Where to look, for a person: `file:line`, in history `commit:path:line`."""
         before = ""
         if self.source == HISTORY:
-            before = f"{(self.commit or self.blob or '')[:12]}:"
+            of = "" if self.repository is None else f"{patterns.redacted(self.repository)}:"
+            before = f"{of}{(self.commit or self.blob or '')[:12]}:"
         line = "" if self.line is None else f":{self.line}"
         return before + patterns.redacted(self.path) + line
 
@@ -57,19 +71,18 @@ class Finding:
     def what(self) -> str:
         """The kind of secret in words, its masked form, whose it is, and how sure that is."""
         match = self.match
+        times = f", in {self.times} versions" if self.times > 1 else ""
+        if self.is_reference:
+            return f"reference to an app password, {patterns.redacted(match.name or '')}{times}"
         words = WORDS[match.kind]
         account = f" of {patterns.redacted(match.account)}" if match.account and "-auth" not in match.account else ""
         doubt = "" if match.certain else ", by its looks"
         named = f", named for {match.product}" if match.product else ""
-        times = f", in {self.times} versions" if self.times > 1 else ""
-        return f"{words} {match.secret.masked()}{account}{_FORMS[match.form]}{named}{doubt}{times}"
+        return f"{words} {match.secret.masked()}{account}{_FORMS.get(match.form, '')}{named}{doubt}{times}"
 
 
 _FORMS = {
     patterns.URL: " in a URL",
     patterns.HEADER: " in an Authorization header",
     patterns.ASSIGNED: " given to a variable",
-    patterns.NETRC: "",
-    patterns.TOKEN: "",
-    patterns.STORED: "",
 }

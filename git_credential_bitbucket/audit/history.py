@@ -162,7 +162,8 @@ def _named(repository: Repository, found: list[dict[str, Any]]) -> list[Finding]
     first: dict[tuple[Secret, str], int] = {}
     for told in found:
         commit, path, age = _place(told, places)
-        finding = Finding(match=_match(told), source=HISTORY, path=path, line=told["line"], commit=commit,
+        match = patterns.Match(start=0, end=0, **{**told["match"], "secret": Secret(told["match"]["secret"])})
+        finding = Finding(match=match, source=HISTORY, path=path, line=told["line"], commit=commit,
                           blob=told["object"])  # fmt: skip
         key = (finding.match.secret, path)
         if key not in merged:
@@ -227,10 +228,3 @@ def _fields(process: subprocess.Popen[bytes]) -> Iterable[bytes]:
     while process.stdout is not None and (chunk := process.stdout.read1(_READ_BYTES)):  # type: ignore[attr-defined]
         *whole, rest = (rest + chunk).split(b"\0")
         yield from whole
-
-
-def _match(told: dict[str, Any]) -> patterns.Match:
-    return patterns.Match(
-        form=told["form"], start=0, end=0, secret=Secret(told["secret"]), kind=told["kind"], certain=told["certain"],
-        account=told["account"], host=told["host"],
-    )  # fmt: skip

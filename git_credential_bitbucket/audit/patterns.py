@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 URL, ASSIGNED, HEADER, NETRC, TOKEN, STORED = "url", "assignment", "header", "netrc", "token", "stored"
-"""In which form a secret was found."""
+NPMRC, REFERENCE = "npmrc", "reference"
+"""In which form a secret was found; a reference holds none, it is the name of an app password."""
 
 CLOUD_HOSTS = (our_hosts.CLOUD_HOST, f"www.{our_hosts.CLOUD_HOST}", f"api.{our_hosts.CLOUD_HOST}")
-NEEDLES = (b"ATBB", b"ATATT", b"ATCTT", b"bitbucket", b"Bitbucket", b"BITBUCKET", b"BitBucket", b"asic ")
+NEEDLES = (
+    *(b"ATBB", b"ATATT", b"ATCTT", b"itbucket", b"itBucket", b"BITBUCKET"),
+    *(b"asic ", b"_auth=", b":_password="),  # base64 follows, which hides the others
+)
 """A text without any of these holds nothing that is looked for; looking for them costs next to nothing."""
 
 _LENGTHS = {kinds.APP_PASSWORD: 36, kinds.API_TOKEN: 192, kinds.ACCESS_TOKEN: 192}
@@ -36,7 +40,26 @@ _MIN_VARIETY = 10
 """Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
 _MIN_QUOTED, _MIN_BARE = 8, 12
 _TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
-_HEADER = re.compile(rb"\b(?i:basic)[ ]{1,4}([A-Za-z0-9+/]{16,6000}={0,2})")
+_HEADER = re.compile(rb"\b(?P<scheme>[Bb](?i:asic|earer))[ ]{1,4}(?P<value>[\w.~+/=-]{16,6000})", re.ASCII)
+_HEADER_NAME = re.compile(rb"(?i:authorization)[ \t]{0,8}:[ \t]{0,8}\Z")
+_NEAR = 256
+"""How far from a header of unknown kind its host may be named."""
+_MIN_OPAQUE = 20
+_NPMRC = re.compile(
+    rb"(?m)^[ \t]{0,8}(?://(?P<host>[^\s/:=]{1,255}(?::\d{1,5})?)(?:/[^\s=]{0,512}?)?:)?"
+    rb"(?P<key>_authToken|_auth|_password)[ \t]{0,8}=[ \t]{0,8}[\"']?(?P<value>[\w.~+/=-]{8,6000})",
+    re.ASCII,
+)
+"""npm's own settings file (docs.npmjs.com, npmrc): `//HOST/PATH/:_authToken=…`; the other two values are base64."""
+_EMAIL = rb"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_EMAIL_BEFORE = re.compile(rb"(?:^|[^\w.+-])(" + _EMAIL + rb"):\Z", re.ASCII)
+_EMAIL_NAMED = re.compile(
+    rb"(?i:BITBUCKET_(?:USER_?)?EMAIL)[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + _EMAIL + rb")", re.ASCII
+)
+_REFERENCE = re.compile(rb"(?i:app[_-]?passw(?:or)?d)[\w-]{0,40}", re.ASCII)
+_NAME_BEFORE = re.compile(rb"[\w.-]{0,60}\Z", re.ASCII)
+_OTHER_SERVICE = re.compile(rb"mail|google|smtp|imap|icloud|apple|yahoo|outlook|next_?cloud|word_?press|bsky|bluesky")
+"""Services that have app passwords, too."""
 _ASSIGNED = re.compile(
     rb"(?i:(?P<name>BITBUCKET_[A-Z_]{0,40}(?:PASSWORD|TOKEN|SECRET)|(?<![\w-])APP[_-]?PASSWORD))"
     rb"[\"']?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}"
@@ -53,7 +76,7 @@ _BEFORE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A secret in a text.
+    """A secret in a text; or, of the form `REFERENCE`, the `name` of an app password, with an empty secret.
 
     `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
     `certain` is False where its shape alone speaks for it. `host` need not be one of ours: a token of our shape in
@@ -73,6 +96,7 @@ class Match:
     host: str = our_hosts.CLOUD_HOST
     path: str | None = None
     product: str | None = None
+    name: str | None = None
 
 
 def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
@@ -80,17 +104,22 @@ def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
     return any(needle in text for needle in _needles(hosts))
 
 
-def scan(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False) -> list[Match]:
-    """The secrets in `text`, in its order, each once. `hosts` are those (with port) whose URLs count."""
+def scan(
+    text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False, about_us: bool = False
+) -> list[Match]:
+    """The secrets in `text` and the references to app passwords, in its order, each once.
+
+    `hosts` are those (with port) whose URLs count. `about_us`: the text is about Bitbucket even if it does not say so.
+    """
     found: list[Match] = []
-    for search in (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else ()):
+    for search in (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else (), _in_npmrc(text, hosts)):
         found = sorted([*found, *_apart(search, found)], key=lambda match: match.start)
-    around: whose.Surroundings | None = None
-    for search in (_in_headers(text), _tokens(text), _assigned(text)):  # of any host, unless what is around says which
-        fresh = _apart(search, found)
-        if fresh:
-            around = around or whose.Surroundings(text, netrc=netrc)
-            found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
+    around = whose.Surroundings(text, netrc=netrc)
+    about_us = about_us or b"bitbucket" in text.lower()
+    for search in (_in_headers(text, hosts, around), _tokens(text), _assigned(text) if about_us else ()):
+        fresh = _apart(search, found)  # of any host, unless what is around says which
+        found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
+    found = sorted([*found, *_references(text, found, about_us=about_us)], key=lambda match: match.start)
     counted, line, numbered = 0, 1, []
     for match in found:  # counted on from the one before: a text may hold very many
         line += text.count(b"\n", counted, match.start)
@@ -111,6 +140,9 @@ def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
 
 
 def _placed(match: Match, text: bytes, around: whose.Surroundings) -> Match:
+    if match.kind == kinds.API_TOKEN and match.account is None:
+        emails = {email.lower() for email in _EMAIL_NAMED.findall(text)}
+        match = replace(match, account=_text(emails.pop()) if len(emails) == 1 else None)
     told = around.host(match.start)
     if told is None:
         return replace(match, product=whose.product(text, match.start))
@@ -145,11 +177,19 @@ def _needles(hosts: tuple[str, ...]) -> tuple[bytes, ...]:
 
 
 @lru_cache(maxsize=8)
+def _host(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![\w.-])(?i:" + _any_of(hosts) + rb")(?![\w-]|\.\w|:\d)")
+
+
+def _any_of(hosts: tuple[str, ...]) -> bytes:
+    return b"|".join(re.escape(host.encode()) for host in hosts)
+
+
+@lru_cache(maxsize=8)
 def _url(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
-    names = b"|".join(re.escape(host.encode()) for host in hosts)
     return re.compile(
         rb"(?P<scheme>(?i:https?))://(?P<cut>(?P<user>[^\s:/@\"'<>`]{0,4096})"
-        rb"(?::(?P<password>[^\s/\"'<>`]{0,4096}))?@)(?P<host>(?i:" + names + rb"))(?::443)?(?![\w-]|\.\w|:\d)"
+        rb"(?::(?P<password>[^\s/\"'<>`]{0,4096}))?@)(?P<host>(?i:" + _any_of(hosts) + rb"))(?::443)?(?![\w-]|\.\w|:\d)"
         rb"(?P<path>/[^\s\"'<>`?#]{0,512})?"
     )
 
@@ -178,10 +218,16 @@ def _tokens(text: bytes) -> Iterator[Match]:
         token, certain = _checked(run, kind)
         bounded = found.start() == 0 or text[found.start() - 1] not in _BEFORE
         if certain or (bounded and _looks_real(token, kind)):
+            email = _EMAIL_BEFORE.search(text[max(found.start() - _NEAR, 0) : found.start()])
             yield Match(
-                form=TOKEN, start=found.start(), end=found.start() + len(token), secret=Secret(token), kind=kind,
+                form=TOKEN,
+                start=found.start(),
+                end=found.start() + len(token),
+                secret=Secret(token),
+                kind=kind,
                 certain=certain,
-            )  # fmt: skip
+                account=_text(email[1]) if email else None,
+            )
 
 
 def _checked(run: str, kind: str) -> tuple[str, bool]:
@@ -197,33 +243,120 @@ def _looks_real(token: str, kind: str) -> bool:
     return len(token) >= _MIN_UNCHECKED[kind] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
 
 
-def _in_headers(text: bytes) -> Iterator[Match]:
-    """`Authorization: Basic …`, as in http.extraHeader: the base64 of name and token."""
+def _in_headers(text: bytes, hosts: tuple[str, ...], around: whose.Surroundings) -> Iterator[Match]:
+    """`Authorization: Basic …` and `Bearer …`, as in http.extraHeader: name and token as base64, or a token.
+
+    Of unknown kind it counts only where its host is named, for every service has such headers.
+    """
     for found in _HEADER.finditer(text):
-        try:
-            user, _, password = binascii.a2b_base64(found[1]).partition(b":")
-        except binascii.Error:
-            continue
-        secret = _text(password)
+        if found["scheme"].lower() == b"basic":
+            user, _, secret = _decoded(found["value"]).partition(":")
+            known = user in kinds.TOKEN_USERNAMES
+        else:
+            user, secret, known = "", _text(found["value"]), False
+            if kinds.recognise(secret) != kinds.UNKNOWN:
+                secret = _checked(secret, kinds.recognise(secret))[0]
         kind = kinds.recognise(secret)
         if not _is_real(secret):
             continue
-        if kind != kinds.UNKNOWN or _text(user) in (kinds.ACCESS_TOKEN_USERNAME, kinds.API_TOKEN_USERNAME):
+        if known or kind != kinds.UNKNOWN or (_is_opaque(found, user) and _is_for(hosts, text, found, around)):
+            before = max(found.start() - _NEAR, 0)
+            name = _HEADER_NAME.search(text[before : found.start()])
             yield Match(
-                form=HEADER, start=found.start(1), end=found.end(1), secret=Secret(secret), kind=kind,
-                certain=kinds.checksum(secret) is not False, account=_text(user) or None,
-            )  # fmt: skip
+                form=HEADER,
+                start=found.start() if name is None else before + name.start(),
+                end=found.end(),
+                secret=Secret(secret),
+                kind=kind,
+                certain=kinds.checksum(secret) is not False,
+                account=user or None,
+            )
+
+
+def _is_opaque(header: re.Match[bytes], user: str) -> bool:
+    """Whether a header of unknown kind looks like a secret, not like a word after `bearer`."""
+    value = header["value"]
+    return bool(user) or (
+        len(value) >= _MIN_OPAQUE
+        and len(set(value)) >= _MIN_VARIETY
+        and re.search(rb"\d", value) is not None
+        and re.search(rb"[A-Za-z]", value) is not None
+    )
+
+
+def _is_for(hosts: tuple[str, ...], text: bytes, header: re.Match[bytes], around: whose.Surroundings) -> bool:
+    """Whether what is around a header, or else close to it, names one of `hosts`."""
+    told = around.host(header.start())
+    if told is not None:
+        return told[1] in hosts
+    return _host(hosts).search(text, max(header.start() - _NEAR, 0), header.end() + _NEAR) is not None
+
+
+def _decoded(value: bytes) -> str:
+    """What base64 holds; empty where it is none."""
+    try:
+        return _text(binascii.a2b_base64(value))
+    except binascii.Error:
+        return ""
+
+
+def _in_npmrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    """A registry's secret; of unknown kind, it counts for our hosts only."""
+    for found in _NPMRC.finditer(text):
+        secret = _text(found["value"]) if found["key"] == b"_authToken" else _decoded(found["value"])
+        user, _, secret = secret.partition(":") if found["key"] == b"_auth" else ("", "", secret)
+        host = _text(found["host"] or b"").lower() or our_hosts.CLOUD_HOST
+        kind = kinds.recognise(secret)
+        if _is_real(secret) and (kind != kinds.UNKNOWN or (found["host"] and host in hosts)):
+            yield Match(
+                form=NPMRC,
+                start=found.start("value"),
+                end=found.end("value"),
+                secret=Secret(secret),
+                kind=kind,
+                certain=kinds.checksum(secret) is not False,
+                account=user or None,
+                host=canonical(host),
+            )
+
+
+def _references(text: bytes, secrets: list[Match], *, about_us: bool) -> Iterator[Match]:
+    """The names of app passwords, one a line, where no secret stands on that line: code that waits for one.
+
+    Another service's app password is left out by its name.
+    """
+    starts = [match.start for match in secrets]
+    line = position = 0
+    while about_us and (found := _REFERENCE.search(text, position)):
+        # the line's start is looked for from where it was last: a text may be one long line
+        line = max(line, text.rfind(b"\n", position, found.start()) + 1)
+        before = _NAME_BEFORE.search(text[max(found.start() - 60, 0) : found.start()])
+        name = ((before[0] if before else b"") + found[0]).lstrip(b"-.")
+        position = found.end()
+        if _OTHER_SERVICE.search(name.lower()):
+            continue
+        position = (text.find(b"\n", position) + 1) or len(text)
+        first = bisect_left(starts, position) - 1
+        if first < 0 or secrets[first].end <= line:
+            yield Match(
+                form=REFERENCE,
+                start=found.start(),
+                end=found.end(),
+                secret=Secret(""),
+                kind=kinds.APP_PASSWORD,
+                certain=True,
+                name=_text(name),
+            )
 
 
 def _assigned(text: bytes) -> Iterator[Match]:
     """A value given to a name that says what it is. `app_password` is other services' name too."""
-    about_us = b"bitbucket" in text.lower()
     for found in _ASSIGNED.finditer(text):
         name = next(n for n in ("double", "single", "bare") if found[n] is not None)
         value = found[name]
         enough = len(value) >= (_MIN_BARE if name == "bare" else _MIN_QUOTED) and not set(value) & set(b" \t")
         mixed = name != "bare" or (re.search(rb"\d", value) and re.search(rb"[A-Za-z]", value))
-        if not about_us or not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
+        if not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
             continue
         secret = _text(value)
         name_says = found["name"].upper()

@@ -19,6 +19,7 @@ from git_credential_bitbucket.audit.finding import (
     GIT_CREDENTIALS,
     KEYRING,
     NETRC,
+    NPMRC,
     SHELL,
     SOURCE,
     Finding,
@@ -41,7 +42,12 @@ _SHELL_FILES = (
     *(".pam_environment", ".config/fish/config.fish", ".local/share/fish/fish_history", ".config/nushell/env.nu"),
 )
 _SHELL_FOLDERS = (".config/environment.d", ".config/fish/conf.d", ".bashrc.d", ".zshrc.d")
-_CI_FILES = frozenset({"bitbucket-pipelines.yml", "bitbucket-pipelines.yaml", "Jenkinsfile", ".gitlab-ci.yml"})
+_CI_FILES = frozenset(
+    {
+        *("bitbucket-pipelines.yml", "bitbucket-pipelines.yaml", "Jenkinsfile", ".gitlab-ci.yml", ".travis.yml"),
+        *("azure-pipelines.yml", ".drone.yml", ".woodpecker.yml"),
+    }
+)
 _NETRC_NAMES = frozenset({".netrc", "_netrc"})
 _GCM_SECRET = ".credential"
 
@@ -83,7 +89,7 @@ def of_person(env: Mapping[str, str], read: Settings) -> list[Place]:
     stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
     places += [Place(path, GIT_CREDENTIALS) for path in stores]
     places += [Place(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
-    places += [Place(f"{home}/{name}", SHELL) for name in _SHELL_FILES]
+    places += [Place(f"{home}/.npmrc", NPMRC), *(Place(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
     for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
         places += [Place(f"{folder}/{name}", SHELL) for name in _listed(folder)]
     # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
@@ -99,18 +105,30 @@ def of_repository(repository: Repository, env: Mapping[str, str], known: list[Pl
     return [Place(path, GIT_CONFIG, foreign=True) for path in files]
 
 
-def of_tree(top: str) -> Iterator[Place]:
-    """Every file below a folder; not what belongs to git, nor a repository within (a submodule, another clone)."""
+def of_tree(top: str, inner: list[str]) -> Iterator[Place]:
+    """Every file below a folder, without what belongs to git.
+
+    A repository within (a clone, a submodule, a bare one) is not entered: its folder is added to `inner`.
+    """
     if not os.path.isdir(top):
         yield Place(top, _source(top), foreign=True)
         return
     for folder, folders, names in os.walk(top):
-        inner = [name for name in folders if name != ".git" and not os.path.lexists(f"{folder}/{name}/.git")]
-        folders[:] = sorted(inner)
+        within = {name for name in folders if _is_repository(f"{folder}/{name}")}
+        inner += sorted(os.path.join(folder, name) for name in within)
+        folders[:] = sorted(name for name in folders if name != ".git" and name not in within)
         for name in sorted(names):
             if name != ".git":
                 path = os.path.join(folder, name)
                 yield Place(path, _source(path), foreign=True)
+
+
+def _is_repository(folder: str) -> bool:
+    """Whether a folder looks like a work tree's top or a bare repository (gitrepository-layout); links are not."""
+    if os.path.basename(folder) == ".git" or os.path.islink(folder):
+        return False
+    bare = all(os.path.exists(f"{folder}/{name}") for name in ("HEAD", "objects", "refs"))
+    return bare or os.path.lexists(f"{folder}/.git")
 
 
 def look(place: Place, search: Search) -> None:
@@ -135,14 +153,15 @@ def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]
     """What is found in a file's content."""
     if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
         return _in_gcm_file(text, place, hosts)
-    if not patterns.interesting(text, hosts):
+    about_us = "bitbucket" in place.path.lower()
+    if not about_us and not patterns.interesting(text, hosts):
         return []
     if b"\0" in text[:_TEXT_TEST_BYTES]:
         text = text[:MAX_BINARY_BYTES]
     netrc = place.source == NETRC or os.path.basename(place.path) in _NETRC_NAMES
     return [
         Finding(match=match, source=place.source, path=place.path, line=match.line)
-        for match in patterns.scan(text, hosts, netrc=netrc)
+        for match in patterns.scan(text, hosts, netrc=netrc, about_us=about_us)
     ]
 
 
@@ -160,7 +179,7 @@ def _source(path: str) -> str:
         return ENVIRONMENT
     if name == ".git-credentials":
         return GIT_CREDENTIALS
-    return NETRC if name in _NETRC_NAMES else SOURCE
+    return NETRC if name in _NETRC_NAMES else NPMRC if name == ".npmrc" else SOURCE
 
 
 def _store_files(read: Settings, home: str) -> list[str]:

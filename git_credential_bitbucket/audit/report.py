@@ -27,6 +27,10 @@ CURES = {
     kinds.API_TOKEN: "revoke it at id.atlassian.com and make another; keep that by: git-credential-bitbucket login",
     kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and make another",
 }
+REFERENCE_CURE = (
+    "app passwords are dead since 28 July 2026: let it use an API token, or for git this helper; "
+    "in scripts: git-credential-bitbucket token"
+)
 UNKNOWN_CURE = "take it out; Bitbucket takes no account's password"
 _TITLES = {
     kinds.APP_PASSWORD: "A Bitbucket app password in the clear",
@@ -35,11 +39,12 @@ _TITLES = {
 }
 MAX_TEXT_CHARACTERS = 10_000
 _OTHER_TITLE = "A password for Bitbucket in the clear"
+_REFERENCE_TITLE = "A reference to a Bitbucket app password, which is dead"
 
 
 def cure(finding: Finding) -> str:
     """What to do about it."""
-    return CURES.get(finding.match.kind, UNKNOWN_CURE)
+    return REFERENCE_CURE if finding.is_reference else CURES.get(finding.match.kind, UNKNOWN_CURE)
 
 
 def document(findings: list[Finding], skipped: dict[str, int]) -> dict[str, Any]:
@@ -51,16 +56,19 @@ def _entry(finding: Finding) -> dict[str, Any]:
     match = finding.match
     return {
         "rule": finding.rule,
+        "level": finding.level,
         "source": finding.source,
         "path": _shown(finding.path),
         "line": finding.line,
         "commit": finding.commit,
         "blob": finding.blob,
         "times": finding.times,
+        "repository": None if finding.repository is None else _shown(finding.repository),
         "kind": match.kind,
         "form": match.form,
         "certain": match.certain,
-        "secret": match.secret.masked(),
+        "secret": None if finding.is_reference else match.secret.masked(),
+        "name": None if match.name is None else _shown(match.name),
         "account": None if match.account is None else _shown(match.account),
         "host": match.host,
         "cure": cure(finding),
@@ -78,7 +86,7 @@ def sarif(findings: list[Finding], base: str) -> dict[str, Any]:
         "rules": [
             {
                 "id": name,
-                "shortDescription": {"text": _TITLES.get(finding.match.kind, _OTHER_TITLE)},
+                "shortDescription": {"text": _title(finding)},
                 "help": {"text": cure(finding)},
                 "helpUri": DOCUMENTATION,
             }
@@ -93,6 +101,10 @@ def sarif(findings: list[Finding], base: str) -> dict[str, Any]:
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
+def _title(finding: Finding) -> str:
+    return _REFERENCE_TITLE if finding.is_reference else _TITLES.get(finding.match.kind, _OTHER_TITLE)
+
+
 def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
     text = f"{_plain(finding.what)} at {_plain(finding.where)}: {cure(finding)}"
     location: dict[str, Any] = {}
@@ -103,11 +115,11 @@ def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
             "artifactLocation": {"uri": _uri(finding, base)},
             "region": {"startLine": finding.line or 1},
         }
-    known = f"{finding.rule}\n{finding.path}\n{finding.line}\n{finding.commit}"
+    known = f"{finding.rule}\n{finding.repository or ''}{finding.path}\n{finding.line}\n{finding.commit}"
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": order.index(finding.rule),
-        "level": "error" if finding.match.certain else "warning",
+        "level": finding.level,
         "message": {"text": text},
         "locations": [location],
         # of the place alone: a digest of the secret would let a short one be guessed
@@ -119,8 +131,8 @@ def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
 
 
 def _uri(finding: Finding, base: str) -> str:
-    path = finding.path
-    if finding.source != HISTORY:
+    path = finding.path if finding.repository is None else f"{finding.repository}/{finding.path}"
+    if finding.source != HISTORY or finding.repository is not None:
         inside = os.path.relpath(path, base) if path.startswith(base.rstrip("/") + "/") else None
         path = inside if inside is not None else f"file://{path}"
     scheme, found, rest = redacted(path).rpartition("file://")

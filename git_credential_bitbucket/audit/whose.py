@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.wire import normalise_host
@@ -42,14 +43,19 @@ _NETRC_STARTS = (b"machine", b"default", b"macdef")
 
 
 class Surroundings:
-    """What a text says about hosts. A class for its state: the spans of each sort, in the text's order."""
+    """What a text says about hosts. A class for its state: the spans of each sort, read once they are needed."""
 
     def __init__(self, text: bytes, *, netrc: bool) -> None:
-        """Read all of it; `netrc` where it is one."""
-        machines = [*_machines(text)] if netrc else []
-        # an address within a section, such as its proxy's, is nearer
-        self._sorts = [[*map(_span, _URL.finditer(text))], machines, [*map(_span, _OPTION.finditer(text))],
-                       [*_sections(text)]]  # fmt: skip
+        """`netrc` where the text is one."""
+        self._text, self._netrc = text, netrc
+
+    @cached_property
+    def _sorts(self) -> list[list[Span]]:
+        """The spans of each sort in the text's order; an address in a section, such as its proxy's, is nearer."""
+        text = self._text
+        machines = [*_machines(text)] if self._netrc else []
+        urls, options = (map(_span, pattern.finditer(text)) for pattern in (_URL, _OPTION))
+        return [[*urls], machines, [*options], [*_sections(text)]]
 
     def host(self, position: int) -> tuple[str, str] | None:
         """Protocol and host for which a secret at `position` is; None where nothing says so."""

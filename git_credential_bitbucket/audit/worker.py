@@ -18,6 +18,8 @@ MAX_BINARY_BYTES = 1 << 20
 _TEXT_TEST_BYTES = 8000
 """git takes for binary what has a NUL so early (git's xdiff-interface.c)."""
 _TELL_EVERY = 2000
+TOLD = ("form", "kind", "certain", "account", "protocol", "host", "path", "product", "name")
+"""What is told of a match beside its secret; where it stands within the object matters to nobody."""
 _PIPE_BYTES = 1 << 20
 
 
@@ -57,12 +59,7 @@ def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: obj
             "object": name,
             "type": kind,
             "line": max(match.line - before, 1),
-            "form": match.form,
-            "secret": match.secret.reveal(),
-            "kind": match.kind,
-            "certain": match.certain,
-            "account": match.account,
-            "host": match.host,
+            "match": {**{name: getattr(match, name) for name in TOLD}, "secret": match.secret.reveal()},
         }
         _write(found, out)
 

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,18 +33,23 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("audit")}.
 
-Finds app passwords (dead since July 2026), API tokens, access tokens, and passwords for Bitbucket in URLs, .netrc files
-and variables. Without PATH it looks into what is yours (git's configuration, ~/.git-credentials, ~/.netrc, shell
-profiles, the keyring entries of git-credential-manager and of git's libsecret helper) and into the repository that you
-are in; with PATH, into those alone. A repository is its configuration and all files of its work tree, ignored ones too;
-submodules are repositories of their own.
+Finds app passwords (dead since July 2026), API tokens, access tokens, and passwords for Bitbucket in URLs, headers,
+.netrc and .npmrc files and variables; and references to app passwords: the names BITBUCKET_APP_PASSWORD and, in what
+is about Bitbucket, app_password. Without PATH it looks into what is yours (git's configuration, ~/.git-credentials,
+~/.netrc, ~/.npmrc, shell profiles, the keyring entries of git-credential-manager and of git's libsecret helper) and
+into the repository that you are in; with PATH, into those alone. A repository is its configuration and all files of
+its work tree, ignored ones too. Those below PATH (clones, submodules, bare ones) are looked into as well.
 
 \b
 Exit codes:
   0  nothing was found
-  1  something was found, or it could not be looked for (told on stderr)
+  1  a secret was found, or it could not be looked for (told on stderr)
   2  the command line was not understood
+  3  no secret was found, but references to app passwords
+  4  no secret was found, but not everything could be looked at (told on stderr)
 """
+SECRETS, REFERENCES, INCOMPLETE = ERROR, 3, 4
+"""Exit codes of what was found, the first that applies; but `INCOMPLETE` goes before `REFERENCES`."""
 _TELL_EVERY_S = 0.1
 
 
@@ -63,16 +69,20 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
         if with_history:
             if not repositories:
                 raise Error("there is no repository here whose history could be looked through", hint="name its folder")
-            for repository in repositories:
-                _look_back(repository, search, tell)
-    base = repositories[0].top or repositories[0].folder if repositories else os.getcwd()
+            for repository in {one.common: one for one in reversed(repositories)}.values():
+                _look_back(repository, search, tell, several=len(repositories) > 1)
+    for reason, count in search.skipped.items():
+        show.warn(f"not looked at: {count} {reason}")
+    base = _base(paths)
     if sarif_file is not None:
         show.write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(reports.document(search.findings, search.skipped), indent=2))
     elif sarif_file != "-":
-        _print(search)
-    return ERROR if search.findings else 0
+        _print(search.findings)
+    if not all(finding.is_reference for finding in search.findings):
+        return SECRETS
+    return INCOMPLETE if search.skipped else REFERENCES if search.findings else 0
 
 
 def _look(paths: tuple[str, ...], search: where.Search, read: settings.Settings, tell: Tell) -> list[Repository]:
@@ -84,21 +94,42 @@ def _look(paths: tuple[str, ...], search: where.Search, read: settings.Settings,
         found, trouble = keyrings.findings(os.environ, search.hosts)
         search.findings += found
         if trouble is not None:
-            show.warn(trouble)
+            search.skip(f"keyring, or a part of it ({trouble})")
     repositories: dict[str, Repository] = {}
-    for path in paths or (".",):
-        repository = repository_at(path)
+    folders = list(paths or (".",))
+    named = len(folders)
+    for number, path in enumerate(folders):  # which grows by the repositories that lie within
+        repository = repository_at(path) if number < named else _inner(path, search)
         if os.path.isdir(path) and repository is not None and repository.directory not in repositories:
             repositories[repository.directory] = repository
             for place in where.of_repository(repository, os.environ, known):
                 where.look(place, search)
+        top: str | None = os.path.abspath(path)
         if repository is not None and repository.top is None:
             continue  # it is bare, its files are git's own
-        if paths:
-            _walk(os.path.abspath(path), search, tell)
-        elif repository is not None:
-            _walk(repository.top or path, search, tell)
+        if not paths and number == 0:
+            top = repository.top if repository is not None else None
+        for count, place in enumerate(where.of_tree(top, folders) if top is not None else ()):
+            where.look(place, search)
+            tell("files", count, 0)
     return list(repositories.values())
+
+
+def _inner(path: str, search: where.Search) -> Repository | None:
+    """A repository that lies within a folder; None, and counted, where git does not open it: then it is files alone."""
+    try:
+        return repository_at(path)
+    except Error as exc:
+        search.skip(f"repository, but for its files ({exc.cause})")
+        return None
+
+
+def _base(paths: tuple[str, ...]) -> str:
+    """The folder that paths in a report are relative to: the repository that was asked about first, else the folder."""
+    repository = repository_at(paths[0] if paths else ".")
+    if repository is not None:
+        return repository.top or repository.folder
+    return os.path.abspath(paths[0]) if paths and os.path.isdir(paths[0]) else os.getcwd()
 
 
 def repository_at(path: str) -> Repository | None:
@@ -109,15 +140,10 @@ def repository_at(path: str) -> Repository | None:
     return git.find(os.path.abspath(folder), os.environ)
 
 
-def _walk(top: str, search: where.Search, tell: Tell) -> None:
-    for number, place in enumerate(where.of_tree(top)):
-        where.look(place, search)
-        tell("files", number, 0)
-
-
-def _look_back(repository: Repository, search: where.Search, tell: Tell) -> None:
+def _look_back(repository: Repository, search: where.Search, tell: Tell, *, several: bool) -> None:
     found = history.look_through(repository, search.hosts, lambda done, total: tell("history", done, total))
-    search.findings += found.findings
+    name = (repository.top or repository.directory) if several else None
+    search.findings += [replace(finding, repository=name) for finding in found.findings]
     if found.too_large:
         search.skip("objects larger than 32 MiB", found.too_large)
 
@@ -149,19 +175,23 @@ def progress() -> Iterator[Tell]:
         yield tell
 
 
-def _print(search: where.Search) -> None:
-    for finding in search.findings:
-        show.say(f"{finding.where}: {finding.what}", style="bold" if finding.match.certain else None)
+def _print(findings: list[Finding]) -> None:
+    for finding in findings:
+        show.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
         show.say(f"    {reports.cure(finding)}")
-    for reason, count in search.skipped.items():
-        show.warn(f"not looked at: {count} {reason}")
-    show.say(_sum(search.findings))
+    show.say(_sum(findings))
 
 
 def _sum(findings: list[Finding]) -> str:
-    if not findings:
+    secrets = [finding for finding in findings if not finding.is_reference]
+    references = len(findings) - len(secrets)
+    told = []
+    if secrets:
+        different = len({finding.match.secret for finding in secrets})
+        told.append(f"{different} {'secret' if different == 1 else 'secrets'}, in {len(secrets)} places")
+    if references:
+        told.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
+    if not told:
         return "Nothing was found."
-    secrets = len({finding.match.secret for finding in findings})
-    many = "secret" if secrets == 1 else "secrets"
-    way_out = "To move what still works into the vault: git-credential-bitbucket migrate"
-    return f"Found: {secrets} {many}, in {len(findings)} places. {way_out}"
+    way_out = " To move what still works into the vault: git-credential-bitbucket migrate" if secrets else ""
+    return f"Found: {'; '.join(told)}.{way_out}"

@@ -10,6 +10,7 @@ from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit.cleaning import planned
+from git_credential_bitbucket.audit.finding import NPMRC
 from git_credential_bitbucket.audit.patterns import redacted
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import guidance
@@ -140,6 +141,7 @@ _UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's p
 _KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
 _OTHER = "another token is kept for the same place, and keyrings encrypt; log out of that one first to move this one"
 _ELSEWHERE = "it is for another host, one that git's configuration does not name as a Bitbucket"
+_NPM = "npm reads it there, and asks no credential helper of git's"
 _BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
 
 
@@ -157,7 +159,7 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
             text = where.content(place)
         except OSError:  # it is not ours to read; `audit` says so
             continue
-        everything = where.found_in(text, place, names) if text else []
+        everything = [one for one in where.found_in(text or b"", place, names) if not one.is_reference]
         found = [one for one in everything if one.match.host in names]
         made.left += [(one, _ELSEWHERE) for one in everything if one not in found]
         decided = [(one, _why_left(one, moves)) for one in found]
@@ -175,6 +177,8 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
 
 def _why_left(finding: Finding, moves: Moves) -> str | None:
     """Why what stands in a file is not taken out of it; None where it is, and what works is moved."""
+    if finding.source == NPMRC:
+        return _NPM
     if finding.match.product is not None:
         return f"it is named for {finding.match.product}; if Bitbucket takes it too: {_KEEP}"
     if _is_dead(finding):

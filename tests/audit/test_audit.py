@@ -17,10 +17,10 @@ from tests.standin import tokens
 HELPER = "git-credential-bitbucket"
 
 
-def audit(run: Runner, *words: str, found: bool = True) -> str:
+def audit(run: Runner, *words: str, found: bool = True, code: int | None = None) -> str:
     """The report on standard output; the exit code is checked."""
     said = run(HELPER, "audit", *words, check=False)
-    assert said.returncode == (1 if found else 0), said.stderr
+    assert said.returncode == (code if code is not None else 1 if found else 0), said.stderr
     assert said.stderr == ""
     return said.stdout
 
@@ -234,21 +234,91 @@ def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> No
     assert not (home / "ran").exists()
 
 
-def test_submodules_are_not_entered(bare_run: Runner, home: Path) -> None:
-    """They are repositories of their own."""
-    (home / "work" / "sub").mkdir()
-    bare_run("git", "init", "-q", ".")
-    bare_run("git", "init", "-q", "sub")
-    (home / "work" / "sub" / "x").write_text(tokens.api_token())
-    audit(bare_run, ".", found=False)
-    audit(bare_run, "sub")
+def test_repositories_within_are_looked_into_as_well(bare_run: Runner, home: Path) -> None:
+    """A folder of clones, a submodule, a bare one: files, configuration and history; each report names which."""
+    tree = home / "work" / "clones"
+    secrets = [tokens.app_password() for _ in range(4)]
+    for name in ("a", "b/c"):
+        repositories.make(tree / name, bare_run.env, [Change({"f": secrets[0].encode()}), Change({"f": b"gone"})])
+    bare_run("git", "init", "-q", str(tree / "a" / "sub"))
+    (tree / "a" / "sub" / "x.env").write_text(f"K={secrets[1]}\n")
+    bare_run(
+        "git", "config", "--file", f"{tree}/b/c/.git/config", "remote.o.url", f"https://a:{secrets[2]}@bitbucket.org"
+    )
+    bare_run("git", "clone", "-q", "--bare", str(tree / "a"), str(tree / "mirror.git"))
+    bare_run(
+        "git", "config", "--file", f"{tree}/mirror.git/config", "remote.o.url", f"https://{secrets[3]}@bitbucket.org"
+    )
+    inside = {("app-password", f"{tree}/a/sub/x.env", 1), ("app-password", f"{tree}/b/c/.git/config", 7)}
+    inside.add(("app-password", f"{tree}/mirror.git/config", 7))
+    assert {(kind, path) for kind, path, _ in entries(bare_run, str(tree))} == {(k, p) for k, p, _ in inside}
+    found = json.loads(audit(bare_run, str(tree), "--history", "--json"))["findings"]
+    histories = {(one["repository"], one["path"]) for one in found if one["source"] == "history"}
+    assert histories == {(f"{tree}/{name}", "f") for name in ("a", "b/c", "mirror.git")}
+    [run] = json.loads(audit(bare_run, str(tree), "--history", "--sarif", "-"))["runs"]
+    places = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]]
+    assert {"a/f", "b/c/f", "mirror.git/f", "a/sub/x.env"} <= set(places)
+
+
+def test_a_repository_within_that_git_does_not_open_is_said(bare_run: Runner, home: Path) -> None:
+    """Its files are looked at; its configuration and history are not, and the exit code says so."""
+    broken = home / "work" / "broken"
+    bare_run("git", "init", "-q", str(broken))
+    (broken / ".git" / "config").write_text("[core]\n\trepositoryFormatVersion = 99\n")
+    said = bare_run(HELPER, "audit", ".", check=False)
+    assert (said.returncode, said.stdout) == (4, "Nothing was found.\n")
+    assert "not looked at: 1 repository, but for its files" in said.stderr
+    (broken / "f").write_text(tokens.app_password())
+    assert bare_run(HELPER, "audit", ".", check=False).returncode == 1
+
+
+def test_references_to_app_passwords_have_a_severity_of_their_own(bare_run: Runner, home: Path) -> None:
+    """In CI files, code and history: notes, with an exit code that tells them from secrets."""
+    files = {
+        "bitbucket-pipelines.yml": b"script:\n  - deploy $APP_PASSWORD\n",
+        "Jenkinsfile": b"withCredentials([string(credentialsId: 'x', variable: 'BITBUCKET_APP_PASSWORD')]) {}\n",
+        ".gitlab-ci.yml": b"variables:\n  BITBUCKET_APP_PASSWORD: $SECRET\n",
+        ".github/workflows/x.yml": b"env:\n  P: ${{ secrets.BITBUCKET_APP_PASSWORD }}\n",
+        "client.go": b'// Bitbucket\nos.Getenv("APP_PASSWORD")\n',
+        "other.go": b'os.Getenv("APP_PASSWORD")\n',
+    }
+    removed = tuple(files)
+    folder = repositories.make(home / "work" / "r", bare_run.env, [Change(files), Change(removed=removed[4:])])
+    document = json.loads(audit(bare_run, str(folder), "--json", code=3))
+    told = {
+        (f["rule"], f["level"], f["source"], f["path"].removeprefix(f"{folder}/"), f["line"])
+        for f in document["findings"]
+    }
+    rule = "app-password-reference"
+    assert told == {
+        *((rule, "note", "ci", name, 2) for name in (removed[0], *removed[2:4])),
+        (rule, "note", "ci", "Jenkinsfile", 1),
+    }
+    assert {f["secret"] for f in document["findings"]} == {None}
+    [run] = json.loads(audit(bare_run, str(folder), "--history", "--sarif", "-", code=3))["runs"]
+    assert {one["level"] for one in run["results"]} == {"note"}
+    texts = audit(bare_run, str(folder), "--history", code=3)
+    assert ":client.go:2: reference to an app password, APP_PASSWORD\n" in texts
+    assert "other.go" not in texts
+    (folder / "secret.env").write_text(f"K={tokens.app_password()}\n")
+    assert "Found: 1 secret, in 1 places; 4 references to app passwords." in audit(bare_run, str(folder))
+
+
+def test_an_npmrc_of_a_person_is_told_and_left(bare_run: Runner, home: Path) -> None:
+    """It asks no helper of git's."""
+    text = f"//bitbucket.org/:_authToken={tokens.access_token()}\n"
+    (home / ".npmrc").write_text(text)
+    assert entries(bare_run) == [("access-token", f"{home}/.npmrc", 1)]
+    assert "npm reads it there" in bare_run(HELPER, "migrate").stdout
+    assert (home / ".npmrc").read_text() == text
 
 
 def test_what_cannot_be_looked_at_is_said(bare_run: Runner, home: Path) -> None:
-    """A file that is too large; nothing is left out in silence."""
+    """A file that is too large; nothing is left out in silence, and the exit code is not that of nothing."""
     with (home / "work" / "huge").open("wb") as file:
         file.truncate(33 << 20)
-    said = bare_run(HELPER, "audit", ".")
+    said = bare_run(HELPER, "audit", ".", "--json", check=False)
+    assert said.returncode == 4
     assert "warning: not looked at: 1 larger than 32 MiB" in said.stderr
 
 
@@ -305,6 +375,7 @@ def test_what_several_histories_leave_out_is_added_up(bare_run: Runner, home: Pa
             with huge.open("r+b") as file:
                 file.write(f"{number}\n".encode())
             bare_run("git", f"--git-dir={name}", "hash-object", "-w", str(huge))
-    said = bare_run(HELPER, "audit", "--history", "a", "b", "c")
+    said = bare_run(HELPER, "audit", "--history", "a", "b", "c", check=False)
+    assert said.returncode == 4
     assert "warning: not looked at: 3 objects larger than 32 MiB" in said.stderr
     assert bare_run(HELPER, "audit", "--history", "c").stderr == ""

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from git_credential_bitbucket.audit import patterns
-from git_credential_bitbucket.audit.patterns import ASSIGNED, HEADER, NETRC, TOKEN, URL
+from git_credential_bitbucket.audit.patterns import ASSIGNED, HEADER, NETRC, NPMRC, REFERENCE, TOKEN, URL
 from git_credential_bitbucket.bitbucket import kinds
 from tests.standin import tokens
 
@@ -61,11 +61,52 @@ def test_a_token_that_is_cut_short_is_told_with_a_doubt() -> None:
         "BITBUCKET_TOKEN=your-token-goes-here1",
         "export BITBUCKET_APP_PASSWORD=",
         "bitbucket\nGMAIL_APP_PASSWORD=a1b2c3d4e5f6g7h8",
+        "curl -H 'Authorization: Bearer <token>' https://api.bitbucket.org/2.0/user",
+        "bitbucket.org: the bearer certificate-of-the-repository",
+        "_authToken=${NPM_TOKEN}",
+        "//bitbucket.org/:_authToken=${BITBUCKET_TOKEN}",
     ],
 )
 def test_what_a_manual_or_a_program_says_is_no_secret(text: str) -> None:
     """Placeholders, variables, names."""
-    assert patterns.scan(text.encode()) == []
+    assert [match for match in patterns.scan(text.encode()) if match.form != REFERENCE] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("BITBUCKET_APP_PASSWORD: ${{ secrets.BITBUCKET_APP_PASSWORD }}", "BITBUCKET_APP_PASSWORD"),
+        ("bb = Bitbucket(user, os.environ['MY_BITBUCKET_APP_PASSWORD_FILE'])", "MY_BITBUCKET_APP_PASSWORD_FILE"),
+        ("curl -u $U:$APP_PASSWORD https://api.bitbucket.org/2.0/user", "APP_PASSWORD"),
+        ('\tAppPassword string `yaml:"app_password"` // of Bitbucket', "AppPassword"),
+        ("const c = {bitBucketAppPassword: ask()}", "bitBucketAppPassword"),
+        ("# bitbucket\napp-password: !vault |", "app-password"),
+        ("export BITBUCKET_APP_PASSWORD=", "BITBUCKET_APP_PASSWORD"),
+    ],
+)
+def test_the_name_of_an_app_password_is_a_reference_to_one(text: str, name: str) -> None:
+    """In code, YAML, shell and Go; once a line, and it holds no secret."""
+    [found] = patterns.scan(text.encode())
+    assert (found.form, found.name, bool(found.secret)) == (REFERENCE, name, False)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "app_password = ask()",
+        "bitbucket\nGMAIL_APP_PASSWORD=$1\nsmtp.appPassword = x",
+        "BITBUCKET_APP_PASSWORD={}",
+    ],
+)
+def test_another_services_app_password_and_one_with_its_secret_are_no_references(text: str) -> None:
+    """Others have app passwords too; and a secret is told as one."""
+    scanned = patterns.scan(text.replace("{}", tokens.app_password()).encode())
+    assert [match for match in scanned if match.form == REFERENCE] == []
+
+
+def test_a_text_may_be_about_bitbucket_by_its_files_name() -> None:
+    """bitbucket-pipelines.yml need not say so."""
+    assert [found.name for found in patterns.scan(b"- deploy $APP_PASSWORD", about_us=True)] == ["APP_PASSWORD"]
 
 
 def test_a_url_gives_its_name_password_and_repository() -> None:
@@ -127,6 +168,68 @@ def test_an_authorization_header_is_decoded() -> None:
     assert (found.form, found.secret.reveal(), found.account) == (HEADER, token, "x-token-auth")
 
 
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "Basic"])
+@pytest.mark.parametrize("around", ['curl -H "Authorization: {}" https://api.bitbucket.org/2.0/user', "{}"])
+def test_a_header_of_unknown_kind_counts_where_bitbucket_is_named(scheme: str, around: str) -> None:
+    """OAuth's tokens have no prefix; with what the header begins, all of it is cut out."""
+    token = secrets.token_urlsafe(60) + "1a"
+    value = base64.b64encode(f"alice:{token}".encode()).decode() if scheme == "Basic" else token
+    text = around.format(f"{scheme} {value}").encode()
+    found = patterns.scan(text)
+    if around == "{}":
+        assert found == []
+        return
+    [match] = found
+    assert (match.form, match.secret.reveal(), match.kind) == (HEADER, token, "unknown")
+    assert text[: match.start] + text[match.end :] == b'curl -H "" https://api.bitbucket.org/2.0/user'
+
+
+def test_a_token_in_a_bearer_header_is_the_headers() -> None:
+    """Of a kind that is known it counts anywhere; a header that lost its token alone would be sent as `Bearer `."""
+    token = tokens.access_token()
+    [found] = patterns.scan(f"\textraHeader = Authorization: Bearer {token}\n".encode())
+    assert (found.form, found.secret.reveal(), found.account, found.start) == (HEADER, token, None, 15)
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "account"),
+    [
+        ("//bitbucket.org/:_authToken={opaque}", "bitbucket.org", None),
+        ("//npm.example/a/:_authToken={token}", "npm.example", None),
+        ("_authToken={token}", "bitbucket.org", None),
+        ("_auth={pair}", "bitbucket.org", "alice"),
+        ('//npm.example:8443/:_auth = "{pair}"', "npm.example:8443", "alice"),
+        ("//api.bitbucket.org/:_password={base64}", "bitbucket.org", None),
+        ("//npm.example/:_authToken={opaque}", None, None),
+        ("//npm.example/:_auth={opaque}", None, None),
+    ],
+)
+def test_an_npmrc_is_read_registry_by_registry(line: str, host: str | None, account: str | None) -> None:
+    """A secret of unknown kind counts for our hosts alone; `_auth` and `_password` are base64."""
+    token, opaque = tokens.access_token(), "k3" + secrets.token_hex(16)
+    values = {"token": token, "opaque": opaque, "base64": base64.b64encode(token.encode()).decode()}
+    values["pair"] = base64.b64encode(f"alice:{token}".encode()).decode()
+    found = patterns.scan(f"registry=https://npm.example/\n{line.format(**values)}\n".encode())
+    expected = opaque if "{opaque}" in line else token
+    assert [(m.form, m.host, m.account, m.secret.reveal()) for m in found] == (
+        [] if host is None else [(NPMRC, host, account, expected)]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "account"),
+    [
+        ("BB_AUTH=alice@example.com:{}", "alice@example.com"),
+        ("BITBUCKET_EMAIL='alice@example.com'\nBITBUCKET_API_TOKEN={}", "alice@example.com"),
+        ("BITBUCKET_EMAIL=a@x.org\nBITBUCKET_EMAIL=b@x.org\nBITBUCKET_API_TOKEN={}", None),
+    ],
+)
+def test_the_email_beside_an_api_token_is_its_account(text: str, account: str | None) -> None:
+    """REST takes the token with no other name."""
+    [found] = patterns.scan(text.format(tokens.api_token()).encode())
+    assert (found.form, found.account) == (TOKEN, account)
+
+
 def test_a_netrc_is_read_entry_by_entry() -> None:
     """Over lines or on one, quoted or not; another machine's password is none of our business."""
     token, password = tokens.app_password(), secrets.token_hex(8)
@@ -152,7 +255,13 @@ def test_each_secret_is_told_once_in_its_most_telling_form() -> None:
     "piece",
     [
         *(b"ATBB", b"https://a:", b"https://bitbucket.org", b"BITBUCKET_", b"basic AAAA", b'machine "'),
-        *(b"app_password= ", b"https://a@a", b'[http "https://a', b"\n[", b"http.https://a.", b"machine a "),
+        *(
+            b"bitbucket_app_password= ",
+            b"bitbucket gmail_app_password ",
+            b"bitbucket.org Bearer aaaaaaaaaaaaaaaaaaaa1 ",
+        ),
+        *(b"//a/:_auth=AAAAAAAA\n", b"BITBUCKET_EMAIL=a@a.a\n", b"a@a.a:ATATT3"),
+        *(b"https://a@a", b'[http "https://a', b"\n[", b"http.https://a.", b"machine a "),
     ],
 )
 def test_a_hostile_text_takes_no_longer_than_a_long_one(piece: bytes) -> None:
