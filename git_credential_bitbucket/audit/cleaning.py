@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 
 MAX_RECORD_BYTES = 48_000
 """One record of a backup is one line to the holder, which takes 64 KiB."""
-_HEADER_LINE = re.compile(rb"[ \t]*extraheader[ \t]*=[^\n]*[^\\\n]\n?", re.IGNORECASE)
+_EXTRA_HEADER = re.compile(
+    rb"(?im)^(?P<section>[ \t]*\[[^\]\n]*\](?=[ \t]*extraheader))?"
+    rb"(?P<entry>[ \t]*extraheader[ \t]*=(?:[^\\\n]|\\\r?\n|\\.)*(?P<end>\n|\Z))"
+)
+"""A whole entry of git's configuration, over all its lines; its section's name may stand before it."""
+_ENTRY_BYTES = 16384
+"""How far before its secret an entry may begin."""
 
 Cut = tuple[int, int]
 
@@ -141,9 +147,18 @@ def _cut(place: Place, text: bytes, match: patterns.Match) -> Cut | None:
     ):
         return line[0], line[1]
     if match.form == patterns.HEADER and place.source == GIT_CONFIG:
-        # an empty header would be sent as one; what goes on on the next line is not ours to understand
-        return line if _HEADER_LINE.fullmatch(text[line[0] : line[1]]) else None
+        return _extra_header(text, match)  # whole: what is left of a header would be sent as one
     return match.start, match.end
+
+
+def _extra_header(text: bytes, match: patterns.Match) -> Cut | None:
+    """The entry that a header is in; None where it is in another one, such as an alias."""
+    for found in _EXTRA_HEADER.finditer(text, max(match.start - _ENTRY_BYTES, 0)):
+        if found.start() > match.start:
+            break
+        if found.start("entry") <= match.start and match.end <= found.end("entry"):
+            return found.start("entry"), found.start("end") if found["section"] else found.end("entry")
+    return None
 
 
 def _lines(text: bytes, cuts: list[Cut]) -> list[tuple[int, int, list[Cut]]]:

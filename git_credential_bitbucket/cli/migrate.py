@@ -21,6 +21,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.audit import repository_at
 from git_credential_bitbucket.cli.holder import ask, offered
 from git_credential_bitbucket.cli.login import is_configured
+from git_credential_bitbucket.cli.moving import Kept
 from git_credential_bitbucket.cli.neighbours import neighbours
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
@@ -28,7 +29,7 @@ from git_credential_bitbucket.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.cli.moving import Plan
+    from git_credential_bitbucket.cli.moving import Move, Plan
 
 HELP = f"""{summary("migrate")}.
 
@@ -37,7 +38,7 @@ Looks into git's configuration (yours, and that of the repository you are in or 
 vault, after another one that is kept for the same scope; app passwords are dead, so they are taken out and it is said
 what to make instead. In files only the lines with a secret change: remotes lose name and password, ~/.git-credentials
 and ~/.netrc their entries, variables their values. What was taken out is kept in the vault for 30 days, for --undo.
-Keyrings encrypt, so their entries stay.
+Keyrings encrypt, so their entries stay. At a terminal it shows what it will do and asks first.
 
 Files of a work tree are listed by `audit`; programs read them, so they are yours to change.
 """
@@ -48,11 +49,12 @@ _BESIDE = ", after another one that is kept for the same scope"
 @click.command(cls=shy.Shy, help=HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask at a terminal; without one, nothing is asked.")
 @click.option("--undo", is_flag=True, help="Put back what the last run took out of files.")
-def command(*, paths: tuple[str, ...], dry_run: bool, undo: bool) -> None:
+def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> None:
     """Move."""
     if undo:
-        if paths or dry_run:
+        if paths or dry_run or yes:
             raise click.UsageError("--undo goes alone")
         _undo()
         return
@@ -61,11 +63,18 @@ def command(*, paths: tuple[str, ...], dry_run: bool, undo: bool) -> None:
     if plan.is_empty:
         show.say("There is nothing to move.")
         return
-    if dry_run:
+    terminal = None if yes or not plan.changes else asking.choosing()
+    if dry_run or terminal is not None:
         _tell_plan(plan)
+    if dry_run:
         return
-    failed = _carry_out(plan) if plan.moves or plan.cleanings else []
-    _tell_rest(plan)
+    if terminal is not None and not terminal.agrees("Do this now?"):
+        show.say("Nothing was changed.")
+        return
+    failed = _carry_out(plan) if plan.changes else []
+    if terminal is None:
+        _tell_rest(plan)
+    _tell_git(plan)
     if failed:
         raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
 
@@ -92,16 +101,16 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
     return places.provider(f"{protocol}://{host}").endpoint.to_record()
 
 
-def _held() -> Callable[[str, str], list[tuple[set[str], Secret]]]:
+def _held() -> Callable[[str, str], list[Kept]]:
     """What the vault has of a kind for exactly a place, those set aside left out."""
     kept = [one for one in places.meant(None) if one["state"] != "set-aside"]
 
-    def held(kind: str, place: str) -> list[tuple[set[str], Secret]]:
+    def held(kind: str, place: str) -> list[Kept]:
         found = []
         for one in kept:
             if (one["kind"], one["url"]) == (kind, place):
                 told = offered("token", [("id", one["id"])], places.parse(place).request())
-                found.append((places.names(one), Secret(told.get("password", ""))))
+                found.append(Kept(Secret(told.get("password", "")), places.names(one), one["id"]))
         return found
 
     return held
@@ -110,6 +119,8 @@ def _held() -> Callable[[str, str], list[tuple[set[str], Secret]]]:
 def _tell_plan(plan: Plan) -> None:
     for move in plan.moves:
         show.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
+    for email in plan.emails.values():
+        show.say(f"Would keep an email with a token that is kept already: {email}")
     for one in plan.cleanings:
         show.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
         for finding in plan.cleaned[one.place.path]:
@@ -125,13 +136,9 @@ def _carry_out(plan: Plan) -> list[Error]:
     if new_vault is not None:
         new_vault.found()
     for move in plan.moves:
-        how = ("beside", "1") if move.beside else ("unclear", "add")
-        kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
-        show.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
-        if move.beside:
-            show.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
-        if not move.certain:
-            show.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
+        _move(move)
+    for credential_id, email in plan.emails.items():
+        _name(credential_id, email)
     batch = f"{int(time.time())}-{os.urandom(4).hex()}"
     for record in records:
         ask("backup-put", [("batch", batch), ("part", json.dumps(record))])
@@ -148,14 +155,39 @@ def _carry_out(plan: Plan) -> list[Error]:
     return failed
 
 
+def _move(move: Move) -> None:
+    how = ("beside", "1") if move.beside else ("unclear", "add")
+    kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
+    show.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
+    if move.beside:
+        show.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
+    if not move.certain:
+        show.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
+
+
+def _name(credential_id: str, email: str) -> None:
+    """Give a credential that is kept the email that stands beside its token in a file."""
+    (one,) = (one for one in places.kept() if one["id"] == credential_id)
+    username = one["bitbucket_username"] or one["account"] or ""
+    ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
+    show.say(f"Kept the email {email} with the {one['kind']} for {one['place']}")
+
+
 def _tell_rest(plan: Plan) -> None:
     """What a person has to do."""
+    for line, hint in plan.readers:
+        show.say(f"Note: {line}")
+        show.say(f"    {hint}")
     for line, hint in plan.anew:
         show.say(f"To be made anew: {line}")
         show.say(f"    {hint}")
     for finding, why in plan.left:
         show.say(f"Left as it is: {finding.where}: {finding.what}")
         show.say(f"    {why}")
+
+
+def _tell_git(plan: Plan) -> None:
+    """Whether git asks this program for what was moved."""
     urls = dict.fromkeys(move.host_url for move in plan.moves)
     for url in urls:
         if not is_configured(places.provider(url)):

@@ -10,8 +10,8 @@ from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit.cleaning import planned
-from git_credential_bitbucket.audit.finding import NPMRC
-from git_credential_bitbucket.audit.patterns import redacted
+from git_credential_bitbucket.audit.finding import NPMRC, SHELL
+from git_credential_bitbucket.audit.patterns import NETRC, redacted
 from git_credential_bitbucket.bitbucket import hosts, kinds
 from git_credential_bitbucket.cli import guidance
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -25,13 +25,21 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.secret import Secret
 
     Endpoint = dict[str, str | None]
-    Held = list[tuple[set[str], Secret]]
 
 _WORKING = frozenset({kinds.API_TOKEN, kinds.ACCESS_TOKEN})
 _SCOPES = f"{guidance.READ_SCOPES[kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[kinds.API_TOKEN]} to push"
 _MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
 _KEEP = "git-credential-bitbucket login --api-token"
 _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the vault has, or is about to get, for a scope: its secret, and the names of its account in lower case."""
+
+    secret: Secret
+    names: set[str]
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +64,38 @@ class Move:
 
 @dataclass(slots=True)
 class Plan:
-    """All that is to be done, and what is left for the person: each with a line and a hint."""
+    """All that is to be done, and what is left for the person: each with a line and a hint.
+
+    `emails` are those found beside a token that is kept already, by its id.
+    """
 
     moves: list[Move] = field(default_factory=list)
     cleanings: list[Cleaning] = field(default_factory=list)
     anew: list[tuple[str, str]] = field(default_factory=list)
     left: list[tuple[Finding, str]] = field(default_factory=list)
     cleaned: dict[str, list[Finding]] = field(default_factory=dict)
+    emails: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found at all."""
-        return not (self.moves or self.cleanings or self.anew or self.left)
+        return not (self.changes or self.anew or self.left)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done to the vault or to files."""
+        return bool(self.moves or self.cleanings)
+
+    @property
+    def readers(self) -> list[tuple[str, str]]:
+        """What loses its token: programs that read a file that is cleaned, where git alone asks a credential helper."""
+        lines = []
+        for path, found in self.cleaned.items():
+            if any(one.match.form == NETRC for one in found):
+                lines.append((f"programs that read {path} (curl -n) will not find a login for Bitbucket", _HEADER))
+            if any(one.source == SHELL for one in found):
+                lines.append((f"programs that get a token from {path} will not get one", _PRINT))
+        return lines
 
     def clean(self, place: Place, text: bytes, wanted: list[Finding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
@@ -87,15 +115,16 @@ class Plan:
 class Moves:
     """The tokens that go into the vault. A class for its state: what is in each place already."""
 
-    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], Held]) -> None:
-        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place: names and secret.
+    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], list[Kept]]) -> None:
+        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place.
 
         The first raises `SettingsError` for a host that is none of ours by that protocol.
         """
         self._endpoint = endpoint
         self._held = held
-        self._there: dict[tuple[str, str], Held] = {}
+        self._there: dict[tuple[str, str], list[Kept]] = {}
         self._moves: dict[tuple[Secret, str], Move] = {}
+        self.emails: dict[str, str] = {}
 
     def take(self, finding: Finding) -> str | None:
         """Have a token moved, or say why it is left: its address is none that may get it, or it is in a keyring and
@@ -107,19 +136,21 @@ class Moves:
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
         path = match.path if match.kind == kinds.ACCESS_TOKEN else None
         place = routing.place_of(protocol, match.host, path)
-        account = _account(match.account)
+        account = _account(match.account) if match.kind == kinds.API_TOKEN else None
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
-        if any(secret == match.secret for _, secret in there):
-            return None
+        for one in there:
+            if one.secret == match.secret:
+                self._learn(one, place, account)
+                return None
         mine = {account.lower()} if account else set()
-        if finding.line is None and any(not names or not mine or names & mine for names, _ in there):
+        if finding.line is None and any(not one.names or not mine or one.names & mine for one in there):
             return _OTHER
         try:
             endpoint = self._endpoint(protocol, match.host)
         except SettingsError as exc:  # http:// in the address, where only https:// is opted in
             return exc.cause
         beside = bool(there)
-        there.append((mine, match.secret))
+        there.append(Kept(match.secret, mine))
         record = {
             "kind": match.kind,
             "place": place,
@@ -131,12 +162,32 @@ class Moves:
         self._moves[match.secret, place] = Move(record, match.certain, beside)
         return None
 
+    def _learn(self, one: Kept, place: str, account: str | None) -> None:
+        """Keep what else a token's account is called where it was found again: REST takes it with the email only."""
+        if account is None or account.lower() in one.names:
+            return
+        has_email = any("@" in name for name in one.names)
+        one.names.add(account.lower())
+        if one.id is not None:
+            if "@" in account and not has_email:
+                self.emails[one.id] = account
+            return
+        record = self._moves[one.secret, place].record
+        if "@" in account and not has_email:
+            record.update(account=account, bitbucket_username=record["account"])
+        elif record["account"] is None:
+            record["account"] = account
+        elif has_email and "@" not in account:
+            record.setdefault("bitbucket_username", account)
+
     def chosen(self) -> list[Move]:
         """One for each token and place; a token that was kept for the whole host needs no single repositories."""
         whole = {s for (s, place), move in self._moves.items() if move.host_url == place and not move.beside}
         return [m for (secret, place), m in self._moves.items() if m.host_url == place or secret not in whole]
 
 
+_HEADER = 'for curl, write: -H "$(git-credential-bitbucket token --header)"'
+_PRINT = "there, write: $(git-credential-bitbucket token)"
 _UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
 _KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
 _OTHER = "another token is kept for the same place, and keyrings encrypt; log out of that one first to move this one"
@@ -170,7 +221,7 @@ def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], mo
         made.left += [(one, why) for one, why in decided if why is not None]
     for one in keyring:
         made.left.append((one, (moves.take(one) if _is_movable(one) else None) or _KEYRING))
-    made.moves = moves.chosen()
+    made.moves, made.emails = moves.chosen(), moves.emails
     made.anew = _anew([*dead, *(one for one in keyring if _is_dead(one))])
     return made
 
@@ -216,7 +267,8 @@ def _anew(dead: list[Finding]) -> list[tuple[str, str]]:
         used = ", ".join(dict.fromkeys(places))
         if kind == kinds.APP_PASSWORD:
             whose = f" of {redacted(account)}" if account else ""
-            lines.append((f"the app password{whose}, in use in {used}", f"make an API token: {_MAKE_TOKEN}"))
+            email = f" --account {redacted(account)}" if "@" in account else ""
+            lines.append((f"the app password{whose}, in use in {used}", f"make an API token: {_MAKE_TOKEN}{email}"))
         else:
             lines.append((f"an OAuth token, in use in {used}", f"log in instead: {_MAKE_LOGIN}"))
     return lines

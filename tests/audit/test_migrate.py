@@ -11,6 +11,7 @@ import pytest
 import secretstorage
 
 from tests.cli.listed import listed
+from tests.cli.person import Person
 from tests.running import Runner
 from tests.standin import tokens
 from tests.standin.client import StandIn
@@ -254,16 +255,103 @@ def test_what_is_of_no_known_kind_is_left_and_told(alone: Runner, home: Path) ->
     assert (home / ".git-credentials").read_text() == text
 
 
-def test_a_header_is_taken_out_with_its_line(alone: Runner, home: Path) -> None:
-    """An empty Authorization header would be sent as one."""
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ('[http "https://bitbucket.org"]\n\textraHeader = {}\n\tx = y\n', '[http "https://bitbucket.org"]\n\tx = y\n'),
+        ('[http "https://bitbucket.org"] extraHeader = "{}" ; a\n[user]\n', '[http "https://bitbucket.org"]\n[user]\n'),
+        ("[http]\n\tEXTRAHEADER = \\\n{}\\\n\n\tx = y\n", "[http]\n\tx = y\n"),
+        ("[http]\n\textraHeader = {}", "[http]\n"),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["Basic", "Bearer"])
+def test_a_header_is_taken_out_whole(alone: Runner, home: Path, before: str, after: str, scheme: str) -> None:
+    """What is left of an Authorization header would be sent as one; git reads the rest as before."""
     token = tokens.access_token()
-    encoded = base64.b64encode(f"x-token-auth:{token}".encode()).decode()
-    (home / ".gitconfig").write_text(
-        f'[http "https://bitbucket.org"]\n\textraHeader = Authorization: Basic {encoded}\n'
-    )
+    value = base64.b64encode(f"x-token-auth:{token}".encode()).decode() if scheme == "Basic" else token
+    other = '[http "https://x.org"]\n\textraHeader = Authorization: Bearer abc\n'
+    (home / ".gitconfig").write_text(other + before.format(f"Authorization: {scheme} {value}"))
     alone(HELPER, "migrate")
-    assert (home / ".gitconfig").read_text() == '[http "https://bitbucket.org"]\n'
+    assert (home / ".gitconfig").read_text() == other + after
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == token
+    keys = alone("git", "config", "--global", "--list", "--name-only").stdout.split()
+    assert keys.count("http.https://x.org.extraheader") == 1
+    assert ("http.x" in keys) == (after.startswith("[http]") and "x = y" in after)
+
+
+def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) -> None:
+    """An empty http.extraHeader sends none; `Authorization: Bearer` alone would be sent. In an alias it is left."""
+    token, other = tokens.access_token(), tokens.access_token()
+    (home / ".bashrc").write_text(
+        f"export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=http.extraHeader\n"
+        f'export GIT_CONFIG_VALUE_0="Authorization: Bearer {token}"\n'
+    )
+    text = f"[alias]\n\tbb = -c http.extraHeader='Authorization: Bearer {other}' fetch\n"
+    (home / ".gitconfig").write_text(text)
+    said = alone(HELPER, "migrate").stdout
+    assert 'GIT_CONFIG_VALUE_0=""\n' in (home / ".bashrc").read_text()
+    assert (home / ".gitconfig").read_text() == text
+    assert "it cannot be taken out without breaking the line" in said
+
+
+def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
+    """Git takes the Bitbucket username or none, REST the email alone: wherever one was found, both are kept."""
+    token, kept = tokens.api_token(), tokens.api_token()
+    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    (home / ".git-credentials").write_text(
+        f"https://alice:{token}@bitbucket.org\nhttps://bob%40example.com:{kept}@bitbucket.org\n"
+    )
+    (home / ".netrc").write_text(f"machine api.bitbucket.org login alice@example.com password {token}\n")
+    dead = tokens.app_password()
+    (home / ".bashrc").write_text(f"git clone https://carol%40example.com:{dead}@bitbucket.org/a/b\n")
+    said = alone(HELPER, "migrate").stdout
+    told = {(one["account"], one["bitbucket_username"]) for one in listed(alone)}
+    assert told == {("alice@example.com", "alice"), ("bob@example.com", None)}
+    assert "Kept the email bob@example.com" in said
+    assert "login --api-token --account carol@example.com" in said
+
+
+def test_an_access_token_is_nobodys(alone: Runner, home: Path) -> None:
+    """Whatever name stood before it: it would be kept from those who ask under another."""
+    token = tokens.access_token()
+    (home / ".git-credentials").write_text(f"https://alice:{token}@bitbucket.org\n")
+    alone(HELPER, "migrate")
+    assert filled(alone, "protocol=https\nhost=bitbucket.org\nusername=bob\n")["password"] == token
+
+
+def test_who_reads_a_cleaned_file_is_told(alone: Runner, home: Path) -> None:
+    """REST by ~/.netrc (`curl -n`) and scripts that read a variable ask no credential helper."""
+    netrc = home / ".netrc"
+    netrc.write_text(f"machine api.bitbucket.org login a@example.com password {tokens.api_token()}\n")
+    (home / ".profile").write_text(f"export BITBUCKET_TOKEN={tokens.access_token()}\n")
+    for words in (("--dry-run",), ()):
+        said = alone(HELPER, "migrate", *words).stdout
+        assert f"programs that read {netrc} (curl -n) will not find a login for Bitbucket" in said
+        assert 'write: -H "$(git-credential-bitbucket token --header)"' in said
+        assert f"programs that get a token from {home}/.profile will not get one" in said
+    assert netrc.read_text() == ""
+
+
+@pytest.mark.parametrize(("answer", "is_done"), [("y", True), ("", False)])
+def test_at_a_terminal_it_asks_first(alone: Runner, home: Path, answer: str, is_done: bool) -> None:
+    """It shows what it will do; no answer is a no. With --yes it does not ask."""
+    kept = home / ".git-credentials"
+    text = f"https://a:{tokens.api_token()}@bitbucket.org\n"
+    kept.write_text(text)
+    person = Person({**alone.env, "TERM": "xterm"}, alone.folder)
+    with person.types(HELPER, "migrate") as dialogue:
+        dialogue.reads(f"Would clean: {kept}")
+        dialogue.reads("Do this now? [y/N]")
+        assert kept.read_text() == text
+        dialogue.types(answer)
+        dialogue.reads("Moved into the vault" if is_done else "Nothing was changed.")
+        dialogue.ends()
+    if not is_done:
+        assert kept.read_text() == text
+        with person.types(HELPER, "migrate", "--yes") as dialogue:
+            dialogue.reads("Moved into the vault")
+            dialogue.ends()
+    assert kept.read_text() == ""
 
 
 def test_a_host_that_is_opted_in_is_migrated_too(keyed: Runner, home: Path, standin: StandIn) -> None:
