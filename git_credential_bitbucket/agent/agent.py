@@ -13,7 +13,7 @@ from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.holdings import Holdings
 from git_credential_bitbucket.agent.misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -168,7 +168,7 @@ class Agent:
 
     def _store(self, index: Index, stored: keeping.Stored) -> bytes | Deferred:
         request, now = stored.request, self.clock()
-        secret, scope = Secret(request.password or ""), routing.place_of(request.protocol, request.host, request.path)
+        secret, scope = Secret(request.password or ""), scopes.place_of(request.protocol, request.host, request.path)
         for credential in (*index.covering(scope), *index.below(scope)):
             if credential.had_secret(secret):
                 return ACKNOWLEDGED

@@ -15,7 +15,7 @@ from git_credential_bitbucket.agent.agent import Agent, Asking
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.agent.diagnosis import or_why
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 from git_credential_bitbucket.errors import RequestRefused
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
@@ -71,7 +71,7 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
 
 def _of_consumer(request: Request, client_id: str, secret: Secret, endpoint: Endpoint, now: float) -> Credential:
     """The consumer as a credential, its first token yet to be minted."""
-    host = routing.place_of(request.protocol, request.host, None)
+    host = scopes.place_of(request.protocol, request.host, None)
     way = json.dumps(endpoint, sort_keys=True)
     return Credential(
         id=digest(Secret(f"{host}\n{client_id}\n{secret.reveal()}\n{way}")),

@@ -15,7 +15,7 @@ from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.ledger import DAY_S
 from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, shown_place
 from git_credential_bitbucket.agent.renewal import may_attempt
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
@@ -100,7 +100,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
         return reason
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
-    place = routing.place_of(request.protocol, request.host, request.path or asked_path)
+    place = scopes.place_of(request.protocol, request.host, request.path or asked_path)
     return Diagnosis("none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN)
 
 

@@ -10,7 +10,7 @@ from git_credential_bitbucket.agent import freshness, judgement, ledger, revocat
 from git_credential_bitbucket.agent.credential import UNASKED, Credential, binds_account, is_sound, update
 from git_credential_bitbucket.agent.holdings import record_in
 from git_credential_bitbucket.agent.revocation import RETRY_S
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, LoginFailed, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
@@ -105,7 +105,7 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     is_bound = kind == kinds.UNKNOWN or not is_asked
     if kind == kinds.ACCESS_TOKEN and not is_bound:
         path = request.path
-        if routing.leaves_repository_open(path):
+        if scopes.leaves_repository_open(path):
             path = stored.asked_path()
     expiry: float | None = request.password_expiry_utc
     if kind == kinds.UNKNOWN and request.username == kinds.ACCESS_TOKEN_USERNAME and expiry is None:
@@ -114,7 +114,7 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     return Credential(
         id=new_id(),
         kind=kind,
-        place=routing.place_of(request.protocol, request.host, path),
+        place=scopes.place_of(request.protocol, request.host, path),
         secret=Secret(password),
         account=request.username if is_named else None,
         typed_username=request.username if is_bound else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
     answered = dict(wire.parse_pairs(reply))
     told["outcome"] = _outcome(action, answered)
     named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
-    scope = None if request is None else routing.place_of(request.protocol, request.host, request.path)
+    scope = None if request is None else scopes.place_of(request.protocol, request.host, request.path)
     text = answered.get("password") or asked.get("password") or asked.get("credential")
     credential = _named(agent, named, text, scope)
     if scope is not None:

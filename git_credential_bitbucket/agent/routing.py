@@ -1,17 +1,14 @@
 """Which credential answers a request: the one order that `get`, `token`, `explain`, `why` and `erase` share.
 
-A scope is `protocol://host`, `…/workspace` or `…/workspace/repository`, ASCII case-folded as Bitbucket's own names are.
 Asking changes nothing: the order depends on what is kept and on the request, never on who asked before.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote
 
 from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -23,8 +20,6 @@ if TYPE_CHECKING:
 STATE_PREFIX = "bitbucket:"
 _PERSONAL = frozenset({kinds.API_TOKEN, kinds.OAUTH})
 """Kinds that act for a person; access tokens and consumers belong to nobody."""
-_UUID_PATH = re.compile(r"\{\}|\{[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\}")
-"""What git-lfs verify addresses hold in place of names: `{}/{uuid}/info/lfs/…`."""
 
 
 class Match(NamedTuple):
@@ -39,51 +34,16 @@ class Match(NamedTuple):
     dropped: list[Credential]
 
 
-def place_of(protocol: str, host: str, path: str | None) -> str:
-    """The narrowest scope that a request or a person names; the host alone where the path names no repository."""
-    return "/".join((f"{protocol}://{host}", *_names(path)))
-
-
-def _names(path: str | None) -> tuple[str, ...]:
-    """Workspace and repository of a path such as `acme/app.git/info/lfs`; empty where it has no names.
-
-    One segment anywhere that a server may resolve to another repository (`.`, `..`, an empty one) makes the whole
-    path worth nothing, and so do braces, which stand for UUIDs.
-    """
-    segments = _segments(path)
-    if any(unquote(segment) in {"", ".", ".."} for segment in segments):
-        return ()
-    names = tuple(segment.removesuffix(".git") for segment in segments[:2])
-    if any(name in {"", ".", ".."} or "{" in unquote(name) for name in names):
-        return ()
-    return names
-
-
-def _segments(path: str | None) -> list[str]:
-    return _ascii_folded(path).removeprefix("/").removesuffix("/").split("/") if path else []
-
-
 def repository_of(request: Request, asked_path: Callable[[], str | None] = lambda: None) -> str:
     """What a 401 to `request` is about: its scope; its path as it stands where that names none; else the host.
 
     `asked_path` tells of the repository that git works on where the request names none.
     """
     path = request.path
-    if leaves_repository_open(path):
+    if scopes.leaves_repository_open(path):
         path = asked_path() or path
-    scope = place_of(request.protocol, request.host, path)
-    return f"{scope}/{_ascii_folded(path)}" if path and scope.count("/") == 2 else scope  # noqa: PLR2004 - the host alone
-
-
-def leaves_repository_open(path: str | None) -> bool:
-    """Whether a path names no repository in a way that git's command line may make up for: none, or only UUIDs."""
-    return not path or all(_UUID_PATH.fullmatch(unquote(segment)) for segment in _segments(path)[:2])
-
-
-def _ascii_folded(text: str) -> str:
-    if text.isascii():
-        return text.lower()
-    return text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+    scope = scopes.place_of(request.protocol, request.host, path)
+    return f"{scope}/{scopes.folded(path)}" if path and scope.count("/") == 2 else scope  # noqa: PLR2004 - the host alone
 
 
 class Index:
@@ -174,14 +134,14 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
     Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
     called only where that matters. Where it cannot, credentials for the whole host come first.
     """
-    host = place_of(request.protocol, request.host, None)
-    scope = place_of(request.protocol, request.host, request.path)
+    host = scopes.place_of(request.protocol, request.host, None)
+    scope = scopes.place_of(request.protocol, request.host, request.path)
     found = index.covering(scope)
     below: list[Credential] = []
-    if scope == host and leaves_repository_open(request.path):
+    if scope == host and scopes.leaves_repository_open(request.path):
         below = index.below(host)
         if (below or any(c.suspensions for c in found)) and (path := asked_path()) is not None:
-            scope, below = place_of(request.protocol, request.host, path), []
+            scope, below = scopes.place_of(request.protocol, request.host, path), []
             found = index.covering(scope)
     repository = scope if scope != host else repository_of(request)
     able = [credential for credential in (*found, *below) if may_answer(credential, request)]
@@ -278,6 +238,6 @@ def erased(index: Index, request: Request, secret: Secret | None) -> list[Creden
     """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
     if secret is None:
         return [c for c in match(index, request, lambda: None).candidates if named_by(c, request.username)]
-    place = place_of(request.protocol, request.host, request.path)
+    place = scopes.place_of(request.protocol, request.host, request.path)
     held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
     return [c for c in held if c.kind != kinds.UNKNOWN or may_answer(c, request)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent import diagnosis, freshness, judgement, routing
 from git_credential_bitbucket.agent.naming import NAMED, shown_place
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error, Problem
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
@@ -127,7 +128,7 @@ def of_request(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
 
 def _elsewhere(index: Index, found: list[Credential], request: Request) -> list[str]:
     """The scopes on the request's host that have credentials, but none that may answer here."""
-    host = routing.place_of(request.protocol, request.host, None)
+    host = scopes.place_of(request.protocol, request.host, None)
     covering = {credential.id for credential in found}
     places = {
         shown_place(credential)

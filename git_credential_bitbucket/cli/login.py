@@ -13,8 +13,8 @@ import click
 
 from git_credential_bitbucket import settings, wire
 from git_credential_bitbucket.agent.naming import NAMED, label
-from git_credential_bitbucket.agent.routing import place_of
 from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.bitbucket.scopes import place_of
 from git_credential_bitbucket.cli import (
     asking,
     consumers,

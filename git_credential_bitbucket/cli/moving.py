@@ -6,13 +6,12 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent import routing
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.audit import places as where
 from git_credential_bitbucket.audit.cleaning import planned
 from git_credential_bitbucket.audit.finding import NPMRC, SHELL
 from git_credential_bitbucket.audit.patterns import NETRC, redacted
-from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.bitbucket import hosts, kinds, scopes
 from git_credential_bitbucket.cli import guidance
 from git_credential_bitbucket.errors import Error, SettingsError
 
@@ -135,7 +134,7 @@ class Moves:
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
         path = match.path if match.kind == kinds.ACCESS_TOKEN else None
-        place = routing.place_of(protocol, match.host, path)
+        place = scopes.place_of(protocol, match.host, path)
         account = _account(match.account) if match.kind == kinds.API_TOKEN else None
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         for one in there:

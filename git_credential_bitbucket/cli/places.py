@@ -1,6 +1,6 @@
 """What a person names on the command line: a host, a place on it, or one of the credentials that are kept.
 
-Imports settings and providers for the list of hosts, routing for what a place is, and asks the holder for its list.
+Imports settings and providers for the list of hosts, scopes for what a place is, and asks the holder for its list.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import routing
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.cli.holder import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
@@ -33,8 +32,6 @@ _SSH = re.compile(
 """The two forms in which git writes an SSH address (git-fetch(1), GIT URLS)."""
 _SSH_HOSTS = frozenset({hosts.CLOUD_HOST, "altssh.bitbucket.org"})
 """Where bitbucket.org's repositories are by SSH; the second on port 443 (Bitbucket's "Troubleshoot SSH issues")."""
-_NAME = re.compile(r"[A-Za-z0-9._~%{}+-]+")
-"""More than Bitbucket makes of a workspace's or a repository's name, but no blanks: those are its title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Place:
     @property
     def text(self) -> str:
         """As credentials keep it."""
-        return routing.place_of(self.protocol, self.host, self.path)
+        return scopes.place_of(self.protocol, self.host, self.path)
 
     @property
     def url(self) -> str:
@@ -101,7 +98,7 @@ def check_names(place: Place) -> None:
             "a scope has no wildcards: an address does not tell which project a repository is in",
             hint="write WORKSPACE for all of a workspace, or WORKSPACE/REPOSITORY",
         )
-    if not all(_NAME.fullmatch(name) for name in place.text.split("/")[3:]):
+    if not all(map(scopes.is_name, place.text.split("/")[3:])):
         raise Error(
             "that is no name of a workspace or a repository: the one in its address has neither blanks nor signs",
             hint=_LIKE,

@@ -9,8 +9,7 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent import routing
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import kinds, scopes
 from git_credential_bitbucket.cli import guidance, pasted, places, times
 from git_credential_bitbucket.cli.wanted import path_on
 from git_credential_bitbucket.errors import Error, LoginFailed
@@ -128,7 +127,7 @@ def _place(wanted: Wanted, answers: Answers, kind: kinds.Kind) -> str:
     path = wanted.path
     if path is None and kind == kinds.ACCESS_TOKEN and answers.terminal is not None:
         path = _near(wanted.near, answers.terminal) if wanted.near else _asked_path(wanted, answers)
-    return routing.place_of(wanted.provider.protocol, wanted.provider.host, path)
+    return scopes.place_of(wanted.provider.protocol, wanted.provider.host, path)
 
 
 def _asked_path(wanted: Wanted, answers: Answers) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import routing
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.cli import places, show
 from git_credential_bitbucket.errors import Error
 
@@ -43,7 +43,7 @@ class Wanted:
     @property
     def place(self) -> str:
         """Where it is to serve, as credentials keep it."""
-        return routing.place_of(self.provider.protocol, self.provider.host, self.path)
+        return scopes.place_of(self.provider.protocol, self.provider.host, self.path)
 
     def warn(self, answers: Answers, text: str) -> None:
         """Tell what is doubtful: in the dialogue if there is one, else on standard error."""

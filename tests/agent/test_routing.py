@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket import wire
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.routing import Index, Match, match, place_of, repository_of, state_of
+from git_credential_bitbucket.agent.routing import Index, Match, match, repository_of, state_of
 from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket.scopes import place_of
 from tests.agent.credentials import HOST, a_credential
 
 REPOSITORY = a_credential(f"{HOST}/acme/app", kinds.ACCESS_TOKEN)
