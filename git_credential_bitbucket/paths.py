@@ -12,7 +12,7 @@ SECOND_PREFIX = "BITBUCKET_CREDENTIAL_"
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
-_S_IFMT, _S_IFDIR = 0o170000, 0o040000  # as in stat, which is one import more
+_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000  # as in stat, which is one import more
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +30,11 @@ def adopt_second_names(env: "MutableMapping[str, str]") -> None:
 def socket_path(env: "Mapping[str, str]") -> str:
     """The path of git's socket: `GIT_CREDENTIAL_BITBUCKET_SOCKET`, else in `runtime_dir`, with a name for its vault."""
     return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or f"{runtime_dir(env)}/{_socket_name(env)}"
+
+
+def private(socket: str) -> dict[str, str]:
+    """What names the private daemon at `socket`. Should it outlive the daemon, nobody finds the user's own vault."""
+    return {f"{OWN_PREFIX}SOCKET": socket, f"{OWN_PREFIX}VAULT": f"{os.path.dirname(socket)}/vault"}
 
 
 def control_of(socket: str) -> str:
@@ -200,6 +205,17 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
         # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
         hint = f"type: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
         raise PlaceRefused(f"{shown(path)} is open to others", hint=hint)
+
+
+def is_handed_to_us(found: os.stat_result) -> bool:
+    """Whether `found` is of a plain file that nobody else can read.
+
+    Ours with mode 0600 or stricter; or root's, neither writable by a group nor open to others: that is how
+    orchestrators hand secrets to a service (Kubernetes' defaultMode 0400 or 0440, systemd's credentials).
+    """
+    ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
+    handed = found.st_uid == 0 and not found.st_mode & 0o037
+    return found.st_mode & _S_IFMT == _S_IFREG and (ours or handed)
 
 
 def is_own_dir(path: str) -> bool:

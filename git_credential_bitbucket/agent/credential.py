@@ -24,7 +24,7 @@ _TYPES = {"str": str, "kinds.Kind": str, "Secret": str, "int": int, "bool": bool
 class Credential:
     """A token and all that is known of it. Times are epoch seconds by this machine's clock.
 
-    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `routing.place_of` folds it.
+    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.place_of` folds it.
     `generation` counts the access tokens that this credential has had; `superseded` are digests of the ones before, so
     that git's late `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret
     of unknown kind, or one that git stored unasked, to the requests that it came with.

@@ -75,7 +75,7 @@ class BitbucketAuth:
     def _token(self) -> dict[str, str]:
         if (given := authorization.from_environment(os.environ, self._request)) is not None:
             return given
-        told = dict(wire.parse_pairs(Holder().offered("token", self._request)))
+        told = dict(wire.parse_pairs(Holder().for_(self._request).offered("token", self._request)))
         if not told.get("password"):
             problem = lacking.told(dict(ask("why", (), self._request)))
             raise UnknownCredential(problem.cause, hint=problem.hint)

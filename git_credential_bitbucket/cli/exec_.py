@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import settings
-from git_credential_bitbucket.bitbucket import hosts, kinds, providers
+from git_credential_bitbucket.bitbucket import hosts, providers
 from git_credential_bitbucket.cli import child, places, private
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import as_helper, stable_path
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import SettingsError
-from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,8 +31,10 @@ ORIGIN = "exec"
 
     That is a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
     BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET (or BITBUCKET_OAUTH_CLIENT_ID and …_SECRET), each also as …_FILE,
-    which names a file that holds it. None of them is in COMMAND's environment: a daemon of its own, with everything in
-    memory, answers its git, and ends with it.
+    which names a file that holds it; and the tokens in BITBUCKET_TOKENS_FILE. None of them is in COMMAND's
+    environment: a daemon of its own, with everything in memory, answers its git, and ends with it.
+
+    Within another exec, what that one serves and this one does not is served on.
 
     This keeps a secret from being shown or handed on, and not from a COMMAND that wants it: it can ask as git does
     (git credential fill, the verb token), and read /proc/PID/environ of the shell that holds the variable. Prefer
@@ -46,56 +47,69 @@ ORIGIN = "exec"
 @click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
-    given = credential(os.environ)
-    served = [(url, record) for url, record in records(os.environ, given, place)]
+    served = records(os.environ, credentials(os.environ), place)
     helper = as_helper(stable_path(os.environ))
     with private.daemon(os.environ) as holder:
         for _, record in served:
             holder.ask("add", [("record", json.dumps(record)), ("memory", "1")])
-        env = holder.command_environment(os.environ, helper, [url for url, _ in served])
+        env = holder.command_environment(os.environ, helper, list(dict.fromkeys(url for url, _ in served)))
         return child.run(words, env)
 
 
-def credential(env: Mapping[str, str]) -> Record:
-    """What the environment holds, as a record without its place. Raises `SettingsError` if that is nothing usable."""
-    found = environment.find(env)
-    if found is None:
+def credentials(env: Mapping[str, str]) -> list[environment.EnvironmentCredential]:
+    """What the environment holds, longest scopes first. Raises `SettingsError` if that is nothing usable."""
+    found = environment.every(env)
+    if not found:
         if (unusable := environment.unusable(env)) is not None:
             raise SettingsError(unusable.cause, hint=unusable.hint)
         raise SettingsError(
             "there is no credential in the environment to run the command with",
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
-            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file",
+            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file; or BITBUCKET_TOKENS_FILE",
         )
-    given = {"kind": found.kind, "origin": ORIGIN}
-    if found.client_id is None:
-        return {**given, "secret": found.secret.reveal(), "account": found.account}
-    consumer = {"client_id": found.client_id, "client_secret": found.secret.reveal()}
-    return {**given, **consumer, "secret": "", "expires_at": None}  # there is none yet: the first `get` mints one
+    return found
 
 
-def records(env: Mapping[str, str], given: Record, place: str | None) -> list[tuple[str, Record]]:
-    """The credential for each host that may get it, by the host's URL. Raises `SettingsError` if none is left."""
+def records(
+    env: Mapping[str, str], given: list[environment.EnvironmentCredential], place: str | None
+) -> list[tuple[str, Record]]:
+    """The credentials for each host that may get them, by the host's URL. Raises `SettingsError` if none is left.
+
+    Each is for its own scope, or for `place` where that is narrower.
+    """
     read = settings.read(env)
-    found = []
+    found: dict[str, tuple[str, Record]] = {}
     for protocol, host in hosts.all_ours(read):
         provider = providers.find(read, protocol, host, env)
         if provider is None:
             continue
         url = f"{provider.protocol}://{provider.host}"
-        if url == hosts.CLOUD_URL and environment.is_data_center(Secret(given["secret"])):
-            continue
         meant = places.parse(place or url, url)
         if (meant.protocol, meant.host) != (provider.protocol, provider.host):
             continue
-        if given["kind"] == kinds.CLIENT_CREDENTIALS:
-            if provider.protocol != "https":
+        for one in given:
+            scope = "/".join((url, *one.scope))
+            narrower = max(scope, meant.text, key=len)
+            if narrower in found or not all(f"{narrower}/".startswith(f"{around}/") for around in (scope, meant.text)):
                 continue
-            providers.check_oauth(provider)
-        found.append((url, {**given, "place": meant.text, "endpoint": provider.endpoint.to_record()}))
+            if url == hosts.CLOUD_URL and environment.is_data_center(one.secret):
+                continue
+            if one.client_id is not None:
+                if provider.protocol != "https":
+                    continue
+                providers.check_oauth(provider)
+            found[narrower] = (url, {**_record(one), "place": narrower, "endpoint": provider.endpoint.to_record()})
     if not found:
         raise SettingsError(
             "that place is on no host that may get the credential",
             hint="a host is opted in by: git config --global credential.URL.provider bitbucket",
         )
-    return found
+    return list(found.values())
+
+
+def _record(one: environment.EnvironmentCredential) -> Record:
+    given = {"kind": one.kind, "origin": ORIGIN}
+    if one.client_id is None:
+        return {**given, "secret": one.secret.reveal(), "account": one.account}
+    consumer = {"client_id": one.client_id, "client_secret": one.secret.reveal()}
+    return {**given, **consumer, "secret": "", "expires_at": None}  # there is none yet: the first `get` mints one

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SHORT_NAMES = frozenset({"bitbucket", NAME})
 """How people name this helper by hand: git looks for `git-credential-bitbucket` on PATH."""
+_GUARD = ["test", "-S"]
 
 
 def stable_path(env: Mapping[str, str]) -> str:
@@ -37,6 +38,11 @@ def stable_path(env: Mapping[str, str]) -> str:
     return next((path for path in found if os.path.islink(path)), found[0] if found else invoked)
 
 
+def as_guarded_helper(socket: str, helper: str) -> str:
+    """As `helper`, only while `socket` is there: without it, an ordinary daemon would be started in its place."""
+    return f"!{' '.join(_GUARD)} {shlex.quote(socket)} && {helper}"
+
+
 def as_helper(path: str) -> str:
     """The value of `credential.helper` that runs `path`: quoted for the shell, but not its first slash.
 
@@ -47,20 +53,23 @@ def as_helper(path: str) -> str:
 
 def runs_us(helper: str) -> bool:
     """Whether a value of `credential.helper` is the path of this program, of whichever installation."""
-    word = _only_word(helper)
+    word = only_word(helper)
     return word is not None and word.startswith("/") and os.path.basename(word) == NAME
 
 
 def means_us(helper: str) -> bool:
     """As `runs_us`, or this program's name as a person would write it."""
-    return runs_us(helper) or _only_word(helper) in SHORT_NAMES
+    return runs_us(helper) or only_word(helper) in SHORT_NAMES
 
 
-def _only_word(helper: str) -> str | None:
+def only_word(helper: str) -> str | None:
+    """The one word that a value of `credential.helper` is, or becomes behind the guard that `exec` writes."""
     try:
         words = shlex.split(helper)
     except ValueError:  # a quote without its end
         return None
+    if words[:2] == [f"!{_GUARD[0]}", _GUARD[1]]:
+        words = words[4:]
     return words[0] if len(words) == 1 else None
 
 

@@ -149,16 +149,17 @@ def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
 def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = wire.parse(wire.emit(git_asks.pairs()))
+    # Whoever answers reads from /proc which repository git works on, where git does not say.
+    fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     try:
-        found = environment.find(os.environ)
+        path = wire.emit([("path", url.path)] if fields and url.path else [])
+        found = environment.find(os.environ, wire.parse(wire.emit(git_asks.pairs()) + path))
         if found is not None:
             document["environment"] = _of_environment(found)
             environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
-    # Whoever answers reads from /proc which repository git works on, where git does not say.
-    fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     answer = ask("explain", fields, wire.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {

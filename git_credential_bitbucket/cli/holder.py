@@ -19,7 +19,7 @@ def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"
 
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
-    return dict(wire.parse_pairs(_holder().offered(action, wire.emit(list(fields)) + request)))
+    return dict(wire.parse_pairs(_holder().for_(request).offered(action, wire.emit(list(fields)) + request)))
 
 
 def refuses(protocol: str, host: str) -> Mapping[str, str]:

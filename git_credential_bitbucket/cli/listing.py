@@ -161,7 +161,7 @@ def _surroundings(report: Report, console: Console) -> None:
                 _line(console, f"{_INDENT}{show.shown(vault[cure] or '')}")
     if report.daemon is not None:
         _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
-    before = report.environment_trouble or (report.environment and f"{report.environment} {_BEFORE}")
+    before = report.environment_trouble or (report.environment and f"what {report.environment} holds {_BEFORE}")
     if before:
         _line(console, f"environment: {show.shown(before)}", "yellow")
 

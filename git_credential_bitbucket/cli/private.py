@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import select
-import shlex
 import shutil
 import signal
 import tempfile
@@ -15,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.cli.executable import as_guarded_helper
 from git_credential_bitbucket.client import ask, exchange, launch
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 
@@ -27,9 +27,10 @@ LEAVE_S = 5.0
 """How long the daemon may take to leave; it has nothing to write."""
 
 _OWN, _NAMES = paths.OWN_PREFIX, (paths.OWN_PREFIX, paths.SECOND_PREFIX)
-_NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "PEERS"))
+_NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "OUTER", "PEERS"))
 _NOT_FOR_THE_COMMAND = frozenset(
     {
+        exchange.TOKENS_FILE,
         *(name + ending for name in exchange.SECRET_VARIABLES for ending in ("", "_FILE")),
         *(prefix + name for name in ("KEY", "KEY_FILE", "DAEMON") for prefix in _NAMES),
     }
@@ -42,8 +43,6 @@ class Daemon:
     def __init__(self, path: str) -> None:
         """`path` is where it listens."""
         self.path = path
-        # Should the socket outlive the daemon, nobody finds the person's own vault behind it.
-        self.places = {_OWN + "SOCKET": path, _OWN + "VAULT": os.path.dirname(path) + "/vault"}
 
     def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> ask.Pairs:
         """The lines that answer `action`. Raises the `Error` that the answer tells."""
@@ -59,12 +58,15 @@ class Daemon:
     def command_environment(self, env: Mapping[str, str], helper: str, urls: Sequence[str]) -> dict[str, str]:
         """`env` for the command: without its secrets, and with git asking this daemon, and nobody else, about `urls`.
 
-        `helper` is what git runs; only while the socket is there, for it would start an ordinary daemon in its place.
+        `helper` is what git runs, guarded.
         """
         child = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_COMMAND}
-        settings = {**self.places, _OWN + "KEYRING": "off"}
+        # Within another `exec`, that one's daemon goes on answering for what this one has nothing for.
+        around = [env[_OWN + "SOCKET"], env[exchange.OUTER]] if exchange.OUTER in env else []
+        outer = ":".join(filter(None, around))
+        settings = {**paths.private(self.path), exchange.OUTER: outer, _OWN + "KEYRING": "off"}
         child |= {prefix + name.removeprefix(_OWN): value for name, value in settings.items() for prefix in _NAMES}
-        guarded = f"!test -S {shlex.quote(self.path)} && {helper}"
+        guarded = as_guarded_helper(self.path, helper)
         lines = [
             line
             for url in urls
@@ -88,7 +90,7 @@ def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
     try:
         told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
         started = Daemon(directory + _SOCKET)
-        launch.start({**told, **started.places}, memory=True, until_eof=guard)
+        launch.start({**told, **paths.private(started.path)}, memory=True, until_eof=guard)
         os.close(guard)
         guard = -1
         handle = _handle(int(dict(started.ask("ping"))["pid"]))

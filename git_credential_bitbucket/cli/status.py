@@ -226,12 +226,11 @@ def _environment(bases: set[str]) -> tuple[str | None, str | None]:
 
     name = None
     try:
-        found = environment.find(os.environ)
-        if found is None:
-            return None, None
-        name = found.variable
+        found = environment.every(os.environ)
+        name = environment.named(found) or None
         for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
-            environment.check(found, base, os.environ)
+            for one in found:
+                environment.check(one, base, os.environ)
     except Error as exc:
         return name, exc.cause
     return name, None

@@ -28,12 +28,23 @@ class Holder:
     tells that this process answers in the place of a daemon that does not know the host.
     """
 
-    __slots__ = ("in_process", "instead", "started")
+    __slots__ = ("env", "in_process", "instead", "started")
 
     def __init__(self) -> None:
+        self.env: Mapping[str, str] = os.environ
         self.in_process = exchange.is_off(os.environ)
         self.instead = False
         self.started = False
+
+    def for_(self, request: bytes) -> "Holder":
+        """Itself, turned to the innermost `exec` around here that covers git's `request`, or to the outermost."""
+        while outer := self.env.get(exchange.OUTER):
+            if dict(wire.parse_pairs(self.reply("why", request))).get("state") != "none":
+                break
+            socket, _, further = outer.partition(":")
+            self.env = {**self.env, exchange.OUTER: further, **paths.private(socket)}
+            tell.trace(f"nothing covers it in this exec; the one around it is at {socket}")
+        return self
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
         """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
@@ -66,10 +77,10 @@ class Holder:
         return inprocess.reply(action, body)
 
     def _asked(self, action: str, body: bytes) -> "tuple[exchange.Outcome, bytes]":
-        path, vault_id = paths.socket_path(os.environ), paths.named_vault_id(os.environ)
+        path, vault_id = paths.socket_path(self.env), paths.named_vault_id(self.env)
         if action not in wire.GIT_ACTIONS:
             path = paths.control_of(path)
-            vault_id = paths.vault_id(os.environ) if action != "mint" else ""
+            vault_id = paths.vault_id(self.env) if action != "mint" else ""
         outcome, reply = exchange.exchange(path, exchange.message(action, body, vault_id))
         tell.trace(f"{action}: the daemon at {path}: {outcome}")
         return outcome, reply
@@ -122,7 +133,7 @@ class Holder:
         from git_credential_bitbucket.client import launch  # here, not above: mostly the daemon is there
 
         try:
-            launch.start(os.environ)
+            launch.start(self.env)
         except DaemonUnavailable as exc:
             tell.failure(exc)  # and go on: the vault's lock makes it safe without
             return False
@@ -144,7 +155,7 @@ def ask(
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
     than once keeps the `holder`.
     """
-    asked, body = holder or Holder(), wire.emit(list(fields)) + request
+    asked, body = (holder or Holder()).for_(request), wire.emit(list(fields)) + request
     found = wire.parse_pairs(asked.reply(action, body, start=start))
     if not found and start and asked.takes_over():
         found = wire.parse_pairs(asked.reply(action, body))

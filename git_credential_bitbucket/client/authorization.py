@@ -25,10 +25,10 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
     It goes before those, as for git; an OAuth consumer's token is minted. `variable` is where it stands. Raises
     `SettingsError` where it is unusable, and `UnknownCredential` where no token is to be had for a consumer.
     """
-    found = environment.find(env)
+    request = wire.parse(data)
+    found = environment.find(env, request)
     if found is None:
         return None
-    request = wire.parse(data)
     if environment.is_data_center(found.secret):
         environment.check(found, request.base, env)
     password = found.secret.reveal() if found.client_id is None else _minted(request, data, found)

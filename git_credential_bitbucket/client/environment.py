@@ -6,9 +6,9 @@ decided before (`fallback`).
 
 import os
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.client import markers
+from git_credential_bitbucket import paths, wire
+from git_credential_bitbucket.bitbucket import hosts, kinds, scopes
+from git_credential_bitbucket.client import exchange, markers
 from git_credential_bitbucket.errors import Error, Problem, SettingsError
 from git_credential_bitbucket.secret import Secret
 
@@ -28,6 +28,8 @@ CLIENTS = (
     ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
 )
 """Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
+TOKENS_FILE = exchange.TOKENS_FILE
+"""Names a file with a token for each of several scopes: lines such as `acme=TOKEN` and `acme/app=TOKEN`."""
 EMAIL = "BITBUCKET_EMAIL"
 """Names the account that an API token is of: REST needs it, git does not."""
 APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
@@ -35,13 +37,13 @@ APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
 _REFERENCES = (("${{", "}}"), ("${", "}"), ("$(", ")"), ("$", ""), ("%", "%"))
 """What stands around a variable's name where the shell or the CI system was to put its value."""
 MAX_FILE_BYTES = 65536
-"""A file named by `…_FILE` holds one token; who names a device by mistake is told so and does not hang."""
+"""A file named by `…_FILE` holds a token or some; who names a device by mistake is told so and does not hang."""
 
 
 class EnvironmentCredential:
     """A token, or an OAuth consumer, as the environment has it, and the variable where it is."""
 
-    __slots__ = ("account", "client_id", "kind", "secret", "variable")
+    __slots__ = ("account", "client_id", "kind", "scope", "secret", "variable")
 
     def __init__(
         self,
@@ -51,16 +53,19 @@ class EnvironmentCredential:
         *,
         account: str | None = None,
         client_id: str | None = None,
+        scope: tuple[str, ...] = (),
     ) -> None:
         """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given.
 
+        `scope` is the workspace, or workspace and repository, that it is for; empty: whole hosts.
         Of a consumer, `client_id` is its key and `secret` its secret: what git sends is minted with them.
         """
         self.variable = variable
         self.kind = kind
         self.secret = secret
-        self.account = account
+        self.account = account or None if kind == kinds.API_TOKEN else None
         self.client_id = client_id
+        self.scope = scope
 
     @property
     def username(self) -> str:
@@ -68,27 +73,83 @@ class EnvironmentCredential:
         return kinds.git_username(self.kind) or ""
 
 
-def find(env: "Mapping[str, str]") -> EnvironmentCredential | None:
-    """What goes before everything that is kept: a token, or else a consumer. Raises `SettingsError` where unusable."""
+def find(env: "Mapping[str, str]", request: wire.Request) -> EnvironmentCredential | None:
+    """What answers `request` before everything that is kept: of what covers it, the one with the longest scope.
+
+    Raises `SettingsError` where that is unusable, or any line of the tokens' file is.
+    """
+    scoped = from_tokens_file(env)
+    if scoped:
+        path = request.path
+        if scopes.leaves_repository_open(path):
+            from git_credential_bitbucket import processes  # lazy: urllib, for a git that names no repository
+
+            path = processes.asked_path(os.getpid(), request.protocol, request.host) or path
+        names = scopes.names_of(path)
+        for found in scoped:
+            if names[: len(found.scope)] == found.scope:
+                return found
     return token(env) or consumer(env)
 
 
+def every(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
+    """All that `find` chooses from, longest scopes first. Raises `SettingsError` where something is unusable."""
+    return [*from_tokens_file(env), *filter(None, [token(env) or consumer(env)])]
+
+
+def named(found: "list[EnvironmentCredential]") -> str:
+    """The variables that hold `found`, and the scopes in the tokens' file."""
+    listed = ", ".join("/".join(one.scope) for one in found if one.scope)
+    return " and ".join([f"{TOKENS_FILE} ({listed})"] * bool(listed) + [one.variable for one in found if not one.scope])
+
+
 def token(env: "Mapping[str, str]") -> EnvironmentCredential | None:
-    """The token that the environment holds. Raises `SettingsError` where it is unusable."""
+    """The token for whole hosts that the environment holds. Raises `SettingsError` where it is unusable."""
     for name, usual in TOKENS:
         found = value(env, name)
-        if found is None:
-            continue
-        source, secret = found
-        kind = kinds.recognise(secret.reveal())
-        if kind == kinds.APP_PASSWORD:
-            hint = f"make an API token at id.atlassian.com and put that into {name}"
-            raise SettingsError(f"{source}: {kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
-        if kind == kinds.UNKNOWN:
-            kind = usual
-        account = env.get(EMAIL) or None if kind == kinds.API_TOKEN else None
-        return EnvironmentCredential(source, kind, secret, account=account)
+        if found is not None:
+            source, secret = found
+            return EnvironmentCredential(source, _kind(name, source, secret, usual), secret, account=env.get(EMAIL))
     return None
+
+
+def from_tokens_file(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
+    """The tokens in the file that `BITBUCKET_TOKENS_FILE` names, longest scopes first; empty where it names none.
+
+    Raises `SettingsError` for a file that others can read, and for a line that is not `SCOPE=TOKEN`, a comment
+    (`#`) or blank: it names the line by its number.
+    """
+    path = env.get(TOKENS_FILE)
+    if not path:
+        return []
+    found: dict[tuple[str, ...], EnvironmentCredential] = {}
+    for number, line in enumerate(contents(TOKENS_FILE, path, is_private=True).split("\n"), 1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        name, equals, text = line.partition("=")
+        scope = scopes.names_of(name.strip())
+        source = f"line {number} of {TOKENS_FILE}"
+        is_scope = bool(scope) and name.count("/") < len(scope) and all(map(scopes.is_name, scope))
+        if not equals or not is_scope or "." in scope[0]:  # a dot is a host's
+            raise SettingsError(
+                f"{source} is not like acme=TOKEN or acme/app=TOKEN",
+                hint="write one workspace or repository a line, an equals sign, and the token",
+            )
+        if scope in found:
+            raise SettingsError(f"{source} names the same scope as {found[scope].variable}", hint="remove one of them")
+        secret = _checked(source, text)
+        kind = _kind(TOKENS_FILE, source, secret, kinds.ACCESS_TOKEN)
+        found[scope] = EnvironmentCredential(source, kind, secret, account=env.get(EMAIL), scope=scope)
+    return sorted(found.values(), key=lambda one: -len(one.scope))
+
+
+def _kind(name: str, source: str, secret: Secret, usual: "kinds.Kind") -> "kinds.Kind":
+    """The kind of a token: its prefix's, else `usual`. Raises `SettingsError` for an app password."""
+    kind = kinds.recognise(secret.reveal())
+    if kind == kinds.APP_PASSWORD:
+        hint = f"make an API token at id.atlassian.com and put that into {name}"
+        raise SettingsError(f"{source}: {kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
+    return usual if kind == kinds.UNKNOWN else kind
 
 
 def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
@@ -117,7 +178,7 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
     if is_data_center(found.secret) and host == hosts.CLOUD_URL:
         raise SettingsError(
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
-            hint=f"put an API token or access token of Bitbucket Cloud there, or unset {found.variable}",
+            hint="put an API token or access token of Bitbucket Cloud there, or take it out",
         )
     if markers.stands(env, host, found.secret):
         raise Error(
@@ -180,6 +241,11 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
         if not path:
             return None
         source, text = name + "_FILE", contents(name + "_FILE", path)
+    return source, _checked(source, text)
+
+
+def _checked(source: str, text: str) -> Secret:
+    """The secret that `text`, of `source`, is. Raises `SettingsError` where it is none."""
     # CI systems and editors put a line break behind a secret, and .env files keep its quotes; a line break or a blank
     # inside it means that the wrong thing was pasted.
     text = kinds.bare(text)[0]
@@ -193,7 +259,7 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
         raise SettingsError(f"{source} looks like a variable that was not expanded", hint=hint)
     if what is not None:
         raise SettingsError(f"{source} holds {what}", hint="it must hold the token and nothing else")
-    return source, Secret(text)
+    return Secret(text)
 
 
 def _is_reference(text: str) -> bool:
@@ -205,8 +271,8 @@ def _is_reference(text: str) -> bool:
     return False
 
 
-def contents(name: str, path: str) -> str:
-    """The text of the file that the variable `name` names."""
+def contents(name: str, path: str, *, is_private: bool = False) -> str:
+    """The text of the file that the variable `name` names; with `is_private`, nobody else may be able to read it."""
     if not path.startswith("/"):
         raise SettingsError(
             f"{name} names its file by a relative path, and git runs its helpers in the work tree",
@@ -216,7 +282,8 @@ def contents(name: str, path: str) -> str:
         # Without waiting: who names a pipe that nobody writes to would hang git.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            data = os.read(descriptor, MAX_FILE_BYTES + 1)
+            is_open = is_private and not paths.is_handed_to_us(os.fstat(descriptor))
+            data = b"" if is_open else os.read(descriptor, MAX_FILE_BYTES + 1)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as exc:
@@ -224,6 +291,9 @@ def contents(name: str, path: str) -> str:
         raise SettingsError(
             f"the file that {name} names cannot be read: {why}", hint=f'try: test -r "${name}"'
         ) from exc
+    if is_open:
+        cause = f"the file that {name} names is not a plain file that only you can read"
+        raise SettingsError(cause, hint=f'type: chmod 0400 "${name}" (in Kubernetes: defaultMode: 0400)')
     if len(data) > MAX_FILE_BYTES:
         raise SettingsError(
             f"the file that {name} names is larger than 64 KiB", hint="it must hold the token and nothing else"

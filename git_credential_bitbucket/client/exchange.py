@@ -37,6 +37,8 @@ others read no further."""
 DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
 TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
 """Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
+OUTER = "GIT_CREDENTIAL_BITBUCKET_OUTER"
+"""Within `exec`: the sockets of the private daemons around this one, nearest first, a colon between (`Holder.for_`)."""
 SECRET_VARIABLES = (
     "BITBUCKET_API_TOKEN",
     "BITBUCKET_ACCESS_TOKEN",
@@ -45,7 +47,8 @@ SECRET_VARIABLES = (
     "BITBUCKET_OAUTH_CLIENT_SECRET",
 )
 """Where a credential may stand in the environment, each also as `…_FILE`: it comes before the daemon."""
-
+TOKENS_FILE = "BITBUCKET_TOKENS_FILE"
+"""Names a file with tokens; so do they."""
 
 RELAY_TIMEOUT_S = 40.0
 """The daemon answers within 30 s, if with nothing: who waits longer waits for something that is stuck."""
@@ -64,8 +67,10 @@ def is_off(env: "Mapping[str, str]") -> bool:
 
 
 def is_special(env: "Mapping[str, str]") -> bool:
-    """Whether the environment holds a credential of its own, forbids the daemon, or wants every decision told."""
-    if env.get(DAEMON) or env.get(TRACE):
+    """Whether the environment holds a credential of its own, forbids the daemon or names more than one, or wants every
+    decision told.
+    """
+    if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE):
         return True
     return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
 

@@ -56,7 +56,7 @@ def run(operation: str, data: bytes, outcome: str) -> None:
 
 def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
-    found = environment.find(os.environ)
+    found = environment.find(os.environ, request)
     goes_first = "no token and no consumer" if found is None else f"{found.variable} goes before anything kept"
     tell.trace(f"the environment: {goes_first}")
     if found is not None and found.client_id is None:
@@ -66,7 +66,7 @@ def get(request: wire.Request, data: bytes, outcome: str) -> bytes:
     from git_credential_bitbucket.client.ask import Holder
     from git_credential_bitbucket.front import unanswered
 
-    holder = Holder()
+    holder = Holder().for_(data)
     if found is not None:
         from git_credential_bitbucket.front import client_credentials  # lazy: a runner without a token of its own
 
@@ -86,7 +86,7 @@ def store(request: wire.Request, data: bytes) -> None:
     if request.password is None:
         tell.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
         return
-    found = usable()
+    found = usable(request)
     if found is not None and environment.names(request, found):
         tell.trace(f"store: it comes from {found.variable}, and is not kept")
     else:
@@ -95,7 +95,7 @@ def store(request: wire.Request, data: bytes) -> None:
 
 def erase(request: wire.Request, data: bytes) -> None:
     """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
-    found = usable()
+    found = usable(request)
     if found is None or not environment.names(request, found):
         insist("erase", request, data)
     # Whoever minted a consumer's token judges its rejection, unless that was a process that has ended since.
@@ -104,10 +104,10 @@ def erase(request: wire.Request, data: bytes) -> None:
         markers.leave(os.environ, request.base, found.secret)
 
 
-def usable() -> "environment.EnvironmentCredential | None":
-    """What the environment holds, if it can be used: what is wrong with it, the `get` before this has told."""
+def usable(request: wire.Request) -> "environment.EnvironmentCredential | None":
+    """What the environment holds for `request`, if it can be used: else the `get` before this has told why."""
     try:
-        return environment.find(os.environ)
+        return environment.find(os.environ, request)
     except SettingsError:
         return None
 
@@ -121,7 +121,7 @@ def insist(operation: str, request: wire.Request, data: bytes) -> bool:
     from git_credential_bitbucket.client.ask import Holder, silent
     from git_credential_bitbucket.front import alone
 
-    holder = Holder()
+    holder = Holder().for_(data)
     asked_at = time.monotonic()
     if is_done(alone.reply(operation, request, data, holder), holder) or holder.in_process:
         return holder.in_process

@@ -46,12 +46,13 @@ enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* The environment may hold a credential, which comes first; forbid the daemon; want every decision told. */
+/* The environment may hold a credential, which comes first; forbid the daemon, or name more than one; want every
+ * decision told. */
 static const char *const special_variables[] = {
-    "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE",
+    "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_OUTER",
     "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_ACCESS_TOKEN_FILE",
     "BITBUCKET_TOKEN", "BITBUCKET_TOKEN_FILE", "BITBUCKET_CLIENT_SECRET", "BITBUCKET_CLIENT_SECRET_FILE",
-    "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE",
+    "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE", "BITBUCKET_TOKENS_FILE",
 };
 
 static char vault_line[32]; /* the vault that the daemon must have, where both it and the socket are named */

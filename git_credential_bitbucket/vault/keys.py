@@ -6,14 +6,13 @@ are imported where they are needed, for each costs 15 to 150 ms.
 
 import binascii
 import os
-import stat
 import unicodedata
 from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL beside cryptography's: 3.5 MiB
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import KeyDoesNotFit, PlaceRefused, VaultLocked
-from git_credential_bitbucket.paths import shown, typed
+from git_credential_bitbucket.paths import is_handed_to_us, shown, typed
 from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header, is_bounded
 
 if TYPE_CHECKING:
@@ -194,12 +193,7 @@ def _decoded(text: bytes) -> bytes | None:
 
 
 def _read_key_file(path: str) -> bytes:
-    """The file's content, if nobody else can read it.
-
-    Ours with mode 0600 or stricter; or root's, neither writable by a group nor open to others: that is how
-    orchestrators hand secrets to a service (Kubernetes' defaultMode 0400 or 0440, systemd's credentials). Links
-    are followed, since Kubernetes mounts every secret as one.
-    """
+    """The file's content, if nobody else can read it. Links are followed: Kubernetes mounts every secret as one."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as exc:
@@ -208,10 +202,7 @@ def _read_key_file(path: str) -> bytes:
             hint=f"mend it, or set {KEY_FILE_VARIABLE} to another",
         ) from exc
     try:
-        found = os.fstat(fd)
-        ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
-        handed = found.st_uid == 0 and not found.st_mode & 0o037
-        if not stat.S_ISREG(found.st_mode) or not (ours or handed):
+        if not is_handed_to_us(os.fstat(fd)):
             raise PlaceRefused(
                 f"the key file {shown(path)} is not a plain file that only we can read",
                 hint=f"type: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",

@@ -506,7 +506,7 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
 def test_the_environment_is_looked_at(healthy: Runner) -> None:
     """A token there is noted; an app password, a rejected token and half a consumer are wrong."""
     token = healthy.env["BITBUCKET_TOKEN"] = tokens.access_token()
-    assert "BITBUCKET_TOKEN goes before" in told(looked(healthy, code=0), "environment", "note")
+    assert "BITBUCKET_TOKEN holds goes before" in told(looked(healthy, code=0), "environment", "note")
     healthy("git", "credential", "reject", stdin=f"url={CLOUD}\nusername=x-token-auth\npassword={token}\n\n")
     assert "rejected what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "environment", "wrong")
     healthy.env["BITBUCKET_TOKEN"] = tokens.app_password()

@@ -130,6 +130,46 @@ def test_for_narrows_what_the_command_may_reach(run: Runner, standin: StandIn) -
     assert "no credential for" in done.stderr
 
 
+def test_a_nested_exec_keeps_the_outer_s_tokens_for_the_rest(run: Runner, standin: StandIn) -> None:
+    """Each token opens its own repository only. git and the verbs get the right one, and each stays where it was."""
+    urls = {name: standin.create_repository(f"acme/{name}", files={"a": "1"}) for name in "abc"}
+    a, b, c = (standin.issue_access_token(f"acme/{name}") for name in urls)
+    reads = "".join(f"git ls-remote -q {url} >&2; {NAME} token {url};" for url in urls.values())
+    job = f"set -e; {reads} {NAME} explain {urls['c']} >&2; {NAME} status --json"
+    inner = f"BITBUCKET_TOKEN={a} exec {NAME} exec --for {urls['a']} -- sh -c {shlex.quote(job)}"
+    middle = f"BITBUCKET_TOKEN={b} exec {NAME} exec --for {urls['b']} -- sh -c {shlex.quote(inner)}"
+    done = run(NAME, "exec", "--", "sh", "-c", middle, env={**run.env, "BITBUCKET_TOKEN": c})
+    *told, document = done.stdout.split("\n", 3)
+    assert told == [a, b, c]
+    assert [one["url"] for one in json.loads(document)["credentials"]] == [urls["a"].removesuffix(".git")]
+    assert runtime_dir(run) == []
+
+
+def test_a_nested_exec_hands_a_rejection_outwards(bare_run: Runner, given: dict[str, str], token: str) -> None:
+    """What git erases is judged by the daemon that gave it, and the inner one's own token is not meant."""
+    inner = tokens.access_token()
+    rejected = f"printf 'protocol=https\\nhost=bitbucket.org\\npath=beta/x\\npassword={token}\\n\\n'"
+    job = f"{rejected} | git credential reject; {NAME} token acme/app; {NAME} token beta/x"
+    outer = f"BITBUCKET_TOKEN={inner} {NAME} exec --for acme -- sh -c {shlex.quote(job)}; {NAME} token acme/app"
+    done = bare_run(NAME, "exec", "--", "sh", "-c", outer, env=given)
+    assert done.stdout.split() == [inner, token]
+    assert "is held back for" in done.stderr
+
+
+def test_each_token_of_the_tokens_file_is_served_for_its_scope(bare_run: Runner, home: Path) -> None:
+    """And no further than `--for` says; the command sees neither file nor variable."""
+    app, acme, beta = tokens.access_token(), tokens.api_token(), tokens.access_token()
+    (home / "tokens").touch(0o600)
+    (home / "tokens").write_text(f"acme={acme}\nacme/app={app}\nbeta={beta}\n")
+    env = {**bare_run.env, "BITBUCKET_TOKENS_FILE": str(home / "tokens")}
+    verbs = "".join(f"{NAME} token {place};" for place in ("acme/app", "acme/x", "beta/x", "gamma/x"))
+    script = f'rm {home}/tokens; test -z "$BITBUCKET_TOKENS_FILE" || exit; {verbs}'
+    done = bare_run(NAME, "exec", "--", "sh", "-c", script.replace(f"rm {home}/tokens;", ""), env=env, check=False)
+    assert done.stdout.split() == [app, acme, beta]
+    done = bare_run(NAME, "exec", "--for", "acme/x", "--", "sh", "-c", script, env=env, check=False)
+    assert done.stdout.split() == [acme]
+
+
 def test_the_command_has_arguments_and_streams_of_its_own(bare_run: Runner, given: dict[str, str]) -> None:
     """Options behind the command are the command's, and so is standard input."""
     done = bare_run(NAME, "exec", "sh", "-c", 'cat; echo "$@" >&2', "sh", "-v", "--for", "x", env=given, stdin="in")

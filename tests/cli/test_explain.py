@@ -198,6 +198,23 @@ def test_a_token_in_the_environment_wins_and_is_named(configured: Runner) -> Non
     assert token not in said
 
 
+def test_the_line_of_the_tokens_file_that_answers_is_named(configured: Runner, home: Path) -> None:
+    """For what it covers; the rest is the vault's. git and the verb `token` get the same."""
+    kept(configured, "beta")
+    (home / "tokens").touch(0o600)
+    (home / "tokens").write_text(f"\nacme={tokens.access_token()}\nacme/app={tokens.api_token()}\n")
+    configured.env["BITBUCKET_TOKENS_FILE"] = str(home / "tokens")
+    document = explained(configured, "acme/app")
+    assert document["environment"]["variable"] == "line 3 of BITBUCKET_TOKENS_FILE"
+    given = filled(configured, f"{CLOUD}/acme/app")
+    assert document["answer"]["username"] == given["username"]
+    assert configured(HELPER, "token", "acme/app").stdout == f"{given['password']}\n"
+    assert "environment: line 2 of BITBUCKET_TOKENS_FILE" in configured(HELPER, "explain", "acme/x").stdout
+    document = explained(configured, "beta/x")
+    assert document["environment"] is None
+    assert document["answer"]["from"] != "environment"
+
+
 def test_a_rejected_token_of_the_environment_is_said_to_be_held_back(configured: Runner) -> None:
     """The mark of an erase: for a minute nothing is offered, and this is why."""
     token = configured.env["BITBUCKET_TOKEN"] = tokens.access_token()

@@ -293,7 +293,19 @@ def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:
 def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -> None:
     """Else nobody knows why git uses another one."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
-    assert "environment: BITBUCKET_TOKEN is answered before" in keyed(HELPER, "status").stdout
+    assert "environment: what BITBUCKET_TOKEN holds is answered before" in keyed(HELPER, "status").stdout
+
+
+def test_scopes_in_the_tokens_file_are_named(keyed: Runner, home: Path) -> None:
+    """Beside a single token; what is wrong with one of them is told instead."""
+    (home / "tokens").touch(0o600)
+    (home / "tokens").write_text(f"acme={tokens.access_token()}\nbeta/app={tokens.access_token()}\n")
+    keyed.env |= {"BITBUCKET_TOKEN": tokens.access_token(), "BITBUCKET_TOKENS_FILE": str(home / "tokens")}
+    named = "BITBUCKET_TOKENS_FILE (beta/app, acme) and BITBUCKET_TOKEN"
+    assert f"environment: what {named} holds is answered before" in keyed(HELPER, "status").stdout
+    assert json.loads(keyed(HELPER, "status", "--json").stdout)["environment"] == named
+    (home / "tokens").write_text("acme=BBDC-" + "x" * 44)
+    assert "environment: line 1 of BITBUCKET_TOKENS_FILE holds a token of" in keyed(HELPER, "status").stdout
 
 
 def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keyed: Runner) -> None:

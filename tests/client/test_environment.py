@@ -9,6 +9,7 @@ import pytest
 from tests.fronts import request, socket_of
 from tests.running import Runner
 from tests.standin import tokens
+from tests.standin.client import StandIn
 
 API, ACCESS = "x-bitbucket-api-token-auth", "x-token-auth"
 
@@ -246,3 +247,110 @@ def test_app_password_variable_is_told_once_where_nothing_else_answers(front: Ru
     secret = tokens.access_token()
     done = front(helper, "get", stdin=request(), env={**env, "BITBUCKET_TOKEN": secret})
     assert (done.stdout, done.stderr) == (f"username={ACCESS}\npassword={secret}\n", "")
+
+
+@pytest.fixture
+def tokens_file(home: Path) -> Callable[[str], dict[str, str]]:
+    """Writes the file that `BITBUCKET_TOKENS_FILE` names, and returns that variable."""
+
+    def write(text: str, mode: int = 0o600) -> dict[str, str]:
+        file = home / "tokens"
+        file.write_text(text)
+        file.chmod(mode)
+        return {"BITBUCKET_TOKENS_FILE": str(file)}
+
+    return write
+
+
+def test_longest_scope_in_the_tokens_file_wins(
+    front: Runner, home: Path, tokens_file: Callable[[str], dict[str, str]]
+) -> None:
+    """As for what is kept; a single token is for the rest. No daemon is started where one of them answers."""
+    app, acme, rest = tokens.access_token(), tokens.api_token(), tokens.access_token()
+    env = {**tokens_file(f"# by scope\n\nacme = {acme}\r\n  acme/App='{app}'\n"), "BITBUCKET_TOKEN": rest}
+    assert filled(front, **env)["password"] == app
+    assert filled(front, request(path="ACME/app.git/info/lfs"), **env)["password"] == app
+    answer = filled(front, request(path="acme/other.git"), **env)
+    assert (answer["username"], answer["password"]) == (API, acme)
+    assert filled(front, request(path="acme2/app.git"), **env)["password"] == rest
+    assert filled(front, request(path="acme/../beta.git"), **env)["password"] == rest
+    assert not socket_of(home).exists()
+
+
+def test_tokens_file_is_asked_about_the_repository_at_work(
+    standin_front: Runner, standin: StandIn, tokens_file: Callable[[str], dict[str, str]]
+) -> None:
+    """Without useHttpPath git names no repository, and its command line does."""
+    standin_front("git", "config", "--global", f"credential.{standin.url}.useHttpPath", "false")
+    urls = {place: standin.create_repository(place, files={"a": "1"}) for place in ("acme/app", "acme/other")}
+    given = tokens_file("".join(f"{place}={standin.issue_access_token(place)}\n" for place in urls))
+    for url in urls.values():
+        standin_front("git", "ls-remote", url, env={**standin_front.env, **given})
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("private", "is not like acme=TOKEN or acme/app=TOKEN"),
+        ("=private", "is not like"),
+        ("acme/app/private=x", "is not like"),
+        ("acme/priv*=x", "is not like"),
+        ("my private team=x", "is not like"),
+        ("bitbucket.org/private=x", "is not like"),
+        ("https://bitbucket.org/private=x", "is not like"),
+        ("ACME=private", "names the same scope as line 1 of BITBUCKET_TOKENS_FILE"),
+        ("private=", "holds nothing"),
+        ("private=pri\rvate", "holds more than one line"),
+        ("private=$private", "looks like a variable that was not expanded"),
+        ("private=ATBB" + "x" * 32, "app password"),
+    ],
+)
+def test_bad_line_of_the_tokens_file_is_told_by_its_number(
+    front: Runner, helper: Path, tokens_file: Callable[[str], dict[str, str]], line: str, said: str
+) -> None:
+    """Never by what is in it: that may be a token. Nothing is answered, for which token was meant is not known."""
+    env = {**front.env, **tokens_file(f"acme={tokens.access_token()}\n# more:\n{line}\n")}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "error: line 3 of BITBUCKET_TOKENS_FILE" in done.stderr
+    assert said in done.stderr
+    assert "priv" not in done.stderr
+    assert "ATBB" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o660])
+def test_tokens_file_that_others_can_read_is_refused(
+    front: Runner, helper: Path, tokens_file: Callable[..., dict[str, str]], mode: int
+) -> None:
+    """By the rule for the vault's key file."""
+    env = {**front.env, **tokens_file(f"acme={tokens.access_token()}\n", mode)}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "the file that BITBUCKET_TOKENS_FILE names is not a plain file that only you can read" in done.stderr
+    assert "chmod 0400" in done.stderr
+
+
+def test_rejection_of_one_token_of_the_file_leaves_the_others(
+    front: Runner, helper: Path, home: Path, tokens_file: Callable[[str], dict[str, str]]
+) -> None:
+    """Its line is named; what git stores of the other is known, and goes to no daemon."""
+    app, acme = tokens.access_token(), tokens.access_token()
+    env = {**front.env, **tokens_file(f"acme={acme}\nacme/app={app}\n")}
+    front("git", "credential", "reject", stdin=request(username=ACCESS, password=app), env=env)
+    assert (
+        "rejected what line 2 of BITBUCKET_TOKENS_FILE holds" in front(helper, "get", stdin=request(), env=env).stderr
+    )
+    other = request(path="acme/other.git")
+    assert acme in front(helper, "get", stdin=other, env=env).stdout
+    front("git", "credential", "approve", stdin=f"{other}username={ACCESS}\npassword={acme}\n", env=env)
+    assert not socket_of(home).exists()
+
+
+def test_data_center_token_of_the_file_is_never_offered_to_cloud(
+    front: Runner, helper: Path, tokens_file: Callable[[str], dict[str, str]]
+) -> None:
+    """As of any variable."""
+    env = {**front.env, **tokens_file("acme=BBDC-" + "x" * 44)}
+    done = front(helper, "get", stdin=request(), env=env)
+    assert done.stdout == ""
+    assert "line 1 of BITBUCKET_TOKENS_FILE holds a token of Bitbucket Data Center" in done.stderr

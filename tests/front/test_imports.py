@@ -25,6 +25,7 @@ ENVIRONMENT = RELAY | {
     "git_credential_bitbucket.bitbucket",
     "git_credential_bitbucket.bitbucket.hosts",
     "git_credential_bitbucket.bitbucket.kinds",
+    "git_credential_bitbucket.bitbucket.scopes",
     "git_credential_bitbucket.client.environment",
     "git_credential_bitbucket.front.fallback",
     "git_credential_bitbucket.client.markers",
@@ -57,10 +58,14 @@ def test_relay_imports_next_to_nothing() -> None:
     assert added_by("import git_credential_bitbucket.front.relay") <= RELAY
 
 
+@pytest.mark.parametrize("variable", ["BITBUCKET_TOKEN", "BITBUCKET_TOKENS_FILE"])
 @pytest.mark.parametrize("operation", ["get", "store", "erase"])
-def test_token_from_the_environment_needs_no_heavy_module(operation: str, home: Path) -> None:
+def test_token_from_the_environment_needs_no_heavy_module(operation: str, variable: str, home: Path) -> None:
     """A CI job's commands are answered without subprocess, json, re, dataclasses or anything third-party."""
     code = f"from git_credential_bitbucket.front import relay; relay.relay({operation!r})"
-    env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), "BITBUCKET_TOKEN": "made up"}
+    (home / "tokens").touch(0o600)
+    (home / "tokens").write_text("acme=made up")
+    given = str(home / "tokens") if variable.endswith("_FILE") else "made up"
+    env = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home / "run"), variable: given}
     more = {"git_credential_bitbucket.files"} if operation == "erase" else set()  # it leaves a mark
     assert added_by(code, **env) <= ENVIRONMENT | more

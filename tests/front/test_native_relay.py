@@ -288,7 +288,10 @@ def test_a_blank_line_ends_the_request(native: Relay) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [exchange.DAEMON, exchange.TRACE, *exchange.SECRET_VARIABLES, *(f"{n}_FILE" for n in exchange.SECRET_VARIABLES)],
+    [
+        *(exchange.DAEMON, exchange.TRACE, exchange.TOKENS_FILE),
+        *(name + ending for name in exchange.SECRET_VARIABLES for ending in ("", "_FILE")),
+    ],
 )
 def test_what_the_environment_holds_comes_first(native: Relay, name: str) -> None:
     """A credential there, or a word against the daemon, and the daemon is not asked; an empty variable is none."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths, settings
 from git_credential_bitbucket.cli import gitconfig, gitsection
 from git_credential_bitbucket.cli.asked import sends_path
-from git_credential_bitbucket.cli.executable import as_helper, means_us, runs_us, stable_path
+from git_credential_bitbucket.cli.executable import as_helper, means_us, only_word, runs_us, stable_path
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.cli.neighbours import neighbours, reset_after, shown_helper
 from git_credential_bitbucket.errors import SettingsError
@@ -47,7 +46,7 @@ def _variables(scene: Scene) -> Iterator[Finding]:
     """The settings in the environment, each by the name that counts; the key is nobody's to see."""
     for first in sorted(name for name in scene.env if name.startswith(paths.OWN_PREFIX)):
         value, setting = scene.env[first], first.removeprefix(paths.OWN_PREFIX)
-        if value and setting != "RELAYED":
+        if value and setting not in ("OUTER", "RELAYED"):
             second = paths.SECOND_PREFIX + setting
             name = second if scene.env.get(second) == value else first
             yield Finding("settings", OK, f"{name}={'(not shown)' if setting == 'KEY' else paths.shown(value)}")
@@ -73,7 +72,7 @@ def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterato
                 cause = f"git asks {value} by its bare name ({origin}), which a program started from a desktop may miss"
                 yield Finding(CHECK, NOTE, cause, cure, _written(scene))
             continue
-        path = shlex.split(value)[0]
+        path = only_word(value) or ""
         if not (os.path.isfile(path) and os.access(path, os.X_OK)):
             cause = f"git asks {path}, which is not there any more ({origin})"
             yield Finding(CHECK, WRONG, cause, cure, _written(scene))

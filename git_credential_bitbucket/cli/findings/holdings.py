@@ -47,19 +47,19 @@ def _environment(scene: Scene) -> Iterator[Finding]:
     if (gone := environment.app_password(scene.env)) is not None:
         yield Finding("environment", NOTE, gone.cause, gone.hint)
     try:
-        found = environment.find(scene.env)
-        if found is None:
+        found = environment.every(scene.env)
+        if not found:
             unpaired = environment.unpaired(scene.env)
             if unpaired is not None:
                 yield Finding("environment", WRONG, unpaired.cause, unpaired.hint)
             return
-        environment.check(found, scene.url.base, scene.env)
+        for one in found:
+            environment.check(one, scene.url.base, scene.env)
     except Error as exc:
         yield Finding("environment", WRONG, exc.cause, exc.hint)
         return
-    yield Finding(
-        "environment", NOTE, f"{found.variable} goes before everything that is kept", "unset it if that is wrong"
-    )
+    cause = f"what {environment.named(found)} holds goes before everything that is kept"
+    yield Finding("environment", NOTE, cause, "unset it if that is wrong")
 
 
 def _keyring(header: Header | None, env: Mapping[str, str]) -> Iterator[Finding]:
