@@ -119,7 +119,16 @@ def log_in_with_tokens(stage: Stage) -> None:
     api_token = stage.standin.issue_api_token()
     deploy_token = stage.standin.issue_access_token(DEPLOY)
     with stage.step("Keep an API token, for the workspace widgets"):
-        stage.run(NAME, "login", "--api-token", "--for", "widgets", "--expires", "90d", stdin=f"{api_token}\n\n")
+        stage.run(
+            NAME,
+            "login",
+            "--api-token",
+            "--for",
+            "widgets",
+            "--expires",
+            "90d",
+            stdin=f"{api_token}\nalice@example.com\n",
+        )
     with stage.step(f"Keep a repository's access token, for {DEPLOY}"):
         stage.run(NAME, "login", "--access-token", "--for", DEPLOY, stdin=f"{deploy_token}\n")
     with stage.step("Each repository gets its own"):

@@ -146,8 +146,6 @@ def tidy(pasted: str) -> tuple[str, list[str]]:
         secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
     if recognise(secret) == APP_PASSWORD:
         warnings.append(f"{APP_PASSWORDS_GONE.cause}; {APP_PASSWORDS_GONE.hint}")
-    elif checksum(secret) is False:
-        warnings.append("its checksum does not fit: did you copy all of it?")
     elif "@" in secret and " " not in secret and "." in secret.rpartition("@")[2]:
         warnings.append("this looks like an email address, not like a token")
     return secret, warnings

@@ -1,29 +1,35 @@
-"""Asks Bitbucket's REST API whether a secret is valid, without needing a scope that git does not need.
+"""Asks Bitbucket whether a secret is valid, as git does and by REST, without needing a scope that git does not need.
 
 Imports kinds; transport and requests only inside functions.
 """
 
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.errors import BitbucketUnreachable
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error
 from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from requests import Response
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint
     from git_credential_bitbucket.secret import Secret
 
-_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
+WITHIN_S = 6.0
+"""How long a person's login waits for each verdict, name resolution included: without a network it must not hang."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What Bitbucket says of a secret. `valid` is None where it says nothing; `reason` then tells why.
 
-    `username` and `account_id` are the person's, where Bitbucket tells them.
+    `username` and `account_id` are the person's, where Bitbucket tells them. `is_denied`: the secret is known, and has
+    no access to the repository, or that does not exist.
     """
 
     valid: bool | None
@@ -31,6 +37,52 @@ class Verdict:
     account_id: str | None = None
     scopes: tuple[str, ...] = ()
     reason: str | None = None
+    is_denied: bool = False
+
+
+def within(seconds: float, ask: "Callable[[], Verdict]") -> Verdict:
+    """The verdict that `ask` gets, or none where it takes longer or cannot ask at all."""
+    got: list[Verdict] = []
+
+    def work() -> None:
+        try:
+            got.append(ask())
+        except Error as exc:  # a proxy of an unknown kind, a CA file that cannot be read
+            got.append(Verdict(valid=None, reason=exc.cause))
+
+    # Name resolution cannot be interrupted: the thread is left behind, and ends with the process.
+    thread = threading.Thread(target=work, name="verification", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return got[0] if got else Verdict(valid=None, reason=f"there was no answer within {seconds:g} seconds")
+
+
+def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Secret") -> Verdict:
+    """Ask as git does before it fetches from `repository`, a URL without `.git`; a token may be there only to push.
+
+    401 is a rejection, 403 and 404 are a denial. A yes says nothing of write access.
+    """
+    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
+
+    login, header = (kinds.git_username(kind), secret.reveal()), {"Git-Protocol": "version=2"}
+    status = 0
+    for service in ("git-upload-pack", "git-receive-pack"):
+        url = f"{repository}.git/info/refs?service={service}"
+        try:
+            status = transport.ask(endpoint, "GET", url, auth=login, headers=header, whole=False).status_code
+        except BitbucketUnreachable as exc:
+            return Verdict(valid=None, reason=exc.cause)
+        if status not in (_FORBIDDEN, _NOT_FOUND):
+            break
+    if status == _OK:
+        reason = None if service == "git-upload-pack" else "it may not fetch, only push"
+        return Verdict(valid=True, reason=reason)
+    if status == _UNAUTHORIZED:
+        return Verdict(valid=False, reason="the token is not valid")
+    if status in (_FORBIDDEN, _NOT_FOUND):
+        reason = f"Bitbucket answered git with {status}: no access, or no such repository"
+        return Verdict(valid=None, reason=reason, is_denied=True)
+    return Verdict(valid=None, reason=_no_verdict(status))
 
 
 def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret") -> Verdict:
@@ -64,7 +116,11 @@ def _verdict(response: "Response", kind: str) -> Verdict:
             account_id=_of_person(response, "account_id"),
             scopes=tuple((scopes or "").replace(",", " ").split()),
         )
-    return Verdict(valid=None, reason=f"Bitbucket answered with {response.status_code}, which is no verdict")
+    return Verdict(valid=None, reason=_no_verdict(response.status_code))
+
+
+def _no_verdict(status: int) -> str:
+    return f"Bitbucket answered with {status}, which is no verdict"
 
 
 def _is_of_a_credential(response: "Response", scopes: str | None) -> bool:

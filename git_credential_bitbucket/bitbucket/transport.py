@@ -49,16 +49,24 @@ MAX_RETRY_AFTER_S = 86400.0
 _PIECE_BYTES = 65536
 
 
-def ask(endpoint: "Endpoint", method: str, url: str, **request: Any) -> requests.Response:  # noqa: ANN401 - requests' own
-    """The whole answer to one request, in memory. `request` is as `requests.request` takes it.
+def ask(
+    endpoint: "Endpoint",
+    method: str,
+    url: str,
+    *,
+    whole: bool = True,
+    **request: Any,  # noqa: ANN401 - requests' own
+) -> requests.Response:
+    """The answer to one request, in memory. `request` is as `requests.request` takes it.
 
-    Raises `SettingsError` where the endpoint's addresses, CA or proxy cannot be used, and `BitbucketUnreachable`.
+    Raises `SettingsError` where the endpoint's addresses, CA or proxy cannot be used, and `BitbucketUnreachable`; not
+    for an incomplete body where `whole` is False, since the status is enough.
     """
     require_https(url)
     with requests.Session() as session:
         adapter = _restrict(session, endpoint, ANSWER_S)
         answer = session.request(method, url, **request)
-    if adapter.incomplete is not None:
+    if whole and adapter.incomplete is not None:
         raise BitbucketUnreachable(adapter.incomplete, hint=http_errors.ONLINE)
     return answer
 

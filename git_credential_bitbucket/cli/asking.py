@@ -166,6 +166,18 @@ class Answers:
             return self.terminal.line(prompt)
         return self._next().strip()
 
+    def lines_left(self) -> int:
+        """How many lines of standard input are unread; none at a terminal."""
+        return sum(map(bool, self._unread())) if self.terminal is None else 0
+
+    def check_all_read(self) -> None:
+        """Raise `Error` where standard input holds a line that nobody asks for."""
+        if self.lines_left():
+            raise Error(
+                "standard input holds more lines than are read here",
+                hint=f"see which lines it reads: {_running()} --help",
+            )
+
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Tell a person at a terminal, and nobody else."""
         if self.terminal is not None:
@@ -181,9 +193,13 @@ class Answers:
         return found
 
     def _next(self) -> str:
+        lines = self._unread()
+        return lines.pop(0) if lines else ""
+
+    def _unread(self) -> list[str]:
         if self._lines is None:
             self._lines = self._read()
-        return self._lines.pop(0) if self._lines else ""
+        return self._lines
 
 
 def answers() -> Answers:

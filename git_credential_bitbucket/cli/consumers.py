@@ -35,7 +35,8 @@ _INTERRUPT = "to give up: Ctrl-C, then log in again"
 def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
     """Key and secret of the OAuth consumer: from git's configuration, else the environment, else asked for.
 
-    Without a terminal, what is missing is read from standard input: the key, then the secret. Raises `Error`.
+    Without a terminal, what is missing is read from standard input; two lines are the key and the secret, even where
+    one of them is configured. Raises `Error`.
     """
     key, secret = wanted.provider.client_id, wanted.provider.client_secret
     given = environment.consumer(os.environ)
@@ -47,9 +48,12 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if secret is None:
             guidance.tell_of_secret(answers.terminal, wanted.provider)
-    if key is None:
+    if key is None or answers.lines_left() > 1:
         key = pasted.consumer_key(answers.line("Key of the consumer"))
-    return key, secret or pasted.consumer_secret(answers.secret("Secret of the consumer"))
+    if secret is None or answers.lines_left():
+        secret = pasted.consumer_secret(answers.secret("Secret of the consumer"))
+    answers.check_all_read()
+    return key, secret
 
 
 def consumer_key(wanted: Wanted, answers: Answers) -> str:
@@ -109,6 +113,7 @@ def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     app = pasted.app_key(answers.line("Key of the app"))
     client_key = pasted.app_key(answers.line("Client key of the installation"))
     secret = pasted.consumer_secret(answers.secret("Shared secret of the installation"))
+    answers.check_all_read()
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
 
     with waiting.noticed(waiting.FOR_BITBUCKET, _INTERRUPT):

@@ -27,6 +27,7 @@ from git_credential_bitbucket.cli import (
     shy,
     statics,
     times,
+    verification,
 )
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.executable import means_us
@@ -106,7 +107,8 @@ class Login(shy.Shy):
     callback=dates.span,
     help="Forget it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
-@click.option("--verify", is_flag=True, help="Ask Bitbucket whether the token is valid before it is kept.")
+@verification.option
+@click.option("--force", is_flag=True, help="Store a token although its checksum does not match.")
 @click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")
 @click.option("--paste", is_flag=True, help="With --oauth: no browser here; paste the address that it ends at.")
 @click.option("--no-browser", is_flag=True, help="With --oauth: do not open the browser, I will.")
@@ -141,7 +143,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         ends_at=given["expires"],
         lifetime_s=given["lifetime"],
         memory=given["memory"],
-        verify=given["verify"],
+        verify=given["verify"] is not False,
+        force=given["force"],
         paste=given["paste"],
         no_browser=given["no_browser"],
         implicit=given["implicit"],
@@ -149,6 +152,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     kept_id = log_in(wanted, answers)
     for line in said(kept_id, wanted):
         show.say(line)
+    verification.tell_unverified(wanted, is_required=given["verify"] is True)
 
 
 def chosen(answers: Answers, provider: Provider) -> kinds.Kind:
@@ -274,6 +278,6 @@ def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal)
         return False
     wanted = Wanted(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
     kept_id = log_in(wanted, asking.Answers(terminal))
-    for line in said(kept_id, wanted):
+    for line in [*said(kept_id, wanted), *(f"Stored, unverified: {reason}." for reason in wanted.unverified)]:
         terminal.say(line)
     return True

@@ -19,11 +19,15 @@ DATA_CENTER_PREFIX = "BBDC-"
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A usable secret, the kind that it is, and what to tell the person about it."""
+    """A usable secret, the kind that it is, and what to tell the person about it.
+
+    `is_whole` is False where its checksum does not match.
+    """
 
     secret: Secret
     kind: kinds.Kind
     warnings: tuple[str, ...]
+    is_whole: bool
 
 
 def token(text: str, wanted: kinds.Kind) -> Checked:
@@ -45,7 +49,7 @@ def token(text: str, wanted: kinds.Kind) -> Checked:
         warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
     elif kind != wanted:
         warnings.append(f"by its beginning this is {_NAMES[kind]}, so it is kept as one")
-    return Checked(Secret(secret), kind, tuple(warnings))
+    return Checked(Secret(secret), kind, tuple(warnings), kinds.checksum(secret) is not False)
 
 
 def consumer_secret(text: str) -> Secret:

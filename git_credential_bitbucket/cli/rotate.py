@@ -6,7 +6,7 @@ Imports statics' and guidance's parts of a log-in; the holder changes old for ne
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,12 +18,12 @@ from git_credential_bitbucket.cli import (
     expires,
     guidance,
     opening,
-    pasted,
     places,
     show,
     shy,
     statics,
     times,
+    verification,
 )
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.holder import ask
@@ -50,19 +50,27 @@ Where standard input is no terminal, its first line is the new token.
 @click.option(
     "--expires", "ends_at", metavar="DATE", callback=dates.end, help="When the new one ends: 2027-01-31, or 90d, or 1y."
 )
-@click.option(
-    "--verify/--no-verify", default=True, help="Ask Bitbucket whether the new one is valid.", show_default=True
-)
-def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
+@verification.option
+@click.option("--force", is_flag=True, help="Store it although its checksum does not match.")
+def command(*, what: str | None, ends_at: float | None, verify: bool | None, force: bool) -> None:
     """Replace a token."""
     opening.readable()
     answers = asking.answers()
     old = chosen(what, answers)
     place = places.parse(old["url"])
     provider = places.provider(place.url)
-    wanted = Wanted(kind=old["kind"], provider=provider, path=place.path, account=old["account"], ends_at=ends_at)
+    wanted = Wanted(
+        kind=old["kind"],
+        provider=provider,
+        path=place.path,
+        account=old["account"],
+        ends_at=ends_at,
+        replaces=old,
+        verify=verify is not False,
+        force=force,
+    )
     answers.say(f"Replacing: {printable(described(old), 1000)}.")
-    record = replacement(old, wanted, answers, verify=verify)
+    record = statics.record(wanted, answers)
     previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
     until = f" until {times.day(record['ends_at'])}" if record["ends_at"] else ""
     show.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is still {old['id']}.")
@@ -70,6 +78,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool) -> None:
     addresses = guidance.pages(old["kind"], provider, place.path or "")
     where = f" here: {' or '.join(addresses)}" if addresses else ""
     show.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
+    verification.tell_unverified(wanted, is_required=verify is True)
 
 
 def chosen(what: str | None, answers: Answers) -> CredentialView:
@@ -94,26 +103,3 @@ def described(old: CredentialView) -> str:
     account = f" of {old['account']}" if old["account"] else ""
     ends = f", which ends on {times.day(old['ends_at'])}" if old["ends_at"] else ""
     return f"the {label(old['kind'])} for {old['place']}{account}{ends}"
-
-
-def replacement(old: CredentialView, wanted: Wanted, answers: Answers, *, verify: bool) -> dict[str, Any]:
-    """Ask for the new token, and return it as a log-in's record. Raises `Error`; nothing is changed by then."""
-    if answers.terminal is not None:
-        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
-        if old["scopes"]:
-            answers.say(f"The old one has: {printable(', '.join(old['scopes']), 1000)}.")
-    checked = pasted.token(answers.secret(f"New {label(wanted.kind)}"), wanted.kind)
-    for warning in checked.warnings:
-        wanted.warn(answers, warning)
-    found: dict[str, Any] = {
-        "kind": checked.kind,
-        "place": wanted.place,
-        "secret": checked.secret.reveal(),
-        "endpoint": wanted.provider.endpoint.to_record(),
-        "account": wanted.account,
-        "ends_at": wanted.ends_at if wanted.ends_at is not None else statics.asked_end(answers),
-    }
-    # Without the email Bitbucket cannot be asked about an API token, and git does not need it.
-    if verify and (checked.kind != kinds.API_TOKEN or "@" in (wanted.account or "")):
-        found.update(statics.verified(wanted, answers, checked, wanted.account))
-    return found

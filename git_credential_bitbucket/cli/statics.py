@@ -1,6 +1,6 @@
 """Log-ins with a token that Bitbucket shows once: an API token or an access token, asked for, checked, made a record.
 
-Imports pasted, guidance, times and asking; rest only to verify.
+Imports pasted, guidance, times and verification.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import kinds, scopes
-from git_credential_bitbucket.cli import guidance, pasted, places, times
+from git_credential_bitbucket.cli import guidance, pasted, places, times, verification
 from git_credential_bitbucket.cli.wanted import path_on
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.wire import printable
@@ -18,7 +19,6 @@ from git_credential_bitbucket.wire import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from git_credential_bitbucket.bitbucket.providers import Endpoint
     from git_credential_bitbucket.cli.asking import Answers, Terminal
     from git_credential_bitbucket.cli.wanted import Wanted
 
@@ -35,56 +35,59 @@ def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
 
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
     """
+    old = wanted.replaces
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
-    checked = pasted.token(answers.secret(_WHAT[wanted.kind]), wanted.kind)
+        if old is not None and old["scopes"]:
+            answers.say(f"The old one has: {printable(', '.join(old['scopes']), 1000)}.")
+    what = f"New {label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
+    checked = pasted.token(answers.secret(what), wanted.kind)
     for warning in checked.warnings:
         wanted.warn(answers, warning)
+    if not checked.is_whole:
+        _must_be_meant(wanted, answers)
     account = wanted.account
-    if account is None and checked.kind == kinds.API_TOKEN:
-        account = pasted.account(answers.optional(_EMAIL_PROMPT))
-    if checked.kind == kinds.API_TOKEN and "bitbucket_username" not in wanted.names and _has_others(wanted, answers):
-        typed = pasted.account(answers.optional(_USERNAME_PROMPT))
-        wanted.names.update({"bitbucket_username": typed} if typed else {})
-    if checked.kind == kinds.API_TOKEN and account is not None and "@" not in account:
-        wanted.warn(answers, "REST takes an API token with the account's email only; for git this name does no harm")
+    if old is None and checked.kind == kinds.API_TOKEN:
+        account = _asked_names(wanted, answers)
+    answers.check_all_read()
     found: dict[str, Any] = {
         "kind": checked.kind,
-        "place": _place(wanted, answers, checked.kind),
+        "place": wanted.place if old is not None else _place(wanted, answers, checked.kind),
         "secret": checked.secret.reveal(),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
-        "ends_at": wanted.ends_at if wanted.ends_at is not None else asked_end(answers),
+        "ends_at": wanted.ends_at if wanted.ends_at is not None else _asked_end(answers),
     }
-    if wanted.verify:
-        found.update(verified(wanted, answers, checked, account))
-    return found
+    return found | verification.learnt(wanted, answers, checked, found) if wanted.verify else found
 
 
-def verified(wanted: Wanted, answers: Answers, checked: pasted.Checked, account: str | None) -> dict[str, Any]:
-    """What Bitbucket says of the token, for its record. Raises `LoginFailed` where it says that it is not valid."""
-    endpoint: Endpoint = wanted.provider.endpoint
-    if checked.kind == kinds.API_TOKEN and (account is None or "@" not in account):
-        wanted.warn(answers, "an API token cannot be verified without its account's email, so it was not")
-        return {}
-    from git_credential_bitbucket.bitbucket import rest  # here, not above: requests costs 100 ms
+def _must_be_meant(wanted: Wanted, answers: Answers) -> None:
+    """Have a person confirm a token whose checksum does not match. Raises `LoginFailed` where nobody does."""
+    if wanted.force:
+        return
+    cause = "checksum mismatch: the token looks incomplete"
+    if answers.terminal is None:
+        raise LoginFailed(cause, hint="copy all of it; to store it all the same: --force")
+    if not answers.terminal.agrees(f"{cause[0].upper()}{cause[1:]}. Store it all the same?"):
+        raise LoginFailed(f"{cause}, and was not stored", hint="log in again, and copy all of it")
 
-    verdict = rest.verify(endpoint, checked.kind, account, checked.secret)
-    if verdict.valid is False:
-        raise LoginFailed(
-            f"Bitbucket refused it: {verdict.reason}", hint="nothing was kept; copy it again, or make another"
-        )
-    if verdict.valid is None:
-        wanted.warn(answers, f"it could not be verified, and was kept all the same: {verdict.reason}")
-        return {}
-    for warning in lacking(checked.kind, verdict.scopes):
-        wanted.warn(answers, warning)
-    answers.say("Bitbucket says that it is valid.", style="green")
-    told: dict[str, Any] = {"scopes": list(verdict.scopes)}
-    found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
-    if account is None and verdict.username is not None:
-        found["account"] = verdict.username
-    return told | {field: name for field, name in found.items() if name}
+
+def _asked_names(wanted: Wanted, answers: Answers) -> str | None:
+    """The account of an API token, its email if that is known; further names go to the wanted ones."""
+    account = wanted.account
+    if account is None or answers.terminal is None:
+        typed = pasted.account(answers.optional(_EMAIL_PROMPT))
+        if typed and account is not None and "@" in typed and "@" in account and typed.lower() != account.lower():
+            raise LoginFailed("--account and standard input name two emails", hint="give one of them")
+        found = names([name for name in (account, typed) if name])
+        account = found.pop("account", None)
+        wanted.names.update(found)
+    if "bitbucket_username" not in wanted.names and _has_others(wanted, answers):
+        typed = pasted.account(answers.optional(_USERNAME_PROMPT))
+        wanted.names.update({"bitbucket_username": typed} if typed else {})
+    if account is not None and "@" not in account:
+        wanted.warn(answers, "REST takes an API token with the account's email only; for git this name does no harm")
+    return account
 
 
 def _has_others(wanted: Wanted, answers: Answers) -> bool:
@@ -107,19 +110,6 @@ def names(given: Sequence[str]) -> dict[str, str]:
     if found and "account" not in found:
         found["account"] = found.get("bitbucket_username") or found["account_id"]
     return found
-
-
-def lacking(kind: kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
-    """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
-    if not scopes:
-        return []
-    read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
-    implied = kind != kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
-    if read not in scopes and not implied:
-        return [f"it lacks the scope {read}, so git cannot fetch with it"]
-    if write not in scopes:
-        return [f"it lacks the scope {write}, so git can fetch with it and not push"]
-    return []
 
 
 def _place(wanted: Wanted, answers: Answers, kind: kinds.Kind) -> str:
@@ -151,7 +141,7 @@ def _near(path: str, terminal: Terminal) -> str | None:
     return choices[terminal.choose("What is the token for", lines, default=0)][1]
 
 
-def asked_end(answers: Answers) -> float | None:
+def _asked_end(answers: Answers) -> float | None:
     """When a token ends, as the person at the terminal says; None where there is none, or they do not know."""
     if answers.terminal is None:
         return None

@@ -10,6 +10,7 @@ from git_credential_bitbucket.cli import places, show
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket import kinds
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.cli.asking import Answers
@@ -22,7 +23,8 @@ class Wanted:
     After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
     account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
 
-    `near` is the repository that git is working on, where it is git that asks.
+    `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that is
+    rotated. Without `verify` Bitbucket is not asked about a token; why it did not say is left in `unverified`.
     """
 
     kind: kinds.Kind
@@ -35,7 +37,10 @@ class Wanted:
     ends_at: float | None = None
     lifetime_s: float | None = None
     memory: bool = False
-    verify: bool = False
+    replaces: CredentialView | None = None
+    verify: bool = True
+    unverified: list[str] = field(default_factory=list)
+    force: bool = False
     paste: bool = False
     no_browser: bool = False
     implicit: bool = False
@@ -44,6 +49,11 @@ class Wanted:
     def place(self) -> str:
         """Where it is to serve, as credentials keep it."""
         return scopes.place_of(self.provider.protocol, self.provider.host, self.path)
+
+    @property
+    def near_url(self) -> str | None:
+        """The address of the repository that git is working on; None where no repository is known."""
+        return f"{self.provider.protocol}://{self.provider.host}/{self.near}" if "/" in self.near else None
 
     def warn(self, answers: Answers, text: str) -> None:
         """Tell what is doubtful: in the dialogue if there is one, else on standard error."""

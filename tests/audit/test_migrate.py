@@ -148,7 +148,7 @@ def test_nothing_leaves_a_file_that_did_not_get_into_the_vault(alone: Runner, ho
 def test_a_token_never_takes_anothers_place(alone: Runner, home: Path) -> None:
     """The one that is kept may be the newer one; the other leaves the file, comes after it, and can be chosen."""
     kept, found = tokens.api_token(), tokens.api_token()
-    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    alone(HELPER, "login", "--no-verify", "--api-token", stdin=f"{kept}\n")
     text = f"https://x-bitbucket-api-token-auth:{found}@bitbucket.org\nhttps://u:{kept}@bitbucket.org\n"
     (home / ".git-credentials").write_text(text)
     dry = alone(HELPER, "migrate", "--dry-run").stdout
@@ -170,7 +170,7 @@ def test_what_is_kept_goes_first_whosever_it_is(alone: Runner, home: Path) -> No
     """A token that was found may be an old one of the same account, under another of its names."""
     kept = tokens.api_token()
     names = ("--account", "bob@example.com", "--account", "Bob")
-    alone(HELPER, "login", "--api-token", *names, "--expires", "90d", stdin=f"{kept}\n")
+    alone(HELPER, "login", "--no-verify", "--api-token", *names, "--expires", "90d", stdin=f"{kept}\n")
     text = "".join(f"https://{name}:{tokens.api_token()}@bitbucket.org\n" for name in ("bob", "carol"))
     (home / ".git-credentials").write_text(text)
     said = alone(HELPER, "migrate").stdout
@@ -183,7 +183,7 @@ def test_what_curl_sends_before_what_is_kept_is_taken_out(alone: Runner, home: P
     """An old token in ~/.netrc overrides the new one; `doctor` names this verb as the cure, and it is one."""
     kept, found = tokens.api_token(), tokens.api_token()
     alone(HELPER, "configure")
-    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    alone(HELPER, "login", "--no-verify", "--api-token", stdin=f"{kept}\n")
     netrc = home / ".netrc"
     netrc.write_text(f"machine bitbucket.org login x-bitbucket-api-token-auth password {found}\n")
     netrc.chmod(0o600)
@@ -297,7 +297,7 @@ def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) ->
 def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
     """Git takes the Bitbucket username or none, REST the email alone: wherever one was found, both are kept."""
     token, kept = tokens.api_token(), tokens.api_token()
-    alone(HELPER, "login", "--api-token", stdin=f"{kept}\n")
+    alone(HELPER, "login", "--no-verify", "--api-token", stdin=f"{kept}\n")
     (home / ".git-credentials").write_text(
         f"https://alice:{token}@bitbucket.org\nhttps://bob%40example.com:{kept}@bitbucket.org\n"
     )

@@ -1,5 +1,7 @@
 """rest.py against the stand-in: what is a verdict on a secret and what is none."""
 
+from dataclasses import replace
+
 import pytest
 
 from git_credential_bitbucket.bitbucket import kinds, oauth, rest
@@ -64,6 +66,65 @@ def test_everything_else_is_no_verdict(standin: StandIn, endpoint: Endpoint, fau
     verdict = rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token)
     assert verdict.valid is None
     assert verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("scopes", "valid", "reason"),
+    [
+        (("read:repository:bitbucket",), True, None),
+        (("write:repository:bitbucket",), True, "it may not fetch, only push"),
+        (("read:user:bitbucket",), None, "Bitbucket answered git with 403: no access, or no such repository"),
+        ((), False, "the token is not valid"),
+    ],
+)
+def test_git_s_own_question_needs_no_scope_that_git_does_not_need(
+    standin: StandIn, endpoint: Endpoint, scopes: tuple[str, ...], valid: bool | None, reason: str | None
+) -> None:
+    """Whoever may only push passes too; without any of git's scopes the token is known, and of no use."""
+    url = standin.create_repository("acme/app").removesuffix(".git")
+    token = Secret(standin.issue_api_token(scopes=scopes))
+    verdict = rest.verify_for_git(endpoint, url, kinds.API_TOKEN, token)
+    assert (verdict.valid, verdict.reason, verdict.is_denied) == (valid, reason, "403" in (reason or ""))
+    assert {entry.username for entry in standin.requests("git")} == {kinds.API_TOKEN_USERNAME}
+
+
+@pytest.mark.parametrize("place", ["acme/other", "acme/nothing"])
+def test_git_s_question_tells_a_denial_from_a_rejection(standin: StandIn, endpoint: Endpoint, place: str) -> None:
+    """403 and 404 are no 401: the token is known, and has nothing to do with that repository."""
+    standin.create_repository("acme/app")
+    standin.create_repository("acme/other")
+    token = Secret(standin.issue_access_token("acme/app"))
+    verdict = rest.verify_for_git(endpoint, f"{standin.url}/{place}", kinds.ACCESS_TOKEN, token)
+    assert (verdict.valid, verdict.is_denied) == (None, True)
+    unknown = Secret(tokens.access_token())
+    assert rest.verify_for_git(endpoint, f"{standin.url}/{place}", kinds.ACCESS_TOKEN, unknown).valid is False
+
+
+@pytest.mark.parametrize("fault", ["410", "429", "500", "502-html", "reset", "redirect"])
+def test_for_git_as_well_everything_else_is_no_verdict(standin: StandIn, endpoint: Endpoint, fault: str) -> None:
+    """An outage says nothing about a token."""
+    url = standin.create_repository("acme/app").removesuffix(".git")
+    standin.script_fault("git", fault, location=standin.url)
+    verdict = rest.verify_for_git(endpoint, url, kinds.ACCESS_TOKEN, Secret(standin.issue_access_token("acme")))
+    assert (verdict.valid, verdict.is_denied) == (None, False)
+    assert verdict.reason
+
+
+def test_a_verdict_is_waited_for_no_longer_than_said(standin: StandIn, endpoint: Endpoint) -> None:
+    """A server that does not answer, or a name that is resolved for ever, must not hang a login."""
+    standin.script_fault("api", "hold")
+    token = Secret(standin.issue_access_token("acme"))
+    verdict = rest.within(0.1, lambda: rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token))
+    assert (verdict.valid, verdict.reason) == (None, "there was no answer within 0.1 seconds")
+    standin.release()
+
+
+def test_what_keeps_a_question_from_being_asked_is_the_reason(standin: StandIn, endpoint: Endpoint) -> None:
+    """A proxy of a kind that is not supported is no reason to store nothing."""
+    unusable = replace(endpoint, proxy="socks5://127.0.0.1:1")
+    token = Secret(standin.issue_access_token("acme"))
+    verdict = rest.within(60, lambda: rest.verify(unusable, kinds.ACCESS_TOKEN, None, token))
+    assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
 
 
 def test_what_cannot_be_asked_is_said_before_asking(standin: StandIn, endpoint: Endpoint) -> None:

@@ -31,7 +31,7 @@ def desktop(run: Runner, session: KeyringSession) -> Runner:
 def test_a_first_login_asks_nothing_where_there_is_a_keyring(desktop: Runner, session: KeyringSession) -> None:
     """The key is in the keyring, the token in the vault, and a daemon started later finds both."""
     token = tokens.access_token()
-    desktop(HELPER, "login", "--access-token", "--for", "acme", stdin=token)
+    desktop(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=token)
     assert len([label for label in session.items() if HELPER in label]) == 1
     assert "its key from the keyring" in desktop(HELPER, "status").stdout
     desktop(HELPER, "daemon", "stop")
@@ -41,7 +41,9 @@ def test_a_first_login_asks_nothing_where_there_is_a_keyring(desktop: Runner, se
 
 def test_ctrl_c_leaves_no_key_in_the_keyring(desktop: Runner, session: KeyringSession) -> None:
     """It is made with the first credential, not before."""
-    with Person({**desktop.env, "TERM": "xterm"}, desktop.folder).types(HELPER, "login", "--api-token") as dialogue:
+    with Person({**desktop.env, "TERM": "xterm"}, desktop.folder).types(
+        HELPER, "login", "--no-verify", "--api-token"
+    ) as dialogue:
         dialogue.reads("API token (not shown): ")
         dialogue.presses("c")
         dialogue.ends(130)
@@ -55,14 +57,14 @@ def test_a_daemon_from_elsewhere_is_given_the_key(desktop: Runner, session: Keyr
     desktop(HELPER, "daemon", "start")
     del desktop.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"]
     desktop.env["DBUS_SESSION_BUS_ADDRESS"] = here
-    desktop(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    desktop(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     assert len([label for label in session.items() if HELPER in label]) == 1
     assert len(listed(desktop)) == 1
 
 
 def test_rekey_out_of_the_keyring_and_back(desktop: Runner, session: KeyringSession, home: Path) -> None:
     """The old key is removed from the keyring when it opens nothing any more."""
-    desktop(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    desktop(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     key_file = str(home / "key")
     desktop(HELPER, "rekey", "--to", "key-file", "--key-file", key_file)
     assert [label for label in session.items() if HELPER in label] == []
@@ -76,7 +78,7 @@ def test_rekey_out_of_the_keyring_and_back(desktop: Runner, session: KeyringSess
 
 def test_a_rekey_that_fails_leaves_no_key_behind(desktop: Runner, session: KeyringSession) -> None:
     """The vault is damaged, so it is not sealed anew; the keyring is as before."""
-    desktop(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    desktop(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     before = session.items()
     vault = Path(desktop.env["XDG_DATA_HOME"]) / HELPER / "vault"
     whole = vault.read_bytes()
@@ -93,7 +95,7 @@ def test_a_rekey_that_fails_leaves_no_key_behind(desktop: Runner, session: Keyri
 
 def test_a_locked_keyring_is_told_with_the_way_out(desktop: Runner, session: KeyringSession) -> None:
     """Without a terminal a dialogue that nobody answers is not waited for longer than a minute; here it is refused."""
-    desktop(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    desktop(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     desktop(HELPER, "daemon", "stop")
     session.lock()
     said = desktop(HELPER, "status").stdout

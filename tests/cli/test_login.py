@@ -81,7 +81,7 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
     person: Person, home: Path
 ) -> None:
     """The hint names the way to keep it in memory."""
-    with person.types(HELPER, "login", "--api-token") as dialogue:
+    with person.types(HELPER, "login", "--no-verify", "--api-token") as dialogue:
         dialogue.reads("New passphrase")
         dialogue.types(PASSPHRASE)
         dialogue.reads("Repeat passphrase")
@@ -96,7 +96,7 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
 
 def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Person, home: Path) -> None:
     """The token that was asked for a moment before is what is in the clipboard."""
-    with person.types(HELPER, "login", "--api-token") as dialogue:
+    with person.types(HELPER, "login", "--no-verify", "--api-token") as dialogue:
         dialogue.reads("New passphrase")
         dialogue.types("elevenchars")
         dialogue.reads("A passphrase needs 12 characters")
@@ -112,7 +112,17 @@ def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Pers
 def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
     """One line on standard input, no terminal, no question."""
     token = tokens.access_token()
-    said = keyed(HELPER, "login", "--access-token", "--for", "Acme/App.git", "--expires", "1y", stdin=token + "\r\n")
+    said = keyed(
+        HELPER,
+        "login",
+        "--no-verify",
+        "--access-token",
+        "--for",
+        "Acme/App.git",
+        "--expires",
+        "1y",
+        stdin=token + "\r\n",
+    )
     assert said.stdout.startswith("Logged in: access token for bitbucket.org/acme/app until ")
     assert said.stderr == ""
     filled = keyed(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
@@ -123,7 +133,9 @@ def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
 @pytest.mark.parametrize("option", ["--expires", "--lifetime"])
 def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
     """A variable that a script forgot to set does not make a token live for ever."""
-    refused = keyed(HELPER, "login", "--access-token", f"{option}=", stdin=tokens.access_token(), check=False)
+    refused = keyed(
+        HELPER, "login", "--no-verify", "--access-token", f"{option}=", stdin=tokens.access_token(), check=False
+    )
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"invalid value for '{option}'" in refused.stderr
     assert "(write it like" in refused.stderr
@@ -132,7 +144,7 @@ def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
 
 def test_the_email_may_follow_an_api_token_on_the_next_line(keyed: Runner) -> None:
     """As --help says."""
-    keyed(HELPER, "login", "--api-token", stdin=f"{tokens.api_token()}\nalice@example.com\n")
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=f"{tokens.api_token()}\nalice@example.com\n")
     (one,) = listed(keyed)
     assert one["account"] == "alice@example.com"
 
@@ -141,11 +153,11 @@ def test_without_a_key_and_a_terminal_it_refuses_unless_memory_is_asked_for(run:
     """A token that is shown only once does not go to a place that forgets it unasked."""
     run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
     token = tokens.api_token()
-    refused = run(HELPER, "login", "--api-token", stdin=token, check=False)
+    refused = run(HELPER, "login", "--no-verify", "--api-token", stdin=token, check=False)
     assert refused.returncode == 1
     assert "error: there is no key to encrypt it with" in refused.stderr
     assert "--memory" in refused.stderr
-    said = run(HELPER, "login", "--api-token", "--memory", stdin=token)
+    said = run(HELPER, "login", "--no-verify", "--api-token", "--memory", stdin=token)
     assert "in memory only" in said.stdout
     assert len(listed(run)) == 1
     assert not vault_of(home).exists()
@@ -154,7 +166,7 @@ def test_without_a_key_and_a_terminal_it_refuses_unless_memory_is_asked_for(run:
 def test_memory_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
     """The process that would hold it ends with the verb."""
     keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    refused = keyed(HELPER, "login", "--api-token", "--memory", stdin=tokens.api_token(), check=False)
+    refused = keyed(HELPER, "login", "--no-verify", "--api-token", "--memory", stdin=tokens.api_token(), check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no daemon may run here" in refused.stderr
 
@@ -162,7 +174,7 @@ def test_memory_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
 def test_it_works_where_no_daemon_may_run(keyed: Runner) -> None:
     """The same agent, in this process; the vault is what lasts."""
     keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     assert len(listed(keyed)) == 1
 
 
@@ -187,7 +199,7 @@ def test_passwords_and_other_words_are_refused_and_not_repeated(keyed: Runner, w
 
 def test_an_app_password_is_refused_with_the_way_out(keyed: Runner, standin: StandIn) -> None:
     """Nothing is kept."""
-    refused = keyed(HELPER, "login", "--api-token", stdin=standin.issue_app_password(), check=False)
+    refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=standin.issue_app_password(), check=False)
     assert refused.returncode == 1
     assert "app password" in refused.stderr
     assert "login --api-token" in refused.stderr
@@ -215,46 +227,157 @@ def test_a_host_that_nobody_opted_in_is_refused_with_the_setting(keyed: Runner) 
 )
 def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
     """Nothing is widened to the whole host by a typing error."""
-    refused = keyed(HELPER, "login", "--access-token", *words, stdin=tokens.access_token(), check=False)
+    refused = keyed(HELPER, "login", "--no-verify", "--access-token", *words, stdin=tokens.access_token(), check=False)
     assert refused.returncode == 1
     assert listed(keyed) == []
 
 
-def test_verify_takes_403_of_an_access_token_for_valid(keyed: Runner, standin: StandIn) -> None:
-    """It is no person, and git needs no scope to be one; what Bitbucket says of its scopes is kept."""
+def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, standin: StandIn) -> None:
+    """Git's own question, with git's username; what REST says of the scopes is stored, and no person is needed."""
     standin.create_repository("acme/app")
     token = standin.issue_access_token("acme/app", scopes=("repository",))
-    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", "--verify", stdin=token)
+    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
     assert "can fetch with it and not push" in said.stderr
+    assert [(entry.username, entry.status) for entry in standin.requests("git")] == [("x-token-auth", 200)]
     (one,) = listed(keyed)
     assert one["scopes"] == ["repository"]
 
 
-def test_verify_refuses_what_bitbucket_refuses(keyed: Runner, standin: StandIn) -> None:
-    """A revoked token is not kept."""
-    token = standin.issue_access_token("acme/app")
-    standin.revoke(token)
-    refused = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--verify", stdin=token, check=False)
+def test_names_are_learnt_where_the_token_may_tell_them(keyed: Runner, standin: StandIn) -> None:
+    """By default, so that a URL with the username in it finds the person; without that scope it is valid too."""
+    for person, scopes in (("alice", "read:user:bitbucket"), ("bob", "write:repository:bitbucket")):
+        token = standin.issue_api_token(person, scopes=("read:repository:bitbucket", scopes))
+        words = ("login", "--api-token", "--host", standin.url, "--account", f"{person}@example.com")
+        assert "unverified" not in keyed(HELPER, *words, stdin=token).stderr
+    names = {one["account"]: (one["bitbucket_username"], bool(one["account_id"])) for one in listed(keyed)}
+    assert names == {"alice@example.com": ("alice", True), "bob@example.com": (None, False)}
+
+
+@pytest.mark.parametrize("place", ["acme", "acme/app"])
+def test_a_rejected_token_is_not_stored_and_a_working_one_stays(keyed: Runner, standin: StandIn, place: str) -> None:
+    """Not even with --replace; --no-verify is the way around."""
+    standin.create_repository("acme/app")
+    words = ("login", "--access-token", "--host", standin.url, "--for", place)
+    keyed(HELPER, *words, stdin=standin.issue_access_token(place))
+    before = listed(keyed)
+    refused = keyed(HELPER, *words, "--replace", stdin=tokens.access_token(), check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "error: Bitbucket rejected it: the token is not valid" in refused.stderr
+    assert "hint: nothing was stored" in refused.stderr
+    assert listed(keyed) == before
+    keyed(HELPER, *words, "--replace", "--no-verify", stdin=tokens.access_token())
+    assert sorted(one["state"] for one in listed(keyed)) == ["ready", "set-aside"]
+
+
+def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner, standin: StandIn) -> None:
+    """`--for` has a typing error, or it is the token of another one."""
+    standin.create_repository("acme/app")
+    standin.create_repository("acme/web")
+    words = ("login", "--access-token", "--host", standin.url, "--for", "acme/web")
+    refused = keyed(HELPER, *words, stdin=standin.issue_access_token("acme/app"), check=False)
     assert refused.returncode == 1
-    assert "Bitbucket refused it" in refused.stderr
+    assert "it is of no use there: Bitbucket answered git with 403" in refused.stderr
     assert listed(keyed) == []
 
 
-def test_verify_without_a_verdict_keeps_it_and_says_so(keyed: Runner, standin: StandIn) -> None:
-    """An outage says nothing about a token."""
-    standin.script_fault("api", "503")
-    said = keyed(
-        HELPER, "login", "--api-token", "--host", standin.url, "--verify", "--account", "alice@example.com",
-        stdin=standin.issue_api_token(),
-    )  # fmt: skip
-    assert "could not be verified" in said.stderr
+@pytest.mark.parametrize(("option", "code"), [((), 0), (("--verify",), 1)])
+@pytest.mark.parametrize("endpoint", ["api", "git"])
+def test_without_a_verdict_it_is_stored_and_said(
+    keyed: Runner, standin: StandIn, endpoint: str, option: tuple[str, ...], code: int
+) -> None:
+    """410 and an outage say nothing about a token; who asked for a verdict gets exit code 1."""
+    standin.create_repository("acme/app")
+    standin.script_fault(endpoint, "410")
+    place = "acme" if endpoint == "api" else "acme/app"
+    words = ("login", "--access-token", "--host", standin.url, "--for", place, *option)
+    said = keyed(HELPER, *words, stdin=standin.issue_access_token("acme/app"), check=False)
+    assert (said.returncode, said.stdout.startswith("Logged in: ")) == (code, True)
+    assert "stored, unverified: Bitbucket answered with 410, which is no verdict" in said.stderr
+    assert "status --check" in said.stderr
+    assert len(standin.requests(endpoint)) == 1
     assert len(listed(keyed)) == 1
 
 
-def test_without_verify_nobody_is_asked(keyed: Runner, standin: StandIn) -> None:
-    """Standing complaint about others: tokens that look bad because they lack a scope git does not need."""
-    keyed(HELPER, "login", "--api-token", "--host", standin.url, stdin=standin.issue_api_token())
+def test_without_a_network_it_is_stored_and_said_once(keyed: Runner, standin: StandIn) -> None:
+    """REST is not asked where git could not be."""
+    standin.turn(down=True)
+    token = standin.issue_access_token("acme/app")
+    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
+    assert said.stderr.count("unverified") == 1
+    assert len(listed(keyed)) == 1
+
+
+def test_an_email_that_rest_rejects_is_told_where_git_works(keyed: Runner, standin: StandIn) -> None:
+    """Git needs no email; whoever uses REST finds out now."""
+    standin.create_repository("acme/app")
+    words = ("login", "--api-token", "--host", standin.url, "--for", "acme/app", "--account", "alcie@example.com")
+    said = keyed(HELPER, *words, stdin=standin.issue_api_token())
+    assert "git may use it, but REST rejects it" in said.stderr
+    assert len(listed(keyed)) == 1
+
+
+def test_without_verification_nobody_is_asked(keyed: Runner, standin: StandIn) -> None:
+    """`--no-verify` sends the token nowhere."""
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--host", standin.url, stdin=standin.issue_api_token())
     assert standin.requests() == []
+
+
+def test_half_a_token_is_refused_unless_somebody_means_it(keyed: Runner, person: Person) -> None:
+    """A terminal asks; a pipe refuses without --force; and nothing is stored by an Enter."""
+    half = tokens.access_token()[:-3]
+    words = ("login", "--no-verify", "--access-token", "--for", "acme")
+    refused = keyed(HELPER, *words, stdin=half, check=False)
+    assert refused.returncode == 1
+    assert "error: checksum mismatch: the token looks incomplete" in refused.stderr
+    assert "--force" in refused.stderr
+    at_keyboard = Person({**keyed.env, "TERM": "xterm"}, person.folder)
+    for answer, code in (("", 1), ("y", 0)):
+        with at_keyboard.types(HELPER, *words) as dialogue:
+            dialogue.reads("Access token (not shown): ")
+            dialogue.types(half)
+            dialogue.reads("Checksum mismatch: the token looks incomplete. Store it all the same? [y/N] ")
+            assert listed(keyed) == []
+            dialogue.types(answer)
+            if answer:
+                dialogue.reads("When does it end?")
+                dialogue.types("")
+            dialogue.ends(code)
+    keyed(HELPER, *words, "--force", "--replace", stdin=f"{half[:-1]}\n")
+    assert sorted(one["state"] for one in listed(keyed)) == ["ready", "set-aside"]
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [(("--access-token", "--for", "acme"), 2), (("--api-token",), 3), (("--api-token", "--account", "bob@x.y"), 2)],
+)
+def test_a_line_that_nobody_asks_for_is_not_dropped(keyed: Runner, words: tuple[str, ...], lines: int) -> None:
+    """Two piped lines mean two lines: whoever wrote a second one meant something by it."""
+    token = tokens.access_token() if words[0] == "--access-token" else tokens.api_token()
+    text = "".join(f"{line}\n" for line in (token, "alice@example.com", "more")[:lines])
+    refused = keyed(HELPER, "login", "--no-verify", *words, stdin=text, check=False)
+    assert refused.returncode == 1
+    assert "standard input" in refused.stderr
+    assert listed(keyed) == []
+
+
+def test_a_second_line_adds_the_email_to_the_username(keyed: Runner) -> None:
+    """`--account` has the one, the pipe the other."""
+    text = f"{tokens.api_token()}\nalice@example.com\n"
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "alice", stdin=text)
+    (one,) = listed(keyed)
+    assert (one["account"], one["bitbucket_username"]) == ("alice@example.com", "alice")
+
+
+def test_two_lines_are_key_and_secret_also_where_the_key_is_configured(keyed: Runner, standin: StandIn) -> None:
+    """One line is the secret alone; a key taken for a secret would be sent as one."""
+    consumer, other = standin.add_consumer(), standin.add_consumer()
+    keyed("git", "config", "--global", f"credential.{standin.url}.oauthClientId", consumer.key)
+    words = (HELPER, "login", "--client-credentials", "--host", standin.url, "--for", "acme")
+    for text in (f"{consumer.secret}\n", f"{other.key}\n{other.secret}\n"):
+        keyed(*words, stdin=text)
+    assert {entry.username for entry in standin.token_requests()} == {consumer.key, other.key}
+    refused = keyed(*words, stdin=f"{other.key}\n{other.secret}\nmore\n", check=False)
+    assert "standard input holds more lines" in refused.stderr
 
 
 def test_a_consumer_alone_logs_in_at_once(keyed: Runner, standin: StandIn) -> None:

@@ -41,15 +41,15 @@ def test_it_is_removed_here_whatever_bitbucket_says(keyed: Runner, standin: Stan
 
 def test_a_persons_own_token_is_theirs_to_revoke(keyed: Runner) -> None:
     """And that is said."""
-    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     assert "still valid at Bitbucket" in keyed(HELPER, "logout").stdout
     assert listed(keyed) == []
 
 
 def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
     """Each with its id; nothing is removed."""
-    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
-    keyed(HELPER, "login", "--api-token", "--for", "acme", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
     refused = keyed(HELPER, "logout", "acme", check=False)
     assert refused.returncode == 1
     assert all(one["id"] in refused.stderr for one in listed(keyed))
@@ -59,9 +59,9 @@ def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
 
 def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
     """A place is exact: what serves a repository in it stays."""
-    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
-    keyed(HELPER, "login", "--api-token", "--for", "acme", stdin=tokens.api_token())
-    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
     keyed(HELPER, "logout", "acme", "--all")
     assert [one["place"] for one in listed(keyed)] == ["bitbucket.org/acme/app"]
     keyed(HELPER, "logout", "--all")
@@ -71,8 +71,8 @@ def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
 
 def test_a_person_chooses_which(person: Person, keyed: Runner) -> None:
     """By number; what is no number is asked for again."""
-    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=tokens.access_token())
-    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     with person.types(HELPER, "logout") as dialogue:
         dialogue.reads("There are several kept here:")
         for wrong in ("x", "3"):

@@ -47,10 +47,11 @@ def test_a_token_in_an_address_is_taken_out_of_it(make: "object", text: str) -> 
         pasted.token(text.format(tokens.app_password()), kinds.API_TOKEN)
 
 
-def test_half_a_token_is_taken_with_a_warning() -> None:
-    """Atlassian calls the shape varied, so a checksum refuses nothing."""
-    checked = pasted.token(tokens.api_token()[:-3], kinds.API_TOKEN)
-    assert any("copy all of it" in warning for warning in checked.warnings)
+def test_half_a_token_is_known_by_its_checksum() -> None:
+    """Whoever asks for it decides: Atlassian calls the shape varied."""
+    assert not pasted.token(tokens.api_token()[:-3], kinds.API_TOKEN).is_whole
+    for text in (tokens.api_token(), tokens.oauth_token(200)):
+        assert pasted.token(text, kinds.API_TOKEN).is_whole
 
 
 def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> None:

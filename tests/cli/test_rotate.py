@@ -17,6 +17,7 @@ HELPER = "git-credential-bitbucket"
 @pytest.fixture
 def old(keyed: Runner, standin: StandIn) -> str:
     """A repository token that ends in three days, kept."""
+    standin.create_repository("acme/app")
     token = standin.issue_access_token("acme/app")
     words = ("--access-token", "--host", standin.url, "--for", "acme/app", "--expires", "3d")
     keyed(HELPER, "login", *words, stdin=f"{token}\n")
@@ -77,7 +78,8 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, standin: StandIn,
     """Neither does the old one pasted again, a slip, or an end of the input."""
     before = listed(keyed)
     for typed, said in (
-        (tokens.access_token(), "Bitbucket refused it"),
+        (tokens.access_token(), "Bitbucket rejected it"),
+        (standin.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
         (old, "the token that is kept already"),
         ("alice@example.com", "an email address"),
         ("", "standard input holds no line"),
@@ -129,6 +131,7 @@ def test_what_renews_itself_is_not_rotated(keyed: Runner, standin: StandIn) -> N
 def test_the_audit_log_has_the_history(keyed: Runner, standin: StandIn) -> None:
     """Which one took the place of which, and that it was changed back."""
     keyed.env[journal.SETTING] = "on"
+    standin.create_repository("acme/app")
     words = ("--access-token", "--host", standin.url, "--for", "acme/app")
     keyed(HELPER, "login", *words, stdin=f"{standin.issue_access_token('acme/app')}\n")
     (old,) = states(keyed)

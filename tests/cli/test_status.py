@@ -189,7 +189,7 @@ def test_metrics_escape_labels_and_hold_no_secret() -> None:
 
 def test_metrics_come_whole_and_readable_to_the_collector(keyed: Runner, home: Path) -> None:
     """By rename, with nothing left beside it; of the mode that the umask gives."""
-    keyed(HELPER, "login", "--access-token", "--expires", "10d", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--expires", "10d", stdin=tokens.access_token())
     folder = home / "metrics"
     folder.mkdir()
     for _ in range(2):
@@ -249,7 +249,7 @@ def test_metrics_of_a_name_that_is_no_utf8_and_holds_escapes(keyed: Runner, home
 def test_json_is_whole_and_without_secrets(keyed: Runner) -> None:
     """For programs: numbers as numbers, and the state of vault and daemon."""
     token = tokens.api_token()
-    keyed(HELPER, "login", "--api-token", "--expires", "20d", stdin=token)
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--expires", "20d", stdin=token)
     document = json.loads(keyed(HELPER, "status", "--json").stdout)
     assert document["vault"]["state"] == "open"
     assert document["vault"]["key"] == "a key file"
@@ -261,7 +261,9 @@ def test_json_is_whole_and_without_secrets(keyed: Runner) -> None:
 
 def test_what_is_no_terminal_gets_whole_lines_without_colours(keyed: Runner) -> None:
     """For grep and mail; a wide table stays one line a credential."""
-    keyed(HELPER, "login", "--access-token", "--for", f"{'w' * 60}/{'r' * 60}", stdin=tokens.access_token())
+    keyed(
+        HELPER, "login", "--no-verify", "--access-token", "--for", f"{'w' * 60}/{'r' * 60}", stdin=tokens.access_token()
+    )
     said = keyed(HELPER, "status").stdout
     assert "\x1b" not in said
     assert f"{'w' * 60}/{'r' * 60}" in said.splitlines()[1]
@@ -270,7 +272,7 @@ def test_what_is_no_terminal_gets_whole_lines_without_colours(keyed: Runner) -> 
 def test_a_place_narrows_the_list(keyed: Runner) -> None:
     """An id does as well."""
     for place in ("acme", "acme/app"):
-        keyed(HELPER, "login", "--access-token", "--for", place, stdin=tokens.access_token())
+        keyed(HELPER, "login", "--no-verify", "--access-token", "--for", place, stdin=tokens.access_token())
     said = json.loads(keyed(HELPER, "status", "--json", "acme").stdout)
     assert [one["place"] for one in said["credentials"]] == ["bitbucket.org/acme"]
 
@@ -278,7 +280,7 @@ def test_a_place_narrows_the_list(keyed: Runner) -> None:
 def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:
     """In each form, and by `daemon stop`, which leaves it alone; the vault's credentials are not."""
     for place, more in (("acme", []), ("beta", ["--memory"])):
-        keyed(HELPER, "login", "--access-token", "--for", place, *more, stdin=tokens.access_token())
+        keyed(HELPER, "login", "--no-verify", "--access-token", "--for", place, *more, stdin=tokens.access_token())
     kept, remembered = listed(keyed)
     assert (kept["memory"], remembered["memory"]) == (False, True)
     assert f"in memory only, until the daemon ends: {remembered['id']}\n" in keyed(HELPER, "status").stdout
@@ -323,7 +325,7 @@ def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keye
 
 def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> None:
     """On a terminal, with the source of its key."""
-    keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     keyed(HELPER, "lock")
     with person.types(HELPER, "status") as dialogue:
         dialogue.reads("the vault was locked by hand")
@@ -335,9 +337,18 @@ def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> 
 @pytest.mark.parametrize("kept_in_memory", [False, True], ids=["nothing else", "another in memory"])
 def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runner, kept_in_memory: bool) -> None:
     """What is kept cannot be seen, and that is what is told."""
-    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
     if kept_in_memory:
-        keyed(HELPER, "login", "--access-token", "--for", "acme/web", "--memory", stdin=tokens.access_token())
+        keyed(
+            HELPER,
+            "login",
+            "--no-verify",
+            "--access-token",
+            "--for",
+            "acme/web",
+            "--memory",
+            stdin=tokens.access_token(),
+        )
     keyed(HELPER, "lock")
     assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
     refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
@@ -348,7 +359,7 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, standin: StandIn) -> None:
     """Suspect first; `restore` offers it again."""
     token = standin.issue_access_token("acme/app")
-    keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=token)
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={token}\n\n")
     (one,) = listed(keyed)
     assert one["state"] == "suspect"

@@ -22,7 +22,7 @@ def login(run: Runner, *names: str, more: tuple[str, ...] = (), check: bool = Tr
     """An API token of an account, which is returned."""
     token = tokens.api_token()
     options = [option for name in names for option in ("--account", name)]
-    run(HELPER, "login", "--api-token", *options, *more, stdin=token, check=check)
+    run(HELPER, "login", "--no-verify", "--api-token", *options, *more, stdin=token, check=check)
     return token
 
 
@@ -68,7 +68,7 @@ def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -
     newer = login(keyed, "alice@example.com")
     assert offered(keyed) == newer
     assert [one["state"] for one in listed(keyed)].count("ready") == 1
-    refused = keyed(HELPER, "login", "--api-token", stdin=tokens.api_token(), check=False)
+    refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token(), check=False)
     assert refused.returncode == 1
     assert "not clear whose each is" in refused.stderr
     assert "--replace" in refused.stderr
@@ -76,14 +76,17 @@ def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -
     beside = login(keyed, more=("--add",))
     assert offered(keyed) == beside
     assert [one["state"] for one in listed(keyed)].count("ready") == 2
-    assert "exclude each other" in keyed(HELPER, "login", "--api-token", "--add", "--replace", check=False).stderr
+    assert (
+        "exclude each other"
+        in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", "--replace", check=False).stderr
+    )
 
 
 def test_a_second_access_token_for_one_workspace_is_asked_about(keyed: Runner, person: Person) -> None:
     """Access tokens belong to nobody; at the terminal a person says what becomes of the first."""
     first, second = tokens.access_token(), tokens.access_token()
-    keyed(HELPER, "login", "--access-token", "--for", "acme", stdin=first)
-    with person.types(HELPER, "login", "--access-token", "--for", "acme") as dialogue:
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=first)
+    with person.types(HELPER, "login", "--no-verify", "--access-token", "--for", "acme") as dialogue:
         dialogue.reads("Access token (not shown): ")
         dialogue.types(second)
         dialogue.reads("When does it end?")
@@ -98,7 +101,7 @@ def test_a_second_access_token_for_one_workspace_is_asked_about(keyed: Runner, p
 def test_a_second_account_is_asked_for_its_username(keyed: Runner, person: Person) -> None:
     """It is what the Clone button puts into URLs; with one account alone it decides nothing."""
     login(keyed, "alice@example.com")
-    with person.types(HELPER, "login", "--api-token") as dialogue:
+    with person.types(HELPER, "login", "--no-verify", "--api-token") as dialogue:
         dialogue.reads("API token (not shown): ")
         dialogue.types(tokens.api_token())
         dialogue.reads("Email of your Atlassian account")
@@ -134,7 +137,7 @@ def test_doctor_learns_whose_a_login_is(keyed: Runner, standin: StandIn) -> None
         token = standin.issue_api_token(
             email.partition("@")[0], scopes=("read:user:bitbucket", "read:repository:bitbucket")
         )
-        keyed(HELPER, "login", "--api-token", "--host", standin.url, "--account", email, stdin=token)
+        keyed(HELPER, "login", "--no-verify", "--api-token", "--host", standin.url, "--account", email, stdin=token)
         names[email] = email.partition("@")[0]
     said = keyed(HELPER, "doctor", "--fix", f"{standin.url}/acme/app", check=False).stdout
     assert "asked Bitbucket whose each login is" in said
@@ -160,13 +163,13 @@ def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
 def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runner) -> None:
     """Nobody looks for `switch` who does not know that there is something to choose."""
     token = tokens.api_token
-    first = keyed(HELPER, "login", "--api-token", "--account", "alice@example.com", stdin=token()).stdout
+    first = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "alice@example.com", stdin=token()).stdout
     assert "Also kept" not in first
-    second = keyed(HELPER, "login", "--api-token", "--account", "bob@example.com", stdin=token()).stdout
+    second = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "bob@example.com", stdin=token()).stdout
     assert "Also kept for bitbucket.org: alice@example.com." in second
     assert "the new one answers.\nTo choose: git-credential-bitbucket switch\n" in second
     keyed(HELPER, "switch", "alice@example.com")
-    assert "another one answers" in keyed(HELPER, "login", "--api-token", "--add", stdin=token()).stdout
+    assert "another one answers" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
 
 
 def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, standin: StandIn) -> None:

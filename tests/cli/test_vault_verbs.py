@@ -21,7 +21,7 @@ PASSPHRASE = "one two three four"
 def token(keyed: Runner) -> str:
     """A token that is kept."""
     token = tokens.api_token()
-    keyed(HELPER, "login", "--api-token", stdin=token)
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=token)
     return token
 
 
@@ -66,7 +66,9 @@ def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, pers
 def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, token: str) -> None:
     """Nor is anything taken for all that is kept because it is in memory; that is still named by its id."""
     assert gets(keyed, token)
-    keyed(HELPER, "login", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token())
+    keyed(
+        HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token()
+    )
     [vaulted] = [one["id"] for one in listed(keyed) if one["place"] == "bitbucket.org"]
     keyed(HELPER, "lock")
     [remembered] = [one["id"] for one in listed(keyed)]
@@ -81,7 +83,9 @@ def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, toke
     assert [one["id"] for one in listed(keyed)] == [remembered]
     keyed(HELPER, "expires", remembered, "90d")
     keyed(HELPER, "logout", remembered)
-    keyed(HELPER, "login", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token())
+    keyed(
+        HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token()
+    )
     keyed(HELPER, "unlock")
     assert vaulted in [one["id"] for one in listed(keyed)]
 
@@ -250,7 +254,7 @@ def test_a_vault_that_is_yet_to_be_is_not_locked(keyed: Runner) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no vault yet" in refused.stderr
     token = tokens.api_token()
-    keyed(HELPER, "login", "--api-token", stdin=token)
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=token)
     assert gets(keyed, token)
 
 
@@ -269,7 +273,7 @@ def test_a_directory_in_the_vaults_place_is_told(keyed: Runner, home: Path, daem
     place.mkdir(mode=0o700, parents=True)
     place.parent.chmod(0o700)
     keyed.env |= {"GIT_CREDENTIAL_BITBUCKET_VAULT": str(place), "GIT_CREDENTIAL_BITBUCKET_DAEMON": daemon}
-    for words in (("login", "--api-token"), ("logout", "acme"), ("unlock",)):
+    for words in (("login", "--no-verify", "--api-token"), ("logout", "acme"), ("unlock",)):
         refused = keyed(HELPER, *words, stdin=tokens.api_token(), check=False)
         assert refused.returncode == 1
         assert f"error: {place} is not a plain file\n" in refused.stderr

@@ -65,6 +65,21 @@ def test_repositories_without_access_are_403_and_missing_ones_404(standin: Stand
     assert statuses == [403, 404]
 
 
+def test_a_projects_repositories_are_listed_in_pages(standin: StandIn, http: requests.Session) -> None:
+    """By the filter on the project's key; `next` is there until the last page, and other projects' are not."""
+    for number in range(12):
+        standin.create_repository(f"acme/web{number}", project="WEB", files={})
+    standin.create_repository("acme/ops", project="OPS", files={})
+    token = standin.issue_access_token("acme", project="WEB")
+    path, found = '/repositories/acme?q=project.key="WEB"&pagelen=100', []
+    while path:
+        page = get(standin, http, path, token).json()
+        found += [one["slug"] for one in page["values"]]
+        path = page.get("next", "").removeprefix(standin.api_url)
+    assert sorted(found) == sorted(f"web{number}" for number in range(12))
+    assert get(standin, http, "/repositories/acme?q=nonsense", token).status_code == 400
+
+
 def test_an_app_password_gets_410(standin: StandIn, http: requests.Session) -> None:
     """As with git."""
     assert get(standin, http, "/user", standin.issue_app_password(), "alice").status_code == 410

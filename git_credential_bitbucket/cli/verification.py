@@ -1,0 +1,109 @@
+"""Verification of a token before it is stored: what git itself is told, what REST says, and what neither could say.
+
+Imports rest, which loads requests, only when Bitbucket is asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.cli import guidance, show
+from git_credential_bitbucket.client import waiting
+from git_credential_bitbucket.errors import LoginFailed
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.rest import Verdict
+    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.cli.pasted import Checked
+    from git_credential_bitbucket.cli.wanted import Wanted
+
+_REPOSITORY_SLASHES = 4
+"""In `https://host/workspace/repository`."""
+
+
+option = click.option(
+    "--verify/--no-verify",
+    default=None,
+    help="Ask Bitbucket whether a token is valid before it is stored (the default); with --verify, fail where it does"
+    " not say.",
+)
+
+
+def learnt(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str, Any]) -> dict[str, Any]:
+    """What Bitbucket tells of a token, to be stored with its record: OAuth scopes and names.
+
+    Where no verdict is to be had, `wanted.unverified` has the reason. Raises `LoginFailed` if the token is rejected.
+    """
+    if wanted.provider.protocol != "https":
+        wanted.unverified.append("the host is plain http")
+        return {}
+    with waiting.noticed("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
+        verdict = _verdict(wanted, answers, checked, record)
+    if verdict.valid is False:
+        hint = "nothing was stored; copy it again, or make another; to store it all the same: --no-verify"
+        raise LoginFailed(f"Bitbucket rejected it: {verdict.reason}", hint=hint)
+    if verdict.valid is None:
+        wanted.unverified.append(verdict.reason or "")
+        return {}
+    answers.say("Bitbucket says that it is valid.", style="green")
+    for warning in _lacking(checked.kind, verdict.scopes):
+        wanted.warn(answers, warning)
+    found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
+    if record["account"] is None:
+        found["account"] = verdict.username
+    return {"scopes": list(verdict.scopes)} | {field: name for field, name in found.items() if name}
+
+
+def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str, Any]) -> Verdict:
+    """The verdict of git's own question where a repository is known, else REST's; REST tells names in either case.
+
+    Raises `LoginFailed` where the token is stored for a repository that it does not reach.
+    """
+    from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
+
+    endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
+    place: str = record["place"]
+    is_for_repository = place.count("/") == _REPOSITORY_SLASHES
+    repository = place if is_for_repository else wanted.near_url
+    by_git = None
+    if repository is not None:
+        by_git = rest.within(rest.WITHIN_S, partial(rest.verify_for_git, endpoint, repository, kind, secret))
+        if by_git.is_denied and is_for_repository:
+            hint = "nothing was stored; check --for and what it may do, or store it all the same: --no-verify"
+            raise LoginFailed(f"it is of no use there: {by_git.reason}", hint=hint)
+        if not (by_git.valid or by_git.is_denied):
+            return by_git
+    by_rest = rest.within(rest.WITHIN_S, partial(rest.verify, endpoint, kind, record["account"], secret))
+    if by_git is None or by_git.is_denied:
+        return by_rest
+    doubt = f"git may use it, but REST rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason
+    if doubt:
+        wanted.warn(answers, doubt)
+    return replace(by_rest, valid=True)
+
+
+def tell_unverified(wanted: Wanted, *, is_required: bool) -> None:
+    """Say why a token was stored without a verdict, if it was. Raises `LoginFailed` where one is required."""
+    for reason in wanted.unverified:
+        cause, hint = f"stored, unverified: {reason}", "to ask Bitbucket again: git-credential-bitbucket status --check"
+        if is_required:
+            raise LoginFailed(cause, hint=hint)
+        show.warn(cause, hint)
+
+
+def _lacking(kind: kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
+    """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
+    if not scopes:
+        return []
+    read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
+    implied = kind != kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
+    if read not in scopes and not implied:
+        return [f"it lacks the scope {read}, so git cannot fetch with it"]
+    if write not in scopes:
+        return [f"it lacks the scope {write}, so git can fetch with it and not push"]
+    return []
