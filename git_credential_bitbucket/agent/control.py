@@ -271,7 +271,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
         if str(credential.generation) != refused or fresh:
             return ACKNOWLEDGED
     job = agent.renewals.start(credential)
-    generation = credential.generation
+    generation, refresh_token = credential.generation, credential.refresh_token
 
     def resume() -> bytes:
         error = job.exception()
@@ -281,7 +281,8 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
         if renewed.generation == generation:
             hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
             return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
-        return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0)))])
+        rotated = "0" if renewed.refresh_token == refresh_token else "1"
+        return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
 
     return Deferred(job, resume, lambda: wire.emit([("pending", "1")]))
 

@@ -9,12 +9,13 @@ import json
 import os
 import textwrap
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.cli import shy
+from git_credential_bitbucket.cli import asking, shy
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.findings import (
     addresses,
@@ -28,7 +29,7 @@ from git_credential_bitbucket.cli.findings import (
     service,
 )
 from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
-from git_credential_bitbucket.cli.show import console, shown, warn
+from git_credential_bitbucket.cli.show import console, say, shown, warn
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
@@ -48,13 +49,25 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
     URL is an address on the Bitbucket that is meant; without it the remote of the repository here if that is one, else
     https://bitbucket.org. What is printed holds no secret and can be pasted into a bug report.
 
-    Exit code 1 where something is wrong; with --fix, where something still is.""",
+    With --live, URL is a repository (WORKSPACE/REPOSITORY will do), and Bitbucket is asked instead: what it really does
+    where this program relies on an assumption, as a transcript for a report. It names no account and no repository.
+    Before a login is renewed, or a token minted and revoked, it asks; without a terminal, only --yes does these.
+
+    Exit code 1 where something is wrong, or with --live differs; with --fix, where something still is.""",
 )
 @click.argument("url", metavar="[URL]", required=False)
 @click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything, and look again.")
+@click.option("--live", "is_live", is_flag=True, help="Test what is assumed of Bitbucket, for a report.")
+@click.option("-y", "--yes", is_flag=True, help="With --live: do not ask before what changes something.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
-def command(*, url: str | None, fix: bool, as_json: bool) -> int:
+def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bool) -> int:
     """Look, mend, look again."""
+    if is_live:
+        if fix:
+            raise click.UsageError("--live and --fix exclude each other")
+        return _live(url, yes=yes, as_json=as_json)
+    if yes:
+        raise click.UsageError("--yes goes with --live")
     found = list(look(url))
     mended = _mend(found) if fix else []
     if mended:
@@ -98,6 +111,30 @@ def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
         yield Finding(check, WRONG, exc.cause, exc.hint)
     except OSError as exc:
         yield Finding(check, WRONG, f"{exc.filename or 'something'} cannot be used: {(exc.strerror or '').lower()}")
+
+
+def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
+    from git_credential_bitbucket.cli.findings import live  # lazy: a person asks for it once in a while
+
+    scene = finding.scene(os.environ, text)
+    terminal = None if yes else asking.choosing()
+    agrees = (lambda _: yes) if terminal is None else terminal.agrees
+    observed = []
+    if not as_json:
+        where = "bitbucket.org" if scene.is_cloud else "another host"
+        say(f"git-credential-bitbucket {__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}")
+    for one in live.look(scene, agrees):
+        told = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}
+        observed.append(told)
+        if not as_json:
+            say()
+            say(f"assumption  {told['assumption']}")
+            say(f"request     {told['request']}")
+            say(f"answer      {told['answer']}")
+            say(f"verdict     {told['verdict']}{'' if told['why'] is None else ': ' + told['why']}")
+    if as_json:
+        click.echo(json.dumps({"version": __version__, "observations": observed}, indent=2))
+    return 1 if any(told["verdict"] == live.DIFFERS for told in observed) else 0
 
 
 def document(found: list[Finding], mended: list[str]) -> dict[str, object]:

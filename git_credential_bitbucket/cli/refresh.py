@@ -32,7 +32,7 @@ def command(*, what: str | None) -> None:
     failures = []
     for one in renewable:
         try:
-            told = _renewed(one["id"])
+            told = renewed(one["id"])
         except Error as exc:
             failures.append((one, exc))
             continue
@@ -44,8 +44,11 @@ def command(*, what: str | None) -> None:
         raise Error(f"{one['kind']} for {one['place']}{rest}: {first.cause}", hint=first.hint)
 
 
-def _renewed(credential_id: str) -> dict[str, str]:
-    """What a renewal ended with, however long Bitbucket takes. To be interrupted here ends only the wait."""
+def renewed(credential_id: str) -> dict[str, str]:
+    """What a renewal ended with (`expires_at`, and whether the refresh token `rotated`), however long Bitbucket takes.
+
+    To be interrupted here ends only the wait.
+    """
     with waiting.noticed(waiting.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
         while "pending" in (told := dict(ask("refresh", [("id", credential_id)]))):
             pass
