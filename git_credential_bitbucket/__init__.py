@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from git_credential_bitbucket.api.auth import BitbucketAuth
+    from git_credential_bitbucket.auth import BitbucketAuth
 
 __all__ = ["BitbucketAuth", "__version__"]
 
@@ -15,7 +15,7 @@ __all__ = ["BitbucketAuth", "__version__"]
 def __getattr__(name: str) -> object:
     """The public names, imported when asked for: every start of the helper passes through here."""
     if name == "BitbucketAuth":
-        from git_credential_bitbucket.api.auth import BitbucketAuth
+        from git_credential_bitbucket.auth import BitbucketAuth
 
         return BitbucketAuth
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

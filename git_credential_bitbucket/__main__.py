@@ -2,7 +2,7 @@
 
 import sys
 
-from git_credential_bitbucket.front.relay import main
+from git_credential_bitbucket.helper.relay import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv))

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from git_credential_bitbucket.wire import normalise_host
+from git_credential_bitbucket.git_protocol import normalise_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -29,7 +29,7 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
         """Add both scripts to `build_data`, and the platform to its tag where one of them is native."""
         here = os.path.join(self.root, "install")
         executable = os.path.join(here, NAME)
-        source = os.path.join(self.root, "git_credential_bitbucket", "front", "relay.c")
+        source = os.path.join(self.root, "git_credential_bitbucket", "helper", "relay.c")
         self._made = tempfile.mkdtemp(prefix=NAME)
         native = os.path.join(self._made, NAME)
         if compiled(source, native):

@@ -19,8 +19,8 @@ from rich.text import Text
 from git_credential_bitbucket import __version__
 from install.stage import COMMAND_TIMEOUT_S, INDENT, Failed, Stage
 from tests.e2e.leaks import Needles
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 NAME = "git-credential-bitbucket"
 SITE = "https://bitbucket.org"
@@ -49,7 +49,7 @@ def log_in_by_oauth(stage: Stage) -> None:
         consumer = stage.standin.add_consumer(callback=callback)
         stage.run("git", "config", "--global", f"credential.{SITE}.oauthRedirectURI", callback)
         browser = stage.folder / "browser"
-        words = [sys.executable, "-m", "tests.standin.browser", "--ca", stage.standin.ca_file]
+        words = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", stage.standin.ca_file]
         words += ["--proxy", stage.standin.proxy_url]
         browser.write_text(f'#!/bin/sh\ncd {shlex.quote(os.getcwd())} && exec {shlex.join(words)} "$1"\n')
         browser.chmod(0o700)
@@ -229,10 +229,10 @@ def free_port() -> int:
 def main(folder: Path) -> int:
     """Run the steps; returns the exit code."""
     began = time.monotonic()
-    with StandIn(str(folder), token_lifetime=TOKEN_LIFE_S) as standin:
+    with FakeBitbucket(str(folder), token_lifetime=TOKEN_LIFE_S) as bitbucket:
         for place in (APP, DEPLOY, SHOP):
-            standin.create_repository(place)
-        stage = Stage(folder, standin)
+            bitbucket.create_repository(place)
+        stage = Stage(folder, bitbucket)
         key = folder / "key"
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(32))

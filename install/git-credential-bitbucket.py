@@ -22,7 +22,7 @@ else:  # an editable or unusual installation
     site.addsitedir(f"{prefix}/lib/{python}/site-packages")
     site.main()
 try:
-    from git_credential_bitbucket.front.relay import main
+    from git_credential_bitbucket.helper.relay import main
 except ModuleNotFoundError as exc:
     if exc.name != "git_credential_bitbucket":
         raise

@@ -15,8 +15,8 @@ import requests
 from rich.console import Console
 from rich.text import Text
 
-from tests.standin.client import StandIn
-from tests.standin.journal import Entry
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.journal import Entry
 
 COMMAND_TIMEOUT_S = 60
 WAIT_S = 30.0
@@ -30,10 +30,10 @@ class Failed(Exception):
 class Stage:
     """Where the demonstration takes place. Its state: the folder, the stand-in, what was said so far, and the steps."""
 
-    def __init__(self, folder: Path, standin: StandIn) -> None:
+    def __init__(self, folder: Path, bitbucket: FakeBitbucket) -> None:
         """A home with nothing in it but a name for commits, and the way to the stand-in: a proxy and its CA."""
         self.folder = folder
-        self.standin = standin
+        self.standin = bitbucket
         self.console = Console(highlight=False, soft_wrap=True)
         self.said: list[str] = []
         self.steps = 0

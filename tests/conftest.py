@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests import gits, installed
-from tests.fronts import front, front_env, helper, standin_front  # noqa: F401 - fixtures of the rooms that git meets
+from tests import git_versions, installed
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.helpers import bitbucket_front, front, front_env, helper  # noqa: F401 - fixtures of the rooms that git meets
 from tests.running import Runner, end_processes_of
-from tests.standin.client import StandIn
 
 PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -60,39 +60,39 @@ def bare_env(home: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def env(bare_env: dict[str, str], standin: StandIn) -> dict[str, str]:
+def env(bare_env: dict[str, str], bitbucket: FakeBitbucket) -> dict[str, str]:
     """`bare_env`, with the stand-in's CA where git and git-lfs look for it."""
-    return {**bare_env, "GIT_SSL_CAINFO": standin.ca_file}
+    return {**bare_env, "GIT_SSL_CAINFO": bitbucket.ca_file}
 
 
 @pytest.fixture(scope="session")
-def _standin_process() -> Iterator[StandIn]:
-    with StandIn() as standin:
-        yield standin
+def _bitbucket_process() -> Iterator[FakeBitbucket]:
+    with FakeBitbucket() as bitbucket:
+        yield bitbucket
 
 
 @pytest.fixture
-def standin(_standin_process: StandIn) -> StandIn:
+def bitbucket(_bitbucket_process: FakeBitbucket) -> FakeBitbucket:
     """A stand-in Bitbucket as new: the process is the worker's, everything in it is this test's."""
-    _standin_process.reset()
-    return _standin_process
+    _bitbucket_process.reset()
+    return _bitbucket_process
 
 
 @pytest.fixture(params=["machine", "newer"])
-def git(request: pytest.FixtureRequest) -> gits.Git:
+def git(request: pytest.FixtureRequest) -> git_versions.Git:
     """Each of the gits in turn: the machine's, and one that knows `state` and `continue`."""
     try:
-        return gits.machine_git() if request.param == "machine" else gits.newer_git()
-    except gits.GitMissing as exc:
+        return git_versions.machine_git() if request.param == "machine" else git_versions.newer_git()
+    except git_versions.GitMissing as exc:
         pytest.skip(str(exc))
 
 
 @pytest.fixture
-def newer_git() -> gits.Git:
+def newer_git() -> git_versions.Git:
     """A git of at least 2.46."""
     try:
-        return gits.newer_git()
-    except gits.GitMissing as exc:
+        return git_versions.newer_git()
+    except git_versions.GitMissing as exc:
         pytest.skip(str(exc))
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from git_credential_bitbucket import config
 from git_credential_bitbucket.errors import SettingsError
-from tests.fronts import request
+from tests.fake_bitbucket import tokens
+from tests.helpers import request
 from tests.running import Runner
-from tests.standin import tokens
 
 HELPER = "git-credential-bitbucket"
 NAME = "GIT_CREDENTIAL_BITBUCKET_ANY"

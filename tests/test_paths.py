@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import journal, paths
+from git_credential_bitbucket import access_log, paths
 from git_credential_bitbucket.errors import PlaceRefused
-from tests.fronts import request
+from tests.fake_bitbucket import tokens
+from tests.helpers import request
 from tests.running import Runner
-from tests.standin import tokens
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is platformdirs that is asked")
@@ -66,7 +66,7 @@ def test_sudo_e_leaves_no_directory_of_roots_in_a_users_home(theirs: Path) -> No
             paths.make_private_dir(str(path))
         assert refused.value.hint == "leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
     with pytest.raises(PlaceRefused):
-        journal.write(str(theirs / "data" / "log.jsonl"), {})
+        access_log.write(str(theirs / "data" / "log.jsonl"), {})
     assert os.listdir(theirs) == []
 
 

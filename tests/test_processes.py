@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import processes
-from tests.gits import Git
+from tests.git_versions import Git
 
 WAITING_HELPER = "!f() { echo $$ >{home}/pid; read -r _ <{home}/go; }; f"
 

@@ -13,9 +13,9 @@ import pytest
 from git_credential_bitbucket.cli import app
 from install import manual
 from tests.cli.person import Dialogue
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.installed import NAME, ROOT
 from tests.running import Runner
-from tests.standin.client import StandIn
 from tests.vault.peers import KeyringSession
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -64,7 +64,7 @@ def test_the_help_is_the_programs_own(bare_env: dict[str, str], home: Path, exec
 
 
 @pytest.fixture
-def desktop(home: Path, executables: dict[str, Path], standin: StandIn) -> Iterator[dict[str, str]]:
+def desktop(home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket) -> Iterator[dict[str, str]]:
     """A person's first day: a keyring, the program in ~/.local/bin, and bitbucket.org, which is the stand-in."""
     link = home / ".local" / "bin" / NAME
     link.parent.mkdir()
@@ -80,18 +80,18 @@ def desktop(home: Path, executables: dict[str, Path], standin: StandIn) -> Itera
             "GIT_CONFIG_NOSYSTEM": "1",
         }
         run = Runner(env, home / "work")
-        run("git", "config", "--global", "http.proxy", standin.proxy_url)
-        run("git", "config", "--global", "http.sslCAInfo", standin.ca_file)
+        run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+        run("git", "config", "--global", "http.sslCAInfo", bitbucket.ca_file)
         yield env
 
 
-def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, standin: StandIn) -> None:
+def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, bitbucket: FakeBitbucket) -> None:
     """Typed into a real shell on a new machine; left out are git's progress, and the token, which is not shown."""
-    standin.create_repository("acme/app")
+    bitbucket.create_repository("acme/app")
     typed = iter(re.findall(r"^\$ (.*)$", block("transcript"), re.MULTILINE))
     answers = {
         "What do you log in with [2]: ": "2",
-        "API token (not shown): ": standin.issue_api_token(),
+        "API token (not shown): ": bitbucket.issue_api_token(),
         "empty to leave out) ": "alice@example.com",
         "empty if you do not know) ": "1y",
     }
@@ -110,31 +110,35 @@ def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, sta
     assert told == block("transcript")
 
 
-def test_a_container_is_served_by_gits_own_client(home: Path, executables: dict[str, Path], standin: StandIn) -> None:
+def test_a_container_is_served_by_gits_own_client(
+    home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket
+) -> None:
     """The two lines for a container, with nothing of ours in PATH; nothing is started where no daemon listens."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     env = {
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",
         "XDG_RUNTIME_DIR": str(home / "run"),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_SSL_CAINFO": standin.ca_file,
+        "GIT_SSL_CAINFO": bitbucket.ca_file,
     }
     key = home / "key"
     key.touch(mode=0o600)
     key.write_bytes(os.urandom(32))
     machine = Runner({**env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}, home / "work")
-    machine("git", "config", "--global", f"credential.{standin.url}.provider", "bitbucket")
-    token = standin.issue_access_token("acme/app")
+    machine("git", "config", "--global", f"credential.{bitbucket.url}.provider", "bitbucket")
+    token = bitbucket.issue_access_token("acme/app")
     ours = executables["portable"]
-    machine(ours, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
+    machine(ours, "login", "--access-token", "--host", bitbucket.url, "--for", "acme/app", stdin=token)
     mounted = home / "run" / NAME
     container = Runner({**env, "HOME": str(home / "container")}, home / "work")
     (home / "container").mkdir()
     for line in block("container").splitlines():
         words = shlex.split(line.removeprefix("$ "))
-        container(*[w.replace("https://bitbucket.org", standin.url).replace("/bitbucket", str(mounted)) for w in words])
+        container(
+            *[w.replace("https://bitbucket.org", bitbucket.url).replace("/bitbucket", str(mounted)) for w in words]
+        )
     container("git", "clone", "--quiet", url)
     machine(ours, "daemon", "stop")
     left = sorted(mounted.iterdir())

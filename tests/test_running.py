@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_bitbucket import tokens
 from tests.running import Runner, end_processes_of
-from tests.standin import tokens
 
 # Leaves its parent's session, as a daemon does, and says its process id.
 DAEMON = """

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import freshness, judgement, keeping, ledger, revocation, routing
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, retention, revocation
+from git_credential_bitbucket.agent.credential_store import CredentialStore
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.agent.holdings import Holdings
-from git_credential_bitbucket.agent.misses import OpenMisses
+from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
-from git_credential_bitbucket.bitbucket import kinds, scopes
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.misses import Asker
-    from git_credential_bitbucket.agent.routing import Index
+    from git_credential_bitbucket.agent.matching import Index
+    from git_credential_bitbucket.agent.open_misses import Asker
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.errors import Problem
+    from git_credential_bitbucket.git_protocol import Request
     from git_credential_bitbucket.vault.vault import Vault
-    from git_credential_bitbucket.wire import Request
 
 ACKNOWLEDGED = b"ok=1\n"
 """The answer to `store` and `erase`: git throws it away, a front end learns from it that the request arrived. Not for a
@@ -42,11 +42,11 @@ KEY_RETRY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Lookup:
     """A question for a credential: git's request, what may answer it, in which words, and what a miss is noted by."""
 
     request: Request
-    choose: Callable[[Index], routing.Match]
+    choose: Callable[[Index], matching.Match]
     reply: Callable[[Credential, Request], bytes] = field(default_factory=lambda: answer)
     on_miss: Callable[[], None] = lambda: None
 
@@ -75,7 +75,7 @@ class Agent:
         self.submit = submit
         self.submit_renewal = submit_renewal or submit
         self.find_provider = find_provider
-        self.holdings = Holdings(vault, memory, acquire)
+        self.holdings = CredentialStore(vault, memory, acquire)
         self.renewals = Renewals(self.holdings, self.submit_renewal, clock, step)
         self.consumers: Agent | None = None
         """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
@@ -95,31 +95,31 @@ class Agent:
         if self.find_provider(request.protocol, request.host) is None:
             return b""
 
-        asking = Asking(
+        asking = Lookup(
             request,
-            lambda index: routing.match(index, request, asked_path),
+            lambda index: matching.match(index, request, asked_path),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()),
         )
         return self.opened(lambda index: self.serve(asking, index))
 
-    def serve(self, asking: Asking, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
+    def serve(self, asking: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
         now = self.clock()
         match = asking.choose(index)
         is_late = False
         for credential in match.candidates:
-            if judgement.withheld(credential, now, match.repository):
+            if rejection.withheld(credential, now, match.repository):
                 continue
-            is_rejected = routing.state_of(credential) in asking.request.states
-            must_renew = is_rejected or judgement.awaits_renewal(credential, match.repository)
-            if credential.renewable and (must_renew or freshness.must_wait(credential, now)):
+            is_rejected = matching.state_of(credential) in asking.request.states
+            must_renew = is_rejected or rejection.awaits_renewal(credential, match.repository)
+            if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
                     rejected = match.repository if is_rejected else None
                     return self._after_renewal(credential, asking, waited, rejected, is_usable=not must_renew)
                 is_late = is_late or not credential.refresh_rejected
                 if must_renew:
                     continue
-            if freshness.alive(credential, now):
+            if renewal_schedule.alive(credential, now):
                 self.holdings.use(credential, now)
                 return asking.reply(credential, asking.request)
         if not is_late and self.holdings.trouble is None:
@@ -127,12 +127,12 @@ class Agent:
         return b""
 
     def _after_renewal(
-        self, credential: Credential, asking: Asking, waited: frozenset[str], rejected: str | None, *, is_usable: bool
+        self, credential: Credential, asking: Lookup, waited: frozenset[str], rejected: str | None, *, is_usable: bool
     ) -> Deferred:
         job = self.renewals.start(credential, rejected=rejected)
 
         def give_up() -> bytes:
-            usable = is_usable and freshness.alive(credential, self.clock())
+            usable = is_usable and renewal_schedule.alive(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
         return Deferred(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
@@ -161,12 +161,12 @@ class Agent:
         is_solicited = self.misses.close(request, self.clock(), asker)
         if not (request.username and request.password):
             return ACKNOWLEDGED
-        if kinds.recognise(request.password) == kinds.APP_PASSWORD:
-            return refusal(kinds.APP_PASSWORDS_GONE)
-        stored = keeping.Stored(request, asked_path, is_solicited, approves, lifetime_s)
+        if token_kinds.recognise(request.password) == token_kinds.APP_PASSWORD:
+            return refusal(token_kinds.APP_PASSWORDS_GONE)
+        stored = retention.Stored(request, asked_path, is_solicited, approves, lifetime_s)
         return self.opened(lambda index: self._store(index, stored))
 
-    def _store(self, index: Index, stored: keeping.Stored) -> bytes | Deferred:
+    def _store(self, index: Index, stored: retention.Stored) -> bytes | Deferred:
         request, now = stored.request, self.clock()
         secret, scope = Secret(request.password or ""), scopes.place_of(request.protocol, request.host, request.path)
         for credential in (*index.covering(scope), *index.below(scope)):
@@ -174,16 +174,16 @@ class Agent:
                 return ACKNOWLEDGED
             if not credential.has_secret(secret) or not stored.is_of(credential):
                 continue
-            if keeping.is_in_reserve(index, credential, now):
-                return ACKNOWLEDGED + ledger.noted(self.holdings, credential, now)
+            if retention.is_in_reserve(index, credential, now):
+                return ACKNOWLEDGED + expiry.noted(self.holdings, credential, now)
             self.holdings.use(credential, now)
-            repository = routing.repository_of(request, stored.asked_path) if credential.suspensions else scope
-            if judgement.accepted(credential, repository):
-                return self._changed(credential, partial(judgement.accepted, scope=repository))
-            note = ledger.noted(self.holdings, credential, now)
-            return ACKNOWLEDGED + (note or ledger.mark(self.holdings, credential, now))
-        keep = partial(keeping.keep_stored, self.holdings, stored, now)
-        return self.job(keep, lambda kept: ledger.noted(self.holdings, kept, self.clock()))
+            repository = matching.repository_of(request, stored.asked_path) if credential.suspensions else scope
+            if rejection.accepted(credential, repository):
+                return self._changed(credential, partial(rejection.accepted, scope=repository))
+            note = expiry.noted(self.holdings, credential, now)
+            return ACKNOWLEDGED + (note or expiry.mark(self.holdings, credential, now))
+        keep = partial(retention.keep_stored, self.holdings, stored, now)
+        return self.job(keep, lambda kept: expiry.noted(self.holdings, kept, self.clock()))
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
@@ -195,16 +195,16 @@ class Agent:
     def _erase(
         self, index: Index, request: Request, named: Secret | None, asked_path: Callable[[], str | None]
     ) -> bytes | Deferred:
-        meant, now = routing.erased(index, request, named), self.clock()
-        repository = routing.repository_of(request, asked_path) if meant else ""
-        changing = [credential for credential in meant if judgement.rejected(credential, now, repository)]
+        meant, now = matching.erased(index, request, named), self.clock()
+        repository = matching.repository_of(request, asked_path) if meant else ""
+        changing = [credential for credential in meant if rejection.rejected(credential, now, repository)]
         if not changing:
-            misnamed = None if meant else kinds.misnamed(request.password or "", request.username)
+            misnamed = None if meant else token_kinds.misnamed(request.password or "", request.username)
             return ACKNOWLEDGED if misnamed is None else refusal(misnamed)
 
         def judge() -> None:
             for credential in changing:
-                keeping.reject(self.holdings, credential.id, named, now, repository)
+                retention.reject(self.holdings, credential.id, named, now, repository)
 
         return self.job(judge)
 
@@ -240,8 +240,8 @@ class Agent:
         index = self.holdings.index()
         self._catch_up(now)
         for credential in index:
-            if judgement.over(credential, now):
-                self.submit(partial(keeping.remove, self.holdings, credential.id))
+            if rejection.over(credential, now):
+                self.submit(partial(retention.remove, self.holdings, credential.id))
             elif credential.forget_at is not None:
                 wait = min(wait, credential.forget_at - now)
             if not is_kept_fresh(credential, now):
@@ -265,9 +265,9 @@ class Agent:
             self.submit(partial(revocation.work_off, vault, now))
 
     def _due_at(self, credential: Credential) -> float:
-        if not freshness.used_since_renewal(credential, self.holdings.last_used(credential)):
-            return credential.minted_at + freshness.IDLE_RENEWAL_S
-        return freshness.renewal_due_at(credential)
+        if not renewal_schedule.used_since_renewal(credential, self.holdings.last_used(credential)):
+            return credential.minted_at + renewal_schedule.IDLE_RENEWAL_S
+        return renewal_schedule.renewal_due_at(credential)
 
     def must_stay(self) -> bool:
         """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
@@ -280,7 +280,7 @@ class Agent:
         now = self.clock()
         return any(
             is_kept_fresh(credential, now)
-            and freshness.used_since_renewal(credential, self.holdings.last_used(credential))
+            and renewal_schedule.used_since_renewal(credential, self.holdings.last_used(credential))
             for credential in self.holdings.index()
         )
 
@@ -319,15 +319,15 @@ def answer(credential: Credential, request: Request) -> bytes:
         pairs.append(("password_expiry_utc", str(int(min(ends)))))
     if credential.renewable and "state" in request.capabilities:
         pairs[:0] = [("capability[]", "state")]
-        pairs.append(("state[]", routing.state_of(credential)))
-        if not any(state.startswith(routing.STATE_PREFIX) for state in request.states):
+        pairs.append(("state[]", matching.state_of(credential)))
+        if not any(state.startswith(matching.STATE_PREFIX) for state in request.states):
             pairs.append(("continue", "1"))  # one second try: git comes back with the state when the server says 401
-    return wire.emit(pairs)
+    return git_protocol.emit(pairs)
 
 
 def refusal(error: Error | Problem) -> bytes:
     """An error as a control verb, `store` or `erase` answers it."""
-    pairs = [("error", wire.printable(error.cause, 1000))]
+    pairs = [("error", git_protocol.printable(error.cause, 1000))]
     if error.hint:
-        pairs.append(("hint", wire.printable(error.hint, 1000)))
-    return wire.emit(pairs)
+        pairs.append(("hint", git_protocol.printable(error.hint, 1000)))
+    return git_protocol.emit(pairs)

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import judgement
+from git_credential_bitbucket.agent import rejection
 from git_credential_bitbucket.errors import Error, RequestRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.agent.credential_store import CredentialStore
 
     Pairs = list[tuple[str, str]]
 
-KEPT_S = judgement.KEPT_ASIDE_S
+KEPT_S = rejection.KEPT_ASIDE_S
 
 
-def put(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+def put(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """Keep one `part` of a `batch`, durably; what is older than thirty days goes."""
     batch, part = _field(fields, "batch"), _field(fields, "part")
     holdings.open(create=True)
@@ -30,7 +30,7 @@ def put(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
     return []
 
 
-def get(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+def get(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """The newest `batch`, and each `part[]` in its order. Raises `Error` where there is none."""
     del fields
     holdings.open()
@@ -41,7 +41,7 @@ def get(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
     return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
 
 
-def drop(holdings: Holdings, fields: dict[str, str], now: float) -> Pairs:
+def drop(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """Forget a `batch`: it was put back."""
     del now
     batch = _field(fields, "batch")
@@ -57,7 +57,7 @@ def _field(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-VERBS: dict[str, Callable[[Holdings, dict[str, str], float], Pairs]] = {
+VERBS: dict[str, Callable[[CredentialStore, dict[str, str], float], Pairs]] = {
     "backup-put": put,
     "backup-get": get,
     "backup-drop": drop,

@@ -9,21 +9,21 @@ import json
 from functools import partial
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import routing
-from git_credential_bitbucket.agent.agent import Agent, Asking
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import matching
+from git_credential_bitbucket.agent.agent import Agent, Lookup
 from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.agent.diagnosis import or_why
-from git_credential_bitbucket.bitbucket import kinds, scopes
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import RequestRefused
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.routing import Index
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.agent.matching import Index
+    from git_credential_bitbucket.git_protocol import Request
 
 Endpoint = dict[str, str | None]
 
@@ -34,7 +34,7 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     `endpoint` is that way by the caller's configuration and environment: our own CA and proxy are those of whoever
     started us.
     """
-    request = wire.parse(body)
+    request = git_protocol.parse(body)
     provider = agent.find_provider(request.protocol, request.host)
     if provider is None or request.protocol != "https":
         return b""
@@ -55,12 +55,12 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
         )
     store = agent.consumers
 
-    def choose(index: Index) -> routing.Match:
+    def choose(index: Index) -> matching.Match:
         found = index.get(consumer.id)
-        return routing.Match(routing.repository_of(request), [found] if found is not None else [], [])
+        return matching.Match(matching.repository_of(request), [found] if found is not None else [], [])
 
     def served() -> bytes | Deferred:
-        answer = store.serve(Asking(request, choose), store.holdings.index())
+        answer = store.serve(Lookup(request, choose), store.holdings.index())
         return changed(answer, partial(or_why, store, consumer.id))
 
     if store.holdings.index().get(consumer.id) is not None:
@@ -75,7 +75,7 @@ def _of_consumer(request: Request, client_id: str, secret: Secret, endpoint: End
     way = json.dumps(endpoint, sort_keys=True)
     return Credential(
         id=digest(Secret(f"{host}\n{client_id}\n{secret.reveal()}\n{way}")),
-        kind=kinds.CLIENT_CREDENTIALS,
+        kind=token_kinds.CLIENT_CREDENTIALS,
         place=host,
         secret=Secret(""),
         client_id=client_id,

@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import (
     backups,
     client_credentials,
-    freshness,
-    judgement,
-    keeping,
-    ledger,
+    expiry,
+    matching,
+    rejection,
+    renewal_schedule,
+    retention,
     revocation,
-    routing,
     views,
 )
-from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Asking, refusal
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, refusal
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.diagnosis import tell_why
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, RequestRefused, SettingsError, UnknownCredential
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.holdings import Holdings
-    from git_credential_bitbucket.agent.routing import Index
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.agent.credential_store import CredentialStore
+    from git_credential_bitbucket.agent.matching import Index
+    from git_credential_bitbucket.git_protocol import Request
 
     Verb = Callable[[Agent, dict[str, str], bytes], bytes | Deferred]
 
@@ -52,7 +52,7 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
             RequestRefused("this version does not know that verb", hint="restart the daemon after an upgrade")
         )
     try:
-        fields, _ = wire.parse_fields(body)
+        fields, _ = git_protocol.parse_fields(body)
         if action == "why" and not fields.get("asked_path"):
             fields["asked_path"] = asked_path() or ""
         return verb(agent, fields, body)
@@ -68,20 +68,20 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
         error = future.exception()
         if isinstance(error, Error):
             return refusal(error)
-        return wire.emit([("ok", "1"), *tell(future.result())])
+        return git_protocol.emit([("ok", "1"), *tell(future.result())])
 
     return Deferred(future, resume)
 
 
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    return agent.opened(lambda _: wire.emit(views.of_agent(agent)))
+    return agent.opened(lambda _: git_protocol.emit(views.of_agent(agent)))
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
-    request = wire.parse(body)
-    return agent.opened(lambda _: wire.emit(views.of_request(agent, request, fields.get("asked_path") or None)))
+    request = git_protocol.parse(body)
+    return agent.opened(lambda _: git_protocol.emit(views.of_request(agent, request, fields.get("asked_path") or None)))
 
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -132,7 +132,7 @@ def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
-    from git_credential_bitbucket.vault.keys import Key  # here, not above: only a person's unlock needs it
+    from git_credential_bitbucket.vault.key_sources import Key  # here, not above: only a person's unlock needs it
 
     return Key.from_record(fields)
 
@@ -148,7 +148,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
     try:
         record = json.loads(fields["record"])
-        credential = keeping.from_login(record, agent.clock())
+        credential = retention.from_login(record, agent.clock())
     except (KeyError, TypeError, ValueError, RecursionError):
         raise RequestRefused("the log-in's record is not readable") from None
     protocol, _, host = credential.place.partition("://")
@@ -160,9 +160,12 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> Pairs:
         if (replaced := fields.get("replaces")) is not None:
-            return [("id", replaced), ("previous", keeping.rotate(agent.holdings, replaced, credential, agent.clock()))]
+            return [
+                ("id", replaced),
+                ("previous", retention.rotate(agent.holdings, replaced, credential, agent.clock())),
+            ]
         try:
-            kept = keeping.keep(
+            kept = retention.keep(
                 agent.holdings,
                 credential,
                 agent.clock(),
@@ -170,7 +173,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
                 beside=fields.get("beside") == "1",
                 unclear=policies.get(fields.get("unclear"), "ask"),
             )
-        except keeping.AccountUnclear as exc:
+        except retention.AccountUnclear as exc:
             return [("unclear", exc.credential_id)]
         return [("id", kept.id)]
 
@@ -194,15 +197,15 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         protocol, _, host = credential.place.partition("://")
         provider = agent.find_provider(protocol, host.partition("/")[0])
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(credential.endpoint or {})
-        if not freshness.alive(credential, agent.clock()):
+        if not renewal_schedule.alive(credential, agent.clock()):
             return [("verdict", ""), ("reason", "it has no living token now; the next command renews it")]
         verdict = rest.verify(endpoint, credential.kind, credential.account, credential.secret)
         names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
         if any(names.values()):
             names["account"] = credential.account or verdict.username
-            keeping.name(agent.holdings, credential_id, names, agent.clock())
+            retention.name(agent.holdings, credential_id, names, agent.clock())
         word = {True: "valid", False: "rejected", None: ""}[verdict.valid]
-        told = [("verdict", word), ("reason", wire.printable(verdict.reason or "", 1000))]
+        told = [("verdict", word), ("reason", git_protocol.printable(verdict.reason or "", 1000))]
         return [*told, *((field, name) for field, name in names.items() if name)]
 
     return _told(agent, work, lambda told: told)
@@ -211,7 +214,7 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Make a credential its scope's default."""
     del body
-    return _told(agent, lambda: keeping.set_default(agent.holdings, _id(fields)), lambda _: [])
+    return _told(agent, lambda: retention.set_default(agent.holdings, _id(fields)), lambda _: [])
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -220,7 +223,7 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> str:
         is_told = fields.get("revoke") == "1"
-        removed = keeping.remove(agent.holdings, _id(fields), agent.clock() if is_told else None)
+        removed = retention.remove(agent.holdings, _id(fields), agent.clock() if is_told else None)
         if not is_told:
             return revocation.NOTHING
         told = revocation.revoke(removed)
@@ -235,21 +238,21 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
     changes: dict[str, object] = {}
     if "ends_at" in fields:
-        changes = {"ends_at": ledger.end(fields["ends_at"]), "warned_at": None}
+        changes = {"ends_at": expiry.end(fields["ends_at"]), "warned_at": None}
         agent.holdings.unwarn(_id(fields))
     names = {name: fields[name] or None for name in _NAMES if name in fields}
 
     def work() -> None:
         agent.holdings.change(_id(fields), lambda _: changes)
         if names:
-            keeping.name(agent.holdings, _id(fields), names, agent.clock())
+            retention.name(agent.holdings, _id(fields), names, agent.clock())
 
     return _told(agent, work, lambda _: [])
 
 
 def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
-    return _told(agent, lambda: keeping.restore(agent.holdings, _id(fields), agent.clock()), lambda _: [])
+    return _told(agent, lambda: retention.restore(agent.holdings, _id(fields), agent.clock()), lambda _: [])
 
 
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -267,7 +270,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
         hint = "see: git-credential-bitbucket status"
         return refusal(UnknownCredential("there is no such credential that can be renewed", hint=hint))
     if refused is not None:
-        fresh = 0 <= agent.clock() - credential.minted_at < judgement.FRESH_REJECTION_S
+        fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:
             return ACKNOWLEDGED
     job = agent.renewals.start(credential)
@@ -282,21 +285,21 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
             hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
             return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         rotated = "0" if renewed.refresh_token == refresh_token else "1"
-        return wire.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
+        return git_protocol.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
 
-    return Deferred(job, resume, lambda: wire.emit([("pending", "1")]))
+    return Deferred(job, resume, lambda: git_protocol.emit([("pending", "1")]))
 
 
 def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
-    request = wire.parse(body)
+    request = git_protocol.parse(body)
 
-    def choose(index: Index) -> routing.Match:
-        found = routing.match(index, request, lambda: fields.get("asked_path") or None)
+    def choose(index: Index) -> matching.Match:
+        found = matching.match(index, request, lambda: fields.get("asked_path") or None)
         able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_unasked]
-        return routing.Match(found.repository, able, found.dropped)
+        return matching.Match(found.repository, able, found.dropped)
 
-    return agent.opened(lambda index: agent.serve(Asking(request, choose, _token_answer), index))
+    return agent.opened(lambda index: agent.serve(Lookup(request, choose, _token_answer), index))
 
 
 def _token_answer(credential: Credential, request: Request) -> bytes:
@@ -311,17 +314,17 @@ def _token_answer(credential: Credential, request: Request) -> bytes:
     ]
     if credential.expires_at is not None:
         pairs.append(("password_expiry_utc", str(int(credential.expires_at))))
-    return wire.emit(pairs)
+    return git_protocol.emit(pairs)
 
 
 def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
     del body
-    told = ledger.warning(agent.holdings, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
-    return wire.emit([("ok", "1"), *told])
+    told = expiry.warning(agent.holdings, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
+    return git_protocol.emit([("ok", "1"), *told])
 
 
-def _backup(work: Callable[[Holdings, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
+def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
     return lambda agent, fields, _: _told(agent, lambda: work(agent.holdings, fields, agent.clock()), lambda told: told)
 
 

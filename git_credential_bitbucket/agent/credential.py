@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
 
 Record = dict[str, Any]
@@ -17,7 +17,7 @@ SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
 _TUPLES = ("scopes", "superseded", "rejections")
-_TYPES = {"str": str, "kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
+_TYPES = {"str": str, "token_kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Credential:
     """
 
     id: str
-    kind: kinds.Kind
+    kind: token_kinds.Kind
     place: str
     secret: Secret
     account: str | None = None
@@ -93,12 +93,12 @@ class Credential:
         """Whether a fresh access token can be had without a person."""
         if self.login_expired or self.endpoint is None or self.client_id is None:
             return False
-        return self.kind in kinds.MINTED or self.refresh_token is not None
+        return self.kind in token_kinds.MINTED or self.refresh_token is not None
 
     @property
     def username(self) -> str:
         """The username git must send: it follows from the kind of secret, whatever a person typed."""
-        return kinds.git_username(self.kind) or self.typed_username or ""
+        return token_kinds.git_username(self.kind) or self.typed_username or ""
 
     @property
     def names(self) -> frozenset[str]:
@@ -109,7 +109,7 @@ class Credential:
     @property
     def is_bound(self) -> bool:
         """Whether git stored it unasked, so that it answers only the username and path that it came with."""
-        return self.typed_username is not None and self.kind != kinds.UNKNOWN
+        return self.typed_username is not None and self.kind != token_kinds.UNKNOWN
 
     @property
     def is_unasked(self) -> bool:

@@ -9,20 +9,20 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import freshness, judgement, routing
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import matching, rejection, renewal_schedule
 from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.ledger import DAY_S
+from git_credential_bitbucket.agent.expiry import DAY_S
 from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, shown_place
 from git_credential_bitbucket.agent.renewal import may_attempt
-from git_credential_bitbucket.bitbucket import kinds, scopes
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.git_protocol import Request
 
 State = Literal[
     "none",
@@ -74,13 +74,13 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     Where the vault was damaged, that is told as well, and `damaged` is the file.
     """
     telling = fields.get("telling") == "1"
-    state, cause, hint = why(agent, wire.parse(body), fields.get("asked_path") or None, telling=telling)
+    state, cause, hint = why(agent, git_protocol.parse(body), fields.get("asked_path") or None, telling=telling)
     pairs = [("state", state), ("error", cause), ("hint", hint)]
     notice = notice_of_damage(agent.holdings.vault)
     if state in _FOR_WANT and notice is not None:
         hint = notice.cure if state == "none" else hint
         pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]
-    return wire.emit(pairs)
+    return git_protocol.emit(pairs)
 
 
 def why(agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False) -> Diagnosis:
@@ -91,7 +91,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     index = holdings.index()
     if holdings.trouble is not None:
         return _of_trouble(holdings.trouble)
-    found = routing.match(index, request, lambda: asked_path)
+    found = matching.match(index, request, lambda: asked_path)
     reasons = [(one, _of_candidate(agent, one, found.repository)) for one in found.candidates]
     for credential, reason in reasons:
         if reason is None:
@@ -101,7 +101,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = scopes.place_of(request.protocol, request.host, request.path or asked_path)
-    return Diagnosis("none", f"no credential for {wire.printable(place.partition('://')[2])}", _LOGIN)
+    return Diagnosis("none", f"no credential for {git_protocol.printable(place.partition('://')[2])}", _LOGIN)
 
 
 def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
@@ -114,9 +114,9 @@ def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
 def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diagnosis | None:
     now = agent.clock()
     trouble = agent.renewals.troubles.get(credential.id)
-    if trouble is not None and not freshness.alive(credential, now):
+    if trouble is not None and not renewal_schedule.alive(credential, now):
         return _of_trouble(trouble)
-    if agent.renewals.is_under_way(credential.id) and not freshness.alive(credential, now):
+    if agent.renewals.is_under_way(credential.id) and not renewal_schedule.alive(credential, now):
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
         cause = f"{_name(credential)} is being renewed{asking}"
         return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
@@ -125,7 +125,7 @@ def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diag
 
 def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
     """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
-    shown, now = wire.printable(username), agent.clock()
+    shown, now = git_protocol.printable(username), agent.clock()
     told = agent.usernames_told
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
@@ -134,7 +134,7 @@ def _of_others(agent: Agent, username: str, dropped: list[Credential], *, tellin
         told[shown] = now
         while len(told) > MAX_USERNAMES_TOLD:
             del told[next(iter(told))]
-    accounts = sorted({wire.printable(one.account or "an unnamed account") for one in dropped})
+    accounts = sorted({git_protocol.printable(one.account or "an unnamed account") for one in dropped})
     others = f"{', '.join(accounts[:NAMED])}{' and others' if len(accounts) > NAMED else ''}"
     cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
     return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint)
@@ -145,7 +145,7 @@ def _name(credential: Credential) -> str:
 
 
 def _of_unknown_host(request: Request) -> Diagnosis:
-    host = wire.printable(f"{request.protocol}://{request.host}")
+    host = git_protocol.printable(f"{request.protocol}://{request.host}")
     setting = shlex.quote(f"credential.{host}.provider")
     cause = f"{host} is not configured as a Bitbucket where the daemon looks: in git's system and global configuration"
     return Diagnosis(UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket")
@@ -166,15 +166,17 @@ def _of_trouble(trouble: Error) -> Diagnosis:
 def of_credential(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     name = _name(credential)
-    if credential.kind == kinds.APP_PASSWORD:
-        return Diagnosis("app-password", kinds.APP_PASSWORDS_GONE.cause, kinds.APP_PASSWORDS_GONE.hint or "")
-    if judgement.withheld(credential, now, repository):
+    if credential.kind == token_kinds.APP_PASSWORD:
+        return Diagnosis(
+            "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""
+        )
+    if rejection.withheld(credential, now, repository):
         return _withheld(credential, name, now, repository)
-    if credential.login_expired or (credential.refresh_rejected and not freshness.alive(credential, now)):
+    if credential.login_expired or (credential.refresh_rejected and not renewal_schedule.alive(credential, now)):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
         return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
-    is_rejected = judgement.awaits_renewal(credential, repository)
-    if freshness.alive(credential, now) and not is_rejected:
+    is_rejected = rejection.awaits_renewal(credential, repository)
+    if renewal_schedule.alive(credential, now) and not is_rejected:
         return None
     if credential.renewable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
@@ -184,7 +186,7 @@ def of_credential(credential: Credential, now: float, repository: str = "") -> D
     if credential.renewable:
         return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
     return Diagnosis(
-        "expired", f"{name} has expired", anew(credential.id) if credential.kind in kinds.STATIC else _LOGIN
+        "expired", f"{name} has expired", anew(credential.id) if credential.kind in token_kinds.STATIC else _LOGIN
     )
 
 
@@ -194,33 +196,34 @@ def _withheld(credential: Credential, name: str, now: float, repository: str) ->
         if credential.replaced_by is not None:
             hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
         return Diagnosis("set-aside", f"{name} was set aside: {credential.set_aside_why}", hint)
-    if judgement.over(credential, now):
+    if rejection.over(credential, now):
         return Diagnosis("expired", f"{name} was kept for as long as you said, and not longer", _LOGIN)
-    seconds = int(judgement.suspended_until(credential, now, repository) - now) + 1
+    seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in kinds.STATIC else ""
+    revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in token_kinds.STATIC else ""
     hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "
     return Diagnosis("suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id)
 
 
 def outcome(credential: Credential, now: float, repository: str) -> Outcome:
     """What a `get` makes of `credential` when its turn has come."""
-    if judgement.withheld(credential, now, repository):
+    if rejection.withheld(credential, now, repository):
         return "passed over"
-    must_renew = judgement.awaits_renewal(credential, repository)
-    if credential.renewable and (must_renew or freshness.must_wait(credential, now)):
+    must_renew = rejection.awaits_renewal(credential, repository)
+    if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
         if may_attempt(credential, now):
             return "renewed"
         if must_renew:
             return "passed over"
-    return "answers" if freshness.alive(credential, now) else "passed over"
+    return "answers" if renewal_schedule.alive(credential, now) else "passed over"
 
 
 def why_dropped(credential: Credential, request: Request) -> str:
     """Why a credential is not offered for the username that git asks for."""
-    username = wire.printable(request.username or "")
+    username = git_protocol.printable(request.username or "")
     if credential.names:
-        return f"it is of {wire.printable(credential.account or min(credential.names))}, and git asks for {username}"
+        owner = git_protocol.printable(credential.account or min(credential.names))
+        return f"it is of {owner}, and git asks for {username}"
     return f"nobody knows whether it is of {username}, whom git asks for"
 
 
@@ -231,11 +234,11 @@ def because(winner: Credential, others: list[Credential], request: Request) -> s
     """
     if not others:
         return ""
-    others = [one for one in others if not (one.is_bound or one.kind == kinds.UNKNOWN)]
+    others = [one for one in others if not (one.is_bound or one.kind == token_kinds.UNKNOWN)]
     if not others:
         return "the others are bound to what git stored them for"
     username = request.username
-    if username in kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
+    if username in token_kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
         return f"git asks for the username {username}, which goes with its kind"
     depth = winner.place.count("/")
     if all(other.place.count("/") < depth for other in others):

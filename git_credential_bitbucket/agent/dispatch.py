@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import processes, wire
-from git_credential_bitbucket.agent import noted
+from git_credential_bitbucket import git_protocol, processes
+from git_credential_bitbucket.agent import access_log_entry
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.errors import Error
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, Protocol
 
+    from git_credential_bitbucket.access_log import AccessLog
     from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.journal import Journal
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.git_protocol import Request
 
     Role = Literal["git", "guest", "control"]
 
     class HostList(Protocol):
-        """Which hosts git's configuration names, where reading it takes a job (`daemon/hosts`)."""
+        """Which hosts git's configuration names, where reading it takes a job (`daemon/host_cache`)."""
 
         def known(self, protocol: str, host: str) -> bool:
             """Whether the host can be looked up without reading anything."""
@@ -49,7 +49,7 @@ _OPERATIONS = frozenset({"get", "store", "erase"})
 """git's own. What is wrong with such a request is answered with nothing: git would take a message for an answer."""
 _CONTROL_ONLY: frozenset[Role] = frozenset({CONTROL})
 ACTIONS: dict[str, frozenset[Role]] = {
-    **dict.fromkeys(wire.GIT_ACTIONS, frozenset({GIT, CONTROL})),
+    **dict.fromkeys(git_protocol.GIT_ACTIONS, frozenset({GIT, CONTROL})),
     **dict.fromkeys(["get", "why", "ping"], frozenset({GIT, GUEST, CONTROL})),
     **dict.fromkeys(["status", "explain", "token", "warn", "mint"], _CONTROL_ONLY),
     **dict.fromkeys(["add", "amend", "default", "identify", "remove", "restore", "refresh"], _CONTROL_ONLY),
@@ -83,7 +83,7 @@ class Dispatcher:
         self,
         agent: Agent,
         hosts: HostList | None = None,
-        access_log: Journal | None = None,
+        access_log: AccessLog | None = None,
         facts: Callable[[Role], Pairs] = lambda _: [],
         leave: Callable[[bool], None] | None = None,
         note_use: Callable[[], None] = lambda: None,
@@ -106,12 +106,12 @@ class Dispatcher:
         if reply and action in _USES:
             self._note_use()
         log = self.access_log
-        if log is None or action not in noted.OPERATIONS:
+        if log is None or action not in access_log_entry.OPERATIONS:
             return reply
 
         def note(answer: bytes) -> bytes:
             asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
-            log.note({**noted.entry(self.agent, action, body, answer), **asker})
+            log.note({**access_log_entry.entry(self.agent, action, body, answer), **asker})
             return answer
 
         if reply is None:
@@ -125,18 +125,18 @@ class Dispatcher:
         if action in _OPERATIONS:
             return self._operation(action, body, caller)
         if action == "exit" and self._leave is not None:
-            self._leave(("force", "1") in wire.parse_pairs(body))
+            self._leave(("force", "1") in git_protocol.parse_pairs(body))
             return None
         if action == "ping":
-            return wire.emit(self._facts(caller.role))
+            return git_protocol.emit(self._facts(caller.role))
         if action == "status":
-            head = wire.emit(self._facts(caller.role))
+            head = git_protocol.emit(self._facts(caller.role))
             return changed(self._verb(action, body, caller), lambda answer: head + answer)
         return self._verb(action, body, caller)
 
     def _operation(self, operation: str, body: bytes, caller: Caller) -> Answer:
         try:
-            request = wire.parse(body)
+            request = git_protocol.parse(body)
         except Error:
             return b""
 
@@ -174,7 +174,7 @@ class Dispatcher:
         from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it
 
         def go_on() -> Answer:
-            return control(self.agent, action, body, lambda: _asked_path(caller, wire.parse(body)))
+            return control(self.agent, action, body, lambda: _asked_path(caller, git_protocol.parse(body)))
 
         if self._hosts is None or (action not in _READ_ALL_HOSTS and _is_host_known(self._hosts, body)):
             return go_on()
@@ -184,11 +184,11 @@ class Dispatcher:
 def _is_host_known(hosts: HostList, body: bytes) -> bool:
     """Whether the host that a verb names is known; also where it names none, or is refused further on."""
     try:
-        single, _ = wire.parse_fields(body)
+        single, _ = git_protocol.parse_fields(body)
     except Error:
         return True
     protocol = single.get("protocol", "")
-    return "host" not in single or hosts.known(protocol, wire.normalise_host(protocol, single["host"]))
+    return "host" not in single or hosts.known(protocol, git_protocol.normalise_host(protocol, single["host"]))
 
 
 def _asked_path(caller: Caller, request: Request) -> str | None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.key_sources import Key
 
 
 def build_agent(
@@ -67,9 +67,9 @@ def _key_at_hand(env: Mapping[str, str]) -> Key | None:
 
     Whether it fits the vault shows when that is opened, and what is wrong with it is told when it is asked for.
     """
-    from git_credential_bitbucket.vault import keys  # lazy: a successor is handed its key
+    from git_credential_bitbucket.vault import key_sources  # lazy: a successor is handed its key
 
     try:
-        return keys.from_environment(env)
+        return key_sources.from_environment(env)
     except Error:
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import token_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,21 +16,21 @@ NAMED = 5
 """So many are named where there may be any number."""
 
 
-def label(kind: kinds.Kind) -> str:
+def label(kind: token_kinds.Kind) -> str:
     """The kind in words."""
     return {
-        kinds.API_TOKEN: "API token",
-        kinds.ACCESS_TOKEN: "access token",
-        kinds.OAUTH: "OAuth log-in",
-        kinds.CLIENT_CREDENTIALS: "OAuth consumer",
-        kinds.JWT_BEARER: "Connect app",
-        kinds.APP_PASSWORD: "app password",
+        token_kinds.API_TOKEN: "API token",
+        token_kinds.ACCESS_TOKEN: "access token",
+        token_kinds.OAUTH: "OAuth log-in",
+        token_kinds.CLIENT_CREDENTIALS: "OAuth consumer",
+        token_kinds.JWT_BEARER: "Connect app",
+        token_kinds.APP_PASSWORD: "app password",
     }.get(kind, "secret")
 
 
 def shown_place(credential: Credential) -> str:
     """A credential's place without its scheme, safe to show."""
-    return wire.printable(credential.place.partition("://")[2])
+    return git_protocol.printable(credential.place.partition("://")[2])
 
 
 def rotate(credential_id: str) -> str:

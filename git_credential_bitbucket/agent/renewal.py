@@ -20,10 +20,10 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import freshness, judgement, revocation
+from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
 from git_credential_bitbucket.agent.credential import Credential, update
-from git_credential_bitbucket.agent.holdings import record_in
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.agent.credential_store import record_in
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import (
     DaemonUnavailable,
     Error,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.credential import Record
-    from git_credential_bitbucket.agent.holdings import Holdings
+    from git_credential_bitbucket.agent.credential_store import CredentialStore
     from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse
     from git_credential_bitbucket.vault.vault import Renewing, Vault
 
@@ -55,7 +55,7 @@ class Renewals:
 
     def __init__(
         self,
-        holdings: Holdings,
+        holdings: CredentialStore,
         submit: Callable[[Callable[[], Credential]], Future[Credential]],
         clock: Callable[[], float],
         step: Callable[[str], None] = lambda _: None,
@@ -172,8 +172,8 @@ class Renewals:
             if credential.generation != generation or not may_attempt(credential, now):
                 return credential
             if rejected is not None:
-                credential = update(record, **judgement.rejected(credential, now, rejected))
-                if judgement.withheld(credential, now, rejected):
+                credential = update(record, **rejection.rejected(credential, now, rejected))
+                if rejection.withheld(credential, now, rejected):
                     return credential
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
@@ -260,7 +260,7 @@ def former_answer(record: Record) -> Record:
 
 def is_kept_fresh(credential: Credential, now: float) -> bool:
     """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
-    return credential.renewable and not judgement.withheld(credential, now)
+    return credential.renewable and not rejection.withheld(credential, now)
 
 
 def may_attempt(credential: Credential, now: float) -> bool:
@@ -268,7 +268,7 @@ def may_attempt(credential: Credential, now: float) -> bool:
     if not credential.renewable:
         return False
     pause = (credential.retry_at or 0.0) - now
-    return pause <= 0 or pause > 2 * freshness.ATTEMPT_CEILING_S
+    return pause <= 0 or pause > 2 * renewal_schedule.ATTEMPT_CEILING_S
 
 
 def send(credential: Credential) -> RawAnswer:
@@ -283,9 +283,9 @@ def send(credential: Credential) -> RawAnswer:
 
     endpoint = Endpoint.from_record(credential.endpoint or {})
     client_id = credential.client_id or ""
-    if credential.kind == kinds.CLIENT_CREDENTIALS:
+    if credential.kind == token_kinds.CLIENT_CREDENTIALS:
         return oauth.send_mint(endpoint, client_id, credential.client_secret)
-    if credential.kind == kinds.JWT_BEARER:
+    if credential.kind == token_kinds.JWT_BEARER:
         return oauth.send_swap(endpoint, client_id, credential.subject or "", credential.client_secret)
     if credential.refresh_token is None:
         raise LoginExpired("this login has no refresh token", hint=_login_hint(credential))
@@ -297,15 +297,15 @@ def judge(credential: Credential, raw: RawAnswer) -> TokenResponse:
     from git_credential_bitbucket.bitbucket import token_response  # lazy: most answers need no request
 
     asked: GrantType = "refresh"
-    if credential.kind in kinds.MINTED:
-        asked = "mint" if credential.kind == kinds.CLIENT_CREDENTIALS else "swap"
+    if credential.kind in token_kinds.MINTED:
+        asked = "mint" if credential.kind == token_kinds.CLIENT_CREDENTIALS else "swap"
     sent = tuple(secret.reveal() for secret in (credential.refresh_token, credential.client_secret) if secret)
     url = str((credential.endpoint or {}).get("token_url", ""))
     return token_response.judge(raw, asked, url, sent)
 
 
 def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, object]:
-    lifetime = freshness.ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in
+    lifetime = renewal_schedule.ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in
     return {
         "secret": grant.access_token,
         "refresh_token": grant.refresh_token or credential.refresh_token,
@@ -341,7 +341,7 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool)
         retry_after = max(retry_after or 0.0, REJECTED_PAUSES_S[min(refusals, len(REJECTED_PAUSES_S)) - 1])
     return {
         "failures": failures,
-        "retry_at": freshness.next_attempt_at(now, failures, retry_after, jitter),
+        "retry_at": renewal_schedule.next_attempt_at(now, failures, retry_after, jitter),
         "trouble": error.cause + (_LOST if refused and last_try else ""),
         "trouble_cure": cure,
         "refusals": refusals,

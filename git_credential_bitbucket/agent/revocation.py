@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -31,7 +31,12 @@ def revoke(credential: Credential) -> str:
     (RFC 7009, section 2.1). A token that a person made is only theirs to revoke, on Bitbucket's page.
     """
     token = credential.refresh_token or credential.secret
-    if credential.kind not in kinds.RENEWABLE or not token or credential.endpoint is None or not credential.client_id:
+    if (
+        credential.kind not in token_kinds.RENEWABLE
+        or not token
+        or credential.endpoint is None
+        or not credential.client_id
+    ):
         return NOTHING
     # here, not above: requests costs 100 ms, and only a log-out revokes
     from git_credential_bitbucket.bitbucket import oauth

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import diagnosis, freshness, judgement, routing
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import diagnosis, matching, rejection, renewal_schedule
 from git_credential_bitbucket.agent.naming import NAMED, shown_place
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error, Problem
@@ -15,9 +15,9 @@ from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.routing import Index
-    from git_credential_bitbucket.bitbucket import kinds
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.agent.matching import Index
+    from git_credential_bitbucket.bitbucket import token_kinds
+    from git_credential_bitbucket.git_protocol import Request
 
 Pairs = list[tuple[str, str]]
 
@@ -28,7 +28,7 @@ class CredentialView(TypedDict):
     id: str
     place: str
     url: str
-    kind: kinds.Kind
+    kind: token_kinds.Kind
     account: str | None
     bitbucket_username: str | None
     account_id: str | None
@@ -91,10 +91,10 @@ def _first_of_each_scope(index: Index, now: float) -> set[str]:
     """The ids of those that answer a request for exactly their scope which names no account."""
     first: dict[str, Credential] = {}
     for credential in index:
-        if judgement.withheld(credential, now) or credential.is_unasked:
+        if rejection.withheld(credential, now) or credential.is_unasked:
             continue
         other = first.get(credential.place)
-        if other is None or routing.rank_in_scope(credential) < routing.rank_in_scope(other):
+        if other is None or matching.rank_in_scope(credential) < matching.rank_in_scope(other):
             first[credential.place] = credential
     return {credential.id for credential in first.values()}
 
@@ -106,7 +106,7 @@ def of_request(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
     the scopes on the same host that this request is not for.
     """
     index, now = agent.holdings.index(), agent.clock()
-    match = routing.match(index, request, lambda: asked_path)
+    match = matching.match(index, request, lambda: asked_path)
     found = match.candidates
     outcomes = [diagnosis.outcome(credential, now, match.repository) for credential in found]
     winner = next((i for i, each in enumerate(outcomes) if each != "passed over"), None)
@@ -172,7 +172,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
     return {
         "id": credential.id,
         "place": shown_place(credential),
-        "url": wire.printable(credential.place),
+        "url": git_protocol.printable(credential.place),
         "kind": credential.kind,
         "account": credential.account,
         "bitbucket_username": credential.bitbucket_username,
@@ -182,7 +182,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "answers": False,
         "bound_to": _bound_to(credential),
         "suspended_for": [
-            wire.printable(scope.partition("://")[2]) for scope in judgement.suspended_scopes(credential, now)
+            git_protocol.printable(scope.partition("://")[2]) for scope in rejection.suspended_scopes(credential, now)
         ],
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason.state if reason else "ready",
@@ -196,7 +196,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "ends_at": credential.ends_at,
         "forget_at": credential.forget_at,
         "renewed_at": credential.minted_at if credential.renewable else None,
-        "renewal_due_at": freshness.renewal_due_at(credential) if credential.renewable else None,
+        "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.renewable else None,
         "trouble": credential.trouble,
         "trouble_cure": credential.trouble_cure,
         "origin": credential.origin,
@@ -208,10 +208,10 @@ def _limit(credential: Credential, now: float) -> Problem | None:
     """For what alone a credential that is offered is not, or is, and what to do about it."""
     if credential.is_unasked:
         return Problem(f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it")
-    scopes = judgement.suspended_scopes(credential, now)
+    scopes = rejection.suspended_scopes(credential, now)
     if not scopes:
         return None
-    named = ", ".join(wire.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
+    named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
     hint = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
     return Problem(f"suspended for {named}, which rejected it", hint)
 
@@ -221,4 +221,4 @@ def _bound_to(credential: Credential) -> str | None:
     if not credential.is_unasked:
         return None
     path = f" at {credential.typed_path}" if credential.typed_path else ""
-    return wire.printable(f"{credential.typed_username}{path}")
+    return git_protocol.printable(f"{credential.typed_username}{path}")

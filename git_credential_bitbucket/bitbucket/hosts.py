@@ -5,14 +5,14 @@ bitbucket.org over https, exactly; any other only by name in git's configuration
 bitbucket`.
 """
 
-from git_credential_bitbucket import urlmatch
+from git_credential_bitbucket import url_match
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from git_credential_bitbucket.errors import SettingsError
-    from git_credential_bitbucket.settings import Settings
+    from git_credential_bitbucket.git_config import GitConfig
 
 CLOUD_PROTOCOL, CLOUD_HOST = "https", "bitbucket.org"
 CLOUD_URL = f"{CLOUD_PROTOCOL}://{CLOUD_HOST}"
@@ -24,7 +24,7 @@ def is_cloud(protocol: str, host: str) -> bool:
     return (protocol, host) == (CLOUD_PROTOCOL, CLOUD_HOST)
 
 
-def is_ours(settings: "Settings | None", protocol: str, host: str) -> bool:
+def is_ours(settings: "GitConfig | None", protocol: str, host: str) -> bool:
     """Whether secrets may go to `host` (normalised as `wire.parse` does) over `protocol`."""
     if is_cloud(protocol, host):
         return True
@@ -38,16 +38,16 @@ def is_ours_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
     """As `is_ours`, git's configuration read on the spot where it decides. Raises `SettingsError` if it cannot be."""
     if is_cloud(protocol, host) or not _is_plain(protocol, host):
         return is_cloud(protocol, host)
-    from git_credential_bitbucket import settings  # lazy: it starts a process, and bitbucket.org needs none
+    from git_credential_bitbucket import git_config  # lazy: it starts a process, and bitbucket.org needs none
 
-    return is_ours(settings.read(env), protocol, host)
+    return is_ours(git_config.read(env), protocol, host)
 
 
-def all_ours(settings: "Settings") -> list[tuple[str, str]]:
+def all_ours(settings: "GitConfig") -> list[tuple[str, str]]:
     """Protocol and host of bitbucket.org, and of every host that git's configuration names."""
     found = [(CLOUD_PROTOCOL, CLOUD_HOST)]
     for address in settings.credential_urls():
-        url = urlmatch.normalise(address)
+        url = url_match.normalise(address)
         if url is not None and url.user is None:
             host = f"{url.host}:{url.port}" if url.port else url.host
             if is_ours(settings, url.scheme, host):
@@ -60,7 +60,7 @@ def not_ours(protocol: str, host: str) -> "SettingsError":
     import shlex  # lazy, as the others: only an error needs them
 
     from git_credential_bitbucket.errors import SettingsError
-    from git_credential_bitbucket.wire import printable
+    from git_credential_bitbucket.git_protocol import printable
 
     named = f"{protocol}://{printable(host)}"
     return SettingsError(
@@ -82,7 +82,7 @@ def _is_plain(protocol: str, host: str) -> bool:
     git unescapes what stands in a URL, so a request's host may hold slashes, an `@` or a query. Put together
     again, `good.example/.evil.example` would be matched as a path on good.example.
     """
-    url = urlmatch.normalise(f"{protocol}://{host}")
+    url = url_match.normalise(f"{protocol}://{host}")
     if url is None or url.user is not None or url.path != "/":
         return False
     return host == (f"{url.host}:{url.port}" if url.port else url.host)

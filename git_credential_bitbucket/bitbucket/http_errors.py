@@ -13,7 +13,7 @@ import urllib3.exceptions
 
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
 
 ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
 

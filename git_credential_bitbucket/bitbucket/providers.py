@@ -12,14 +12,14 @@ from urllib.parse import urljoin, urlsplit
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.wire import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.settings import Settings
+    from git_credential_bitbucket.git_config import GitConfig
 
 DEFAULT_REDIRECT_URI = "http://localhost:34106/"
 """One fixed port: the consumer registers exactly this, and Bitbucket matches it as a prefix.
@@ -102,10 +102,10 @@ CLOUD = Endpoint(
 
 def find_now(env: "Mapping[str, str]", protocol: str, host: str) -> Provider | None:
     """As `find`, git's configuration read on the spot."""
-    from git_credential_bitbucket import settings  # lazy: the daemon reads them in a job of its own
+    from git_credential_bitbucket import git_config  # lazy: the daemon reads them in a job of its own
 
     try:
-        return find(settings.read(env), protocol, host, env)
+        return find(git_config.read(env), protocol, host, env)
     except SettingsError as exc:
         return find(exc, protocol, host, env)
 
@@ -128,7 +128,7 @@ def current_endpoint(env: "Mapping[str, str]", protocol: str, host: str, kept: E
 
 
 def find(
-    settings: "Settings | SettingsError | None", protocol: str, host: str, env: "Mapping[str, str]"
+    settings: "GitConfig | SettingsError | None", protocol: str, host: str, env: "Mapping[str, str]"
 ) -> Provider | None:
     """The provider of `host` (normalised as `wire.parse` does), or None if the host is none of ours.
 
@@ -235,7 +235,7 @@ class _Reader:
 
     __slots__ = ("_settings", "_url")
 
-    def __init__(self, settings: "Settings | None", url: str) -> None:
+    def __init__(self, settings: "GitConfig | None", url: str) -> None:
         self._settings = settings
         self._url = url
 
@@ -263,11 +263,11 @@ def _shaped_like_cloud(base: str) -> Endpoint:
     )
 
 
-def _http(settings: "Settings | None", url: str, key: str) -> str | None:
+def _http(settings: "GitConfig | None", url: str, key: str) -> str | None:
     return settings.http(url, key) if settings is not None else None
 
 
-def _ca(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> tuple[str | None, str | None]:
+def _ca(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> tuple[str | None, str | None]:
     """The CA that git would use, and what names it: variables win over configuration (git's http.c, http_init)."""
     for variable, key in (("GIT_SSL_CAINFO", "sslCAInfo"), ("GIT_SSL_CAPATH", "sslCAPath")):
         for found, named_by in (
@@ -279,7 +279,7 @@ def _ca(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> tupl
     return None, None
 
 
-def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
+def _unverified_by(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> str | None:
     if "GIT_SSL_NO_VERIFY" in env:  # any value counts, also an empty one (git's http.c)
         return "GIT_SSL_NO_VERIFY in the environment"
     verified = _http(settings, url, "sslVerify")
@@ -288,7 +288,7 @@ def _unverified_by(settings: "Settings | None", url: str, env: "Mapping[str, str
     return None
 
 
-def _proxy(settings: "Settings | None", url: str, env: "Mapping[str, str]") -> str | None:
+def _proxy(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> str | None:
     """The proxy that git would use: its configuration (empty means none), else the usual variables, as curl
     reads them.
     """

@@ -7,9 +7,9 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
     """
     from git_credential_bitbucket.bitbucket import transport  # lazy: as below
 
-    login, header = (kinds.git_username(kind), secret.reveal()), {"Git-Protocol": "version=2"}
+    login, header = (token_kinds.git_username(kind), secret.reveal()), {"Git-Protocol": "version=2"}
     status = 0
     for service in ("git-upload-pack", "git-receive-pack"):
         url = f"{repository}.git/info/refs?service={service}"
@@ -94,7 +94,7 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
     """
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and only a person's verbs ask
 
-    header = {"Authorization": kinds.rest_header(kind, email, secret), "Accept": "application/json"}
+    header = {"Authorization": token_kinds.rest_header(kind, email, secret), "Accept": "application/json"}
     try:
         response = transport.ask(endpoint, "GET", endpoint.api_url + "/user", headers=header)
     except BitbucketUnreachable as exc:
@@ -106,7 +106,7 @@ def _verdict(response: "Response", kind: str) -> Verdict:
     scopes = _header(response, "x-oauth-scopes")
     if response.status_code == _UNAUTHORIZED:
         reason = "the token is not valid"
-        if kind == kinds.API_TOKEN:
+        if kind == token_kinds.API_TOKEN:
             reason += ", or it belongs to another email address, or it was made without scopes"
         return Verdict(valid=False, reason=reason)
     if response.status_code == _OK or _is_of_a_credential(response, scopes):

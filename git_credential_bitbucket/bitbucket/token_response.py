@@ -24,8 +24,8 @@ from git_credential_bitbucket.errors import (
     LoginExpired,
     LoginFailed,
 )
+from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.wire import printable
 
 GrantType = Literal["exchange", "refresh", "mint", "swap"]
 """What was asked for: tokens for an authorization code, for a refresh token, for client credentials, for a JWT."""

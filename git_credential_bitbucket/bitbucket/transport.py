@@ -28,7 +28,7 @@ from git_credential_bitbucket.bitbucket import http_errors
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.bitbucket.token_response import TOKEN_ANSWER_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

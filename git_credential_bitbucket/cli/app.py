@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.cli import plain
-from git_credential_bitbucket.client import exchange, tell
+from git_credential_bitbucket.client import ipc, messages
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.ui import ascii_fallback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,7 +110,7 @@ class Verbs(click.Group):
 @click.option(
     "-v", "--verbose", is_flag=True, help="Tell more: every decision, versions, and what lies behind an error."
 )
-@click.version_option(__version__, prog_name=tell.NAME, message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name=messages.NAME, message="%(prog)s %(version)s")
 def verbs(*, verbose: bool) -> None:
     """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""
     del verbose  # read by `is_verbose`, wherever it matters
@@ -148,13 +148,13 @@ def main(arguments: Sequence[str]) -> int:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the process's end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=plain.ERRORS)  # a terminal that is not UTF-8 is told all the same
+            stream.reconfigure(errors=ascii_fallback.ERRORS)  # a terminal that is not UTF-8 is told all the same
     words = list(arguments) or ["--help"]
     verbose = words[0] in ("-v", "--verbose")
     if verbose:
-        os.environ.setdefault(exchange.TRACE, "1")
+        os.environ.setdefault(ipc.TRACE, "1")
     verb = next((word for word in words if not word.startswith("-") and knows(word)), None)
-    return _told(lambda: verbs.main(words, prog_name=tell.NAME, standalone_mode=False), verb, verbose=verbose)
+    return _told(lambda: verbs.main(words, prog_name=messages.NAME, standalone_mode=False), verb, verbose=verbose)
 
 
 def _told(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
@@ -162,7 +162,7 @@ def _told(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
         code = run()
         sys.stdout.flush()  # here, where a reader that went away can still be answered
     except Error as exc:
-        tell.failure(exc)
+        messages.failure(exc)
         if verbose:
             _tell_reasons(exc)
         return ERROR
@@ -175,7 +175,7 @@ def _told(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
         return UNREAD
     except OSError as exc:
         _give_up_stdout()
-        tell.refused(exc)
+        messages.refused(exc)
         return ERROR
     except SystemExit as exc:
         # Click and rich leave so, with their streams silenced, when they meet a broken pipe.
@@ -188,8 +188,8 @@ def _tell_usage(exc: click.ClickException, verb: str | None) -> int:
     context = exc.ctx if isinstance(exc, click.UsageError) else None
     message = " ".join(exc.format_message().split()).removesuffix(".")  # click breaks a list of choices into lines
     # Click does not say whose option lacks its value.
-    where = context.command_path if context is not None else " ".join(filter(None, (tell.NAME, verb)))
-    tell.error(message[:1].lower() + message[1:], f"see: {where} --help")
+    where = context.command_path if context is not None else " ".join(filter(None, (messages.NAME, verb)))
+    messages.error(message[:1].lower() + message[1:], f"see: {where} --help")
     return USAGE
 
 
@@ -198,7 +198,7 @@ def _tell_reasons(exc: BaseException) -> None:
     cause = exc.__cause__
     while cause is not None:
         detail = f": {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
-        click.echo(f"{tell.NAME}: because: {type(cause).__module__}.{type(cause).__qualname__}{detail}", err=True)
+        click.echo(f"{messages.NAME}: because: {type(cause).__module__}.{type(cause).__qualname__}{detail}", err=True)
         cause = cause.__cause__
 
 

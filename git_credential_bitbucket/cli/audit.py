@@ -1,6 +1,6 @@
 """`audit`: finds Bitbucket's secrets that lie about in the clear, and tells where, masked.
 
-What is looked for and where is audit/'s; this verb chooses the places, shows progress, and writes the report.
+What is looked for and where is scan/'s; this verb chooses the places, shows progress, and writes the report.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import settings
-from git_credential_bitbucket.audit import git, history, keyrings
-from git_credential_bitbucket.audit import places as where
-from git_credential_bitbucket.audit import report as reports
-from git_credential_bitbucket.cli import show, shy
+from git_credential_bitbucket import git_config
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import ERROR, summary
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.scan import history, keyrings, safe_git
+from git_credential_bitbucket.scan import locations as where
+from git_credential_bitbucket.scan import report as reports
+from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from git_credential_bitbucket.audit.finding import Finding
-    from git_credential_bitbucket.audit.git import Repository
+    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.safe_git import Repository
 
     Tell = Callable[[str, int, int], None]
 
@@ -53,7 +54,7 @@ SECRETS, REFERENCES, INCOMPLETE = ERROR, 3, 4
 _TELL_EVERY_S = 0.1
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
 @click.option("--history", "with_history", is_flag=True, help="Look through the repositories' whole history, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON document.")
@@ -62,7 +63,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
     """Look, and tell."""
     if as_json and sarif_file == "-":
         raise click.UsageError("--json and --sarif - both want standard output")
-    read = settings.read(os.environ)
+    read = git_config.read(os.environ)
     search = where.Search(hosts=where.hosts(read))
     with progress() as tell:
         repositories = _look(paths, search, read, tell)
@@ -72,10 +73,10 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
             for repository in {one.common: one for one in reversed(repositories)}.values():
                 _look_back(repository, search, tell, several=len(repositories) > 1)
     for reason, count in search.skipped.items():
-        show.warn(f"not looked at: {count} {reason}")
+        output.warn(f"not looked at: {count} {reason}")
     base = _base(paths)
     if sarif_file is not None:
-        show.write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
+        output.write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(reports.document(search.findings, search.skipped), indent=2))
     elif sarif_file != "-":
@@ -85,7 +86,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
     return INCOMPLETE if search.skipped else REFERENCES if search.findings else 0
 
 
-def _look(paths: tuple[str, ...], search: where.Search, read: settings.Settings, tell: Tell) -> list[Repository]:
+def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, tell: Tell) -> list[Repository]:
     """Look into files and keyrings; returns the repositories that were met, each once."""
     known = [] if paths else where.of_person(os.environ, read)
     for place in known:
@@ -137,7 +138,7 @@ def repository_at(path: str) -> Repository | None:
     if not os.path.lexists(path):
         raise Error(f"there is no {printable(path)}", hint="name a folder or a file")
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
-    return git.find(os.path.abspath(folder), os.environ)
+    return safe_git.find(os.path.abspath(folder), os.environ)
 
 
 def _look_back(repository: Repository, search: where.Search, tell: Tell, *, several: bool) -> None:
@@ -177,9 +178,9 @@ def progress() -> Iterator[Tell]:
 
 def _print(findings: list[Finding]) -> None:
     for finding in findings:
-        show.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
-        show.say(f"    {reports.cure(finding)}")
-    show.say(_sum(findings))
+        output.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
+        output.say(f"    {reports.cure(finding)}")
+    output.say(_sum(findings))
 
 
 def _sum(findings: list[Finding]) -> str:

@@ -7,13 +7,14 @@ import shlex
 
 import click
 
-from git_credential_bitbucket import urlmatch
+from git_credential_bitbucket import url_match
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import gitconfig, pasted
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.executable import as_helper, means_us, stable_path
-from git_credential_bitbucket.cli.neighbours import Neighbour, neighbours, reset_after
-from git_credential_bitbucket.cli.show import say, warn
+from git_credential_bitbucket.gitsetup import config_writer
+from git_credential_bitbucket.gitsetup.executable import as_helper, means_us, stable_path
+from git_credential_bitbucket.gitsetup.other_helpers import Neighbour, neighbours, reset_after
+from git_credential_bitbucket.login import paste_validation
+from git_credential_bitbucket.ui.output import say, warn
 
 
 def address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -21,7 +22,7 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     del context, parameter
     if value is None:
         return None
-    url = urlmatch.normalise(value)
+    url = url_match.normalise(value)
     if url is None or url.scheme not in ("https", "http") or url.user is not None or url.path != "/":
         raise click.BadParameter("it must be an address without path or name, such as https://bitbucket.example.com")
     return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port else "")
@@ -46,15 +47,15 @@ def command(*, host: str | None, account: str | None, system: bool, dry_run: boo
     """Write the configuration."""
     url = host or hosts.CLOUD_URL
     path = stable_path(os.environ)
-    scope = gitconfig.open_scope(os.environ, system=system)
+    scope = config_writer.open_scope(os.environ, system=system)
     others = neighbours(scope.read, url)
-    username = pasted.account(account) if account else None
-    commands = gitconfig.configuring(scope, url, as_helper(path), username)
+    username = paste_validation.account(account) if account else None
+    commands = config_writer.configuring(scope, url, as_helper(path), username)
     if dry_run:
         tell(commands)
         return
-    gitconfig.run(commands, os.environ)
-    scope = gitconfig.open_scope(os.environ, system=system)
+    config_writer.run(commands, os.environ)
+    scope = config_writer.open_scope(os.environ, system=system)
     left = {(n.value, n.origin) for n in neighbours(scope.read, url)}
     silenced = [n for n in others if (n.value, n.origin) not in left]
     _report(scope, url, path, silenced, changed=bool(commands))
@@ -67,7 +68,7 @@ def command(*, host: str | None, account: str | None, system: bool, dry_run: boo
         warn(f"{path} lies in a home directory, where others may not reach it", "install this program for all users")
 
 
-def tell(commands: list[gitconfig.Command]) -> None:
+def tell(commands: list[config_writer.Command]) -> None:
     """The commands of a dry run, fit for a shell."""
     for words in commands:
         say(shlex.join(["git", *words]))
@@ -75,7 +76,7 @@ def tell(commands: list[gitconfig.Command]) -> None:
         say("# nothing to change")
 
 
-def _report(scope: gitconfig.Scope, url: str, path: str, silenced: list[Neighbour], *, changed: bool) -> None:
+def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Neighbour], *, changed: bool) -> None:
     files = [origin for origin, configured in scope.ours() if configured == url]
     say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already")
     say(f"  as {files[-1] if files else 'git'} says")
@@ -83,7 +84,7 @@ def _report(scope: gitconfig.Scope, url: str, path: str, silenced: list[Neighbou
         say(f"  no longer asked about it: {other.value} ({other.origin}); unconfigure brings it back")
 
 
-def _warn(scope: gitconfig.Scope, url: str) -> None:
+def _warn(scope: config_writer.Scope, url: str) -> None:
     if not any(means_us(value) for value, _, _ in scope.read.helpers(url)):
         warn(
             f"git does not ask this program about {url}: an empty helper line further down takes it off the list",

@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from git_credential_bitbucket import __version__, paths, wire
-from git_credential_bitbucket.cli import times
+from git_credential_bitbucket import __version__, git_protocol, paths
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.show import say, table, warn
-from git_credential_bitbucket.client import exchange, launch, waiting
-from git_credential_bitbucket.client.ask import raise_refusal, unreachable
+from git_credential_bitbucket.client import daemon_launcher, ipc, wait_notice
+from git_credential_bitbucket.client.agent_client import raise_refusal, unreachable
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+from git_credential_bitbucket.ui import dates
+from git_credential_bitbucket.ui.output import say, table, warn
 
 NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
@@ -43,7 +43,7 @@ def start() -> None:
     path = socket_here()
     before = facts_of(path)
     if before is None:
-        launch.start(os.environ)
+        daemon_launcher.start(os.environ)
     after = facts_of(path) or {}
     say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
 
@@ -57,14 +57,14 @@ def run() -> None:
     socket_here()
     document, told = os.pipe()
     os.set_blocking(told, False)
-    data = json.dumps({"env": launch.passed(os.environ)}).encode()
+    data = json.dumps({"env": daemon_launcher.passed(os.environ)}).encode()
     if os.write(told, data) < len(data):
         raise SettingsError("the environment is too large to be handed on", hint="start it with env -i HOME=… PATH=…")
     os.close(told)
     os.dup2(document, 0)
     # As from git: what it needs to know comes by pipe, for /proc/PID/environ would show it for ever.
-    env = {name: os.environ[name] for name in (*launch.INTERPRETER, *ACTIVATION) if name in os.environ}
-    argv = launch.command()
+    env = {name: os.environ[name] for name in (*daemon_launcher.INTERPRETER, *ACTIVATION) if name in os.environ}
+    argv = daemon_launcher.command()
     os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
 
 
@@ -79,13 +79,15 @@ def stop(*, force: bool) -> None:
         return
     # The release 0.1.0 has one socket for everything.
     control = paths.control_of(path) if "vault_id" in facts else path
-    asked = exchange.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
-    with waiting.noticed("the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"):
-        outcome, reply = exchange.exchange(control, asked, LEAVE_S)
-    raise_refusal(wire.parse_pairs(reply))
-    if outcome == exchange.ABSENT and listener(path) is not None:
+    asked = ipc.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
+    with wait_notice.noticed(
+        "the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"
+    ):
+        outcome, reply = ipc.send_request(control, asked, LEAVE_S)
+    raise_refusal(git_protocol.parse_pairs(reply))
+    if outcome == ipc.ABSENT and listener(path) is not None:
         raise unreachable()
-    if outcome != exchange.ANSWERED and listener(path) is not None:
+    if outcome != ipc.ANSWERED and listener(path) is not None:
         raise _silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
 
@@ -152,15 +154,15 @@ def _control_sockets() -> list[str]:
 def _facts_at(path: str) -> dict[str, str]:
     """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
     try:
-        _, reply = exchange.exchange(path, exchange.message("ping", b""), PING_S)
+        _, reply = ipc.send_request(path, ipc.message("ping", b""), PING_S)
     except PlaceRefused:  # somebody else's
         return {}
-    return dict(wire.parse_pairs(reply))
+    return dict(git_protocol.parse_pairs(reply))
 
 
 def socket_here() -> str:
     """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
-    launch.check_allowed(os.environ)
+    daemon_launcher.check_allowed(os.environ)
     return paths.socket_path(os.environ)
 
 
@@ -170,10 +172,10 @@ def facts_of(path: str) -> dict[str, str] | None:
     Raises `DaemonUnavailable` if one keeps silent.
     """
     for at in (paths.control_of(path), path):
-        outcome, reply = exchange.exchange(at, exchange.message("ping", b""), PING_S)
-        if outcome == exchange.TIMEOUT:
+        outcome, reply = ipc.send_request(at, ipc.message("ping", b""), PING_S)
+        if outcome == ipc.TIMEOUT:
             raise _silent(at)
-        facts = dict(wire.parse_pairs(reply))
+        facts = dict(git_protocol.parse_pairs(reply))
         if "pid" in facts:
             return facts
     return None
@@ -194,7 +196,7 @@ def _print(path: str, facts: dict[str, str]) -> None:
     rows = [
         ("pid", facts["pid"]),
         ("version", facts["version"]),
-        ("up for", times.left(max(1, int(facts["uptime"])))),
+        ("up for", dates.left(max(1, int(facts["uptime"])))),
         ("served", f"{facts['served']} requests"),
         ("socket", path),
         *([("vault", facts["vault_path"])] if "vault_path" in facts else []),

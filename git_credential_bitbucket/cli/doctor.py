@@ -15,22 +15,23 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.cli import asking, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.findings import (
+from git_credential_bitbucket.diagnostics import (
     addresses,
     configuration,
+    credentials,
+    daemon,
     finding,
-    holdings,
     network,
     privacy,
     programs,
     round_trip,
-    service,
 )
-from git_credential_bitbucket.cli.findings.finding import NOTE, OK, WRONG, Finding
-from git_credential_bitbucket.cli.show import console, say, shown, warn
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.ui import prompts
+from git_credential_bitbucket.ui.output import console, say, shown, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
 
 
 @click.command(
-    cls=shy.Shy,
+    cls=secret_arguments.SecretRefusingCommand,
     help=f"""{summary("doctor")}.
 
     URL is an address on the Bitbucket that is meant; without it the remote of the repository here if that is one, else
@@ -92,12 +93,12 @@ def look(text: str | None) -> Iterator[Finding]:
     yield from _seen("addresses", addresses.look(scene))
     unsafe = list(_seen("socket", privacy.look(env)))
     yield from unsafe
-    at_work = list(_seen("daemon", service.look(env)))
+    at_work = list(_seen("daemon", daemon.look(env)))
     yield from at_work
     # Who cannot answer is not asked again: each question would wait for its whole time limit.
-    answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", service.CHECK))
+    answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
     if answers:
-        yield from _seen("vault", holdings.look(scene, time.time()))
+        yield from _seen("vault", credentials.look(scene, time.time()))
     yield from _seen("network", network.look(scene))
     if answers:
         yield round_trip.look(scene)
@@ -114,10 +115,10 @@ def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
-    from git_credential_bitbucket.cli.findings import live  # lazy: a person asks for it once in a while
+    from git_credential_bitbucket.diagnostics import live  # lazy: a person asks for it once in a while
 
     scene = finding.scene(os.environ, text)
-    terminal = None if yes else asking.choosing()
+    terminal = None if yes else prompts.choosing()
     agrees = (lambda _: yes) if terminal is None else terminal.agrees
     observed = []
     if not as_json:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts, providers
-from git_credential_bitbucket.cli import child, places, private
+from git_credential_bitbucket.cli import child_process
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.executable import as_helper, stable_path
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment, private_daemon
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.gitsetup.executable import as_helper, stable_path
+from git_credential_bitbucket.ui import arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,11 +50,11 @@ def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
     served = records(os.environ, credentials(os.environ), place)
     helper = as_helper(stable_path(os.environ))
-    with private.daemon(os.environ) as holder:
+    with private_daemon.daemon(os.environ) as holder:
         for _, record in served:
             holder.ask("add", [("record", json.dumps(record)), ("memory", "1")])
         env = holder.command_environment(os.environ, helper, list(dict.fromkeys(url for url, _ in served)))
-        return child.run(words, env)
+        return child_process.run(words, env)
 
 
 def credentials(env: Mapping[str, str]) -> list[environment.EnvironmentCredential]:
@@ -77,14 +78,14 @@ def records(
 
     Each is for its own scope, or for `place` where that is narrower.
     """
-    read = settings.read(env)
+    read = git_config.read(env)
     found: dict[str, tuple[str, Record]] = {}
     for protocol, host in hosts.all_ours(read):
         provider = providers.find(read, protocol, host, env)
         if provider is None:
             continue
         url = f"{provider.protocol}://{provider.host}"
-        meant = places.parse(place or url, url)
+        meant = arguments.parse(place or url, url)
         if (meant.protocol, meant.host) != (provider.protocol, provider.host):
             continue
         for one in given:

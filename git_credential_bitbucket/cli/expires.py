@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, dates, opening, places, show, shy, status, times
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.cli import date_options, secret_arguments, status
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -31,7 +33,7 @@ build (CI): set GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to
   git-credential-bitbucket expires                       what ends, the first to end first
   git-credential-bitbucket expires acme/app 2027-01-31   enter a date
   git-credential-bitbucket expires acme/app 90d          or what is left
-  git-credential-bitbucket expires acme/app {dates.UNKNOWN}      forget it
+  git-credential-bitbucket expires acme/app {date_options.UNKNOWN}      forget it
 
 For cron and CI there is: git-credential-bitbucket status --fail-within 7d
 """
@@ -39,17 +41,17 @@ _JSON = ("id", "kind", "url", "account")
 """What `--json` says of each, beside its `ends_at`."""
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.argument("date", metavar="[DATE]", required=False, callback=dates.end_or_unknown)
+@click.argument("date", metavar="[DATE]", required=False, callback=date_options.end_or_unknown)
 @click.option("--json", "as_json", is_flag=True, help="List them as one JSON document; times are epoch seconds.")
 def command(*, what: str | None, date: float | str | None, as_json: bool) -> None:
     """List or enter."""
     if as_json and date is not None:
         raise click.UsageError("--json lists, and takes no date")
     ends_at = date if isinstance(date, float) else None
-    opening.readable()
-    found = [one for one in places.meant(what) if is_static(one)]
+    vault_setup.readable()
+    found = [one for one in arguments.meant(what) if is_static(one)]
     if what is not None and not found:
         raise Error(
             "what is kept there renews itself, and has no date",
@@ -63,28 +65,28 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         else:
             _list(found)
         return
-    one = places.one_of(found, asking.choosing(), "for that place")
+    one = arguments.one_of(found, prompts.choosing(), "for that place")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
     which = f"{one['kind']} for {one['place']}"
-    show.say(
-        f"Expiry date cleared for {which}" if ends_at is None else f"Entered: {which} expires on {times.day(ends_at)}"
+    output.say(
+        f"Expiry date cleared for {which}" if ends_at is None else f"Entered: {which} expires on {dates.day(ends_at)}"
     )
 
 
 def is_static(one: CredentialView) -> bool:
     """Whether a person has to replace it one day: it is offered, and does not renew itself."""
-    return one["renewed_at"] is None and one["kind"] not in kinds.RENEWABLE and one["state"] != "set-aside"
+    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and one["state"] != "set-aside"
 
 
 def _list(found: list[CredentialView]) -> None:
     if not found:
-        show.say("Nothing is kept that ends without renewing itself.")
+        output.say("Nothing is kept that ends without renewing itself.")
         return
     now = time.time()
     for one in found:
         at = status.ends(one)
-        day, left = (times.day(at), times.left(at - now)) if at is not None else ("not known", "")
+        day, left = (dates.day(at), dates.left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""
-        show.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['place']}{account}")
+        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['place']}{account}")
     if any(status.ends(one) is None for one in found):
-        show.say("To enter a date: git-credential-bitbucket expires ID DATE")
+        output.say("To enter a date: git-credential-bitbucket expires ID DATE")

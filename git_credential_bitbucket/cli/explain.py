@@ -12,28 +12,29 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import asked, beforehand, daemon, shy
+from git_credential_bitbucket.cli import daemon, secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.executable import means_us
-from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.cli.neighbours import shown_helper
-from git_credential_bitbucket.client import environment, lacking
+from git_credential_bitbucket.client import environment, login_hint
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
+from git_credential_bitbucket.gitsetup import git_behaviour, git_request
+from git_credential_bitbucket.gitsetup.executable import means_us
+from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import Winner
-    from git_credential_bitbucket.cli.asked import Asked, Url
-    from git_credential_bitbucket.cli.explained import Answer, DaemonView, Document, EnvironmentView, Helper
-    from git_credential_bitbucket.settings import Settings
+    from git_credential_bitbucket.git_config import GitConfig
+    from git_credential_bitbucket.gitsetup.git_request import Asked, Url
+    from git_credential_bitbucket.ui.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
 
 LOGIN = "git-credential-bitbucket login"
 
 
 @click.command(
-    cls=shy.Shy,
+    cls=secret_arguments.SecretRefusingCommand,
     help=f"""{summary("explain")}.
 
     URL may also be a place such as acme/app. Without it: the address that git would fetch from in this directory, else
@@ -49,7 +50,7 @@ def command(*, url: str | None, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        from git_credential_bitbucket.cli import explained as shown  # here, not above: rich costs 40 ms
+        from git_credential_bitbucket.ui import explain_view as shown  # here, not above: rich costs 40 ms
 
         shown.print_document(document)
     return 0 if document["answer"] is not None else 1
@@ -57,18 +58,20 @@ def command(*, url: str | None, as_json: bool) -> int:
 
 def explained(text: str | None) -> Document:
     """Everything that decides about `text`, or about the remote here. Raises `Error`."""
-    folder = asked.folder_here()
+    folder = git_request.folder_here()
     source, url = _address(text, folder)
     if url is None:
         return _not_asked(source)
-    here = settings.read_here(os.environ, folder)
-    git_asks = asked.question(url, here)
+    here = git_config.read_here(os.environ, folder)
+    git_asks = git_request.question(url, here)
     document: Document = {
         "url": url.shown,
         "source": source,
-        "asked": {key: asked.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()},
+        "asked": {
+            key: git_request.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()
+        },
         "path_withheld": bool(url.path) and git_asks.path is None,
-        "beforehand": beforehand.sent(url, here, os.environ),
+        "beforehand": git_behaviour.sent(url, here, os.environ),
         "helpers": _helpers(url, here),
         "daemon": _daemon(),
         "environment": None,
@@ -81,7 +84,7 @@ def explained(text: str | None) -> Document:
     }
     problem = _unreachable(git_asks, document) or _looked_at(url, git_asks, document)
     if problem is not None:
-        then = beforehand.then(_state(git_asks, document), url.shown, here, os.environ)
+        then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "cure": problem.hint or "", "then": then}
     return document
 
@@ -90,17 +93,17 @@ def _state(git_asks: Asked, document: Document) -> str | None:
     """Why nothing is offered, in the word that decides what follows; None where what is kept was not looked at."""
     if document["vault"] is None:
         return None
-    return dict(ask("why", [], wire.emit(git_asks.pairs()))).get("state")
+    return dict(ask("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
     """Where the URL is from, in words, and the URL; None for one that git asks nobody about."""
     if text is not None:
-        return "as given", asked.named(text)
-    found = asked.remote(os.environ, folder)
+        return "as given", git_request.named(text)
+    found = git_request.remote(os.environ, folder)
     if found is None:
-        return "there is no remote here, so Bitbucket itself", asked.take_apart(hosts.CLOUD_URL)
-    return "the remote of this repository", asked.take_apart(found)
+        return "there is no remote here, so Bitbucket itself", git_request.take_apart(hosts.CLOUD_URL)
+    return "the remote of this repository", git_request.take_apart(found)
 
 
 def _not_asked(source: str) -> Document:
@@ -109,7 +112,7 @@ def _not_asked(source: str) -> Document:
     return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "cure": cure}}
 
 
-def _helpers(url: Url, here: Settings) -> list[Helper]:
+def _helpers(url: Url, here: GitConfig) -> list[Helper]:
     found = here.helpers(f"{url.base}/{url.path}")
     return [
         {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": means_us(value)}
@@ -140,7 +143,7 @@ def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
         asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
         host = hosts.option(git_asks.protocol, git_asks.host)
         return Problem(
-            f"git does not ask this program about {base}, but {wire.printable(asked_instead)}",
+            f"git does not ask this program about {base}, but {git_protocol.printable(asked_instead)}",
             f"type: git-credential-bitbucket configure{host}",
         )
     return None
@@ -148,19 +151,19 @@ def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
 
 def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
-    request = wire.parse(wire.emit(git_asks.pairs()))
+    request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
     # Whoever answers reads from /proc which repository git works on, where git does not say.
     fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     try:
-        path = wire.emit([("path", url.path)] if fields and url.path else [])
-        found = environment.find(os.environ, wire.parse(wire.emit(git_asks.pairs()) + path))
+        path = git_protocol.emit([("path", url.path)] if fields and url.path else [])
+        found = environment.find(os.environ, git_protocol.parse(git_protocol.emit(git_asks.pairs()) + path))
         if found is not None:
             document["environment"] = _of_environment(found)
             environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
-    answer = ask("explain", fields, wire.emit(git_asks.pairs()))
+    answer = ask("explain", fields, git_protocol.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {
         "state": told["vault"],
@@ -215,7 +218,7 @@ def _answer_of_environment(found: environment.EnvironmentCredential) -> Answer:
     }
 
 
-def _none(request: wire.Request, document: Document) -> Problem:
+def _none(request: git_protocol.Request, document: Document) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
     if vault is not None and vault["trouble"]:
@@ -225,13 +228,13 @@ def _none(request: wire.Request, document: Document) -> Problem:
         return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
-        name = wire.printable(request.username or "")
+        name = git_protocol.printable(request.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
-    where = wire.printable("/".join(filter(None, (request.host, request.path))))
+    where = git_protocol.printable("/".join(filter(None, (request.host, request.path))))
     unusable = environment.unusable(os.environ)
     if unusable is not None:
         return unusable
-    cure = lacking.in_a_build() or f"type: {LOGIN}"
+    cure = login_hint.in_a_build() or f"type: {LOGIN}"
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"

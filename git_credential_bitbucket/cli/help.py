@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import app, shy
+from git_credential_bitbucket.cli import app, secret_arguments
 
 
-@click.command(cls=shy.Shy, help=f"{app.summary('help')}.")
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=f"{app.summary('help')}.")
 @click.argument("verb", metavar="[VERB]", required=False)
 @click.pass_context
 def command(ctx: click.Context, *, verb: str | None) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import show, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.ui import output
 
 HELP = f"""{summary("lock")}.
 
@@ -16,7 +17,7 @@ only is not locked.
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 def command() -> None:
     """Lock."""
     if "pid" not in dict(ask("status")):
@@ -25,4 +26,4 @@ def command() -> None:
             hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",
         )
     ask("lock")
-    show.say("Locked. To open it again: git-credential-bitbucket unlock")
+    output.say("Locked. To open it again: git-credential-bitbucket unlock")

@@ -11,47 +11,48 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import journal
-from git_credential_bitbucket.cli import dates, show, shy
+from git_credential_bitbucket import access_log
+from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.journal import Entry
+    from git_credential_bitbucket.access_log import Entry
 
 SHOWN = 50
 _COLUMNS = ("time", "operation", "outcome", "place", "credential", "pid", "program")
 
 HELP = f"""{summary("log")}.
 
-The daemon writes it where {journal.SETTING} is "on", or names a file, in the environment that starts the daemon;
+The daemon writes it where {access_log.SETTING} is "on", or names a file, in the environment that starts the daemon;
 restart it after a change. No secret is ever in it. What git is given from the environment's own variables
 (BITBUCKET_API_TOKEN and its like) is answered without the daemon, and is not in it either.
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.option("--for", "place", metavar="PLACE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
-@click.option("--since", metavar="SPAN", callback=dates.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
+@click.option("--since", metavar="SPAN", callback=date_options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
 @click.option("-n", "--lines", type=click.IntRange(1), default=SHOWN, show_default=True, help="The newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file.")
 def command(*, lines: int, as_json: bool, since: float | None, **wanted: str | None) -> None:
     """Show the log."""
-    path = journal.place(os.environ) or journal.place({**os.environ, journal.SETTING: "on"}) or ""
+    path = access_log.place(os.environ) or access_log.place({**os.environ, access_log.SETTING: "on"}) or ""
     not_before = None if since is None else time.time() - since
-    found = deque((e for e in journal.read(path) if _fits(e, not_before, **wanted)), lines)
+    found = deque((e for e in access_log.read(path) if _fits(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
         raise Error(
-            f"there is no log: {journal.SETTING} is not set, or nothing was asked for yet",
-            hint=f"set {journal.SETTING}=on in your profile, and end the daemon: git-credential-bitbucket daemon stop",
+            f"there is no log: {access_log.SETTING} is not set, or nothing was asked for yet",
+            hint=f"set {access_log.SETTING}=on in your profile, then run: git-credential-bitbucket daemon stop",
         )
     if as_json:
         for entry in found:
             click.echo(json.dumps(entry))
         return
-    show.table((tuple(_cell(entry, name) for name in _COLUMNS) for entry in found), tuple(map(str.upper, _COLUMNS)))
+    output.table((tuple(_cell(entry, name) for name in _COLUMNS) for entry in found), tuple(map(str.upper, _COLUMNS)))
 
 
 def _fits(

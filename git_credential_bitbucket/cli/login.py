@@ -11,43 +11,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import settings, wire
+from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import NAMED, label
-from git_credential_bitbucket.bitbucket import hosts, kinds
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import place_of
-from git_credential_bitbucket.cli import (
-    asking,
-    consumers,
-    dates,
-    guidance,
-    implicit,
-    opening,
-    places,
-    show,
-    shy,
-    statics,
-    times,
-    verification,
-)
+from git_credential_bitbucket.cli import date_options, secret_arguments, verification
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.executable import means_us
-from git_credential_bitbucket.cli.holder import ask, refuses
-from git_credential_bitbucket.cli.wanted import Wanted, path_on
+from git_credential_bitbucket.client.shared_client import ask, refuses
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
+from git_credential_bitbucket.gitsetup.executable import means_us
+from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup
+from git_credential_bitbucket.login.login_request import Wanted, path_on
+from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.cli.asking import Answers, Terminal
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.git_protocol import Request
+    from git_credential_bitbucket.ui.prompts import Answers, Terminal
 
-METHODS: dict[str, kinds.Kind] = {
-    "api_token": kinds.API_TOKEN,
-    "access_token": kinds.ACCESS_TOKEN,
-    "oauth": kinds.OAUTH,
-    "client_credentials": kinds.CLIENT_CREDENTIALS,
-    "jwt_bearer": kinds.JWT_BEARER,
+METHODS: dict[str, token_kinds.Kind] = {
+    "api_token": token_kinds.API_TOKEN,
+    "access_token": token_kinds.ACCESS_TOKEN,
+    "oauth": token_kinds.OAUTH,
+    "client_credentials": token_kinds.CLIENT_CREDENTIALS,
+    "jwt_bearer": token_kinds.JWT_BEARER,
 }
 PASSWORD_OPTIONS = ("--password", "--username")
 
@@ -68,7 +57,7 @@ environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) do not name it.
 """
 
 
-class Login(shy.Shy):
+class Login(secret_arguments.SecretRefusingCommand):
     """The verb. A class because passwords are refused by name before click could repeat them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -100,11 +89,13 @@ class Login(shy.Shy):
 )
 @click.option("--add", is_flag=True, help="Keep it beside another that cannot be told apart from it.")
 @click.option("--replace", is_flag=True, help="Put it in the place of such a one.")
-@click.option("--expires", metavar="DATE", callback=dates.end, help="When the token ends: 2027-01-31, or 90d, or 1y.")
+@click.option(
+    "--expires", metavar="DATE", callback=date_options.end, help="When the token ends: 2027-01-31, or 90d, or 1y."
+)
 @click.option(
     "--lifetime",
     metavar="SPAN",
-    callback=dates.span,
+    callback=date_options.span,
     help="Forget it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
 @verification.option
@@ -123,16 +114,19 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     methods = [kind for name, kind in METHODS.items() if given[name]]
     if len(methods) > 1:
         raise click.UsageError("one method at a time")
-    answers = asking.answers()
-    provider = places.provider(given["host"])
+    answers = prompts.answers()
+    provider = arguments.provider(given["host"])
     kind = methods[0] if methods else chosen(answers, provider)
-    if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != kinds.OAUTH:
+    if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != token_kinds.OAUTH:
         raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
-    if (given["expires"] is not None or given["verify"]) and kind not in (kinds.API_TOKEN, kinds.ACCESS_TOKEN):
+    if (given["expires"] is not None or given["verify"]) and kind not in (
+        token_kinds.API_TOKEN,
+        token_kinds.ACCESS_TOKEN,
+    ):
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     if given["add"] and given["replace"]:
         raise click.UsageError("--add and --replace exclude each other")
-    names = statics.names(given["account"])
+    names = token_flows.names(given["account"])
     wanted = Wanted(
         kind=kind,
         provider=provider,
@@ -151,18 +145,18 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     )
     kept_id = log_in(wanted, answers)
     for line in said(kept_id, wanted):
-        show.say(line)
+        output.say(line)
     verification.tell_unverified(wanted, is_required=given["verify"] is True)
 
 
-def chosen(answers: Answers, provider: Provider) -> kinds.Kind:
+def chosen(answers: Answers, provider: Provider) -> token_kinds.Kind:
     """The kind that a person picks from the menu. Raises `LoginFailed` where nobody can be asked."""
     if answers.terminal is None:
         raise LoginFailed(
             "say what to log in with, for there is no terminal to ask at",
             hint="one of --api-token, --access-token, --oauth, --client-credentials and --jwt-bearer",
         )
-    answers.say(f"What do you have for {wire.printable(provider.host)}, or would like to make?")
+    answers.say(f"What do you have for {git_protocol.printable(provider.host)}, or would like to make?")
     options = [line for _, line in guidance.MENU]
     return guidance.MENU[answers.terminal.choose("Number", options, default=guidance.default_choice(provider))][0]
 
@@ -176,7 +170,7 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
         why = refuses(wanted.provider.protocol, wanted.provider.host)
         if why and wanted.memory:
             raise SettingsError(why["error"], hint=why["hint"])
-    new_vault = opening.prepare(answers, memory=wanted.memory)
+    new_vault = vault_setup.prepare(answers, memory=wanted.memory)
 
     def keep(record: dict[str, Any]) -> str:
         if new_vault is not None:
@@ -184,14 +178,14 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
         return _added(record, wanted, answers)
 
     if wanted.implicit:
-        return implicit.by_consent(wanted, answers, keep)
-    if wanted.kind == kinds.OAUTH:
-        return consumers.by_consent(wanted, answers, keep)
-    if wanted.kind == kinds.CLIENT_CREDENTIALS:
-        return consumers.by_itself(wanted, answers, keep)
-    if wanted.kind == kinds.JWT_BEARER:
-        return consumers.by_app(wanted, answers, keep)
-    return keep(statics.record(wanted, answers))
+        return implicit_flow.by_consent(wanted, answers, keep)
+    if wanted.kind == token_kinds.OAUTH:
+        return oauth_flows.by_consent(wanted, answers, keep)
+    if wanted.kind == token_kinds.CLIENT_CREDENTIALS:
+        return oauth_flows.by_itself(wanted, answers, keep)
+    if wanted.kind == token_kinds.JWT_BEARER:
+        return oauth_flows.by_app(wanted, answers, keep)
+    return keep(token_flows.record(wanted, answers))
 
 
 def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
@@ -200,7 +194,7 @@ def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
         record = {**record, "lifetime": wanted.lifetime_s}
     fields = [("record", json.dumps({**record, **wanted.names})), *([("memory", "1")] if wanted.memory else [])]
     # What was consented to is kept in any case, and takes nothing away before it is known whose it is.
-    unclear = wanted.unclear or ("add" if record["kind"] == kinds.OAUTH else None)
+    unclear = wanted.unclear or ("add" if record["kind"] == token_kinds.OAUTH else None)
     told = dict(ask("add", [*fields, *([("unclear", unclear)] if unclear else [])]))
     if "unclear" in told:
         told = dict(ask("add", [*fields, ("unclear", _chosen_for_unclear(told["unclear"], answers))]))
@@ -209,7 +203,7 @@ def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
 
 def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
     """`replace` or `add`, as the person at the terminal decides. Raises `LoginFailed` where nobody can be asked."""
-    other = places.line(places.meant(other_id)[0])
+    other = arguments.line(arguments.meant(other_id)[0])
     if answers.terminal is None:
         raise LoginFailed(
             f"another one is kept for the same scope, and it is not clear whose each is: {other}",
@@ -223,15 +217,15 @@ def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
 def said(kept_id: str, wanted: Wanted) -> list[str]:
     """What to tell of a log-in that worked: what is kept and where, and what git lacks to use it."""
     try:
-        one = places.meant(kept_id)[0]
+        one = arguments.meant(kept_id)[0]
     except UnknownCredential:
         raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again") from None
     whose = f" of {one['account']}" if one["account"] else ""
-    until = f" until {times.day(one['ends_at'])}" if one["ends_at"] else ""
-    until += f", forgotten in {times.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
+    until = f" until {dates.day(one['ends_at'])}" if one["ends_at"] else ""
+    until += f", forgotten in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
     lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
-    others = [other for other in places.offered_for(one["url"]) if other["id"] != kept_id]
+    others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:NAMED])
         which = "the new one" if one["answers"] else "another one"
@@ -240,13 +234,13 @@ def said(kept_id: str, wanted: Wanted) -> list[str]:
         lines.append(f"To choose: {choose}")
     if not is_configured(wanted.provider):
         lines.append("git does not ask for it yet; to make it: git-credential-bitbucket configure")
-    return [wire.printable(line, 1000) for line in lines]
+    return [git_protocol.printable(line, 1000) for line in lines]
 
 
 def is_configured(provider: Provider) -> bool:
     """Whether git asks us about that host. Where its configuration cannot be read, nothing is said."""
     try:
-        read = settings.read(os.environ)
+        read = git_config.read(os.environ)
     except SettingsError:
         return True
     return any(means_us(value) for value, _, _ in read.helpers(f"{provider.protocol}://{provider.host}"))
@@ -257,7 +251,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 
     All dialogue is on the terminal: standard output is git's. Raises `Error` where it did not work.
     """
-    terminal = asking.open_terminal()
+    terminal = prompts.open_terminal()
     if terminal is None:
         return False
     try:
@@ -267,17 +261,17 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 
 
 def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
-    provider = places.provider(f"{request.protocol}://{request.host}")
+    provider = arguments.provider(f"{request.protocol}://{request.host}")
     place = place_of(request.protocol, request.host, request.path).partition("://")[2]
-    terminal.say(f"git needs a credential for {wire.printable(place)}.")
+    terminal.say(f"git needs a credential for {git_protocol.printable(place)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
-        terminal.say(f"{wire.printable(why['error'], 1000)}.", style="yellow")
+        terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
     options = [*(line for _, line in guidance.MENU), "none of these: let git ask for username and password"]
     number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))
     if number == len(guidance.MENU):
         return False
     wanted = Wanted(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
-    kept_id = log_in(wanted, asking.Answers(terminal))
+    kept_id = log_in(wanted, prompts.Answers(terminal))
     for line in [*said(kept_id, wanted), *(f"Stored, unverified: {reason}." for reason in wanted.unverified)]:
         terminal.say(line)
     return True

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.agent import revocation
-from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import asking, opening, places, show, shy
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, output, prompts
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -31,19 +33,19 @@ _SAID = {
 _YOURS = "It is still valid at Bitbucket: revoke it on the page where you made it."
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 @click.option("--all", "everything", is_flag=True, help="All that match, or all that is kept.")
 def command(*, what: str | None, everything: bool) -> None:
     """Remove."""
-    opening.readable()
-    found = places.meant(what)
+    vault_setup.readable()
+    found = arguments.meant(what)
     if everything:
         meant = list(found)
         if not meant:
-            show.say("There is nothing to remove.")
+            output.say("There is nothing to remove.")
     else:
-        meant = [places.one_of(found, asking.choosing(), "kept here" if what is None else "for that place")]
+        meant = [arguments.one_of(found, prompts.choosing(), "kept here" if what is None else "for that place")]
     for one in meant:
         _remove(one)
 
@@ -51,8 +53,8 @@ def command(*, what: str | None, everything: bool) -> None:
 def _remove(one: CredentialView) -> None:
     told = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
     account = f" of {one['account']}" if one["account"] else ""
-    show.say(f"Removed: {one['kind']} for {one['place']}{account}")
-    if one["kind"] in kinds.RENEWABLE:
-        show.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNTOLD]))
-    elif one["kind"] != kinds.APP_PASSWORD:
-        show.say(_YOURS)
+    output.say(f"Removed: {one['kind']} for {one['place']}{account}")
+    if one["kind"] in token_kinds.RENEWABLE:
+        output.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNTOLD]))
+    elif one["kind"] != token_kinds.APP_PASSWORD:
+        output.say(_YOURS)

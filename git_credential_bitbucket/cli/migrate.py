@@ -1,7 +1,7 @@
 """`migrate`: moves tokens that still work into the vault, cleans the files they stood in, and lists what must be made.
 
 The order is what keeps a secret from being lost: the vault first, then what undoing takes, also in the vault, then the
-files. What is found and how files are cleaned is audit/'s; `moving` decides what becomes of each finding.
+files. What is found and how files are cleaned is scan/'s; `moving` decides what becomes of each finding.
 """
 
 from __future__ import annotations
@@ -13,23 +13,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import settings, wire
-from git_credential_bitbucket.audit import cleaning, keyrings
-from git_credential_bitbucket.audit import places as where
-from git_credential_bitbucket.cli import asking, moving, opening, places, show, shy
+from git_credential_bitbucket import git_config, git_protocol
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.audit import repository_at
-from git_credential_bitbucket.cli.holder import ask, offered
 from git_credential_bitbucket.cli.login import is_configured
-from git_credential_bitbucket.cli.moving import Kept
-from git_credential_bitbucket.cli.neighbours import neighbours
+from git_credential_bitbucket.client.shared_client import ask, offered
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.gitsetup.other_helpers import neighbours
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.scan import file_rewrite, keyrings, migration_plan
+from git_credential_bitbucket.scan import locations as where
+from git_credential_bitbucket.scan.migration_plan import Kept
 from git_credential_bitbucket.secret import Secret
+from git_credential_bitbucket.ui import arguments, output, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.cli.moving import Move, Plan
+    from git_credential_bitbucket.scan.migration_plan import Move, Plan
 
 HELP = f"""{summary("migrate")}.
 
@@ -46,7 +48,7 @@ Files of a work tree are listed by `audit`; programs read them, so they are your
 _BESIDE = ", after another one that is kept for the same scope"
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
 @click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask at a terminal; without one, nothing is asked.")
@@ -58,18 +60,18 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
             raise click.UsageError("--undo goes alone")
         _undo()
         return
-    opening.readable()
+    vault_setup.readable()
     plan = _planned(paths)
     if plan.is_empty:
-        show.say("There is nothing to move.")
+        output.say("There is nothing to move.")
         return
-    terminal = None if yes or not plan.changes else asking.choosing()
+    terminal = None if yes or not plan.changes else prompts.choosing()
     if dry_run or terminal is not None:
         _tell_plan(plan)
     if dry_run:
         return
     if terminal is not None and not terminal.agrees("Do this now?"):
-        show.say("Nothing was changed.")
+        output.say("Nothing was changed.")
         return
     failed = _carry_out(plan) if plan.changes else []
     if terminal is None:
@@ -81,7 +83,7 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
 
 def _planned(paths: tuple[str, ...]) -> Plan:
     """Look into the person's own places, and into the configuration of repositories."""
-    read = settings.read(os.environ)
+    read = git_config.read(os.environ)
     names = where.hosts(read)
     known = where.of_person(os.environ, read)
     for path in paths or (".",):
@@ -89,28 +91,28 @@ def _planned(paths: tuple[str, ...]) -> Plan:
         if repository is not None:
             known += where.of_repository(repository, os.environ, known)
         elif paths:
-            raise Error(f"{wire.printable(path)} is in no repository", hint="name the folder of one")
+            raise Error(f"{git_protocol.printable(path)} is in no repository", hint="name the folder of one")
     keyring, trouble = keyrings.findings(os.environ, names)
     if trouble is not None:
-        show.warn(trouble)
-    return moving.plan(known, keyring, names, moving.Moves(_endpoint, _held()))
+        output.warn(trouble)
+    return migration_plan.plan(known, keyring, names, migration_plan.Moves(_endpoint, _held()))
 
 
 def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
     """How that host is reached, as a credential's record keeps it. Raises `SettingsError`."""
-    return places.provider(f"{protocol}://{host}").endpoint.to_record()
+    return arguments.provider(f"{protocol}://{host}").endpoint.to_record()
 
 
 def _held() -> Callable[[str, str], list[Kept]]:
     """What the vault has of a kind for exactly a place, those set aside left out."""
-    kept = [one for one in places.meant(None) if one["state"] != "set-aside"]
+    kept = [one for one in arguments.meant(None) if one["state"] != "set-aside"]
 
     def held(kind: str, place: str) -> list[Kept]:
         found = []
         for one in kept:
             if (one["kind"], one["url"]) == (kind, place):
-                told = offered("token", [("id", one["id"])], places.parse(place).request())
-                found.append(Kept(Secret(told.get("password", "")), places.names(one), one["id"]))
+                told = offered("token", [("id", one["id"])], arguments.parse(place).request())
+                found.append(Kept(Secret(told.get("password", "")), arguments.names(one), one["id"]))
         return found
 
     return held
@@ -118,21 +120,21 @@ def _held() -> Callable[[str, str], list[Kept]]:
 
 def _tell_plan(plan: Plan) -> None:
     for move in plan.moves:
-        show.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
+        output.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
     for email in plan.emails.values():
-        show.say(f"Would keep an email with a token that is kept already: {email}")
+        output.say(f"Would keep an email with a token that is kept already: {email}")
     for one in plan.cleanings:
-        show.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
+        output.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
         for finding in plan.cleaned[one.place.path]:
-            show.say(f"    line {finding.line}: {finding.what}")
+            output.say(f"    line {finding.line}: {finding.what}")
     _tell_rest(plan)
 
 
 def _carry_out(plan: Plan) -> list[Error]:
     """Vault, backup, files, in this order; returns what went wrong with single files. Raises `Error` before that."""
     records = [record for one in plan.cleanings for record in one.records()]
-    answers = asking.answers()
-    new_vault = opening.prepare(answers, memory=False)
+    answers = prompts.answers()
+    new_vault = vault_setup.prepare(answers, memory=False)
     if new_vault is not None:
         new_vault.found()
     for move in plan.moves:
@@ -145,60 +147,60 @@ def _carry_out(plan: Plan) -> list[Error]:
     failed = []
     for one in plan.cleanings:
         try:
-            cleaning.clean(one)
+            file_rewrite.clean(one)
         except Error as exc:
             failed.append(exc)
         else:
-            show.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.place.path}")
+            output.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.place.path}")
     if len(failed) < len(plan.cleanings):
-        show.say("To put the files back, within 30 days: git-credential-bitbucket migrate --undo")
+        output.say("To put the files back, within 30 days: git-credential-bitbucket migrate --undo")
     return failed
 
 
 def _move(move: Move) -> None:
     how = ("beside", "1") if move.beside else ("unclear", "add")
     kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
-    show.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
+    output.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
     if move.beside:
-        show.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
+        output.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
     if not move.certain:
-        show.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
+        output.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
 
 
 def _name(credential_id: str, email: str) -> None:
     """Give a credential that is kept the email that stands beside its token in a file."""
-    (one,) = (one for one in places.kept() if one["id"] == credential_id)
+    (one,) = (one for one in arguments.kept() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
-    show.say(f"Kept the email {email} with the {one['kind']} for {one['place']}")
+    output.say(f"Kept the email {email} with the {one['kind']} for {one['place']}")
 
 
 def _tell_rest(plan: Plan) -> None:
     """What a person has to do."""
     for line, hint in plan.readers:
-        show.say(f"Note: {line}")
-        show.say(f"    {hint}")
+        output.say(f"Note: {line}")
+        output.say(f"    {hint}")
     for line, hint in plan.anew:
-        show.say(f"To be made anew: {line}")
-        show.say(f"    {hint}")
+        output.say(f"To be made anew: {line}")
+        output.say(f"    {hint}")
     for finding, why in plan.left:
-        show.say(f"Left as it is: {finding.where}: {finding.what}")
-        show.say(f"    {why}")
+        output.say(f"Left as it is: {finding.where}: {finding.what}")
+        output.say(f"    {why}")
 
 
 def _tell_git(plan: Plan) -> None:
     """Whether git asks this program for what was moved."""
     urls = dict.fromkeys(move.host_url for move in plan.moves)
     for url in urls:
-        if not is_configured(places.provider(url)):
-            show.say("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+        if not is_configured(arguments.provider(url)):
+            output.say("git does not ask for it yet; to make it: git-credential-bitbucket configure")
             continue
-        for other in neighbours(settings.read(os.environ), url):  # one that stores writes the token down again
-            show.warn(f"git asks {other.value} too, and {other.effect}", "type: git-credential-bitbucket configure")
+        for other in neighbours(git_config.read(os.environ), url):  # one that stores writes the token down again
+            output.warn(f"git asks {other.value} too, and {other.effect}", "type: git-credential-bitbucket configure")
 
 
 def _undo() -> None:
-    opening.readable()
+    vault_setup.readable()
     told = ask("backup-get")
     batch = dict(told)["batch"]
     files: dict[str, list[dict[str, object]]] = {}
@@ -209,12 +211,12 @@ def _undo() -> None:
     failed = []
     for path, records in files.items():
         try:
-            cleaning.restore(records)
+            file_rewrite.restore(records)
         except Error as exc:
             failed.append(exc)
         else:
-            show.say(f"Put back: {path}")
+            output.say(f"Put back: {path}")
     if failed:
         raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
     ask("backup-drop", [("batch", batch)])
-    show.say("What was moved stays in the vault as well; to remove it: git-credential-bitbucket logout")
+    output.say("What was moved stays in the vault as well; to remove it: git-credential-bitbucket logout")

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.cli import asking, opening, show, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
-from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import output, prompts
+from git_credential_bitbucket.vault import key_sources
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.cli.asking import Answers
-    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.vault.key_sources import Key
 
 KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
 
@@ -28,14 +30,14 @@ HELP = f"""{summary("rekey")}.
   --to keyring      a new key, kept in the system's keyring
   --to passphrase   asked for twice at the terminal, or the first line of standard input
   --to key-file     the key in --key-file FILE, which is made if there is none
-  --to environment  the key in {keys.KEY_VARIABLE};
-                    a present one that comes from there, too, is to be in {keys.KEY_FILE_VARIABLE}
+  --to environment  the key in {key_sources.KEY_VARIABLE};
+                    a present one that comes from there, too, is to be in {key_sources.KEY_FILE_VARIABLE}
 
 The present key is needed, wherever it comes from; without a terminal its passphrase comes before the new one.
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.option("--to", "source", type=click.Choice([KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT]), required=True)
 @click.option("--key-file", metavar="FILE", help="With --to key-file: where the key is, or is to be.")
 def command(*, source: str, key_file: str | None) -> None:
@@ -44,13 +46,13 @@ def command(*, source: str, key_file: str | None) -> None:
         raise click.UsageError("--to key-file needs --key-file FILE: where the key is, or is to be made")
     if source != KEY_FILE and key_file is not None:
         raise click.UsageError("--key-file FILE goes with --to key-file")
-    header = opening.header()
-    answers = asking.answers()
+    header = vault_setup.header()
+    answers = prompts.answers()
     # The variable holds the new key then, so the present one is to be in a file.
     in_file = source == ENVIRONMENT and header.source in ("environment", "file")
-    old_key = opening.find_key(answers, header, os.environ.get(keys.KEY_FILE_VARIABLE) if in_file else None)
+    old_key = vault_setup.find_key(answers, header, os.environ.get(key_sources.KEY_FILE_VARIABLE) if in_file else None)
     if dict(ask("status"))["vault"] == "locked":
-        opening.give(old_key)
+        vault_setup.give(old_key)
     key = new_key(source, key_file, answers)
     try:
         ask("rekey", [*key.to_record().items(), ("old_key", old_key.to_record()["key"])])
@@ -62,15 +64,19 @@ def command(*, source: str, key_file: str | None) -> None:
         raise
     if header.source == KEYRING and header.key_id != key.id:
         _remove_from_keyring(header.key_id)
-    show.say(f"The vault is sealed anew; its key comes from {opening.shown_key_source(opening.vault().header())}.")
+    output.say(
+        f"The vault is sealed anew; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}."
+    )
     if source == KEY_FILE:
-        show.say(f"Set this where git runs: {keys.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}")
+        output.say(
+            f"Set this where git runs: {key_sources.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}"
+        )
 
 
 def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
     """The key to seal with from here on. Raises `Error` where it cannot be had."""
     if source == PASSPHRASE:
-        return opening.new_passphrase(answers, "the vault's key is what it was; try again")
+        return vault_setup.new_passphrase(answers, "the vault's key is what it was; try again")
     if source == KEYRING:
         from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
 
@@ -78,18 +84,18 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
         return keyring_key.make(os.environ)
     if source == KEY_FILE:
         make_key_file(key_file or "")
-        given = keys.from_environment({keys.KEY_FILE_VARIABLE: key_file or ""})
+        given = key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: key_file or ""})
     else:
-        given = keys.from_environment({keys.KEY_VARIABLE: os.environ.get(keys.KEY_VARIABLE, "")})
+        given = key_sources.from_environment({key_sources.KEY_VARIABLE: os.environ.get(key_sources.KEY_VARIABLE, "")})
     if given is None:
-        raise VaultLocked(f"{keys.KEY_VARIABLE} is not set", hint="make a key: head -c 32 /dev/urandom | base64")
+        raise VaultLocked(f"{key_sources.KEY_VARIABLE} is not set", hint="make a key: head -c 32 /dev/urandom | base64")
     return given
 
 
 def make_key_file(path: str) -> None:
     """A new key in a new file that only we can read; one that is there already is left as it is. Raises `Error`."""
     try:
-        files.create(path, b2a_base64(os.urandom(keys.KEY_BYTES)))
+        files.create(path, b2a_base64(os.urandom(key_sources.KEY_BYTES)))
     except FileExistsError:
         return
 
@@ -97,7 +103,7 @@ def make_key_file(path: str) -> None:
 def _sealed_with(key: Key) -> bool | None:
     """Whether the vault is under `key`; None where that cannot be told, and then nothing may be removed."""
     try:
-        header = opening.vault().header()
+        header = vault_setup.vault().header()
     except Error:
         return None
     return header is not None and header.key_id == key.id
@@ -109,4 +115,4 @@ def _remove_from_keyring(key_id: bytes) -> None:
     try:
         keyring_key.remove(os.environ, key_id)
     except KeyringUnavailable as exc:
-        show.warn(f"the old key is still in the keyring: {exc.cause}", "it opens nothing any more")
+        output.warn(f"the old key is still in the keyring: {exc.cause}", "it opens nothing any more")

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import asking, opening, places, show, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, output, prompts
 
 
-@click.command(cls=shy.Shy, help=f"{summary('restore')}.\n\nThirty days after that it is removed.")
+@click.command(
+    cls=secret_arguments.SecretRefusingCommand, help=f"{summary('restore')}.\n\nThirty days after that it is removed."
+)
 @click.argument("what", metavar="ID|PLACE")
 def command(*, what: str) -> None:
     """Restore."""
-    opening.readable()
-    held = [one for one in places.meant(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = places.one_of(held, asking.choosing(), "there that is set aside or held back")
+    vault_setup.readable()
+    held = [one for one in arguments.meant(what) if one["state"] != "ready" or one["suspended_for"]]
+    one = arguments.one_of(held, prompts.choosing(), "there that is set aside or held back")
     ask("restore", [("id", one["id"])])
-    show.say(f"Offered again: {places.line({**one, 'state': 'ready'})}")
+    output.say(f"Offered again: {arguments.line({**one, 'state': 'ready'})}")

@@ -11,29 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import (
-    asking,
-    dates,
-    expires,
-    guidance,
-    opening,
-    places,
-    show,
-    shy,
-    statics,
-    times,
-    verification,
-)
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.cli import date_options, expires, secret_arguments, verification
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
-from git_credential_bitbucket.cli.wanted import Wanted
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.login import guidance, token_flows, vault_setup
+from git_credential_bitbucket.login.login_request import Wanted
+from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
-    from git_credential_bitbucket.cli.asking import Answers
+    from git_credential_bitbucket.ui.prompts import Answers
 
 HELP = f"""{summary("rotate")}.
 
@@ -45,20 +35,24 @@ Where standard input is no terminal, its first line is the new token.
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 @click.option(
-    "--expires", "ends_at", metavar="DATE", callback=dates.end, help="When the new one ends: 2027-01-31, or 90d, or 1y."
+    "--expires",
+    "ends_at",
+    metavar="DATE",
+    callback=date_options.end,
+    help="When the new one ends: 2027-01-31, or 90d, or 1y.",
 )
 @verification.option
 @click.option("--force", is_flag=True, help="Store it although its checksum does not match.")
 def command(*, what: str | None, ends_at: float | None, verify: bool | None, force: bool) -> None:
     """Replace a token."""
-    opening.readable()
-    answers = asking.answers()
+    vault_setup.readable()
+    answers = prompts.answers()
     old = chosen(what, answers)
-    place = places.parse(old["url"])
-    provider = places.provider(place.url)
+    place = arguments.parse(old["url"])
+    provider = arguments.provider(place.url)
     wanted = Wanted(
         kind=old["kind"],
         provider=provider,
@@ -70,20 +64,20 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
         force=force,
     )
     answers.say(f"Replacing: {printable(described(old), 1000)}.")
-    record = statics.record(wanted, answers)
+    record = token_flows.record(wanted, answers)
     previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
-    until = f" until {times.day(record['ends_at'])}" if record["ends_at"] else ""
-    show.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is still {old['id']}.")
-    show.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
+    until = f" until {dates.day(record['ends_at'])}" if record["ends_at"] else ""
+    output.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is still {old['id']}.")
+    output.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
     addresses = guidance.pages(old["kind"], provider, place.path or "")
     where = f" here: {' or '.join(addresses)}" if addresses else ""
-    show.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
+    output.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
     verification.tell_unverified(wanted, is_required=verify is True)
 
 
 def chosen(what: str | None, answers: Answers) -> CredentialView:
     """The token to replace: what is named, else the one that ends first. Raises `Error`."""
-    static = [one for one in places.meant(what) if one["kind"] in kinds.STATIC]
+    static = [one for one in arguments.meant(what) if one["kind"] in token_kinds.STATIC]
     offered = [one for one in static if one["state"] != "set-aside"]
     if what is not None:
         if not static:
@@ -91,15 +85,15 @@ def chosen(what: str | None, answers: Answers) -> CredentialView:
                 "what is kept there is no token that you made, so there is nothing to make anew",
                 hint="an OAuth log-in renews itself; to log in again: git-credential-bitbucket login",
             )
-        return places.one_of(offered or static, answers.terminal, "for that place")
+        return arguments.one_of(offered or static, answers.terminal, "for that place")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: one["ends_at"] or 0.0)
-    return places.one_of(offered, answers.terminal, "that you made and could replace")
+    return arguments.one_of(offered, answers.terminal, "that you made and could replace")
 
 
 def described(old: CredentialView) -> str:
     """The old one in words: what for, whose, until when."""
     account = f" of {old['account']}" if old["account"] else ""
-    ends = f", which ends on {times.day(old['ends_at'])}" if old["ends_at"] else ""
+    ends = f", which ends on {dates.day(old['ends_at'])}" if old["ends_at"] else ""
     return f"the {label(old['kind'])} for {old['place']}{account}{ends}"

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket.agent.naming import anew
-from git_credential_bitbucket.bitbucket import hosts, kinds
-from git_credential_bitbucket.cli import dates, opening, places, show, shy, times
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -58,7 +60,7 @@ class Report:
 
 
 @click.command(
-    cls=shy.Shy,
+    cls=secret_arguments.SecretRefusingCommand,
     help=f"{summary('status')}.\n\nExit code 1 with --fail-within where something ends or has ended, and where the"
     " vault cannot be looked into.",
 )
@@ -69,7 +71,7 @@ class Report:
     "--fail-within",
     "within",
     metavar="SPAN",
-    callback=dates.span,
+    callback=date_options.span,
     help="Fail if something ends within SPAN (12h, 7d, 2w, 3mo), or needs a person now.",
 )
 @click.option("--check", "ask_bitbucket", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
@@ -95,20 +97,20 @@ def command(
     if ask_bitbucket:
         report = replace(report, verdicts=_verdicts(report))
     if metrics_file is not None:
-        from git_credential_bitbucket.cli import metrics  # here, not above: each of these forms has its own imports
+        from git_credential_bitbucket.ui import metrics  # here, not above: each of these forms has its own imports
 
-        show.write(metrics_file, metrics.text(report))
+        output.write(metrics_file, metrics.text(report))
     if as_json:
         click.echo(json.dumps(document(report), indent=2))
     elif metrics_file is None:
-        from git_credential_bitbucket.cli import listing  # here, not above: rich costs 40 ms
+        from git_credential_bitbucket.ui import status_table  # here, not above: rich costs 40 ms
 
-        listing.print_report(report, long=as_blocks)
+        status_table.print_report(report, long=as_blocks)
     if within is not None:
         check(report, within)
     rejected = [one for one in report.offered if report.verdicts.get(one["id"], {}).get("verdict") == "rejected"]
     if rejected:
-        named = ", ".join(places.line(one) for one in rejected)
+        named = ", ".join(arguments.line(one) for one in rejected)
         raise Error(f"Bitbucket rejects {named}", hint=cure(rejected[0]))
 
 
@@ -128,10 +130,10 @@ def report_now(what: str | None = None) -> Report:
     """Ask the holder; `what` narrows it to a place or one credential. Raises `Error`."""
     answer = ask("status")
     told = dict(answer)
-    credentials = places.listed(answer)
+    credentials = arguments.listed(answer)
     if what is not None:
         try:
-            credentials = places.matching(credentials, what)
+            credentials = arguments.find_named(credentials, what)
         except UnknownCredential:
             if "trouble" not in told:
                 raise
@@ -185,17 +187,17 @@ def cure(one: CredentialView) -> str:
     """What mends the end of a credential, before it as after it."""
     if one["cure"]:
         return str(one["cure"])
-    return anew(one["id"]) if one["kind"] in kinds.STATIC else "log in again: git-credential-bitbucket login"
+    return anew(one["id"]) if one["kind"] in token_kinds.STATIC else "log in again: git-credential-bitbucket login"
 
 
 def _ending(one: CredentialView, now: float, within: float) -> str | None:
     name = f"the {one['kind']} for {one['place']} ({one['id']})"
-    if one["state"] in ("login-expired", kinds.APP_PASSWORD):
+    if one["state"] in ("login-expired", token_kinds.APP_PASSWORD):
         return f"{name} needs a new log-in"
     at = ends(one)
     if at is None or at - now > within:
         return None
-    return f"{name} has ended" if at <= now else f"{name} ends in {times.left(at - now)}"
+    return f"{name} has ended" if at <= now else f"{name} ends in {dates.left(at - now)}"
 
 
 def _daemon(told: dict[str, str]) -> dict[str, str | int]:
@@ -205,13 +207,13 @@ def _daemon(told: dict[str, str]) -> dict[str, str | int]:
 
 def _vault(told: dict[str, str]) -> dict[str, str | None]:
     try:
-        source = opening.vault().header()
+        source = vault_setup.vault().header()
     except Error:  # its trouble is the holder's to tell
         source = None
     return {
         "state": told["vault"],
-        "path": opening.shown_path(),
-        "key": opening.shown_key_source(source),
+        "path": vault_setup.shown_path(),
+        "key": vault_setup.shown_key_source(source),
         "trouble": told.get("trouble"),
         "cure": told.get("cure") or None,
         "damaged": told.get("damaged"),

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import asking, opening, places, show, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, output, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,31 +30,31 @@ To choose by directory, set git's own credential.https://bitbucket.org.username 
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("account", metavar="[ACCOUNT]", required=False)
 @click.option("--for", "place", metavar="SCOPE", default=hosts.CLOUD_URL, help="WORKSPACE or WORKSPACE/REPOSITORY.")
 def command(*, account: str | None, place: str) -> None:
     """Choose."""
-    opening.readable()
-    scope = places.parse(place)
-    offered = places.offered_for(scope.text)
+    vault_setup.readable()
+    scope = arguments.parse(place)
+    offered = arguments.offered_for(scope.text)
     if not offered:
         raise UnknownCredential(f"no credential is kept for {scope.text}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)
     ask("default", [("id", one["id"])])
-    show.say(f"From now on this answers for {one['place']}: {places.line(one)}")
+    output.say(f"From now on this answers for {one['place']}: {arguments.line(one)}")
 
 
 def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
     if account is not None:
-        found = [one for one in offered if account.lower() in {one["id"], *places.names(one)}]
+        found = [one for one in offered if account.lower() in {one["id"], *arguments.names(one)}]
         if not found:
-            known = ", ".join(sorted({show.shown(one["account"] or one["id"]) for one in offered}))
+            known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
             raise UnknownCredential("no credential there is that account's", hint=f"there are: {known}")
-        return places.one_of(found, asking.choosing(), "of that account")
+        return arguments.one_of(found, prompts.choosing(), "of that account")
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]
     if len(offered) == 1:
         raise Error("there is only one credential for that scope", hint="add another: git-credential-bitbucket login")
-    return places.one_of(offered, asking.choosing(), "for that scope")
+    return arguments.one_of(offered, prompts.choosing(), "for that scope")

@@ -8,16 +8,18 @@ from base64 import b64encode
 import click
 
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import asked as asked_of_git
-from git_credential_bitbucket.cli import opening, places, shy
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import is_verbose, summary
-from git_credential_bitbucket.cli.holder import ask, offered
-from git_credential_bitbucket.client import authorization, lacking, tell
+from git_credential_bitbucket.client import login_hint, messages, rest_authorization
+from git_credential_bitbucket.client.shared_client import ask, offered
 from git_credential_bitbucket.errors import Error, UnknownCredential
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.gitsetup import git_request as asked_of_git
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments
 
 ID_CHARACTERS = 12
-_CLOUD = places.parse(hosts.CLOUD_URL)
+_CLOUD = arguments.parse(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
@@ -30,7 +32,7 @@ of bitbucket.org. A token that is about to end is renewed first. As with git, a 
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("what", metavar="[URL|PLACE|ID]", required=False)
 @click.option("--rest", is_flag=True, help="With --header: as the REST API wants it (the default).")
 @click.option("--git", "for_git", is_flag=True, help="With --header: as git's host wants it.")
@@ -49,45 +51,47 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
         pair = f"{told['username']}:{told['password']}".encode("utf-8", "surrogateescape")
         write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
     else:
-        write(f"Authorization: {authorization.header(told)}")
+        write(f"Authorization: {rest_authorization.header(told)}")
 
 
 def fetched(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
-    asked = _here() if what is None else _CLOUD if _is_id(what) else places.parse(what)
+    asked = _here() if what is None else _CLOUD if _is_id(what) else arguments.parse(what)
     if what is None and is_verbose():
-        click.echo(f"{tell.NAME}: for {printable(asked.text)}", err=True)
+        click.echo(f"{messages.NAME}: for {printable(asked.text)}", err=True)
     if not hosts.is_cloud(asked.protocol, asked.host):
-        places.provider(asked.url)
-    given = None if what is not None and _is_id(what) else authorization.from_environment(os.environ, asked.request())
+        arguments.provider(asked.url)
+    given = (
+        None if what is not None and _is_id(what) else rest_authorization.from_environment(os.environ, asked.request())
+    )
     if given is not None:
         return given
-    opening.readable()
+    vault_setup.readable()
     place, credential_id = (asked, None) if what is None else _meant(what)
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
-        problem = lacking.told(dict(ask("why", (), place.request())))
+        problem = login_hint.told(dict(ask("why", (), place.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told
 
 
-def _here() -> places.Place:
+def _here() -> arguments.Place:
     """The repository of the current directory if its remote is at bitbucket.org; elsewhere all of bitbucket.org."""
     text = asked_of_git.remote(os.environ, asked_of_git.folder_here())
     try:
-        place = places.parse(text) if text is not None else _CLOUD
+        place = arguments.parse(text) if text is not None else _CLOUD
     except Error:  # a path, or an address with a password in it
         return _CLOUD
     return place if (place.protocol, place.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
 
 
-def _meant(what: str) -> tuple[places.Place, str | None]:
+def _meant(what: str) -> tuple[arguments.Place, str | None]:
     """The place to ask for, and the credential's id where that was given."""
-    for one in places.kept() if _is_id(what) else ():
+    for one in arguments.kept() if _is_id(what) else ():
         if one["id"] == what:
-            return places.parse(one["url"]), what
-    return places.parse(what), None
+            return arguments.parse(one["url"]), what
+    return arguments.parse(what), None
 
 
 def _is_id(word: str) -> bool:

@@ -6,16 +6,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.cli import asking, opening, show, shy
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.cli.holder import ask
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import output, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.wire import Request
+    from git_credential_bitbucket.git_protocol import Request
 
 HELP = f"""{summary("unlock")}.
 
@@ -24,23 +26,23 @@ The key comes from where the vault's own came from: the keyring (its dialogue ma
 """
 
 
-@click.command(cls=shy.Shy, help=HELP)
+@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.option("--key-file", metavar="FILE", help="Take the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock."""
     told = dict(ask("status"))
     if told["vault"] == "open" and key_file is None:
-        show.say("The vault is open already.")
+        output.say("The vault is open already.")
         return
-    opening.header()  # without a vault there is nothing to open anywhere
+    vault_setup.header()  # without a vault there is nothing to open anywhere
     if "pid" not in told:
         raise Error(
             "there is no daemon that could hold the vault open",
             hint="each command opens it with the key it finds, so use a key file: "
             "git-credential-bitbucket rekey --to key-file --key-file FILE",
         )
-    opening.unlock(asking.answers(), key_file, by_hand=True)
-    show.say("The vault is open.")
+    vault_setup.unlock(prompts.answers(), key_file, by_hand=True)
+    output.say("The vault is open.")
 
 
 def during_get(request: Request, why: Mapping[str, str]) -> bool:
@@ -48,15 +50,15 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 
     All dialogue is on the terminal: standard output is git's.
     """
-    terminal = asking.open_terminal()
+    terminal = prompts.open_terminal()
     if terminal is None:
         return False
-    cause = wire.printable(why.get("error") or "the vault is locked", 1000)
+    cause = git_protocol.printable(why.get("error") or "the vault is locked", 1000)
     try:
-        terminal.say(f"git needs a credential for {wire.printable(request.host)}, and {cause}.")
-        opening.unlock(asking.Answers(terminal))
+        terminal.say(f"git needs a credential for {git_protocol.printable(request.host)}, and {cause}.")
+        vault_setup.unlock(prompts.Answers(terminal))
     except Error as exc:
-        told = wire.printable(exc.cause, 1000)
+        told = git_protocol.printable(exc.cause, 1000)
         terminal.say(f"Hint: {exc.hint}." if told == cause else f"{told}; {exc.hint}.", style="yellow")
         return False
     finally:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.cli import guidance, show
-from git_credential_bitbucket.client import waiting
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.client import wait_notice
 from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.login import guidance
+from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.rest import Verdict
-    from git_credential_bitbucket.cli.asking import Answers
-    from git_credential_bitbucket.cli.pasted import Checked
-    from git_credential_bitbucket.cli.wanted import Wanted
+    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.paste_validation import Checked
+    from git_credential_bitbucket.ui.prompts import Answers
 
 _REPOSITORY_SLASHES = 4
 """In `https://host/workspace/repository`."""
@@ -42,7 +43,7 @@ def learnt(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str,
     if wanted.provider.protocol != "https":
         wanted.unverified.append("the host is plain http")
         return {}
-    with waiting.noticed("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
+    with wait_notice.noticed("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
         verdict = _verdict(wanted, answers, checked, record)
     if verdict.valid is False:
         hint = "nothing was stored; copy it again, or make another; to store it all the same: --no-verify"
@@ -93,15 +94,15 @@ def tell_unverified(wanted: Wanted, *, is_required: bool) -> None:
         cause, hint = f"stored, unverified: {reason}", "to ask Bitbucket again: git-credential-bitbucket status --check"
         if is_required:
             raise LoginFailed(cause, hint=hint)
-        show.warn(cause, hint)
+        output.warn(cause, hint)
 
 
-def _lacking(kind: kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
+def _lacking(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
     """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
     if not scopes:
         return []
     read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
-    implied = kind != kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
+    implied = kind != token_kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
     if read not in scopes and not implied:
         return [f"it lacks the scope {read}, so git cannot fetch with it"]
     if write not in scopes:

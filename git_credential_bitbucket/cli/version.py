@@ -8,11 +8,11 @@ from importlib import metadata
 
 import click
 
-from git_credential_bitbucket import __version__, settings
+from git_credential_bitbucket import __version__, git_config
 from git_credential_bitbucket.cli.app import is_verbose, summary
-from git_credential_bitbucket.cli.show import say
-from git_credential_bitbucket.client import tell
+from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.ui.output import say
 
 PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
 
@@ -21,7 +21,7 @@ PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "pl
 @click.option("-v", "--verbose", is_flag=True, help="Also Python, git and the packages that this uses.")
 def command(*, verbose: bool) -> None:
     """Print versions."""
-    say(f"{tell.NAME} {__version__}")
+    say(f"{messages.NAME} {__version__}")
     if verbose or is_verbose():
         for name, version in (("python", platform.python_version()), ("git", _git()), *map(_package, PACKAGES)):
             say(f"{name} {version}")
@@ -29,7 +29,7 @@ def command(*, verbose: bool) -> None:
 
 def _git() -> str:
     try:
-        done = settings.run_git(os.environ, "--version")
+        done = git_config.run_git(os.environ, "--version")
     except SettingsError:
         return "(not found)"
     return done.stdout.decode("utf-8", "replace").removeprefix("git version ").strip() + f" ({done.args[0]})"

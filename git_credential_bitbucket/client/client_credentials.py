@@ -6,13 +6,15 @@ The holder learns how the caller reaches the host, for its own CA and proxy are 
 import json
 import os
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.client import environment
-from git_credential_bitbucket.client.ask import Holder
+from git_credential_bitbucket.client.agent_client import AgentClient
 
 
-def mint(request: wire.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: Holder) -> bytes:
+def mint(
+    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: AgentClient
+) -> bytes:
     """The holder's answer to git's `get`; empty where it has none. Raises an `Error`."""
     provider = providers.find_now(os.environ, request.protocol, request.host)
     fields = [("client_id", consumer.client_id or ""), ("client_secret", consumer.secret.reveal())]
@@ -21,4 +23,4 @@ def mint(request: wire.Request, data: bytes, consumer: environment.EnvironmentCr
     if holder.in_process:
         # Nobody here remembers that the token before this one was rejected as soon as it was minted.
         environment.check(consumer, request.base, os.environ)
-    return holder.answer("mint", wire.emit(fields) + data)
+    return holder.answer("mint", git_protocol.emit(fields) + data)

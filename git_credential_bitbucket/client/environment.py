@@ -6,9 +6,9 @@ decided before (`fallback`).
 
 import os
 
-from git_credential_bitbucket import paths, wire
-from git_credential_bitbucket.bitbucket import hosts, kinds, scopes
-from git_credential_bitbucket.client import exchange, markers
+from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
+from git_credential_bitbucket.client import ipc, markers
 from git_credential_bitbucket.errors import Error, Problem, SettingsError
 from git_credential_bitbucket.secret import Secret
 
@@ -16,10 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TOKENS: "tuple[tuple[str, kinds.Kind], ...]" = (
-    ("BITBUCKET_API_TOKEN", kinds.API_TOKEN),
-    ("BITBUCKET_ACCESS_TOKEN", kinds.ACCESS_TOKEN),
-    ("BITBUCKET_TOKEN", kinds.ACCESS_TOKEN),
+TOKENS: "tuple[tuple[str, token_kinds.Kind], ...]" = (
+    ("BITBUCKET_API_TOKEN", token_kinds.API_TOKEN),
+    ("BITBUCKET_ACCESS_TOKEN", token_kinds.ACCESS_TOKEN),
+    ("BITBUCKET_TOKEN", token_kinds.ACCESS_TOKEN),
 )
 """Variables that hold a token, in the order in which they are looked at, and the kind of one whose prefix tells nothing
 (an OAuth access token has none, and takes the access token's username)."""
@@ -28,7 +28,7 @@ CLIENTS = (
     ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
 )
 """Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
-TOKENS_FILE = exchange.TOKENS_FILE
+TOKENS_FILE = ipc.TOKENS_FILE
 """Names a file with a token for each of several scopes: lines such as `acme=TOKEN` and `acme/app=TOKEN`."""
 EMAIL = "BITBUCKET_EMAIL"
 """Names the account that an API token is of: REST needs it, git does not."""
@@ -48,7 +48,7 @@ class EnvironmentCredential:
     def __init__(
         self,
         variable: str,
-        kind: "kinds.Kind",
+        kind: "token_kinds.Kind",
         secret: Secret,
         *,
         account: str | None = None,
@@ -63,17 +63,17 @@ class EnvironmentCredential:
         self.variable = variable
         self.kind = kind
         self.secret = secret
-        self.account = account or None if kind == kinds.API_TOKEN else None
+        self.account = account or None if kind == token_kinds.API_TOKEN else None
         self.client_id = client_id
         self.scope = scope
 
     @property
     def username(self) -> str:
         """What git must send with it."""
-        return kinds.git_username(self.kind) or ""
+        return token_kinds.git_username(self.kind) or ""
 
 
-def find(env: "Mapping[str, str]", request: wire.Request) -> EnvironmentCredential | None:
+def find(env: "Mapping[str, str]", request: git_protocol.Request) -> EnvironmentCredential | None:
     """What answers `request` before everything that is kept: of what covers it, the one with the longest scope.
 
     Raises `SettingsError` where that is unusable, or any line of the tokens' file is.
@@ -138,18 +138,18 @@ def from_tokens_file(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
         if scope in found:
             raise SettingsError(f"{source} names the same scope as {found[scope].variable}", hint="remove one of them")
         secret = _checked(source, text)
-        kind = _kind(TOKENS_FILE, source, secret, kinds.ACCESS_TOKEN)
+        kind = _kind(TOKENS_FILE, source, secret, token_kinds.ACCESS_TOKEN)
         found[scope] = EnvironmentCredential(source, kind, secret, account=env.get(EMAIL), scope=scope)
     return sorted(found.values(), key=lambda one: -len(one.scope))
 
 
-def _kind(name: str, source: str, secret: Secret, usual: "kinds.Kind") -> "kinds.Kind":
+def _kind(name: str, source: str, secret: Secret, usual: "token_kinds.Kind") -> "token_kinds.Kind":
     """The kind of a token: its prefix's, else `usual`. Raises `SettingsError` for an app password."""
-    kind = kinds.recognise(secret.reveal())
-    if kind == kinds.APP_PASSWORD:
+    kind = token_kinds.recognise(secret.reveal())
+    if kind == token_kinds.APP_PASSWORD:
         hint = f"make an API token at id.atlassian.com and put that into {name}"
-        raise SettingsError(f"{source}: {kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
-    return usual if kind == kinds.UNKNOWN else kind
+        raise SettingsError(f"{source}: {token_kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
+    return usual if kind == token_kinds.UNKNOWN else kind
 
 
 def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
@@ -161,14 +161,14 @@ def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
         client_id = value(env, id_name)
         if client_id is not None:
             return EnvironmentCredential(
-                secret[0], kinds.CLIENT_CREDENTIALS, secret[1], client_id=client_id[1].reveal()
+                secret[0], token_kinds.CLIENT_CREDENTIALS, secret[1], client_id=client_id[1].reveal()
             )
     return None
 
 
 def answer(found: EnvironmentCredential) -> bytes:
     """A token as git reads it."""
-    return wire.emit([("username", found.username), ("password", found.secret.reveal())])
+    return git_protocol.emit([("username", found.username), ("password", found.secret.reveal())])
 
 
 def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
@@ -192,7 +192,7 @@ def is_data_center(secret: Secret) -> bool:
     return secret.reveal().startswith("BBDC-")
 
 
-def names(request: wire.Request, found: EnvironmentCredential) -> bool:
+def names(request: git_protocol.Request, found: EnvironmentCredential) -> bool:
     """Whether git's `store` or `erase` is about `found`, or what may have been minted for it.
 
     Of a token, one that names no secret is about what was offered: while a token stands here, we offer nothing else.
@@ -201,7 +201,7 @@ def names(request: wire.Request, found: EnvironmentCredential) -> bool:
     """
     if found.client_id is not None:
         is_password = request.credential is None and request.username == found.username
-        return is_password and kinds.recognise(request.password or "") == kinds.UNKNOWN
+        return is_password and token_kinds.recognise(request.password or "") == token_kinds.UNKNOWN
     if request.secret is None:
         return request.username in (None, found.username)
     return Secret(request.secret) == found.secret
@@ -248,11 +248,11 @@ def _checked(source: str, text: str) -> Secret:
     """The secret that `text`, of `source`, is. Raises `SettingsError` where it is none."""
     # CI systems and editors put a line break behind a secret, and .env files keep its quotes; a line break or a blank
     # inside it means that the wrong thing was pasted.
-    text = kinds.bare(text)[0]
+    text = token_kinds.bare(text)[0]
     what = None if text else "nothing"
     if any(c < " " or c == "\x7f" for c in text):
         what = "more than one line"
-    elif " " in text and kinds.recognise(text) != kinds.UNKNOWN:
+    elif " " in text and token_kinds.recognise(text) != token_kinds.UNKNOWN:
         what = "a token with blanks in it"
     if _is_reference(text):
         hint = "quote it so that the shell expands it, or define that variable for this job"

@@ -5,7 +5,7 @@ Imports os, tell and config.
 
 import os
 
-from git_credential_bitbucket.client import tell
+from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.config import git_bool
 
 TYPE_CHECKING = False
@@ -34,13 +34,13 @@ def who_answers(env: "Mapping[str, str]", url: str) -> str:
     """
     against = forbidden(env, url)
     if against is None:
-        tell.trace("a person is there, and is asked")
+        messages.trace("a person is there, and is asked")
         return PERSON
     program = None if _is_terminal(2) else _trusted_askpass(env)
     if program is None:
-        tell.trace(f"nobody is asked: {against}")
+        messages.trace(f"nobody is asked: {against}")
         return NOBODY
-    tell.trace(f"nobody is asked: {against}; git asks {program[0]} next")
+    messages.trace(f"nobody is asked: {against}; git asks {program[0]} next")
     return ASKPASS
 
 
@@ -66,10 +66,10 @@ def _trusted_askpass(env: "Mapping[str, str]") -> tuple[str, str] | None:
     """
     if env.get("GIT_ASKPASS") == "":
         return None
-    from git_credential_bitbucket import errors, settings  # lazy: it starts a process
+    from git_credential_bitbucket import errors, git_config  # lazy: it starts a process
 
     try:
-        read = settings.read(env)
+        read = git_config.read(env)
     except errors.SettingsError:
         return askpass(env, None)
     if git_bool(read.value("credential.interactive") or "true") is False:  # no askpass either (git's credential.c)
@@ -85,9 +85,9 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
         return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
         return "there is no terminal, or its foreground is another's"
-    from git_credential_bitbucket import settings  # here, not above: it starts a process, and mostly nobody is there
+    from git_credential_bitbucket import git_config  # here, not above: it starts a process, and mostly nobody is there
 
-    asked = settings.read(env).credential(url, "interactive") or "true"
+    asked = git_config.read(env).credential(url, "interactive") or "true"
     return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
 
 

@@ -15,10 +15,10 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import __version__, journal, paths
-from git_credential_bitbucket.agent import succession  # not when needed: by then the files are another version's
-from git_credential_bitbucket.daemon import claim, hardening, lifecycle, limits, peers, supervision, upgrade
-from git_credential_bitbucket.daemon.workers import Workers
+from git_credential_bitbucket import __version__, access_log, paths
+from git_credential_bitbucket.agent import handover  # not when needed: by then the files are another version's
+from git_credential_bitbucket.daemon import hardening, lifecycle, limits, listener, peers, supervisor, upgrade
+from git_credential_bitbucket.daemon.thread_pool import ThreadPool
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
@@ -52,11 +52,11 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
         if "--check" in options:
             return _check()
         descriptors = {name: int(options[name]) for name in _WITH_DESCRIPTOR if name in options}
-        activated = claim.activated()
+        activated = listener.activated()
         if activated is not None:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
-        descriptors |= supervision.separate(detached="--detached" in options)
+        descriptors |= supervisor.separate(detached="--detached" in options)
         hardening.check_untraced()
         predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
         daemon = Daemon(argv, descriptors, predecessor, memory="--memory" in options, step=step)
@@ -64,7 +64,7 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
             daemon.run()
         else:
             _say("ready\n")  # another daemon is
-        supervision.say_ended_well(daemon.descriptors)
+        supervisor.say_ended_well(daemon.descriptors)
     except Error as exc:
         _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
@@ -101,23 +101,23 @@ class Daemon:
         self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
         self._lock_after = lifecycle.lock_after_s(self._env)
         self._guests = peers.admitted_uids(self._env)
-        log = journal.place(self._env)
-        self._journal = None if log is None else journal.Journal(log)
+        log = access_log.place(self._env)
+        self._journal = None if log is None else access_log.AccessLog(log)
         self._vault_id = paths.vault_id(self._env)
         self._fault = ""
-        self._claim = claim.Claim(paths.socket_path(self._env))
+        self._claim = listener.Listener(paths.socket_path(self._env))
         self.listeners: dict[peers.Door, socket.socket] = {}
-        wanted = claim.doors(self._claim.path, guests=bool(self._guests))
+        wanted = listener.doors(self._claim.path, guests=bool(self._guests))
         if "--listen-fd" in self.descriptors:
             self._inherit(self.descriptors, wanted)
-        elif (taken := claim.claim(wanted)) is not None:
+        elif (taken := listener.claim(wanted)) is not None:
             self.listeners, self._claim = taken
 
     def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.Door, str]) -> None:
         """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
         for door, option in _LISTENERS.items():
             if option in descriptors:
-                self.listeners[door] = claim.inherited(descriptors[option])
+                self.listeners[door] = listener.inherited(descriptors[option])
         handed = self._handed_over
         held = handed.get("held") or ({self._claim.path: handed["claim"]} if handed.get("claim") else {})  # 0.1.0's
         self._claim.held = {path: tuple(identity) for path, identity in held.items()}
@@ -133,12 +133,12 @@ class Daemon:
         # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
         from git_credential_bitbucket.agent.dispatch import Dispatcher
         from git_credential_bitbucket.agent.factory import build_agent
-        from git_credential_bitbucket.daemon.hosts import Hosts
+        from git_credential_bitbucket.daemon.host_cache import HostCache
+        from git_credential_bitbucket.daemon.request_handler import serve
         from git_credential_bitbucket.daemon.server import Server
-        from git_credential_bitbucket.daemon.service import serve
 
-        workers = Workers(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
-        hosts = Hosts(self._env, workers.submit)
+        workers = ThreadPool(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
+        hosts = HostCache(self._env, workers.submit)
         agent = build_agent(
             self._env,
             workers.submit,
@@ -171,10 +171,10 @@ class Daemon:
             peer_limits,
         )
         server.fault = self._fault
-        life.heed_signals(server)
-        for name in ("--until-eof", supervision.SUPERVISOR):
+        life.install_signal_handlers(server)
+        for name in ("--until-eof", supervisor.SUPERVISOR):
             if name in self.descriptors:
-                life.heed_end_of(self.descriptors[name], server)
+                life.end_with(self.descriptors[name], server)
         if self._predecessor is not None and not self._predecessor.leaves():
             os._exit(1)
         _say("ready\n")
@@ -187,7 +187,7 @@ class Daemon:
         if self._journal is not None:
             self._journal.close()
         if self._until_eof is not None:
-            claim.remove_directory(self._claim.path)
+            listener.remove_directory(self._claim.path)
 
     def _facts(self, role: Role) -> list[tuple[str, str]]:
         """What `ping` and `status` tell beside the process: which vault it has, and, of control, where things are."""
@@ -198,7 +198,7 @@ class Daemon:
         if "agent" not in self._handed_over:
             return
         try:
-            succession.take_over(agent, self._handed_over["agent"])
+            handover.take_over(agent, self._handed_over["agent"])
         except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
             pass
         del self._handed_over["agent"]
@@ -207,18 +207,18 @@ class Daemon:
         document = {
             "env": self._env,
             "held": self._claim.held,
-            "agent": succession.hand_over(agent),
+            "agent": handover.hand_over(agent),
             "started_at": life.started_at,
             "idle_s": life.idle_s,
         }
         if self._journal is not None:
             self._journal.close()
         descriptors = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
-        if not supervision.IS_SEPARATE:
+        if not supervisor.IS_SEPARATE:
             upgrade.become(upgrade.command([], self._argv), document, descriptors)
             return
-        if supervision.SUPERVISOR in self.descriptors:
-            descriptors[supervision.SUPERVISOR] = self.descriptors[supervision.SUPERVISOR]
+        if supervisor.SUPERVISOR in self.descriptors:
+            descriptors[supervisor.SUPERVISOR] = self.descriptors[supervisor.SUPERVISOR]
         command = upgrade.command(["--detached"], self._argv)
         if upgrade.hand_over(command, document, descriptors, lambda: not life.is_leaving):
             os._exit(0)
@@ -270,9 +270,9 @@ def _check() -> int:
 
     from git_credential_bitbucket.agent import control, factory
     from git_credential_bitbucket.bitbucket import oauth
-    from git_credential_bitbucket.daemon import hosts, server, service
+    from git_credential_bitbucket.daemon import host_cache, request_handler, server
 
-    del cryptography, control, factory, oauth, hosts, server, service
+    del cryptography, control, factory, oauth, host_cache, server, request_handler
     _say(f"version={__version__}\n")
     return 0
 

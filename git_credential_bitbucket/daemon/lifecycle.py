@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.daemon.claim import Claim
+    from git_credential_bitbucket.daemon.listener import Listener
     from git_credential_bitbucket.daemon.server import Server
+    from git_credential_bitbucket.daemon.thread_pool import ThreadPool
     from git_credential_bitbucket.daemon.upgrade import Watch
-    from git_credential_bitbucket.daemon.workers import Workers
 
 IDLE_EXIT = "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"
 IDLE_EXIT_S = 3600.0
@@ -77,8 +77,8 @@ class Life:
 
     def __init__(
         self,
-        claim: Claim,
-        workers: Workers,
+        claim: Listener,
+        workers: ThreadPool,
         idle_exit: float,
         watch: Watch | None,
         started_at: float,
@@ -138,13 +138,13 @@ class Life:
             self.leave()
         self._asked_to_leave = True
 
-    def heed_signals(self, server: Server) -> None:
+    def install_signal_handlers(self, server: Server) -> None:
         """Leave on SIGTERM and SIGINT. The handler only notes it; the loop wakes up by the descriptor."""
         signal.set_wakeup_fd(server.wake_descriptor, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.leave())
 
-    def heed_end_of(self, descriptor: int, server: Server) -> None:
+    def end_with(self, descriptor: int, server: Server) -> None:
         """Leave when the pipe `descriptor` ends: whoever holds its other end is gone, however it went."""
 
         def ended() -> None:
@@ -197,7 +197,7 @@ class Life:
             self._look_for_lock(agent, now)
             if self._upgrade_at is not None and not self._asked_to_leave:
                 self._upgrade(server, agent, now, start_anew)
-        server.farewell()
+        server.reply_to_exit()
 
     def _wait(self) -> float:
         if self._leaving_at is not None or self._upgrade_at is not None or self._asked_to_leave:
@@ -214,9 +214,9 @@ class Life:
             if not self._saving.done():
                 return
         if self._leaving_at is None and agent.renewals.unwritten:
-            server.farewell(_loss(agent))
+            server.reply_to_exit(_loss(agent))
         elif self._leaving_at is None and agent.holdings.in_memory_only:
-            server.farewell(_forgotten(agent))
+            server.reply_to_exit(_forgotten(agent))
         else:
             self.leave()
         self._asked_to_leave, self._saving = False, None

@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from git_credential_bitbucket.daemon import faults, limits
-from git_credential_bitbucket.daemon.alarm import Alarm
-from git_credential_bitbucket.daemon.clients import Client, Stage
+from git_credential_bitbucket.daemon import fault_report, limits
+from git_credential_bitbucket.daemon.connection import Connection, Stage
 from git_credential_bitbucket.daemon.peers import Peer, peer_of
-from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
+from git_credential_bitbucket.daemon.wakeup import WakeUp
+from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
     import socket
@@ -54,13 +54,13 @@ class Server:
         self.fault, self.half_loaded = "", False
         self._answer = answer
         self._limits = peer_limits or limits.Limits()
-        self._clients: dict[int, Client] = {}
-        self._farewells: list[Client] = []
+        self._clients: dict[int, Connection] = {}
+        self._farewells: list[Connection] = []
         self._kept, self._sweep_at = 0, 0.0
-        self._ended: deque[tuple[Client, Deferred]] = deque()
+        self._ended: deque[tuple[Connection, Deferred]] = deque()
         self._selector = selectors.DefaultSelector()
         self._accepting = self._full = False
-        self._alarm = Alarm()
+        self._alarm = WakeUp()
         self._selector.register(self._alarm.heard, selectors.EVENT_READ, self._alarm.clear)
         self.wake = self._alarm.ring
         for listener in listeners:
@@ -92,7 +92,7 @@ class Server:
         ready = self._selector.select(max(seconds, 0.0))
         self.on_wake()
         for key, _ in ready:
-            if isinstance(key.data, Client):
+            if isinstance(key.data, Connection):
                 self._serve(key.data)
             else:
                 key.data()
@@ -132,7 +132,7 @@ class Server:
         self._close_listeners()
         return True
 
-    def farewell(self, answer: bytes = b"ok=1\n") -> None:
+    def reply_to_exit(self, answer: bytes = b"ok=1\n") -> None:
         """Tell those who asked us to leave that it is done, or why it is not."""
         while self._farewells:
             self._reply(self._farewells.pop(), answer)
@@ -180,7 +180,7 @@ class Server:
         if role is None:
             connection.close()
             return
-        client = Client(connection, peer, role, time.monotonic() + self._limits.peer_s)
+        client = Connection(connection, peer, role, time.monotonic() + self._limits.peer_s)
         self._clients[connection.fileno()] = client
         self._receive(client)  # at once: mostly all of it is there, and the selector is spared
 
@@ -192,13 +192,13 @@ class Server:
         self._close(stalled)
         return True
 
-    def _serve(self, client: Client) -> None:
+    def _serve(self, client: Connection) -> None:
         if client.stage is Stage.SENDING:
             self._receive(client)
         elif client.stage is Stage.READING:
             self._send(client)
 
-    def _receive(self, client: Client) -> None:
+    def _receive(self, client: Connection) -> None:
         for _ in range(limits.READS_PER_TURN):
             try:
                 chunk = client.connection.recv(limits.READ_BYTES)
@@ -218,7 +218,7 @@ class Server:
         if self._kept > limits.MAX_KEPT_BYTES:
             self._close(max(self._clients.values(), key=lambda c: c.kept))
 
-    def _whole(self, client: Client) -> None:
+    def _whole(self, client: Connection) -> None:
         """The peer has sent all: have it answered."""
         self._kept -= client.kept
         self.served += 1
@@ -235,11 +235,11 @@ class Server:
         try:
             return question()
         except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
-            self.fault = faults.where(exc)
+            self.fault = fault_report.kind_and_place(exc)
             self.half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
 
-    def _reply(self, client: Client, reply: bytes | Deferred | None) -> None:
+    def _reply(self, client: Connection, reply: bytes | Deferred | None) -> None:
         if isinstance(reply, bytes):
             client.pending = None
             client.unsent = reply
@@ -255,7 +255,7 @@ class Server:
             return
         reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
 
-    def _job_ended(self, client: Client, pending: Deferred) -> None:
+    def _job_ended(self, client: Connection, pending: Deferred) -> None:
         """Called in the worker's thread, or at once if the job has ended already."""
         self._ended.append((client, pending))
         self.wake()
@@ -266,7 +266,7 @@ class Server:
             if client.pending is pending:  # else it was given up at the deadline
                 self._reply(client, self.guarded(pending.resume, b""))
 
-    def _send(self, client: Client) -> None:
+    def _send(self, client: Connection) -> None:
         try:
             sent = client.connection.send(client.unsent) if client.unsent else 0
         except BlockingIOError:
@@ -280,7 +280,7 @@ class Server:
         else:
             self._close(client)
 
-    def _expect(self, client: Client, events: int) -> None:
+    def _expect(self, client: Connection, events: int) -> None:
         if events == client.events:
             return
         if not events:
@@ -291,7 +291,7 @@ class Server:
             self._selector.modify(client.connection, events, client)
         client.events = events
 
-    def _close(self, client: Client) -> None:
+    def _close(self, client: Connection) -> None:
         if client.stage is Stage.GONE:
             return
         self._expect(client, 0)

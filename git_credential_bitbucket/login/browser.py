@@ -11,10 +11,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import git_config
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import pages
-from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
+from git_credential_bitbucket.login.authorization import Attempt, CodeGrant
 from git_credential_bitbucket.login.loopback import listening
 
 if TYPE_CHECKING:
@@ -128,13 +128,13 @@ def _opener(env: "Mapping[str, str]") -> list[str] | None:
             words = shlex.split(entry)
         except ValueError:  # a quote that does not end
             continue
-        program = settings.find_program(env, words[0]) if words else None
+        program = git_config.find_program(env, words[0]) if words else None
         if program is not None:
             return [program, *words[1:]]
     if sys.platform != "darwin" and not any(env.get(name) for name in _DESKTOPS):
         return None
     for name in _OPENERS:
-        program = settings.find_program(env, name)
+        program = git_config.find_program(env, name)
         if program is not None:
             return [program]
     return None

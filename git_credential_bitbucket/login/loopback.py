@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.errors import LoginFailed, SettingsError
-from git_credential_bitbucket.login import pages, visitors
-from git_credential_bitbucket.login.attempt import Attempt
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.login import connection_owner, pages
+from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
-from git_credential_bitbucket.wire import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -177,7 +177,7 @@ class _Listener(socketserver.ThreadingTCPServer):
         """Whether there is a thread left for one more."""
         if threading.active_count() >= MAX_THREADS:
             return False
-        if visitors.is_welcome(visitor[:2], self.server_address[:2]):  # type: ignore[arg-type]  # TCP's
+        if connection_owner.is_welcome(visitor[:2], self.server_address[:2]):  # type: ignore[arg-type]  # TCP's
             return True
         if len(self.strangers) >= MAX_STRANGERS:
             return False

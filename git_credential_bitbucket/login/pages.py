@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.wire import printable
+from git_credential_bitbucket.git_protocol import printable
 
 _TEMPLATE = os.path.join(os.path.dirname(__file__), "page.html")
 _SCRIPT = os.path.join(os.path.dirname(__file__), "fragment.js")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.errors import LoginFailed
-from git_credential_bitbucket.login.attempt import Attempt, CodeGrant
+from git_credential_bitbucket.login.authorization import Attempt, CodeGrant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,7 +20,7 @@ from git_credential_bitbucket.errors import KeyDoesNotFit, VaultDamaged, VaultNe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.key_sources import Key
 
 MAGIC = b"\x93gcbvlt\n"
 VERSION = 1

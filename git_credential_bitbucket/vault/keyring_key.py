@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from git_credential_bitbucket import config
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
-from git_credential_bitbucket.vault.keys import KEY_BYTES, Key
+from git_credential_bitbucket.vault.key_sources import KEY_BYTES, Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ UNLOCK_TIMEOUT_S = 60
 
 _CHILD = (
     "import sys; sys.path[:], sys.argv = sys.argv[1:], ['git-credential-bitbucket'];"
-    "from git_credential_bitbucket.vault.keyring_probe import main; main()"
+    "from git_credential_bitbucket.vault.keyring_worker import main; main()"
 )
 _CHILD_VARIABLES = (
     *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CURRENT_DESKTOP"),

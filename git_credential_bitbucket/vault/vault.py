@@ -21,7 +21,7 @@ from git_credential_bitbucket.errors import (
 )
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.storage.contract import REST, content_of, copied, records_of
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Transaction:
     """The content, freshly read under the lock, free to be changed. A class because it knows what is stored by now."""
 
     def __init__(
-        self, storage: "Storage", key: "keys.Key | None", stored: "Stored", base: "dict[str, Record] | None"
+        self, storage: "Storage", key: "key_sources.Key | None", stored: "Stored", base: "dict[str, Record] | None"
     ) -> None:
         """`base` are the same records as `stored`, where they are at hand already and will not be changed."""
         self._storage = storage
@@ -107,7 +107,7 @@ class Renewing:
     `interrupted` is the generation that the holder before asked for without an answer, None where none did.
     """
 
-    def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "keys.Key | None") -> None:
+    def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "key_sources.Key | None") -> None:
         self._vault = vault
         self._lease = lease
         self._id = credential_id
@@ -156,7 +156,7 @@ class Renewing:
 class Vault:
     """Content in a storage, under a key. A class because it holds the key, while it has one, and the last snapshot."""
 
-    def __init__(self, storage: "Storage", key: keys.Key | None = None) -> None:
+    def __init__(self, storage: "Storage", key: key_sources.Key | None = None) -> None:
         """`key` is compared with the vault when it is first used."""
         self.storage = storage
         self.merge: Merge | None = None
@@ -176,7 +176,7 @@ class Vault:
         return "absent" if self.storage.watch() is None else "locked"
 
     @property
-    def key(self) -> keys.Key | None:
+    def key(self) -> key_sources.Key | None:
         """The key, for a successor of this process; None while locked."""
         return self._key
 
@@ -246,7 +246,7 @@ class Vault:
             finally:
                 self._leased.discard(credential_id)
 
-    def unlock(self, key: keys.Key) -> None:
+    def unlock(self, key: key_sources.Key) -> None:
         """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `KeyDoesNotFit`."""
         header = self.header()
         if header is not None and header.key_id != key.id:
@@ -271,12 +271,12 @@ class Vault:
         if not self._is_sealed:
             return
         header = self.header()
-        if header is None and create and keys.from_environment(env) is None:
+        if header is None and create and key_sources.from_environment(env) is None:
             self._found(env, unlock=unlock)
         else:
-            self.unlock(keys.obtain(env, header, unlock=unlock))
+            self.unlock(key_sources.obtain(env, header, unlock=unlock))
 
-    def rekey(self, new_key: keys.Key) -> None:
+    def rekey(self, new_key: key_sources.Key) -> None:
         """Seal the vault with `new_key` instead, so that the old key opens nothing any more; see `Storage.reseal`.
 
         Every lease is held meanwhile and what was left over is merged first, for an answer under the old key would be
@@ -304,7 +304,7 @@ class Vault:
         with self.storage.lock():
             header = self.header()
             if header is not None:
-                self.unlock(keys.obtain(env, header))
+                self.unlock(key_sources.obtain(env, header))
                 return
             key = keyring_key.make(env)
             try:
@@ -325,14 +325,14 @@ class Vault:
         """The leases in which something may be left over: all but those that are held here."""
         return [name for name in self.storage.leases() if name not in self._leased]
 
-    def _needed_key(self) -> keys.Key | None:
+    def _needed_key(self) -> key_sources.Key | None:
         with self._mutex:
             key = self._key
         if key is None and self._is_sealed:
             raise VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
         return key
 
-    def _read(self, key: keys.Key | None) -> "Stored":
+    def _read(self, key: key_sources.Key | None) -> "Stored":
         try:
             return self.storage.read(key)
         except KeyDoesNotFit:
@@ -341,7 +341,7 @@ class Vault:
                     self._key = self._cached = None
             raise
 
-    def _merge_left_over(self, key: keys.Key | None, transaction: Transaction) -> None:
+    def _merge_left_over(self, key: key_sources.Key | None, transaction: Transaction) -> None:
         """Merge whole answers that killed processes left, and clear away what belongs to no credential any more."""
         if (merge := self.merge) is None:
             return

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import keeping
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import retention
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.deferred import finish
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.errors import VaultUnwritable
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Renewing, Vault
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.standin.client import StandIn
+    from tests.fake_bitbucket.client import FakeBitbucket
 
 
 class World:
     """One machine with a vault. Its state: the clock's offset, the key, the stand-in, the agents made."""
 
-    def __init__(self, standin: StandIn, folder: Path) -> None:
-        self.standin = standin
+    def __init__(self, bitbucket: FakeBitbucket, folder: Path) -> None:
+        self.standin = bitbucket
         self.offset = 0.0
         self.key = os.urandom(32)
         self.path = folder / "vault"
         self.executor = ThreadPoolExecutor(16)
         self.endpoint = Endpoint(
-            authorize_url=f"{standin.url}/site/oauth2/authorize",
-            token_url=f"{standin.url}/site/oauth2/access_token",
-            revoke_url=f"{standin.url}/site/oauth2/revoke",
-            api_url=standin.api_url,
-            ca_file=standin.ca_file,
+            authorize_url=f"{bitbucket.url}/site/oauth2/authorize",
+            token_url=f"{bitbucket.url}/site/oauth2/access_token",
+            revoke_url=f"{bitbucket.url}/site/oauth2/revoke",
+            api_url=bitbucket.api_url,
+            ca_file=bitbucket.ca_file,
         )
         self.agent = self.another()
 
@@ -76,7 +76,7 @@ class World:
         consumer = self.standin.add_consumer()
         access, refresh = self.standin.issue_login(consumer)
         record = {
-            "kind": kinds.OAUTH,
+            "kind": token_kinds.OAUTH,
             "place": self.standin.url,
             "secret": access,
             "refresh_token": refresh,
@@ -85,16 +85,16 @@ class World:
             "endpoint": self.endpoint.to_record(),
             "expires_in": 7200,
         }
-        return self.keep(keeping.from_login(record | more, self.clock()))
+        return self.keep(retention.from_login(record | more, self.clock()))
 
     def keep(self, credential: Credential) -> Credential:
         """Put a credential into the vault."""
-        return keeping.keep(self.agent.holdings, credential, self.clock())
+        return retention.keep(self.agent.holdings, credential, self.clock())
 
-    def lines(self, text: str = "", path: str = "acme/app.git") -> wire.Request:
+    def lines(self, text: str = "", path: str = "acme/app.git") -> git_protocol.Request:
         """A request to the stand-in."""
         head = f"protocol=https\nhost={self.standin.netloc}\n" + (f"path={path}\n" if path else "")
-        return wire.parse(f"{head}{text}".encode())
+        return git_protocol.parse(f"{head}{text}".encode())
 
     def get(self, text: str = "", agent: Agent | None = None, path: str = "acme/app.git") -> dict[str, str]:
         """What git reads for a `get`."""
@@ -134,8 +134,8 @@ class World:
 
 
 @pytest.fixture
-def world(standin: StandIn, home: Path) -> Iterator[World]:
+def world(bitbucket: FakeBitbucket, home: Path) -> Iterator[World]:
     """A machine of this test's own."""
-    made = World(standin, home / "vaults")
+    made = World(bitbucket, home / "vaults")
     yield made
     made.executor.shutdown()

@@ -6,16 +6,16 @@ import secrets
 from typing import Any
 
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.keeping import new_id
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.agent.retention import new_id
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
 
 HOST = "https://bitbucket.org"
 
 
-def a_credential(place: str = HOST, kind: str = kinds.API_TOKEN, **fields: Any) -> Credential:  # noqa: ANN401
+def a_credential(place: str = HOST, kind: str = token_kinds.API_TOKEN, **fields: Any) -> Credential:  # noqa: ANN401
     """A credential of `kind` for `place`, with a secret nobody has seen before."""
-    prefix = {kinds.API_TOKEN: "ATATT", kinds.ACCESS_TOKEN: "ATCTT"}.get(kind, "")
+    prefix = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}.get(kind, "")
     values: dict[str, Any] = {
         "id": new_id(),
         "secret": Secret(prefix + secrets.token_urlsafe(60)),
@@ -35,4 +35,4 @@ def an_oauth_login(place: str = HOST, *, minted_at: float = 0.0, life: float = 7
         "client_secret": Secret(secrets.token_urlsafe(20)),
         "endpoint": {},
     }
-    return a_credential(place, kinds.OAUTH, **values | fields)
+    return a_credential(place, token_kinds.OAUTH, **values | fields)

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
-from git_credential_bitbucket.bitbucket import kinds
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.credentials import a_credential
 from tests.agent.test_client_credentials import mint
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -37,8 +37,8 @@ def test_nothing_kept_is_nothing_answered(world: World) -> None:
 @pytest.mark.parametrize(
     ("make", "username", "kind", "place"),
     [
-        (tokens.api_token, "x-bitbucket-api-token-auth", kinds.API_TOKEN, ""),
-        (tokens.access_token, "x-token-auth", kinds.ACCESS_TOKEN, "/acme/app"),
+        (tokens.api_token, "x-bitbucket-api-token-auth", token_kinds.API_TOKEN, ""),
+        (tokens.access_token, "x-token-auth", token_kinds.ACCESS_TOKEN, "/acme/app"),
     ],
 )
 def test_a_secret_typed_with_an_email_is_kept_under_its_right_kind(
@@ -51,7 +51,7 @@ def test_a_secret_typed_with_an_email_is_kept_under_its_right_kind(
     assert (kept.kind, kept.place) == (kind, world.standin.url + place)
     answer = world.get()
     assert (answer["username"], answer["password"]) == (username, secret)
-    assert bool(world.get(path="acme/lib.git")) == (kind == kinds.API_TOKEN)
+    assert bool(world.get(path="acme/lib.git")) == (kind == token_kinds.API_TOKEN)
 
 
 def test_a_secret_of_unknown_kind_is_kept_as_typed(world: World) -> None:
@@ -142,7 +142,7 @@ def test_why_tells_of_the_repository_at_work(world: World) -> None:
     token = tokens.access_token()
     world.store("x-token-auth", token)
     world.erase(token)
-    asked = wire.emit([("protocol", "https"), ("host", world.standin.netloc)])
+    asked = git_protocol.emit([("protocol", "https"), ("host", world.standin.netloc)])
 
     def told(path: str | None) -> dict[str, str]:
         reply = finish(control(world.agent, "why", asked, lambda: path))
@@ -164,22 +164,24 @@ def test_an_erase_without_a_password_is_not_final_for_anybody(world: World) -> N
     assert world.get(path="other/x.git")["password"] == token
 
 
-@pytest.mark.parametrize("kind", [kinds.API_TOKEN, kinds.OAUTH, kinds.UNKNOWN, kinds.CLIENT_CREDENTIALS])
+@pytest.mark.parametrize(
+    "kind", [token_kinds.API_TOKEN, token_kinds.OAUTH, token_kinds.UNKNOWN, token_kinds.CLIENT_CREDENTIALS]
+)
 def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind: str) -> None:
     """Git 2.46 names one that came ready-made as `credential`, and no password: that is no truncated request."""
 
     def offered() -> str:
-        return (mint(world, consumer) if kind == kinds.CLIENT_CREDENTIALS else world.get())["password"]
+        return (mint(world, consumer) if kind == token_kinds.CLIENT_CREDENTIALS else world.get())["password"]
 
     def erase(text: str) -> bytes:
         body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n{text}".encode()
         return finish(Dispatcher(world.agent).answer("erase", body, Caller(0, 0, CONTROL)) or b"")
 
     consumer = world.standin.add_consumer()
-    if kind == kinds.OAUTH:
+    if kind == token_kinds.OAUTH:
         world.login()
-    elif kind != kinds.CLIENT_CREDENTIALS:
-        world.store("alice", tokens.api_token() if kind == kinds.API_TOKEN else "correct horse")
+    elif kind != token_kinds.CLIENT_CREDENTIALS:
+        world.store("alice", tokens.api_token() if kind == token_kinds.API_TOKEN else "correct horse")
     ours = offered()
     for foreign in (tokens.oauth_token(), tokens.api_token()):
         text = f"capability[]=authtype\nauthtype=Bearer\ncredential={foreign}\n"

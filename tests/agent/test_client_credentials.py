@@ -8,32 +8,32 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import journal, wire
-from git_credential_bitbucket.agent import succession
+from git_credential_bitbucket import access_log, git_protocol
+from git_credential_bitbucket.agent import handover
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.secret import Secret
 from tests.daemon.daemons import eventually
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.agent.conftest import World
-    from tests.standin.client import ConsumerKey
+    from tests.fake_bitbucket.client import ConsumerKey
 
 
 def body_of(world: World, consumer: ConsumerKey) -> bytes:
     """The verb's body, as the front end of a runner with this consumer sends it."""
     pairs = [("client_id", consumer.key), ("client_secret", consumer.secret)]
-    return wire.emit([*pairs, ("protocol", "https"), ("host", world.standin.netloc)])
+    return git_protocol.emit([*pairs, ("protocol", "https"), ("host", world.standin.netloc)])
 
 
 def mint(world: World, consumer: ConsumerKey) -> dict[str, str]:
     """What a runner with a consumer in its environment is answered."""
-    return dict(wire.parse_pairs(finish(control(world.agent, "mint", body_of(world, consumer)))))
+    return dict(git_protocol.parse_pairs(finish(control(world.agent, "mint", body_of(world, consumer)))))
 
 
 def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
@@ -53,14 +53,14 @@ def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
 def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
     """No `get`, `status` or `explain` of a person's knows it, and git's `store` of it leaves no trace."""
     path = str(home / "log.jsonl")
-    log = journal.Journal(path)
+    log = access_log.AccessLog(path)
     asked = Dispatcher(world.agent, access_log=log)
     body = body_of(world, world.standin.add_consumer())
 
     def answer(action: str, body: bytes) -> bytes:
         return finish(asked.answer(action, body, Caller(0, 0, CONTROL)) or b"")
 
-    minted = dict(wire.parse_pairs(answer("mint", body)))["password"]
+    minted = dict(git_protocol.parse_pairs(answer("mint", body)))["password"]
     request = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
     store = request + f"username=x-token-auth\npassword={minted}\n".encode()
     assert answer("store", store) == b"ok=1\n"
@@ -72,7 +72,7 @@ def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
     assert not list(world.agent.holdings.index())
     assert world.agent.holdings.in_memory_only == []
     log.close()
-    named = [(one["operation"], one["outcome"], bool(one.get("credential"))) for one in journal.read(path)]
+    named = [(one["operation"], one["outcome"], bool(one.get("credential"))) for one in access_log.read(path)]
     given, done, *nothing = named
     assert (given, done) == (("mint", "given", True), ("store", "done", True))
     assert nothing == [("get", "nothing", False), ("token", "nothing", False)]
@@ -119,9 +119,9 @@ def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None
 def test_a_predecessors_minted_tokens_are_given_to_nobody(world: World) -> None:
     """0.1.0 handed them over among a person's; each consumer has its own minted again."""
     login = world.login()
-    state = json.loads(json.dumps(succession.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.hand_over(world.agent)))
     record = {**login.to_record(), "id": "minted", "origin": "environment"}
     state["memory"] = {"credentials": [record, {**record, "id": "mine", "origin": "login"}]}
     successor = world.another()
-    succession.take_over(successor, state)
+    handover.take_over(successor, state)
     assert [one.id for one in successor.holdings.index() if one.id != login.id] == ["mine"]

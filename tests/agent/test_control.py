@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.credential import Credential, is_sound
 from git_credential_bitbucket.agent.deferred import Deferred, finish
@@ -44,7 +44,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
 
 def ask(world: World, action: str, **fields: str) -> dict[str, str]:
     """What the verb answers."""
-    reply = finish(control(world.agent, action, wire.emit(list(fields.items()))))
+    reply = finish(control(world.agent, action, git_protocol.emit(list(fields.items()))))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
@@ -52,7 +52,9 @@ def mint(world: World) -> bytes | Deferred:
     """A runner's question with a consumer of its own."""
     consumer = world.standin.add_consumer()
     fields = [("client_id", consumer.key), ("client_secret", consumer.secret)]
-    return control(world.agent, "mint", wire.emit([*fields, ("protocol", "https"), ("host", world.standin.netloc)]))
+    return control(
+        world.agent, "mint", git_protocol.emit([*fields, ("protocol", "https"), ("host", world.standin.netloc)])
+    )
 
 
 @pytest.mark.parametrize("bad", BAD_FIELDS, ids=str)
@@ -134,7 +136,7 @@ def test_another_consumers_slow_renewal_does_not_hold_up_the_loop(world: World) 
 def test_many_first_questions_for_one_consumer_mint_once(world: World) -> None:
     """What the first one's token was minted for is not replaced by the second one's question."""
     consumer = world.standin.add_consumer()
-    body = wire.emit([("client_id", consumer.key), ("client_secret", consumer.secret)]) + (
+    body = git_protocol.emit([("client_id", consumer.key), ("client_secret", consumer.secret)]) + (
         f"protocol=https\nhost={world.standin.netloc}\n".encode()
     )
     pending = [control(world.agent, "mint", body) for _ in range(20)]

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import journal
-from git_credential_bitbucket.agent import control, dispatch, keeping, noted
+from git_credential_bitbucket import access_log
+from git_credential_bitbucket.agent import access_log_entry, control, dispatch, retention
 from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
-from git_credential_bitbucket.bitbucket import kinds
-from tests.standin import tokens
+from git_credential_bitbucket.bitbucket import token_kinds
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +29,7 @@ def caller(role: dispatch.Role) -> Caller:
 def test_every_action_stands_in_the_table_and_nothing_else() -> None:
     """A verb that nobody thought about who may ask for is one for CONTROL, but it has to be written down."""
     assert set(ACTIONS) == {"get", "store", "erase", "ping", "exit", *control.VERBS}
-    assert set(ACTIONS) >= noted.OPERATIONS
+    assert set(ACTIONS) >= access_log_entry.OPERATIONS
     assert all(CONTROL in roles for roles in ACTIONS.values())
 
 
@@ -52,7 +52,7 @@ def test_git_and_guests_get_nothing_of_the_rest(world: World, role: dispatch.Rol
 def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) -> None:
     """A `store` waits for the vault twice; the log has one line of it, with what became of it."""
     path = str(home / "log.jsonl")
-    log = journal.Journal(path)
+    log = access_log.AccessLog(path)
     asked = Dispatcher(world.agent, access_log=log)
     head = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
     body = head + f"username=alice\npassword={tokens.access_token()}\n".encode()
@@ -60,7 +60,7 @@ def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) 
     assert isinstance(answer, Deferred)
     assert finish(answer).startswith(b"ok=1\n")
     log.close()
-    assert [(one["operation"], one["outcome"]) for one in journal.read(path)] == [("store", "done")]
+    assert [(one["operation"], one["outcome"]) for one in access_log.read(path)] == [("store", "done")]
 
 
 def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_asked_for(
@@ -71,10 +71,15 @@ def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_ask
     places = ("https://bitbucket.org", world.standin.url, f"{world.standin.url}/acme/app")
     ids = {}
     for place in places:
-        record = {"kind": kinds.ACCESS_TOKEN, "place": place, "secret": secret, "endpoint": world.endpoint.to_record()}
-        ids[place] = world.keep(keeping.from_login(record, world.clock())).id
+        record = {
+            "kind": token_kinds.ACCESS_TOKEN,
+            "place": place,
+            "secret": secret,
+            "endpoint": world.endpoint.to_record(),
+        }
+        ids[place] = world.keep(retention.from_login(record, world.clock())).id
     path = str(home / "log.jsonl")
-    log = journal.Journal(path)
+    log = access_log.AccessLog(path)
     asked = Dispatcher(world.agent, access_log=log)
     for repository in ("elsewhere/app.git", "acme/app.git"):
         body = f"protocol=https\nhost={world.standin.netloc}\npath={repository}\n".encode()
@@ -84,7 +89,7 @@ def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_ask
             assert answer is not None
             finish(answer)
     log.close()
-    found = [one["credential"] for one in journal.read(path)]
+    found = [one["credential"] for one in access_log.read(path)]
     assert found == [ids[places[1]], ids[places[1]], ids[places[2]], ids[places[2]]]
 
 
@@ -106,5 +111,5 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
 def test_every_action_is_noted_or_is_a_question() -> None:
     """What gives a secret away or changes something leaves a line in the access log."""
     questions = {"ping", "why", "status", "explain", "warn", "backup-put", "backup-get", "backup-drop"}
-    assert set(ACTIONS) == noted.OPERATIONS | questions
-    assert not noted.OPERATIONS & questions
+    assert set(ACTIONS) == access_log_entry.OPERATIONS | questions
+    assert not access_log_entry.OPERATIONS & questions

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import keeping, renewal, revocation, succession
+from git_credential_bitbucket.agent import handover, renewal, retention, revocation
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_a_hanging_endpoint_holds_its_own_credential_alone(world: World, who: st
     assert world.get()["password"] == token
     assert world.erase(token) == b"ok=1\n"
     later = world.login(place=f"{world.standin.url}/later")
-    keeping.remove(world.agent.holdings, later.id)
+    retention.remove(world.agent.holdings, later.id)
     assert not job.done()
     world.standin.release()
     assert job.result().generation == 2
@@ -196,7 +196,7 @@ def test_a_login_removed_meanwhile_stays_gone_and_is_revoked(world: World) -> No
     login = world.login()
     world.offset += 7300
     job = hanging(world, login)
-    keeping.remove(world.agent.holdings, login.id)
+    retention.remove(world.agent.holdings, login.id)
     world.standin.turn(revocation=False)
     world.standin.release()
     with pytest.raises(UnknownCredential):
@@ -263,9 +263,9 @@ def test_what_an_earlier_version_hands_over_is_an_answer(world: World) -> None:
     """Version 0.1.0 gave a whole record with the grant in it."""
     login = world.login()
     granted = {"secret": "new", "refresh_token": "newer", "generation": 2, "minted_at": 5.0, "expires_at": 7205.0}
-    state = succession.hand_over(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
+    state = handover.hand_over(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
     successor = world.another()
-    succession.take_over(successor, json.loads(json.dumps(state)))
+    handover.take_over(successor, json.loads(json.dumps(state)))
     successor.close()
     (kept,) = world.kept()
     assert (kept.generation, kept.secret.reveal(), kept.expires_at) == (2, "new", 7205.0)

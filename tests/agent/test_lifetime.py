@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import backups, keeping, ledger
+from git_credential_bitbucket.agent import backups, expiry, retention
 from git_credential_bitbucket.agent.diagnosis import why
-from git_credential_bitbucket.bitbucket import kinds
-from tests.standin import tokens
+from git_credential_bitbucket.bitbucket import token_kinds
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -19,8 +19,8 @@ EIGHT_HOURS_S = 8 * 3600
 
 def test_a_token_is_offered_for_its_lifetime_and_not_longer(world: World) -> None:
     """Git is told the end, too, so that whoever caches it further on does not keep it."""
-    record = {"kind": kinds.API_TOKEN, "place": world.standin.url, "secret": tokens.api_token()}
-    kept = world.keep(keeping.from_login({**record, "lifetime": EIGHT_HOURS_S}, world.clock()))
+    record = {"kind": token_kinds.API_TOKEN, "place": world.standin.url, "secret": tokens.api_token()}
+    kept = world.keep(retention.from_login({**record, "lifetime": EIGHT_HOURS_S}, world.clock()))
     assert world.get()["password_expiry_utc"] == str(int(kept.forget_at or 0))
     world.offset += EIGHT_HOURS_S - 60
     assert world.get()["password"] == kept.secret.reveal()
@@ -60,12 +60,12 @@ def test_a_renewal_does_not_lengthen_the_lifetime(world: World) -> None:
     assert renewed.forget_at == kept.forget_at
 
 
-@pytest.mark.parametrize("end", [{"ends_at": ledger.MAX_END}, {"ends_at": -1.0}, {"lifetime": ledger.MAX_END}])
+@pytest.mark.parametrize("end", [{"ends_at": expiry.MAX_END}, {"ends_at": -1.0}, {"lifetime": expiry.MAX_END}])
 def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
     """Whoever lists it later could not say when."""
-    record = {"kind": kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
+    record = {"kind": token_kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
     with pytest.raises(ValueError, match="no date"):
-        keeping.from_login({**record, **end}, 1.0)
+        retention.from_login({**record, **end}, 1.0)
 
 
 def test_what_migrate_took_out_of_files_is_forgotten_after_thirty_days(world: World) -> None:

@@ -15,24 +15,24 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.model import ACCESS, API, OAUTH, UNKNOWN, USERNAMES, Kept, Model, names, repository_of
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-    from tests.standin.client import StandIn
+    from tests.fake_bitbucket.client import FakeBitbucket
 
 T = TypeVar("T")
 HOSTS = st.sampled_from(("one.test", "one.test", "one.test", "two.test"))
@@ -76,13 +76,13 @@ def at_once(work: Callable[[], Any]) -> Future[Any]:
 class AgainstModel(RuleBasedStateMachine):
     """Random histories of one machine. Its state: the agent and its storages, the model, and the time."""
 
-    def __init__(self, standin: StandIn) -> None:
+    def __init__(self, bitbucket: FakeBitbucket) -> None:
         super().__init__()
-        self.standin = standin
+        self.standin = bitbucket
         self.now = self.start = time.time()
         self.model = Model()
-        base = standin.url
-        self.endpoint = Endpoint(base, f"{base}/site/oauth2/access_token", base, base, standin.ca_file)
+        base = bitbucket.url
+        self.endpoint = Endpoint(base, f"{base}/site/oauth2/access_token", base, base, bitbucket.ca_file)
         self.storages = (MemoryStorage(), MemoryStorage())
         self.agent = self.another()
 
@@ -129,7 +129,7 @@ class AgainstModel(RuleBasedStateMachine):
         for word in approved:
             self.now += 1
             secret = {API: tokens.api_token, ACCESS: tokens.access_token}.get(kind, lambda: os.urandom(9).hex())()
-            request = wire.parse(self.lines(host, path, user, secret))
+            request = git_protocol.parse(self.lines(host, path, user, secret))
             finish(self.agent.store(request, approves=lambda word=word: word))  # type: ignore[misc]  # bound here
             if kind == UNKNOWN and user == USERNAMES[ACCESS]:
                 self._forget(secret)  # another helper's OAuth token, which ends after two hours
@@ -160,7 +160,7 @@ class AgainstModel(RuleBasedStateMachine):
         else:
             record["secret"] = tokens.api_token() if kind == API else tokens.access_token()
         record |= {} if kind == ACCESS else person
-        answer = self.verb("add", wire.emit([("record", json.dumps(record)), ("unclear", unclear)]))
+        answer = self.verb("add", git_protocol.emit([("record", json.dumps(record)), ("unclear", unclear)]))
         new = Kept(kind, host, names(path), str(record["secret"]), self.now, answer.get("id", ""), minted=self.now)
         new.names = frozenset(name.lower() for name in person.values()) if kind != ACCESS else frozenset()
         assert self.model.log_in(new, unclear, self.now) == bool(new.id)
@@ -176,7 +176,7 @@ class AgainstModel(RuleBasedStateMachine):
             self.assert_chosen(host, path, user, self.verb("token", self.lines(host, path, user)), rest=True)
         elif before is not None:
             self.verb(before, self.lines(host, path, user) if before != "status" else b"")
-        reply = finish(self.agent.get(wire.parse(self.lines(host, path, user)))).decode()
+        reply = finish(self.agent.get(git_protocol.parse(self.lines(host, path, user)))).decode()
         answer = dict(line.split("=", 1) for line in reply.split("\n") if line)
         self.assert_chosen(host, path, user, answer, rest=False)
         if not answer:
@@ -221,7 +221,7 @@ class AgainstModel(RuleBasedStateMachine):
         """Git's word about a secret that is kept."""
         self.now += 1
         user = kept.typed[0] if kept.typed else USERNAMES[kept.kind]
-        request = wire.parse(self.lines(kept.host, path, user, kept.secret))
+        request = git_protocol.parse(self.lines(kept.host, path, user, kept.secret))
         repository = repository_of(kept.host, path)
         if accepted:
             finish(self.agent.store(request))
@@ -243,7 +243,7 @@ class AgainstModel(RuleBasedStateMachine):
         kept = drawn(data, [kept for kept in self.model.kept if kept.former])
         former = drawn(data, sorted(kept.former))
         path = "/".join(kept.scope) or None
-        finish(getattr(self.agent, operation)(wire.parse(self.lines(kept.host, path, "x-token-auth", former))))
+        finish(getattr(self.agent, operation)(git_protocol.parse(self.lines(kept.host, path, "x-token-auth", former))))
         if operation == "store":
             self.model.closes(kept.host, path, "x-token-auth", self.now)
 
@@ -277,10 +277,10 @@ class AgainstModel(RuleBasedStateMachine):
         self.standin.advance(self.start - self.now)
 
 
-def test_the_agent_does_what_a_plain_model_says(standin: StandIn) -> None:
+def test_the_agent_does_what_a_plain_model_says(bitbucket: FakeBitbucket) -> None:
     """Random histories."""
     run_state_machine_as_test(
-        lambda: AgainstModel(standin),  # type: ignore[arg-type]  # anything that makes a machine will do
+        lambda: AgainstModel(bitbucket),  # type: ignore[arg-type]  # anything that makes a machine will do
         settings=settings(
             max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
             stateful_step_count=30,
@@ -318,14 +318,14 @@ def test_no_question_changes_what_the_next_one_gets(
         secret = tokens.api_token() if kind == API else tokens.access_token()
         record = {"kind": kind, "place": "/".join(("https://one.test", *names(path))), "secret": secret}
         record |= person if kind == API else {}
-        finish(control(agent, "add", wire.emit([("record", json.dumps(record)), ("unclear", "add")])))
+        finish(control(agent, "add", git_protocol.emit([("record", json.dumps(record)), ("unclear", "add")])))
 
     def asked(action: str, path: str | None, user: str | None) -> bytes:
         clock[0] += 1
         text = {"path": path, "username": user}
         pairs = [("protocol", "https"), ("host", "one.test"), *((k, v) for k, v in text.items() if v is not None)]
-        body = wire.emit(pairs)
-        return finish(agent.get(wire.parse(body)) if action == "get" else control(agent, action, body))
+        body = git_protocol.emit(pairs)
+        return finish(agent.get(git_protocol.parse(body)) if action == "get" else control(agent, action, body))
 
     first = {request: asked("get", *request) for request in requests}
     for path, user in again.draw(st.permutations(requests)):

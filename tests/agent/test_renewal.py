@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import freshness, renewal, revocation, succession, views
+from git_credential_bitbucket.agent import handover, renewal, renewal_schedule, revocation, views
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.token_response import RawAnswer
 from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def test_after_an_outage_not_all_log_ins_are_tried_at_the_same_moment(world: Wor
     for name in names:
         assert world.get(path=f"{name}/app.git") == {}
     pauses = [(kept.retry_at or 0.0) - now for kept in world.kept()]
-    floor = freshness.ATTEMPT_FLOOR_S
+    floor = renewal_schedule.ATTEMPT_FLOOR_S
     assert all(floor <= pause <= 1.5 * floor for pause in pauses), pauses
     assert len(set(pauses)) > 1
 
@@ -239,7 +239,7 @@ def test_the_consumers_own_tokens_are_minted_again(world: World) -> None:
     world.agent.holdings.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
     consumer = world.standin.add_consumer()
     world.login(
-        kind=kinds.CLIENT_CREDENTIALS,
+        kind=token_kinds.CLIENT_CREDENTIALS,
         refresh_token=None,
         client_id=consumer.key,
         client_secret=consumer.secret,
@@ -461,11 +461,11 @@ def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_ke
     """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
     login = world.login()
     held = renewal.former_answer(login.to_record() | {"generation": 2})
-    state = succession.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
+    state = handover.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
     world.agent.holdings.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
     with pytest.raises(KeyDoesNotFit):
-        succession.take_over(successor, state)
+        handover.take_over(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
     assert successor.holdings.locked_by_person
 
@@ -476,9 +476,9 @@ def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> No
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-    state = json.loads(json.dumps(succession.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.hand_over(world.agent)))
     successor = world.another()
-    succession.take_over(successor, state)
+    handover.take_over(successor, state)
     assert successor.must_stay()
     successor.close()
     (kept,) = world.kept()
@@ -494,9 +494,9 @@ def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> 
     world.get()
     used = world.agent.holdings.last_used(login)
     world.agent.lock("for idleness")
-    state = json.loads(json.dumps(succession.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.hand_over(world.agent)))
     successor = world.another()
-    succession.take_over(successor, state)
+    handover.take_over(successor, state)
     _, cause, _ = why(successor, world.lines())
     assert "idleness" in cause
     assert successor.holdings.last_used(login) == used != login.last_used_at

@@ -9,19 +9,19 @@ import pytest
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import Strange, endpoint_at
-from tests.standin.client import ConsumerKey, StandIn
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
 
 @pytest.fixture
-def endpoint(standin: StandIn) -> Endpoint:
+def endpoint(bitbucket: FakeBitbucket) -> Endpoint:
     """Where the stand-in is."""
-    return endpoint_at(standin.url, standin.ca_file, api_url=standin.api_url)
+    return endpoint_at(bitbucket.url, bitbucket.ca_file, api_url=bitbucket.api_url)
 
 
 @pytest.fixture
-def consumer(standin: StandIn) -> ConsumerKey:
+def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
     """An OAuth consumer of this test's own."""
-    return standin.add_consumer()
+    return bitbucket.add_consumer()
 
 
 @pytest.fixture

@@ -10,20 +10,20 @@ from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.errors import BitbucketUnreachable, ClientRefused, SettingsError
 from git_credential_bitbucket.secret import Secret
-from tests.standin.client import ConsumerKey, StandIn
-from tests.standin.tokens import digest
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 CLIENT_KEY = "ari:cloud:bitbucket::app/1b9ee2b2/installation"
 
 
 def test_a_signed_jwt_becomes_a_token(
-    standin: StandIn, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
+    bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
     """In the header that Bitbucket wants, in its own words; there is no refresh token."""
     grant = oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
-    assert grant.access_token.reveal() in standin.secrets()
+    assert grant.access_token.reveal() in bitbucket.secrets()
     assert (grant.refresh_token, grant.expires_in) == (None, 7200)
-    (asked,) = standin.token_requests()
+    (asked,) = bitbucket.token_requests()
     assert asked.form["grant_type"] == "urn:bitbucket:oauth2:jwt"
     assert asked.form["client_authentication"] == "jwt"
     assert asked.secret != digest(consumer.secret)
@@ -56,10 +56,10 @@ def test_a_wrong_secret_is_told_with_what_to_check(endpoint: Endpoint, consumer:
 
 
 def test_trouble_at_bitbucket_is_no_verdict(
-    standin: StandIn, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
+    bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
     """It is tried again later."""
-    standin.script_fault("token", "503")
+    bitbucket.script_fault("token", "503")
     with pytest.raises(BitbucketUnreachable):
         oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
 

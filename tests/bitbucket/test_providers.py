@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts, providers
 from git_credential_bitbucket.errors import SettingsError
 
@@ -22,7 +22,7 @@ def env(tmp_path: Path) -> dict[str, str]:
 def find(env: dict[str, str], text: str, *, host: str = HOST, protocol: str = "https") -> providers.Provider | None:
     """The provider of `host` with `text` as the global configuration."""
     Path(env["HOME"], ".gitconfig").write_text(text, encoding="utf-8")
-    return providers.find(settings.read(env), protocol, host, env)
+    return providers.find(git_config.read(env), protocol, host, env)
 
 
 def found(env: dict[str, str], text: str, *, host: str = HOST) -> providers.Provider:

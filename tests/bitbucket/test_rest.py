@@ -4,66 +4,66 @@ from dataclasses import replace
 
 import pytest
 
-from git_credential_bitbucket.bitbucket import kinds, oauth, rest
+from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.secret import Secret
-from tests.standin import tokens
-from tests.standin.client import ConsumerKey, StandIn
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
 EMAIL = "alice@example.com"
 
 
-def test_an_api_token_is_verified_with_its_email(standin: StandIn, endpoint: Endpoint) -> None:
+def test_an_api_token_is_verified_with_its_email(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """The account and the scopes come back; with another email it is refused, and the reason says both."""
-    token = Secret(standin.issue_api_token())
-    verdict = rest.verify(endpoint, kinds.API_TOKEN, EMAIL, token)
+    token = Secret(bitbucket.issue_api_token())
+    verdict = rest.verify(endpoint, token_kinds.API_TOKEN, EMAIL, token)
     assert verdict.valid is True
     assert verdict.username == "alice"
     assert "read:repository:bitbucket" in verdict.scopes
-    wrong = rest.verify(endpoint, kinds.API_TOKEN, "bob@example.com", token)
+    wrong = rest.verify(endpoint, token_kinds.API_TOKEN, "bob@example.com", token)
     assert wrong.valid is False
     assert "email" in (wrong.reason or "")
 
 
-def test_an_api_token_with_git_s_scopes_alone_is_valid(standin: StandIn, endpoint: Endpoint) -> None:
+def test_an_api_token_with_git_s_scopes_alone_is_valid(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """It may not read the account, and that is no fault of it."""
-    token = Secret(standin.issue_api_token(scopes=("read:repository:bitbucket",)))
-    verdict = rest.verify(endpoint, kinds.API_TOKEN, EMAIL, token)
+    token = Secret(bitbucket.issue_api_token(scopes=("read:repository:bitbucket",)))
+    verdict = rest.verify(endpoint, token_kinds.API_TOKEN, EMAIL, token)
     assert verdict.valid is True
     assert verdict.username is None
 
 
 @pytest.mark.parametrize("place", ["acme", "acme/app"])
-def test_an_access_token_is_valid_though_it_is_nobody(standin: StandIn, endpoint: Endpoint, place: str) -> None:
+def test_an_access_token_is_valid_though_it_is_nobody(bitbucket: FakeBitbucket, endpoint: Endpoint, place: str) -> None:
     """403 with the credential headers is a yes."""
-    verdict = rest.verify(endpoint, kinds.ACCESS_TOKEN, None, Secret(standin.issue_access_token(place)))
+    verdict = rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, Secret(bitbucket.issue_access_token(place)))
     assert verdict.valid is True
 
 
 def test_oauth_is_valid_for_a_person_and_for_a_consumer(
-    standin: StandIn, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
+    bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
     """A person's log-in names the account, a consumer's own token names none."""
-    access_token, _ = standin.issue_login(consumer)
-    person = rest.verify(endpoint, kinds.OAUTH, None, Secret(access_token))
+    access_token, _ = bitbucket.issue_login(consumer)
+    person = rest.verify(endpoint, token_kinds.OAUTH, None, Secret(access_token))
     assert (person.valid, person.username) == (True, "alice")
     minted = oauth.mint(endpoint, consumer.key, secret)
-    app = rest.verify(endpoint, kinds.CLIENT_CREDENTIALS, None, minted.access_token)
+    app = rest.verify(endpoint, token_kinds.CLIENT_CREDENTIALS, None, minted.access_token)
     assert (app.valid, app.username) == (True, None)
 
 
 def test_a_secret_that_nobody_made_is_not_valid(endpoint: Endpoint) -> None:
     """401 is a no."""
-    assert rest.verify(endpoint, kinds.ACCESS_TOKEN, None, Secret(tokens.access_token())).valid is False
+    assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, Secret(tokens.access_token())).valid is False
 
 
 @pytest.mark.parametrize("fault", ["403", "404", "410", "429", "500", "502-html", "reset", "redirect"])
-def test_everything_else_is_no_verdict(standin: StandIn, endpoint: Endpoint, fault: str) -> None:
+def test_everything_else_is_no_verdict(bitbucket: FakeBitbucket, endpoint: Endpoint, fault: str) -> None:
     """A bare 403, a 410, a redirect or an outage says nothing about a token, and the reason says what came."""
-    token = Secret(standin.issue_access_token("acme"))
-    standin.script_fault("api", fault, location=standin.url)
-    verdict = rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token)
+    token = Secret(bitbucket.issue_access_token("acme"))
+    bitbucket.script_fault("api", fault, location=bitbucket.url)
+    verdict = rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token)
     assert verdict.valid is None
     assert verdict.reason
 
@@ -78,58 +78,65 @@ def test_everything_else_is_no_verdict(standin: StandIn, endpoint: Endpoint, fau
     ],
 )
 def test_git_s_own_question_needs_no_scope_that_git_does_not_need(
-    standin: StandIn, endpoint: Endpoint, scopes: tuple[str, ...], valid: bool | None, reason: str | None
+    bitbucket: FakeBitbucket, endpoint: Endpoint, scopes: tuple[str, ...], valid: bool | None, reason: str | None
 ) -> None:
     """Whoever may only push passes too; without any of git's scopes the token is known, and of no use."""
-    url = standin.create_repository("acme/app").removesuffix(".git")
-    token = Secret(standin.issue_api_token(scopes=scopes))
-    verdict = rest.verify_for_git(endpoint, url, kinds.API_TOKEN, token)
+    url = bitbucket.create_repository("acme/app").removesuffix(".git")
+    token = Secret(bitbucket.issue_api_token(scopes=scopes))
+    verdict = rest.verify_for_git(endpoint, url, token_kinds.API_TOKEN, token)
     assert (verdict.valid, verdict.reason, verdict.is_denied) == (valid, reason, "403" in (reason or ""))
-    assert {entry.username for entry in standin.requests("git")} == {kinds.API_TOKEN_USERNAME}
+    assert {entry.username for entry in bitbucket.requests("git")} == {token_kinds.API_TOKEN_USERNAME}
 
 
 @pytest.mark.parametrize("place", ["acme/other", "acme/nothing"])
-def test_git_s_question_tells_a_denial_from_a_rejection(standin: StandIn, endpoint: Endpoint, place: str) -> None:
+def test_git_s_question_tells_a_denial_from_a_rejection(
+    bitbucket: FakeBitbucket, endpoint: Endpoint, place: str
+) -> None:
     """403 and 404 are no 401: the token is known, and has nothing to do with that repository."""
-    standin.create_repository("acme/app")
-    standin.create_repository("acme/other")
-    token = Secret(standin.issue_access_token("acme/app"))
-    verdict = rest.verify_for_git(endpoint, f"{standin.url}/{place}", kinds.ACCESS_TOKEN, token)
+    bitbucket.create_repository("acme/app")
+    bitbucket.create_repository("acme/other")
+    token = Secret(bitbucket.issue_access_token("acme/app"))
+    verdict = rest.verify_for_git(endpoint, f"{bitbucket.url}/{place}", token_kinds.ACCESS_TOKEN, token)
     assert (verdict.valid, verdict.is_denied) == (None, True)
     unknown = Secret(tokens.access_token())
-    assert rest.verify_for_git(endpoint, f"{standin.url}/{place}", kinds.ACCESS_TOKEN, unknown).valid is False
+    assert rest.verify_for_git(endpoint, f"{bitbucket.url}/{place}", token_kinds.ACCESS_TOKEN, unknown).valid is False
 
 
 @pytest.mark.parametrize("fault", ["410", "429", "500", "502-html", "reset", "redirect"])
-def test_for_git_as_well_everything_else_is_no_verdict(standin: StandIn, endpoint: Endpoint, fault: str) -> None:
+def test_for_git_as_well_everything_else_is_no_verdict(
+    bitbucket: FakeBitbucket, endpoint: Endpoint, fault: str
+) -> None:
     """An outage says nothing about a token."""
-    url = standin.create_repository("acme/app").removesuffix(".git")
-    standin.script_fault("git", fault, location=standin.url)
-    verdict = rest.verify_for_git(endpoint, url, kinds.ACCESS_TOKEN, Secret(standin.issue_access_token("acme")))
+    url = bitbucket.create_repository("acme/app").removesuffix(".git")
+    bitbucket.script_fault("git", fault, location=bitbucket.url)
+    verdict = rest.verify_for_git(endpoint, url, token_kinds.ACCESS_TOKEN, Secret(bitbucket.issue_access_token("acme")))
     assert (verdict.valid, verdict.is_denied) == (None, False)
     assert verdict.reason
 
 
-def test_a_verdict_is_waited_for_no_longer_than_said(standin: StandIn, endpoint: Endpoint) -> None:
+def test_a_verdict_is_waited_for_no_longer_than_said(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """A server that does not answer, or a name that is resolved for ever, must not hang a login."""
-    standin.script_fault("api", "hold")
-    token = Secret(standin.issue_access_token("acme"))
-    verdict = rest.within(0.1, lambda: rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token))
+    bitbucket.script_fault("api", "hold")
+    token = Secret(bitbucket.issue_access_token("acme"))
+    verdict = rest.within(0.1, lambda: rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token))
     assert (verdict.valid, verdict.reason) == (None, "there was no answer within 0.1 seconds")
-    standin.release()
+    bitbucket.release()
 
 
-def test_what_keeps_a_question_from_being_asked_is_the_reason(standin: StandIn, endpoint: Endpoint) -> None:
+def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """A proxy of a kind that is not supported is no reason to store nothing."""
     unusable = replace(endpoint, proxy="socks5://127.0.0.1:1")
-    token = Secret(standin.issue_access_token("acme"))
-    verdict = rest.within(60, lambda: rest.verify(unusable, kinds.ACCESS_TOKEN, None, token))
+    token = Secret(bitbucket.issue_access_token("acme"))
+    verdict = rest.within(60, lambda: rest.verify(unusable, token_kinds.ACCESS_TOKEN, None, token))
     assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
 
 
-def test_what_cannot_be_asked_is_said_before_asking(standin: StandIn, endpoint: Endpoint) -> None:
+def test_what_cannot_be_asked_is_said_before_asking(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """An API token without its email, and an app password, would only earn a 401."""
-    for kind, secret in ((kinds.API_TOKEN, standin.issue_api_token()), (kinds.APP_PASSWORD, tokens.app_password())):
+    for kind, secret in (
+        (token_kinds.API_TOKEN, bitbucket.issue_api_token()),
+        (token_kinds.APP_PASSWORD, tokens.app_password()),
+    ):
         with pytest.raises(SettingsError):
             rest.verify(endpoint, kind, None, Secret(secret))
-    assert standin.requests("api") == []
+    assert bitbucket.requests("api") == []

@@ -6,7 +6,7 @@ import pytest
 
 from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse, judge
 from git_credential_bitbucket.errors import BitbucketRefused
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 URL = "https://bitbucket.org/site/oauth2/access_token"
 

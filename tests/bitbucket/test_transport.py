@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import trustme
 
-from git_credential_bitbucket.bitbucket import kinds, oauth, rest, token_response, transport
+from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds, token_response, transport
 from git_credential_bitbucket.bitbucket.providers import CLOUD, Endpoint
 from git_credential_bitbucket.errors import BitbucketUnreachable, SettingsError
 from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import Strange, endpoint_at, refresh
-from tests.standin import tokens
-from tests.standin.client import ConsumerKey, StandIn
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
 Maker = Callable[..., Strange]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -232,25 +232,27 @@ def test_an_address_that_is_none_is_a_setting_to_mend() -> None:
             oauth.mint(endpoint_at(url, None), "key", Secret("hush"))
 
 
-def test_a_proxy_is_gone_through_with_the_real_names(standin: StandIn, consumer: ConsumerKey, secret: Secret) -> None:
+def test_a_proxy_is_gone_through_with_the_real_names(
+    bitbucket: FakeBitbucket, consumer: ConsumerKey, secret: Secret
+) -> None:
     """Under the proxy, bitbucket.org itself is reached by its own name, TLS end to end."""
     endpoint = Endpoint.from_record(
-        {**CLOUD.to_record(), "ca_file": standin.ca_file, "proxy": standin.proxy_url.removeprefix("http://")}
+        {**CLOUD.to_record(), "ca_file": bitbucket.ca_file, "proxy": bitbucket.proxy_url.removeprefix("http://")}
     )
     assert oauth.mint(endpoint, consumer.key, secret).access_token
-    assert standin.requests("proxy")[0].path == "bitbucket.org:443"
+    assert bitbucket.requests("proxy")[0].path == "bitbucket.org:443"
 
 
-def test_a_proxy_that_fails_is_named_without_its_password(standin: StandIn) -> None:
+def test_a_proxy_that_fails_is_named_without_its_password(bitbucket: FakeBitbucket) -> None:
     """One that is not there, and one that refuses the host; the person's password for it is not shown."""
     gone = f"http://alice:hush@127.0.0.1:{closed_port()}"
-    refusing = standin.proxy_url.replace("http://", "http://alice:hush@")
+    refusing = bitbucket.proxy_url.replace("http://", "http://alice:hush@")
     for proxy, words in (
         (gone, "connection refused"),
         (gone.removeprefix("http://"), "connection refused"),
         (refusing, "403"),
     ):
-        error = refused(endpoint_at("https://elsewhere.example", standin.ca_file, proxy=proxy))
+        error = refused(endpoint_at("https://elsewhere.example", bitbucket.ca_file, proxy=proxy))
         assert error.cause.startswith("the proxy http://127.0.0.1:")
         assert words in error.cause.lower()
         assert "hush" not in f"{error.cause}{error.hint}"
@@ -272,7 +274,7 @@ def netrc_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_environment_s_proxies_and_netrc_decide_nothing(
-    standin: StandIn,
+    bitbucket: FakeBitbucket,
     endpoint: Endpoint,
     consumer: ConsumerKey,
     secret: Secret,
@@ -285,11 +287,11 @@ def test_the_environment_s_proxies_and_netrc_decide_nothing(
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
     assert oauth.mint(endpoint, consumer.key, secret).access_token
-    assert [each.username for each in standin.token_requests()] == [consumer.key]
+    assert [each.username for each in bitbucket.token_requests()] == [consumer.key]
 
 
 def test_a_netrc_entry_does_not_replace_what_a_request_brings(
-    standin: StandIn,
+    bitbucket: FakeBitbucket,
     endpoint: Endpoint,
     consumer: ConsumerKey,
     secret: Secret,
@@ -300,6 +302,6 @@ def test_a_netrc_entry_does_not_replace_what_a_request_brings(
     netrc_of_somebody_else(tmp_path, monkeypatch)
     monkeypatch.delenv("NETRC", raising=False)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
-    token = Secret(standin.issue_access_token("acme"))
-    assert rest.verify(endpoint, kinds.ACCESS_TOKEN, None, token).valid is True
+    token = Secret(bitbucket.issue_access_token("acme"))
+    assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token).valid is True
     assert oauth.swap(endpoint, consumer.key, "installation", secret).access_token

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.person import Person
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin.client import StandIn
 
 ROOT = Path(__file__).parents[2]
 NAME = "git-credential-bitbucket"
@@ -46,10 +46,10 @@ def bare_run(bare_env: dict[str, str], home: Path, link: Path) -> Runner:
 
 
 @pytest.fixture
-def run(env: dict[str, str], home: Path, link: Path, standin: StandIn) -> Runner:
+def run(env: dict[str, str], home: Path, link: Path, bitbucket: FakeBitbucket) -> Runner:
     """Runs programs with a stand-in that git's configuration opts in; the helper is on PATH."""
     run = Runner({**env, "PATH": f"{link.parent}{os.pathsep}{env['PATH']}"}, home / "work")
-    for key, value in standin.git_config():
+    for key, value in bitbucket.git_config():
         run("git", "config", "--global", key, value)
     return run
 

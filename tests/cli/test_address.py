@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from git_credential_bitbucket.cli import address
+from git_credential_bitbucket.login import address_prompt
 
 URL = "https://bitbucket.org/site/oauth2/authorize?response_type=code&state=" + "x" * 250
 
@@ -14,13 +14,13 @@ URL = "https://bitbucket.org/site/oauth2/authorize?response_type=code&state=" + 
 def test_it_fits_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dark on light, whatever the terminal's colours are; without colours, as the terminal has it."""
     monkeypatch.delenv("NO_COLOR", raising=False)
-    code = address.qr_code(URL, 80, 40)
+    code = address_prompt.qr_code(URL, 80, 40)
     assert code is not None
     rows = code.split("\n")
     assert len(rows) <= 40
     assert all(row.startswith("\x1b[97;40m") and row.endswith("\x1b[0m") for row in rows)
     monkeypatch.setenv("NO_COLOR", "1")
-    plain = address.qr_code(URL, 80, 40)
+    plain = address_prompt.qr_code(URL, 80, 40)
     assert plain is not None
     assert "\x1b" not in plain
     assert {len(row) for row in plain.split("\n")} == {len(plain.split("\n")[0])}
@@ -29,20 +29,20 @@ def test_it_fits_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize(("columns", "lines"), [(60, 60), (200, 24), (0, 0)])
 def test_where_it_does_not_fit_there_is_none(columns: int, lines: int) -> None:
     """A part of a code is of no use."""
-    assert address.qr_code(URL, columns, lines) is None
+    assert address_prompt.qr_code(URL, columns, lines) is None
 
 
 def test_without_the_extra_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """The address alone does."""
     monkeypatch.setitem(sys.modules, "segno", None)
-    assert address.qr_code(URL, 200, 100) is None
+    assert address_prompt.qr_code(URL, 200, 100) is None
 
 
 @pytest.mark.skipif(shutil.which("zbarimg") is None, reason="needs a reader: apt-get install zbar-tools")
 def test_it_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     """What a camera would see of the half blocks, drawn as an image, is the address again."""
     monkeypatch.setenv("NO_COLOR", "1")
-    code = address.qr_code(URL, 80, 40)
+    code = address_prompt.qr_code(URL, 80, 40)
     assert code is not None
     halves = {"█": "00", "▀": "01", "▄": "10", " ": "11"}  # of each character, the upper and the lower: 1 is dark
     rows = [[halves[c][i] for c in row] for row in code.split("\n") for i in (0, 1)]

@@ -185,8 +185,8 @@ def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(bare_run: Runner) -> 
 
 
 SHOWING = """
-from git_credential_bitbucket.cli import show
-show.say("word " * 60 + "[bold]end\\x1b[0m", style="red")
+from git_credential_bitbucket.ui import output
+output.say("word " * 60 + "[bold]end\\x1b[0m", style="red")
 """
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fake_bitbucket import tokens
 from tests.running import Runner
-from tests.standin import tokens
 
 NAME = "git-credential-bitbucket"
 URL = "https://bitbucket.org"

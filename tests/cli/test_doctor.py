@@ -14,24 +14,24 @@ from typing import Any
 
 import pytest
 
-from git_credential_bitbucket.cli import gitsection
-from git_credential_bitbucket.cli.findings import finding, network, programs
-from git_credential_bitbucket.client import exchange
+from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.diagnostics import finding, network, programs
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.gitsetup import config_sections
 from tests.cli.person import Person
-from tests.fronts import control_of
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.helpers import control_of
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 CLOUD = "https://bitbucket.org"
 
 
 @pytest.fixture
-def healthy(keyed: Runner, standin: StandIn) -> Runner:
+def healthy(keyed: Runner, bitbucket: FakeBitbucket) -> Runner:
     """A machine with nothing wrong: configured, a token kept, Bitbucket in reach."""
-    keyed("git", "config", "--global", "http.proxy", standin.proxy_url)
+    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
     keyed(HELPER, "configure")
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
     return keyed
@@ -221,7 +221,7 @@ def test_a_section_is_moved_as_git_reads_it(healthy: Runner, home: Path, text: s
 
     before = read()
     ours = [entry for entry in before if entry.startswith("credential.")]
-    gitsection.move_to_end(str(file), CLOUD, healthy.env)
+    config_sections.move_to_end(str(file), CLOUD, healthy.env)
     assert read() == [*(entry for entry in before if entry not in ours), *ours]
 
 
@@ -231,7 +231,7 @@ def test_a_section_that_would_read_otherwise_is_left_as_it_is(healthy: Runner, h
     text = f'[credential "{CLOUD}"]\n\thelper = a # c \\\n[core]\n\tx = 1\n[core]\n\ty = 1\n'
     file.write_text(text)
     with pytest.raises(SettingsError, match="cannot be moved"):
-        gitsection.move_to_end(str(file), CLOUD, healthy.env)
+        config_sections.move_to_end(str(file), CLOUD, healthy.env)
     assert file.read_text() == text
 
 
@@ -316,14 +316,14 @@ def test_what_is_said_of_a_name_in_an_address_can_be_typed(healthy: Runner, clon
     )
 
 
-def test_addresses_with_a_password_can_be_refused_by_git(healthy: Runner, standin: StandIn) -> None:
+def test_addresses_with_a_password_can_be_refused_by_git(healthy: Runner, bitbucket: FakeBitbucket) -> None:
     """Git's own setting, with what it does not stop; it does stop a clone."""
     assert "git-lfs, which reads .lfsconfig" in json.dumps(looked(healthy, code=0))
     command = ["git", "config", "--global", "transfer.credentialsInUrl", "die"]
     assert " ".join(command) in json.dumps(looked(healthy, code=0))
     healthy(*command)
     assert "refuses" in told(looked(healthy, code=0), "foreign addresses", "ok")
-    address = standin.url.replace("https://", "https://mallory:secret@")
+    address = bitbucket.url.replace("https://", "https://mallory:secret@")
     refused = healthy("git", "clone", f"{address}/acme/app.git", check=False)
     assert "plaintext credentials" in refused.stderr
 
@@ -466,9 +466,9 @@ def test_a_damaged_vault_is_told(healthy: Runner, home: Path) -> None:
     assert "vault" in wrong(looked(healthy, code=1))
 
 
-def test_a_missing_keyring_is_a_note_before_the_first_log_in(run: Runner, standin: StandIn) -> None:
+def test_a_missing_keyring_is_a_note_before_the_first_log_in(run: Runner, bitbucket: FakeBitbucket) -> None:
     """There is a passphrase instead; the keyring is asked within its time limit."""
-    run("git", "config", "--global", "http.proxy", standin.proxy_url)
+    run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
     run(HELPER, "configure")
     document = looked(run, code=1)
     assert "passphrase" in told(document, "keyring", "note")
@@ -494,7 +494,7 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     """`status --fail-within` fails for it as well."""
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
-    assert exchange.exchange(str(control_of(home)), exchange.message("amend", entered.encode()))[1] == b"ok=1\n"
+    assert ipc.send_request(str(control_of(home)), ipc.message("amend", entered.encode()))[1] == b"ok=1\n"
     cure = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
     assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")
@@ -634,14 +634,14 @@ def test_a_configuration_that_git_cannot_read_is_the_one_finding(healthy: Runner
     assert "cannot read its configuration" in told(looked(healthy, code=1), "configuration", "wrong")
 
 
-def test_another_host_is_looked_at_by_its_address(healthy: Runner, standin: StandIn) -> None:
+def test_another_host_is_looked_at_by_its_address(healthy: Runner, bitbucket: FakeBitbucket) -> None:
     """One that git's configuration opts in; others are refused."""
-    document = looked(healthy, standin.url, code=1)
-    assert f"configure --host {standin.url}" in told(document, "configuration", "wrong")
-    document = looked(healthy, standin.url, "--fix", code=1)
+    document = looked(healthy, bitbucket.url, code=1)
+    assert f"configure --host {bitbucket.url}" in told(document, "configuration", "wrong")
+    document = looked(healthy, bitbucket.url, "--fix", code=1)
     assert wrong(document) == {"round trip"}
-    healthy(HELPER, "login", "--api-token", "--host", standin.url, stdin=tokens.api_token())
-    looked(healthy, standin.url, code=0)
+    healthy(HELPER, "login", "--api-token", "--host", bitbucket.url, stdin=tokens.api_token())
+    looked(healthy, bitbucket.url, code=0)
     assert "not configured as a Bitbucket" in told(looked(healthy, "https://github.com", code=1), "configuration")
 
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 NAME = "git-credential-bitbucket"
 AS_A_USER = ("setpriv", "--bounding-set", "-all")
@@ -83,21 +83,21 @@ def assert_ends(handle: int) -> None:
         os.close(handle)
 
 
-def test_a_clone_with_a_token_from_the_environment(run: Runner, standin: StandIn) -> None:
+def test_a_clone_with_a_token_from_the_environment(run: Runner, bitbucket: FakeBitbucket) -> None:
     """Git gets it from the private daemon; clone and push work, and the command's environment has no token."""
-    url = standin.create_repository("acme/app", files={"a": "1"})
-    env = {**run.env, "BITBUCKET_ACCESS_TOKEN": standin.issue_access_token("acme/app")}
+    url = bitbucket.create_repository("acme/app", files={"a": "1"})
+    env = {**run.env, "BITBUCKET_ACCESS_TOKEN": bitbucket.issue_access_token("acme/app")}
     script = f"set -e; git clone -q {url} app; cd app; git commit -q --allow-empty -m x; git push -q; env"
     done = run(NAME, "exec", "--", "sh", "-c", script, env=env)
     assert "BITBUCKET_ACCESS_TOKEN" not in done.stdout
-    assert standin.head("acme/app") == run("git", "-C", run.folder / "app", "rev-parse", "HEAD").stdout.strip()
+    assert bitbucket.head("acme/app") == run("git", "-C", run.folder / "app", "rev-parse", "HEAD").stdout.strip()
     assert runtime_dir(run) == []
 
 
-def test_client_credentials_are_minted_once(run: Runner, standin: StandIn) -> None:
+def test_client_credentials_are_minted_once(run: Runner, bitbucket: FakeBitbucket) -> None:
     """One token for all of the command's git, and none in its environment."""
-    url = standin.create_repository("acme/app", files={"a": "1"})
-    consumer = standin.add_consumer()
+    url = bitbucket.create_repository("acme/app", files={"a": "1"})
+    consumer = bitbucket.add_consumer()
     env = {**run.env, "BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     run(
         NAME,
@@ -107,33 +107,33 @@ def test_client_credentials_are_minted_once(run: Runner, standin: StandIn) -> No
         f"git ls-remote {url}; git ls-remote {url}; test -z $BITBUCKET_CLIENT_SECRET",
         env=env,
     )
-    assert len(standin.token_requests()) == 1
+    assert len(bitbucket.token_requests()) == 1
 
 
-def test_a_file_may_hold_the_token(run: Runner, standin: StandIn) -> None:
+def test_a_file_may_hold_the_token(run: Runner, bitbucket: FakeBitbucket) -> None:
     """`…_FILE`, which the command does not see either: its git would read the file."""
-    url = standin.create_repository("acme/app", files={"a": "1"})
+    url = bitbucket.create_repository("acme/app", files={"a": "1"})
     file = run.folder / "token"
-    file.write_text(standin.issue_api_token() + "\n")
+    file.write_text(bitbucket.issue_api_token() + "\n")
     env = {**run.env, "BITBUCKET_API_TOKEN_FILE": str(file)}
     run(NAME, "exec", "sh", "-ec", f"rm {file}; git ls-remote {url}; test -z $BITBUCKET_API_TOKEN_FILE", env=env)
 
 
-def test_for_narrows_what_the_command_may_reach(run: Runner, standin: StandIn) -> None:
+def test_for_narrows_what_the_command_may_reach(run: Runner, bitbucket: FakeBitbucket) -> None:
     """Another repository gets nothing, though the token would open it."""
-    mine = standin.create_repository("acme/app", files={"a": "1"})
-    other = standin.create_repository("acme/other", files={"a": "1"})
-    env = {**run.env, "BITBUCKET_TOKEN": standin.issue_access_token("acme")}
+    mine = bitbucket.create_repository("acme/app", files={"a": "1"})
+    other = bitbucket.create_repository("acme/other", files={"a": "1"})
+    env = {**run.env, "BITBUCKET_TOKEN": bitbucket.issue_access_token("acme")}
     run(NAME, "exec", "--for", "acme/app", "git", "ls-remote", mine, env=env)
     done = run(NAME, "exec", "--for", "acme/app", "git", "ls-remote", other, env=env, check=False)
     assert done.returncode == 128
     assert "no credential for" in done.stderr
 
 
-def test_a_nested_exec_keeps_the_outer_s_tokens_for_the_rest(run: Runner, standin: StandIn) -> None:
+def test_a_nested_exec_keeps_the_outer_s_tokens_for_the_rest(run: Runner, bitbucket: FakeBitbucket) -> None:
     """Each token opens its own repository only. git and the verbs get the right one, and each stays where it was."""
-    urls = {name: standin.create_repository(f"acme/{name}", files={"a": "1"}) for name in "abc"}
-    a, b, c = (standin.issue_access_token(f"acme/{name}") for name in urls)
+    urls = {name: bitbucket.create_repository(f"acme/{name}", files={"a": "1"}) for name in "abc"}
+    a, b, c = (bitbucket.issue_access_token(f"acme/{name}") for name in urls)
     reads = "".join(f"git ls-remote -q {url} >&2; {NAME} token {url};" for url in urls.values())
     job = f"set -e; {reads} {NAME} explain {urls['c']} >&2; {NAME} status --json"
     inner = f"BITBUCKET_TOKEN={a} exec {NAME} exec --for {urls['a']} -- sh -c {shlex.quote(job)}"

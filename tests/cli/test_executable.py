@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.cli import executable
+from git_credential_bitbucket.gitsetup import executable
 from tests.running import Runner
 
 NAME = "git-credential-bitbucket"
@@ -103,6 +103,6 @@ def test_a_copy_without_executable_is_told_what_to_do(bare_env: dict[str, str], 
     python.symlink_to(shutil.which("python3", path=os.environ["PATH"]) or "")
     checkout = Path(executable.__file__).parents[2]
     code = f"import sys; sys.argv[0] = '/x/__main__.py'; sys.path[:0] = [{str(checkout)!r}]"
-    code += "; from git_credential_bitbucket.cli.executable import stable_path; stable_path({})"
+    code += "; from git_credential_bitbucket.gitsetup.executable import stable_path; stable_path({})"
     done = Runner(bare_env, home / "work")(python, "-c", code, check=False)
     assert "has no executable that git could run" in done.stderr

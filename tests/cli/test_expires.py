@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from git_credential_bitbucket.cli import times
+from git_credential_bitbucket.ui import dates
 from tests.cli.listed import listed
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 DAY = 86400
@@ -34,7 +34,7 @@ def two(keyed: Runner) -> Runner:
 def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
     """With its date and what is left; what is not known comes last, and how to enter it."""
     first, second, how = two(HELPER, "expires").stdout.splitlines()
-    day = times.day(time.time() + 10 * DAY)
+    day = dates.day(time.time() + 10 * DAY)
     assert first.split()[:3] in ([day, "9", "days"], [day, "10", "days"])
     assert first.endswith("api-token for bitbucket.org of alice@example.com")
     assert second.startswith("not known ")
@@ -87,19 +87,21 @@ def test_what_is_no_date_changes_nothing(two: Runner, date: str) -> None:
     assert [one["ends_at"] for one in listed(two)] == [one["ends_at"] for one in before]
 
 
-def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, standin: StandIn) -> None:
+def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, bitbucket: FakeBitbucket) -> None:
     """Another helper's `password_expiry_utc` may be any number; neither list stops at it."""
     token = tokens.access_token()
-    lines = f"protocol=https\nhost={standin.netloc}\npath=acme/app\nusername=x-token-auth\npassword={token}\n"
+    lines = f"protocol=https\nhost={bitbucket.netloc}\npath=acme/app\nusername=x-token-auth\npassword={token}\n"
     run(HELPER, "store", stdin=f"{lines}password_expiry_utc=999999999999999\n\n")
     assert run(HELPER, "expires").stdout.startswith("9999-12-31 ")
     assert "ends on: 9999-12-31" in run(HELPER, "status", "--long").stdout
 
 
-def test_what_renews_itself_has_no_date(keyed: Runner, standin: StandIn) -> None:
+def test_what_renews_itself_has_no_date(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """It is not listed either."""
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
-    refused = keyed(HELPER, "expires", standin.netloc, "90d", check=False)
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    refused = keyed(HELPER, "expires", bitbucket.netloc, "90d", check=False)
     assert "renews itself" in refused.stderr
     assert "Nothing is kept that ends" in keyed(HELPER, "expires").stdout

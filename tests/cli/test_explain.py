@@ -10,9 +10,9 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 CLOUD = "https://bitbucket.org"
@@ -119,17 +119,17 @@ def test_the_account_that_git_asks_for_wins_among_equals(configured: Runner) -> 
 
 
 def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(
-    configured: Runner, standin: StandIn
+    configured: Runner, bitbucket: FakeBitbucket
 ) -> None:
     """Looking changes nothing: no request goes out."""
-    configured(HELPER, "configure", "--host", standin.url)
-    standin.turn(token_lifetime=1)
-    consumer = standin.add_consumer()
+    configured(HELPER, "configure", "--host", bitbucket.url)
+    bitbucket.turn(token_lifetime=1)
+    consumer = bitbucket.add_consumer()
     configured(
-        HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
     )
-    before = standin.mark()
-    url = f"{standin.url}/acme/app.git"
+    before = bitbucket.mark()
+    url = f"{bitbucket.url}/acme/app.git"
     deadline = time.monotonic() + 30
     while explained(configured, url)["answer"]["outcome"] == "answers":
         assert time.monotonic() < deadline, "its second does not end"
@@ -137,9 +137,9 @@ def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(
     assert document["answer"]["outcome"] == "renewed"
     assert document["candidates"][0]["kind"] == "client-credentials"
     assert "  renewed first\n" in configured(HELPER, "explain", url).stdout
-    assert not standin.token_requests(since=before)
+    assert not bitbucket.token_requests(since=before)
     filled(configured, url)
-    assert len(standin.token_requests(since=before)) == 1
+    assert len(bitbucket.token_requests(since=before)) == 1
 
 
 def test_the_remote_of_the_repository_is_the_default(configured: Runner, home: Path) -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
 from tests.running import Runner
-from tests.standin import tokens
 from tests.vault.peers import KeyringSession
 
 HELPER = "git-credential-bitbucket"

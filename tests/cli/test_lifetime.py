@@ -3,8 +3,8 @@
 import json
 import time
 
+from tests.fake_bitbucket import tokens
 from tests.running import Runner
-from tests.standin import tokens
 
 HELPER = "git-credential-bitbucket"
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import settings
+from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.client import exchange
+from git_credential_bitbucket.client import ipc
 from tests.cli.listed import listed
 from tests.cli.person import Person
-from tests.fronts import control_of
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.helpers import control_of
 from tests.running import Runner
-from tests.standin.client import ConsumerKey, StandIn
 
 HELPER = "git-credential-bitbucket"
 PLACE = "hush-workspace/hush-repository"
@@ -20,21 +20,21 @@ EMAIL = "alice@example.com"
 
 
 @pytest.fixture
-def consumer(standin: StandIn) -> ConsumerKey:
+def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
     """An OAuth consumer; there is a repository to ask about."""
-    standin.create_repository(PLACE)
-    return standin.add_consumer(workspace=PLACE.partition("/")[0])
+    bitbucket.create_repository(PLACE)
+    return bitbucket.add_consumer(workspace=PLACE.partition("/")[0])
 
 
 @pytest.fixture
-def stored(keyed: Runner, home: Path, standin: StandIn, consumer: ConsumerKey) -> Runner:
+def stored(keyed: Runner, home: Path, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> Runner:
     """A person with an API token, a repository's token and an OAuth login at bitbucket.org."""
-    keyed("git", "config", "--global", "http.proxy", standin.proxy_url)
-    api_token = standin.issue_api_token("alice")
+    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    api_token = bitbucket.issue_api_token("alice")
     keyed(HELPER, "login", "--api-token", "--account", EMAIL, stdin=f"{api_token}\n")
-    keyed(HELPER, "login", "--access-token", "--for", PLACE, stdin=standin.issue_access_token(PLACE))
-    access, refresh = standin.issue_login(consumer)
-    provider = providers.find(settings.read(keyed.env), "https", "bitbucket.org", keyed.env)
+    keyed(HELPER, "login", "--access-token", "--for", PLACE, stdin=bitbucket.issue_access_token(PLACE))
+    access, refresh = bitbucket.issue_login(consumer)
+    provider = providers.find(git_config.read(keyed.env), "https", "bitbucket.org", keyed.env)
     assert provider is not None
     record = {
         "kind": "oauth",
@@ -46,9 +46,7 @@ def stored(keyed: Runner, home: Path, standin: StandIn, consumer: ConsumerKey) -
         "client_secret": consumer.secret,
         "endpoint": provider.endpoint.to_record(),
     }
-    answer = exchange.exchange(
-        str(control_of(home)), exchange.message("add", f"record={json.dumps(record)}\n".encode())
-    )
+    answer = ipc.send_request(str(control_of(home)), ipc.message("add", f"record={json.dumps(record)}\n".encode()))
     assert answer[1].startswith(b"ok=1")
     return keyed
 
@@ -66,10 +64,12 @@ def verdict(found: dict[str, dict[str, str]], text: str) -> str:
     return one["verdict"]
 
 
-def test_every_assumption_is_tested_with_every_kind(stored: Runner, standin: StandIn, consumer: ConsumerKey) -> None:
+def test_every_assumption_is_tested_with_every_kind(
+    stored: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey
+) -> None:
     """With all that it takes, only what takes thousands of requests is left; one rejected token is sent on purpose."""
     stored.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
-    since = standin.mark()
+    since = bitbucket.mark()
     found = observed(stored, PLACE, "--yes")
     untested = {text: one["why"] for text, one in found.items() if one["verdict"] != "as assumed"}
     assert list(untested.values()) == ["nobody sends thousands of requests for this", "no answer tells of a limit"]
@@ -77,40 +77,40 @@ def test_every_assumption_is_tested_with_every_kind(stored: Runner, standin: Sta
     kinds = {"api-token", "access-token", "oauth", "client-credentials"}
     assert {kind for kind in kinds for text in told if kind in text} == kinds
     assert len(told) == 2 * len(kinds)
-    sent = standin.requests(since=since)
+    sent = bitbucket.requests(since=since)
     assert [one.status for one in sent if one.auth == "bearer" and one.endpoint == "git"] == [401]
     assert sum(one.status == 401 for one in sent if one.auth and one.endpoint != "git") == 1
-    assert len(standin.requests("revoke", since=since)) == 1
+    assert len(bitbucket.requests("revoke", since=since)) == 1
     realm = next(one for text, one in found.items() if "realm" in text)
     assert realm["answer"] == '401; WWW-Authenticate: Basic realm="Bitbucket.org HTTP"'
     assert realm["request"].startswith("GET /WORKSPACE/REPOSITORY.git/info/refs?service=git-receive-pack; headers ")
 
 
 def test_nothing_that_changes_is_done_unless_somebody_agrees(
-    stored: Runner, standin: StandIn, consumer: ConsumerKey
+    stored: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey
 ) -> None:
     """Without a terminal and without --yes nothing is renewed, minted or revoked; what was renewed is stored."""
     for key, value in (("oauthClientId", consumer.key), ("oauthClientSecret", consumer.secret)):
         stored("git", "config", "--global", f"credential.https://bitbucket.org.{key}", value)
-    since = standin.mark()
+    since = bitbucket.mark()
     found = observed(stored, PLACE)
     assert {verdict(found, text) for text in ("renewal", "client credentials", "revoked")} == {"could not be tested"}
-    assert [*standin.token_requests(since=since), *standin.requests("revoke", since=since)] == []
+    assert [*bitbucket.token_requests(since=since), *bitbucket.requests("revoke", since=since)] == []
     assert verdict(observed(stored, PLACE, "--yes"), "renewal") == "as assumed"
     stored(HELPER, "refresh")
-    assert [one.status for one in standin.token_requests(since=since)].count(200) == 3
+    assert [one.status for one in bitbucket.token_requests(since=since)].count(200) == 3
 
 
-def test_what_differs_is_told(stored: Runner, standin: StandIn) -> None:
+def test_what_differs_is_told(stored: Runner, bitbucket: FakeBitbucket) -> None:
     """Bitbucket does not rotate for every client yet; the exit code says that something differs."""
-    standin.turn(rotate_refresh_tokens=False)
+    bitbucket.turn(rotate_refresh_tokens=False)
     found = observed(stored, PLACE, "--yes", code=1)
     assert verdict(found, "renewal") == "differs"
 
 
-def test_what_is_rejected_or_missing_is_no_verdict(stored: Runner, standin: StandIn) -> None:
+def test_what_is_rejected_or_missing_is_no_verdict(stored: Runner, bitbucket: FakeBitbucket) -> None:
     """A revoked token says nothing of Bitbucket, nor does one without access; git's part needs a repository."""
-    standin.revoke(kind="api_token")
+    bitbucket.revoke(kind="api_token")
     found = observed(stored, PLACE)
     assert verdict(found, "git takes the kind api-token") == "could not be tested"
     assert verdict(found, "/user answers the kind api-token") == "could not be tested"
@@ -125,14 +125,16 @@ def test_what_is_rejected_or_missing_is_no_verdict(stored: Runner, standin: Stan
     }
 
 
-def test_the_transcript_holds_no_secret_and_no_name(stored: Runner, standin: StandIn, consumer: ConsumerKey) -> None:
+def test_the_transcript_holds_no_secret_and_no_name(
+    stored: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey
+) -> None:
     """In a person's form and the one for programs, with all that -v tells besides."""
     stored.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     done = stored(HELPER, "-v", "doctor", "--live", PLACE, "--yes")
     shown = f"{done.stdout}\n{done.stderr}\n{json.dumps(observed(stored, PLACE))}"
     assert shown.count("as assumed") > 20
     for secret in [
-        *standin.secrets(),
+        *bitbucket.secrets(),
         *(one["secret"] or "?" for one in listed(stored) if len(one["secret"] or "") > 8),
     ]:
         assert secret not in shown
@@ -140,13 +142,13 @@ def test_the_transcript_holds_no_secret_and_no_name(stored: Runner, standin: Sta
     assert not [name for name in (*PLACE.split("/"), EMAIL, '"alice"', consumer.key) if name in shown]
 
 
-def test_a_person_is_asked_before_each_step_that_changes_something(stored: Runner, standin: StandIn) -> None:
+def test_a_person_is_asked_before_each_step_that_changes_something(stored: Runner, bitbucket: FakeBitbucket) -> None:
     """A no is a verdict, too."""
     person = Person({**stored.env, "TERM": "xterm"}, stored.folder)
-    since = standin.mark()
+    since = bitbucket.mark()
     with person.types(HELPER, "doctor", "--live", PLACE) as dialogue:
         dialogue.reads("Renew the OAuth login now? [y/N]")
         dialogue.types("n")
         dialogue.reads("it changes something, and nobody agreed")
         dialogue.ends()
-    assert standin.token_requests(since=since) == []
+    assert bitbucket.token_requests(since=since) == []

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from git_credential_bitbucket import journal
+from git_credential_bitbucket import access_log
+from tests.fake_bitbucket import tokens
 from tests.running import Runner
-from tests.standin import tokens
 
 HELPER = "git-credential-bitbucket"
 
@@ -14,7 +14,7 @@ HELPER = "git-credential-bitbucket"
 @pytest.fixture(params=["daemon", "in process"])
 def logging(request: pytest.FixtureRequest, keyed: Runner) -> Runner:
     """A person whose log is on, with a daemon and where none may run."""
-    keyed.env[journal.SETTING] = "on"
+    keyed.env[access_log.SETTING] = "on"
     if request.param == "in process":
         keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     return keyed
@@ -54,4 +54,4 @@ def test_without_a_log_the_way_to_one_is_told(keyed: Runner) -> None:
     """No file, one error and the setting."""
     told = keyed(HELPER, "log", check=False)
     assert told.returncode == 1
-    assert f"hint: set {journal.SETTING}=on" in told.stderr
+    assert f"hint: set {access_log.SETTING}=on" in told.stderr

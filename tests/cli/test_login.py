@@ -6,9 +6,9 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 PASSPHRASE = "correct horse battery staple"
@@ -20,10 +20,10 @@ def vault_of(home: Path) -> Path:
 
 
 def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
-    person: Person, run: Runner, standin: StandIn, home: Path
+    person: Person, run: Runner, bitbucket: FakeBitbucket, home: Path
 ) -> None:
     """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown or in the clear."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     with person.types(HELPER, "login") as dialogue:
         dialogue.reads("API token: yours")
         dialogue.reads("Number [2]: ")
@@ -197,9 +197,9 @@ def test_passwords_and_other_words_are_refused_and_not_repeated(keyed: Runner, w
     assert not any(word in refused.stderr for word in ("something", "hunter2"))
 
 
-def test_an_app_password_is_refused_with_the_way_out(keyed: Runner, standin: StandIn) -> None:
+def test_an_app_password_is_refused_with_the_way_out(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Nothing is kept."""
-    refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=standin.issue_app_password(), check=False)
+    refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=bitbucket.issue_app_password(), check=False)
     assert refused.returncode == 1
     assert "app password" in refused.stderr
     assert "login --api-token" in refused.stderr
@@ -232,33 +232,35 @@ def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) 
     assert listed(keyed) == []
 
 
-def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, standin: StandIn) -> None:
+def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Git's own question, with git's username; what REST says of the scopes is stored, and no person is needed."""
-    standin.create_repository("acme/app")
-    token = standin.issue_access_token("acme/app", scopes=("repository",))
-    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
+    bitbucket.create_repository("acme/app")
+    token = bitbucket.issue_access_token("acme/app", scopes=("repository",))
+    said = keyed(HELPER, "login", "--access-token", "--host", bitbucket.url, "--for", "acme/app", stdin=token)
     assert "can fetch with it and not push" in said.stderr
-    assert [(entry.username, entry.status) for entry in standin.requests("git")] == [("x-token-auth", 200)]
+    assert [(entry.username, entry.status) for entry in bitbucket.requests("git")] == [("x-token-auth", 200)]
     (one,) = listed(keyed)
     assert one["scopes"] == ["repository"]
 
 
-def test_names_are_learnt_where_the_token_may_tell_them(keyed: Runner, standin: StandIn) -> None:
+def test_names_are_learnt_where_the_token_may_tell_them(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """By default, so that a URL with the username in it finds the person; without that scope it is valid too."""
     for person, scopes in (("alice", "read:user:bitbucket"), ("bob", "write:repository:bitbucket")):
-        token = standin.issue_api_token(person, scopes=("read:repository:bitbucket", scopes))
-        words = ("login", "--api-token", "--host", standin.url, "--account", f"{person}@example.com")
+        token = bitbucket.issue_api_token(person, scopes=("read:repository:bitbucket", scopes))
+        words = ("login", "--api-token", "--host", bitbucket.url, "--account", f"{person}@example.com")
         assert "unverified" not in keyed(HELPER, *words, stdin=token).stderr
     names = {one["account"]: (one["bitbucket_username"], bool(one["account_id"])) for one in listed(keyed)}
     assert names == {"alice@example.com": ("alice", True), "bob@example.com": (None, False)}
 
 
 @pytest.mark.parametrize("place", ["acme", "acme/app"])
-def test_a_rejected_token_is_not_stored_and_a_working_one_stays(keyed: Runner, standin: StandIn, place: str) -> None:
+def test_a_rejected_token_is_not_stored_and_a_working_one_stays(
+    keyed: Runner, bitbucket: FakeBitbucket, place: str
+) -> None:
     """Not even with --replace; --no-verify is the way around."""
-    standin.create_repository("acme/app")
-    words = ("login", "--access-token", "--host", standin.url, "--for", place)
-    keyed(HELPER, *words, stdin=standin.issue_access_token(place))
+    bitbucket.create_repository("acme/app")
+    words = ("login", "--access-token", "--host", bitbucket.url, "--for", place)
+    keyed(HELPER, *words, stdin=bitbucket.issue_access_token(place))
     before = listed(keyed)
     refused = keyed(HELPER, *words, "--replace", stdin=tokens.access_token(), check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -269,12 +271,12 @@ def test_a_rejected_token_is_not_stored_and_a_working_one_stays(keyed: Runner, s
     assert sorted(one["state"] for one in listed(keyed)) == ["ready", "set-aside"]
 
 
-def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner, standin: StandIn) -> None:
+def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """`--for` has a typing error, or it is the token of another one."""
-    standin.create_repository("acme/app")
-    standin.create_repository("acme/web")
-    words = ("login", "--access-token", "--host", standin.url, "--for", "acme/web")
-    refused = keyed(HELPER, *words, stdin=standin.issue_access_token("acme/app"), check=False)
+    bitbucket.create_repository("acme/app")
+    bitbucket.create_repository("acme/web")
+    words = ("login", "--access-token", "--host", bitbucket.url, "--for", "acme/web")
+    refused = keyed(HELPER, *words, stdin=bitbucket.issue_access_token("acme/app"), check=False)
     assert refused.returncode == 1
     assert "it is of no use there: Bitbucket answered git with 403" in refused.stderr
     assert listed(keyed) == []
@@ -283,43 +285,43 @@ def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner,
 @pytest.mark.parametrize(("option", "code"), [((), 0), (("--verify",), 1)])
 @pytest.mark.parametrize("endpoint", ["api", "git"])
 def test_without_a_verdict_it_is_stored_and_said(
-    keyed: Runner, standin: StandIn, endpoint: str, option: tuple[str, ...], code: int
+    keyed: Runner, bitbucket: FakeBitbucket, endpoint: str, option: tuple[str, ...], code: int
 ) -> None:
     """410 and an outage say nothing about a token; who asked for a verdict gets exit code 1."""
-    standin.create_repository("acme/app")
-    standin.script_fault(endpoint, "410")
+    bitbucket.create_repository("acme/app")
+    bitbucket.script_fault(endpoint, "410")
     place = "acme" if endpoint == "api" else "acme/app"
-    words = ("login", "--access-token", "--host", standin.url, "--for", place, *option)
-    said = keyed(HELPER, *words, stdin=standin.issue_access_token("acme/app"), check=False)
+    words = ("login", "--access-token", "--host", bitbucket.url, "--for", place, *option)
+    said = keyed(HELPER, *words, stdin=bitbucket.issue_access_token("acme/app"), check=False)
     assert (said.returncode, said.stdout.startswith("Logged in: ")) == (code, True)
     assert "stored, unverified: Bitbucket answered with 410, which is no verdict" in said.stderr
     assert "status --check" in said.stderr
-    assert len(standin.requests(endpoint)) == 1
+    assert len(bitbucket.requests(endpoint)) == 1
     assert len(listed(keyed)) == 1
 
 
-def test_without_a_network_it_is_stored_and_said_once(keyed: Runner, standin: StandIn) -> None:
+def test_without_a_network_it_is_stored_and_said_once(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """REST is not asked where git could not be."""
-    standin.turn(down=True)
-    token = standin.issue_access_token("acme/app")
-    said = keyed(HELPER, "login", "--access-token", "--host", standin.url, "--for", "acme/app", stdin=token)
+    bitbucket.turn(down=True)
+    token = bitbucket.issue_access_token("acme/app")
+    said = keyed(HELPER, "login", "--access-token", "--host", bitbucket.url, "--for", "acme/app", stdin=token)
     assert said.stderr.count("unverified") == 1
     assert len(listed(keyed)) == 1
 
 
-def test_an_email_that_rest_rejects_is_told_where_git_works(keyed: Runner, standin: StandIn) -> None:
+def test_an_email_that_rest_rejects_is_told_where_git_works(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Git needs no email; whoever uses REST finds out now."""
-    standin.create_repository("acme/app")
-    words = ("login", "--api-token", "--host", standin.url, "--for", "acme/app", "--account", "alcie@example.com")
-    said = keyed(HELPER, *words, stdin=standin.issue_api_token())
+    bitbucket.create_repository("acme/app")
+    words = ("login", "--api-token", "--host", bitbucket.url, "--for", "acme/app", "--account", "alcie@example.com")
+    said = keyed(HELPER, *words, stdin=bitbucket.issue_api_token())
     assert "git may use it, but REST rejects it" in said.stderr
     assert len(listed(keyed)) == 1
 
 
-def test_without_verification_nobody_is_asked(keyed: Runner, standin: StandIn) -> None:
+def test_without_verification_nobody_is_asked(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """`--no-verify` sends the token nowhere."""
-    keyed(HELPER, "login", "--no-verify", "--api-token", "--host", standin.url, stdin=standin.issue_api_token())
-    assert standin.requests() == []
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--host", bitbucket.url, stdin=bitbucket.issue_api_token())
+    assert bitbucket.requests() == []
 
 
 def test_half_a_token_is_refused_unless_somebody_means_it(keyed: Runner, person: Person) -> None:
@@ -368,36 +370,36 @@ def test_a_second_line_adds_the_email_to_the_username(keyed: Runner) -> None:
     assert (one["account"], one["bitbucket_username"]) == ("alice@example.com", "alice")
 
 
-def test_two_lines_are_key_and_secret_also_where_the_key_is_configured(keyed: Runner, standin: StandIn) -> None:
+def test_two_lines_are_key_and_secret_also_where_the_key_is_configured(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """One line is the secret alone; a key taken for a secret would be sent as one."""
-    consumer, other = standin.add_consumer(), standin.add_consumer()
-    keyed("git", "config", "--global", f"credential.{standin.url}.oauthClientId", consumer.key)
-    words = (HELPER, "login", "--client-credentials", "--host", standin.url, "--for", "acme")
+    consumer, other = bitbucket.add_consumer(), bitbucket.add_consumer()
+    keyed("git", "config", "--global", f"credential.{bitbucket.url}.oauthClientId", consumer.key)
+    words = (HELPER, "login", "--client-credentials", "--host", bitbucket.url, "--for", "acme")
     for text in (f"{consumer.secret}\n", f"{other.key}\n{other.secret}\n"):
         keyed(*words, stdin=text)
-    assert {entry.username for entry in standin.token_requests()} == {consumer.key, other.key}
+    assert {entry.username for entry in bitbucket.token_requests()} == {consumer.key, other.key}
     refused = keyed(*words, stdin=f"{other.key}\n{other.secret}\nmore\n", check=False)
     assert "standard input holds more lines" in refused.stderr
 
 
-def test_a_consumer_alone_logs_in_at_once(keyed: Runner, standin: StandIn) -> None:
+def test_a_consumer_alone_logs_in_at_once(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Key and secret on two lines; the first token is minted now, so a slip shows now."""
-    consumer = standin.add_consumer()
-    words = (HELPER, "login", "--client-credentials", "--host", standin.url, "--for", "acme")
+    consumer = bitbucket.add_consumer()
+    words = (HELPER, "login", "--client-credentials", "--host", bitbucket.url, "--for", "acme")
     refused = keyed(*words, stdin=f"{consumer.key}\n{consumer.secret[::-1]}\n", check=False)
     assert refused.returncode == 1
     assert consumer.secret[::-1] not in refused.stderr
     keyed(*words, stdin=f"{consumer.key}\n{consumer.secret}\n")
     (one,) = listed(keyed)
     assert (one["kind"], one["state"], one["account"]) == ("client-credentials", "ready", None)
-    assert [entry.status for entry in standin.token_requests()][-1] == 200
+    assert [entry.status for entry in bitbucket.token_requests()][-1] == 200
 
 
-def test_the_consumer_may_come_from_the_environment(keyed: Runner, standin: StandIn) -> None:
+def test_the_consumer_may_come_from_the_environment(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Nothing is asked for, and the environment's credential is not what is verified against."""
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url)
+    keyed(HELPER, "login", "--client-credentials", "--host", bitbucket.url)
     assert len(listed(keyed)) == 1
 
 

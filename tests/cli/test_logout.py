@@ -4,36 +4,40 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 
 
-def keep_consumer(keyed: Runner, standin: StandIn) -> None:
+def keep_consumer(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """A log-in that can be revoked."""
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
 
 
-def test_a_log_in_is_revoked_and_removed(keyed: Runner, standin: StandIn) -> None:
+def test_a_log_in_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Bitbucket's yes is told."""
-    keep_consumer(keyed, standin)
-    said = keyed(HELPER, "logout", standin.netloc)
+    keep_consumer(keyed, bitbucket)
+    said = keyed(HELPER, "logout", bitbucket.netloc)
     assert said.stdout.endswith("Bitbucket took its revocation.\n")
-    assert len(standin.requests("revoke")) == 1
+    assert len(bitbucket.requests("revoke")) == 1
     assert listed(keyed) == []
 
 
 @pytest.mark.parametrize(
     ("fault", "words"), [("404", "did not say whether it is revoked"), ("403", "refused"), ("reset", "did not say")]
 )
-def test_it_is_removed_here_whatever_bitbucket_says(keyed: Runner, standin: StandIn, fault: str, words: str) -> None:
+def test_it_is_removed_here_whatever_bitbucket_says(
+    keyed: Runner, bitbucket: FakeBitbucket, fault: str, words: str
+) -> None:
     """The endpoint is undocumented, and nobody is told that something is revoked which may not be."""
-    keep_consumer(keyed, standin)
-    standin.script_fault("revoke", fault, count=5)
-    said = keyed(HELPER, "logout", standin.netloc)
+    keep_consumer(keyed, bitbucket)
+    bitbucket.script_fault("revoke", fault, count=5)
+    said = keyed(HELPER, "logout", bitbucket.netloc)
     assert words in said.stdout
     assert "took its revocation" not in said.stdout
     assert listed(keyed) == []

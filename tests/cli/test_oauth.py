@@ -12,36 +12,36 @@ import pytest
 from tests.cli.conftest import ROOT
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import browser
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.login.chromium import Chromium, ChromiumMissing
-from tests.login.test_visitors import as_root, visit_as_another
+from tests.login.test_connection_owner import as_root, visit_as_another
 from tests.running import Runner
-from tests.standin import browser
-from tests.standin.client import ConsumerKey, StandIn
 
 HELPER = "git-credential-bitbucket"
 ADDRESS = r"(https://[^\s\x1b]+)[\s\x1b]"
 
 
 @pytest.fixture
-def consumer(standin: StandIn, keyed: Runner) -> ConsumerKey:
+def consumer(bitbucket: FakeBitbucket, keyed: Runner) -> ConsumerKey:
     """A consumer in git's configuration, whose callback is a port that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    consumer = standin.add_consumer(callback=f"http://127.0.0.1:{port}/")
+    consumer = bitbucket.add_consumer(callback=f"http://127.0.0.1:{port}/")
     for key, value in (
         ("oauthRedirectURI", consumer.callback),
         ("oauthClientId", consumer.key),
         ("oauthClientSecret", consumer.secret),
     ):
-        keyed("git", "config", "--global", f"credential.{standin.url}.{key}", value)
+        keyed("git", "config", "--global", f"credential.{bitbucket.url}.{key}", value)
     return consumer
 
 
 @pytest.fixture
-def clicking(home: Path, standin: StandIn) -> str:
+def clicking(home: Path, bitbucket: FakeBitbucket) -> str:
     """What $BROWSER names: a browser that consents at once."""
     script = home / "browser"
-    command = f"{sys.executable} -m tests.standin.browser --ca {standin.ca_file}"
+    command = f"{sys.executable} -m tests.fake_bitbucket.browser --ca {bitbucket.ca_file}"
     script.write_text(f'#!/bin/sh\ncd {ROOT} && exec {command} "$1"\n')
     script.chmod(0o700)
     return str(script)
@@ -53,14 +53,14 @@ def person_of(run: Runner) -> Person:
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, standin: StandIn, clicking: str) -> None:
+def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, bitbucket: FakeBitbucket, clicking: str) -> None:
     """Nothing is typed: the consumer is configured, the browser consents, and the account may be asked for."""
-    url = standin.create_repository("acme/app")
-    keyed("git", "config", "--global", f"credential.{standin.url}.oauthScopes", "account repository")
-    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", standin.url, BROWSER=clicking) as dialogue:
+    url = bitbucket.create_repository("acme/app")
+    keyed("git", "config", "--global", f"credential.{bitbucket.url}.oauthScopes", "account repository")
+    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", bitbucket.url, BROWSER=clicking) as dialogue:
         dialogue.reads("Allow the access in the browser.")
         shown = dialogue.ends()
-    assert f"Logged in: OAuth log-in for {standin.netloc} of alice, kept in the vault." in shown
+    assert f"Logged in: OAuth log-in for {bitbucket.netloc} of alice, kept in the vault." in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
     (one,) = listed(keyed)
     assert one["account"] == "alice"
@@ -68,33 +68,35 @@ def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, standin: 
 
 
 @pytest.mark.usefixtures("consumer")
-def test_without_the_account_scope_nobody_asks_whose_it_is(keyed: Runner, standin: StandIn, clicking: str) -> None:
+def test_without_the_account_scope_nobody_asks_whose_it_is(
+    keyed: Runner, bitbucket: FakeBitbucket, clicking: str
+) -> None:
     """Git does not need it, so it is neither wanted nor missed."""
     keyed.env["BROWSER"] = clicking
-    said = keyed(HELPER, "login", "--oauth", "--host", standin.url)
-    assert f"OAuth log-in for {standin.netloc}, kept" in said.stdout
-    assert standin.requests("api") == []
+    said = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url)
+    assert f"OAuth log-in for {bitbucket.netloc}, kept" in said.stdout
+    assert bitbucket.requests("api") == []
 
 
 @pytest.mark.usefixtures("consumer")
-def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, standin: StandIn) -> None:
+def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """A wrong paste is told and asked for again."""
-    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", standin.url, columns=60) as dialogue:
+    with person_of(keyed).types(HELPER, "login", "--oauth", "--host", bitbucket.url, columns=60) as dialogue:
         dialogue.reads("No browser can be opened from here")
         address = dialogue.reads_match(ADDRESS)
         dialogue.reads("> ")
         dialogue.types(address)
         dialogue.reads("That is the address to open.")
         dialogue.reads("> ")
-        dialogue.types(browser.decide(address, standin.ca_file))
+        dialogue.types(browser.decide(address, bitbucket.ca_file))
         dialogue.ends()
     assert len(listed(keyed)) == 1
 
 
 @pytest.mark.usefixtures("consumer")
-def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, standin: StandIn) -> None:
+def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Also after a paste that belongs to another log-in."""
-    words = (HELPER, "login", "--oauth", "--paste", "--host", standin.url)
+    words = (HELPER, "login", "--oauth", "--paste", "--host", bitbucket.url)
     with person_of(keyed).types(*words, columns=200) as dialogue:
         dialogue.reads("> ")
         dialogue.types("http://localhost:34106/?code=of&state=another")
@@ -106,9 +108,9 @@ def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, standin:
 
 
 @pytest.mark.usefixtures("consumer")
-def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runner, standin: StandIn) -> None:
+def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """The port is free again, and nothing is kept."""
-    words = (HELPER, "login", "--oauth", "--no-browser", "--host", standin.url)
+    words = (HELPER, "login", "--oauth", "--no-browser", "--host", bitbucket.url)
     for _ in range(2):
         with person_of(keyed).types(*words) as dialogue:
             dialogue.reads("Open this address in a browser on this computer")
@@ -119,38 +121,42 @@ def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runne
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_refusal_in_the_browser_is_said_in_the_terminal(keyed: Runner, standin: StandIn, clicking: str) -> None:
+def test_a_refusal_in_the_browser_is_said_in_the_terminal(
+    keyed: Runner, bitbucket: FakeBitbucket, clicking: str
+) -> None:
     """With the way to change one's mind."""
     script = Path(clicking)
     script.write_text(script.read_text().replace("--ca", "--button deny --ca"))
     keyed.env["BROWSER"] = clicking
-    refused = keyed(HELPER, "login", "--oauth", "--host", standin.url, check=False)
+    refused = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url, check=False)
     assert refused.returncode == 1
     assert "access was refused in the browser" in refused.stderr
 
 
-def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Runner, standin: StandIn) -> None:
+def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """A key that is configured already needs no advice; that its secret is asked for has its reason."""
-    consumer = standin.add_consumer()
-    keyed("git", "config", "--global", f"credential.{standin.url}.oauthClientId", consumer.key)
-    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--host", standin.url)
+    consumer = bitbucket.add_consumer()
+    keyed("git", "config", "--global", f"credential.{bitbucket.url}.oauthClientId", consumer.key)
+    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--host", bitbucket.url)
     with person.types(*words, columns=300) as dialogue:
         dialogue.reads("Secret of the consumer (not shown): ")
         dialogue.presses("c")
         shown = dialogue.ends(130)
-    assert f"in the clear: credential.{standin.url}.oauthClientSecret" in shown
+    assert f"in the clear: credential.{bitbucket.url}.oauthClientSecret" in shown
     assert "oauthClientId" not in shown
 
 
-def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: Runner, standin: StandIn) -> None:
+def test_a_consumer_that_is_not_configured_is_asked_for(
+    person: Person, keyed: Runner, bitbucket: FakeBitbucket
+) -> None:
     """With where it is made and the callback that it must have."""
-    consumer = standin.add_consumer()
-    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--account", "bob", "--host", standin.url)
+    consumer = bitbucket.add_consumer()
+    words = (HELPER, "login", "--oauth", "--memory", "--paste", "--account", "bob", "--host", bitbucket.url)
     with person.types(*words) as dialogue:
         dialogue.reads("/workspace/settings/api")
         dialogue.reads(consumer.callback)
         dialogue.reads("To be asked no more for its key, put that into git's configuration:")
-        dialogue.reads(f"git config --global credential.{standin.url}.oauthClientId KEY")
+        dialogue.reads(f"git config --global credential.{bitbucket.url}.oauthClientId KEY")
         dialogue.reads("in the clear:")
         dialogue.reads("Key of the consumer: ")
         dialogue.types(consumer.key)
@@ -159,7 +165,7 @@ def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: R
         dialogue.reads("allow the access:")
         address = dialogue.reads_match(ADDRESS)
         dialogue.reads("> ")
-        dialogue.types(browser.decide(address, standin.ca_file, account="bob"))
+        dialogue.types(browser.decide(address, bitbucket.ca_file, account="bob"))
         shown = dialogue.ends()
     assert "of bob, kept in memory only" in shown
     assert consumer.secret not in shown
@@ -167,23 +173,25 @@ def test_a_consumer_that_is_not_configured_is_asked_for(person: Person, keyed: R
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_grant_that_cannot_be_kept_is_given_back(keyed: Runner, standin: StandIn, clicking: str, home: Path) -> None:
+def test_a_grant_that_cannot_be_kept_is_given_back(
+    keyed: Runner, bitbucket: FakeBitbucket, clicking: str, home: Path
+) -> None:
     """The vault cannot be written: that is said, and Bitbucket is told that nobody holds the log-in."""
     keyed(HELPER, "status")
     data = home / ".local" / "share"
     data.mkdir(exist_ok=True)
     (data / HELPER).write_text("a file where the vault's directory belongs")
     keyed.env["BROWSER"] = clicking
-    refused = keyed(HELPER, "login", "--oauth", "--host", standin.url, check=False)
+    refused = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url, check=False)
     assert refused.returncode == 1
     assert "hint: " in refused.stderr
-    assert len(standin.token_requests()) == len(standin.requests("revoke"))
+    assert len(bitbucket.token_requests()) == len(bitbucket.requests("revoke"))
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, standin: StandIn, clicking: str) -> None:
+def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, bitbucket: FakeBitbucket, clicking: str) -> None:
     """Git waits, the person picks the browser, the clone goes on; git's own output stays git's."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     with person_of(keyed).types(*words, BROWSER=clicking) as dialogue:
@@ -209,19 +217,19 @@ def started(home: Path) -> tuple[str, Path]:
 @as_root
 @pytest.mark.usefixtures("consumer")
 def test_somebody_else_s_browser_is_told_at_the_terminal(
-    keyed: Runner, standin: StandIn, started: tuple[str, Path]
+    keyed: Runner, bitbucket: FakeBitbucket, started: tuple[str, Path]
 ) -> None:
     """Other users read the start page's address in the browser's arguments: they open nothing, and spend nothing."""
     script, fifo = started
-    words = (HELPER, "login", "--oauth", "--host", standin.url)
+    words = (HELPER, "login", "--oauth", "--host", bitbucket.url)
     with person_of(keyed).types(*words, BROWSER=script) as dialogue:
         start = fifo.read_text()
         heard = visit_as_another(start, urlsplit(start).path, tries=2)
         assert "login --oauth --paste" in heard
-        assert standin.url not in heard
+        assert bitbucket.url not in heard
         dialogue.reads("Note: the login page refused a program")
         dialogue.reads("--paste")
-        command = [sys.executable, "-m", "tests.standin.browser", "--ca", str(standin.ca_file), start]
+        command = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", str(bitbucket.ca_file), start]
         subprocess.run(command, check=True, cwd=ROOT, timeout=60)
         dialogue.reads("Logged in: OAuth log-in")
         assert dialogue.ends().count("refused") == 1
@@ -229,16 +237,16 @@ def test_somebody_else_s_browser_is_told_at_the_terminal(
 
 @pytest.mark.usefixtures("consumer")
 def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
-    keyed: Runner, standin: StandIn, tmp_path: Path, started: tuple[str, Path]
+    keyed: Runner, bitbucket: FakeBitbucket, tmp_path: Path, started: tuple[str, Path]
 ) -> None:
     """Git waits, the person consents in Chromium, whose page says what was granted; the clone goes on.
 
     What Chromium was started with, which other users can read, holds no state; the terminal shows where it leads.
     """
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
     try:
-        chromium = Chromium(tmp_path, standin.url)
+        chromium = Chromium(tmp_path, bitbucket.url)
     except ChromiumMissing as exc:
         pytest.skip(str(exc))
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
@@ -263,12 +271,12 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, standin: StandIn) -> None:
+def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """With useHttpPath the place is known, so it is offered."""
-    url = standin.create_repository("acme/app")
-    token = standin.issue_access_token("acme/app")
+    url = bitbucket.create_repository("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
-    keyed("git", "config", "--global", f"credential.{standin.url}.useHttpPath", "true")
+    keyed("git", "config", "--global", f"credential.{bitbucket.url}.useHttpPath", "true")
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     with person_of(keyed).types(*words) as dialogue:
         dialogue.reads("What do you log in with")
@@ -283,4 +291,4 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, s
         dialogue.ends()
     assert (keyed.folder / "app" / ".git").is_dir()
     (one,) = listed(keyed)
-    assert one["place"] == f"{standin.netloc}/acme/app"
+    assert one["place"] == f"{bitbucket.netloc}/acme/app"

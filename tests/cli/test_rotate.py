@@ -4,22 +4,22 @@ import json
 
 import pytest
 
-from git_credential_bitbucket import journal
+from git_credential_bitbucket import access_log
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 
 
 @pytest.fixture
-def old(keyed: Runner, standin: StandIn) -> str:
+def old(keyed: Runner, bitbucket: FakeBitbucket) -> str:
     """A repository token that ends in three days, kept."""
-    standin.create_repository("acme/app")
-    token = standin.issue_access_token("acme/app")
-    words = ("--access-token", "--host", standin.url, "--for", "acme/app", "--expires", "3d")
+    bitbucket.create_repository("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
+    words = ("--access-token", "--host", bitbucket.url, "--for", "acme/app", "--expires", "3d")
     keyed(HELPER, "login", *words, stdin=f"{token}\n")
     return token
 
@@ -29,20 +29,20 @@ def states(run: Runner) -> dict[str, str]:
     return {one["id"]: one["state"] for one in listed(run)}
 
 
-def given(run: Runner, standin: StandIn) -> str:
+def given(run: Runner, bitbucket: FakeBitbucket) -> str:
     """What git is given for acme/app."""
-    text = f"protocol=https\nhost={standin.netloc}\npath=acme/app.git\n"
+    text = f"protocol=https\nhost={bitbucket.netloc}\npath=acme/app.git\n"
     answer = run(HELPER, "get", stdin=text).stdout
     return dict(line.split("=", 1) for line in answer.splitlines())["password"]
 
 
-def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, standin: StandIn, old: str) -> None:
+def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, bitbucket: FakeBitbucket, old: str) -> None:
     """Where it is made, the scopes, its end; what is said names no secret, and git has the new one at once."""
-    new = standin.issue_access_token("acme/app")
+    new = bitbucket.issue_access_token("acme/app")
     person = Person({**keyed.env, "TERM": "xterm-256color"}, keyed.folder)
     with person.types(HELPER, "rotate", columns=140) as dialogue:
-        dialogue.reads(f"Replacing: the access token for {standin.netloc}/acme/app, which ends on ")
-        dialogue.reads(f"{standin.url}/acme/app/admin/access-tokens")
+        dialogue.reads(f"Replacing: the access token for {bitbucket.netloc}/acme/app, which ends on ")
+        dialogue.reads(f"{bitbucket.url}/acme/app/admin/access-tokens")
         dialogue.reads("repository to fetch")
         dialogue.reads("New access token (not shown): ")
         dialogue.types(new)
@@ -50,36 +50,36 @@ def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, stand
         dialogue.types("90d")
         shown = dialogue.ends()
     assert "Bitbucket says that it is valid." in shown
-    assert f"Replaced: access token for {standin.netloc}/acme/app until " in shown
+    assert f"Replaced: access token for {bitbucket.netloc}/acme/app until " in shown
     assert "revoke the old one at Bitbucket here: " in shown
     assert old not in shown
     assert new not in shown
-    assert given(keyed, standin) == new
+    assert given(keyed, bitbucket) == new
     assert sorted(states(keyed).values()) == ["ready", "set-aside"]
 
 
-def test_the_old_one_comes_back_and_goes_again(keyed: Runner, standin: StandIn, old: str) -> None:
+def test_the_old_one_comes_back_and_goes_again(keyed: Runner, bitbucket: FakeBitbucket, old: str) -> None:
     """`restore` changes places, however new the other one is, and as often as one likes."""
     (first,) = states(keyed)
-    new = standin.issue_access_token("acme/app")
-    keyed(HELPER, "rotate", f"{standin.netloc}/acme/app", stdin=f"{new}\n")
+    new = bitbucket.issue_access_token("acme/app")
+    keyed(HELPER, "rotate", f"{bitbucket.netloc}/acme/app", stdin=f"{new}\n")
     (previous,) = set(states(keyed)) - {first}
     assert states(keyed) == {first: "ready", previous: "set-aside"}, "the new one has the id"
     for credential_id, token, other in ((previous, old, first), (first, new, previous)):
         keyed(HELPER, "restore", credential_id)
-        assert given(keyed, standin) == token
+        assert given(keyed, bitbucket) == token
         assert states(keyed) == {credential_id: "ready", other: "set-aside"}
     why = next(one for one in listed(keyed) if one["id"] == previous)
     assert "replaced by a newer one" in why["why"] or "restored" in why["why"]
     assert f"restore {previous}" in why["cure"]
 
 
-def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, standin: StandIn, old: str) -> None:
+def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBitbucket, old: str) -> None:
     """Neither does the old one pasted again, a slip, or an end of the input."""
     before = listed(keyed)
     for typed, said in (
         (tokens.access_token(), "Bitbucket rejected it"),
-        (standin.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
+        (bitbucket.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
         (old, "the token that is kept already"),
         ("alice@example.com", "an email address"),
         ("", "standard input holds no line"),
@@ -90,52 +90,54 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, standin: StandIn,
     assert [(one["id"], one["state"], one["ends_at"]) for one in listed(keyed)] == [
         (one["id"], one["state"], one["ends_at"]) for one in before
     ]
-    assert given(keyed, standin) == old
+    assert given(keyed, bitbucket) == old
 
 
-def test_only_the_one_that_is_named_is_replaced(keyed: Runner, standin: StandIn) -> None:
+def test_only_the_one_that_is_named_is_replaced(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Two people's API tokens for one host: the other's stays, though nobody said whose the old one is."""
     ids = {}
     for account in ("alice", "bob"):
-        token = standin.issue_api_token()
-        keyed(HELPER, "login", "--api-token", "--host", standin.url, "--account", account, stdin=f"{token}\n")
+        token = bitbucket.issue_api_token()
+        keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, "--account", account, stdin=f"{token}\n")
         ids[account] = next(one["id"] for one in listed(keyed) if one["account"] == account)
-    ambiguous = keyed(HELPER, "rotate", standin.netloc, stdin="x\n", check=False)
+    ambiguous = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)
     assert "there are several for that place" in ambiguous.stderr
-    keyed(HELPER, "rotate", ids["bob"], stdin=f"{standin.issue_api_token()}\n")
+    keyed(HELPER, "rotate", ids["bob"], stdin=f"{bitbucket.issue_api_token()}\n")
     assert states(keyed)[ids["alice"]] == "ready"
     assert states(keyed)[ids["bob"]] == "ready"
     assert sorted(states(keyed).values()) == ["ready", "ready", "set-aside"]
     assert {one["account"] for one in listed(keyed) if one["state"] == "ready"} == {"alice", "bob"}
 
 
-def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, standin: StandIn) -> None:
+def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Who wanted nothing on disk gets nothing on disk."""
-    token = standin.issue_access_token("acme")
-    words = ("--access-token", "--host", standin.url, "--for", "acme", "--memory")
+    token = bitbucket.issue_access_token("acme")
+    words = ("--access-token", "--host", bitbucket.url, "--for", "acme", "--memory")
     keyed(HELPER, "login", *words, stdin=f"{token}\n")
-    keyed(HELPER, "rotate", stdin=f"{standin.issue_access_token('acme')}\n")
+    keyed(HELPER, "rotate", stdin=f"{bitbucket.issue_access_token('acme')}\n")
     keyed(HELPER, "daemon", "stop", "--force")
     assert listed(keyed) == []
 
 
-def test_what_renews_itself_is_not_rotated(keyed: Runner, standin: StandIn) -> None:
+def test_what_renews_itself_is_not_rotated(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """And nothing at all is not either."""
     assert "no credential that you made" in keyed(HELPER, "rotate", stdin="x\n", check=False).stderr
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
-    refused = keyed(HELPER, "rotate", standin.netloc, stdin="x\n", check=False)
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    refused = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)
     assert "nothing to make anew" in refused.stderr
 
 
-def test_the_audit_log_has_the_history(keyed: Runner, standin: StandIn) -> None:
+def test_the_audit_log_has_the_history(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Which one took the place of which, and that it was changed back."""
-    keyed.env[journal.SETTING] = "on"
-    standin.create_repository("acme/app")
-    words = ("--access-token", "--host", standin.url, "--for", "acme/app")
-    keyed(HELPER, "login", *words, stdin=f"{standin.issue_access_token('acme/app')}\n")
+    keyed.env[access_log.SETTING] = "on"
+    bitbucket.create_repository("acme/app")
+    words = ("--access-token", "--host", bitbucket.url, "--for", "acme/app")
+    keyed(HELPER, "login", *words, stdin=f"{bitbucket.issue_access_token('acme/app')}\n")
     (old,) = states(keyed)
-    keyed(HELPER, "rotate", stdin=f"{standin.issue_access_token('acme/app')}\n")
+    keyed(HELPER, "rotate", stdin=f"{bitbucket.issue_access_token('acme/app')}\n")
     (previous,) = set(states(keyed)) - {old}
     keyed(HELPER, "restore", previous)
     keyed(HELPER, "daemon", "stop")

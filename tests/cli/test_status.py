@@ -12,13 +12,14 @@ import pytest
 from rich.console import Console
 
 from git_credential_bitbucket.agent.views import CredentialView
-from git_credential_bitbucket.cli import listing, metrics, status
+from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.ui import metrics, status_table
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 NOW = time.time()
@@ -66,7 +67,7 @@ def shown(told: status.Report, width: int, *, long: bool = False) -> str:
     """The report on a terminal of that width."""
     console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
-        listing.print_to(console, told, long=long)
+        status_table.print_to(console, told, long=long)
     return console.export_text()
 
 
@@ -356,9 +357,9 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
     assert "nothing can be said of what ends: the vault was locked by hand" in refused.stderr
 
 
-def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, standin: StandIn) -> None:
+def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Suspect first; `restore` offers it again."""
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={token}\n\n")
     (one,) = listed(keyed)

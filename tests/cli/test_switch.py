@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.listed import listed
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
     from tests.cli.person import Person
+    from tests.fake_bitbucket.client import FakeBitbucket
     from tests.running import Runner
-    from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 
@@ -130,20 +130,20 @@ def test_verbs_take_an_account(keyed: Runner, verb: str) -> None:
     assert [one["account"] for one in listed(keyed)] == ["bob@example.com"]
 
 
-def test_doctor_learns_whose_a_login_is(keyed: Runner, standin: StandIn) -> None:
+def test_doctor_learns_whose_a_login_is(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Credentials kept by an older version have no username; Bitbucket is asked, where the token may."""
     names = {}
     for email in ("alice@example.com", "bob@example.com"):
-        token = standin.issue_api_token(
+        token = bitbucket.issue_api_token(
             email.partition("@")[0], scopes=("read:user:bitbucket", "read:repository:bitbucket")
         )
-        keyed(HELPER, "login", "--no-verify", "--api-token", "--host", standin.url, "--account", email, stdin=token)
+        keyed(HELPER, "login", "--no-verify", "--api-token", "--host", bitbucket.url, "--account", email, stdin=token)
         names[email] = email.partition("@")[0]
-    said = keyed(HELPER, "doctor", "--fix", f"{standin.url}/acme/app", check=False).stdout
+    said = keyed(HELPER, "doctor", "--fix", f"{bitbucket.url}/acme/app", check=False).stdout
     assert "asked Bitbucket whose each login is" in said
     assert {one["account"]: one["bitbucket_username"] for one in listed(keyed)} == names
     assert all(one["account_id"] for one in listed(keyed))
-    again = keyed(HELPER, "doctor", f"{standin.url}/acme/app", check=False).stdout
+    again = keyed(HELPER, "doctor", f"{bitbucket.url}/acme/app", check=False).stdout
     assert "is not known: a URL" not in again
 
 
@@ -172,15 +172,15 @@ def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runn
     assert "another one answers" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
 
 
-def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, standin: StandIn) -> None:
+def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """A revoked token looks healthy until somebody asks; one that cannot be asked about is no failure."""
-    token = standin.issue_api_token("alice", scopes=("read:user:bitbucket", "read:repository:bitbucket"))
-    for names, secret in ((("--account", "alice@example.com"), token), (("--add",), standin.issue_api_token("bob"))):
-        keyed(HELPER, "login", "--api-token", "--host", standin.url, *names, stdin=secret)
+    token = bitbucket.issue_api_token("alice", scopes=("read:user:bitbucket", "read:repository:bitbucket"))
+    for names, secret in ((("--account", "alice@example.com"), token), (("--add",), bitbucket.issue_api_token("bob"))):
+        keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, *names, stdin=secret)
     said = keyed(HELPER, "status", "--check").stdout
     assert "Bitbucket says that it is valid" in said
     assert "did not say whether it is valid: Bitbucket's REST API takes an API token only together" in said
-    standin.revoke(token)
+    bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", "--json", check=False)
     assert refused.returncode == 1
     assert "error: Bitbucket rejects api-token" in refused.stderr

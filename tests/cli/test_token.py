@@ -6,9 +6,9 @@ import pytest
 import requests
 
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 
@@ -56,14 +56,14 @@ def test_for_is_a_scope_everywhere(keyed: Runner) -> None:
     assert "token --rest or token --git" in refused.stderr
 
 
-def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, standin: StandIn) -> None:
+def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """The email for REST, the fixed name for git: each gets 401 at the other door."""
-    token = standin.issue_api_token()
-    keyed(HELPER, "login", "--api-token", "--host", standin.url, stdin=f"{token}\nalice@example.com\n")
-    words = (HELPER, "token", standin.netloc, "--header")
+    token = bitbucket.issue_api_token()
+    keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, stdin=f"{token}\nalice@example.com\n")
+    words = (HELPER, "token", bitbucket.netloc, "--header")
     name, _, value = keyed(*words).stdout.strip().partition(": ")
     assert b64decode(value.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
-    answer = requests.get(f"{standin.api_url}/user", headers={name: value}, verify=standin.ca_file, timeout=30)
+    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=30)
     assert answer.status_code == 200
     value = keyed(*words, "--git").stdout.strip().partition("Basic ")[2]
     assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
@@ -112,15 +112,17 @@ def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> N
     assert "set BITBUCKET_CLIENT_SECRET as well" in keyed(HELPER, "explain", "acme/app", check=False).stdout
 
 
-def test_a_token_about_to_end_is_renewed_first(keyed: Runner, standin: StandIn) -> None:
+def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Nobody gets one that ends under their hands."""
-    standin.turn(token_lifetime=2)
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
-    first = keyed(HELPER, "token", standin.netloc).stdout
-    standin.turn(token_lifetime=7200)
+    bitbucket.turn(token_lifetime=2)
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    first = keyed(HELPER, "token", bitbucket.netloc).stdout
+    bitbucket.turn(token_lifetime=7200)
     keyed(HELPER, "refresh")
-    assert keyed(HELPER, "token", standin.netloc).stdout != first
+    assert keyed(HELPER, "token", bitbucket.netloc).stdout != first
 
 
 @pytest.mark.parametrize("words", [(), ("acme/app",)])
@@ -171,13 +173,13 @@ def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
     assert rotated in shown
 
 
-def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, standin: StandIn) -> None:
+def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """As it serves git: its token is minted, before the vault is looked at."""
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
-    name, _, value = keyed(HELPER, "token", standin.netloc, "--header").stdout.strip().partition(": ")
+    name, _, value = keyed(HELPER, "token", bitbucket.netloc, "--header").stdout.strip().partition(": ")
     assert value.startswith("Bearer ")
-    answer = requests.get(f"{standin.api_url}/user", headers={name: value}, verify=standin.ca_file, timeout=30)
+    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=30)
     assert answer.status_code == 200
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 HELPER = "git-credential-bitbucket"
 REQUEST = "protocol=https\nhost=bitbucket.org\n\n"
@@ -224,24 +224,28 @@ def test_a_get_in_a_terminal_asks_for_the_passphrase(keyed: Runner, person: Pers
     assert "Passphrase" not in (keyed.folder / "answer").read_text()
 
 
-def test_refresh_renews_what_can_be_renewed(keyed: Runner, standin: StandIn, token: str) -> None:
+def test_refresh_renews_what_can_be_renewed(keyed: Runner, bitbucket: FakeBitbucket, token: str) -> None:
     """And says for how long; a static token is no failure among several, but one when it is named."""
     assert token
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
-    before = len(standin.token_requests())
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    before = len(bitbucket.token_requests())
     said = keyed(HELPER, "refresh").stdout
-    assert said == f"Renewed: client-credentials for {standin.netloc}, for 1 h 59 min\n"
-    assert len(standin.token_requests()) == before + 1
+    assert said == f"Renewed: client-credentials for {bitbucket.netloc}, for 1 h 59 min\n"
+    assert len(bitbucket.token_requests()) == before + 1
     assert keyed(HELPER, "refresh", "bitbucket.org", check=False).returncode == 1
-    assert keyed(HELPER, "refresh", standin.netloc).returncode == 0
+    assert keyed(HELPER, "refresh", bitbucket.netloc).returncode == 0
 
 
-def test_refresh_says_what_bitbucket_said(keyed: Runner, standin: StandIn) -> None:
+def test_refresh_says_what_bitbucket_said(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """The old token is still good, and still offered."""
-    consumer = standin.add_consumer()
-    keyed(HELPER, "login", "--client-credentials", "--host", standin.url, stdin=f"{consumer.key}\n{consumer.secret}\n")
-    standin.script_fault("token", "503", count=9)
+    consumer = bitbucket.add_consumer()
+    keyed(
+        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
+    )
+    bitbucket.script_fault("token", "503", count=9)
     refused = keyed(HELPER, "refresh", check=False)
     assert refused.returncode == 1
     assert "503" in refused.stderr

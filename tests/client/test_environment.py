@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fronts import request, socket_of
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.helpers import request, socket_of
 from tests.running import Runner
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 API, ACCESS = "x-bitbucket-api-token-auth", "x-token-auth"
 
@@ -278,14 +278,14 @@ def test_longest_scope_in_the_tokens_file_wins(
 
 
 def test_tokens_file_is_asked_about_the_repository_at_work(
-    standin_front: Runner, standin: StandIn, tokens_file: Callable[[str], dict[str, str]]
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, tokens_file: Callable[[str], dict[str, str]]
 ) -> None:
     """Without useHttpPath git names no repository, and its command line does."""
-    standin_front("git", "config", "--global", f"credential.{standin.url}.useHttpPath", "false")
-    urls = {place: standin.create_repository(place, files={"a": "1"}) for place in ("acme/app", "acme/other")}
-    given = tokens_file("".join(f"{place}={standin.issue_access_token(place)}\n" for place in urls))
+    bitbucket_front("git", "config", "--global", f"credential.{bitbucket.url}.useHttpPath", "false")
+    urls = {place: bitbucket.create_repository(place, files={"a": "1"}) for place in ("acme/app", "acme/other")}
+    given = tokens_file("".join(f"{place}={bitbucket.issue_access_token(place)}\n" for place in urls))
     for url in urls.values():
-        standin_front("git", "ls-remote", url, env={**standin_front.env, **given})
+        bitbucket_front("git", "ls-remote", url, env={**bitbucket_front.env, **given})
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.fronts import CHECKOUT
+from tests.helpers import CHECKOUT
 from tests.running import Runner
 
 URL = "https://bitbucket.org/acme/app.git"

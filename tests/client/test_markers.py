@@ -10,9 +10,9 @@ import pytest
 from git_credential_bitbucket.client import markers
 from git_credential_bitbucket.errors import PlaceRefused
 from git_credential_bitbucket.secret import Secret
-from tests.fronts import request, socket_of
+from tests.fake_bitbucket import tokens
+from tests.helpers import request, socket_of
 from tests.running import Runner
-from tests.standin import tokens
 
 HOST = "https://bitbucket.org"
 

@@ -10,8 +10,8 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from git_credential_bitbucket import paths, wire
-from git_credential_bitbucket.client import launch
+from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket.client import daemon_launcher
 
 TIMEOUT_S = 20.0
 
@@ -35,7 +35,7 @@ class Daemon:
 
         `enter` is Python code to come in by instead of the launcher's; `python` is another interpreter.
         """
-        usual, *words = launch.command()
+        usual, *words = daemon_launcher.command()
         command = [*launcher, python or usual, *words]
         if enter is not None:
             command[command.index("-c") + 1] = enter
@@ -70,7 +70,7 @@ class Daemon:
 
     def ask(self, action: str, body: bytes = b"", path: str | None = None) -> bytes:
         """The whole answer to a request: at git's socket or, for other actions, the control socket if there is one."""
-        if path is None and action not in wire.GIT_ACTIONS and os.path.exists(self.control):
+        if path is None and action not in git_protocol.GIT_ACTIONS and os.path.exists(self.control):
             path = self.control
         with self.connect(path) as connection:
             connection.sendall(message(action, body))
@@ -79,7 +79,7 @@ class Daemon:
 
     def told_about(self, action: str, body: bytes = b"") -> dict[str, str]:
         """The answer's lines by key."""
-        return dict(wire.parse_pairs(self.ask(action, body)))
+        return dict(git_protocol.parse_pairs(self.ask(action, body)))
 
     def connect(self, path: str | None = None) -> socket.socket:
         """A connection that nothing was sent on, to git's socket or another."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, eventually
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 
 def test_it_stands_in_the_root_directory(daemon: Daemon) -> None:

@@ -10,7 +10,7 @@ import pytest
 from git_credential_bitbucket import paths
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import cloud, eventually, read_all
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 SETTING = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
 

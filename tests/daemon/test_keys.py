@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.wire import emit
+from git_credential_bitbucket.git_protocol import emit
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 
 def record(material: bytes) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ import pytest
 from git_credential_bitbucket import paths
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of, message, read_all
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 
 def test_ready_is_said_once_it_listens_and_the_pipe_ends(daemon: Daemon) -> None:
@@ -103,8 +103,8 @@ def test_the_terminal_that_it_was_started_in_may_go(keyed_env: dict[str, str]) -
     if pid == 0:  # pragma: no branch
         code = (
             "import json, os, sys; sys.path[0:0] = [sys.argv[1]]\n"
-            "from git_credential_bitbucket.client import launch\n"
-            "launch.start(json.loads(sys.argv[2])); print('started', flush=True); sys.stdin.read()"
+            "from git_credential_bitbucket.client import daemon_launcher\n"
+            "daemon_launcher.start(json.loads(sys.argv[2])); print('started', flush=True); sys.stdin.read()"
         )
         root = str(Path(__file__).parents[2])
         os.execv(sys.executable, [sys.executable, "-c", code, root, json.dumps(keyed_env)])  # noqa: S606 - no shell is wanted
@@ -125,8 +125,8 @@ def test_git_does_not_wait_for_a_daemon_that_was_started_under_it(keyed_env: dic
     """All pipes end when the starter does: nothing of them is inherited, whatever their numbers."""
     code = (
         "import json, os, sys; sys.path[0:0] = [sys.argv[1]]\n"
-        "from git_credential_bitbucket.client import launch\n"
-        "os.dup2(1, 17); os.set_inheritable(17, True); launch.start(json.loads(sys.argv[2]))"
+        "from git_credential_bitbucket.client import daemon_launcher\n"
+        "os.dup2(1, 17); os.set_inheritable(17, True); daemon_launcher.start(json.loads(sys.argv[2]))"
     )
     root = str(Path(__file__).parents[2])
     done = subprocess.run(

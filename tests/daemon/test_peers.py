@@ -14,10 +14,10 @@ import pytest
 from git_credential_bitbucket.agent.dispatch import ACTIONS
 from git_credential_bitbucket.daemon import peers
 from git_credential_bitbucket.errors import SettingsError
-from git_credential_bitbucket.wire import GIT_ACTIONS, emit
+from git_credential_bitbucket.git_protocol import GIT_ACTIONS, emit
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, message
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 NOBODY = 65534
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
+from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, message, read_all
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile-requests.json").read_text())
 
@@ -218,8 +218,8 @@ def test_what_answers_git_is_all_that_is_imported() -> None:
     code = (
         "import sys; sys.path.append(sys.argv[1]);"
         "import git_credential_bitbucket.daemon.__main__, git_credential_bitbucket.agent.agent,"
-        "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.hosts,"
-        "git_credential_bitbucket.daemon.service, git_credential_bitbucket.vault.vault,"
+        "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.host_cache,"
+        "git_credential_bitbucket.daemon.request_handler, git_credential_bitbucket.vault.vault,"
         "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control; print(*sys.modules)"
     )
     root = str(Path(__file__).parents[2])

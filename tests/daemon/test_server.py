@@ -17,7 +17,7 @@ from git_credential_bitbucket.daemon import hardening
 from git_credential_bitbucket.daemon.limits import MAX_KEPT_BYTES, Limits
 from git_credential_bitbucket.daemon.peers import Peer
 from git_credential_bitbucket.daemon.server import Answer, Server
-from git_credential_bitbucket.wire import MAX_REQUEST_BYTES
+from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 from tests.daemon.daemons import eventually, read_all
 
 
@@ -337,7 +337,7 @@ def test_who_asks_to_leave_counts_until_we_do(serve: Serve) -> None:
     assert len(asked) == 4
     for _ in range(3):
         eventually(lambda: len(asked) in (4, 8, 10))
-        server.server.farewell()
+        server.server.reply_to_exit()
         server.server.wake()
     for connection in leaving:
         connection.close()

@@ -14,7 +14,7 @@ from tests.daemon import spy
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import eventually
 from tests.daemon.test_upgrade import PACKAGE, hasten, install, version
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 NOBODY = 65534
 THIRD_PARTY = sysconfig.get_path("purelib")

@@ -13,7 +13,7 @@ import pytest
 from git_credential_bitbucket.daemon import upgrade
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, eventually, listener_of, read_all
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 PACKAGE = Path(__file__).parents[2] / "git_credential_bitbucket"
 
@@ -146,14 +146,14 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     token = tokens.access_token()
     daemon.store("acme/app", token)
     tried = copy.parent / "tried"
-    succession = copy / PACKAGE.name / "agent" / "succession.py"
-    whole = succession.read_text()
-    text = "    from git_credential_bitbucket.vault.keys import Key"
-    replace(succession, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
+    handover = copy / PACKAGE.name / "agent" / "handover.py"
+    whole = handover.read_text()
+    text = "    from git_credential_bitbucket.vault.key_sources import Key"
+    replace(handover, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
     eventually(tried.exists)
     assert daemon.secret("acme/app") == token
     assert int(daemon.told_about("ping")["pid"]) == daemon.pid
-    succession.write_text(whole)
+    handover.write_text(whole)
     install(copy, "9.9.9")
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
@@ -168,9 +168,9 @@ def test_told_to_leave_in_the_middle_neither_stays(start: Start, copy: Path, sup
     daemon.store("acme/app", token)
     tried, go_on = copy.parent / "tried", copy.parent / "go-on"
     os.mkfifo(go_on)
-    succession = copy / PACKAGE.name / "agent" / "succession.py"
-    text = "    from git_credential_bitbucket.vault.keys import Key"
-    replace(succession, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
+    handover = copy / PACKAGE.name / "agent" / "handover.py"
+    text = "    from git_credential_bitbucket.vault.key_sources import Key"
+    replace(handover, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
     eventually(tried.exists)
     os.kill(daemon.process.pid if supervised else daemon.pid, signal.SIGTERM)
     go_on.write_text("")
@@ -183,8 +183,8 @@ def test_where_processes_cannot_be_looked_into_the_same_one_goes_on(
 ) -> None:
     """As on macOS: the program is executed in the process that was started, and a pipe holds what is handed on."""
     hasten(copy)
-    supervision = copy / PACKAGE.name / "daemon" / "supervision.py"
-    replace(supervision, 'sys.platform.startswith("linux")', "False")
+    supervisor = copy / PACKAGE.name / "daemon" / "supervisor.py"
+    replace(supervisor, 'sys.platform.startswith("linux")', "False")
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
     token, inode = tokens.access_token(), os.stat(daemon.path).st_ino
     daemon.store("acme/app", token)

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests import gits, installed
+from tests import git_versions, installed
 from tests.e2e.leaks import Needles
-from tests.e2e.machines import Machine, key_file
-from tests.gits import Git
+from tests.e2e.sandbox import Machine, key_file
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.git_versions import Git
 from tests.running import Runner
-from tests.standin.client import StandIn
 
 
 @pytest.fixture(scope="session")
@@ -20,23 +20,25 @@ def program(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def configuration(program: Path, _standin_process: StandIn, tmp_path_factory: pytest.TempPathFactory) -> str:
+def configuration(program: Path, _bitbucket_process: FakeBitbucket, tmp_path_factory: pytest.TempPathFactory) -> str:
     """What `configure` writes into git's configuration, once for all tests; and that the stand-in is a Bitbucket."""
     home = tmp_path_factory.mktemp("configured")
     run = Runner({"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}, home)
-    for name, value in [*_standin_process.git_config(), ("init.defaultBranch", "main")]:
+    for name, value in [*_bitbucket_process.git_config(), ("init.defaultBranch", "main")]:
         run("git", "config", "--global", name, value)
-    run(program, "configure", "--host", _standin_process.url)
+    run(program, "configure", "--host", _bitbucket_process.url)
     return (home / ".gitconfig").read_text()
 
 
-def _machine(home: Path, env: dict[str, str], git: Git, program: Path, standin: StandIn, configuration: str) -> Machine:
+def _machine(
+    home: Path, env: dict[str, str], git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
+) -> Machine:
     (home / ".gitconfig").write_text(configuration)
     settings = {
         "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file(home)),
         "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
     }
-    return Machine(home, {**env, **settings}, git, program, standin)
+    return Machine(home, {**env, **settings}, git, program, bitbucket)
 
 
 def _checked(machine: Machine) -> Iterator[Machine]:
@@ -49,24 +51,26 @@ def _checked(machine: Machine) -> Iterator[Machine]:
 
 @pytest.fixture
 def machine(
-    home: Path, env: dict[str, str], git: Git, program: Path, standin: StandIn, configuration: str
+    home: Path, env: dict[str, str], git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
 ) -> Iterator[Machine]:
     """A machine with each of the gits in turn."""
-    yield from _checked(_machine(home, env, git, program, standin, configuration))
+    yield from _checked(_machine(home, env, git, program, bitbucket, configuration))
 
 
 @pytest.fixture
-def older(home: Path, env: dict[str, str], program: Path, standin: StandIn, configuration: str) -> Iterator[Machine]:
+def older(
+    home: Path, env: dict[str, str], program: Path, bitbucket: FakeBitbucket, configuration: str
+) -> Iterator[Machine]:
     """A machine with the git that this one has."""
-    yield from _checked(_machine(home, env, gits.machine_git(), program, standin, configuration))
+    yield from _checked(_machine(home, env, git_versions.machine_git(), program, bitbucket, configuration))
 
 
 @pytest.fixture
 def newer(
-    home: Path, env: dict[str, str], newer_git: Git, program: Path, standin: StandIn, configuration: str
+    home: Path, env: dict[str, str], newer_git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
 ) -> Iterator[Machine]:
     """A machine with a git that knows `state` and `continue`."""
-    yield from _checked(_machine(home, env, newer_git, program, standin, configuration))
+    yield from _checked(_machine(home, env, newer_git, program, bitbucket, configuration))
 
 
 @pytest.fixture(params=["daemon", "in process"])

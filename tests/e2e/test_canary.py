@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.leaks import Needles
-from tests.e2e.machines import Machine
-from tests.standin import tokens
-from tests.standin.client import ConsumerKey, StandIn
+from tests.e2e.sandbox import Machine
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
 CHECKOUT = Path(__file__).parents[2]
 TRACED = {"GIT_CREDENTIAL_BITBUCKET_TRACE": "1"}
@@ -53,7 +53,7 @@ def consumer_with_port(machine: Machine) -> ConsumerKey:
 def browser(machine: Machine) -> str:
     """What $BROWSER names: a browser that consents at once."""
     script = machine.home / "browser"
-    command = f"{sys.executable} -m tests.standin.browser --ca {machine.standin.ca_file}"
+    command = f"{sys.executable} -m tests.fake_bitbucket.browser --ca {machine.standin.ca_file}"
     script.write_text(f'#!/bin/sh\ncd {CHECKOUT} && exec {command} "$1"\n')
     script.chmod(0o700)
     return str(script)
@@ -76,53 +76,53 @@ def work(machine: Machine, place: str, more: dict[str, str] | None = None, *, la
     machine.git("fetch", cwd=clone, more=more)
 
 
-def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn) -> None:
+def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, bitbucket: FakeBitbucket) -> None:
     """Each kind: obtained, used, renewed, refused, shown, logged out; then the search."""
     for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):
-        standin.create_repository(place)
+        bitbucket.create_repository(place)
     has_lfs = shutil.which("git-lfs") is not None
     if has_lfs:
         traced.git("lfs", "install")
-    log_in(traced, "--access-token", standin.issue_access_token("acme/app"), place="acme/app")
-    log_in(traced, "--access-token", standin.issue_access_token("acme", project="CORE"), place="acme/core")
-    log_in(traced, "--access-token", standin.issue_access_token("acme"), place="acme")
+    log_in(traced, "--access-token", bitbucket.issue_access_token("acme/app"), place="acme/app")
+    log_in(traced, "--access-token", bitbucket.issue_access_token("acme", project="CORE"), place="acme/core")
+    log_in(traced, "--access-token", bitbucket.issue_access_token("acme"), place="acme")
     consumer = consumer_with_port(traced)
     traced.env["BROWSER"] = browser(traced)
     log_in(traced, "--oauth", consumer.key, consumer.secret)
     for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):
         work(traced, place, large=has_lfs and place in {"acme/app", "alice/dotfiles"})
-        traced.git("ls-remote", standin.clone_url(place), more=TRACED)
+        traced.git("ls-remote", bitbucket.clone_url(place), more=TRACED)
 
-    standin.revoke(kind="oauth2")
+    bitbucket.revoke(kind="oauth2")
     for _ in range(2):  # an older git fails once
-        traced.git("ls-remote", standin.clone_url("alice/dotfiles"), check=False)
-    standin.script_fault("token", "500")
+        traced.git("ls-remote", bitbucket.clone_url("alice/dotfiles"), check=False)
+    bitbucket.script_fault("token", "500")
     for one in traced.credentials():
         traced.helper("refresh", str(one["id"]), check=False)
     traced.helper("status")
     traced.helper("status", "--json")
-    standin.revoke_logins()
+    bitbucket.revoke_logins()
     traced.helper("logout", "--all")
     assert not traced.credentials()
 
-    app_password = standin.issue_app_password()
+    app_password = bitbucket.issue_app_password()
     traced.env |= TRACED
     traced.approve("", "alice", app_password)
-    traced.approve("", "alice@example.com", standin.issue_api_token())
-    traced.git("ls-remote", standin.clone_url("alice/dotfiles"))
+    traced.approve("", "alice@example.com", bitbucket.issue_api_token())
+    traced.git("ls-remote", bitbucket.clone_url("alice/dotfiles"))
     log_in(traced, "--client-credentials", consumer.key, consumer.secret)
-    traced.git("ls-remote", standin.clone_url("acme/app"))
+    traced.git("ls-remote", bitbucket.clone_url("acme/app"))
     client = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
-    token = {"BITBUCKET_TOKEN": standin.issue_access_token("acme/app")}
+    token = {"BITBUCKET_TOKEN": bitbucket.issue_access_token("acme/app")}
     for secret in (client, token):
         for off in ("", "off"):
             more = {**secret, **TRACED, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
-            traced.git("ls-remote", standin.clone_url("acme/app"), more=more)
-        traced.helper("exec", "--", "sh", "-c", f"env && git ls-remote {standin.clone_url('acme/app')}", more=secret)
+            traced.git("ls-remote", bitbucket.clone_url("acme/app"), more=more)
+        traced.helper("exec", "--", "sh", "-c", f"env && git ls-remote {bitbucket.clone_url('acme/app')}", more=secret)
 
-    made = len(standin.secrets())
+    made = len(bitbucket.secrets())
     assert made >= 15
-    needles = Needles([*standin.secrets(), app_password])
+    needles = Needles([*bitbucket.secrets(), app_password])
     assert not list(needles.files(traced.home))
     assert not list(needles.texts(traced.told))
     assert not list(needles.processes())
@@ -131,38 +131,38 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, standin: StandIn)
 
 def leaking_processes(machine: Machine, endpoint: str, count: int, job: Callable[[], object]) -> list[str]:
     """The processes that show a secret while `job` waits for the answer to its request number `count`."""
-    standin, mark = machine.standin, machine.standin.mark()
-    standin.script_fault(endpoint, "hold", after=count - 1)
+    bitbucket, mark = machine.standin, machine.standin.mark()
+    bitbucket.script_fault(endpoint, "hold", after=count - 1)
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(job)
         try:
-            standin.wait_for(endpoint, count, since=mark)
-            return list(Needles(standin.secrets()).processes())
+            bitbucket.wait_for(endpoint, count, since=mark)
+            return list(Needles(bitbucket.secrets()).processes())
         finally:
-            standin.release()
+            bitbucket.release()
             running.result()
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_no_process_shows_a_secret_while_it_works(newer: Machine, standin: StandIn, off: str) -> None:
+def test_no_process_shows_a_secret_while_it_works(newer: Machine, bitbucket: FakeBitbucket, off: str) -> None:
     """Neither git with its token on the wire, nor whoever renews one, in arguments or environment."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    url = standin.create_repository("acme/app")
-    access = newer.log_in(standin.add_consumer(), expires_in=0)
+    url = bitbucket.create_repository("acme/app")
+    access = newer.log_in(bitbucket.add_consumer(), expires_in=0)
     assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
     assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))
-    standin.revoke(access)
-    standin.revoke(kind="oauth2")
+    bitbucket.revoke(access)
+    bitbucket.revoke(kind="oauth2")
     assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
 
 
-def test_the_daemon_does_not_show_the_key_that_it_was_started_with(newer: Machine, standin: StandIn) -> None:
+def test_the_daemon_does_not_show_the_key_that_it_was_started_with(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """The vault's key was in the environment of whoever started it, and reaches it by a pipe."""
     del newer.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
     key = base64.b64encode(os.urandom(32)).decode()
     newer.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = key
-    newer.approve("", "alice", standin.issue_api_token())
-    newer.git("ls-remote", standin.create_repository("acme/app"))
+    newer.approve("", "alice", bitbucket.issue_api_token())
+    newer.git("ls-remote", bitbucket.create_repository("acme/app"))
     assert newer.daemon_pid()
     assert not list(Needles([key]).processes())
     assert not list(Needles([key]).files(newer.home))
@@ -177,11 +177,11 @@ def test_no_process_shows_a_secret_during_a_log_in(newer: Machine) -> None:
 
 
 def test_no_process_shows_a_secret_that_a_runner_has_in_a_file(
-    newer: Machine, standin: StandIn, tmp_path: Path
+    newer: Machine, bitbucket: FakeBitbucket, tmp_path: Path
 ) -> None:
     """Neither by the variable that names it, nor under `exec`."""
-    url = standin.create_repository("acme/app")
-    (tmp_path / "token").write_text(standin.issue_access_token("acme/app"))
+    url = bitbucket.create_repository("acme/app")
+    (tmp_path / "token").write_text(bitbucket.issue_access_token("acme/app"))
     newer.env["BITBUCKET_TOKEN_FILE"] = str(tmp_path / "token")
     assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))
     job = ("exec", "--", newer.used_git.path, "ls-remote", url)

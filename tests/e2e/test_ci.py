@@ -10,20 +10,20 @@ from collections.abc import Callable
 import pytest
 
 from tests.daemon.daemons import listener_of
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 TOKEN_USERNAME = "x-token-auth"
 
-Issue = Callable[[StandIn], str]
+Issue = Callable[[FakeBitbucket], str]
 TOKENS: list[tuple[str, Issue, str]] = [
-    ("BITBUCKET_API_TOKEN", lambda standin: standin.issue_api_token(), API_TOKEN_USERNAME),
-    ("BITBUCKET_ACCESS_TOKEN", lambda standin: standin.issue_access_token("acme/app"), TOKEN_USERNAME),
-    ("BITBUCKET_TOKEN", lambda standin: standin.issue_api_token(), API_TOKEN_USERNAME),
-    ("BITBUCKET_TOKEN", lambda standin: standin.issue_access_token("acme"), TOKEN_USERNAME),
-    ("BITBUCKET_TOKEN", lambda standin: standin.issue_login(standin.add_consumer())[0], TOKEN_USERNAME),
+    ("BITBUCKET_API_TOKEN", lambda bitbucket: bitbucket.issue_api_token(), API_TOKEN_USERNAME),
+    ("BITBUCKET_ACCESS_TOKEN", lambda bitbucket: bitbucket.issue_access_token("acme/app"), TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda bitbucket: bitbucket.issue_api_token(), API_TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda bitbucket: bitbucket.issue_access_token("acme"), TOKEN_USERNAME),
+    ("BITBUCKET_TOKEN", lambda bitbucket: bitbucket.issue_login(bitbucket.add_consumer())[0], TOKEN_USERNAME),
 ]
 NAMES = ["API token", "access token", "API token by prefix", "access token by prefix", "OAuth token"]
 PAIRS = [
@@ -33,9 +33,9 @@ PAIRS = [
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 @pytest.fixture
@@ -58,25 +58,25 @@ def assert_untouched(machine: Machine) -> None:
 
 @pytest.mark.parametrize(("name", "issue", "username"), TOKENS, ids=NAMES)
 def test_a_token_of_the_environment_serves_a_job(
-    machine: Machine, standin: StandIn, url: str, name: str, issue: Issue, username: str
+    machine: Machine, bitbucket: FakeBitbucket, url: str, name: str, issue: Issue, username: str
 ) -> None:
     """Clone and push by each variable and each kind; the front end alone answers."""
-    token = issue(standin)
+    token = issue(bitbucket)
     machine.env[name] = token
     clone = machine.clone(url)
     commit = machine.commit(clone)
     machine.git("push", cwd=clone)
-    assert standin.head("acme/app") == commit
+    assert bitbucket.head("acme/app") == commit
     assert {(e.username, e.secret, e.status) for e in machine.offered()} == {(username, digest(token), 200)}
     assert_untouched(machine)
 
 
 @pytest.mark.parametrize("name", ["BITBUCKET_API_TOKEN", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_TOKEN"])
 def test_a_token_in_a_file_serves_a_job(
-    newer: Machine, standin: StandIn, url: str, name: str, secret_file: Callable[[str], str]
+    newer: Machine, bitbucket: FakeBitbucket, url: str, name: str, secret_file: Callable[[str], str]
 ) -> None:
     """Each variable may name a file instead, and the line break at its end is not part of the token."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     newer.env[f"{name}_FILE"] = secret_file(token)
     newer.clone(url)
     used = {(entry.username, entry.secret, entry.status) for entry in newer.offered()}
@@ -85,10 +85,10 @@ def test_a_token_in_a_file_serves_a_job(
 
 
 def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(
-    place: Machine, standin: StandIn, url: str
+    place: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
     """While it is set it answers; afterwards the vault holds what it held."""
-    kept, given = standin.issue_api_token(), standin.issue_access_token("acme/app")
+    kept, given = bitbucket.issue_api_token(), bitbucket.issue_access_token("acme/app")
     place.approve("", "alice", kept)
     place.git("ls-remote", url, more={"BITBUCKET_TOKEN": given})
     place.git("ls-remote", url)
@@ -100,29 +100,31 @@ def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(
 @pytest.mark.parametrize("in_file", [False, True], ids=["variable", "file"])
 def test_a_consumer_of_the_environment_mints_once_for_a_job(
     newer: Machine,
-    standin: StandIn,
+    bitbucket: FakeBitbucket,
     url: str,
     pair: tuple[str, str],
     in_file: bool,
     secret_file: Callable[[str], str],
 ) -> None:
     """The daemon holds its token in memory; there is no vault, and `status` has nothing to keep."""
-    (key, secret), consumer = pair, standin.add_consumer()
+    (key, secret), consumer = pair, bitbucket.add_consumer()
     newer.env[key] = consumer.key
     newer.env |= {f"{secret}_FILE": secret_file(consumer.secret)} if in_file else {secret: consumer.secret}
     clone = newer.clone(url)
     newer.commit(clone)
     newer.git("push", cwd=clone)
     newer.git("fetch", cwd=clone)
-    minted = standin.token_requests()
+    minted = bitbucket.token_requests()
     assert [(entry.form["grant_type"], entry.status) for entry in minted] == [("client_credentials", 200)]
     assert {(entry.username, entry.status) for entry in newer.offered()} == {(TOKEN_USERNAME, 200)}
     assert not newer.vault.parent.exists()
 
 
-def test_a_consumer_of_the_environment_works_without_a_daemon(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_consumer_of_the_environment_works_without_a_daemon(
+    machine: Machine, bitbucket: FakeBitbucket, url: str
+) -> None:
     """Each command mints its own; nothing is written, and `store` has nowhere to put it."""
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     machine.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     machine.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     clone = machine.clone(url)
@@ -133,28 +135,30 @@ def test_a_consumer_of_the_environment_works_without_a_daemon(machine: Machine, 
     assert_untouched(machine)
 
 
-def test_a_minted_token_revoked_under_a_push_is_minted_again(newer: Machine, standin: StandIn, url: str) -> None:
+def test_a_minted_token_revoked_under_a_push_is_minted_again(
+    newer: Machine, bitbucket: FakeBitbucket, url: str
+) -> None:
     """The second try works for the environment's consumer as for a log-in."""
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     clone = newer.clone(url)
     commit = newer.commit(clone)
-    standin.revoke(kind="oauth2", after=1)
+    bitbucket.revoke(kind="oauth2", after=1)
     newer.git("push", cwd=clone)
-    assert standin.head("acme/app") == commit
-    assert len(standin.token_requests()) == 2
+    assert bitbucket.head("acme/app") == commit
+    assert len(bitbucket.token_requests()) == 2
 
 
 def test_what_is_wrong_with_the_environment_is_told_by_name(
-    older: Machine, standin: StandIn, url: str, secret_file: Callable[[str], str]
+    older: Machine, bitbucket: FakeBitbucket, url: str, secret_file: Callable[[str], str]
 ) -> None:
     """One line and the cure for each; the secret itself is never repeated."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     wrong = {
         "BITBUCKET_TOKEN_FILE": "/nowhere/token",
-        "BITBUCKET_API_TOKEN": standin.issue_app_password(),
+        "BITBUCKET_API_TOKEN": bitbucket.issue_app_password(),
         "BITBUCKET_ACCESS_TOKEN_FILE": secret_file(f"{token}\n{token}"),
-        "BITBUCKET_CLIENT_SECRET": standin.add_consumer().secret,
+        "BITBUCKET_CLIENT_SECRET": bitbucket.add_consumer().secret,
     }
     for name, value in wrong.items():
         answer = older.git("ls-remote", url, more={name: value}, check=False)
@@ -162,9 +166,11 @@ def test_what_is_wrong_with_the_environment_is_told_by_name(
         assert name.removesuffix("_FILE") in only_line(answer.stderr)
 
 
-def test_exec_runs_a_job_without_a_secret_in_its_environment(machine: Machine, standin: StandIn, url: str) -> None:
+def test_exec_runs_a_job_without_a_secret_in_its_environment(
+    machine: Machine, bitbucket: FakeBitbucket, url: str
+) -> None:
     """A private daemon answers the command's git, and is gone with it: no token, socket or vault is left."""
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     job = f"env; git clone --quiet {shlex.quote(url)} clone && cd clone && git fetch && exit 7"
     answer = machine.helper("exec", "--", "sh", "-c", job, more={"BITBUCKET_TOKEN": token}, check=False)
     assert answer.returncode == 7, answer.stderr
@@ -174,9 +180,9 @@ def test_exec_runs_a_job_without_a_secret_in_its_environment(machine: Machine, s
     assert not machine.vault.parent.exists()
 
 
-def test_the_private_daemon_of_exec_dies_with_a_killed_exec(newer: Machine, standin: StandIn) -> None:
+def test_the_private_daemon_of_exec_dies_with_a_killed_exec(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """By the end of a pipe: SIGKILL leaves nobody who could say goodbye."""
-    more = {"BITBUCKET_TOKEN": standin.issue_access_token("acme/app")}
+    more = {"BITBUCKET_TOKEN": bitbucket.issue_access_token("acme/app")}
     command = [str(newer.program), "exec", "--", "sh", "-c", "echo $GIT_CREDENTIAL_BITBUCKET_SOCKET; sleep 60"]
     with subprocess.Popen(
         command, env={**newer.env, **more}, stdout=subprocess.PIPE, start_new_session=True

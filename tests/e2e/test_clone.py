@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machines import Machine
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.e2e.sandbox import Machine
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 THREE_MB = 3 << 20
 
@@ -57,53 +57,55 @@ KINDS = [
 
 @pytest.mark.parametrize(("give", "username"), KINDS, ids=[give.__name__ for give, _ in KINDS])
 def test_each_kind_of_credential_works_with_its_own_username(
-    machine: Machine, standin: StandIn, give: Callable[[Machine], None], username: str
+    machine: Machine, bitbucket: FakeBitbucket, give: Callable[[Machine], None], username: str
 ) -> None:
     """Clone by the Clone button's address, whose name is not what the token needs; fetch without a name; push."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     give(machine)
-    clone = machine.clone(standin.clone_url("acme/app", "alice"))
+    clone = machine.clone(bitbucket.clone_url("acme/app", "alice"))
     machine.git("fetch", url, cwd=clone)
     commit = machine.commit(clone)
     machine.git("push", cwd=clone)
-    assert standin.head("acme/app") == commit
+    assert bitbucket.head("acme/app") == commit
     assert {(entry.username, entry.status) for entry in machine.offered()} == {(username, 200)}
 
 
 @pytest.mark.parametrize("give", [repository_token, login], ids=["static", "oauth"])
-def test_clone_fetch_and_a_large_push(place: Machine, standin: StandIn, give: Callable[[Machine], None]) -> None:
+def test_clone_fetch_and_a_large_push(
+    place: Machine, bitbucket: FakeBitbucket, give: Callable[[Machine], None]
+) -> None:
     """The whole job with the daemon and without; more than 1 MiB goes in chunks, after a probe of its own."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     give(place)
     mine, theirs = place.clone(url), place.clone(url)
     commit = place.commit(mine, "large", bytes(range(256)) * (THREE_MB // 256))
     place.git("-c", "pack.compression=0", "-c", "core.compression=0", "push", cwd=mine)
     place.git("fetch", cwd=theirs)
-    assert standin.head("acme/app") == commit
+    assert bitbucket.head("acme/app") == commit
     assert place.git("rev-parse", "origin/main", cwd=theirs).stdout.strip() == commit
-    assert max(entry.body_length for entry in standin.requests("git")) > THREE_MB - (1 << 20)
+    assert max(entry.body_length for entry in bitbucket.requests("git")) > THREE_MB - (1 << 20)
     assert {entry.status for entry in place.offered()} == {200}
-    assert not standin.token_requests()
+    assert not bitbucket.token_requests()
 
 
-def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Machine, standin: StandIn) -> None:
+def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Three workspaces, three gits at once; one is named by a relative address."""
-    url = standin.create_repository("acme/app")
-    standin.create_repository("acme/lib")
+    url = bitbucket.create_repository("acme/app")
+    bitbucket.create_repository("acme/lib")
     own = {
-        "acme/app": machine.log_in(standin.add_consumer()),
-        "acme/lib": standin.issue_access_token("acme/lib"),
-        "beta/tool": standin.issue_access_token("beta"),
+        "acme/app": machine.log_in(bitbucket.add_consumer()),
+        "acme/lib": bitbucket.issue_access_token("acme/lib"),
+        "beta/tool": bitbucket.issue_access_token("beta"),
     }
     machine.keep("acme/lib", kind="access-token", secret=own["acme/lib"])
     machine.keep("beta", kind="access-token", secret=own["beta/tool"])
     app = machine.clone(url)
     machine.git("submodule", "add", "../lib.git", cwd=app)
-    machine.git("submodule", "add", standin.create_repository("beta/tool"), cwd=app)
+    machine.git("submodule", "add", bitbucket.create_repository("beta/tool"), cwd=app)
     machine.git("commit", "--quiet", "--message", "submodules", cwd=app)
     machine.git("push", cwd=app)
 
-    mark = standin.mark()
+    mark = bitbucket.mark()
     clone = machine.clone(url, "--recurse-submodules", "--jobs", "3")
     assert (clone / "lib" / "README.md").exists()
     assert (clone / "tool" / "README.md").exists()
@@ -113,7 +115,7 @@ def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Mac
     assert used == {(place, digest(token), 200) for place, token in own.items()}
 
 
-def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn) -> None:
+def test_a_hostile_work_tree_is_not_executed(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Modules, programs and configuration lying in the repository are content: the helper starts and asks as ever."""
     names = ("os", "json", "site", "sitecustomize", "_socket", "requests_oauthlib", "git_credential_bitbucket")
     taken = machine.home / "taken-over"
@@ -126,8 +128,8 @@ def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn)
         "setup.cfg": "[x]\n",
         "lib/python3/site-packages/x.pth": f"import os; {python}",
     }
-    url = standin.create_repository("acme/app", files=files)
-    machine.keep("acme/app", kind="access-token", secret=standin.issue_access_token("acme/app"))
+    url = bitbucket.create_repository("acme/app", files=files)
+    machine.keep("acme/app", kind="access-token", secret=bitbucket.issue_access_token("acme/app"))
     clone = machine.clone(url)
     (clone / "git").chmod(0o755)
     hostile = {"PYTHONPATH": str(clone), "PYTHONHOME": str(clone), "PYTHONSTARTUP": str(clone / "os.py")}
@@ -137,12 +139,12 @@ def test_a_hostile_work_tree_is_not_executed(machine: Machine, standin: StandIn)
     assert not taken.exists()
 
 
-def test_both_executables_serve_a_clone(older: Machine, standin: StandIn, executable: Path) -> None:
+def test_both_executables_serve_a_clone(older: Machine, bitbucket: FakeBitbucket, executable: Path) -> None:
     """The portable one too, where no C compiler was at hand when it was installed."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     repository_token(older)
     older.program = executable
-    older.helper("configure", "--host", standin.url)
+    older.helper("configure", "--host", bitbucket.url)
     older.clone(url)
     assert str(executable) in (older.home / ".gitconfig").read_text()
     assert {entry.status for entry in older.offered()} == {200}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machines import Machine
-from tests.standin.client import StandIn
+from tests.e2e.sandbox import Machine
+from tests.fake_bitbucket.client import FakeBitbucket
 
 DAY = 86400
 WARNING = "git-credential-bitbucket: warning: the access token for "
@@ -23,30 +23,30 @@ def fetched(machine: Machine, clone: Path, **more: str) -> str:
     return machine.git("fetch", "--quiet", cwd=clone, more=more).stderr
 
 
-def test_once_on_stderr_with_what_to_type(place: Machine, standin: StandIn) -> None:
+def test_once_on_stderr_with_what_to_type(place: Machine, bitbucket: FakeBitbucket) -> None:
     """With the daemon and without, on each git; nothing is slowed down, broken or said twice."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keep(place, 6.5)
     said = place.git("clone", "--quiet", url, place.work / "app").stderr
     lines = [line for line in said.split("\n") if line]
     assert [line.split(": ")[1] for line in lines] == ["warning", "hint"]
-    assert lines[0].startswith(f"{WARNING}{standin.netloc}/acme/app ends in 6 days, on ")
+    assert lines[0].startswith(f"{WARNING}{bitbucket.netloc}/acme/app ends in 6 days, on ")
     assert "git-credential-bitbucket rotate " in lines[1]
     assert fetched(place, place.work / "app") == ""
     place.end_daemon()
     assert fetched(place, place.work / "app") == ""
 
 
-def test_not_before_its_time(machine: Machine, standin: StandIn) -> None:
+def test_not_before_its_time(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """A date that is far off, or none."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keep(machine, 31)
     assert machine.git("clone", "--quiet", url, machine.work / "app").stderr == ""
 
 
-def test_a_build_hears_it_only_if_it_asks(older: Machine, standin: StandIn) -> None:
+def test_a_build_hears_it_only_if_it_asks(older: Machine, bitbucket: FakeBitbucket) -> None:
     """And does not keep it from a person; who never wants to hear it is not told."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keep(older, 0.5)
     clone = older.work / "app"
     assert older.git("clone", "--quiet", url, clone, more={"CI": "true"}).stderr == ""
@@ -56,9 +56,9 @@ def test_a_build_hears_it_only_if_it_asks(older: Machine, standin: StandIn) -> N
     assert "ends within a day" in fetched(older, clone, CI="true", GIT_CREDENTIAL_BITBUCKET_WARN="1")
 
 
-def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, standin: StandIn) -> None:
+def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, bitbucket: FakeBitbucket) -> None:
     """The daemon remembers that nobody there wants to hear it: the next `store` is acknowledged and done."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     keep(older, 5)
     older.env["CI"] = "true"
     clone = older.clone(url)
@@ -70,21 +70,21 @@ def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, standin: Stan
     assert one["state"] == "ready"
 
 
-def test_both_executables_tell_it(older: Machine, standin: StandIn, executable: Path) -> None:
+def test_both_executables_tell_it(older: Machine, bitbucket: FakeBitbucket, executable: Path) -> None:
     """Each hands what is no plain acknowledgement to the same Python."""
-    url = standin.create_repository("acme/app")
+    url = bitbucket.create_repository("acme/app")
     older.program = executable
-    older.helper("configure", "--host", standin.url)
+    older.helper("configure", "--host", bitbucket.url)
     keep(older, 20)
     assert WARNING in older.git("clone", "--quiet", url, older.work / "app").stderr
 
 
 @pytest.mark.parametrize("broken", ["warn=", "warn=0123456789ab", "strange=1"])
-def test_an_acknowledgement_of_another_version_is_one(older: Machine, standin: StandIn, broken: str) -> None:
+def test_an_acknowledgement_of_another_version_is_one(older: Machine, bitbucket: FakeBitbucket, broken: str) -> None:
     """What stands behind `ok=1` is never a reason to store again elsewhere, or to complain."""
-    from tests.front.peers import answering, listening
+    from tests.helper.peers import answering, listening
 
-    standin.create_repository("acme/app")
+    bitbucket.create_repository("acme/app")
     request = older.request("acme/app", username="x", password="any")
     with listening(older.socket, answering(f"ok=1\n{broken}\n".encode())) as received:
         older.socket.parent.chmod(0o700)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
-from tests.standin.journal import Entry
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.journal import Entry
 
 pytestmark = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 
@@ -17,9 +17,9 @@ REASONABLE = 6
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 def with_large_file(machine: Machine, url: str, name: str = "large.bin") -> Path:
@@ -37,20 +37,20 @@ def batches(machine: Machine, since: int) -> list[Entry]:
     return [e for e in machine.standin.requests("lfs", since=since) if e.path.endswith("/objects/batch")]
 
 
-def test_a_large_file_goes_up_and_comes_back(machine: Machine, url: str, standin: StandIn) -> None:
+def test_a_large_file_goes_up_and_comes_back(machine: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """Upload, the verification under the repository's UUID, and a clone that downloads it again.
 
     Others' tokens lie beside the repository's own: the address of the verification does not tell which is meant.
     """
     for repository in ("acme/aaa", "acme/app", "zeta/zzz"):
-        machine.keep(repository, kind="access-token", secret=standin.issue_access_token(repository))
+        machine.keep(repository, kind="access-token", secret=bitbucket.issue_access_token(repository))
     assert_up_and_down(machine, url)
 
 
-def test_a_large_file_by_a_log_in_and_without_a_daemon(newer: Machine, url: str, standin: StandIn) -> None:
+def test_a_large_file_by_a_log_in_and_without_a_daemon(newer: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """git-lfs asks many times, and each time a process opens the vault."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    newer.log_in(standin.add_consumer())
+    newer.log_in(bitbucket.add_consumer())
     assert_up_and_down(newer, url)
 
 
@@ -63,27 +63,29 @@ def assert_up_and_down(machine: Machine, url: str) -> None:
     assert {entry.status for entry in machine.offered(endpoint="lfs")} == {200}
 
 
-def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, standin: StandIn) -> None:
+def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """git-lfs erases and asks again by itself: it gets a new token, and goes on."""
-    token = machine.log_in(standin.add_consumer())
+    token = machine.log_in(bitbucket.add_consumer())
     clone = with_large_file(machine, url)
-    standin.revoke(token)
-    mark = standin.mark()
+    bitbucket.revoke(token)
+    mark = bitbucket.mark()
     machine.git("lfs", "push", "--all", "origin", cwd=clone)
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert len(batches(machine, mark)) <= REASONABLE
-    assert [entry.method for entry in standin.requests("media")] == ["PUT"]
+    assert [entry.method for entry in bitbucket.requests("media")] == ["PUT"]
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_revoked_token_in_the_vault_ends_git_lfs(older: Machine, url: str, standin: StandIn, off: str) -> None:
+def test_a_revoked_token_in_the_vault_ends_git_lfs(
+    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
+) -> None:
     """It is held back for a minute, so git-lfs gives up; and it is still there afterwards."""
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     older.keep("acme/app", kind="access-token", secret=token)
     clone = with_large_file(older, url)
-    standin.revoke(token)
-    mark = standin.mark()
+    bitbucket.revoke(token)
+    mark = bitbucket.mark()
     answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
     assert answer.returncode != 0
     assert "Bitbucket rejected it" in answer.stderr
@@ -92,38 +94,40 @@ def test_a_revoked_token_in_the_vault_ends_git_lfs(older: Machine, url: str, sta
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_revoked_token_in_the_environment_ends_git_lfs(older: Machine, url: str, standin: StandIn, off: str) -> None:
+def test_a_revoked_token_in_the_environment_ends_git_lfs(
+    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
+) -> None:
     """The environment cannot be changed; a mark of a minute keeps its token back, and says so."""
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     ours = {"BITBUCKET_ACCESS_TOKEN": token}
     older.env |= ours
     clone = with_large_file(older, url)
-    standin.revoke(token)
-    mark = standin.mark()
+    bitbucket.revoke(token)
+    mark = bitbucket.mark()
     answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
     assert answer.returncode != 0
     assert "Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in answer.stderr
     assert len(batches(older, mark)) <= REASONABLE
     again = older.git("ls-remote", url, check=False)
     assert only_line(again.stderr).startswith("Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds")
-    another = standin.issue_access_token("acme/app")
+    another = bitbucket.issue_access_token("acme/app")
     older.git("lfs", "push", "--all", "origin", cwd=clone, more={"BITBUCKET_ACCESS_TOKEN": another})
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
 def test_a_refused_consumer_in_the_environment_ends_git_lfs(
-    older: Machine, url: str, standin: StandIn, off: str
+    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
 ) -> None:
     """Its tokens are refused however new: git-lfs is told no after the second."""
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     older.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     clone = with_large_file(older, url)
-    standin.turn(token_lifetime=0, omit_expires_in=True)
-    standin.revoke(kind="oauth2")
-    mark = standin.mark()
+    bitbucket.turn(token_lifetime=0, omit_expires_in=True)
+    bitbucket.revoke(kind="oauth2")
+    mark = bitbucket.mark()
     answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
     assert answer.returncode != 0
     assert len(batches(older, mark)) <= REASONABLE
-    assert len(standin.token_requests(since=mark)) <= REASONABLE
+    assert len(bitbucket.token_requests(since=mark)) <= REASONABLE

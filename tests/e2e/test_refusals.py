@@ -4,15 +4,15 @@ import shutil
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 def states(machine: Machine) -> list[object]:
@@ -20,27 +20,29 @@ def states(machine: Machine) -> list[object]:
     return [credential["state"] for credential in machine.credentials()]
 
 
-def test_without_a_credential_git_stops_with_the_cure(place: Machine, standin: StandIn, url: str) -> None:
+def test_without_a_credential_git_stops_with_the_cure(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Nobody is there to be asked: one line, one hint, and git's own end."""
     answer = place.git("clone", url, check=False)
     assert answer.returncode == 128
-    assert only_line(answer.stderr) == f"no credential for {standin.netloc}/acme/app"
+    assert only_line(answer.stderr) == f"no credential for {bitbucket.netloc}/acme/app"
     assert "git-credential-bitbucket login" in answer.stderr
     assert not place.vault.exists()
 
 
-def test_a_public_repository_needs_no_helper(machine: Machine, standin: StandIn) -> None:
+def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Reading what everybody may read asks for nothing."""
-    machine.clone(standin.create_repository("acme/open", public=True))
+    machine.clone(bitbucket.create_repository("acme/open", public=True))
     assert not machine.told[-1].count("git-credential-bitbucket")
     assert not machine.socket.exists()
 
 
-def test_a_static_token_is_held_back_after_a_401_and_not_lost(place: Machine, standin: StandIn, url: str) -> None:
+def test_a_static_token_is_held_back_after_a_401_and_not_lost(
+    place: Machine, bitbucket: FakeBitbucket, url: str
+) -> None:
     """It was shown only once, and a 401 may be an outage: not offered for a minute, and then again."""
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     place.keep("acme/app", kind="access-token", secret=token)
-    standin.revoke(token)
+    bitbucket.revoke(token)
     for _ in range(3):
         assert place.git("ls-remote", url, check=False).returncode == 128
     assert [entry.status for entry in place.offered()] == [401]
@@ -53,16 +55,16 @@ def test_a_static_token_is_held_back_after_a_401_and_not_lost(place: Machine, st
 
 @pytest.mark.parametrize("kept", ["vault", "environment", "environment's consumer"])
 def test_another_helpers_rejected_credential_does_not_cost_ours(
-    newer: Machine, standin: StandIn, url: str, kept: str
+    newer: Machine, bitbucket: FakeBitbucket, url: str, kept: str
 ) -> None:
     """Git 2.46 tells every helper to erase it, by `authtype` and `credential` and without a password."""
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     if kept == "vault":
         newer.keep("acme/app", kind="access-token", secret=token)
     elif kept == "environment":
         newer.env["BITBUCKET_TOKEN"] = token
     else:
-        consumer = standin.add_consumer()
+        consumer = bitbucket.add_consumer()
         newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     newer.git("ls-remote", url)
     dead = "echo capability[]=authtype; echo authtype=Bearer; echo credential=ended; echo ephemeral=0"
@@ -70,38 +72,40 @@ def test_another_helpers_rejected_credential_does_not_cost_ours(
     lines = configuration.read_text()
     first = lines.replace("\thelper = \n", f'\thelper =\n\thelper = "!f() {{ test $1 = get && {{ {dead}; }}; }}; f"\n')
     configuration.write_text(first)
-    mark = standin.mark()
+    mark = bitbucket.mark()
     assert newer.git("ls-remote", url, check=False).returncode == 128
-    assert [entry.status for entry in standin.requests("git", since=mark)] == [401, 401], "with nothing, with theirs"
+    assert [entry.status for entry in bitbucket.requests("git", since=mark)] == [401, 401], "with nothing, with theirs"
     configuration.write_text(lines)
     newer.git("ls-remote", url)
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_no_access_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn, url: str, status: int) -> None:
+def test_no_access_is_no_verdict_on_the_credential(
+    machine: Machine, bitbucket: FakeBitbucket, url: str, status: int
+) -> None:
     """Git tells no helper of it, and the next repository is served as before."""
-    standin.turn(no_access_status=status)
-    standin.create_person("carol", places=["acme/app"])
-    standin.create_repository("beta/tool")
-    machine.approve("", "carol", standin.issue_api_token("carol"))
-    assert machine.git("ls-remote", standin.clone_url("beta/tool"), check=False).returncode == 128
-    assert machine.git("ls-remote", standin.clone_url("acme/none"), check=False).returncode == 128
+    bitbucket.turn(no_access_status=status)
+    bitbucket.create_person("carol", places=["acme/app"])
+    bitbucket.create_repository("beta/tool")
+    machine.approve("", "carol", bitbucket.issue_api_token("carol"))
+    assert machine.git("ls-remote", bitbucket.clone_url("beta/tool"), check=False).returncode == 128
+    assert machine.git("ls-remote", bitbucket.clone_url("acme/none"), check=False).returncode == 128
     machine.git("ls-remote", url)
     assert states(machine) == ["ready"]
     assert {entry.status for entry in machine.offered()} == {200, status, 404}
 
 
-def test_an_api_token_that_may_only_write_is_not_lost(machine: Machine, standin: StandIn, url: str) -> None:
+def test_an_api_token_that_may_only_write_is_not_lost(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """An API token's write scope does not imply reading: 403, and it is kept for what it can do."""
-    machine.approve("", "alice", standin.issue_api_token(scopes=("write:repository:bitbucket",)))
+    machine.approve("", "alice", bitbucket.issue_api_token(scopes=("write:repository:bitbucket",)))
     assert machine.git("clone", url, check=False).returncode == 128
     assert states(machine) == ["ready"]
 
 
-def test_410_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn, url: str) -> None:
+def test_410_is_no_verdict_on_the_credential(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Git neither stores nor erases then, and the next command is served."""
-    machine.approve("", "alice", standin.issue_api_token())
-    standin.script_fault("git", "410")
+    machine.approve("", "alice", bitbucket.issue_api_token())
+    bitbucket.script_fault("git", "410")
     assert machine.git("ls-remote", url, check=False).returncode == 128
     machine.git("ls-remote", url)
     assert states(machine) == ["ready"]
@@ -109,20 +113,20 @@ def test_410_is_no_verdict_on_the_credential(machine: Machine, standin: StandIn,
 
 @pytest.mark.parametrize("fault", ["500", "503", "429", "502-html"])
 def test_an_outage_of_git_is_no_verdict_on_the_credential(
-    newer: Machine, standin: StandIn, url: str, fault: str
+    newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str
 ) -> None:
     """What is not a 401 changes nothing."""
-    newer.approve("", "alice", standin.issue_api_token())
-    standin.script_fault("git", fault, after=1)
+    newer.approve("", "alice", bitbucket.issue_api_token())
+    bitbucket.script_fault("git", fault, after=1)
     assert newer.git("ls-remote", url, check=False).returncode == 128
     newer.git("ls-remote", url)
     assert states(newer) == ["ready"]
 
 
-def test_an_app_password_is_not_kept(place: Machine, standin: StandIn, url: str) -> None:
+def test_an_app_password_is_not_kept(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """It is dead: whoever brings it is told what to make instead, and it is never offered."""
     answer = place.git(
-        "credential", "approve", stdin=place.request("", username="alice", password=standin.issue_app_password())
+        "credential", "approve", stdin=place.request("", username="alice", password=bitbucket.issue_app_password())
     )
     assert only_line(answer.stderr).startswith("this is an app password")
     assert not place.credentials()
@@ -130,14 +134,14 @@ def test_an_app_password_is_not_kept(place: Machine, standin: StandIn, url: str)
     assert not place.offered()
 
 
-def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """For that name and that path only, and set aside at the first 401: git's contract for a helper that stores."""
-    access, _ = standin.issue_login(standin.add_consumer())
+    access, _ = bitbucket.issue_login(bitbucket.add_consumer())
     machine.approve("acme/app", "x-token-auth", access)
-    standin.create_repository("acme/other")
+    bitbucket.create_repository("acme/other")
     machine.git("ls-remote", url)
-    assert machine.git("ls-remote", standin.clone_url("acme/other"), check=False).returncode == 128
-    standin.revoke(access)
+    assert machine.git("ls-remote", bitbucket.clone_url("acme/other"), check=False).returncode == 128
+    bitbucket.revoke(access)
     for _ in range(2):
         assert machine.git("ls-remote", url, check=False).returncode == 128
     assert [entry.status for entry in machine.offered()].count(401) == 1
@@ -145,10 +149,12 @@ def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, stan
 
 
 @pytest.mark.parametrize("how", ["ls-remote", "submodule"])
-def test_a_token_in_somebody_elses_url_takes_nothing_of_ours(machine: Machine, standin: StandIn, how: str) -> None:
+def test_a_token_in_somebody_elses_url_takes_nothing_of_ours(
+    machine: Machine, bitbucket: FakeBitbucket, how: str
+) -> None:
     """Git stores what it finds in a URL once it worked, and a repository's .gitmodules may hold any."""
-    ours, theirs = standin.issue_api_token("alice"), standin.issue_api_token("bob")
-    hostile, own = standin.create_repository("mallory/lib"), standin.create_repository("acme/app")
+    ours, theirs = bitbucket.issue_api_token("alice"), bitbucket.issue_api_token("bob")
+    hostile, own = bitbucket.create_repository("mallory/lib"), bitbucket.create_repository("acme/app")
     machine.keep("", kind="api-token", secret=ours, account="alice@example.com")
     machine.git("ls-remote", own)
     url = hostile.replace("https://", f"https://x-bitbucket-api-token-auth:{theirs}@")
@@ -165,6 +171,6 @@ def test_a_token_in_somebody_elses_url_takes_nothing_of_ours(machine: Machine, s
         machine.git("clone", "-q", "--recurse-submodules", hostile, "another", cwd=machine.work)
         shutil.rmtree(clone)
         shutil.rmtree(machine.work / "another")  # git itself writes the URL as it is
-    mark = standin.mark()
+    mark = bitbucket.mark()
     machine.git("ls-remote", own)
     assert {entry.secret for entry in machine.offered(since=mark)} == {digest(ours)}

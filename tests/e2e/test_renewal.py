@@ -5,18 +5,18 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 LARGE = bytes(range(256)) * (3 << 12)
 """3 MB: sent in chunks, so that git probes with a request of its own first."""
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 def rejected(machine: Machine, since: int = 0) -> int:
@@ -24,52 +24,56 @@ def rejected(machine: Machine, since: int = 0) -> int:
     return len([entry for entry in machine.offered(since=since) if entry.status == 401])
 
 
-def test_an_expired_token_is_renewed_before_it_is_used(place: Machine, standin: StandIn, url: str) -> None:
+def test_an_expired_token_is_renewed_before_it_is_used(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """One request for a new token, none with the old one; the new one serves the next command too."""
-    old = place.log_in(standin.add_consumer(), expires_in=0)
-    standin.revoke(old)
+    old = place.log_in(bitbucket.add_consumer(), expires_in=0)
+    bitbucket.revoke(old)
     clone = place.clone(url)
     place.commit(clone)
     place.git("push", cwd=clone)
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert rejected(place) == 0
     assert digest(old) not in {entry.secret for entry in place.offered()}
 
 
-def test_fifty_gits_at_once_make_one_request(machine: Machine, standin: StandIn, url: str) -> None:
+def test_fifty_gits_at_once_make_one_request(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Everybody waits for the same renewal, and gets what it brought."""
-    standin.revoke(machine.log_in(standin.add_consumer(), expires_in=0))
+    bitbucket.revoke(machine.log_in(bitbucket.add_consumer(), expires_in=0))
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: machine.git("ls-remote", url), range(50)))
     assert {answer.stderr for answer in answers} == {""}
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert len(machine.offered()) >= 50
     assert rejected(machine) == 0
 
 
-def test_many_gits_at_once_on_a_revoked_token_make_one_request(machine: Machine, standin: StandIn, url: str) -> None:
+def test_many_gits_at_once_on_a_revoked_token_make_one_request(
+    machine: Machine, bitbucket: FakeBitbucket, url: str
+) -> None:
     """Their rejections are one rejection, and the late ones name an old token: the new one stays, and serves all.
 
     An older git that was handed the old token fails; none does afterwards.
     """
     knows_second_try = machine.used_git.version >= (2, 46)
-    standin.revoke(machine.log_in(standin.add_consumer()))
+    bitbucket.revoke(machine.log_in(bitbucket.add_consumer()))
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(lambda _: machine.git("ls-remote", url, check=knows_second_try), range(12)))
         list(pool.map(lambda _: machine.git("ls-remote", url), range(12)))
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert [credential["state"] for credential in machine.credentials()] == ["ready"]
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon to be started", "in process"])
-def test_one_request_also_where_nobody_listens_yet(newer: Machine, standin: StandIn, url: str, off: str) -> None:
+def test_one_request_also_where_nobody_listens_yet(
+    newer: Machine, bitbucket: FakeBitbucket, url: str, off: str
+) -> None:
     """Several gits start one daemon; and where none may run, the vault's lock makes the others wait and look again."""
-    standin.revoke(newer.log_in(standin.add_consumer(), expires_in=0))
+    bitbucket.revoke(newer.log_in(bitbucket.add_consumer(), expires_in=0))
     newer.end_daemon()
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: newer.git("ls-remote", url), range(6)))
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert rejected(newer) == 0
 
 
@@ -85,115 +89,117 @@ PUSHES = {
 
 @pytest.mark.parametrize(("off", "after", "content"), PUSHES.values(), ids=PUSHES)
 def test_a_token_revoked_under_a_push_is_replaced_without_a_word(
-    newer: Machine, standin: StandIn, url: str, off: str, after: int, content: bytes
+    newer: Machine, bitbucket: FakeBitbucket, url: str, off: str, after: int, content: bytes
 ) -> None:
     """The transparent second try: one new token, and the push is through.
 
     In the middle git's first question says nothing of the 401 (git 2.47.3 loses the state there), its second does.
     """
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    token = newer.log_in(standin.add_consumer())
+    token = newer.log_in(bitbucket.add_consumer())
     clone = newer.clone(url)
     commit = newer.commit(clone, content=content)
-    standin.revoke(token, after=after)
+    bitbucket.revoke(token, after=after)
     pushed = newer.git("-c", "pack.compression=0", "push", cwd=clone)
-    assert standin.head("acme/app") == commit
+    assert bitbucket.head("acme/app") == commit
     assert "git-credential-bitbucket" not in pushed.stderr
     assert rejected(newer) == 1 + after
-    assert len(standin.token_requests()) == 1
+    assert len(bitbucket.token_requests()) == 1
 
 
 @pytest.mark.parametrize("after", [0, 1], ids=["before", "in the middle"])
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
 def test_an_older_git_fails_once_and_then_works(
-    older: Machine, standin: StandIn, url: str, after: int, off: str
+    older: Machine, bitbucket: FakeBitbucket, url: str, after: int, off: str
 ) -> None:
     """Before 2.46 git gives up on the 401; the rejected token is not offered again, so the next push is through."""
     if older.used_git.version >= (2, 46):
         pytest.skip(f"this machine's {older.used_git} knows the second try")
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    token = older.log_in(standin.add_consumer())
+    token = older.log_in(bitbucket.add_consumer())
     clone = older.clone(url)
     commit = older.commit(clone)
-    standin.revoke(token, after=after)
+    bitbucket.revoke(token, after=after)
     assert older.git("push", cwd=clone, check=False).returncode != 0
     older.git("push", cwd=clone)
-    assert standin.head("acme/app") == commit
+    assert bitbucket.head("acme/app") == commit
     assert rejected(older) == 1
-    assert len(standin.token_requests()) == 1
+    assert len(bitbucket.token_requests()) == 1
 
 
-def test_the_second_try_by_the_real_name_and_a_proxy(newer: Machine, standin: StandIn) -> None:
+def test_the_second_try_by_the_real_name_and_a_proxy(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """Not only a host that is opted in: bitbucket.org, reached as git is told to reach it, and so is its OAuth."""
-    standin.create_repository("acme/app")
-    newer.git("config", "--global", "http.proxy", standin.proxy_url)
+    bitbucket.create_repository("acme/app")
+    newer.git("config", "--global", "http.proxy", bitbucket.proxy_url)
     newer.helper("configure")
     newer.site = "https://bitbucket.org"
-    token = newer.log_in(standin.add_consumer())
+    token = newer.log_in(bitbucket.add_consumer())
     clone = newer.clone("https://bitbucket.org/acme/app.git")
     commit = newer.commit(clone)
-    standin.revoke(token, after=1)
+    bitbucket.revoke(token, after=1)
     newer.git("push", cwd=clone)
-    assert standin.head("acme/app") == commit
-    assert len(standin.token_requests()) == 1
-    assert {entry.path for entry in standin.requests("proxy")} == {"bitbucket.org:443"}
+    assert bitbucket.head("acme/app") == commit
+    assert len(bitbucket.token_requests()) == 1
+    assert {entry.path for entry in bitbucket.requests("proxy")} == {"bitbucket.org:443"}
 
 
-def test_a_proxy_that_changed_since_the_login_is_obeyed(newer: Machine, standin: StandIn) -> None:
+def test_a_proxy_that_changed_since_the_login_is_obeyed(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """Git's configuration is read at each renewal: what the login saw may be gone by now."""
-    standin.create_repository("acme/app")
+    bitbucket.create_repository("acme/app")
     newer.git("config", "--global", "http.proxy", "http://127.0.0.1:1")
     newer.helper("configure")
     newer.site = "https://bitbucket.org"
-    newer.log_in(standin.add_consumer(), expires_in=0)
-    newer.git("config", "--global", "http.proxy", standin.proxy_url)
+    newer.log_in(bitbucket.add_consumer(), expires_in=0)
+    newer.git("config", "--global", "http.proxy", bitbucket.proxy_url)
     newer.git("ls-remote", "https://bitbucket.org/acme/app.git")
-    assert [entry.status for entry in standin.token_requests()] == [200]
+    assert [entry.status for entry in bitbucket.token_requests()] == [200]
 
 
-def test_a_consumer_mints_again(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_consumer_mints_again(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """There is no refresh token, and none is needed."""
-    machine.add_consumer(standin.add_consumer())
+    machine.add_consumer(bitbucket.add_consumer())
     clone = machine.clone(url)
-    standin.revoke(kind="oauth2")
+    bitbucket.revoke(kind="oauth2")
     machine.git("fetch", cwd=clone, check=machine.used_git.version >= (2, 46))
     machine.git("fetch", cwd=clone)
-    assert [entry.form["grant_type"] for entry in standin.token_requests()] == ["client_credentials"] * 2
+    assert [entry.form["grant_type"] for entry in bitbucket.token_requests()] == ["client_credentials"] * 2
 
 
 @pytest.mark.parametrize("fault", ["503", "429", "502-html", "reset", "cut-json"])
-def test_while_renewal_fails_the_old_token_serves(newer: Machine, standin: StandIn, url: str, fault: str) -> None:
+def test_while_renewal_fails_the_old_token_serves(
+    newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str
+) -> None:
     """Less is left than is promised, but it lives; and Bitbucket is not asked again and again."""
-    consumer, now = standin.add_consumer(), time.time()
-    access, refresh = standin.issue_login(consumer)
+    consumer, now = bitbucket.add_consumer(), time.time()
+    access, refresh = bitbucket.issue_login(consumer)
     times = {"minted_at": now - 7100, "expires_at": now + 100}
     newer.keep("", kind="oauth", secret=access, refresh_token=refresh, **times, **newer.renewed_by(consumer))
-    standin.script_fault("token", fault, count=100)
+    bitbucket.script_fault("token", fault, count=100)
     clone = newer.clone(url)
     newer.git("fetch", cwd=clone)
     assert {(entry.secret, entry.status) for entry in newer.offered()} == {(digest(access), 200)}
-    assert len(standin.token_requests()) == 1
+    assert len(bitbucket.token_requests()) == 1
 
 
-def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The consent was taken back: one line with the cure, no loop, and nothing thrown away."""
-    machine.log_in(standin.add_consumer(), expires_in=0)
-    standin.revoke_logins()
+    machine.log_in(bitbucket.add_consumer(), expires_in=0)
+    bitbucket.revoke_logins()
     answer = machine.git("ls-remote", url, check=False)
     assert answer.returncode == 128
     assert only_line(answer.stderr).startswith("the OAuth log-in for ")
     assert len(machine.credentials()) == 1
-    assert len(standin.token_requests()) <= 2
+    assert len(bitbucket.token_requests()) <= 2
     assert not machine.offered()
 
 
-def test_a_new_token_that_is_refused_too_ends_the_tries(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_new_token_that_is_refused_too_ends_the_tries(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The trouble is not the token's age: one new one, and then the reason."""
-    standin.turn(token_lifetime=0, omit_expires_in=True)
-    machine.log_in(standin.add_consumer())
+    bitbucket.turn(token_lifetime=0, omit_expires_in=True)
+    machine.log_in(bitbucket.add_consumer())
     for _ in range(4):
         assert machine.git("ls-remote", url, check=False).returncode == 128
-    assert len(standin.token_requests()) == 1
+    assert len(bitbucket.token_requests()) == 1
     assert rejected(machine) == 2
     assert "a token minted seconds before was rejected too" in only_line(machine.told[-1])
     assert len(machine.credentials()) == 1

@@ -2,19 +2,19 @@
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
-from tests.standin.tokens import digest
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.tokens import digest
 
 PLACES = ("acme/app", "acme/other", "beta/tool", "alice/dotfiles")
 
 
 @pytest.fixture
-def own(standin: StandIn) -> dict[str, str]:
+def own(bitbucket: FakeBitbucket) -> dict[str, str]:
     """Four repositories, and the token that each is to be served with; see `give`."""
     for place in PLACES:
-        standin.create_repository(place)
-    return {"acme/app": standin.issue_access_token("acme/app"), "acme": standin.issue_access_token("acme")}
+        bitbucket.create_repository(place)
+    return {"acme/app": bitbucket.issue_access_token("acme/app"), "acme": bitbucket.issue_access_token("acme")}
 
 
 def give(machine: Machine, own: dict[str, str]) -> dict[str, str]:
@@ -37,26 +37,26 @@ def used(machine: Machine, url: str) -> set[tuple[str | None, int | None]]:
     return {(entry.secret, entry.status) for entry in machine.offered(since=mark)}
 
 
-def test_each_repository_gets_its_own_token(machine: Machine, standin: StandIn, own: dict[str, str]) -> None:
+def test_each_repository_gets_its_own_token(machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]) -> None:
     """The narrowest place wins, whatever name the Clone button put into the address."""
     expected = give(machine, own)
     for repository, token in expected.items():
         for name in ("", "alice", "x-token-auth"):
-            assert used(machine, standin.clone_url(repository, name)) == {(token, 200)}
+            assert used(machine, bitbucket.clone_url(repository, name)) == {(token, 200)}
 
 
 def test_each_repository_gets_its_own_token_without_a_daemon(
-    newer: Machine, standin: StandIn, own: dict[str, str]
+    newer: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
 ) -> None:
     """As above, where every git command decides by itself."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     for repository, token in give(newer, own).items():
-        assert used(newer, standin.clone_url(repository, "alice")) == {(token, 200)}
+        assert used(newer, bitbucket.clone_url(repository, "alice")) == {(token, 200)}
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
 def test_each_repository_gets_its_own_token_without_use_http_path(
-    older: Machine, standin: StandIn, own: dict[str, str], off: str
+    older: Machine, bitbucket: FakeBitbucket, own: dict[str, str], off: str
 ) -> None:
     """Git says nothing of the path then; whoever answers looks at the command line of the git that asks.
 
@@ -64,11 +64,11 @@ def test_each_repository_gets_its_own_token_without_use_http_path(
     """
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     expected = give(older, own)
-    older.git("config", "--global", f"credential.{standin.url}.useHttpPath", "false")
+    older.git("config", "--global", f"credential.{bitbucket.url}.useHttpPath", "false")
     for repository, token in expected.items():
-        assert used(older, standin.clone_url(repository)) == {(token, 200)}
-    clone = older.clone(standin.clone_url("acme/app"))
-    mark = standin.mark()
+        assert used(older, bitbucket.clone_url(repository)) == {(token, 200)}
+    clone = older.clone(bitbucket.clone_url("acme/app"))
+    mark = bitbucket.mark()
     older.commit(clone)
     older.git("push", cwd=clone)
     older.git("fetch", cwd=clone)
@@ -76,35 +76,37 @@ def test_each_repository_gets_its_own_token_without_use_http_path(
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_the_reason_is_the_repositorys_own_without_use_http_path(older: Machine, standin: StandIn, off: str) -> None:
+def test_the_reason_is_the_repositorys_own_without_use_http_path(
+    older: Machine, bitbucket: FakeBitbucket, off: str
+) -> None:
     """What is wrong with another repository's token is not why this one gets none."""
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     older.keep("acme/app", kind="access-token", secret=token)
-    standin.revoke(token)
-    older.git("config", "--global", f"credential.{standin.url}.useHttpPath", "false")
+    bitbucket.revoke(token)
+    older.git("config", "--global", f"credential.{bitbucket.url}.useHttpPath", "false")
     told = {}
     for repository in ("acme/app", "acme/two", "acme/app"):
-        answer = older.git("ls-remote", standin.create_repository(repository), check=False)
+        answer = older.git("ls-remote", bitbucket.create_repository(repository), check=False)
         told[repository] = answer.stderr
-    assert only_line(told["acme/two"]) == f"no credential for {standin.netloc}/acme/two"
+    assert only_line(told["acme/two"]) == f"no credential for {bitbucket.netloc}/acme/two"
     assert "held back" in only_line(told["acme/app"])
 
 
 def test_case_suffix_and_coding_of_an_address_do_not_matter(
-    newer: Machine, standin: StandIn, own: dict[str, str]
+    newer: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
 ) -> None:
     """Bitbucket takes a repository's name in any case, with `.git` and without."""
     expected = give(newer, own)
     for path in ("acme/app", "Acme/App.git", "acme/app.git/", "%61cme/app"):
-        assert used(newer, f"{standin.url}/{path}") == {(expected["acme/app"], 200)}, path
+        assert used(newer, f"{bitbucket.url}/{path}") == {(expected["acme/app"], 200)}, path
 
 
-def test_a_host_that_only_the_repository_opts_in_gets_nothing(older: Machine, standin: StandIn) -> None:
+def test_a_host_that_only_the_repository_opts_in_gets_nothing(older: Machine, bitbucket: FakeBitbucket) -> None:
     """Its configuration is the attacker's: neither the vault nor the environment answers another host."""
-    api_token = standin.issue_api_token()
+    api_token = bitbucket.issue_api_token()
     older.approve("", "alice", api_token)
-    with StandIn() as other:
+    with FakeBitbucket() as other:
         url = other.create_repository("acme/app")
         clone = older.work / "clone"
         older.git("init", clone)
@@ -121,9 +123,9 @@ def test_a_host_that_only_the_repository_opts_in_gets_nothing(older: Machine, st
         assert not [entry for entry in other.requests() if entry.auth]
 
 
-def test_no_token_goes_over_plain_http(older: Machine, standin: StandIn) -> None:
+def test_no_token_goes_over_plain_http(older: Machine, bitbucket: FakeBitbucket) -> None:
     """The same name without TLS is another host."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     older.approve("", "alice", token)
     request = older.request("acme/app").replace("https", "http")
     for more in ({}, {"BITBUCKET_TOKEN": token}):
@@ -131,10 +133,12 @@ def test_no_token_goes_over_plain_http(older: Machine, standin: StandIn) -> None
         assert "password=" not in answer.stdout
 
 
-def test_a_token_for_another_repository_is_not_tried(machine: Machine, standin: StandIn, own: dict[str, str]) -> None:
+def test_a_token_for_another_repository_is_not_tried(
+    machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
+) -> None:
     """What cannot work is not offered: the message says for which repository there is nothing."""
     machine.keep("acme/app", kind="access-token", secret=own["acme/app"])
-    answer = machine.git("ls-remote", standin.clone_url("beta/tool"), check=False)
+    answer = machine.git("ls-remote", bitbucket.clone_url("beta/tool"), check=False)
     assert answer.returncode == 128
-    assert only_line(answer.stderr) == f"no credential for {standin.netloc}/beta/tool"
+    assert only_line(answer.stderr) == f"no credential for {bitbucket.netloc}/beta/tool"
     assert not machine.offered()

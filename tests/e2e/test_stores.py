@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
-from tests.standin.client import StandIn
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
 
 HOSTILE = "acme/sub"
 """The repository whose address somebody else has written."""
@@ -22,13 +22,13 @@ HOSTILE = "acme/sub"
 class Scene:
     """A machine with repositories at hand. Its state: who has which token, and what a store has said."""
 
-    def __init__(self, machine: Machine, standin: StandIn) -> None:
+    def __init__(self, machine: Machine, bitbucket: FakeBitbucket) -> None:
         self.machine = machine
-        self.standin = standin
-        standin.create_person("mallory", email="mallory@example.com")
+        self.standin = bitbucket
+        bitbucket.create_person("mallory", email="mallory@example.com")
         for repository in ("acme/app", HOSTILE, "beta/tool"):
-            standin.create_repository(repository)
-        self.tokens = {name: standin.issue_api_token(name) for name in ("alice", "mallory")}
+            bitbucket.create_repository(repository)
+        self.tokens = {name: bitbucket.issue_api_token(name) for name in ("alice", "mallory")}
         self.said = ""
 
     def log_in(self) -> None:
@@ -63,20 +63,20 @@ class Scene:
 
 
 @pytest.fixture
-def scene(machine: Machine, standin: StandIn) -> Iterator[Scene]:
+def scene(machine: Machine, bitbucket: FakeBitbucket) -> Iterator[Scene]:
     """A scene with each of the gits."""
-    yield from played(machine, standin)
+    yield from played(machine, bitbucket)
 
 
 @pytest.fixture
-def older_scene(older: Machine, standin: StandIn) -> Iterator[Scene]:
+def older_scene(older: Machine, bitbucket: FakeBitbucket) -> Iterator[Scene]:
     """A scene with the git that this machine has."""
-    yield from played(older, standin)
+    yield from played(older, bitbucket)
 
 
-def played(machine: Machine, standin: StandIn) -> Iterator[Scene]:
+def played(machine: Machine, bitbucket: FakeBitbucket) -> Iterator[Scene]:
     """A scene; what attackers write down in the clear is not ours to look for afterwards."""
-    made = Scene(machine, standin)
+    made = Scene(machine, bitbucket)
     yield made
     shutil.rmtree(machine.work)
     (machine.home / ".gitconfig").unlink()
@@ -415,7 +415,7 @@ def test_a_redirect_to_another_host_takes_nothing_along(older_scene: Scene) -> N
     """Git asks about the other host, which is none of ours; and the login is as good as before."""
     scene = older_scene
     scene.log_in()
-    with StandIn() as other:
+    with FakeBitbucket() as other:
         other.create_repository(HOSTILE)
         location = f"{other.url}/{HOSTILE}.git/info/refs?service=git-upload-pack"
         scene.standin.script_fault("git", "redirect", location=location)

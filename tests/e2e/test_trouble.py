@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.machines import Machine, only_line
+from tests.e2e.sandbox import Machine, only_line
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.standin.client import StandIn
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 def refused(machine: Machine, url: str) -> str:
@@ -42,14 +42,14 @@ BAD_INPUT = {
 
 
 @pytest.mark.parametrize("bad", BAD_INPUT.values(), ids=BAD_INPUT)
-def test_bad_input_is_refused_in_one_line(newer: Machine, standin: StandIn, url: str, bad: str) -> None:
+def test_bad_input_is_refused_in_one_line(newer: Machine, bitbucket: FakeBitbucket, url: str, bad: str) -> None:
     """No answer, no change, no repetition of what was sent; and the next question is answered."""
-    newer.approve("", "alice", standin.issue_api_token())
+    newer.approve("", "alice", bitbucket.issue_api_token())
     before = newer.credentials()
     for off in ("", "off"):
         more = {"GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
         for operation in ("get", "store", "erase"):
-            answer = newer.helper(operation, stdin=bad.format(host=standin.netloc), more=more)
+            answer = newer.helper(operation, stdin=bad.format(host=bitbucket.netloc), more=more)
             assert answer.stdout == ""
             assert answer.stderr.count("\n") <= 1
             assert "evil" not in answer.stderr
@@ -57,9 +57,9 @@ def test_bad_input_is_refused_in_one_line(newer: Machine, standin: StandIn, url:
     newer.git("ls-remote", url)
 
 
-def test_a_vault_locked_by_hand(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_vault_locked_by_hand(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Git stops with our line instead of asking for a password that would not help."""
-    machine.approve("", "alice", standin.issue_api_token())
+    machine.approve("", "alice", bitbucket.issue_api_token())
     machine.helper("lock")
     assert refused(machine, url).startswith("the vault was locked by hand")
     assert "could not read Username" not in machine.told[-1]
@@ -67,16 +67,16 @@ def test_a_vault_locked_by_hand(machine: Machine, standin: StandIn, url: str) ->
     machine.git("ls-remote", url)
 
 
-def test_a_vault_whose_key_is_not_there(place: Machine, standin: StandIn, url: str) -> None:
+def test_a_vault_whose_key_is_not_there(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Locked is not damaged: nothing is moved or written, and with the key all is as before, in the same daemon."""
-    place.approve("", "alice", standin.issue_api_token())
+    place.approve("", "alice", bitbucket.issue_api_token())
     place.end_daemon()
     before, key = files_of(place), place.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
     assert refused(place, url).startswith("the vault's key is to come from ")
     answer = place.git(
         "credential",
         "approve",
-        stdin=place.request("acme/app", username="alice", password=standin.issue_access_token("acme/app")),
+        stdin=place.request("acme/app", username="alice", password=bitbucket.issue_access_token("acme/app")),
     )
     assert only_line(answer.stderr)
     assert files_of(place) == before
@@ -84,9 +84,9 @@ def test_a_vault_whose_key_is_not_there(place: Machine, standin: StandIn, url: s
     place.git("ls-remote", url)
 
 
-def test_a_key_that_does_not_fit(machine: Machine, standin: StandIn, url: str) -> None:
+def test_a_key_that_does_not_fit(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Another vault's key is named as such."""
-    machine.approve("", "alice", standin.issue_api_token())
+    machine.approve("", "alice", bitbucket.issue_api_token())
     machine.end_daemon()
     before = files_of(machine)
     machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = base64.b64encode(os.urandom(32)).decode()
@@ -96,12 +96,12 @@ def test_a_key_that_does_not_fit(machine: Machine, standin: StandIn, url: str) -
     machine.git("ls-remote", url)
 
 
-def test_no_keyring_and_no_key(newer: Machine, standin: StandIn, url: str) -> None:
+def test_no_keyring_and_no_key(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """A log-in is refused before anything is lost; what git got is kept in memory, and nothing in the clear."""
     for name in ("GIT_CREDENTIAL_BITBUCKET_KEY_FILE", "GIT_CREDENTIAL_BITBUCKET_KEYRING"):
         del newer.env[name]
-    token = standin.issue_api_token()
-    answer = newer.helper("login", "--api-token", "--host", standin.url, stdin=f"{token}\n", check=False)
+    token = bitbucket.issue_api_token()
+    answer = newer.helper("login", "--api-token", "--host", bitbucket.url, stdin=f"{token}\n", check=False)
     assert answer.returncode != 0
     assert "--memory" in answer.stderr
     only_line(answer.stderr)
@@ -115,16 +115,16 @@ def test_no_keyring_and_no_key(newer: Machine, standin: StandIn, url: str) -> No
     ("running", "off"), [(True, ""), (False, ""), (False, "off")], ids=["under the daemon", "before its start", "alone"]
 )
 def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
-    newer: Machine, standin: StandIn, running: bool, off: str
+    newer: Machine, bitbucket: FakeBitbucket, running: bool, off: str
 ) -> None:
     """The damaged file is kept under another name; what the generation before held still works.
 
     What is missing is told where it is missed, and by who is asked for the state, until the file is removed.
     """
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    urls = [standin.create_repository(name) for name in ("acme/app", "acme/other")]
-    newer.approve("acme/app", "alice", standin.issue_access_token("acme/app"))
-    newer.approve("acme/other", "alice", standin.issue_access_token("acme/other"))
+    urls = [bitbucket.create_repository(name) for name in ("acme/app", "acme/other")]
+    newer.approve("acme/app", "alice", bitbucket.issue_access_token("acme/app"))
+    newer.approve("acme/other", "alice", bitbucket.issue_access_token("acme/other"))
     if not running:
         newer.end_daemon()
     damage(newer.vault)
@@ -133,11 +133,11 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     (name,) = (name for name in files_of(newer) if ".damaged-" in name)
     aside = newer.vault.parent / name
     assert aside.read_bytes() == broken
-    assert [one["place"] for one in newer.credentials()] == [f"{standin.netloc}/acme/app"]
+    assert [one["place"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
     damage_told = f"the vault was damaged: {aside} was set aside, and what its last write had added is missing"
-    assert refused(newer, urls[1]) == f"no credential for {standin.netloc}/acme/other; {damage_told}"
+    assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other; {damage_told}"
     assert "hint: log in again for what is missing (git-credential-bitbucket login), then " in newer.told[-1]
-    newer.approve("acme/third", "alice", standin.issue_access_token("acme/third"))
+    newer.approve("acme/third", "alice", bitbucket.issue_access_token("acme/third"))
     document = json.loads(newer.helper("status", "--json").stdout)["vault"]
     assert (document["state"], document["damaged"], document["damage"]) == ("open", str(aside), damage_told)
     assert document["damage_cure"].endswith(f"then remove the damaged file: rm {aside}")
@@ -146,16 +146,16 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
         assert f"{name} was set aside" in said
         assert f"rm ~/{aside.relative_to(newer.home)}" in said.replace(str(newer.home), "~")
     aside.unlink()
-    assert refused(newer, urls[1]) == f"no credential for {standin.netloc}/acme/other"
+    assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other"
     assert json.loads(newer.helper("status", "--json").stdout)["vault"]["damaged"] is None
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, standin: StandIn, url: str, off: str) -> None:
+def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, bitbucket: FakeBitbucket, url: str, off: str) -> None:
     """Both generations are damaged: said so, nothing is written over them, and a backup put back is taken."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    newer.approve("", "alice", standin.issue_api_token())
-    newer.approve("acme/other", "alice", standin.issue_access_token("acme/other"))
+    newer.approve("", "alice", bitbucket.issue_api_token())
+    newer.approve("acme/other", "alice", bitbucket.issue_access_token("acme/other"))
     newer.end_daemon()
     backup = newer.vault.read_bytes()
     for path in newer.vault.parent.glob("vault*"):
@@ -163,7 +163,7 @@ def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, standin: StandIn
     before = files_of(newer)
     assert "damaged" in refused(newer, url)
     answer = newer.git(
-        "credential", "approve", stdin=newer.request("", username="bob", password=standin.issue_api_token("bob"))
+        "credential", "approve", stdin=newer.request("", username="bob", password=bitbucket.issue_api_token("bob"))
     )
     assert "damaged" in only_line(answer.stderr)
     assert files_of(newer) == before
@@ -183,49 +183,49 @@ FAILURES = ["reset", "429", "500", "502-html", "cut-json", "wrong-type", "error-
 
 
 @pytest.mark.parametrize("fault", FAILURES)
-def test_bitbucket_fails_while_a_token_is_due(newer: Machine, standin: StandIn, url: str, fault: str) -> None:
+def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str) -> None:
     """The log-in could not be renewed, and why; it is not asked for again at once, and works when Bitbucket does."""
-    newer.log_in(standin.add_consumer(), expires_in=0)
-    standin.script_fault("token", fault, count=100)
+    newer.log_in(bitbucket.add_consumer(), expires_in=0)
+    bitbucket.script_fault("token", fault, count=100)
     for _ in range(3):
         assert "could not be renewed" in refused(newer, url)
-    assert len(standin.token_requests()) <= 2
-    standin.release()
+    assert len(bitbucket.token_requests()) <= 2
+    bitbucket.release()
     newer.helper("restore", str(newer.credentials()[0]["id"]))
     newer.git("ls-remote", url)
     assert {entry.status for entry in newer.offered()} == {200}
 
 
-def test_nobody_listens_where_tokens_are_renewed(newer: Machine, standin: StandIn, url: str) -> None:
+def test_nobody_listens_where_tokens_are_renewed(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """An address that does not answer: said with the address, without a wait."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    newer.git("config", "--global", f"credential.{standin.url}.oauthTokenURL", f"https://127.0.0.1:{port}/token")
-    newer.log_in(standin.add_consumer(), expires_in=0)
+    newer.git("config", "--global", f"credential.{bitbucket.url}.oauthTokenURL", f"https://127.0.0.1:{port}/token")
+    newer.log_in(bitbucket.add_consumer(), expires_in=0)
     assert "could not be renewed" in refused(newer, url)
     assert len(newer.credentials()) == 1
 
 
-def test_the_port_of_a_log_in_is_taken(newer: Machine, standin: StandIn) -> None:
+def test_the_port_of_a_log_in_is_taken(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """The port is named, and so is the way without it; nothing was asked of Bitbucket."""
-    consumer = standin.add_consumer()
+    consumer = bitbucket.add_consumer()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        site = f"credential.{standin.url}"
+        site = f"credential.{bitbucket.url}"
         newer.git("config", "--global", f"{site}.oauthRedirectURI", f"http://127.0.0.1:{port}/")
         answer = newer.helper(
             "login",
             "--oauth",
             "--no-browser",
             "--host",
-            standin.url,
+            bitbucket.url,
             stdin=f"{consumer.key}\n{consumer.secret}\n",
             check=False,
         )
     assert answer.returncode != 0
     assert str(port) in only_line(answer.stderr)
     assert "--paste" in answer.stderr
-    assert not standin.token_requests()
+    assert not bitbucket.token_requests()
 
 
 @pytest.fixture
@@ -248,12 +248,12 @@ def small_disk(newer: Machine) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_full_disk(newer: Machine, standin: StandIn, url: str, small_disk: Path, off: str) -> None:
+def test_a_full_disk(newer: Machine, bitbucket: FakeBitbucket, url: str, small_disk: Path, off: str) -> None:
     """What is kept is served; what cannot be kept is said; and no refresh token is spent whose heir had no room."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    newer.keep("acme/app", kind="access-token", secret=standin.issue_access_token("acme/app"))
-    newer.log_in(standin.add_consumer(), expires_in=0)
-    standin.create_repository("beta/tool")
+    newer.keep("acme/app", kind="access-token", secret=bitbucket.issue_access_token("acme/app"))
+    newer.log_in(bitbucket.add_consumer(), expires_in=0)
+    bitbucket.create_repository("beta/tool")
     with (small_disk / "filler").open("wb", buffering=0) as filler:
         try:
             while filler.write(bytes(4096)):
@@ -262,11 +262,11 @@ def test_a_full_disk(newer: Machine, standin: StandIn, url: str, small_disk: Pat
             pass
     newer.git("ls-remote", url)
     answer = newer.git(
-        "credential", "approve", stdin=newer.request("", username="bob", password=standin.issue_api_token("bob"))
+        "credential", "approve", stdin=newer.request("", username="bob", password=bitbucket.issue_api_token("bob"))
     )
     assert "no space left on device" in only_line(answer.stderr)
-    assert "no space left on device" in refused(newer, standin.clone_url("beta/tool"))
-    assert not standin.token_requests()
+    assert "no space left on device" in refused(newer, bitbucket.clone_url("beta/tool"))
+    assert not bitbucket.token_requests()
     (small_disk / "filler").unlink()
-    newer.git("ls-remote", standin.clone_url("beta/tool"))
+    newer.git("ls-remote", bitbucket.clone_url("beta/tool"))
     assert len(newer.credentials()) == 2

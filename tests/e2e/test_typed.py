@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 import pexpect
 import pytest
 
-from tests.e2e.machines import Machine
-from tests.standin.client import StandIn
+from tests.e2e.sandbox import Machine
+from tests.fake_bitbucket.client import FakeBitbucket
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 TOKEN_USERNAME = "x-token-auth"
@@ -18,9 +18,9 @@ Type = Callable[..., tuple[int | None, str]]
 
 
 @pytest.fixture
-def url(standin: StandIn) -> str:
+def url(bitbucket: FakeBitbucket) -> str:
     """A repository's address."""
-    return standin.create_repository("acme/app")
+    return bitbucket.create_repository("acme/app")
 
 
 @pytest.fixture
@@ -58,38 +58,38 @@ NOBODY = {"CI": "true"}
 
 
 def test_an_api_token_typed_at_gits_prompt_is_kept_for_the_host(
-    machine: Machine, standin: StandIn, url: str, type_at: Type
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
     """Typed once under the Bitbucket username; from then on another repository is served, by the token's own name."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     answers = [("Username for", "alice"), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
     assert code == 0, shown
-    mark = standin.mark()
-    machine.git("ls-remote", standin.create_repository("beta/tool"))
+    mark = bitbucket.mark()
+    machine.git("ls-remote", bitbucket.create_repository("beta/tool"))
     assert {(entry.username, entry.status) for entry in machine.offered(since=mark)} == {(API_TOKEN_USERNAME, 200)}
-    assert [(one["kind"], one["place"]) for one in machine.credentials()] == [("api-token", standin.netloc)]
+    assert [(one["kind"], one["place"]) for one in machine.credentials()] == [("api-token", bitbucket.netloc)]
 
 
 def test_an_access_token_typed_at_gits_prompt_is_kept_for_its_repository(
-    machine: Machine, standin: StandIn, url: str, type_at: Type
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
     """The Clone button's name is in the address, so git asks for the password alone, after our word on an address."""
-    token = standin.issue_access_token("acme/app")
+    token = bitbucket.issue_access_token("acme/app")
     answers = [("Username for", TOKEN_USERNAME), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
     assert code == 0, shown
-    machine.git("ls-remote", standin.clone_url("acme/app", "alice"))
+    machine.git("ls-remote", bitbucket.clone_url("acme/app", "alice"))
     assert {(entry.username, entry.status) for entry in machine.offered()} == {(TOKEN_USERNAME, 200)}
-    assert [one["place"] for one in machine.credentials()] == [f"{standin.netloc}/acme/app"]
+    assert [one["place"] for one in machine.credentials()] == [f"{bitbucket.netloc}/acme/app"]
 
 
 @pytest.mark.parametrize("kind", ["api-token", "access-token"])
 def test_a_username_that_cannot_work_is_named(
-    machine: Machine, standin: StandIn, url: str, type_at: Type, kind: str
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type, kind: str
 ) -> None:
     """An email with an API token, anything with an access token: git is refused, and the person told what to type."""
-    token = standin.issue_api_token() if kind == "api-token" else standin.issue_access_token("acme/app")
+    token = bitbucket.issue_api_token() if kind == "api-token" else bitbucket.issue_access_token("acme/app")
     answers = [("Username for", "alice@example.com"), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
     assert code == 128
@@ -101,9 +101,9 @@ def test_a_username_that_cannot_work_is_named(
     assert type_at("ls-remote", url, answers=answers, more=NOBODY)[0] == 0
 
 
-def test_what_did_not_work_is_not_kept(machine: Machine, standin: StandIn, url: str, type_at: Type) -> None:
+def test_what_did_not_work_is_not_kept(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """A token with a letter too much gets 401: git fails, and asks again the next time."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     for typed, expected in ((token + "x", 128), (token, 0)):
         answers = [("Username for", "alice"), ("Password for", typed)]
         code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
@@ -112,19 +112,19 @@ def test_what_did_not_work_is_not_kept(machine: Machine, standin: StandIn, url: 
 
 
 def test_an_app_password_typed_at_gits_prompt_is_not_kept(
-    machine: Machine, standin: StandIn, url: str, type_at: Type
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
     """The server answers 410, after which git says nothing to a helper; it is asked for again."""
-    answers = [("Username for", "alice"), ("Password for", standin.issue_app_password())]
+    answers = [("Username for", "alice"), ("Password for", bitbucket.issue_app_password())]
     for _ in range(2):
         code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
         assert code == 128, shown
     assert not machine.credentials()
 
 
-def test_a_person_logs_in_while_git_waits(machine: Machine, standin: StandIn, url: str, type_at: Type) -> None:
+def test_a_person_logs_in_while_git_waits(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """Our own questions come first, on the terminal; the typed email is an account, never git's username."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     answers = [
         ("What do you log in with", "2"),
         ("not shown", token),
@@ -140,10 +140,10 @@ def test_a_person_logs_in_while_git_waits(machine: Machine, standin: StandIn, ur
 
 
 def test_a_person_who_would_rather_not_is_asked_by_git(
-    machine: Machine, standin: StandIn, url: str, type_at: Type
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
     """The last choice leaves it to git, and what is typed there is kept."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     answers = [("What do you log in with", "5"), ("Username for", "alice"), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers)
     assert code == 0, shown
@@ -151,18 +151,18 @@ def test_a_person_who_would_rather_not_is_asked_by_git(
 
 
 def test_git_is_answered_in_a_terminal_without_a_word(
-    machine: Machine, standin: StandIn, url: str, type_at: Type
+    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
     """Where there is a credential, nobody is asked and nothing is said."""
-    machine.approve("", "alice", standin.issue_api_token())
+    machine.approve("", "alice", bitbucket.issue_api_token())
     code, shown = type_at("ls-remote", url, answers=[])
     assert code == 0
     assert [line.split("\t")[-1] for line in shown.split("\r\n")] == ["HEAD", "refs/heads/main", ""]
 
 
-def test_the_daemon_outlives_the_terminal(machine: Machine, standin: StandIn, url: str, type_at: Type) -> None:
+def test_the_daemon_outlives_the_terminal(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """It was started from there, and the terminal has gone; the next one is served by the same process."""
-    token = standin.issue_api_token()
+    token = bitbucket.issue_api_token()
     answers = [("Username for", "alice"), ("Password for", token)]
     type_at("ls-remote", url, answers=answers, more=NOBODY)
     pid = machine.daemon_pid()

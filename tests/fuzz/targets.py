@@ -11,21 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from git_credential_bitbucket import wire
-from git_credential_bitbucket.agent import keeping
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import retention
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.dispatch import Dispatcher
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon.limits import Limits
+from git_credential_bitbucket.daemon.request_handler import serve, split
 from git_credential_bitbucket.daemon.server import Server
-from git_credential_bitbucket.daemon.service import serve, split
 from git_credential_bitbucket.errors import Error, RequestRefused
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
 
 TURNS = 2000
 """More than any request needs: what has no answer by then hangs."""
@@ -38,15 +38,15 @@ _NOWHERE = "https://127.0.0.1:1"
 def parser(data: bytes) -> None:
     """`wire.parse` refuses, or understands what it can write down again with the same meaning."""
     try:
-        request = wire.parse(data)
+        request = git_protocol.parse(data)
     except RequestRefused:
         return
     assert request.protocol
     assert not any("A" <= character <= "Z" for character in request.host)
     assert not any(set(text or "") & {"\n", "\0"} for text in (request.host, request.path, request.password))
     named = {"protocol": request.protocol, "host": request.host, "path": request.path, "username": request.username}
-    written = wire.emit([(key, value) for key, value in named.items() if value is not None])
-    again = wire.parse(written)
+    written = git_protocol.emit([(key, value) for key, value in named.items() if value is not None])
+    again = git_protocol.parse(written)
     assert (again.protocol, again.host, again.path, again.username) == tuple(named.values())
 
 
@@ -72,9 +72,9 @@ class Daemon:
         agent = Agent(vault, Vault(MemoryStorage()), _find, lambda _: None, _at_once)
         for host, secret in ((HOST, self.ours), (NEIGHBOUR, self.theirs)):
             credential = Credential(
-                id=keeping.new_id(), kind=kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
+                id=retention.new_id(), kind=token_kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
             )
-            keeping.keep(agent.holdings, credential, 0.0)
+            retention.keep(agent.holdings, credential, 0.0)
         self._dispatcher = Dispatcher(agent, leave=lambda _: None)
 
     def close(self) -> None:
@@ -95,7 +95,7 @@ class Daemon:
         if self.ours.encode() in answer:
             action, _, _, body = split(data)
             assert action in {"get", "token"}, action
-            request = wire.parse(body)
+            request = git_protocol.parse(body)
             assert (request.protocol, request.host) == ("https", HOST)
 
     def _exchange(self, data: bytes) -> bytes:

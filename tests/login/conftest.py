@@ -11,8 +11,8 @@ import pytest
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import endpoint_at
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.login.chromium import Chromium, ChromiumMissing
-from tests.standin.client import ConsumerKey, StandIn
 
 
 @pytest.fixture
@@ -29,18 +29,18 @@ def port() -> int:
 
 
 @pytest.fixture
-def consumer(standin: StandIn, port: int) -> ConsumerKey:
+def consumer(bitbucket: FakeBitbucket, port: int) -> ConsumerKey:
     """A consumer that has registered exactly this test's redirect."""
-    return standin.add_consumer(callback=f"http://localhost:{port}/")
+    return bitbucket.add_consumer(callback=f"http://localhost:{port}/")
 
 
 @pytest.fixture
-def provider(standin: StandIn, consumer: ConsumerKey) -> Provider:
+def provider(bitbucket: FakeBitbucket, consumer: ConsumerKey) -> Provider:
     """The stand-in, as a person has configured it."""
     return Provider(
         protocol="https",
-        host=standin.netloc,
-        endpoint=endpoint_at(standin.url, standin.ca_file, api_url=standin.api_url),
+        host=bitbucket.netloc,
+        endpoint=endpoint_at(bitbucket.url, bitbucket.ca_file, api_url=bitbucket.api_url),
         redirect_uri=consumer.callback,
         client_id=consumer.key,
         client_secret=Secret(consumer.secret),
@@ -57,10 +57,10 @@ def cloud() -> Provider:
 
 
 @pytest.fixture
-def chromium(standin: StandIn, tmp_path: Path) -> Iterator[Chromium]:
+def chromium(bitbucket: FakeBitbucket, tmp_path: Path) -> Iterator[Chromium]:
     """A real browser, which takes the stand-in's certificate."""
     try:
-        browser = Chromium(tmp_path, standin.url)
+        browser = Chromium(tmp_path, bitbucket.url)
     except ChromiumMissing as exc:
         pytest.skip(str(exc))
     with browser:

@@ -12,11 +12,11 @@ from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, LoginFailed
 from git_credential_bitbucket.login import browser, pages
-from git_credential_bitbucket.login.attempt import CodeGrant
+from git_credential_bitbucket.login.authorization import CodeGrant
 from git_credential_bitbucket.login.pages import Page
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.login.chromium import Chromium
 from tests.login.test_loopback import no_warning
-from tests.standin.client import StandIn
 
 SCOPES = ("repository", "repository:write")
 GRANTED = Page("You are logged in", ("For: alice & <friends>.", "You can close this tab."))
@@ -54,7 +54,7 @@ class LogIn:
 
 
 def test_a_person_grants_access_and_reads_that_it_worked(
-    standin: StandIn, provider: Provider, chromium: Chromium, artefacts: Path
+    bitbucket: FakeBitbucket, provider: Provider, chromium: Chromium, artefacts: Path
 ) -> None:
     """The page comes after the exchange, says what was granted, is readable in both schemes, and needs
     nothing else.
@@ -77,7 +77,7 @@ def test_a_person_grants_access_and_reads_that_it_worked(
     login.end()
     assert login.error is None
     assert grants[0].scopes == SCOPES
-    assert standin.token_requests()[0].form["grant_type"] == "authorization_code"
+    assert bitbucket.token_requests()[0].form["grant_type"] == "authorization_code"
     for scheme, ground in (("light", "rgba(247, 248, 249, 1)"), ("dark", "rgba(16, 18, 20, 1)")):
         chromium.prefer(scheme)
         assert chromium.style("body", "background-color") == ground

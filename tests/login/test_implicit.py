@@ -14,13 +14,13 @@ from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.bitbucket.token_response import Grant
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.login import browser, loopback, pages, paste
-from git_credential_bitbucket.login.attempt import Attempt
+from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
+from tests.fake_bitbucket import browser as standin_browser
+from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.login.chromium import Chromium
 from tests.login.test_loopback import ask, get, no_warning
-from tests.standin import browser as standin_browser
-from tests.standin import tokens
-from tests.standin.client import StandIn
 
 DONE = Page("You are logged in", ("For two hours.", "You can close this tab."))
 
@@ -62,7 +62,7 @@ class LogIn:
 
 
 def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
-    standin: StandIn, provider: Provider, chromium: Chromium, tmp_path: Path, artefacts: Path
+    bitbucket: FakeBitbucket, provider: Provider, chromium: Chromium, tmp_path: Path, artefacts: Path
 ) -> None:
     """Not in the address, nor a step back, nor in its history; the console has nothing to say against the page."""
     login = LogIn(provider)
@@ -74,7 +74,7 @@ def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
     login.end()
     assert login.error is None
     (grant,) = login.grants
-    assert grant.access_token.reveal() in standin.secrets()
+    assert grant.access_token.reveal() in bitbucket.secrets()
     assert (grant.scopes, grant.expires_in, grant.refresh_token) == (("repository",), 7200, None)
     assert "#" not in chromium.address()
     token = grant.access_token.reveal().encode()
@@ -84,7 +84,7 @@ def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
     assert not [path.name for path in history if token in path.read_bytes()]
     assert chromium.complaints() == []
     chromium.screenshot(artefacts / "implicit.png")
-    assert standin.token_requests() == []
+    assert bitbucket.token_requests() == []
     chromium.back()
     chromium.text("#grant")
     assert "#" not in chromium.address()
@@ -239,7 +239,7 @@ def test_what_is_no_token_ends_the_login(attempt: Attempt, token: str) -> None:
     assert not token or token not in caught.value.cause
 
 
-def test_a_token_is_pasted_with_its_whole_address(standin: StandIn, provider: Provider) -> None:
+def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """Where no browser is: only the address will do, and a token alone belongs to no log-in."""
     lines: list[str] = []
     shown: list[str] = []
@@ -247,12 +247,12 @@ def test_a_token_is_pasted_with_its_whole_address(standin: StandIn, provider: Pr
     def read_line() -> str:
         if not lines:
             url = next(line for line in shown if line.startswith("https://"))
-            address = standin_browser.decide(url, standin.ca_file)
+            address = standin_browser.decide(url, bitbucket.ca_file)
             token = parse_qs(urlsplit(address).fragment)["access_token"][0]
             lines.extend([token, url, address.partition("state=")[0], address])
         return lines.pop(0)
 
     grant = paste.obtain_token(provider, provider.client_id or "", (), show=shown.append, read_line=read_line)
-    assert grant.access_token.reveal() in standin.secrets()
+    assert grant.access_token.reveal() in bitbucket.secrets()
     assert len([line for line in shown if "does not belong to this log-in" in line]) == 2
     assert not any(grant.access_token.reveal() in line for line in shown)

@@ -19,7 +19,7 @@ import pytest
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import LoginFailed, SettingsError
 from git_credential_bitbucket.login import loopback, pages
-from git_credential_bitbucket.login.attempt import Attempt
+from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
 
 CHECKOUT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import paste
-from git_credential_bitbucket.login.attempt import CodeGrant
-from tests.standin import browser
-from tests.standin.client import StandIn
+from git_credential_bitbucket.login.authorization import CodeGrant
+from tests.fake_bitbucket import browser
+from tests.fake_bitbucket.client import FakeBitbucket
 
 SCOPES = ("repository",)
 Typed = Callable[[str], list[str]]
@@ -31,9 +31,11 @@ def log_in(provider: Provider, typed: Typed) -> tuple[CodeGrant, list[str]]:
 
 
 @pytest.mark.parametrize("wrap", ["{}\n", "  <{}>  \r\n", "'{}'\n", '"{}"'])
-def test_the_whole_address_is_taken_with_what_came_along(standin: StandIn, provider: Provider, wrap: str) -> None:
+def test_the_whole_address_is_taken_with_what_came_along(
+    bitbucket: FakeBitbucket, provider: Provider, wrap: str
+) -> None:
     """As a browser's address bar, a mail or a chat program gives it; and the code is good for tokens."""
-    grant, shown = log_in(provider, lambda url: [wrap.format(browser.decide(url, standin.ca_file))])
+    grant, shown = log_in(provider, lambda url: [wrap.format(browser.decide(url, bitbucket.ca_file))])
     tokens = oauth.exchange(
         provider.endpoint,
         provider.client_id or "",
@@ -46,28 +48,28 @@ def test_the_whole_address_is_taken_with_what_came_along(standin: StandIn, provi
     assert any(provider.redirect_uri in line for line in shown)
 
 
-def test_the_code_alone_is_taken(standin: StandIn, provider: Provider) -> None:
+def test_the_code_alone_is_taken(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """Who copies only the code from the address has copied enough."""
     codes: list[str] = []
 
     def typed(url: str) -> list[str]:
-        codes.append(browser.decide(url, standin.ca_file).partition("code=")[2].partition("&")[0])
+        codes.append(browser.decide(url, bitbucket.ca_file).partition("code=")[2].partition("&")[0])
         return ["\n", f" {codes[0]}\n"]
 
     assert log_in(provider, typed)[0].code == codes[0]
 
 
-def test_the_query_alone_is_taken(standin: StandIn, provider: Provider) -> None:
+def test_the_query_alone_is_taken(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """And who copies from the question mark on, too."""
-    grant, _ = log_in(provider, lambda url: ["?" + browser.decide(url, standin.ca_file).partition("?")[2]])
+    grant, _ = log_in(provider, lambda url: ["?" + browser.decide(url, bitbucket.ca_file).partition("?")[2]])
     assert grant.code
 
 
-def test_a_wrong_paste_is_explained_and_asked_for_again(standin: StandIn, provider: Provider) -> None:
+def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """The address to open, an answer to another log-in, a cut one: each is refused, and the right one then works."""
 
     def typed(url: str) -> list[str]:
-        right = browser.decide(url, standin.ca_file)
+        right = browser.decide(url, bitbucket.ca_file)
         other = f"{provider.redirect_uri}?code=stolen&state=other"
         return [url, other, right.partition("&state")[0], right]
 
@@ -77,10 +79,10 @@ def test_a_wrong_paste_is_explained_and_asked_for_again(standin: StandIn, provid
     assert sum("does not belong to this log-in" in line for line in shown) == 2
 
 
-def test_a_refusal_is_told_as_one(standin: StandIn, provider: Provider) -> None:
+def test_a_refusal_is_told_as_one(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """The address after a click on Cancel says so."""
     with pytest.raises(LoginFailed, match="refused in the browser"):
-        log_in(provider, lambda url: [browser.decide(url, standin.ca_file, button="deny")])
+        log_in(provider, lambda url: [browser.decide(url, bitbucket.ca_file, button="deny")])
 
 
 @pytest.mark.parametrize("lines", [[], ["\n"] * 5, ["https://[::1"] * 9, ["http://localhost/?code=c"] * 9])

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from git_credential_bitbucket import __version__, paths
-from git_credential_bitbucket.client import launch
+from git_credential_bitbucket.client import daemon_launcher
 from git_credential_bitbucket.errors import DaemonUnavailable
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually
-from tests.front.peers import forwarded
-from tests.standin import tokens
+from tests.fake_bitbucket import tokens
+from tests.helper.peers import forwarded
 from tests.upgrade import release
 
 PACKAGE = "git_credential_bitbucket"
@@ -134,7 +134,7 @@ def test_a_passphrase_is_not_asked_for_again(start: Start, bare_env: dict[str, s
     path = vault_of(env, "passphrase.vault")
     header = Vault(FileStorage(str(path))).header()
     assert header is not None
-    key = keys.from_passphrase(Secret(release.PASSPHRASE), header.argon2)
+    key = key_sources.from_passphrase(Secret(release.PASSPHRASE), header.argon2)
     argon2 = header.argon2
     assert argon2 is not None
     stretched = f"{argon2.iterations},{argon2.lanes},{argon2.memory_kib}"
@@ -160,7 +160,7 @@ def test_what_a_person_locked_stays_locked(start: Start, bare_env: dict[str, str
 def test_a_grant_that_the_release_could_not_write_is_written(start: Start, bare_env: dict[str, str]) -> None:
     """The disk was full, say: the only refresh token that works was in its memory, and Bitbucket is asked for none."""
     path = vault_of(bare_env, "states.vault")
-    vault = Vault(FileStorage(str(path)), keys.Key(release.KEY, "file"))
+    vault = Vault(FileStorage(str(path)), key_sources.Key(release.KEY, "file"))
     (record,) = (r for r in vault.snapshot().content["credentials"] if r["place"].endswith("/oauth"))
     token, refresh = tokens.oauth_token(), tokens.oauth_token()
     granted = {"secret": token, "refresh_token": refresh, "generation": 2, "expires_at": time.time() + 7200}
@@ -191,7 +191,7 @@ def test_a_running_daemon_of_the_release_is_replaced_where_control_is_needed(old
     """It has no control socket, so the next verb has it stop, and starts one that has; the vault is as it was."""
     kept = tokens.access_token()
     old.store("acme/app", kept)
-    launch.start(old.env)
+    daemon_launcher.start(old.env)
     assert old.ended() == 0
     told = old.told_about("status")
     assert (told["version"], told["vault"]) == (__version__, "open")
@@ -204,7 +204,7 @@ def test_a_daemon_of_the_release_that_would_lose_something_is_not_replaced(old: 
     record = {"kind": "access-token", "place": "https://bitbucket.org/memory", "secret": tokens.access_token()}
     assert old.ask("add", f"memory=1\nrecord={json.dumps(record)}\n".encode()).startswith(b"ok=1\n")
     with pytest.raises(DaemonUnavailable, match="this is in its memory only") as refused:
-        launch.start(old.env)
+        daemon_launcher.start(old.env)
     assert refused.value.hint
     assert old.told_about("ping")["pid"] == str(old.pid)
     assert old.secret("memory/app") == record["secret"]
@@ -214,6 +214,6 @@ def test_a_daemon_of_the_release_that_is_elsewhere_is_left_alone(old: Daemon, ho
     """At the far end of a forwarded socket it is not ours to end: the process that listens is another."""
     there = home / "there" / "socket"
     with forwarded(there, old.path):
-        launch.start({**old.env, "GIT_CREDENTIAL_BITBUCKET_SOCKET": str(there)})
+        daemon_launcher.start({**old.env, "GIT_CREDENTIAL_BITBUCKET_SOCKET": str(there)})
         assert old.told_about("ping")["pid"] == str(old.pid)
     assert old.told_about("ping")["pid"] == str(old.pid)

@@ -15,14 +15,14 @@ from git_credential_bitbucket.vault import format as sealed
 from tests import installed
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, read_all
-from tests.fronts import ENTER as THIS_FRONT
+from tests.fake_bitbucket import tokens
+from tests.helpers import ENTER as THIS_FRONT
 from tests.running import Runner
-from tests.standin import tokens
 from tests.upgrade import release
 
 ENTER_FRONT = (
     "import sys; sys.path.append({folder!r});"
-    "from git_credential_bitbucket.front.relay import main; sys.exit(main(sys.argv))"
+    "from git_credential_bitbucket.helper.relay import main; sys.exit(main(sys.argv))"
 )
 REQUEST = "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 

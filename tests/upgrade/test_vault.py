@@ -11,21 +11,21 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import wire
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
-from git_credential_bitbucket.bitbucket import kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import KeyDoesNotFit, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault import keys
+from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
 from tests.agent.conftest import World
 from tests.agent.credentials import a_credential
-from tests.standin.client import StandIn
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.upgrade import release
 
 ANSWERING = {
@@ -55,8 +55,8 @@ TYPED_USERNAMES = {"unknown": "carol", "foreign": "x-token-auth"}
 class Upgraded(World):
     """The machine of the agent's tests, with a vault of the release, a second after that was written."""
 
-    def __init__(self, standin: StandIn, folder: Path, name: str) -> None:
-        super().__init__(standin, folder)
+    def __init__(self, bitbucket: FakeBitbucket, folder: Path, name: str) -> None:
+        super().__init__(bitbucket, folder)
         folder.mkdir(mode=0o700)
         for suffix in ("", ".previous"):
             if (kept := release.DATA / f"{name}{suffix}").exists():
@@ -69,10 +69,10 @@ class Upgraded(World):
         """Bitbucket's own host alone is ours."""
         return Provider(protocol, host, self.endpoint) if (protocol, host) == ("https", "bitbucket.org") else None
 
-    def lines(self, text: str = "", path: str = "acme/app.git") -> wire.Request:
+    def lines(self, text: str = "", path: str = "acme/app.git") -> git_protocol.Request:
         """A request to Bitbucket's own host."""
         head = "protocol=https\nhost=bitbucket.org\n" + (f"path={path}\n" if path else "")
-        return wire.parse(f"{head}{text}".encode())
+        return git_protocol.parse(f"{head}{text}".encode())
 
     def secret(self, path: str, text: str = "") -> str | None:
         """The secret that git gets for a path."""
@@ -80,7 +80,7 @@ class Upgraded(World):
 
     def verb(self, action: str, **fields: str) -> list[str]:
         """The lines that a verb answers."""
-        return finish(control(self.agent, action, wire.emit(list(fields.items())))).decode().split("\n")[:-1]
+        return finish(control(self.agent, action, git_protocol.emit(list(fields.items())))).decode().split("\n")[:-1]
 
     def id_of(self, name: str) -> str:
         """The id of the credential that the fixtures call so."""
@@ -89,17 +89,17 @@ class Upgraded(World):
 
 
 @pytest.fixture
-def states(standin: StandIn, home: Path) -> Iterator[Upgraded]:
+def states(bitbucket: FakeBitbucket, home: Path) -> Iterator[Upgraded]:
     """The vault with a credential of every kind and in every state."""
-    made = Upgraded(standin, home / "vaults", "states.vault")
+    made = Upgraded(bitbucket, home / "vaults", "states.vault")
     yield made
     made.executor.shutdown()
 
 
 @pytest.fixture
-def accounts(standin: StandIn, home: Path) -> Iterator[Upgraded]:
+def accounts(bitbucket: FakeBitbucket, home: Path) -> Iterator[Upgraded]:
     """The vault with the API tokens of two accounts, as git stored them."""
-    made = Upgraded(standin, home / "vaults", "accounts.vault")
+    made = Upgraded(bitbucket, home / "vaults", "accounts.vault")
     yield made
     made.executor.shutdown()
 
@@ -109,7 +109,7 @@ def assert_all_there(world: Upgraded) -> None:
     for name, (path, kind) in ANSWERING.items():
         answer = world.get(path=path)
         assert answer.get("password") == release.secret(name, kind), name
-        assert answer["username"] == (TYPED_USERNAMES.get(name) or kinds.git_username(kind)), name
+        assert answer["username"] == (TYPED_USERNAMES.get(name) or token_kinds.git_username(kind)), name
     for name, path in SILENT.items():
         assert world.get(path=path) == {}, name
 
@@ -130,7 +130,7 @@ def test_reading_changes_no_byte(states: Upgraded) -> None:
 
 def test_a_write_loses_nothing(states: Upgraded) -> None:
     """A log-in seals all of it anew: the credentials, and what migrate took out of files."""
-    new = states.keep(a_credential("https://bitbucket.org/newcomer", kinds.ACCESS_TOKEN))
+    new = states.keep(a_credential("https://bitbucket.org/newcomer", token_kinds.ACCESS_TOKEN))
     states.agent = states.another()
     assert_all_there(states)
     assert states.secret("newcomer/app.git") == new.secret.reveal()
@@ -208,7 +208,7 @@ def test_a_write_that_the_release_was_killed_in_is_finished(states: Upgraded) ->
     whole = states.path.rename(f"{states.path}.new")
     shutil.copyfile(previous, states.path)
     states.path.chmod(0o600)
-    states.keep(a_credential("https://bitbucket.org/newcomer", kinds.ACCESS_TOKEN))
+    states.keep(a_credential("https://bitbucket.org/newcomer", token_kinds.ACCESS_TOKEN))
     assert_all_there(states)
     assert not whole.exists() or whole.stat().st_size == 0
 
@@ -220,7 +220,7 @@ def test_the_release_still_writes_these_vaults(home: Path) -> None:
     path = f"{release.unpack(home / 'site')}{os.pathsep}{installed.ROOT}"
     script = Path(__file__).with_name("make.py")
     subprocess.run([sys.executable, script, made], env={"PYTHONPATH": path}, check=True, timeout=60)
-    key = keys.Key(release.KEY, "file")
+    key = key_sources.Key(release.KEY, "file")
     old, new = (sealed.unseal(key, (folder / "states.vault").read_bytes())[1] for folder in (release.DATA, made))
     told = [[(r["place"], r["secret"]) for r in json.loads(plain)["credentials"]] for plain in (old, new)]
     assert told[0] == told[1]
@@ -241,10 +241,10 @@ def test_a_passphrase_opens_what_it_sealed(home: Path) -> None:
     header = vault.header()
     assert header is not None
     with pytest.raises(VaultLocked, match="passphrase"):
-        keys.obtain({}, header)
+        key_sources.obtain({}, header)
     with pytest.raises(KeyDoesNotFit):
-        vault.unlock(keys.from_passphrase(Secret("another"), header.argon2))
-    vault.unlock(keys.from_passphrase(Secret(release.PASSPHRASE), header.argon2))
+        vault.unlock(key_sources.from_passphrase(Secret("another"), header.argon2))
+    vault.unlock(key_sources.from_passphrase(Secret(release.PASSPHRASE), header.argon2))
     (record,) = vault.snapshot().content["credentials"]
     assert record["secret"] == release.secret("passphrase")
 
@@ -256,5 +256,5 @@ def test_the_key_is_sought_where_the_release_had_it(home: Path, name: str, sourc
     header = vault.header()
     assert header is not None
     assert header.source == source
-    vault.unlock(keys.Key(release.KEY, source))
+    vault.unlock(key_sources.Key(release.KEY, source))
     assert vault.snapshot().content["credentials"]

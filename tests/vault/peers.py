@@ -228,9 +228,9 @@ def as_nobody(code: str, *arguments: object) -> list[str]:
 import os, sys
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from git_credential_bitbucket.errors import *
-from git_credential_bitbucket.vault import keys, vault
+from git_credential_bitbucket.vault import key_sources, vault
 from git_credential_bitbucket.vault.storage import file
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 import cryptography.exceptions, shlex

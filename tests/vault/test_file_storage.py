@@ -14,7 +14,7 @@ import pytest
 from git_credential_bitbucket import files, paths
 from git_credential_bitbucket.errors import PlaceRefused, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.contract import REST
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from tests.vault import peers
@@ -239,7 +239,7 @@ def test_a_process_s_limits_are_named(home: Path, limit: str, said: str) -> None
         f"""
 import resource, sys
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 place = FileStorage(sys.argv[1])
 key = Key(bytes(range(32)), "file")

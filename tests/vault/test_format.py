@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultNewer
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.keys import Key
+from git_credential_bitbucket.vault.key_sources import Key
 
 HEADER_BYTES = sealed._V1.size + sealed._CRC.size
 VERSION_AT = slice(8, 10)

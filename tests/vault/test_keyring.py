@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked, VaultUnwritable
-from git_credential_bitbucket.vault import keyring_key, keys
+from git_credential_bitbucket.vault import key_sources, keyring_key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
@@ -67,7 +67,7 @@ def test_the_key_shows_nowhere(session: peers.KeyringSession, tmp_path: Path) ->
     finally:
         sys.executable = real
     told = seen.read_text()
-    assert "keyring_probe" in told
+    assert "keyring_worker" in told
     assert key.to_record()["key"] not in told
     assert key.id.hex() not in told
 
@@ -133,7 +133,7 @@ def test_a_hanging_keyring_is_given_three_seconds(session: peers.KeyringSession)
     assert keyring_key.PROBE_TIMEOUT_S <= took < keyring_key.PROBE_TIMEOUT_S + 30
     assert len(ticks) > 3
     children = subprocess.run(
-        ["pgrep", "-P", str(os.getpid()), "-f", "keyring_probe"], capture_output=True, check=False
+        ["pgrep", "-P", str(os.getpid()), "-f", "keyring_worker"], capture_output=True, check=False
     )
     assert children.stdout == b""
 
@@ -275,8 +275,8 @@ def test_an_open_vault_survives_the_keyring(session: peers.KeyringSession, path:
 
 def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.KeyringSession, path: str) -> None:
     """The vault moves to a key in the keyring, another in the keyring, and out again; the old ones can be removed."""
-    mine = keys.Key(os.urandom(32), "environment")
-    env = {**session.env, keys.KEY_VARIABLE: mine.to_record()["key"]}
+    mine = key_sources.Key(os.urandom(32), "environment")
+    env = {**session.env, key_sources.KEY_VARIABLE: mine.to_record()["key"]}
     vault = Vault(FileStorage(path))
     vault.acquire(env, create=True)
     with vault.transaction() as tx:
@@ -288,7 +288,7 @@ def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.Keyri
     late = Vault(FileStorage(path))
     late.acquire(env)  # the variable's key is no longer the vault's: the keyring's is looked for
     assert late.snapshot().content == {"a": 1}
-    late.rekey(keys.Key.from_record(mine.to_record()))
+    late.rekey(key_sources.Key.from_record(mine.to_record()))
     keyring_key.remove(session.env, second.id)
     last = Vault(FileStorage(path))
     last.acquire({**env, **OFF})

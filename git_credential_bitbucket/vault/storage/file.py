@@ -27,15 +27,15 @@ from git_credential_bitbucket.errors import (
     VaultUnwritable,
 )
 from git_credential_bitbucket.paths import check_private_dir, make_private_dir, shown, typed
-from git_credential_bitbucket.vault import disk
 from git_credential_bitbucket.vault import format as sealed
+from git_credential_bitbucket.vault import vault_files
 from git_credential_bitbucket.vault.lock import Turn, flocked
 from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied, content_of, records_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from git_credential_bitbucket.vault.keys import Key
+    from git_credential_bitbucket.vault.key_sources import Key
     from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Outcome, Record, Stamp
 
 MAX_VAULT_BYTES = 1 << 28
@@ -83,7 +83,7 @@ class FileStorage:
 
     def watch(self) -> "Stamp | None":
         """One stat: device, inode, modification time and size."""
-        with disk.reading(self.path):
+        with vault_files.reading(self.path):
             try:
                 found = os.lstat(self.path)
             except (FileNotFoundError, NotADirectoryError):
@@ -135,7 +135,7 @@ class FileStorage:
             if key is None:
                 raise _locked()
             if held.write_id == write_id:
-                with disk.writing(self.path):
+                with vault_files.writing(self.path):
                     self._sync_names()
                 return "already"
             records = applied(held, changes)
@@ -163,7 +163,7 @@ class FileStorage:
         timeout_s = self._lock_timeout_s if wait else 0.0
         deadline = time.monotonic() + timeout_s
         with self._turn.taken(timeout_s), ExitStack() as held:
-            with disk.writing(self.path):  # the taking alone: what goes wrong inside the lock speaks for itself
+            with vault_files.writing(self.path):  # the taking alone: what goes wrong inside the lock speaks for itself
                 make_private_dir(os.path.dirname(self.path))
                 held.enter_context(flocked(self._beside("lock"), max(0.0, deadline - time.monotonic())))
             try:
@@ -177,14 +177,14 @@ class FileStorage:
         folder = self._beside("renewing")
         path = f"{folder}/{_file_name(key)}"
         with ExitStack() as held:
-            with disk.writing(self.path):
+            with vault_files.writing(self.path):
                 make_private_dir(os.path.dirname(self.path))
                 make_private_dir(folder)
                 fd = held.enter_context(flocked(path, self._lock_timeout_s if wait else 0.0, "a credential's lease"))
             try:
                 yield _FileLease(self, folder, fd)
             finally:
-                with disk.writing(self.path):
+                with vault_files.writing(self.path):
                     if not os.fstat(fd).st_size:
                         files.unlink_if_there(path)
 
@@ -198,7 +198,7 @@ class FileStorage:
     def damaged(self) -> str | None:
         """The newest file that was put aside."""
         directory, base = os.path.split(self.path)
-        with disk.reading(self.path):
+        with vault_files.reading(self.path):
             try:
                 found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
             except (FileNotFoundError, NotADirectoryError):
@@ -281,7 +281,7 @@ class FileStorage:
 
     def _finish(self, length: int, *, keep_previous: bool) -> None:
         """Do the rest of the write that left `length` bytes of content."""
-        with disk.writing(self.path):
+        with vault_files.writing(self.path):
             fd = files.open_private(self._beside("new"), os.O_WRONLY)
             try:
                 os.ftruncate(fd, length)
@@ -312,7 +312,7 @@ class FileStorage:
 
     def write(self, blob: bytes, *, keep_previous: bool = True) -> None:
         """See `_write`; `blob` is the file's whole new content."""
-        with disk.writing(self.path):
+        with vault_files.writing(self.path):
             # A new file, replacing what a killed write left: whoever has the lock is the only writer.
             files.unlink_if_there(self._beside("new"))
             fd = files.open_private(self._beside("new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
@@ -353,19 +353,19 @@ class FileStorage:
         """Give the current file the name `V.damaged-<time>` as well; where it is gone, an empty one shows the loss."""
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         name = f"damaged-{at}"
-        with disk.writing(self.path):
+        with vault_files.writing(self.path):
             for nth in range(2, 1000):
                 if not os.path.lexists(self._beside(name)):
                     break
                 name = f"damaged-{at}-{nth}"
             if not self._keep_as(name):
-                disk.write_new(self._beside(name), b"")
+                vault_files.write_new(self._beside(name), b"")
             self.step("damaged-kept")
 
     def _keep_as(self, name: str) -> bool:
         """Give the current file, if there is one, a second name; a copy where the file system has no hard links."""
         link = self._beside("link")
-        if not disk.link_or_copy(self.path, link, self._current):
+        if not vault_files.link_or_copy(self.path, link, self._current):
             return False
         os.rename(link, self._beside(name))
         files.unlink_if_there(link)  # rename(2) leaves both names where they are one file: a write was killed here
@@ -398,7 +398,7 @@ class FileStorage:
         return f"{self.path}.{name}"
 
     def _read_file(self, path: str) -> "tuple[Stamp, bytes] | None":
-        with disk.reading(path):
+        with vault_files.reading(path):
             try:
                 check_private_dir(os.path.dirname(path))
                 fd = files.open_private(path, os.O_RDONLY)
@@ -430,12 +430,12 @@ class _FileLease:
     is_named: bool = False  # on the disk itself: else the content may be found under no name after a power cut
 
     def read(self) -> bytes:
-        with disk.reading(self.storage.path):
+        with vault_files.reading(self.storage.path):
             os.lseek(self.fd, 0, os.SEEK_SET)
             return files.read_all(self.fd, MAX_ANSWER_BYTES)
 
     def write(self, blob: bytes) -> None:
-        with disk.writing(self.storage.path):
+        with vault_files.writing(self.storage.path):
             written = 0
             while written < len(blob):
                 written += os.pwrite(self.fd, blob[written:], written)
@@ -446,7 +446,7 @@ class _FileLease:
                 self.is_named = True
 
     def clear(self) -> None:
-        with disk.writing(self.storage.path):
+        with vault_files.writing(self.storage.path):
             os.ftruncate(self.fd, 0)
 
 

@@ -1,0 +1,148 @@
+"""The audit log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
+
+JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
+their own, and one that cannot be written is counted in the next that can. Imports config, files, paths and errors only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import queue
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import config, files, paths
+from git_credential_bitbucket.errors import PlaceRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    Entry = dict[str, Any]
+
+SETTING = "GIT_CREDENTIAL_BITBUCKET_LOG"
+"""`on`, or the absolute path of a file; `off`, or nothing, writes nothing."""
+MAX_BYTES = 1 << 20
+"""What one file holds at most: some 4,000 lines."""
+KEPT = 4
+"""How many files there are at most: the log itself, and `.1` to `.3`, the oldest."""
+MAX_WAITING = 1024
+"""Lines that wait for a disk; more are lost, and counted."""
+LAST_WORDS_S = 1.0
+
+
+def place(env: Mapping[str, str]) -> str | None:
+    """The log's file; None where it is off. Raises `SettingsError` where the setting is neither."""
+    given = env.get(SETTING, "")
+    if given.startswith("/"):
+        return given
+    return f"{paths.data_dir(env)}/log.jsonl" if config.is_on(env, SETTING, default=False) else None
+
+
+class AccessLog:
+    """Writes lines without keeping anybody waiting. A class for its queue, its thread, and what was lost."""
+
+    def __init__(self, path: str) -> None:
+        """Nothing is made before the first line."""
+        self.path = path
+        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
+        self._writer: threading.Thread | None = None
+        self._lost = 0
+
+    def note(self, entry: Entry) -> None:
+        """Have one line written; returns at once."""
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._writer.start()
+        try:
+            self._waiting.put_nowait(stamped(entry))
+        except queue.Full:
+            self._lost += 1
+
+    def close(self) -> None:
+        """Write what waits, but wait no longer than `LAST_WORDS_S`; may be used again."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        writer.join(LAST_WORDS_S)
+
+    def _work(self) -> None:
+        while (entry := self._waiting.get()) is not None:
+            lost = self._lost
+            try:
+                write(self.path, {**entry, "lost_before": lost} if lost else entry)
+            except (OSError, PlaceRefused):
+                self._lost += 1
+            else:
+                self._lost -= lost
+
+
+def stamped(entry: Entry) -> Entry:
+    """`entry` with the time before it: UTC, to the millisecond."""
+    now = time.time()
+    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+    return {"time": f"{moment}.{int(now * 1000) % 1000:03}Z", **entry}
+
+
+def write(path: str, entry: Entry) -> None:
+    """Append one line, and begin a new file where this one is full. Raises `PlaceRefused`, `OSError`."""
+    line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+    while True:
+        descriptor = _opened(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _was_rotated(descriptor, path):
+                continue
+            size = os.fstat(descriptor).st_size
+            if size and size + len(line) > MAX_BYTES:  # no new file has more room than an empty one
+                _rotate(path)
+                continue
+            os.write(descriptor, line)
+            return
+        finally:
+            os.close(descriptor)
+
+
+def read(path: str) -> Iterator[Entry]:
+    """Every line that can be read, oldest first. Raises `PlaceRefused`, `OSError` where one of its files cannot be."""
+    for name in (*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path):
+        try:
+            with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
+                for line in file:
+                    try:
+                        entry = json.loads(line)
+                    except ValueError:  # a disk that was full took half of it
+                        continue
+                    if isinstance(entry, dict):
+                        yield entry
+        except FileNotFoundError:
+            continue
+
+
+def _opened(path: str) -> int:
+    paths.make_dir(os.path.dirname(path))
+    return files.open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def _was_rotated(descriptor: int, path: str) -> bool:
+    """Whether another process began a new file while we waited for the lock."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return True
+    return not os.path.samestat(found, os.fstat(descriptor))
+
+
+def _rotate(path: str) -> None:
+    for nth in range(KEPT - 1, 0, -1):
+        older = f"{path}.{nth - 1}" if nth > 1 else path
+        try:
+            os.rename(older, f"{path}.{nth}")
+        except FileNotFoundError:
+            continue

@@ -1,0 +1,76 @@
+"""What the audit log is told of a request and its answer: places, ids and outcomes, never a secret."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+
+OPERATIONS = frozenset(
+    {
+        *("get", "store", "erase", "token", "mint"),
+        *("add", "amend", "default", "identify", "remove", "restore", "refresh"),
+        *("lock", "unlock", "rekey", "exit"),
+    }
+)
+"""What is told of: what gives a secret away, and what changes something. Questions about the state are not."""
+
+
+GITS = frozenset({"get", "store", "erase", "mint"})
+"""What git asks, and front ends for it. Of these the secret alone tells which credential was meant: an id, or what is
+to be replaced, is no part of them, and whoever is watched by the log could write any."""
+MAX_CHARACTERS = 1000
+"""What is written of a place or an id: one who asks may make them as long as a request."""
+
+
+def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any]:
+    """One line's content: operation, outcome, and where they are known the place and the credential's id."""
+    told: dict[str, Any] = {"operation": action}
+    try:
+        asked, _ = git_protocol.parse_fields(body)
+        request = git_protocol.parse(body) if "host" in asked else None
+    except Error:
+        return {**told, "outcome": "refused"}
+    answered = dict(git_protocol.parse_pairs(reply))
+    told["outcome"] = _outcome(action, answered)
+    named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
+    scope = None if request is None else scopes.place_of(request.protocol, request.host, request.path)
+    text = answered.get("password") or asked.get("password") or asked.get("credential")
+    credential = _named(agent, named, text, scope)
+    if scope is not None:
+        told["place"] = scope[:MAX_CHARACTERS]
+    elif credential is not None:
+        told["place"] = credential.place
+    if credential is not None or named:
+        told["credential"] = named[:MAX_CHARACTERS] if credential is None else credential.id
+    if asked.get("replaces") and action not in GITS:
+        told["replaces"] = asked["replaces"][:MAX_CHARACTERS]
+    return told
+
+
+def _outcome(action: str, answered: Mapping[str, str]) -> str:
+    if "error" in answered:
+        return "refused"
+    if action in {"get", "token", "mint"}:
+        return "given" if answered.get("password") else "nothing"
+    if action == "exit":
+        return "asked"
+    return "done" if "ok" in answered else "refused"
+
+
+def _named(agent: Agent, named: str, text: str | None, scope: str | None) -> Credential | None:
+    """The credential that was meant: by its id, or as the one for `scope` that has or had the secret."""
+    if named:
+        return agent.holdings.index().get(named)
+    if not text:
+        return None
+    minted = None if agent.consumers is None else agent.consumers.holdings.with_secret(text, scope)
+    return minted or agent.holdings.with_secret(text, scope)

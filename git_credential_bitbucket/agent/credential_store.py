@@ -1,0 +1,181 @@
+"""What is at hand: the vault's credentials and those in memory only, as one index; when each was used and warned of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.matching import Index
+from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.vault.vault import Snapshot, Transaction, Vault
+
+
+class CredentialStore:
+    """Vault and memory together. A class for its state: the index of the last snapshots, and what is not yet written
+    down: uses and warnings.
+
+    `index` and `use` are called from the agent's thread; `open`, `transaction` and `flush` from jobs as well.
+    """
+
+    def __init__(self, vault: Vault, memory: Vault, acquire: Callable[[bool], None]) -> None:
+        """`acquire(create)` gives the vault its key without asking anybody: `Vault.acquire`; it may block."""
+        self.vault = vault
+        self.memory = memory
+        self._acquire = acquire
+        self._seen: tuple[object, object] = (None, None)
+        self._index = Index(())
+        self._used: dict[str, float] = {}
+        self._warned: dict[str, float] = {}
+        self.hushed: dict[str, float] = {}
+        """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
+        self.announced: dict[str, int] = {}
+        """How often it was said what became of a secret that git stored, by credential; the ledger's, as `hushed`."""
+        self.locked_by_person = False
+        self.locked_how = "by hand"
+        self.trouble: Error | None = None
+        """Why the vault's credentials are not at hand; None while they are."""
+        self.lacks_key = False
+        self._refused: Error | None = None
+
+    def index(self) -> Index:
+        """Everything at hand now. Where the vault cannot be read, `trouble` says why and memory's content is left."""
+        content: dict[str, Any] = {}
+        self.trouble, self.lacks_key = None, False
+        try:
+            content = self.vault.snapshot().content
+        except VaultLocked as exc:
+            why = _locked(self.locked_how) if self.locked_by_person else self._refused
+            self.trouble, self.lacks_key = why or exc, True
+        except Error as exc:
+            self.trouble = exc
+        remembered = self.memory.snapshot().content
+        if self._seen[0] is not content or self._seen[1] is not remembered:
+            self._index = Index((*remembered.get("credentials", ()), *content.get("credentials", ())))
+            self._seen = (content, remembered)
+        return self._index
+
+    def with_secret(self, text: str, asked: str | None = None) -> Credential | None:
+        """The credential that has or had this secret.
+
+        With `asked`, a scope as routing writes it, only of its host: the narrowest around it, else any on that host.
+        """
+        secret, index = Secret(text), self.index()
+        host = "/".join((asked or "").split("/")[:3])
+        near = index.covering(asked) if asked else []
+        found = (c for c in (*near, *index) if f"{c.place}/".startswith(host and f"{host}/"))
+        return next((c for c in found if c.has_secret(secret) or c.had_secret(secret)), None)
+
+    def open(self, *, create: bool = False) -> None:
+        """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
+        if self.locked_by_person:
+            raise _locked(self.locked_how)
+        if self.vault.state == "locked" or (create and self.vault.state == "absent"):
+            try:
+                self._acquire(create)
+            except Error as exc:
+                self._refused = exc
+                raise
+            self._refused = None
+
+    def vault_of(self, credential_id: str) -> Vault:
+        """Where a credential is kept. Raises `UnknownCredential`."""
+        for vault in (self.memory, self.vault):
+            if any(r["id"] == credential_id for r in vault.snapshot().content.get("credentials", ())):
+                return vault
+        raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+
+    def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
+        """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
+        with self.vault_of(credential_id).transaction() as tx:
+            record = record_in(tx, credential_id)
+            return update(record, **changes(Credential.from_record(record)))
+
+    def transaction(self, *, memory: bool) -> AbstractContextManager[Transaction]:
+        """A transaction on the vault, or on what is in memory only."""
+        return (self.memory if memory else self.vault).transaction()
+
+    def use(self, credential: Credential, now: float) -> None:
+        """Note that a credential was used; written down lazily, for a `store` follows every git command."""
+        self._used[credential.id] = now
+
+    def last_used(self, credential: Credential) -> float | None:
+        """When a credential was last used, as far as is known here."""
+        return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
+
+    def warn(self, credential: Credential, now: float) -> None:
+        """Note that somebody was told of a credential's end; written down as uses are."""
+        self._warned[credential.id] = now
+
+    def unwarn(self, credential_id: str) -> None:
+        """Forget who was told, for the end has changed."""
+        self._warned.pop(credential_id, None)
+        self.hushed.pop(credential_id, None)
+
+    def last_warned(self, credential: Credential) -> float | None:
+        """When somebody was last told of a credential's end, as far as is known here."""
+        return max(filter(None, (self._warned.get(credential.id), credential.warned_at)), default=None)
+
+    def noted(self) -> dict[str, dict[str, float]]:
+        """Uses and warnings that are not written down yet, for a successor's `take_note`."""
+        return {"used": self._used, "warned": self._warned}
+
+    def take_note(self, noted: dict[str, dict[str, float]]) -> None:
+        """Go on with what a predecessor had noted."""
+        self._used.update(noted["used"])
+        self._warned.update(noted["warned"])
+
+    def flush(self) -> None:
+        """Write down when credentials were used and warned of. A job; what cannot be written is tried the next time."""
+        used, warned = dict(self._used), dict(self._warned)
+        if not (used or warned) or self.vault.state != "open":
+            return
+        with self.vault.transaction() as tx:
+            for record in tx.content.get("credentials", ()):
+                for field, noted in (("last_used_at", used), ("warned_at", warned)):
+                    if noted.get(record["id"], 0) > (record.get(field) or 0):
+                        record[field] = noted[record["id"]]
+        # What is not in the vault, but in memory, has no other place to be noted than here.
+        remembered = {record["id"] for record in self._remembered}
+        for kept, noted in ((self._used, used), (self._warned, warned)):
+            for credential_id, at in noted.items():
+                if credential_id not in remembered and kept.get(credential_id) == at:
+                    del kept[credential_id]
+
+    @property
+    def in_memory_only(self) -> list[Credential]:
+        """What would be lost with this process; not what the vault has as well."""
+        remembered = [Credential.from_record(record) for record in self._remembered]
+        if not remembered:
+            return []
+        ids = {record["id"] for record in self._remembered}
+        kept = [credential for credential in self.index() if credential.id not in ids]
+        return [one for one in remembered if not any(other.has_secret(one.secret) for other in kept)]
+
+    def is_in_memory(self, credential_id: str) -> bool:
+        """Whether a credential is kept in memory, not in the vault."""
+        return any(record["id"] == credential_id for record in self._remembered)
+
+    @property
+    def _remembered(self) -> list[Record]:
+        found: list[Record] = self.memory.snapshot().content.get("credentials", [])
+        return found
+
+
+def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:
+    """A credential's record within a transaction, to be changed, or in a snapshot. Raises `UnknownCredential`."""
+    for record in tx.content.get("credentials", ()):
+        if record["id"] == credential_id:
+            found: Record = record
+            return found
+    raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+
+
+def _locked(how: str) -> VaultLocked:
+    return VaultLocked(f"the vault was locked {how}", hint="type: git-credential-bitbucket unlock")

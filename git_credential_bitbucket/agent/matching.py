@@ -1,0 +1,243 @@
+"""Which credential answers a request: the one order that `get`, `token`, `explain`, `why` and `erase` share.
+
+Asking changes nothing: the order depends on what is kept and on the request, never on who asked before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from git_credential_bitbucket.agent.credential import Record
+    from git_credential_bitbucket.git_protocol import Request
+    from git_credential_bitbucket.secret import Secret
+
+STATE_PREFIX = "bitbucket:"
+_PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH})
+"""Kinds that act for a person; access tokens and consumers belong to nobody."""
+
+
+class Match(NamedTuple):
+    """The credentials that may answer a request, best first.
+
+    `repository` is what a rejection of the answer counts for (see `repository_of`). `dropped` would answer too, but
+    belong to another person than the username that git asks for.
+    """
+
+    repository: str
+    candidates: list[Credential]
+    dropped: list[Credential]
+
+
+def repository_of(request: Request, asked_path: Callable[[], str | None] = lambda: None) -> str:
+    """What a 401 to `request` is about: its scope; its path as it stands where that names none; else the host.
+
+    `asked_path` tells of the repository that git works on where the request names none.
+    """
+    path = request.path
+    if scopes.leaves_repository_open(path):
+        path = asked_path() or path
+    scope = scopes.place_of(request.protocol, request.host, path)
+    return f"{scope}/{scopes.folded(path)}" if path and scope.count("/") == 2 else scope  # noqa: PLR2004 - the host alone
+
+
+class Index:
+    """All credentials by place. A class because it is built once for each state of the vault and asked often."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        """Index the vault's records; they are read into credentials only when they are candidates."""
+        self._records: dict[str, Record] = {}
+        self._read: dict[str, Credential] = {}
+        self._by_place: dict[str, list[str]] = {}
+        self._below: dict[str, list[str]] = {}
+        self._persons: dict[str, list[Person]] = {}
+        for record in records:
+            self._records[record["id"]] = record
+            place: str = record["place"]
+            self._by_place.setdefault(place, []).append(record["id"])
+            host = "/".join(place.split("/", 3)[:3])
+            if host != place:
+                self._below.setdefault(host, []).append(record["id"])
+
+    def __iter__(self) -> Iterator[Credential]:
+        """Every credential."""
+        return (self._credential(i) for i in self._records)
+
+    def get(self, credential_id: str) -> Credential | None:
+        """The credential with this id."""
+        return self._credential(credential_id) if credential_id in self._records else None
+
+    def _credential(self, credential_id: str) -> Credential:
+        if credential_id not in self._read:
+            self._read[credential_id] = Credential.from_record(self._records[credential_id])
+        return self._read[credential_id]
+
+    def covering(self, place: str) -> list[Credential]:
+        """The credentials for `place` and the places around it, narrowest first."""
+        found: list[Credential] = []
+        while place.count("/") >= 2:  # noqa: PLR2004 - `protocol://host` has two
+            found += [self._credential(i) for i in self._by_place.get(place, ())]
+            place = place.rpartition("/")[0]
+        return found
+
+    def below(self, host_place: str) -> list[Credential]:
+        """The credentials for places inside a host; none where the place is not a whole host."""
+        return [self._credential(i) for i in self._below.get(host_place, ())]
+
+    def persons(self, host: str) -> list[Person]:
+        """The persons whose credentials are kept for a host and what lies below it; read once for each index."""
+        if host not in self._persons:
+            ids = (*self._by_place.get(host, ()), *self._below.get(host, ()))
+            self._persons[host] = _persons([self._records[i] for i in ids])
+        return self._persons[host]
+
+
+class Person(NamedTuple):
+    """One person's names in lower case: emails, Bitbucket usernames, account ids. Without any: nobody knows whose."""
+
+    names: frozenset[str]
+    has_username: bool
+
+
+def _persons(records: Iterable[Record]) -> list[Person]:
+    """Credentials that share a name are one person's; all that have none count as one more."""
+    groups: list[set[str]] = []
+    usernames: set[str] = set()
+    nameless = False
+    for record in records:
+        is_bound = record.get("typed_username") is not None and not binds_account(record)
+        if record["kind"] not in _PERSONAL or is_bound:
+            continue
+        names, username = names_in(record)
+        nameless = nameless or not names
+        usernames |= username
+        shared = [group for group in groups if group & names]
+        groups = [group for group in groups if not group & names]
+        if names:
+            groups.append(names.union(*shared))
+    persons = [Person(frozenset(group), bool(group & usernames)) for group in groups]
+    return [*persons, Person(frozenset(), has_username=False)] if nameless else persons
+
+
+def match(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
+    """What may answer `request`, in this order.
+
+    git's own `state[]` first; credentials of other persons than the asked username's are dropped; then the longest
+    scope, the scope's default as a person set it, and the newest login. What git stored unasked, and secrets of
+    unknown kind, come after everything else.
+
+    Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
+    called only where that matters. Where it cannot, credentials for the whole host come first.
+    """
+    host = scopes.place_of(request.protocol, request.host, None)
+    scope = scopes.place_of(request.protocol, request.host, request.path)
+    found = index.covering(scope)
+    below: list[Credential] = []
+    if scope == host and scopes.leaves_repository_open(request.path):
+        below = index.below(host)
+        if (below or any(c.suspensions for c in found)) and (path := asked_path()) is not None:
+            scope, below = scopes.place_of(request.protocol, request.host, path), []
+            found = index.covering(scope)
+    repository = scope if scope != host else repository_of(request)
+    able = [credential for credential in (*found, *below) if may_answer(credential, request)]
+    wanted = _of_person(index.persons(host), request.username) if request.username else None
+    kept = able if wanted is None else [c for c in able if not _is_personal(c) or c.names & wanted]
+    stated = {state.split(":")[1] for state in request.states if state.startswith(STATE_PREFIX)}
+
+    def rank(credential: Credential) -> tuple[object, ...]:
+        depth = credential.place.count("/")
+        return (
+            credential.id not in stated,
+            _lateness(credential),
+            request.username in token_kinds.TOKEN_USERNAMES and credential.username != request.username,
+            depth if below else -depth,
+            rank_in_scope(credential),
+        )
+
+    ids = {credential.id for credential in kept}
+    return Match(repository, sorted(kept, key=rank), [c for c in able if c.id not in ids])
+
+
+def rank_in_scope(credential: Credential) -> tuple[object, ...]:
+    """Sorts credentials of one scope: the default that a person set, then the newest login."""
+    return (
+        _lateness(credential),
+        not credential.is_default,
+        credential.is_fallback,
+        -credential.created_at,
+        credential.id,
+    )
+
+
+def _lateness(credential: Credential) -> int:
+    """0 for what is known to work with Bitbucket; 1 for a secret of unknown kind, 2 for what nobody was asked for."""
+    return 2 if credential.is_unasked else int(credential.kind == token_kinds.UNKNOWN)
+
+
+def _of_person(persons: list[Person], username: str) -> frozenset[str] | None:
+    """The names of the person that `username` names; none of them where it could be somebody unknown; None: anybody.
+
+    An unknown username is anybody's where a single person's credentials are kept, or where every person's Bitbucket
+    username is known, and so this is none of theirs.
+    """
+    if username in token_kinds.TOKEN_USERNAMES:
+        return None
+    known = [person for person in persons if username.lower() in person.names]
+    if known:
+        return known[0].names
+    if len(persons) <= 1 or all(person.has_username for person in persons):
+        return None
+    return frozenset()
+
+
+def _is_personal(credential: Credential) -> bool:
+    return credential.kind in _PERSONAL and not credential.is_bound
+
+
+def is_same_person(one: Credential, other: Credential) -> bool:
+    """Whether two credentials are one person's, as far as is known: a name in common, or no name at all."""
+    return bool(one.names & other.names) or not (one.names or other.names)
+
+
+def may_answer(credential: Credential, request: Request) -> bool:
+    """Whether a credential that nobody was asked for, or that is of unknown kind, fits the request.
+
+    Unknown kinds follow git's own contract (credential.c, credential_match): whatever the request names, the entry must
+    have. An unasked one answers exactly the username, and the path if it has one, that it came with.
+    """
+    if credential.is_unasked:
+        same_path = credential.typed_path is None or request.path == credential.typed_path
+        return request.username == credential.typed_username and same_path
+    if credential.kind != token_kinds.UNKNOWN:
+        return True
+    if request.username is not None and request.username != credential.typed_username:
+        return False
+    return request.path is None or request.path == credential.typed_path
+
+
+def state_of(credential: Credential) -> str:
+    """The `state[]` value that git hands back when the server rejects the answer: id and generation, no secret."""
+    return f"{STATE_PREFIX}{credential.id}:{credential.generation}"
+
+
+def named_by(credential: Credential, username: str | None) -> bool:
+    """Whether a username is one of the credential's, or there is none."""
+    return (
+        username is None
+        or username in (credential.username, credential.typed_username)
+        or (username.lower() in credential.names)
+    )
+
+
+def erased(index: Index, request: Request, secret: Secret | None) -> list[Credential]:
+    """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
+    if secret is None:
+        return [c for c in match(index, request, lambda: None).candidates if named_by(c, request.username)]
+    place = scopes.place_of(request.protocol, request.host, request.path)
+    held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
+    return [c for c in held if c.kind != token_kinds.UNKNOWN or may_answer(c, request)]

@@ -1,1 +1,0 @@
-"""For other programs: REST with the tokens that git uses."""

@@ -1,0 +1,186 @@
+"""Asks whoever holds the credentials: the daemon, started if there is none, or an agent in this process.
+
+The client's side of the socket protocol, for the fallback and for a person's verbs: what git's socket answers is asked
+there, all else at the control socket. Who is none of ours and listens on
+our socket (git's own cache daemon sits down wherever it finds nobody) has a daemon started in its place.
+"""
+
+import os
+
+from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket.client import ipc, messages
+from git_credential_bitbucket.errors import DaemonUnavailable, Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Pairs = list[tuple[str, str]]
+
+UNKNOWN_HOST = "unknown-host"
+"""The `state` of a host that git's configuration does not name as a Bitbucket where the daemon reads it."""
+
+
+class AgentClient:
+    """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
+
+    `started` tells whether a daemon was started on the way: what one before it said may not hold any more. `instead`
+    tells that this process answers in the place of a daemon that does not know the host.
+    """
+
+    __slots__ = ("env", "in_process", "instead", "started")
+
+    def __init__(self) -> None:
+        self.env: Mapping[str, str] = os.environ
+        self.in_process = ipc.is_off(os.environ)
+        self.instead = False
+        self.started = False
+
+    def for_(self, request: bytes) -> "AgentClient":
+        """Itself, turned to the innermost `exec` around here that covers git's `request`, or to the outermost."""
+        while outer := self.env.get(ipc.OUTER):
+            if dict(git_protocol.parse_pairs(self.reply("why", request))).get("state") != "none":
+                break
+            socket, _, further = outer.partition(":")
+            self.env = {**self.env, ipc.OUTER: further, **paths.private(socket)}
+            messages.trace(f"nothing covers it in this exec; the one around it is at {socket}")
+        return self
+
+    def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
+        """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
+
+        Raises `DaemonUnavailable` where the daemon keeps silent, where only git's socket can be reached and it does not
+        answer `action`, or, with `start` off, where there is none; and `PlaceRefused` where somebody else could have
+        put the socket there.
+        """
+        if not self.in_process:
+            outcome, reply = self._asked(action, body)
+            is_there = outcome != ipc.ABSENT
+            if not is_there and start:
+                is_there = (action not in git_protocol.GIT_ACTIONS and "vault_id" in self._facts()) or self.start()
+                if is_there:
+                    outcome, reply = self._asked(action, body)
+            if outcome == ipc.TIMEOUT:
+                raise silent()
+            if outcome != ipc.ABSENT:
+                return reply
+            if not start:
+                raise DaemonUnavailable("no daemon is running", hint="type: git-credential-bitbucket daemon start")
+            if is_there and action != "mint":  # which needs no vault
+                raise unreachable()
+            self.in_process = True
+        from git_credential_bitbucket.client import in_process
+
+        messages.trace(f"{action}: asked in this process, without a daemon")
+        return in_process.reply(action, body)
+
+    def _asked(self, action: str, body: bytes) -> "tuple[ipc.Outcome, bytes]":
+        path, vault_id = paths.socket_path(self.env), paths.named_vault_id(self.env)
+        if action not in git_protocol.GIT_ACTIONS:
+            path = paths.control_of(path)
+            vault_id = paths.vault_id(self.env) if action != "mint" else ""
+        outcome, reply = ipc.send_request(path, ipc.message(action, body, vault_id))
+        messages.trace(f"{action}: the daemon at {path}: {outcome}")
+        return outcome, reply
+
+    def _facts(self) -> dict[str, str]:
+        """What whoever listens at git's socket says of itself. Raises `DaemonUnavailable` where it keeps silent."""
+        outcome, reply = self._asked("ping", b"")
+        if outcome == ipc.TIMEOUT:
+            raise silent()
+        return dict(git_protocol.parse_pairs(reply))
+
+    def answer(self, action: str, body: bytes) -> bytes:
+        """As `reply`; raises the `Error` that a refusal tells."""
+        reply = self.reply(action, body)
+        raise_refusal(git_protocol.parse_pairs(reply))
+        return reply
+
+    def offered(self, action: str, body: bytes) -> bytes:
+        """As `answer`, for a question that may be answered with nothing, but not by who is none of ours."""
+        return self.answer(action, body) or (self.answer(action, body) if self.replace_foreign_daemon() else b"")
+
+    def replace_foreign_daemon(self) -> bool:
+        """Whether another answers from now on than listened, which is none of ours: a daemon, or this process.
+
+        Who keeps silent is not replaced: it may be a daemon of ours, in the middle of something.
+        """
+        if self.in_process:
+            return False
+        if "pid" in self._facts():
+            return False
+        messages.trace("whoever listens at the daemon's socket is none of ours")
+        self.in_process = not self.start()
+        return True
+
+    def fall_back_in_process(self, why: "Mapping[str, str]") -> bool:
+        """Whether this process answers from now on, for the daemon says in `why` that it does not know the host.
+
+        The caller's configuration has named it already: by `git -c`, or by variables, which are one command's and not
+        the daemon's. What follows is as where no daemon may run, for every question that this process still has.
+        """
+        if self.in_process or why.get("state") != UNKNOWN_HOST:
+            return False
+        messages.trace("the daemon does not know this host, and this process's configuration does: answered here")
+        os.environ[ipc.DAEMON] = "off"
+        self.in_process = self.instead = True
+        return True
+
+    def start(self) -> bool:
+        """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
+        from git_credential_bitbucket.client import daemon_launcher  # here, not above: mostly the daemon is there
+
+        try:
+            daemon_launcher.start(self.env)
+        except DaemonUnavailable as exc:
+            messages.failure(exc)  # and go on: the vault's lock makes it safe without
+            return False
+        self.started = True
+        messages.trace("a daemon was started")
+        return True
+
+
+def ask(
+    action: str,
+    fields: "Iterable[tuple[str, str]]" = (),
+    request: bytes = b"",
+    *,
+    start: bool = True,
+    holder: AgentClient | None = None,
+) -> Pairs:
+    """The lines that answer `action`, in their order. Raises the `Error` that the answer tells, or `DaemonUnavailable`.
+
+    `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
+    than once keeps the `holder`.
+    """
+    asked, body = (holder or AgentClient()).for_(request), git_protocol.emit(list(fields)) + request
+    found = git_protocol.parse_pairs(asked.reply(action, body, start=start))
+    if not found and start and asked.replace_foreign_daemon():
+        found = git_protocol.parse_pairs(asked.reply(action, body))
+    if not found:
+        raise DaemonUnavailable(
+            "whoever listens at the daemon's socket is not this program's daemon",
+            hint="type: git-credential-bitbucket daemon start",
+        )
+    raise_refusal(found)
+    return found
+
+
+def raise_refusal(reply: Pairs) -> None:
+    """Raise what a reply of `error=` and `hint=` says; other replies pass."""
+    if reply and reply[0][0] == "error":
+        raise Error(reply[0][1], hint=dict(reply).get("hint"))
+
+
+def unreachable() -> DaemonUnavailable:
+    """What to say where a daemon answers at git's socket alone: one that is forwarded, or mounted."""
+    return DaemonUnavailable(
+        "only git's socket can be reached here, and this needs the daemon's control socket",
+        hint="type it where the daemon runs, not in a container or at the far end of a forwarded socket",
+    )
+
+
+def silent(seconds: float = ipc.RELAY_TIMEOUT_S) -> DaemonUnavailable:
+    """What to say of a daemon that took a request and did not answer it in time."""
+    hint = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
+    return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -1,0 +1,53 @@
+"""The agent in this process, where no daemon may run (`GIT_CREDENTIAL_BITBUCKET_DAEMON=off`) or none can be started."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+
+from git_credential_bitbucket.client.activate import third_party
+from git_credential_bitbucket.errors import Error
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.dispatch import Dispatcher
+
+
+def reply(action: str, body: bytes) -> bytes:
+    """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
+    third_party()
+    from git_credential_bitbucket.agent.deferred import finish  # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
+    from git_credential_bitbucket.client import wait_notice
+    from git_credential_bitbucket.client.signals import until_written
+
+    held = dispatcher()
+    renewals = held.agent.renewals
+    with until_written(renewals), wait_notice.noticed(wait_notice.FOR_BITBUCKET, still=lambda: renewals.asking):
+        answer = finish(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
+        held.agent.close()
+        if held.access_log is not None:
+            held.access_log.close()
+        if action == "store" and held.agent.holdings.in_memory_only:
+            raise Error(
+                "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
+                hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",
+            )
+        return answer
+
+
+@cache
+def dispatcher() -> "Dispatcher":
+    """The agent of this process, behind its dispatcher: one, for `why` must know what `get` met."""
+    from git_credential_bitbucket import access_log, processes  # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket.agent.dispatch import Dispatcher
+    from git_credential_bitbucket.agent.factory import build_agent
+    from git_credential_bitbucket.bitbucket.providers import find_now
+
+    processes.forbid_tracing()
+    # In threads, for a job may wait for another; and git's configuration does not change under one command.
+    agent = build_agent(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))
+    try:
+        log = access_log.place(os.environ)
+    except Error:  # losing the log stops no answer
+        log = None
+    return Dispatcher(agent, access_log=None if log is None else access_log.AccessLog(log))

@@ -1,0 +1,162 @@
+"""One request on the daemon's socket, and when the environment comes before the daemon or forbids it. Parses nothing.
+
+The protocol is git-credential-cache's own. On the hot path: imports os, sys, time (built in) and _socket, and of ours
+paths and errors; tests/helper/test_imports.py pins the list.
+"""
+
+import _socket
+import os
+import sys
+import time
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.errors import PlaceRefused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final, Literal
+
+    Outcome = Literal["answered", "empty", "absent", "timeout", "unacknowledged", "unasked"]
+
+ACKNOWLEDGED = b"ok=1\n"
+"""The daemon's answer to a `store` or `erase` that is done; git throws it away."""
+
+ANSWERED: "Final" = "answered"
+EMPTY: "Final" = "empty"
+ABSENT: "Final" = "absent"
+TIMEOUT: "Final" = "timeout"
+UNACKNOWLEDGED: "Final" = "unacknowledged"
+UNASKED: "Final" = "unasked"
+"""What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
+not say that a `store` or `erase` is done or that an answer is whole, or it has not been asked."""
+ENDED = b"\n\n"
+"""How a daemon's answer to `get` ends. Neither git's own cache daemon nor the release 0.1.0 writes a blank line, and
+others read no further."""
+
+DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
+TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
+"""Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
+OUTER = "GIT_CREDENTIAL_BITBUCKET_OUTER"
+"""Within `exec`: the sockets of the private daemons around this one, nearest first, a colon between (`Holder.for_`)."""
+SECRET_VARIABLES = (
+    "BITBUCKET_API_TOKEN",
+    "BITBUCKET_ACCESS_TOKEN",
+    "BITBUCKET_TOKEN",
+    "BITBUCKET_CLIENT_SECRET",
+    "BITBUCKET_OAUTH_CLIENT_SECRET",
+)
+"""Where a credential may stand in the environment, each also as `…_FILE`: it comes before the daemon."""
+TOKENS_FILE = "BITBUCKET_TOKENS_FILE"
+"""Names a file with tokens; so do they."""
+
+RELAY_TIMEOUT_S = 40.0
+"""The daemon answers within 30 s, if with nothing: who waits longer waits for something that is stuck."""
+DAEMON_TIMEOUT = b"35"
+"""What git's own client sends as `timeout=`; the daemon has its own deadlines."""
+BUSY_RETRY_S = 0.005
+_UCRED_BYTES, _XUCRED_BYTES = 12, 76
+_SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # sys/un.h on macOS
+
+
+def is_off(env: "Mapping[str, str]") -> bool:
+    """Whether no daemon may run here. Raises `SettingsError` where the variable is neither on nor off."""
+    from git_credential_bitbucket import config  # lazy: no part of an answer by the daemon
+
+    return not config.is_on(env, DAEMON, default=True)
+
+
+def is_special(env: "Mapping[str, str]") -> bool:
+    """Whether the environment holds a credential of its own, forbids the daemon or names more than one, or wants every
+    decision told.
+    """
+    if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE):
+        return True
+    return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
+
+
+def message(action: str, request: bytes, vault_id: str = "") -> bytes:
+    """A request on git-credential-cache's socket: `request` as git gave it, after the action.
+
+    A daemon that has another vault than `vault_id` refuses it; an empty one is any.
+    """
+    named = b"vault=%b\n" % vault_id.encode() if vault_id else b""
+    return b"action=%b\ntimeout=%b\n%b%b" % (action.encode(), DAEMON_TIMEOUT, named, request)
+
+
+def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "tuple[Outcome, bytes]":
+    """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
+
+    Raises `PlaceRefused` where somebody else could have put the socket there, or listens.
+    """
+    deadline = time.monotonic() + seconds
+    try:
+        paths.check_private_dir(os.path.dirname(path))
+    except OSError:
+        return ABSENT, b""
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        if not connect(connection, path, deadline):
+            return ABSENT, b""
+        check_peer(connection)
+        try:
+            connection.sendall(sent)
+            connection.shutdown(_socket.SHUT_WR)
+        except TimeoutError:
+            raise
+        except OSError:
+            pass  # it did not want all of it, and may have said why
+        reply = b""
+        while chunk := receive(connection, deadline):
+            reply += chunk
+    except TimeoutError:
+        return TIMEOUT, b""
+    except OSError:  # cut off in the middle: nobody knows what it would have said
+        return EMPTY, b""
+    finally:
+        connection.close()
+    # git would take a password that was cut off in its middle.
+    return (ANSWERED, reply) if reply.endswith(b"\n") else (EMPTY, b"")
+
+
+def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
+    """Whether somebody listens at `path`. Raises TimeoutError where nobody takes the connection in time."""
+    connection.settimeout(max(deadline - time.monotonic(), 0.001))
+    while True:
+        try:
+            connection.connect(path)
+            return True
+        except BlockingIOError:
+            # Linux does not wait for a place in a full queue of connections where there is a time-out (unix(7)).
+            if time.monotonic() > deadline:
+                raise TimeoutError from None
+            time.sleep(BUSY_RETRY_S)
+        except TimeoutError:
+            raise
+        except OSError:
+            return False
+
+
+def check_peer(connection: "_socket.socket") -> None:
+    """Raise `PlaceRefused` unless who listens is this user, or root: the directory may be another since the look."""
+    if sys.platform == "darwin":
+        credentials = connection.getsockopt(
+            _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES
+        )  # struct xucred: version, uid, …
+    else:
+        credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_BYTES)  # pid, uid, gid
+    uid = int.from_bytes(credentials[4:8], sys.byteorder)
+    if uid not in (os.getuid(), 0):
+        raise PlaceRefused(
+            f"another user's process (user id {uid}) listens at the daemon's socket",
+            hint="end it, or give the socket a directory of your own: GIT_CREDENTIAL_BITBUCKET_SOCKET",
+        )
+
+
+def receive(connection: "_socket.socket", deadline: float) -> bytes:
+    """The next bytes, b"" at the end. Raises TimeoutError at the deadline, however slowly bytes drip in."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    connection.settimeout(left)
+    return connection.recv(65536)

@@ -1,0 +1,100 @@
+"""Messages to whoever sits behind git: one line on standard error, and one for the cure. Imports os, exchange and wire.
+
+Standard output belongs to git, so nothing of this goes there. A trace tells each decision on the way to an answer.
+"""
+
+import os
+
+from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.git_protocol import printable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.errors import Error, Problem
+
+NAME = "git-credential-bitbucket"
+MAX_SHOWN = 1000
+"""Characters of one message; nothing of ours is longer, and a daemon's answer is not trusted to be short."""
+
+
+def error(cause: str, hint: str | None = None) -> None:
+    """Say what is wrong, and how to mend it; control characters in either are made visible."""
+    _say("error", cause, hint)
+
+
+def warning(cause: str, hint: str | None = None) -> None:
+    """Say what is going to be wrong, as `error` does."""
+    _say("warning", cause, hint)
+
+
+def failure(problem: "Error | Problem") -> None:
+    """Say what an error of ours says."""
+    error(problem.cause, problem.hint)
+
+
+def refused(exc: OSError) -> None:
+    """Say what the system refused us, and where the cure lies: it is outside this program."""
+    from git_credential_bitbucket import files  # lazy: it goes wrong rarely
+
+    where = f": {exc.filename}" if exc.filename else ""
+    hint = files.hint(exc) or "type: git-credential-bitbucket doctor"
+    error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}{where}", hint)
+
+
+def is_traced() -> bool:
+    """Whether each decision is to be told: on standard error, or in the file that is named (as by GIT_TRACE)."""
+    wanted = os.environ.get(ipc.TRACE, "")
+    if not wanted or wanted.startswith("/"):
+        return bool(wanted)
+    from git_credential_bitbucket import config, errors  # lazy: mostly nothing is traced
+
+    try:
+        return config.is_on(os.environ, ipc.TRACE, default=False)
+    except errors.SettingsError as exc:
+        os.environ[ipc.TRACE] = "on"  # told once
+        warning(exc.cause, exc.hint)
+        return True
+
+
+def trace(decision: str) -> None:
+    """Tell a decision, where that is wanted. It names places, kinds and outcomes; who calls brings no secret."""
+    if not is_traced():
+        return
+    line = f"{NAME}: trace: {os.getpid()}: {printable(decision, MAX_SHOWN)}\n"
+    if not _append(line):
+        _write(2, line)
+
+
+def _say(what: str, cause: str, hint: str | None) -> None:
+    lines = f"{NAME}: {what}: {printable(cause, MAX_SHOWN)}\n"
+    if hint:
+        lines += f"{NAME}: hint: {printable(hint, MAX_SHOWN)}\n"
+    _write(2, lines)
+    if is_traced():
+        _append(lines)
+
+
+def _append(lines: str) -> bool:
+    """Put `lines` at the end of the trace's file; False where none is named, or it cannot be written."""
+    path = os.environ.get(ipc.TRACE, "")
+    if not path.startswith("/"):
+        return False
+    from git_credential_bitbucket import errors, files  # lazy: mostly nothing is traced
+
+    try:
+        descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    except (OSError, ValueError, errors.PlaceRefused):
+        return False
+    try:
+        found = os.fstat(descriptor)  # a file of another user, or with another name, may be there in a shared directory
+        return found.st_uid == os.geteuid() and found.st_nlink == 1 and _write(descriptor, lines)
+    finally:
+        os.close(descriptor)
+
+
+def _write(descriptor: int, lines: str) -> bool:
+    try:
+        os.write(descriptor, lines.encode("utf-8", "backslashreplace"))  # one write: parallel helpers' lines stay whole
+    except OSError:  # nobody listens
+        return False
+    return True

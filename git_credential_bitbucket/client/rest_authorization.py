@@ -1,0 +1,64 @@
+"""What a request to REST is signed with, by whatever the environment or the holder has. Imports kinds and environment.
+
+Here because the verb `token` and `BitbucketAuth` must never differ in it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.errors import UnknownCredential
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the address of the account that the token is of"
+
+
+def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | None:
+    """What the environment answers git's request `data` with, told as the holder's `token` tells a stored credential.
+
+    It goes before those, as for git; an OAuth consumer's token is minted. `variable` is where it stands. Raises
+    `SettingsError` where it is unusable, and `UnknownCredential` where no token is to be had for a consumer.
+    """
+    request = git_protocol.parse(data)
+    found = environment.find(env, request)
+    if found is None:
+        return None
+    if environment.is_data_center(found.secret):
+        environment.check(found, request.base, env)
+    password = found.secret.reveal() if found.client_id is None else _minted(request, data, found)
+    return {
+        "kind": found.kind,
+        "username": found.username,
+        "account": found.account or "",
+        "password": password,
+        "variable": found.variable,
+    }
+
+
+def _minted(request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential) -> str:
+    from git_credential_bitbucket.client import client_credentials, login_hint  # lazy: json, and a token needs neither
+    from git_credential_bitbucket.client.agent_client import UNKNOWN_HOST, AgentClient
+
+    holder = AgentClient()
+    told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+    if not told:
+        why = dict(git_protocol.parse_pairs(holder.reply("why", data)))
+        if why.get("state") == UNKNOWN_HOST:  # it is named in this process's configuration only
+            holder.in_process = True
+            told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+    if not told.get("password"):
+        problem = login_hint.told(dict(git_protocol.parse_pairs(holder.reply("why", data))))
+        raise UnknownCredential(problem.cause, hint=problem.hint)
+    return told["password"]
+
+
+def header(told: Mapping[str, str]) -> str:
+    """The value of `Authorization` for REST. Raises `SettingsError` where what REST needs to know is not known."""
+    cure = _NAME_THE_ACCOUNT if "variable" in told else token_kinds.LOGIN_WITH_EMAIL
+    return token_kinds.rest_header(told["kind"], told.get("account") or None, Secret(told["password"]), cure)

@@ -1,0 +1,39 @@
+"""Whom a person's verb asks: one holder for all its questions, so that a missing daemon is found, and told of, once."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.client import agent_client as front
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
+    """The lines that answer `action`. Raises the `Error` that the answer tells, or `DaemonUnavailable`."""
+    return front.ask(action, fields, request, holder=_holder())
+
+
+def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
+    """As `ask`, for a question that may be answered with nothing."""
+    return dict(
+        git_protocol.parse_pairs(_holder().for_(request).offered(action, git_protocol.emit(list(fields)) + request))
+    )
+
+
+def refuses(protocol: str, host: str) -> Mapping[str, str]:
+    """What the daemon says against a host that this process's configuration alone names; empty where it knows it.
+
+    From then on this process answers itself.
+    """
+    named = git_protocol.emit([("protocol", protocol), ("host", host)])
+    why = dict(git_protocol.parse_pairs(_holder().offered("why", named)))
+    return why if _holder().fall_back_in_process(why) else {}
+
+
+@cache
+def _holder() -> front.AgentClient:
+    return front.AgentClient()

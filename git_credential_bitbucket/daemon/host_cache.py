@@ -1,0 +1,77 @@
+"""Which hosts are ours by git's configuration: read by a job when first needed, and again when its files changed."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.bitbucket import hosts, providers
+from git_credential_bitbucket.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.git_config import GitConfig
+
+LOOK_EVERY_S = 1.0
+"""How often the files' stamps are looked at, however many requests come."""
+MAX_REMEMBERED = 256
+"""Hosts whose provider is kept at hand; a peer that names ever new ones must not fill the memory."""
+
+
+class HostCache:
+    """The list of hosts. A class for what has been read, and when it was last looked at."""
+
+    def __init__(self, env: Mapping[str, str], submit: Callable[..., Future[None]]) -> None:
+        """`env` is the starter's: it says where git's configuration is."""
+        self._env = env
+        self._submit = submit
+        self._settings: GitConfig | SettingsError | None = None
+        self._looked_at = float("-inf")
+        self._reading: Future[None] | None = None
+        self._found: dict[tuple[str, str], Provider | None] = {}
+
+    def find(self, protocol: str, host: str) -> Provider | None:
+        """The provider of `host`, as far as the configuration has been read. Raises `SettingsError` if it cannot be."""
+        named = (protocol, host)
+        found = self._found  # the job puts another in its place, perhaps now: what was found by the old is not for it
+        if named not in found:
+            if len(found) >= MAX_REMEMBERED:
+                found.clear()
+            found[named] = providers.find(self._settings, protocol, host, self._env)
+        return found[named]
+
+    def known(self, protocol: str, host: str) -> bool:
+        """Whether `find` can answer without reading anything: bitbucket.org itself needs no configuration."""
+        return hosts.is_cloud(protocol, host) or self._fresh()
+
+    def _fresh(self) -> bool:
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_EVERY_S:
+            return True
+        if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.stale():
+            return False
+        self._looked_at = now
+        return True
+
+    def read_then(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
+        """Read the configuration unless it is fresh, and go on. One reading serves all who wait for it."""
+        if self._fresh():
+            return go_on()
+        if self._reading is None or self._reading.done():
+            self._reading = self._submit(self._read)
+        return Deferred(self._reading, go_on)
+
+    def _read(self) -> None:
+        """A job. What went wrong is told by `find`, and tried again after `LOOK_EVERY_S`."""
+        from git_credential_bitbucket import git_config  # here, not above: bitbucket.org is served without it
+
+        try:
+            self._settings = git_config.read(self._env)
+        except SettingsError as exc:
+            self._settings = exc
+        self._found = {}
+        self._looked_at = time.monotonic()

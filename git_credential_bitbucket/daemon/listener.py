@@ -1,0 +1,277 @@
+"""The daemon's paths: taken under a lock, from whoever left or sits there by mistake; given back only if still ours."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+import struct
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import files, git_protocol, paths
+from git_credential_bitbucket.daemon.limits import BACKLOG
+from git_credential_bitbucket.daemon.peers import Door, peer_of
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+START_LOCK_S = 10.0
+"""How long another daemon may take to start; it holds the lock only until it listens."""
+STANDING_ANSWER_S = 5.0
+"""How long whoever listens on our path may take to say who it is."""
+_PAUSE_S = 0.01
+_FREE, _OURS, _LEAVING, _OUTDATED = "free", "ours", "leaving", "outdated"
+"""What is found at the path: nothing any more, a daemon that serves, one that is about to unlink its socket, one of the
+release 0.1.0, which has no control socket."""
+_EXIT = b"action=exit\ntimeout=0\n"
+_LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+
+Identity = tuple[int, int]
+_MODES = {"git": (0o700, 0o600), "control": (0o700, 0o600), "guests": (0o711, 0o666)}
+"""Of each socket's directory, and of the socket itself: the kernel says who connects, other users enter one only."""
+
+
+def doors(path: str, *, guests: bool) -> dict[Door, str]:
+    """The paths of a daemon's sockets, by that of git's; `guests`: other users are admitted."""
+    found: dict[Door, str] = {"control": paths.control_of(path)}
+    if guests:
+        found["guests"] = paths.guests_of(path)
+    return {**found, "git": path}  # the last: whoever is answered there finds the others
+
+
+class Listener:
+    """Paths that we listen at. A class for what tells each from a successor's socket under the same name: its inode.
+
+    The number is not used again while the socket is open, for that holds the inode.
+    """
+
+    def __init__(self, path: str, held: dict[str, Identity] | None = None) -> None:
+        """`path` is git's socket; `held` has device and inode of each of ours (git's may be systemd's to remove)."""
+        self.path = path
+        self.held = dict(held or {})
+
+    def holds(self) -> bool:
+        """Whether the paths still lead to us."""
+        return all(_identity(path) == identity for path, identity in self.held.items())
+
+    def release(self) -> bool:
+        """Unlink what is still ours. False if somebody is just starting: ask again, and serve meanwhile.
+
+        Never waits: who starts holds the lock while it asks us whether we are leaving.
+        """
+        try:
+            with _start_lock(self.path, 0.0):
+                self._unlink()
+        except DaemonUnavailable:
+            return False
+        except OSError:
+            self._unlink()  # git's directory is gone or in other hands, and with it everybody who could find us there
+        return True
+
+    def _unlink(self) -> None:
+        for path, identity in self.held.items():
+            if _identity(path) == identity:
+                os.unlink(path)
+
+    def listen(self, wanted: dict[Door, str]) -> dict[Door, socket.socket]:
+        """Listen at paths beside git's that nobody else serves, for that one is ours. Raises as `claim` does."""
+        with _trouble_told(self.path), _start_lock(self.path, START_LOCK_S):
+            return self.bind(wanted)
+
+    def bind(self, wanted: dict[Door, str]) -> dict[Door, socket.socket]:
+        """As `listen`, under the lock."""
+        bound: dict[Door, socket.socket] = {}
+        for door, path in wanted.items():
+            _check(path)
+            directory_mode, mode = _MODES[door]
+            paths.make_private_dir(os.path.dirname(path), directory_mode)
+            _remove_socket(path)  # a dead daemon's: who serves one of our sockets serves git's as well
+            bound[door] = listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(path)
+            self.held[path] = _identity(path) or (0, 0)
+            os.chmod(path, mode)  # no race: nobody can connect before `listen`
+            listener.listen(BACKLOG)
+        return bound
+
+
+def claim(wanted: dict[Door, str]) -> tuple[dict[Door, socket.socket], Listener] | None:
+    """Listen at `doors`; None if a daemon of ours does already. Raises `PlaceRefused` or `DaemonUnavailable`."""
+    path = wanted["git"]
+    _check(path)
+    deadline = time.monotonic() + START_LOCK_S
+    with _trouble_told(path):
+        paths.make_private_dir(os.path.dirname(path))
+        while True:
+            with _start_lock(path, START_LOCK_S):
+                standing = _clear(path)
+                if standing == _OURS:
+                    return None
+                if standing == _FREE:
+                    ours = Listener(path)
+                    return ours.bind(wanted), ours
+            if standing == _OUTDATED:
+                _end_outdated(path)  # not under the lock, which it needs to leave
+            if time.monotonic() > deadline:
+                raise DaemonUnavailable("the daemon before this one does not leave", hint="end it, or try again")
+            time.sleep(_PAUSE_S)
+
+
+def _check(path: str) -> None:
+    paths.check_socket_path(path)
+    if not path.startswith("/"):
+        raise PlaceRefused(
+            "the socket's path is relative, and every process would look elsewhere",
+            hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to a path that begins with /",
+        )
+
+
+@contextmanager
+def _trouble_told(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        raise DaemonUnavailable(
+            f"cannot listen at {paths.shown(exc.filename or path)}: {os.strerror(exc.errno or 0).lower()}",
+            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a place of your own",
+        ) from exc
+
+
+def inherited(descriptor: int) -> socket.socket:
+    """A listening socket that our starter holds. Raises `SettingsError` if it is none."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+        if listener.family == socket.AF_UNIX and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.set_inheritable(False)
+            listener.listen(BACKLOG)  # from now on the kernel names this process as who listens (SO_PEERCRED)
+            return listener
+        listener.detach()
+    except OSError:
+        pass
+    raise SettingsError(
+        f"descriptor {descriptor} is no listening Unix socket",
+        hint="the socket unit needs one ListenStream= with a path",
+    )
+
+
+def remove_directory(path: str) -> None:
+    """Remove the directories that were made for a single command's sockets: their maker may have been killed."""
+    directory = os.path.dirname(path)
+    try:
+        os.unlink(path + ".lock")
+        for made in (directory, os.path.dirname(paths.control_of(path)), os.path.dirname(directory)):
+            os.rmdir(made)
+    except OSError:
+        pass  # the maker was faster, or something else is in there
+
+
+def activated() -> int | None:
+    """The descriptor that systemd hands over (sd_listen_fds(3)), if it does."""
+    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    return _LISTEN_DESCRIPTOR if pid == str(os.getpid()) and count == "1" else None
+
+
+@contextmanager
+def _start_lock(path: str, seconds: float) -> Iterator[None]:
+    """One at a time looks who is there, and changes it. Raises `DaemonUnavailable` after `seconds`.
+
+    The file is never removed: a waiter would lock what nobody finds any more.
+    """
+    descriptor = files.open_private(path + ".lock", os.O_RDWR | os.O_CREAT)
+    try:
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DaemonUnavailable(
+                        f"another daemon has been starting for {seconds:.0f} s",
+                        hint=f"see which process it is: fuser {paths.shown(path)}.lock",
+                    ) from None
+                time.sleep(_PAUSE_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _clear(path: str) -> str:
+    """Make `path` free, if it can be. A socket that nobody listens at is a dead daemon's."""
+    try:
+        answer, listener = _ask(path, b"action=ping\ntimeout=0\n\n")
+        told = dict(git_protocol.parse_pairs(answer))
+        if "pid" in told:
+            if "leaving" in told:
+                return _LEAVING
+            # A forwarded socket leads to a daemon elsewhere, which is not ours to end.
+            return _OURS if "vault_id" in told or told["pid"] != str(listener) else _OUTDATED
+        # git's own cache daemon, which `git credential-cache store` starts wherever it finds nobody. It unlinks its
+        # socket and ends.
+        _ask(path, _EXIT)
+    except (ConnectionError, FileNotFoundError):
+        pass
+    _remove_socket(path)
+    return _FREE
+
+
+def _remove_socket(path: str) -> None:
+    """Unlink a socket that nobody serves. Raises `PlaceRefused` where something else lies there."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise PlaceRefused(f"{paths.shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _end_outdated(path: str) -> None:
+    """Have a daemon of the release 0.1.0 stop. Raises `DaemonUnavailable` where something would be lost with it."""
+    try:
+        answer, _ = _ask(path, _EXIT)
+    except (ConnectionError, FileNotFoundError):
+        return
+    told = dict(git_protocol.parse_pairs(answer))
+    if "error" in told:
+        raise DaemonUnavailable(told["error"], hint=told.get("hint") or "try again")
+
+
+def _ask(path: str, request: bytes) -> tuple[bytes, int]:
+    """The answer of whoever listens at `path`, and its pid, 0 where that cannot be told.
+
+    Raises `ConnectionError` or `FileNotFoundError` if nobody listens.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(STANDING_ANSWER_S)
+        try:
+            connection.connect(path)
+            connection.sendall(request)
+            connection.shutdown(socket.SHUT_WR)
+            answer = b""
+            while chunk := connection.recv(4096):
+                answer += chunk
+        except (TimeoutError, BlockingIOError):
+            pid = _pid(connection)
+            raise DaemonUnavailable(
+                f"process {pid or '?'} listens at the daemon's socket and does not answer",
+                hint=f"end it: kill {pid}" if pid else f"remove {paths.shown(path)}",
+            ) from None
+        return answer, _pid(connection)
+
+
+def _pid(connection: socket.socket) -> int:
+    try:
+        return peer_of(connection).pid
+    except (OSError, struct.error):  # not connected: its queue is full
+        return 0
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,50 @@
+"""The daemon: whether one may run, runs, answers, and is of this version. Starts one where none runs."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import __version__, paths
+from git_credential_bitbucket.cli import daemon
+from git_credential_bitbucket.client import daemon_launcher
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.errors import DaemonDisabled, Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CHECK = "daemon"
+
+
+def look(env: Mapping[str, str]) -> Iterator[Finding]:
+    """What is at the socket. A `WRONG` here means that nobody else should be sent there."""
+    path = paths.socket_path(env)
+    try:
+        daemon_launcher.check_allowed(env)
+        facts = daemon.facts_of(path)
+        if facts is None and daemon.listener(path) is not None:
+            cause = "another program listens at the daemon's socket, probably git's own credential-cache"
+            cure = "type: git-credential-bitbucket daemon start"
+            yield Finding(CHECK, WRONG, cause, cure, Mend("started the daemon in its place", _start))
+            return
+        if facts is None:
+            daemon_launcher.start(env)
+            facts = daemon.facts_of(path) or {}
+    except DaemonDisabled as exc:
+        yield Finding(CHECK, OK, f"{exc.cause}; this program answers by itself")
+        return
+    except Error as exc:
+        yield Finding(CHECK, WRONG, exc.cause, exc.hint)
+        return
+    if facts.get("fault"):
+        cause = f"the daemon met a fault of its own: {facts['fault']}"
+        yield Finding(CHECK, WRONG, cause, "report it; a new start may help: git-credential-bitbucket daemon stop")
+    if facts.get("version") != __version__:
+        cause = f"the daemon is {facts.get('version', 'of no known version')}, this program {__version__}"
+        yield Finding(CHECK, NOTE, cause, "it starts itself anew in a quiet moment")
+    yield Finding(CHECK, OK, f"{facts.get('version')}, process {facts.get('pid')}, answers")
+
+
+def _start() -> None:
+    daemon_launcher.start(os.environ)

@@ -1,0 +1,112 @@
+"""What `doctor` finds, and the scene in which it looks: the environment, the directory, the host that it is about."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import git_config
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.gitsetup import git_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from git_credential_bitbucket.git_config import GitConfig
+    from git_credential_bitbucket.gitsetup.git_request import Url
+
+OK, NOTE, WRONG = "ok", "note", "wrong"
+"""How bad it is: nothing, worth knowing, or to be mended; the last makes the exit code 1."""
+
+_USERINFO = re.compile(r"(://[^/\s:@]*:)[^/\s@]*@")
+_TOKENS = re.compile(r"(ATATT|ATCTT|ATBB)[A-Za-z0-9_=-]{8,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """What `--fix` may do by itself: nothing that loses anything. `says` is told once it is done."""
+
+    says: str
+    run: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at: `check` is its name, `cure` what a person can do about it."""
+
+    check: str
+    level: str
+    text: str
+    cure: str | None = None
+    mend: Mend | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Where it is looked. `here` is git's configuration in the directory, `trusted` what of it this program obeys."""
+
+    env: Mapping[str, str]
+    folder: str
+    url: Url
+    here: GitConfig
+    trusted: GitConfig
+
+    @property
+    def whole(self) -> str:
+        """The address as git's configuration is matched against it."""
+        return f"{self.url.base}/{self.url.path}"
+
+    @property
+    def is_cloud(self) -> bool:
+        """Whether this is about bitbucket.org itself."""
+        return hosts.is_cloud(self.url.protocol, self.url.host)
+
+    @property
+    def host_option(self) -> str:
+        """What `configure` and `login` need besides, to mean this host."""
+        return hosts.option(self.url.protocol, self.url.host)
+
+    def path(self, origin: str) -> str:
+        """The whole path of a file as git names it: from the top of the work tree, wherever in that it is asked."""
+        folder = self.folder
+        while not os.path.lexists(os.path.join(folder, origin)) and folder != os.path.dirname(folder):
+            folder = os.path.dirname(folder)
+        return os.path.join(folder, origin)
+
+
+def scene(env: Mapping[str, str], text: str | None) -> Scene:
+    """The scene for `text`, else for the remote of the repository here if it is on a Bitbucket, else for bitbucket.org.
+
+    Raises `SettingsError` where git's configuration cannot be read, `Error` for an address that is none of ours.
+    """
+    folder = git_request.folder_here()
+    trusted, here = git_config.read(env), git_config.read_here(env, folder)
+    url = git_request.named(text) if text is not None else _remote(env, folder, trusted)
+    if url is None:
+        raise Error("that is no https address", hint="see: git remote -v")
+    if not hosts.is_ours(trusted, url.protocol, url.host):
+        raise hosts.not_ours(url.protocol, url.host)
+    return Scene(env, folder, url, here, trusted)
+
+
+def safe(text: str, env: Mapping[str, str]) -> str:
+    """`text` fit for a bug report: the home directory as ~, and no secret, should one have got so far."""
+    home = env.get("HOME", "").rstrip("/")
+    for path in {home, os.path.realpath(home)} if home else ():
+        text = text.replace(f"'{path}/", "~/'")  # quoted for a shell, which takes a tilde within quotes as it is
+        text = re.sub(re.escape(path) + r"(?![\w.-])", "~", text)
+    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", text))
+
+
+def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | None:
+    text = git_request.remote(env, folder)
+    try:
+        url = git_request.take_apart(text) if text is not None else None
+    except Error:  # git refuses it, too
+        url = None
+    if url is None or not hosts.is_ours(trusted, url.protocol, url.host):
+        return git_request.take_apart(hosts.CLOUD_URL)
+    return url

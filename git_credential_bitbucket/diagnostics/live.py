@@ -1,0 +1,354 @@
+"""What Bitbucket really does where this program relies on an assumption: a transcript without secrets, to be reported.
+
+Each credential is sent as git or REST would send it. Nothing is revoked but a token that was minted here for that, and
+that is the one rejected credential that is sent on purpose. A renewal is the daemon's own, so what it brings is stored
+as ever. Repositories, accounts and workspaces are not named.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from git_credential_bitbucket.bitbucket import providers, token_kinds
+from git_credential_bitbucket.cli import refresh
+from git_credential_bitbucket.client import environment, rest_authorization
+from git_credential_bitbucket.client.shared_client import offered
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.ui import arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from requests import Response
+
+    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.diagnostics.finding import Scene
+    from git_credential_bitbucket.secret import Secret
+
+AS_ASSUMED, DIFFERS, UNTESTED = "as assumed", "differs", "could not be tested"
+REALM = 'Basic realm="Bitbucket.org HTTP"'
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 200, 401, 403, 404, 429
+_SHOWN = ("WWW-Authenticate", "X-Credential-Type", "X-OAuth-Scopes", "Retry-After")
+_LIMITS = re.compile(r"x-ratelimit-", re.IGNORECASE)
+_PERSON = ("type", "username", "nickname", "account_id")
+_NO_REPOSITORY = "name a REPOSITORY, or be in one whose remote is at Bitbucket"
+_NO_LOGIN = "no OAuth login is stored: git-credential-bitbucket login --oauth"
+_NOT_AGREED = "it changes something, and nobody agreed: run it at a terminal, or with --yes"
+
+Verdict = tuple[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One assumption, what was sent to test it (header names only), what came, and what follows; `why` may be None."""
+
+    assumption: str
+    request: str = "none"
+    answer: str = "none"
+    verdict: str = UNTESTED
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that is sent, by its kind; `told` is what the daemon or the environment tells of it."""
+
+    kind: str
+    told: dict[str, str] = field(repr=False)
+
+    @property
+    def basic(self) -> str:
+        """The header's value as git sends it."""
+        pair = f"{self.told['username']}:{self.told['password']}".encode("utf-8", "surrogateescape")
+        return f"Basic {b64encode(pair).decode('ascii')}"
+
+
+class Live:
+    """One run. A class for its state: the answers by the kind of token, and the secrets, which no line may repeat."""
+
+    def __init__(self, scene: Scene, provider: Provider, agrees: Callable[[str], bool]) -> None:
+        """`agrees` asks the person before a step that changes something."""
+        self.scene, self.provider, self.agrees = scene, provider, agrees
+        self.answers: list[tuple[str, Response]] = []
+        self._secrets: list[str] = []
+
+    def send(self, method: str, url: str, kind: str = "", **headers: str) -> Response:
+        """One request. Raises `Error` where no whole answer comes."""
+        from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
+
+        self._secrets += [value.partition(" ")[2] for name, value in headers.items() if name == "Authorization"]
+        answer = transport.ask(self.provider.endpoint, method, url, headers=headers)
+        self.answers.append((kind, answer))
+        return answer
+
+    def hide(self, *secrets: str) -> None:
+        """Have these never shown."""
+        self._secrets += [secret for secret in secrets if secret]
+
+    def observed(
+        self, assumption: str, send: Callable[[], Response], judge: Callable[[Response], Verdict]
+    ) -> Observation:
+        """What comes of one request; without an answer it could not be tested."""
+        try:
+            answer = send()
+        except Error as exc:
+            return Observation(assumption, why=self._clean(exc.cause))
+        verdict, why = judge(answer)
+        return Observation(assumption, self._request(answer), self._answer(answer), verdict, why)
+
+    def _request(self, answer: Response) -> str:
+        url = urlsplit(answer.request.url or "")
+        path = self.scene.url.path.removesuffix(".git")
+        place = url.path.replace(f"/{path}.git/", "/WORKSPACE/REPOSITORY.git/") if path else url.path
+        query = f"?{url.query}" if url.query else ""
+        names = ", ".join(sorted(answer.request.headers))
+        return self._clean(f"{answer.request.method} {place}{query}; headers {names}")
+
+    def _answer(self, answer: Response) -> str:
+        shown = [(n, v) for n, v in answer.headers.items() if n.lower() in map(str.lower, _SHOWN) or _LIMITS.match(n)]
+        parts = [str(answer.status_code), *(f"{name}: {value}" for name, value in shown)]
+        if answer.status_code == _OK and answer.url.endswith("/user"):
+            parts.append(f"fields {', '.join(name for name in _PERSON if name in _document(answer)) or 'none known'}")
+        return self._clean("; ".join(parts))
+
+    def _clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "…")
+        return printable(text, 1000)
+
+
+def look(scene: Scene, agrees: Callable[[str], bool]) -> Iterator[Observation]:
+    """All of it, in the order in which a command of git's meets it. Raises `Error` where nothing can be sent at all."""
+    provider = providers.find(scene.trusted, scene.url.protocol, scene.url.host, scene.env)
+    if provider is None:
+        return
+    providers.check_addresses(provider)
+    live = Live(scene, provider, agrees)
+    yield _challenge(live)
+    repository = arguments.parse(f"{scene.url.base}/{scene.url.path}") if scene.url.path else None
+    yield from _git(live, _tokens(scene, repository) if repository is not None else [])
+    for token in _tokens(scene, None):
+        yield _user(live, token)
+    yield from _minted(live)
+    logins = [one for one in _stored(scene) if one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None]
+    yield _rotation(live, logins)
+    yield _pkce(logins)
+    yield from _limits(live)
+
+
+def _tokens(scene: Scene, repository: arguments.Place | None) -> list[Token]:
+    """One token of each kind, and of access tokens for each length of their scope: for a repository, or for REST."""
+    base = arguments.parse(scene.url.base)
+    found: dict[tuple[str, int], Token] = {}
+    try:
+        given = rest_authorization.from_environment(scene.env, (repository or base).request())
+    except Error:  # `doctor` says what is wrong with it
+        given = None
+    if given is not None:
+        found[given["kind"], 0] = Token(given["kind"], given)
+    for one in _stored(scene):
+        key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
+        if key not in found:
+            told = offered("token", [("id", one["id"])], (repository or arguments.parse(one["url"])).request())
+            if told.get("password"):
+                found[key] = Token(one["kind"], told)
+    return list(found.values())
+
+
+def _stored(scene: Scene) -> list[CredentialView]:
+    """The credentials for the host that work, and that somebody was asked for."""
+    stored = [one for one in arguments.kept() if one["state"] == "ready" and one["bound_to"] is None]
+    return [one for one in stored if f"{one['url']}/".startswith(f"{scene.url.base}/")]
+
+
+def _info_refs(scene: Scene, service: str) -> str:
+    return f"{scene.url.base}/{scene.url.path.removesuffix('.git')}.git/info/refs?service={service}"
+
+
+def _challenge(live: Live) -> Observation:
+    assumption = f"without a credential, git is answered with 401 and {REALM}"
+    if not live.scene.url.path:
+        return Observation(assumption, why=_NO_REPOSITORY)
+
+    def judge(answer: Response) -> Verdict:
+        is_so = (answer.status_code, answer.headers.get("WWW-Authenticate")) == (_UNAUTHORIZED, REALM)
+        return (AS_ASSUMED if is_so else DIFFERS), None
+
+    # to push: a public repository asks nobody who fetches
+    return live.observed(assumption, lambda: live.send("GET", _info_refs(live.scene, "git-receive-pack")), judge)
+
+
+def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
+    if not tokens:
+        why = "no credential that works is stored for this repository" if live.scene.url.path else _NO_REPOSITORY
+        yield Observation("git takes each kind of token by Basic with the username of its kind", why=why)
+    url, version = _info_refs(live.scene, "git-upload-pack"), {"Git-Protocol": "version=2"}
+    accepted = []
+    for token in tokens:
+        assumption = (
+            f"git takes the kind {token.kind} by Basic with the username {token_kinds.git_username(token.kind)}"
+        )
+
+        def send(token: Token = token) -> Response:
+            return live.send("GET", url, token.kind, Authorization=token.basic, **version)
+
+        def judge(answer: Response, token: Token = token) -> Verdict:
+            accepted.extend([token] if answer.status_code == _OK else [])
+            if answer.status_code in (_FORBIDDEN, _NOT_FOUND):
+                return UNTESTED, "this credential has no access to the repository"
+            return _accepted(answer)
+
+        yield live.observed(assumption, send, judge)
+    assumption = "git takes no Bearer, so Basic is what is sent"
+    bearer = next((token for token in accepted if token.kind != token_kinds.API_TOKEN), None)
+    if bearer is None:
+        yield Observation(assumption, why="it takes an access token or an OAuth login that git was let in with above")
+        return
+    value = f"Bearer {bearer.told['password']}"
+    yield live.observed(
+        f"{assumption} ({bearer.kind})",
+        lambda: live.send("GET", url, bearer.kind, Authorization=value, **version),
+        lambda answer: (AS_ASSUMED if answer.status_code == _UNAUTHORIZED else DIFFERS, None),
+    )
+
+
+def _accepted(answer: Response) -> Verdict:
+    if answer.status_code == _UNAUTHORIZED:
+        return UNTESTED, "Bitbucket rejects this credential: it may be revoked, have expired, or be of another account"
+    return (AS_ASSUMED, None) if answer.status_code == _OK else (DIFFERS, None)
+
+
+def _user(live: Live, token: Token) -> Observation:
+    """Access tokens are no person's: 403, with headers that tell what they are. The others may lack the scope."""
+    is_access_token = token.kind == token_kinds.ACCESS_TOKEN
+    expected = "403 with X-Credential-Type" if is_access_token else "200, or 403 with X-OAuth-Scopes"
+    wanted = "X-Credential-Type" if is_access_token else "X-OAuth-Scopes"
+
+    def judge(answer: Response) -> Verdict:
+        if answer.status_code == _FORBIDDEN and answer.headers.get(wanted):
+            return AS_ASSUMED, None
+        verdict, why = _accepted(answer)
+        return (DIFFERS, why) if verdict == AS_ASSUMED and is_access_token else (verdict, why)
+
+    def send() -> Response:
+        url = f"{live.provider.endpoint.api_url}/user"
+        return live.send("GET", url, token.kind, Authorization=rest_authorization.header(token.told))
+
+    return live.observed(f"REST's /user answers the kind {token.kind} with {expected}", send, judge)
+
+
+def _minted(live: Live) -> Iterator[Observation]:
+    """Client credentials, and the revocation of the token that they brought: of nothing else."""
+    minted, revoked = "client credentials bring no refresh token", "a token that is revoked is rejected from then on"
+    consumer = _consumer(live)
+    if consumer is None or not live.agrees(
+        "Mint a token with the OAuth consumer and revoke it (its others may go too)?"
+    ):
+        why = "no OAuth consumer is in the environment or in git's configuration" if consumer is None else _NOT_AGREED
+        yield from (Observation(assumption, why=why) for assumption in (minted, revoked))
+        return
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: 130 ms
+
+    endpoint = live.provider.endpoint
+    try:
+        grant = oauth.mint(endpoint, *consumer)
+    except Error as exc:
+        yield from (Observation(assumption, why=exc.cause) for assumption in (minted, revoked))
+        return
+    token, further = grant.access_token, grant.refresh_token
+    live.hide(token.reveal(), further.reveal() if further is not None else "")
+    came = "no refresh token" if further is None else "a refresh token"
+    lasts = "for a time that is not told" if grant.expires_in is None else f"for {grant.expires_in} s"
+    request = f"POST {urlsplit(endpoint.token_url).path}, grant_type=client_credentials"
+    yield Observation(minted, request, f"200 {lasts}; {came}", AS_ASSUMED if further is None else DIFFERS)
+    yield _revoked(live, revoked, consumer, token)
+
+
+def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: Secret) -> Observation:
+    """The endpoint is not documented, so what it says is not believed until the token is rejected."""
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
+
+    request = f"POST {urlsplit(live.provider.endpoint.revoke_url).path}"
+    try:
+        taken = oauth.revoke(live.provider.endpoint, *consumer, token)
+    except Error as exc:
+        return Observation(assumption, why=exc.cause)
+    if not taken:
+        return Observation(assumption, request, "rejected" if taken is False else "no answer that tells", DIFFERS)
+    told = {"kind": token_kinds.CLIENT_CREDENTIALS, "password": token.reveal()}
+    url = f"{live.provider.endpoint.api_url}/user"
+    return live.observed(
+        f"{assumption} ({request} accepted it)",
+        lambda: live.send("GET", url, token_kinds.CLIENT_CREDENTIALS, Authorization=rest_authorization.header(told)),
+        lambda answer: (AS_ASSUMED if answer.status_code == _UNAUTHORIZED else DIFFERS, None),
+    )
+
+
+def _consumer(live: Live) -> tuple[str, Secret] | None:
+    try:
+        found = environment.consumer(live.scene.env)
+    except Error:  # `doctor` says what is wrong with it
+        return None
+    if found is not None and found.client_id is not None:
+        return found.client_id, found.secret
+    provider = live.provider
+    return (provider.client_id, provider.client_secret) if provider.client_id and provider.client_secret else None
+
+
+def _rotation(live: Live, logins: list[CredentialView]) -> Observation:
+    """By `refresh`, as a person types it: the new refresh token is on disk before anything is told of it."""
+    assumption = "a renewal brings a new refresh token"
+    if not logins:
+        return Observation(assumption, why=_NO_LOGIN)
+    if not live.agrees("Renew the OAuth login now?"):
+        return Observation(assumption, why=_NOT_AGREED)
+    try:
+        told = refresh.renewed(logins[0]["id"])
+    except Error as exc:
+        return Observation(assumption, why=exc.cause)
+    is_new = told["rotated"] == "1"
+    request = f"POST {urlsplit(live.provider.endpoint.token_url).path}, grant_type=refresh_token, by the daemon"
+    answer = f"200; {'a new refresh token' if is_new else 'the same refresh token, or none'}"
+    return Observation(assumption, request, answer, AS_ASSUMED if is_new else DIFFERS)
+
+
+def _pkce(logins: list[CredentialView]) -> Observation:
+    """Every login by a code sends it, so one that was made tells."""
+    assumption = "PKCE (S256), which is not documented, is accepted beside the consumer's secret"
+    if not any(one["origin"] == "login" for one in logins):
+        return Observation(assumption, why=_NO_LOGIN)
+    return Observation(assumption, "sent by `login --oauth`", "the login that is stored", AS_ASSUMED)
+
+
+def _limits(live: Live) -> Iterator[Observation]:
+    """From the answers to all of the above: nothing is sent to get a 429."""
+    request = f"the {len(live.answers)} requests above"
+    limited = [answer for _, answer in live.answers if answer.status_code == _TOO_MANY]
+    named = [answer for answer in limited if answer.headers.get("Retry-After")]
+    assumption = "a 429 says in Retry-After how long to wait"
+    if limited:
+        answer = f"{len(limited)} times 429, {len(named)} with Retry-After"
+        yield Observation(assumption, request, answer, AS_ASSUMED if named == limited else DIFFERS)
+    else:
+        yield Observation(assumption, request, "no 429", why="nobody sends thousands of requests for this")
+    assumption = "X-RateLimit-… comes with access tokens alone"
+    told = {kind for kind, answer in live.answers if any(map(_LIMITS.match, answer.headers))}
+    if not told:
+        yield Observation(assumption, request, "none had it", why="no answer tells of a limit")
+    else:
+        verdict = AS_ASSUMED if told == {token_kinds.ACCESS_TOKEN} else DIFFERS
+        yield Observation(assumption, request, f"it came with: {', '.join(sorted(told)) or 'none'}", verdict)
+
+
+def _document(answer: Response) -> dict[str, object]:
+    try:
+        found = answer.json()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

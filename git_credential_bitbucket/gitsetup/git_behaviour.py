@@ -1,0 +1,101 @@
+"""What git does around its helpers: what it sends before it asks any, and what it does when all of them are silent."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import files, url_match
+from git_credential_bitbucket.client import interactivity
+from git_credential_bitbucket.config import git_bool
+from git_credential_bitbucket.git_protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from git_credential_bitbucket.git_config import GitConfig
+    from git_credential_bitbucket.gitsetup.git_request import Url
+
+MAX_NETRC_BYTES = 1 << 20
+"""People's have a few lines."""
+_AUTHORIZATION = "authorization:"
+LOCKED = "locked"
+
+
+def sent(url: Url, here: GitConfig, env: Mapping[str, str]) -> list[str]:
+    """What git sends to `url` before it asks a helper, in words; a helper is asked only once that was refused."""
+    found = []
+    if url.has_password:
+        found.append("the password in the URL")
+    if origin := header(url, here):
+        found.append(f"the Authorization header that http.extraHeader sets ({origin}), with every request")
+    if in_netrc(url, env):
+        found.append("the entry for this host in ~/.netrc")
+    return found
+
+
+def header(url: Url, here: GitConfig) -> str | None:
+    """The file of an `http.extraHeader` that git logs in with at `url`: CI systems leave it in a repository's own."""
+    wanted = url_match.normalise(f"{url.base}/{url.path}")
+    found = None
+    for entry in here.entries("http", "extraHeader"):
+        if entry.url is not None:
+            configured = url_match.normalise(entry.url, globs=True)
+            if wanted is None or configured is None or url_match.match(wanted, configured) is None:
+                continue
+        if not entry.value:  # it clears what came before it (http.extraHeader in git-config(1))
+            found = None
+        elif entry.value.lower().startswith(_AUTHORIZATION):
+            found = entry.origin if entry.scope != "command" else "command line or environment"
+    return found
+
+
+def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
+    """Whether ~/.netrc has a login for the host, which curl sends for git unasked (CURLOPT_NETRC)."""
+    try:
+        content = files.read(os.path.join(env.get("HOME", ""), ".netrc"), MAX_NETRC_BYTES, follow=True)
+    except OSError:
+        return False
+    words = os.fsdecode(content or b"").split()
+    host = url.host.partition(":")[0]
+    named = (words[at + 1].lower() for at, word in enumerate(words[:-1]) if word == "machine")
+    return host in named or "default" in words[::2]
+
+
+def then(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -> str:
+    """What happens where this program has nothing for `url`; `state` is why, None if it is not asked."""
+    if state != LOCKED and state not in interactivity.LOGIN_MENDS:
+        return prompt(here, env)
+    who = interactivity.who_answers(env, url)
+    if who == interactivity.PERSON:
+        what = "has you unlock the vault" if state == LOCKED else "asks what you log in with"
+        return f"git then waits while this program {what}, here at the terminal"
+    if state == LOCKED and who == interactivity.NOBODY:
+        forbidden = interactivity.forbidden(env, url)
+        return f'git then stops with "told us to quit", for nobody can be asked to unlock the vault: {forbidden}'
+    return prompt(here, env)
+
+
+def prompt(here: GitConfig, env: Mapping[str, str]) -> str:
+    """What git does when no helper answers, in this environment."""
+    if (found := interactivity.askpass(env, here.value("core.askPass"))) is not None:
+        return f"git then has {printable(found[1])} ask for a password ({found[0]})"
+    if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
+        return (
+            'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT forbids it to ask at the terminal. '
+            "The missing credential is the cause, not the prompt"
+        )
+    if not _has_terminal():
+        return (
+            'git then stops with "could not read Username" or "terminal prompts disabled": there is no terminal to ask '
+            "at. The missing credential is the cause, not the prompt"
+        )
+    return "git then asks for username and password at the terminal"
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

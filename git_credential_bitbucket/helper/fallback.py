@@ -1,0 +1,151 @@
+"""Where thinking starts: the daemon was not asked, is not there, or had nothing to offer.
+
+Decides whether the host is ours and whether the environment answers; only then is a daemon started. Imports little, for
+a token from the environment passes here with every git command.
+"""
+
+import os
+import time
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.client import environment, ipc, markers, messages
+from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.helper import relay
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.client.agent_client import AgentClient
+
+STUCK_S = 5.0
+"""A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
+
+
+def run(operation: str, data: bytes, outcome: str) -> None:
+    """Serve git's request from the start; `outcome` is what became of it at the daemon (one of relay's words)."""
+    try:
+        request = git_protocol.parse(data)
+        ours = request.is_web and hosts.is_ours_now(os.environ, request.protocol, request.host)
+        messages.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
+        if not ours:
+            return
+        if outcome == ipc.TIMEOUT:
+            # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
+            from git_credential_bitbucket.client.agent_client import (
+                silent,
+            )  # here, not above: as all that needs the daemon
+
+            raise silent()
+        if operation == "get":
+            reply = get(request, data, outcome)
+            if messages.is_traced():
+                from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
+
+                trace.tell_answer(reply)
+            relay.write(1, reply)
+        elif operation == "store":
+            store(request, data)
+        else:
+            erase(request, data)
+    except Error as exc:
+        messages.failure(exc)
+    except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
+        messages.refused(exc)
+    except ImportError as exc:
+        hint = "install git-credential-bitbucket again, for the Python that it runs on"
+        messages.error(f"the installation is not whole: there is no {exc.name}", hint)
+
+
+def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
+    """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
+    found = environment.find(os.environ, request)
+    goes_first = "no token and no consumer" if found is None else f"{found.variable} goes before anything kept"
+    messages.trace(f"the environment: {goes_first}")
+    if found is not None and found.client_id is None:
+        environment.check(found, request.base, os.environ)
+        return environment.answer(found)
+    # here, not above: a token from the environment needs none of it
+    from git_credential_bitbucket.client.agent_client import AgentClient
+    from git_credential_bitbucket.helper import no_credential
+
+    holder = AgentClient().for_(data)
+    if found is not None:
+        from git_credential_bitbucket.helper import client_credentials_get  # lazy: a runner without a token of its own
+
+        return client_credentials_get.get(request, data, found, holder)
+    if messages.is_traced():
+        from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
+
+        trace.tell_choice(request, data, holder)
+    if outcome == ipc.UNACKNOWLEDGED:
+        holder.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
+    reply = holder.answer("get", data) if outcome != ipc.EMPTY else b""
+    return reply or no_credential.resolve_missing(request, data, holder)
+
+
+def store(request: git_protocol.Request, data: bytes) -> None:
+    """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
+    if request.password is None:
+        messages.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
+        return
+    found = usable(request)
+    if found is not None and environment.names(request, found):
+        messages.trace(f"store: it comes from {found.variable}, and is not kept")
+    else:
+        deliver("store", request, data)
+
+
+def erase(request: git_protocol.Request, data: bytes) -> None:
+    """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
+    found = usable(request)
+    if found is None or not environment.names(request, found):
+        deliver("erase", request, data)
+    # Whoever minted a consumer's token judges its rejection, unless that was a process that has ended since.
+    elif found.client_id is None or ipc.is_off(os.environ) or deliver("erase", request, data):
+        messages.trace(f"erase: nothing of {found.variable} is offered for a minute")
+        markers.leave(os.environ, request.base, found.secret)
+
+
+def usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
+    """What the environment holds for `request`, if it can be used: else the `get` before this has told why."""
+    try:
+        return environment.find(os.environ, request)
+    except SettingsError:
+        return None
+
+
+def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
+    """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not.
+
+    Returns whether it was this process, which will not remember it.
+    """
+    # here, not above: see `get`
+    from git_credential_bitbucket.client.agent_client import AgentClient, silent
+    from git_credential_bitbucket.helper import without_daemon
+
+    holder = AgentClient().for_(data)
+    asked_at = time.monotonic()
+    if is_done(without_daemon.reply(operation, request, data, holder), holder) or holder.in_process:
+        return holder.in_process
+    waited_s = time.monotonic() - asked_at
+    if waited_s > STUCK_S:
+        raise silent(waited_s)
+    # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
+    # daemon on our socket.
+    if not holder.fall_back_in_process(dict(git_protocol.parse_pairs(holder.reply("why", data)))):
+        if holder.start() and is_done(without_daemon.reply(operation, request, data, holder), holder):
+            return False
+        holder.in_process = True
+    is_done(without_daemon.reply(operation, request, data, holder), holder)
+    return True
+
+
+def is_done(reply: bytes, holder: "AgentClient") -> bool:
+    """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
+    if not reply.startswith(ipc.ACKNOWLEDGED):
+        return False
+    if reply != ipc.ACKNOWLEDGED:
+        from git_credential_bitbucket.helper import notices  # here, not above: a few times in a token's life
+
+        notices.tell_of(reply, holder)
+    return True

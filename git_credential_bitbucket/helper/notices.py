@@ -1,0 +1,59 @@
+"""Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or how it is kept.
+
+Whether it is time to, the holder knows.
+"""
+
+import os
+
+from git_credential_bitbucket import config, git_protocol
+from git_credential_bitbucket.client import interactivity, messages
+from git_credential_bitbucket.client.agent_client import AgentClient
+from git_credential_bitbucket.errors import Error, SettingsError
+
+BESIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
+BOUND_HINT = "to have it used for everything, log in with it: git-credential-bitbucket login"
+MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
+"""Set to 1, warnings are told in a build as well; set to 0, nowhere."""
+
+
+def is_wanted(env: "Mapping[str, str]") -> bool:
+    """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
+    by_default = not interactivity.is_build(env)
+    try:
+        return config.is_on(env, VARIABLE, default=by_default)
+    except SettingsError as exc:  # what git asked for is done all the same
+        messages.warning(exc.cause, exc.hint)
+        return by_default
+
+
+def tell_of(acknowledgement: bytes, holder: AgentClient) -> None:
+    """Say what an acknowledgement has to say; for `warn`, ask for the words first: they count as told then.
+
+    Where they are not wanted the holder learns that, and does not send the next git here for a while.
+    """
+    said = dict(git_protocol.parse_pairs(acknowledgement))
+    if said.get("kept") == "memory":
+        messages.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
+    if said.get("kept") == "beside":
+        what = "another credential for the same scope works and stays in use; this one comes after it"
+        messages.warning(what, BESIDE_HINT)
+    if said.get("kept") == "bound":
+        what = "nobody was asked for this secret, so it is kept for the username and path that it came with only"
+        messages.warning(what, BOUND_HINT)
+    credential_id = said.get("warn")
+    if credential_id is None:
+        return
+    wanted = is_wanted(os.environ)
+    fields = [("id", credential_id), *([] if wanted else [("hush", "1")])]
+    try:
+        told = dict(git_protocol.parse_pairs(holder.reply("warn", git_protocol.emit(fields))))
+    except Error:  # what git asked for is done, and the next command will tell
+        return
+    if "warning" in told:
+        messages.warning(told["warning"], told.get("hint"))

@@ -1,0 +1,345 @@
+/* The hot path, native: hand git's request to the daemon, and its reply to git. It parses neither and decides nothing.
+ * What relay.py does within its own lines, this does; for the rest it executes the Python front end in its own place,
+ * the request on standard input. Needs libc and POSIX only. */
+
+#define _GNU_SOURCE
+#define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
+#include <errno.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#define explicit_bzero(at, count) memset_s(at, count, 0, count)
+#define CACHE_IN_HOME "/Library/Caches/"
+#else
+#define CACHE_IN_HOME "/.cache/"
+#endif
+
+#define NAME "git-credential-bitbucket"
+#define OWN_PREFIX "GIT_CREDENTIAL_BITBUCKET_"
+#define HEADER "action=%s\ntimeout=35\n%s" /* as git's own client sends it; the daemon has its own deadlines */
+enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
+#define MAX_REQUEST_BYTES (1 << 20) /* git_protocol.py's limit; a chunk more is read, to see that it is too much */
+#define ACKNOWLEDGED "ok=1\n"
+#ifndef RELAY_TIMEOUT_S
+#define RELAY_TIMEOUT_S 40 /* the daemon answers within 30 s, if with nothing: after that, it is stuck */
+#endif
+
+/* What became of the request, and how the Python front end is told by the variable RELAYED. */
+enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
+static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
+#define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
+
+/* The environment may hold a credential, which comes first; forbid the daemon, or name more than one; want every
+ * decision told. */
+static const char *const special_variables[] = {
+    "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_OUTER",
+    "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_ACCESS_TOKEN_FILE",
+    "BITBUCKET_TOKEN", "BITBUCKET_TOKEN_FILE", "BITBUCKET_CLIENT_SECRET", "BITBUCKET_CLIENT_SECRET_FILE",
+    "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE", "BITBUCKET_TOKENS_FILE",
+};
+
+static char vault_line[32]; /* the vault that the daemon must have, where both it and the socket are named */
+static char message[MAX_HEADER_BYTES + MAX_REQUEST_BYTES + CHUNK_BYTES]; /* the header, then git's request */
+static char reply[MAX_REPLY_BYTES];
+static size_t header_bytes, message_bytes, reply_bytes;
+
+static void forbid_dumps(void)
+{
+    setrlimit(RLIMIT_CORE, &(struct rlimit){0});
+#ifdef __linux__
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core_pattern that is a program does not mind the limit: core(5) */
+#endif
+}
+
+/* The variable's value, if it begins like that and is not empty. A setting of ours has a second name, as
+ * paths.adopt_second_names has it. */
+static const char *variable(const char *name, const char *beginning)
+{
+    const char *value = getenv(name);
+    char second[64];
+    if ((!value || !*value) && !strncmp(name, OWN_PREFIX, strlen(OWN_PREFIX))) {
+        snprintf(second, sizeof second, "BITBUCKET_CREDENTIAL_%s", name + strlen(OWN_PREFIX));
+        value = getenv(second);
+    }
+    return value && *value && !strncmp(value, beginning, strlen(beginning)) ? value : NULL;
+}
+
+static bool is_special(void)
+{
+    for (size_t i = 0; i < sizeof special_variables / sizeof *special_variables; i++)
+        if (variable(special_variables[i], ""))
+            return true;
+    return false;
+}
+
+/* paths.fnv1a in C. */
+static uint64_t fnv1a(const char *text)
+{
+    uint64_t found = 0xcbf29ce484222325;
+    for (; *text; text++)
+        found = (found ^ (unsigned char)*text) * 0x100000001b3;
+    return found;
+}
+
+/* Whether the vault is where paths.data_dir has it, on Linux. */
+static bool is_default(const char *vault)
+{
+#ifdef __linux__
+    const char *base = variable("XDG_DATA_HOME", "/"), *below = base ? "/" NAME "/vault" : "/.local/share/" NAME "/vault";
+    base = base ? base : variable("HOME", "/");
+    size_t length = base ? strlen(base) : 0;
+    while (length && base[length - 1] == '/')
+        length--;
+    return base && !strncmp(vault, base, length) && !strcmp(vault + length, below);
+#else
+    return !vault;
+#endif
+}
+
+/* paths.socket_path in C, up to the length that Linux and macOS take; false where that has more to say or find out. */
+static bool find_socket(struct sockaddr_un *address)
+{
+    const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = base ? "" : "/" NAME;
+    const char *vault = variable("GIT_CREDENTIAL_BITBUCKET_VAULT", "");
+    struct stat found;
+    char run_user[32], name[32] = "";
+    snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
+    if (vault && !variable("XDG_DATA_HOME", "/") && !variable("HOME", "/"))
+        return false; /* the account's home says which vault is the default */
+    if (vault && base)
+        snprintf(vault_line, sizeof vault_line, "vault=%016" PRIx64 "\n", fnv1a(vault));
+    else if (vault && !is_default(vault))
+        snprintf(name, sizeof name, "/socket-%016" PRIx64, fnv1a(vault));
+    else if (!base)
+        strcpy(name, "/socket");
+    if (!base)
+        base = variable("XDG_RUNTIME_DIR", "/");
+    if (!base && !stat(run_user, &found) && found.st_uid == getuid())
+        base = run_user;
+#ifndef __APPLE__
+    if (!base)
+        base = variable("XDG_CACHE_HOME", "/");
+#endif
+    if (!base) {
+        base = variable("HOME", "/");
+        directory = CACHE_IN_HOME NAME;
+    }
+    int length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s%s", base, directory, name) : -1;
+    return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
+}
+
+/* Whether nobody else can have put anything into the directory of the socket: paths.check_private_dir in C. */
+static bool is_private(const struct sockaddr_un *address)
+{
+    char directory[MAX_SOCKET_PATH_BYTES + 1];
+    struct stat found;
+    char *end = strrchr(strcpy(directory, address->sun_path), '/');
+    while (end && end > directory && *end == '/') /* lstat follows a link that is written with a slash at its end */
+        *end-- = 0;
+    return end && !lstat(directory, &found) && S_ISDIR(found.st_mode) && found.st_uid == getuid() &&
+           !(found.st_mode & 077);
+}
+
+/* Standard input up to its end, or to a blank line: some programs keep the pipe open after it. */
+static void read_request(const char *operation)
+{
+    size_t searched;
+    ssize_t got;
+    message_bytes = header_bytes = (size_t)snprintf(message, MAX_HEADER_BYTES, HEADER, operation, vault_line);
+    do {
+        searched = message_bytes - 1; /* at first the header's own newline */
+        got = read(STDIN_FILENO, message + message_bytes, CHUNK_BYTES);
+        message_bytes += got > 0 ? (size_t)got : 0;
+    } while ((got > 0 || (got < 0 && errno == EINTR)) && message_bytes - header_bytes <= MAX_REQUEST_BYTES &&
+             !memmem(message + searched, message_bytes - searched, "\n\n", 2));
+}
+
+static long long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+/* Wait until `peer` is ready for `event`, or `deadline` is past: then 0, as of poll(2). */
+static int wait_for(int peer, short event, long long deadline)
+{
+    struct pollfd waiting = {.fd = peer, .events = event};
+    long long left = deadline - now_ms();
+    return left > 0 ? poll(&waiting, 1, (int)left) : 0;
+}
+
+/* Whether who listens is this user, or root: the directory that was looked at may be another by now. */
+static bool is_trusted(int peer)
+{
+#ifdef __linux__
+    struct ucred is;
+    return !getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &is, &(socklen_t){sizeof is}) && (is.uid == getuid() || !is.uid);
+#else
+    uid_t uid;
+    return !getpeereid(peer, &uid, &(gid_t){0}) && (uid == getuid() || !uid);
+#endif
+}
+
+/* Send the message, and read the reply up to its end. */
+static enum outcome exchange(int peer, const struct sockaddr_un *address)
+{
+    long long deadline = now_ms() + RELAY_TIMEOUT_S * 1000;
+    size_t sent = 0;
+    ssize_t done;
+    /* for connect: its queue may be full */
+    setsockopt(peer, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = RELAY_TIMEOUT_S}, sizeof(struct timeval));
+    while (connect(peer, (const struct sockaddr *)address, sizeof *address))
+        if (errno != EINTR)
+            return errno == EAGAIN ? TIMEOUT : ABSENT;
+    if (!is_trusted(peer))
+        return UNASKED; /* the Python front end says why */
+    while (sent < message_bytes) {
+        if (!wait_for(peer, POLLOUT, deadline))
+            return TIMEOUT;
+        done = send(peer, message + sent, message_bytes - sent, MSG_DONTWAIT);
+        if (done < 0 && errno != EINTR && errno != EAGAIN)
+            break; /* it did not want all of it, and may have said why */
+        sent += done > 0 ? (size_t)done : 0;
+    }
+    shutdown(peer, SHUT_WR);
+    while (reply_bytes < sizeof reply) {
+        if (!wait_for(peer, POLLIN, deadline))
+            return TIMEOUT;
+        done = recv(peer, reply + reply_bytes, sizeof reply - reply_bytes, MSG_DONTWAIT);
+        if (done < 0 && errno != EINTR && errno != EAGAIN)
+            return EMPTY;
+        if (!done) /* git would take a password that was cut off in its middle */
+            return reply_bytes && reply[reply_bytes - 1] == '\n' ? ANSWERED : EMPTY;
+        reply_bytes += done > 0 ? (size_t)done : 0;
+    }
+    return EMPTY; /* no answer is that long */
+}
+
+static enum outcome ask_daemon(const char *operation, const struct sockaddr_un *address)
+{
+    int peer = socket(AF_UNIX, SOCK_STREAM, 0);
+    enum outcome outcome = peer < 0 ? ABSENT : exchange(peer, address);
+    close(peer);
+    if (strcmp(operation, "get") && (outcome == ANSWERED || outcome == EMPTY) &&
+        (reply_bytes != strlen(ACKNOWLEDGED) || memcmp(reply, ACKNOWLEDGED, reply_bytes)))
+        return UNACKNOWLEDGED;
+    if (!strcmp(operation, "get") && outcome == ANSWERED && (reply_bytes < 2 || reply[reply_bytes - 2] != '\n'))
+        return UNACKNOWLEDGED; /* no daemon of ours, or one of 0.1.0: the Python front end finds out */
+    return outcome;
+}
+
+static bool write_all(int descriptor, const char *bytes, size_t count)
+{
+    while (count) {
+        ssize_t done = write(descriptor, bytes, count);
+        if (done < 0 && errno != EINTR)
+            return false;
+        bytes += done > 0 ? done : 0;
+        count -= done > 0 ? (size_t)done : 0;
+    }
+    return true;
+}
+
+/* Put the request back on standard input, by a process of its own: it may be more than a pipe holds. Half of one must
+ * not be taken for a whole one, so where that fails all ends here. */
+static void give_back_request(void)
+{
+    int ends[2];
+    pid_t writer;
+    if (pipe(ends) || (writer = fork()) < 0)
+        _exit(1);
+    if (!writer) {
+        close(ends[0]);
+        close(STDOUT_FILENO); /* git waits for the end of it */
+        _exit(!write_all(ends[1], message + header_bytes, message_bytes - header_bytes));
+    }
+    dup2(ends[0], STDIN_FILENO);
+    close(ends[0]);
+    close(ends[1]);
+}
+
+/* The script is beside the executable that the links lead to. */
+static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
+{
+#ifdef __APPLE__
+    char self[PATH_MAX];
+    if (_NSGetExecutablePath(self, &(uint32_t){sizeof self}))
+        return NULL;
+#else
+    const char *self = "/proc/self/exe";
+#endif
+    /* argv[0] where there is no /proc, or where an upgrade has just put another file in this one's place */
+    return realpath(self, script) || realpath(argv0, script) ? fopen(strcat(script, ".py"), "re") : NULL;
+}
+
+/* Execute the script by the interpreter that its installer has written into its first line, isolated: the working
+ * directory and PYTHONPATH may be anybody's. Where that line would be too long or the path has a space in it, some
+ * write #!/bin/sh, then '''exec' PATH "$0" "$@", and the shell sees to the quotes in PATH: it does so here too. */
+static int run_python(int argc, char **argv)
+{
+    char script[PATH_MAX + 4] = "", first[PATH_MAX + 4] = "", second[2 * PATH_MAX] = "", command[3 * PATH_MAX];
+    FILE *file = open_script(script, argv[0]);
+    char **python = calloc((size_t)argc + 4, sizeof *python);
+    char *path = first + strlen("#!"), *end;
+    if (file && python && fgets(first, sizeof first, file) && fgets(second, sizeof second, file)) {
+        first[strcspn(first, "\n")] = 0;
+        memcpy(python, (char *[]){path, "-I", "-S", script}, 4 * sizeof *python);
+        if (!strcmp(path, "/bin/sh") && (end = strstr(second, " \"$0\" \"$@\""))) {
+            *end = 0;
+            snprintf(command, sizeof command, "exec %s -I -S \"$0\" \"$@\"", second + strlen("'''exec' "));
+            memcpy(python + 1, (char *[]){"-c", command}, 2 * sizeof *python);
+        }
+        memcpy(python + 4, argv + 1, (size_t)(argc - 1) * sizeof *python);
+        /* Even with -I these would name the Python that the daemon is started by (CPython's getpath.py). */
+        unsetenv("PYTHONEXECUTABLE");
+        unsetenv("__PYVENV_LAUNCHER__");
+        execv(path, python);
+    }
+    fprintf(stderr, NAME ": error: cannot execute the Python it was installed with: %s\n" NAME ": hint: install "
+            NAME " again\n", *path ? path : script);
+    return 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    enum outcome outcome;
+    unsetenv(RELAYED);
+    if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
+        forbid_dumps();
+        if (!is_special() && find_socket(&address) && is_private(&address)) {
+            signal(SIGPIPE, SIG_IGN);
+            read_request(argv[1]);
+            outcome = ask_daemon(argv[1], &address);
+            if (outcome == ANSWERED && !strcmp(argv[1], "get"))
+                write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* the blank line is between the daemon and us */
+            if (outcome != ANSWERED)
+                give_back_request();
+            explicit_bzero(message, message_bytes);
+            explicit_bzero(reply, reply_bytes);
+            if (outcome == ANSWERED)
+                return 0;
+            setenv(RELAYED, words[outcome], 1);
+            signal(SIGPIPE, SIG_DFL);
+        }
+    }
+    return argc > 0 ? run_python(argc, argv) : 1;
+}

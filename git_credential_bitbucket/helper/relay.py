@@ -1,0 +1,96 @@
+"""The hot path: hand git's request to the daemon, and its reply to git. It parses neither.
+
+Imports os, paths, and client/ipc.py, which is on the hot path too; tests/helper/test_imports.py pins the list.
+Everything that is not the plain case is `fallback`'s.
+"""
+
+import os
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.errors import PlaceRefused
+
+OPERATIONS = frozenset({"get", "store", "erase"})
+CAPABILITIES = b"version 0\ncapability state\n"
+"""The answer to `capability`. Not authtype: git 2.46 to 2.53 then fails to push more than 1 MiB."""
+RELAYED = "GIT_CREDENTIAL_BITBUCKET_RELAYED"
+"""Set to one of these by the native relay (relay.c), which has done this module's part already."""
+
+MAX_REQUEST_BYTES = 1 << 20
+"""git_protocol.py's limit, without the cost of importing it; more is read only to see that it is too much."""
+
+
+def main(argv: "list[str]") -> int:
+    """The executable: git's operations here, a person's verbs in cli/. Does not come back from the former."""
+    try:
+        paths.adopt_second_names(os.environ)
+        if argv[1:2] in (["-v"], ["--verbose"]) and argv[2:] and argv[2] in OPERATIONS:
+            os.environ.setdefault(ipc.TRACE, "1")  # git puts the operation behind what the helper is configured as
+            del argv[1]
+        if len(argv) == 2 and argv[1] in OPERATIONS:  # noqa: PLR2004 - git gives one word, the operation
+            relay(argv[1])
+            # Not by `return`: taking the interpreter down costs a millisecond, and there is nothing left to lose.
+            os._exit(0)
+        if argv[1:] == ["capability"]:
+            write(1, CAPABILITIES)
+            return 0
+        from git_credential_bitbucket.helper import verbs  # here, not above: a person's verbs cost a hundred times more
+
+        return verbs.run(argv[1:])
+    except KeyboardInterrupt:  # Ctrl-C reaches git and us alike; git says what there is to say
+        os._exit(130)
+
+
+def relay(operation: str) -> None:
+    """Serve one request of git's, from standard input to standard output."""
+    request = read_request()
+    outcome = os.environ.pop(RELAYED, "")
+    if not outcome:
+        outcome = ipc.UNASKED
+        if not ipc.is_special(os.environ):
+            outcome, reply = ask_daemon(operation, request)
+            if outcome == ipc.ANSWERED:
+                if operation == "get":
+                    write(1, reply[:-1])  # without the blank line, which is between the daemon and us
+                return
+    from git_credential_bitbucket.helper import fallback  # here, not above: an answer from the daemon does not need it
+
+    fallback.run(operation, request, outcome)
+
+
+def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":
+    """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
+    try:
+        path = paths.socket_path(os.environ)
+        message = ipc.message(operation, request, paths.named_vault_id(os.environ))
+        outcome, reply = ipc.send_request(path, message)
+    except PlaceRefused:
+        return ipc.ABSENT, b""
+    if operation != "get" and outcome in (ipc.ANSWERED, ipc.EMPTY) and reply != ipc.ACKNOWLEDGED:
+        outcome = ipc.UNACKNOWLEDGED
+    if operation == "get" and outcome == ipc.ANSWERED and not reply.endswith(ipc.ENDED):
+        outcome = ipc.UNACKNOWLEDGED
+    return outcome, reply
+
+
+def read_request() -> bytes:
+    """Standard input up to its end, or to a blank line: some programs keep the pipe open after it."""
+    data = b""
+    while len(data) <= MAX_REQUEST_BYTES and b"\n\n" not in data[-65540:] and not data.startswith(b"\n"):
+        try:
+            chunk = os.read(0, 65536)
+        except OSError:  # there is no standard input
+            break
+        if not chunk:
+            break
+        data += chunk
+    return data
+
+
+def write(descriptor: int, data: bytes) -> None:
+    """Write all of `data`; a reader that went away does not need it."""
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+    except OSError:
+        return

@@ -1,0 +1,50 @@
+"""What a trace tells of a `get`: each credential that covers it, in `explain`'s order, and in the end the answer.
+
+Never a secret: what the holder states is masked, and of an answer only what is named here is told.
+"""
+
+import json
+import os
+
+from git_credential_bitbucket import git_protocol, processes
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.client import messages
+from git_credential_bitbucket.client.agent_client import AgentClient
+from git_credential_bitbucket.errors import DaemonUnavailable
+
+TOLD = frozenset({"username", "password_expiry_utc", "quit"})
+
+
+def tell_choice(request: git_protocol.Request, data: bytes, holder: AgentClient) -> None:
+    """Tell what the holder would make of each credential for git's request, before it is asked for one."""
+    path = None
+    if request.path is None:
+        path = processes.asked_path(os.getpid(), request.protocol, request.host)
+        messages.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
+    fields = [("asked_path", path)] if path else []
+    try:
+        reply = holder.reply("explain", git_protocol.emit(fields) + data)
+    except DaemonUnavailable as exc:  # `get` may be answered all the same
+        messages.trace(exc.cause)
+        return
+    for key, value in git_protocol.parse_pairs(reply):
+        if key == "candidate[]":
+            told = json.loads(value)
+            because = f", because {told['because']}" if told.get("because") else ""
+            why = f": {told['why']}" if told["why"] else ""
+            messages.trace(f"{told['kind']} {told['id']} for {told['place']}: {told['outcome']}{because}{why}")
+        elif key == "elsewhere[]":
+            messages.trace(f"not for this, but kept: {value}")
+        elif key in ("vault", "trouble", "error"):
+            messages.trace(f"{key}: {value}")
+
+
+def tell_answer(reply: bytes) -> None:
+    """Tell what git is answered, without the secret."""
+    told = [f"{key}={shown(value)}" for key, value in git_protocol.parse_pairs(reply) if key in TOLD]
+    messages.trace(f"answer: {', '.join(told) or 'none'}")
+
+
+def shown(value: str) -> str:
+    """`value`, unless somebody put a token where a name belongs."""
+    return value if token_kinds.recognise(value) == token_kinds.UNKNOWN else "(a secret)"

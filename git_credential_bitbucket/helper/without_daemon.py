@@ -1,0 +1,73 @@
+"""Where this process answers alone, without a daemon: what a vault without its key means for git and for a person.
+
+A daemon is unlocked once; here each command would have to be. So what is given to git is marked (`markers`), for its
+`store` of just that, in another process, needs nothing done.
+"""
+
+import os
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.client import markers, messages
+from git_credential_bitbucket.client.agent_client import AgentClient
+from git_credential_bitbucket.errors import Error, PlaceRefused, VaultLocked
+from git_credential_bitbucket.secret import Secret
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+
+
+def has_key() -> bool:
+    """Whether the environment is to hold the vault's key."""
+    return any(map(os.environ.get, KEY_VARIABLES))
+
+
+def reply(operation: str, request: git_protocol.Request, data: bytes, holder: AgentClient) -> bytes:
+    """The holder's answer to a `store` or `erase`. Raises an `Error` that says so where a secret is not kept."""
+    try:
+        return holder.answer(operation, data)
+    except Error as exc:
+        if operation != "store" or not holder.in_process or not is_locked(data, holder):
+            raise
+        if is_given(request):
+            messages.trace("store: it is what the vault gave, and is kept there")
+            return b""
+        host = hosts.option(request.protocol, request.host)
+        hint = exc.hint if has_key() else f"to have it kept, type: git-credential-bitbucket login{host}"
+        raise VaultLocked(f"the secret was not kept: {exc.cause}", hint=hint) from exc
+
+
+def is_locked(data: bytes, holder: AgentClient) -> bool:
+    """Whether the vault's key is what is missing."""
+    return dict(git_protocol.parse_pairs(holder.reply("why", data))).get("state") == "locked"
+
+
+def note_given(request: git_protocol.Request, given: bytes) -> None:
+    """Mark the token that a person has just opened the vault for. Without a mark, git's `store` of it is warned of."""
+    told = dict(git_protocol.parse_pairs(given))
+    if told.get("username") not in token_kinds.TOKEN_USERNAMES:
+        return  # a password, which might be guessed from a digest
+    try:
+        markers.leave(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
+    except PlaceRefused:
+        return
+
+
+def is_given(request: git_protocol.Request) -> bool:
+    """Whether git's `store` is of what it had from the vault."""
+    if request.password is None:
+        return False
+    return markers.stands(os.environ, request.base, Secret(request.password), markers.GIVEN)
+
+
+def hint_where_locked(request: git_protocol.Request, why: "Mapping[str, str]", holder: AgentClient) -> str:
+    """What to do where nobody can be asked for the key: `unlock` would unlock a daemon, and none answers here."""
+    if has_key():
+        return why.get("hint", "")
+    if holder.instead:
+        setting = f"'credential.{request.protocol}://{request.host}.provider'"
+        return f"the daemon may have its key; to let it answer: git config --global {setting} bitbucket"
+    return "run it at a terminal, or type: git-credential-bitbucket rekey --to key-file --key-file FILE"

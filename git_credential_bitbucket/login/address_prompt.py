@@ -1,0 +1,113 @@
+"""The address that a person opens to log in, as they are shown it: a line to copy, a QR code to scan, and that we wait.
+
+Imports asking's terminal; segno (the extra `qr`) and rich only when something is shown.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from git_credential_bitbucket.ui import output
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rich.console import Console
+
+    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.pages import Page
+    from git_credential_bitbucket.ui.prompts import Answers, Terminal
+
+T = TypeVar("T")
+
+LINES_BESIDE = 6
+"""What is shown above and below the code: it cannot be scanned if a part of it has scrolled away."""
+_QUIET_ZONE = 2
+"""Light modules around the code. Four are the norm (ISO/IEC 18004), two do, and leave it narrower than 80 columns."""
+
+
+class Waiting:
+    """Waiting for a browser. A class for its state: the spinner that turns meanwhile."""
+
+    def __init__(self, terminal: Terminal | None, *, opened: bool) -> None:
+        """Without a terminal there is a line on standard error, and nothing that turns. `opened`: a browser is."""
+        self._terminal = terminal
+        self._opened = opened
+        self._spinner = ExitStack()
+        self._console: Console | None = None
+
+    def begin(self, url: str) -> None:
+        """Show where to go, and wait."""
+        terminal = self._terminal
+        if terminal is None:
+            output.warn(f"waiting for a browser to open {url}")
+            return
+        if self._opened:
+            terminal.say("Allow the access in the browser. If it did not open, open this address:")
+        else:
+            terminal.say("Open this address in a browser on this computer, and allow the access there:")
+        present(terminal, url)
+        terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
+        spinner = "dots" if terminal.is_utf8 else "line"
+        self._console = terminal.console()
+        self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))
+
+    def warn(self, cause: str, hint: str) -> None:
+        """Say what happened meanwhile; by the spinner's own console, which makes room for it."""
+        if self._console is None:
+            output.warn(cause, hint)
+        else:
+            self._console.print(f"Note: {cause}; {hint}", style="yellow")
+
+    def end(self) -> None:
+        """Take the spinner away; what is said next stands in its place."""
+        self._spinner.close()
+
+
+def in_browser(
+    log_in: Callable[..., None], wanted: Wanted, answers: Answers, key: str, redeem: Callable[[T], Page]
+) -> None:
+    """Wait for a browser: `log_in` is one of login.browser's two, `redeem` takes what the consent brings."""
+    waiting = Waiting(answers.terminal, opened=not wanted.no_browser)
+
+    def redeemed(brought: T) -> Page:
+        waiting.end()
+        return redeem(brought)
+
+    opening = {"show": waiting.begin, "warn": waiting.warn, "open_browser": not wanted.no_browser}
+    try:
+        log_in(wanted.provider, key, redeem=redeemed, **opening)
+    finally:
+        waiting.end()
+
+
+def present(terminal: Terminal, url: str) -> None:
+    """The address on a line of its own, and as a QR code where there is room for one."""
+    terminal.show(url)
+    columns, lines = terminal.size()
+    if (code := qr_code(url, columns, lines - LINES_BESIDE)) is not None and terminal.is_utf8:
+        terminal.draw(code)
+
+
+def qr_code(text: str, columns: int, lines: int) -> str | None:
+    """A QR code in half blocks, dark on light whatever the terminal's colours are; None if it does not fit.
+
+    None, too, without segno: it is an extra.
+    """
+    try:
+        import segno  # here, not above: it may not be there
+    except ImportError:
+        return None
+    code = segno.make(text, error="l", micro=False)
+    width, height = code.symbol_size(border=_QUIET_ZONE)
+    if width > columns or (height + 1) // 2 > lines:
+        return None
+    drawn = io.StringIO()
+    code.terminal(drawn, border=_QUIET_ZONE, compact=True)
+    rows = drawn.getvalue().rstrip("\n").split("\n")
+    if os.environ.get("NO_COLOR"):
+        return "\n".join(rows)
+    return "\n".join(f"\x1b[97;40m{row}\x1b[0m" for row in rows)

@@ -1,0 +1,118 @@
+"""One attempt to log in: its address, its state and its PKCE verifier, and what Bitbucket's redirect may say to it.
+
+Imports bitbucket's oauth and providers; opens nothing. Browser and paste both go through it. A code comes in the
+redirect's query, a token (the implicit grant) in its fragment; both are the same `name=value&…`.
+"""
+
+import hmac
+import secrets
+import threading
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs
+
+from git_credential_bitbucket.bitbucket import oauth, providers, token_kinds, token_response
+from git_credential_bitbucket.bitbucket.providers import Provider
+from git_credential_bitbucket.bitbucket.token_response import Grant
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.git_protocol import printable
+
+MAX_CODE_CHARACTERS = 2048
+"""Bitbucket's codes have some twenty; a token pasted by mistake has more than this only if it is none."""
+_MAX_FIELDS = 50
+_STATE_BYTES, _VERIFIER_BYTES = 32, 64  # RFC 7636 wants a verifier of 43 to 128 characters; 64 bytes are 86
+
+_SCOPE_HINT = (
+    "tick repository read (and write, to push) in the consumer's permissions, "
+    "or name what it has in credential.<url>.oauthScopes"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CodeGrant:
+    """An authorization code, and what the exchange must repeat. Codes live ten minutes and work once."""
+
+    code: str = field(repr=False)
+    redirect_uri: str
+    verifier: str = field(repr=False)
+
+
+class Attempt:
+    """One log-in under way. A class for its state: the secrets of this attempt, and whether it was answered."""
+
+    def __init__(self, provider: Provider, client_id: str, scopes: tuple[str, ...], *, implicit: bool = False) -> None:
+        """`implicit`: for a token at once, and not for a code.
+
+        Raises `SettingsError` if OAuth may not run with this provider.
+        """
+        providers.check_oauth(provider)
+        self.implicit = implicit
+        self.redirect_uri = provider.redirect_uri
+        self._state = secrets.token_urlsafe(_STATE_BYTES)
+        self._verifier = secrets.token_urlsafe(_VERIFIER_BYTES)
+        self._guard = threading.Lock()
+        self._answered = False
+        asked = provider.endpoint, client_id, self.redirect_uri, scopes, self._state
+        self.url = oauth.implicit_url(*asked) if implicit else oauth.authorize_url(*asked, self._verifier)
+        """The address that the person opens. It tells who asks for what, and nothing secret."""
+
+    def is_ours(self, query: str) -> bool:
+        """Whether a redirect with this query or fragment is for this attempt: by its `state`, in constant time."""
+        states = _fields(query).get("state", [])
+        if len(states) != 1:
+            return False
+        return hmac.compare_digest(states[0].encode("utf-8", "surrogateescape"), self._state.encode())
+
+    def first(self) -> bool:
+        """Whether this is the first answer; a state is good for one."""
+        with self._guard:
+            first, self._answered = not self._answered, True
+        return first
+
+    def grant(self, query: str) -> CodeGrant:
+        """The code in a redirect's query. Raises `LoginFailed` with what Bitbucket, or the person there,
+        said instead.
+        """
+        fields = _fields(query)
+        if "error" in fields:
+            raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
+        codes = fields.get("code", [])
+        if len(codes) != 1:
+            raise LoginFailed("Bitbucket's answer has no authorization code in it", hint="log in again")
+        return self.with_code(codes[0])
+
+    def token(self, fragment: str) -> Grant:
+        """The token in a redirect's fragment. Raises `LoginFailed` as `grant` does."""
+        fields = _fields(fragment)
+        if "error" in fields:
+            raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
+        grant = token_response.granted({name: values[0] for name, values in fields.items() if len(values) == 1})
+        if grant is None:
+            raise LoginFailed("Bitbucket's answer has no usable token in it", hint="log in again")
+        return grant
+
+    def is_refused(self, query: str) -> bool:
+        """Whether a redirect with this query says that there is no code and no token."""
+        return self.is_ours(query) and "error" in _fields(query)
+
+    def with_code(self, code: str) -> CodeGrant:
+        """The grant of a bare code. Raises `LoginFailed` if it cannot be one."""
+        if not 0 < len(code) <= MAX_CODE_CHARACTERS or not code.isascii() or not code.isprintable() or " " in code:
+            raise LoginFailed("that is no authorization code", hint="log in again")
+        if token_kinds.recognise(code) != token_kinds.UNKNOWN:
+            hint = "to keep a token, type: git-credential-bitbucket login"
+            raise LoginFailed("that is a token, and no authorization code", hint=hint)
+        return CodeGrant(code, self.redirect_uri, self._verifier)
+
+
+def _fields(query: str) -> dict[str, list[str]]:
+    try:
+        return parse_qs(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError:  # more fields than anything but an attack has
+        return {}
+
+
+def _refusal(error: str, description: str) -> LoginFailed:
+    if error == "access_denied":
+        return LoginFailed("access was refused in the browser", hint="to allow it after all, log in again")
+    said = printable(error, 40) + (f": {printable(description, 160)}" if description else "")
+    return LoginFailed(f"Bitbucket refused ({said})", hint=_SCOPE_HINT if error == "invalid_scope" else None)

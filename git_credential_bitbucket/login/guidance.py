@@ -1,0 +1,140 @@
+"""What a person must know to get a credential: which kinds there are, where each is made, and the least scopes.
+
+Texts only. Pages and scopes: support.atlassian.com/bitbucket-cloud/docs: using-api-tokens, api-token-permissions,
+using-access-tokens, use-oauth-on-bitbucket-cloud.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.git_protocol import printable
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.ui.prompts import Terminal
+
+MENU: tuple[tuple[token_kinds.Kind, str], ...] = (
+    (token_kinds.OAUTH, "OAuth, in the browser: renews itself; needs a workspace's OAuth consumer"),
+    (token_kinds.API_TOKEN, "API token: yours, for all that you reach; ends after a year at most"),
+    (token_kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; not tied to a person"),
+    (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines"),
+)
+"""What one may have, in the order in which it is offered."""
+
+API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
+READ_SCOPES = {
+    token_kinds.API_TOKEN: "read:repository:bitbucket",
+    token_kinds.ACCESS_TOKEN: "repository",
+    token_kinds.OAUTH: "repository",
+    token_kinds.CLIENT_CREDENTIALS: "repository",
+    token_kinds.JWT_BEARER: "repository",
+}
+"""What fetch needs."""
+WRITE_SCOPES = {
+    token_kinds.API_TOKEN: "write:repository:bitbucket",
+    token_kinds.ACCESS_TOKEN: "repository:write",
+    token_kinds.OAUTH: "repository:write",
+    token_kinds.CLIENT_CREDENTIALS: "repository:write",
+    token_kinds.JWT_BEARER: "repository:write",
+}
+"""What push needs as well: an API token's write scope does not imply its read scope."""
+
+NO_PASSWORD = "Bitbucket takes no account password, neither for git nor for OAuth (the password grant was removed)"
+NO_PASSWORD_HINT = "log in with the browser instead (login --oauth), or with a token (login --api-token)"
+
+
+def default_choice(provider: Provider) -> int:
+    """The number in `MENU` that is suggested: OAuth where a consumer is configured, else an API token."""
+    return 0 if provider.client_id else 1
+
+
+def tell(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: str = "") -> None:
+    """Say where in Bitbucket a `kind` of credential is made, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
+    _TELLERS[kind](terminal, provider, place)
+    terminal.say()
+
+
+def scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
+    """Say the least scopes."""
+    terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; {WRITE_SCOPES[kind]} as well to push. Nothing else is needed.")
+
+
+def pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
+    """Where in Bitbucket tokens of a `kind` are made, and revoked; none where that is not known."""
+    workspace, _, repository = place.partition("/")
+    workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
+    if kind == token_kinds.ACCESS_TOKEN:
+        base = f"{provider.protocol}://{provider.host}/{workspace}"
+        return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
+    if kind == token_kinds.API_TOKEN and hosts.is_cloud(provider.protocol, provider.host):
+        return (API_TOKENS_PAGE,)
+    return ()
+
+
+def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
+    if addresses := pages(token_kinds.API_TOKEN, provider, place):
+        terminal.say("Make one here, by “Create API token with scopes”, for the app Bitbucket:")
+        terminal.show(addresses[0])
+    scopes(terminal, token_kinds.API_TOKEN)
+
+
+def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
+    terminal.say("Make one under “Access tokens” in the settings of the repository, or of the workspace:")
+    for address in pages(token_kinds.ACCESS_TOKEN, provider, place):
+        terminal.show(address)
+    scopes(terminal, token_kinds.ACCESS_TOKEN)
+
+
+def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
+    _consumer(terminal, provider, place)
+    terminal.say("Its callback URL must be exactly:")
+    terminal.show(printable(provider.redirect_uri))
+    scopes(terminal, token_kinds.OAUTH)
+    if provider.client_id is None:
+        terminal.say("To be asked no more for its key, put that into git's configuration:")
+        terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
+
+
+def tell_of_secret(terminal: Terminal, provider: Provider) -> None:
+    """Say why a consumer's secret is asked for with each log-in, and where it would have to lie not to be."""
+    terminal.say(
+        "Its secret is asked for with each log-in, and kept in the vault with that. git's configuration may hold it as "
+        f"well, but in the clear: {printable(_setting(provider, 'oauthClientSecret'))}"
+    )
+    terminal.say()
+
+
+def _setting(provider: Provider, key: str) -> str:
+    return f"credential.{provider.protocol}://{provider.host}.{key}"
+
+
+def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
+    _consumer(terminal, provider, place)
+    terminal.say("Tick “This is a private consumer”, and give it any callback URL: it does not work without either.")
+    scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
+
+
+def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
+    del provider, place
+    terminal.say("An Atlassian Connect app gets all three with each installation, by its `installed` callback:")
+    terminal.say("`key`, `clientKey` and `sharedSecret`. Since 2 February 2026 no new ones can be registered.")
+    read, write = READ_SCOPES[token_kinds.JWT_BEARER], WRITE_SCOPES[token_kinds.JWT_BEARER]
+    terminal.say(f"The app's scopes hold: {read} to fetch, {write} to push.")
+
+
+def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
+    workspace = printable(place.partition("/")[0]) or "WORKSPACE"
+    terminal.say("An OAuth consumer is made in the settings of a workspace, under “OAuth consumers”:")
+    terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
+
+
+_TELLERS = {
+    token_kinds.API_TOKEN: _api_token,
+    token_kinds.ACCESS_TOKEN: _access_token,
+    token_kinds.OAUTH: _oauth,
+    token_kinds.CLIENT_CREDENTIALS: _client_credentials,
+    token_kinds.JWT_BEARER: _jwt_bearer,
+}

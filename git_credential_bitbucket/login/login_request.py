@@ -1,0 +1,75 @@
+"""What a person wants to log in with, from options or from git's request: one value, handed to whoever obtains it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.ui import arguments, output
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.bitbucket import token_kinds
+    from git_credential_bitbucket.bitbucket.providers import Provider
+    from git_credential_bitbucket.ui.prompts import Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
+
+    After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
+    account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
+
+    `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that is
+    rotated. Without `verify` Bitbucket is not asked about a token; why it did not say is left in `unverified`.
+    """
+
+    kind: token_kinds.Kind
+    provider: Provider
+    path: str | None = None
+    near: str = ""
+    account: str | None = None
+    names: dict[str, str] = field(default_factory=dict)
+    unclear: str | None = None
+    ends_at: float | None = None
+    lifetime_s: float | None = None
+    memory: bool = False
+    replaces: CredentialView | None = None
+    verify: bool = True
+    unverified: list[str] = field(default_factory=list)
+    force: bool = False
+    paste: bool = False
+    no_browser: bool = False
+    implicit: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where it is to serve, as credentials keep it."""
+        return scopes.place_of(self.provider.protocol, self.provider.host, self.path)
+
+    @property
+    def near_url(self) -> str | None:
+        """The address of the repository that git is working on; None where no repository is known."""
+        return f"{self.provider.protocol}://{self.provider.host}/{self.near}" if "/" in self.near else None
+
+    def warn(self, answers: Answers, text: str) -> None:
+        """Tell what is doubtful: in the dialogue if there is one, else on standard error."""
+        if answers.terminal is not None:
+            answers.say(f"Note: {text}{'' if text.endswith('?') else '.'}", style="yellow")
+        else:
+            output.warn(text)
+
+
+def path_on(provider: Provider, text: str) -> str:
+    """WORKSPACE[/REPOSITORY] of `text`, which may be a URL of `provider`'s host too. Raises `Error`."""
+    place = arguments.parse(text, f"{provider.protocol}://{provider.host}")
+    if (place.protocol, place.host) != (provider.protocol, provider.host):
+        raise Error("that is a place on another host", hint="name the host by --host URL")
+    arguments.check_names(place)
+    names = place.text.split("/", 3)[3:]
+    if not names:
+        raise Error("that names no workspace and no repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
+    return names[0]

@@ -1,0 +1,140 @@
+"""A secret as a person pasted it: tidied, recognised, and refused where it cannot work. Imports kinds and errors."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.secret import Secret
+
+MIN_TOKEN_CHARACTERS = 16
+"""Shorter than any secret that Bitbucket gives out (an old consumer's key has 18 characters): a slip of the hand."""
+MIN_WHOLE_CHARACTERS = 24
+"""App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
+DATA_CENTER_PREFIX = "BBDC-"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A usable secret, the kind that it is, and what to tell the person about it.
+
+    `is_whole` is False where its checksum does not match.
+    """
+
+    secret: Secret
+    kind: token_kinds.Kind
+    warnings: tuple[str, ...]
+    is_whole: bool
+
+
+def token(text: str, wanted: token_kinds.Kind) -> Checked:
+    """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
+    alone = _out_of_an_address(text)
+    secret, told = token_kinds.tidy(alone or text)
+    _check(secret, "token")
+    kind = token_kinds.recognise(secret)
+    if kind == token_kinds.APP_PASSWORD:
+        raise LoginFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
+    if secret.startswith(DATA_CENTER_PREFIX):
+        raise LoginFailed(
+            "this is a token of Bitbucket Data Center, and bitbucket.org takes none of those",
+            hint="make an API token: git-credential-bitbucket login --api-token",
+        )
+    warnings = ["took the token out of what it was pasted with", *told] if alone else list(told)
+    if kind == token_kinds.UNKNOWN:
+        kind = wanted
+        warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
+    elif kind != wanted:
+        warnings.append(f"by its beginning this is {_NAMES[kind]}, so it is kept as one")
+    return Checked(Secret(secret), kind, tuple(warnings), token_kinds.checksum(secret) is not False)
+
+
+def consumer_secret(text: str) -> Secret:
+    """An OAuth consumer's secret: tidied, no more can be told of it. Raises `LoginFailed`."""
+    secret, _ = token_kinds.tidy(text)
+    _check(secret, "consumer's secret")
+    if token_kinds.recognise(secret) != token_kinds.UNKNOWN:
+        raise LoginFailed(
+            "this is a token, not the secret of an OAuth consumer",
+            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
+        )
+    return Secret(secret)
+
+
+def consumer_key(text: str) -> str:
+    """An OAuth consumer's key. Raises `LoginFailed`."""
+    key, _ = token_kinds.tidy(text)
+    _check(key, "consumer's key")
+    if token_kinds.recognise(key) != token_kinds.UNKNOWN:
+        raise LoginFailed(
+            "this is a token, not the key of an OAuth consumer",
+            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
+        )
+    return key
+
+
+def app_key(text: str) -> str:
+    """What names a Connect app, or its installation. Raises `LoginFailed`."""
+    key, _ = token_kinds.tidy(text)
+    if token_kinds.recognise(key) != token_kinds.UNKNOWN:
+        raise LoginFailed("this is a token, where a key of the Connect app belongs", hint="see: login --help")
+    if not key or not key.isprintable() or not key.isascii() or " " in key:
+        raise LoginFailed("that is no key of a Connect app", hint="it is one word, without blanks")
+    return key
+
+
+def account(text: str) -> str | None:
+    """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
+    name, _ = token_kinds.tidy(text)
+    if token_kinds.recognise(name) != token_kinds.UNKNOWN:
+        raise LoginFailed("that is a token, where the account's email belongs", hint="log in again, and type the email")
+    if not name.isprintable() or any(c.isspace() or c == ":" for c in name):
+        raise LoginFailed("that is no email and no account's name", hint="it has neither blanks nor colons")
+    return name or None
+
+
+def _out_of_an_address(text: str) -> str | None:
+    """The one token in a clone address (`https://x-token-auth:…@…`) or behind a name (`alice@example.com:…`).
+
+    None where there is none, and for a token that is alone.
+    """
+    parts = [unquote(part) for part in re.split(r"[\s:/@]+", token_kinds.bare(text)[0])]
+    found = {
+        part
+        for part in parts
+        if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= MIN_WHOLE_CHARACTERS
+    }
+    if len(found) != 1 or not any(mark in text for mark in ":@"):
+        return None
+    return found.pop()
+
+
+def _check(text: str, what: str) -> None:
+    if not text:
+        raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page and paste it")
+    if "://" in text:
+        raise LoginFailed(
+            f"this is an address, where the {what} belongs",
+            hint="copy the secret alone; where an address holds one, it stands between the name's colon and the @",
+        )
+    if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
+        raise LoginFailed(
+            f"this is an email address, where the {what} belongs",
+            hint="the address is asked for apart, or given by --account",
+        )
+    if not text.isprintable() or not text.isascii() or " " in text:
+        raise LoginFailed(
+            f"what was pasted is no {what}: it holds blanks or control characters", hint="copy the token alone"
+        )
+    if len(text) < MIN_TOKEN_CHARACTERS:
+        raise LoginFailed(f"that is too short for a {what}", hint="copy all of it; Bitbucket shows it only once")
+
+
+_NAMES = {
+    token_kinds.API_TOKEN: "an API token",
+    token_kinds.ACCESS_TOKEN: "an access token",
+}
+_PREFIXES = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}

@@ -1,0 +1,211 @@
+"""Where a person's secrets lie in files: git's configuration, other helpers' files, shell profiles, a work tree.
+
+Owns the names of these places and how a file is read: never a device, a pipe or a link that a repository brought.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import files, git_protocol
+from git_credential_bitbucket.bitbucket import hosts as our_hosts
+from git_credential_bitbucket.scan import patterns, safe_git
+from git_credential_bitbucket.scan.finding import (
+    CI,
+    ENVIRONMENT,
+    GIT_CONFIG,
+    GIT_CREDENTIALS,
+    KEYRING,
+    NETRC,
+    NPMRC,
+    SHELL,
+    SOURCE,
+    Finding,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from git_credential_bitbucket.git_config import GitConfig
+    from git_credential_bitbucket.scan.safe_git import Repository
+
+MAX_FILE_BYTES = 32 << 20
+"""Larger files are counted and not looked at."""
+MAX_BINARY_BYTES = 1 << 20
+_TEXT_TEST_BYTES = 8000
+_SHELL_FILES = (
+    *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".bash_aliases", ".bash_history"),
+    *(".zshenv", ".zprofile", ".zshrc", ".zlogin", ".zsh_history", ".kshrc", ".cshrc", ".tcshrc", ".login"),
+    *(".pam_environment", ".config/fish/config.fish", ".local/share/fish/fish_history", ".config/nushell/env.nu"),
+)
+_SHELL_FOLDERS = (".config/environment.d", ".config/fish/conf.d", ".bashrc.d", ".zshrc.d")
+_CI_FILES = frozenset(
+    {
+        *("bitbucket-pipelines.yml", "bitbucket-pipelines.yaml", "Jenkinsfile", ".gitlab-ci.yml", ".travis.yml"),
+        *("azure-pipelines.yml", ".drone.yml", ".woodpecker.yml"),
+    }
+)
+_NETRC_NAMES = frozenset({".netrc", "_netrc"})
+_GCM_SECRET = ".credential"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file to look at, and what it is. `foreign` is one of a repository, where links are not followed."""
+
+    path: str
+    source: str
+    foreign: bool = False
+
+
+@dataclass(slots=True)
+class Search:
+    """What was found, and what was not looked at and why: for each reason its number. `seen` are the paths so far."""
+
+    hosts: tuple[str, ...] = patterns.CLOUD_HOSTS
+    findings: list[Finding] = field(default_factory=list)
+    files: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+    def skip(self, reason: str, count: int = 1) -> None:
+        """Count what was left out."""
+        self.skipped[reason] = self.skipped.get(reason, 0) + count
+
+
+def hosts(read: GitConfig) -> tuple[str, ...]:
+    """bitbucket.org's names, and those of the hosts that git's configuration names as Bitbucket."""
+    return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.all_ours(read))]))
+
+
+def of_person(env: Mapping[str, str], read: GitConfig) -> list[Place]:
+    """The files of a home directory that are known to hold secrets."""
+    home = env.get("HOME", "").rstrip("/")
+    config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    places = [Place(path, GIT_CONFIG) for path in safe_git.config_files(env)]
+    stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
+    places += [Place(path, GIT_CREDENTIALS) for path in stores]
+    places += [Place(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
+    places += [Place(f"{home}/.npmrc", NPMRC), *(Place(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
+    for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
+        places += [Place(f"{folder}/{name}", SHELL) for name in _listed(folder)]
+    # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
+    for folder, _, names in os.walk(f"{home}/.gcm/store"):
+        places += [Place(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
+    return list(dict.fromkeys(place for place in places if os.path.lexists(place.path)))
+
+
+def of_repository(repository: Repository, env: Mapping[str, str], known: list[Place]) -> list[Place]:
+    """Its configuration, as far as it is not the person's."""
+    paths = {place.path for place in known}
+    files = [path for path in safe_git.config_files(env, repository) if path not in paths and os.path.lexists(path)]
+    return [Place(path, GIT_CONFIG, foreign=True) for path in files]
+
+
+def of_tree(top: str, inner: list[str]) -> Iterator[Place]:
+    """Every file below a folder, without what belongs to git.
+
+    A repository within (a clone, a submodule, a bare one) is not entered: its folder is added to `inner`.
+    """
+    if not os.path.isdir(top):
+        yield Place(top, _source(top), foreign=True)
+        return
+    for folder, folders, names in os.walk(top):
+        within = {name for name in folders if _is_repository(f"{folder}/{name}")}
+        inner += sorted(os.path.join(folder, name) for name in within)
+        folders[:] = sorted(name for name in folders if name != ".git" and name not in within)
+        for name in sorted(names):
+            if name != ".git":
+                path = os.path.join(folder, name)
+                yield Place(path, _source(path), foreign=True)
+
+
+def _is_repository(folder: str) -> bool:
+    """Whether a folder looks like a work tree's top or a bare repository (gitrepository-layout); links are not."""
+    if os.path.basename(folder) == ".git" or os.path.islink(folder):
+        return False
+    bare = all(os.path.exists(f"{folder}/{name}") for name in ("HEAD", "objects", "refs"))
+    return bare or os.path.lexists(f"{folder}/.git")
+
+
+def look(place: Place, search: Search) -> None:
+    """Add what is found in a file, or count why it was not looked at. A file is looked at once."""
+    if place.path in search.seen:
+        return
+    search.seen.add(place.path)
+    try:
+        text = content(place)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.ELOOP):
+            search.skip(f"unreadable ({(exc.strerror or 'no reason given').lower()})")
+        return
+    if text is None:
+        search.skip("larger than 32 MiB")
+        return
+    search.files += 1
+    search.findings += found_in(text, place, search.hosts)
+
+
+def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+    """What is found in a file's content."""
+    if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
+        return _in_gcm_file(text, place, hosts)
+    about_us = "bitbucket" in place.path.lower()
+    if not about_us and not patterns.interesting(text, hosts):
+        return []
+    if b"\0" in text[:_TEXT_TEST_BYTES]:
+        text = text[:MAX_BINARY_BYTES]
+    netrc = place.source == NETRC or os.path.basename(place.path) in _NETRC_NAMES
+    return [
+        Finding(match=match, source=place.source, path=place.path, line=match.line)
+        for match in patterns.scan(text, hosts, netrc=netrc, about_us=about_us)
+    ]
+
+
+def content(place: Place) -> bytes | None:
+    """A regular file's bytes; empty where it is none, None where it is too large. Raises `OSError`."""
+    # A link in a repository leads out of it.
+    return files.read(place.path, MAX_FILE_BYTES, follow=not place.foreign)
+
+
+def _source(path: str) -> str:
+    name = os.path.basename(path)
+    if name in _CI_FILES or "/.github/workflows/" in path or "/.circleci/" in path:
+        return CI
+    if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
+        return ENVIRONMENT
+    if name == ".git-credentials":
+        return GIT_CREDENTIALS
+    return NETRC if name in _NETRC_NAMES else NPMRC if name == ".npmrc" else SOURCE
+
+
+def _store_files(read: GitConfig, home: str) -> list[str]:
+    """The files of `git credential-store --file`, from the lines that configure it."""
+    found = []
+    for entry in read.entries("credential", "helper"):
+        words = entry.value.replace("=", " ").split()
+        if any(word.endswith("store") for word in words[:3]) and "--file" in words[:-1]:
+            path = words[words.index("--file") + 1]
+            found.append(home + path[1:] if path.startswith("~/") else path)
+    return found
+
+
+def _in_gcm_file(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+    """The secret is the first line; the others say `service=https://HOST` and `account=NAME`."""
+    secret, _, rest = text.partition(b"\n")
+    told = dict(git_protocol.parse_pairs(rest))
+    host = told.get("service", "").partition("://")[2].partition("/")[0].rpartition("@")[2].lower()
+    if host not in hosts:
+        return []
+    match = patterns.stored(secret, told.get("account") or None, host)
+    return [Finding(match=match, source=place.source, path=place.path, line=1)] if match else []
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []

@@ -1,0 +1,273 @@
+"""What becomes of each secret that was found: moved into the vault, taken out, listed. Decides, and touches nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
+from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.login import guidance
+from git_credential_bitbucket.scan import locations as where
+from git_credential_bitbucket.scan.file_rewrite import planned
+from git_credential_bitbucket.scan.finding import NPMRC, SHELL
+from git_credential_bitbucket.scan.patterns import NETRC, redacted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.scan.file_rewrite import Cleaning
+    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.locations import Place
+    from git_credential_bitbucket.secret import Secret
+
+    Endpoint = dict[str, str | None]
+
+_WORKING = frozenset({token_kinds.API_TOKEN, token_kinds.ACCESS_TOKEN})
+_SCOPES = f"{guidance.READ_SCOPES[token_kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[token_kinds.API_TOKEN]} to push"
+_MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
+_KEEP = "git-credential-bitbucket login --api-token"
+_MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
+
+
+@dataclass(slots=True)
+class Kept:
+    """What the vault has, or is about to get, for a scope: its secret, and the names of its account in lower case."""
+
+    secret: Secret
+    names: set[str]
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A token on its way into the vault, as a log-in's record; `beside` another one, after which it comes."""
+
+    record: dict[str, Any] = field(repr=False)
+    certain: bool
+    beside: bool
+
+    @property
+    def words(self) -> str:
+        """It in words."""
+        account = f" of {redacted(self.record['account'])}" if self.record["account"] else ""
+        return f"{label(self.record['kind'])} for {self.record['place'].partition('://')[2]}{account}"
+
+    @property
+    def host_url(self) -> str:
+        """The host that it is for."""
+        return "/".join(self.record["place"].split("/", 3)[:3])
+
+
+@dataclass(slots=True)
+class Plan:
+    """All that is to be done, and what is left for the person: each with a line and a hint.
+
+    `emails` are those found beside a token that is kept already, by its id.
+    """
+
+    moves: list[Move] = field(default_factory=list)
+    cleanings: list[Cleaning] = field(default_factory=list)
+    anew: list[tuple[str, str]] = field(default_factory=list)
+    left: list[tuple[Finding, str]] = field(default_factory=list)
+    cleaned: dict[str, list[Finding]] = field(default_factory=dict)
+    emails: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was found at all."""
+        return not (self.changes or self.anew or self.left)
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is to be done to the vault or to files."""
+        return bool(self.moves or self.cleanings)
+
+    @property
+    def readers(self) -> list[tuple[str, str]]:
+        """What loses its token: programs that read a file that is cleaned, where git alone asks a credential helper."""
+        lines = []
+        for path, found in self.cleaned.items():
+            if any(one.match.form == NETRC for one in found):
+                lines.append((f"programs that read {path} (curl -n) will not find a login for Bitbucket", _HEADER))
+            if any(one.source == SHELL for one in found):
+                lines.append((f"programs that get a token from {path} will not get one", _PRINT))
+        return lines
+
+    def clean(self, place: Place, text: bytes, wanted: list[Finding]) -> None:
+        """Have these taken out of a file, or left where that cannot be done."""
+        try:
+            cleaning = planned(place, text, wanted)
+            if cleaning is not None:
+                cleaning.records()  # what cannot be kept for an undo is not taken out
+        except (Error, OSError):
+            cleaning = None
+        if cleaning is None:
+            self.left += [(one, _BY_HAND) for one in wanted]
+        else:
+            self.cleanings.append(cleaning)
+            self.cleaned[place.path] = wanted
+
+
+class Moves:
+    """The tokens that go into the vault. A class for its state: what is in each place already."""
+
+    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], list[Kept]]) -> None:
+        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place.
+
+        The first raises `SettingsError` for a host that is none of ours by that protocol.
+        """
+        self._endpoint = endpoint
+        self._held = held
+        self._there: dict[tuple[str, str], list[Kept]] = {}
+        self._moves: dict[tuple[Secret, str], Move] = {}
+        self.emails: dict[str, str] = {}
+
+    def take(self, finding: Finding) -> str | None:
+        """Have a token moved, or say why it is left: its address is none that may get it, or it is in a keyring and
+        may be the same account's as another one that is kept. From a file it is moved even then.
+
+        Whosever they are, what is kept already goes first.
+        """
+        match = finding.match
+        protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
+        path = match.path if match.kind == token_kinds.ACCESS_TOKEN else None
+        place = scopes.place_of(protocol, match.host, path)
+        account = _account(match.account) if match.kind == token_kinds.API_TOKEN else None
+        there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
+        for one in there:
+            if one.secret == match.secret:
+                self._learn(one, place, account)
+                return None
+        mine = {account.lower()} if account else set()
+        if finding.line is None and any(not one.names or not mine or one.names & mine for one in there):
+            return _OTHER
+        try:
+            endpoint = self._endpoint(protocol, match.host)
+        except SettingsError as exc:  # http:// in the address, where only https:// is opted in
+            return exc.cause
+        beside = bool(there)
+        there.append(Kept(match.secret, mine))
+        record = {
+            "kind": match.kind,
+            "place": place,
+            "secret": match.secret.reveal(),
+            "endpoint": endpoint,
+            "account": account,
+            "origin": "migrate",
+        }
+        self._moves[match.secret, place] = Move(record, match.certain, beside)
+        return None
+
+    def _learn(self, one: Kept, place: str, account: str | None) -> None:
+        """Keep what else a token's account is called where it was found again: REST takes it with the email only."""
+        if account is None or account.lower() in one.names:
+            return
+        has_email = any("@" in name for name in one.names)
+        one.names.add(account.lower())
+        if one.id is not None:
+            if "@" in account and not has_email:
+                self.emails[one.id] = account
+            return
+        record = self._moves[one.secret, place].record
+        if "@" in account and not has_email:
+            record.update(account=account, bitbucket_username=record["account"])
+        elif record["account"] is None:
+            record["account"] = account
+        elif has_email and "@" not in account:
+            record.setdefault("bitbucket_username", account)
+
+    def chosen(self) -> list[Move]:
+        """One for each token and place; a token that was kept for the whole host needs no single repositories."""
+        whole = {s for (s, place), move in self._moves.items() if move.host_url == place and not move.beside}
+        return [m for (secret, place), m in self._moves.items() if m.host_url == place or secret not in whole]
+
+
+_HEADER = 'for curl, write: -H "$(git-credential-bitbucket token --header)"'
+_PRINT = "there, write: $(git-credential-bitbucket token)"
+_UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
+_KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
+_OTHER = "another token is kept for the same place, and keyrings encrypt; log out of that one first to move this one"
+_ELSEWHERE = "it is for another host, one that git's configuration does not name as a Bitbucket"
+_NPM = "npm reads it there, and asks no credential helper of git's"
+_BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
+
+
+def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], moves: Moves) -> Plan:
+    """What to do about all that is found in these files, each read once, and in keyrings. `names` are the hosts."""
+    made = Plan()
+    dead: list[Finding] = []
+    seen: set[str] = set()
+    for place in places:
+        path = os.path.realpath(place.path)
+        if path in seen:
+            continue
+        seen.add(path)
+        try:
+            text = where.content(place)
+        except OSError:  # it is not ours to read; `audit` says so
+            continue
+        everything = [one for one in where.found_in(text or b"", place, names) if not one.is_reference]
+        found = [one for one in everything if one.match.host in names]
+        made.left += [(one, _ELSEWHERE) for one in everything if one not in found]
+        decided = [(one, _why_left(one, moves)) for one in found]
+        wanted = [one for one, why in decided if why is None]
+        if text and wanted:
+            made.clean(place, text, wanted)
+        dead += [one for one in wanted if _is_dead(one)]
+        made.left += [(one, why) for one, why in decided if why is not None]
+    for one in keyring:
+        made.left.append((one, (moves.take(one) if _is_movable(one) else None) or _KEYRING))
+    made.moves, made.emails = moves.chosen(), moves.emails
+    made.anew = _anew([*dead, *(one for one in keyring if _is_dead(one))])
+    return made
+
+
+def _why_left(finding: Finding, moves: Moves) -> str | None:
+    """Why what stands in a file is not taken out of it; None where it is, and what works is moved."""
+    if finding.source == NPMRC:
+        return _NPM
+    if finding.match.product is not None:
+        return f"it is named for {finding.match.product}; if Bitbucket takes it too: {_KEEP}"
+    if _is_dead(finding):
+        return None
+    return moves.take(finding) if _is_movable(finding) else _UNKNOWN
+
+
+def _is_movable(finding: Finding) -> bool:
+    return finding.match.kind in _WORKING
+
+
+def _is_dead(finding: Finding) -> bool:
+    """App passwords; and OAuth's access tokens in a URL, which ended two hours after they were put there."""
+    match = finding.match
+    return match.kind == token_kinds.APP_PASSWORD or (
+        match.kind == token_kinds.UNKNOWN and match.account == token_kinds.ACCESS_TOKEN_USERNAME
+    )
+
+
+def _account(name: str | None) -> str | None:
+    """Whose it is, if the name is a person's: a token's own user name says nothing."""
+    if not name or name in (token_kinds.API_TOKEN_USERNAME, token_kinds.ACCESS_TOKEN_USERNAME):
+        return None
+    return name if token_kinds.recognise(name) == token_kinds.UNKNOWN else None
+
+
+def _anew(dead: list[Finding]) -> list[tuple[str, str]]:
+    """What must be made at Bitbucket: one line for each account, with where it was in use."""
+    uses: dict[tuple[str, str], list[str]] = {}
+    for finding in dead:
+        key = (finding.match.kind, finding.match.account or "")
+        uses.setdefault(key, []).append(finding.where)
+    lines = []
+    for (kind, account), places in uses.items():
+        used = ", ".join(dict.fromkeys(places))
+        if kind == token_kinds.APP_PASSWORD:
+            whose = f" of {redacted(account)}" if account else ""
+            email = f" --account {redacted(account)}" if "@" in account else ""
+            lines.append((f"the app password{whose}, in use in {used}", f"make an API token: {_MAKE_TOKEN}{email}"))
+        else:
+            lines.append((f"an OAuth token, in use in {used}", f"log in instead: {_MAKE_LOGIN}"))
+    return lines

@@ -1,0 +1,429 @@
+"""What a secret looks like in text: which bytes are one, of which kind, for whom, and what to cut out to be rid of it.
+
+Works on bytes, for files and history have no one encoding. Imports re, kinds, whose and Secret. Every quantifier is
+bounded: the text is anybody's, and a scan takes time in proportion to its length. Token formats: bitbucket/token_kinds.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
+
+from git_credential_bitbucket.bitbucket import hosts as our_hosts
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.scan import host_context
+from git_credential_bitbucket.secret import Secret
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+URL, ASSIGNED, HEADER, NETRC, TOKEN, STORED = "url", "assignment", "header", "netrc", "token", "stored"
+NPMRC, REFERENCE = "npmrc", "reference"
+"""In which form a secret was found; a reference holds none, it is the name of an app password."""
+
+CLOUD_HOSTS = (our_hosts.CLOUD_HOST, f"www.{our_hosts.CLOUD_HOST}", f"api.{our_hosts.CLOUD_HOST}")
+NEEDLES = (
+    *(b"ATBB", b"ATATT", b"ATCTT", b"itbucket", b"itBucket", b"BITBUCKET"),
+    *(b"asic ", b"_auth=", b":_password="),  # base64 follows, which hides the others
+)
+"""A text without any of these holds nothing that is looked for; looking for them costs next to nothing."""
+
+_LENGTHS = {token_kinds.APP_PASSWORD: 36, token_kinds.API_TOKEN: 192, token_kinds.ACCESS_TOKEN: 192}
+"""The usual ones; a token may be followed by what could belong to it."""
+_MIN_UNCHECKED = {token_kinds.APP_PASSWORD: 30, token_kinds.API_TOKEN: 40, token_kinds.ACCESS_TOKEN: 40}
+_MIN_VARIETY = 10
+"""Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
+_MIN_QUOTED, _MIN_BARE = 8, 12
+_TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
+_HEADER = re.compile(rb"\b(?P<scheme>[Bb](?i:asic|earer))[ ]{1,4}(?P<value>[\w.~+/=-]{16,6000})", re.ASCII)
+_HEADER_NAME = re.compile(rb"(?i:authorization)[ \t]{0,8}:[ \t]{0,8}\Z")
+_NEAR = 256
+"""How far from a header of unknown kind its host may be named."""
+_MIN_OPAQUE = 20
+_NPMRC = re.compile(
+    rb"(?m)^[ \t]{0,8}(?://(?P<host>[^\s/:=]{1,255}(?::\d{1,5})?)(?:/[^\s=]{0,512}?)?:)?"
+    rb"(?P<key>_authToken|_auth|_password)[ \t]{0,8}=[ \t]{0,8}[\"']?(?P<value>[\w.~+/=-]{8,6000})",
+    re.ASCII,
+)
+"""npm's own settings file (docs.npmjs.com, npmrc): `//HOST/PATH/:_authToken=…`; the other two values are base64."""
+_EMAIL = rb"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_EMAIL_BEFORE = re.compile(rb"(?:^|[^\w.+-])(" + _EMAIL + rb"):\Z", re.ASCII)
+_EMAIL_NAMED = re.compile(
+    rb"(?i:BITBUCKET_(?:USER_?)?EMAIL)[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + _EMAIL + rb")", re.ASCII
+)
+_REFERENCE = re.compile(rb"(?i:app[_-]?passw(?:or)?d)[\w-]{0,40}", re.ASCII)
+_NAME_BEFORE = re.compile(rb"[\w.-]{0,60}\Z", re.ASCII)
+_OTHER_SERVICE = re.compile(rb"mail|google|smtp|imap|icloud|apple|yahoo|outlook|next_?cloud|word_?press|bsky|bluesky")
+"""Services that have app passwords, too."""
+_ASSIGNED = re.compile(
+    rb"(?i:(?P<name>BITBUCKET_[A-Z_]{0,40}(?:PASSWORD|TOKEN|SECRET)|(?<![\w-])APP[_-]?PASSWORD))"
+    rb"[\"']?[ \t]{0,8}(?:=>|:=|[:=])[ \t]{0,8}"
+    rb"(?:\"(?P<double>[^\"\\\r\n]{1,4096})\"|'(?P<single>[^'\\\r\n]{1,4096})'"
+    rb"|(?P<bare>[A-Za-z0-9_+/=~!@%^&*-]{1,4096})(?![\w.(\[{$<]))"
+)
+_PLACEHOLDER = re.compile(
+    rb"[$<{*.#]|%(?![0-9A-Fa-f]{2})|x{3,}|your|my[_-]|change|example|placeholder|secret|pass|token|none|null|true|false|todo|redact|dummy"
+    rb"|fake|test|app[_-]?pass|bitbucket|vault|env|process|os\.|https?:|\[",
+    re.IGNORECASE,
+)
+_BEFORE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """A secret in a text; or, of the form `REFERENCE`, the `name` of an app password, with an empty secret.
+
+    `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
+    `certain` is False where its shape alone speaks for it. `host` need not be one of ours: a token of our shape in
+    another host's address is that one's. `path` is the repository of a URL, without a slash before. `product` is
+    another one of Atlassian's, which the name of its variable says it is for.
+    """
+
+    form: str
+    start: int
+    end: int
+    secret: Secret
+    kind: str
+    certain: bool
+    line: int = 1
+    account: str | None = None
+    protocol: str = our_hosts.CLOUD_PROTOCOL
+    host: str = our_hosts.CLOUD_HOST
+    path: str | None = None
+    product: str | None = None
+    name: str | None = None
+
+
+def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
+    """Whether it is worth a closer look."""
+    return any(needle in text for needle in _needles(hosts))
+
+
+def scan(
+    text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False, about_us: bool = False
+) -> list[Match]:
+    """The secrets in `text` and the references to app passwords, in its order, each once.
+
+    `hosts` are those (with port) whose URLs count. `about_us`: the text is about Bitbucket even if it does not say so.
+    """
+    found: list[Match] = []
+    for search in (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else (), _in_npmrc(text, hosts)):
+        found = sorted([*found, *_apart(search, found)], key=lambda match: match.start)
+    around = host_context.Surroundings(text, netrc=netrc)
+    about_us = about_us or b"bitbucket" in text.lower()
+    for search in (_in_headers(text, hosts, around), _tokens(text), _assigned(text) if about_us else ()):
+        fresh = _apart(search, found)  # of any host, unless what is around says which
+        found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
+    found = sorted([*found, *_references(text, found, about_us=about_us)], key=lambda match: match.start)
+    counted, line, numbered = 0, 1, []
+    for match in found:  # counted on from the one before: a text may hold very many
+        line += text.count(b"\n", counted, match.start)
+        counted = match.start
+        numbered.append(replace(match, line=line))
+    return numbered
+
+
+def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
+    """Those of `fresh` that overlap none of `found`, which is in order."""
+    starts = [match.start for match in found]
+    apart = []
+    for match in fresh:
+        before = bisect_left(starts, match.end) - 1
+        if before < 0 or found[before].end <= match.start:
+            apart.append(match)
+    return apart
+
+
+def _placed(match: Match, text: bytes, around: host_context.Surroundings) -> Match:
+    if match.kind == token_kinds.API_TOKEN and match.account is None:
+        emails = {email.lower() for email in _EMAIL_NAMED.findall(text)}
+        match = replace(match, account=_text(emails.pop()) if len(emails) == 1 else None)
+    told = around.host(match.start)
+    if told is None:
+        return replace(match, product=host_context.product(text, match.start))
+    return replace(match, protocol=told[0], host=canonical(told[1]))
+
+
+def canonical(host: str) -> str:
+    """`host`, or bitbucket.org for another name of it: exactly those, for a secret must not get to a host like it."""
+    return our_hosts.CLOUD_HOST if host in CLOUD_HOSTS else host
+
+
+def stored(password: bytes, account: str | None, host: str, path: str | None = None) -> Match | None:
+    """A password that a keyring or another helper keeps for a host, by any of its names; None where there is none."""
+    secret = _text(password)
+    if not secret:
+        return None
+    kind = token_kinds.recognise(secret)
+    return Match(
+        form=STORED,
+        start=0,
+        end=len(password),
+        secret=Secret(secret),
+        kind=kind,
+        certain=True,
+        account=account,
+        host=canonical(host),
+        path=path,
+    )
+
+
+def redacted(text: str) -> str:
+    """`text` for a report: a path or a name may itself hold a token."""
+    return _TOKEN.sub(b"\xe2\x80\xa6", text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+
+@lru_cache(maxsize=8)
+def _needles(hosts: tuple[str, ...]) -> tuple[bytes, ...]:
+    return (*NEEDLES, *(host.encode() for host in hosts if host not in CLOUD_HOSTS))
+
+
+@lru_cache(maxsize=8)
+def _host(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
+    return re.compile(rb"(?<![\w.-])(?i:" + _any_of(hosts) + rb")(?![\w-]|\.\w|:\d)")
+
+
+def _any_of(hosts: tuple[str, ...]) -> bytes:
+    return b"|".join(re.escape(host.encode()) for host in hosts)
+
+
+@lru_cache(maxsize=8)
+def _url(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
+    return re.compile(
+        rb"(?P<scheme>(?i:https?))://(?P<cut>(?P<user>[^\s:/@\"'<>`]{0,4096})"
+        rb"(?::(?P<password>[^\s/\"'<>`]{0,4096}))?@)(?P<host>(?i:" + _any_of(hosts) + rb"))(?::443)?(?![\w-]|\.\w|:\d)"
+        rb"(?P<path>/[^\s\"'<>`?#]{0,512})?"
+    )
+
+
+def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    for found in _url(hosts).finditer(text):
+        user, password = (unquote_to_bytes(found[name] or b"") for name in ("user", "password"))
+        if token_kinds.recognise(_text(user)) != token_kinds.UNKNOWN:  # https://TOKEN@host, and TOKEN:x-oauth-basic
+            user, password = b"", user
+        secret = _text(password)
+        if not _is_real(secret):
+            continue
+        host = found["host"].decode().lower()
+        yield Match(
+            form=URL,
+            start=found.start("cut"),
+            end=found.end("cut"),
+            secret=Secret(secret),
+            kind=token_kinds.recognise(secret),
+            certain=token_kinds.checksum(secret) is not False,
+            account=_text(user) or None,
+            protocol=found["scheme"].decode().lower(),
+            host=canonical(host),
+            path=_text(found["path"] or b"").strip("/") or None,
+        )
+
+
+def _tokens(text: bytes) -> Iterator[Match]:
+    for found in _TOKEN.finditer(text):
+        run = _text(found[0])
+        kind = token_kinds.recognise(run)
+        token, certain = _checked(run, kind)
+        bounded = found.start() == 0 or text[found.start() - 1] not in _BEFORE
+        if certain or (bounded and _looks_real(token, kind)):
+            email = _EMAIL_BEFORE.search(text[max(found.start() - _NEAR, 0) : found.start()])
+            yield Match(
+                form=TOKEN,
+                start=found.start(),
+                end=found.start() + len(token),
+                secret=Secret(token),
+                kind=kind,
+                certain=certain,
+                account=_text(email[1]) if email else None,
+            )
+
+
+def _checked(run: str, kind: str) -> tuple[str, bool]:
+    """The token at the beginning of a run of characters that tokens are made of; and whether its checksum fits."""
+    for token in (run, run[: _LENGTHS[kind]], run.rstrip("-_=")):
+        if token_kinds.checksum(token):
+            return token, True
+    return run, False
+
+
+def _looks_real(token: str, kind: str) -> bool:
+    lower = token.lower()
+    return len(token) >= _MIN_UNCHECKED[kind] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
+
+
+def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surroundings) -> Iterator[Match]:
+    """`Authorization: Basic …` and `Bearer …`, as in http.extraHeader: name and token as base64, or a token.
+
+    Of unknown kind it counts only where its host is named, for every service has such headers.
+    """
+    for found in _HEADER.finditer(text):
+        if found["scheme"].lower() == b"basic":
+            user, _, secret = _decoded(found["value"]).partition(":")
+            known = user in token_kinds.TOKEN_USERNAMES
+        else:
+            user, secret, known = "", _text(found["value"]), False
+            if token_kinds.recognise(secret) != token_kinds.UNKNOWN:
+                secret = _checked(secret, token_kinds.recognise(secret))[0]
+        kind = token_kinds.recognise(secret)
+        if not _is_real(secret):
+            continue
+        if known or kind != token_kinds.UNKNOWN or (_is_opaque(found, user) and _is_for(hosts, text, found, around)):
+            before = max(found.start() - _NEAR, 0)
+            name = _HEADER_NAME.search(text[before : found.start()])
+            yield Match(
+                form=HEADER,
+                start=found.start() if name is None else before + name.start(),
+                end=found.end(),
+                secret=Secret(secret),
+                kind=kind,
+                certain=token_kinds.checksum(secret) is not False,
+                account=user or None,
+            )
+
+
+def _is_opaque(header: re.Match[bytes], user: str) -> bool:
+    """Whether a header of unknown kind looks like a secret, not like a word after `bearer`."""
+    value = header["value"]
+    return bool(user) or (
+        len(value) >= _MIN_OPAQUE
+        and len(set(value)) >= _MIN_VARIETY
+        and re.search(rb"\d", value) is not None
+        and re.search(rb"[A-Za-z]", value) is not None
+    )
+
+
+def _is_for(hosts: tuple[str, ...], text: bytes, header: re.Match[bytes], around: host_context.Surroundings) -> bool:
+    """Whether what is around a header, or else close to it, names one of `hosts`."""
+    told = around.host(header.start())
+    if told is not None:
+        return told[1] in hosts
+    return _host(hosts).search(text, max(header.start() - _NEAR, 0), header.end() + _NEAR) is not None
+
+
+def _decoded(value: bytes) -> str:
+    """What base64 holds; empty where it is none."""
+    try:
+        return _text(binascii.a2b_base64(value))
+    except binascii.Error:
+        return ""
+
+
+def _in_npmrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    """A registry's secret; of unknown kind, it counts for our hosts only."""
+    for found in _NPMRC.finditer(text):
+        secret = _text(found["value"]) if found["key"] == b"_authToken" else _decoded(found["value"])
+        user, _, secret = secret.partition(":") if found["key"] == b"_auth" else ("", "", secret)
+        host = _text(found["host"] or b"").lower() or our_hosts.CLOUD_HOST
+        kind = token_kinds.recognise(secret)
+        if _is_real(secret) and (kind != token_kinds.UNKNOWN or (found["host"] and host in hosts)):
+            yield Match(
+                form=NPMRC,
+                start=found.start("value"),
+                end=found.end("value"),
+                secret=Secret(secret),
+                kind=kind,
+                certain=token_kinds.checksum(secret) is not False,
+                account=user or None,
+                host=canonical(host),
+            )
+
+
+def _references(text: bytes, secrets: list[Match], *, about_us: bool) -> Iterator[Match]:
+    """The names of app passwords, one a line, where no secret stands on that line: code that waits for one.
+
+    Another service's app password is left out by its name.
+    """
+    starts = [match.start for match in secrets]
+    line = position = 0
+    while about_us and (found := _REFERENCE.search(text, position)):
+        # the line's start is looked for from where it was last: a text may be one long line
+        line = max(line, text.rfind(b"\n", position, found.start()) + 1)
+        before = _NAME_BEFORE.search(text[max(found.start() - 60, 0) : found.start()])
+        name = ((before[0] if before else b"") + found[0]).lstrip(b"-.")
+        position = found.end()
+        if _OTHER_SERVICE.search(name.lower()):
+            continue
+        position = (text.find(b"\n", position) + 1) or len(text)
+        first = bisect_left(starts, position) - 1
+        if first < 0 or secrets[first].end <= line:
+            yield Match(
+                form=REFERENCE,
+                start=found.start(),
+                end=found.end(),
+                secret=Secret(""),
+                kind=token_kinds.APP_PASSWORD,
+                certain=True,
+                name=_text(name),
+            )
+
+
+def _assigned(text: bytes) -> Iterator[Match]:
+    """A value given to a name that says what it is. `app_password` is other services' name too."""
+    for found in _ASSIGNED.finditer(text):
+        name = next(n for n in ("double", "single", "bare") if found[n] is not None)
+        value = found[name]
+        enough = len(value) >= (_MIN_BARE if name == "bare" else _MIN_QUOTED) and not set(value) & set(b" \t")
+        mixed = name != "bare" or (re.search(rb"\d", value) and re.search(rb"[A-Za-z]", value))
+        if not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
+            continue
+        secret = _text(value)
+        name_says = found["name"].upper()
+        named = b"BITBUCKET" in name_says and b"APP" in name_says  # before 2022 app passwords had no prefix
+        yield Match(
+            form=ASSIGNED,
+            start=found.start(name),
+            end=found.end(name),
+            secret=Secret(secret),
+            kind=token_kinds.APP_PASSWORD if named else token_kinds.recognise(secret),
+            certain=False,
+        )
+
+
+def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
+    """`machine HOST login NAME password SECRET`."""
+    for entry in host_context.netrc_entries(text):
+        if entry[0][0] != b"machine" or len(entry) < 2:  # noqa: PLR2004 - the word and the host
+            continue
+        host = _text(entry[1][0]).lower()
+        values = {_text(key[0]): value for key, value in zip(entry[2::2], entry[3::2], strict=False)}
+        secret = _unquoted(values["password"][0]) if "password" in values else ""
+        if host not in hosts or not _is_real(secret):
+            continue
+        login = values.get("login")
+        yield Match(
+            form=NETRC,
+            start=entry[0].start(),
+            end=max(v.end() for v in values.values()),
+            secret=Secret(secret),
+            kind=token_kinds.recognise(secret),
+            certain=token_kinds.checksum(secret) is not False,
+            account=_unquoted(login[0]) if login else None,
+            host=canonical(host),
+        )
+
+
+def _unquoted(word: bytes) -> str:
+    if word.startswith(b'"'):
+        word = re.sub(rb"\\(.)", rb"\1", word[1:-1])
+    return _text(word)
+
+
+def _is_real(secret: str) -> bool:
+    kind = token_kinds.recognise(secret)
+    if kind != token_kinds.UNKNOWN:
+        return token_kinds.checksum(secret) is True or _looks_real(secret, kind)
+    return bool(secret) and not _is_placeholder(secret.encode("utf-8", "surrogateescape"))
+
+
+def _is_placeholder(value: bytes) -> bool:
+    """Whether a reader fills it in, or a program does: `$TOKEN`, `<password>`, `{{ secret }}`, `xxxx`."""
+    return _PLACEHOLDER.match(value) is not None
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

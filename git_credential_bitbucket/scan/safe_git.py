@@ -1,0 +1,115 @@
+"""Runs git on a repository that may be anybody's: by absolute path, no hook, no file system monitor, no network.
+
+The commands are plumbing that starts no other program: no textconv, no external diff, no pager, and no gpg, which
+`log.showSignature` in a repository's own configuration would make `git log` start.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import git_config
+from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.git_protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ENVIRONMENT = {
+    "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks, by a program that its config names
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+}
+_SAFETY = (
+    *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.alternateRefsCommand=false"),
+    *("-c", "core.pager=cat", "--no-pager"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository as git finds it from `folder`. `top` is its work tree's, None where it is bare.
+
+    `directory` is what belongs to this work tree, `common` what all work trees share; they are absolute.
+    """
+
+    folder: str
+    top: str | None
+    directory: str
+    common: str
+    env: Mapping[str, str]
+
+    def command(self, *words: str) -> list[str]:
+        """The words that run git here."""
+        return [git_config.find_git(self.env), *_SAFETY, f"--git-dir={self.directory}", *words]
+
+    def start(
+        self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Git, running; its standard error is nobody's."""
+        return subprocess.Popen(
+            self.command(*words),
+            cwd="/",
+            env=environment(self.env),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def _top(folder: str) -> str:
+    """The work tree's top: where `.git` is. Not what git says: core.worktree, the repository's setting, may be `/`."""
+    parent = folder
+    while not os.path.lexists(f"{parent}/.git") and parent != os.path.dirname(parent):
+        parent = os.path.dirname(parent)
+    return parent if os.path.lexists(f"{parent}/.git") else folder
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """What git runs in: built up, with all that could make it start something else turned off."""
+    return {**git_config.git_environment(env), **_ENVIRONMENT}
+
+
+def find(folder: str, env: Mapping[str, str]) -> Repository | None:
+    """The repository that `folder` is in; None where it is in none. Raises `Error` where git refuses it."""
+    told = _told(folder, env, "rev-parse", "--absolute-git-dir", "--git-common-dir", "--is-bare-repository")
+    if told is None:
+        return None
+    directory, common, bare = told[:3]
+    top = None if bare == "true" else _top(os.path.realpath(folder))
+    common = os.path.normpath(os.path.join(os.path.realpath(folder), common))
+    return Repository(folder, top, directory, common, env)
+
+
+def config_files(env: Mapping[str, str], repository: Repository | None = None) -> list[str]:
+    """The files of git's configuration, as git itself names them: all scopes, and what they include. Raises `Error`."""
+    place = [f"--git-dir={repository.directory}"] if repository else []
+    done = _run(env, *place, "config", "--list", "--null", "--show-origin", "--name-only")
+    fields = done.stdout.decode("utf-8", "surrogateescape").split("\0")
+    origins = [origin.removeprefix("file:") for origin in fields[0::2] if origin.startswith("file:")]
+    if repository is not None:  # also where git does not read it, because it cannot
+        origins += [f"{repository.common}/config", f"{repository.directory}/config.worktree"]
+    return list(dict.fromkeys(os.path.normpath(os.path.join("/", origin)) for origin in origins))
+
+
+def _run(env: Mapping[str, str], *words: str, folder: str = "/") -> subprocess.CompletedProcess[bytes]:
+    return git_config.run_git(env, *_SAFETY, *words, folder=folder, more=_ENVIRONMENT)
+
+
+def _told(folder: str, env: Mapping[str, str], *words: str) -> list[str] | None:
+    done = _run(env, *words, folder=folder)
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", "surrogateescape").split("\n")
+    stderr = done.stderr.decode("utf-8", "replace")
+    if "not a git repository" in stderr:
+        return None
+    line = printable(next((line for line in stderr.split("\n") if line), "it did not say why"), 300)
+    hint = None
+    if "dubious ownership" in stderr:
+        hint = "if you trust it: git config --global --add safe.directory DIRECTORY"
+    raise Error(f"git does not open {printable(folder)}: {line.removeprefix('fatal: ')}", hint=hint)

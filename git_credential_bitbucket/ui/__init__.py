@@ -1,0 +1,1 @@
+"""What a person types and sees: prompts, output, dates, and what they name on the command line."""

@@ -1,0 +1,217 @@
+"""`explain` for people: git's question, whom git asks, what this program looks at, and the answer, one below the other.
+
+Imports rich, through show.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.ui import output, status_table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from git_credential_bitbucket.agent.diagnosis import Outcome
+    from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
+    from git_credential_bitbucket.bitbucket import token_kinds
+
+
+class Helper(TypedDict):
+    """A helper that git asks, and where that is configured."""
+
+    helper: str
+    file: str
+    scope: str
+    ours: bool
+
+
+class DaemonView(TypedDict):
+    """Whether a daemon answers."""
+
+    state: Literal["off", "trouble", "not running", "running"]
+    detail: str
+
+
+class EnvironmentView(TypedDict, total=False):
+    """What the environment holds; only `trouble` where that cannot be used."""
+
+    variable: str
+    kind: token_kinds.Kind
+    username: str
+    secret: str | None
+    trouble: str
+
+
+class VaultView(TypedDict):
+    """The vault's state, and what is wrong with it or was."""
+
+    state: str
+    trouble: str | None
+    cure: str | None
+    damaged: str | None
+    damage: str | None
+    damage_cure: str | None
+
+
+Answer = TypedDict(
+    "Answer",
+    {
+        "from": str,
+        "what": str,
+        "username": str,
+        "secret": str | None,
+        "outcome": "Outcome | Literal['minted']",
+        "because": str,
+        "expires_at": float | None,
+    },
+)
+"""What git gets: `from` is a credential's id, or `environment`."""
+
+
+class Nothing(TypedDict, total=False):
+    """Why git gets nothing, what helps, and what happens then."""
+
+    cause: str
+    cure: str
+    then: str
+
+
+class Unasked(TypedDict):
+    """What is said of an address that git asks nobody about."""
+
+    url: str | None
+    source: str
+    asked: dict[str, str] | None
+    answer: Answer | None
+    none: Nothing | None
+
+
+class Document(Unasked, total=False):
+    """All that `explain` says; the rest is there where git asks."""
+
+    path_withheld: bool
+    beforehand: list[str]
+    helpers: list[Helper]
+    daemon: DaemonView
+    environment: EnvironmentView | None
+    vault: VaultView | None
+    candidates: list[Candidate | Winner]
+    dropped: list[Dropped]
+    elsewhere: list[str]
+
+
+_ORIGINS = {"local": "this repository's own", "worktree": "this work tree's own", "command": "for one command"}
+_OUTCOMES = {"answers": "", "renewed": "renewed first", "minted": "minted when git asks"}
+
+
+def print_document(document: Document) -> None:
+    """On standard output."""
+    print_to(output.console(), document)
+
+
+def print_to(console: Console, document: Document) -> None:
+    """All of it."""
+    _line(console, f"{document['url'] or 'an address of another kind'} ({document['source']})", "bold")
+    if document["asked"] is not None:
+        _question(console, document)
+        _helpers(console, document)
+        _looked_at(console, document)
+    _answer(console, document)
+
+
+def _question(console: Console, document: Document) -> None:
+    _title(console, "git asks for")
+    _line(console, "  " + " ".join(f"{key}={value}" for key, value in (document["asked"] or {}).items()))
+    if document["path_withheld"]:
+        _line(console, "  without the repository: credential.useHttpPath is not set")
+    for what in document["beforehand"]:
+        _line(console, f"  but before it asks anybody it sends {what}", "yellow")
+
+
+def _helpers(console: Console, document: Document) -> None:
+    _title(console, "whom git asks, in its order, until one answers")
+    for at, helper in enumerate(document["helpers"], 1):
+        who = "this program; " if helper["ours"] else ""
+        scope = _ORIGINS.get(helper["scope"], helper["scope"])
+        where = f"{helper['file']}, {scope}" if helper["scope"] != "command" else scope
+        _line(console, f"  {at}. {helper['helper']} ({who}{where})", "" if helper["ours"] else "yellow")
+    if not document["helpers"]:
+        _line(console, "  nobody", "yellow")
+
+
+def _looked_at(console: Console, document: Document) -> None:
+    if document["vault"] is None and document["environment"] is None:
+        return
+    _title(console, "what this program looks at, in its order")
+    _line(console, f"  environment: {_environment(document['environment'])}")
+    _line(console, f"  daemon: {document['daemon']['state']}, {document['daemon']['detail']}")
+    vault = document["vault"]
+    if vault is None:
+        return
+    trouble = f": {vault['trouble']}" if vault["trouble"] else ""
+    _line(console, f"  vault: {vault['state']}{trouble}", "red" if trouble else "")
+    if vault["damage"]:
+        _line(console, f"     {vault['damage']}", "yellow")
+        _line(console, f"     hint: {vault['damage_cure']}")
+    for at, one in enumerate(document["candidates"], 1):
+        _candidate(console, at, one)
+    for other in document["dropped"]:
+        whose = f"{label(other['kind'])} for {other['place']}, {other['id']}"
+        _line(console, f"  not offered: {whose}: {other['because']}", "yellow")
+    if not document["candidates"] and not trouble:
+        _line(console, "  no credential covers this")
+    if document["elsewhere"]:
+        _line(console, f"  not for this: {', '.join(document['elsewhere'])}", "dim")
+
+
+def _environment(told: EnvironmentView | None) -> str:
+    if told is None:
+        return "no token"
+    if "trouble" in told:
+        return str(told["trouble"])
+    return f"{told['variable']} ({label(told['kind'])} {told['secret'] or ''}".rstrip() + "), before all that is kept"
+
+
+def _candidate(console: Console, at: int, one: Candidate) -> None:
+    whose = f" of {one['account']}" if one["account"] else ""
+    words = [f"  {at}. {label(one['kind'])} for {one['place']}{whose}", one["secret"] or "no token now"]
+    words.append(f"expires: {status_table.expires_in(one, time.time())}")
+    outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
+    words += [word for word in (outcome, one["id"]) if word]
+    _line(console, ", ".join(words), "green" if one["wins"] else "dim")
+    if one["outcome"] == "passed over" and one["why"]:
+        _line(console, f"     {one['why']}")
+        _line(console, f"     hint: {one['cure']}")
+
+
+def _answer(console: Console, document: Document) -> None:
+    answer = document["answer"]
+    none: Nothing = document["none"] or {}
+    _title(console, "so git gets")
+    if answer is None:
+        _line(console, f"  nothing from this program: {none['cause']}", "red")
+        _line(console, f"  hint: {none['cure']}")
+        if none.get("then"):
+            _line(console, f"  {none['then']}")
+        return
+    secret = answer["secret"] or "a new token"
+    _line(console, f"  username {answer['username']}, password {secret}: {answer['what']}", "green")
+    _line(console, f"  because {answer['because']}")
+    if _OUTCOMES[answer["outcome"]]:
+        _line(console, f"  {_OUTCOMES[answer['outcome']]}")
+    first = [one["helper"] for one in document["helpers"]]
+    before = first[: next(at for at, one in enumerate(document["helpers"]) if one["ours"])]
+    if before:
+        _line(console, f"  unless one that is asked first answers: {', '.join(before)}", "yellow")
+
+
+def _title(console: Console, text: str) -> None:
+    _line(console, "")
+    _line(console, text, "bold")
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(output.shown(text), style=style, soft_wrap=True)

@@ -1,0 +1,71 @@
+"""`status --prometheus`: metrics in the text format that a node exporter's textfile collector reads.
+
+Format: prometheus.io/docs/instrumenting/exposition_formats. The file names workspaces and accounts, never a secret; it
+is for a monitoring agent of another user, so its mode is what the umask gives.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.git_protocol import printable
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.cli.status import Report
+
+_PREFIX = "git_credential_bitbucket"
+MAX_LABEL_CHARACTERS = 1000
+
+
+def text(report: Report) -> str:
+    """The metrics of a report."""
+    lines: list[str] = []
+    _metric(
+        lines,
+        "vault_readable",
+        "Whether what is kept can be looked into (1) or not (0).",
+        [("", 0 if report.vault["trouble"] or report.vault["state"] == "locked" else 1)],
+    )
+    _metric(lines, "daemon_running", "Whether a daemon answered.", [("", 1 if report.daemon is not None else 0)])
+    _metric(
+        lines,
+        "credential_ready",
+        "Whether a credential is offered to git (1), or not, with the reason in `state` (0).",
+        [(_labels(one, state=one["state"]), 1 if one["state"] == "ready" else 0) for one in report.credentials],
+    )
+    _metric(
+        lines,
+        "credential_end_timestamp_seconds",
+        "When a credential ends that does not renew itself, where that is known.",
+        [(_labels(one), at) for one in report.offered if (at := status.ends(one)) is not None],
+    )
+    _metric(
+        lines,
+        "credential_last_used_timestamp_seconds",
+        "When a credential was last given to git.",
+        [(_labels(one), one["last_used_at"]) for one in report.credentials if one["last_used_at"]],
+    )
+    _metric(
+        lines,
+        "credential_renewed_timestamp_seconds",
+        "When a credential that renews itself last did.",
+        [(_labels(one), one["renewed_at"]) for one in report.offered if one["renewed_at"]],
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, float]]) -> None:
+    lines += [f"# HELP {_PREFIX}_{name} {meaning}", f"# TYPE {_PREFIX}_{name} gauge"]
+    lines += [f"{_PREFIX}_{name}{labels} {value:.0f}" for labels, value in samples]
+
+
+def _labels(one: CredentialView, **more: str) -> str:
+    values = {"id": one["id"], "place": one["place"], "kind": one["kind"], "account": one["account"] or "", **more}
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    """As the format wants it, and fit for a terminal: what is neither text nor visible is made so."""
+    return printable(value, MAX_LABEL_CHARACTERS).replace("\\", "\\\\").replace('"', '\\"')

@@ -1,0 +1,69 @@
+"""What a person sees: lines and tables on stdout by rich, warnings on stderr. Imports rich when something is shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from git_credential_bitbucket import files
+from git_credential_bitbucket.client import messages
+from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.git_protocol import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console
+
+UNBROKEN = 10_000
+"""The width of what is no terminal: a program that reads a table wants a line to stay a line."""
+
+
+def console() -> Console:
+    """Standard output by rich: colours on a terminal only and not under NO_COLOR, nothing taken for markup."""
+    from rich.console import Console  # here, not above: 40 ms that a verb without a table does without
+
+    width = None if sys.stdout.isatty() else UNBROKEN
+    return Console(width=width, markup=False, highlight=False, emoji=False)
+
+
+def table(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
+    """Aligned columns, every cell in full: what is wider than the terminal is wrapped by it, and can be copied."""
+    from rich.console import Console  # here, not above: as `console`
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table(*header, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(header))
+    for row in rows:
+        grid.add_row(*(Text(shown(cell)) for cell in row))
+    Console(width=UNBROKEN, markup=False, highlight=False, emoji=False).print(grid)
+
+
+def say(text: str = "", style: str | None = None) -> None:
+    """One line, never wrapped, with control characters made visible."""
+    console().print(shown(text), style=style, soft_wrap=True)
+
+
+def warn(cause: str, hint: str | None = None) -> None:
+    """A line on stderr about what was not asked for but ought to be known, and one with the cure."""
+    click.echo(f"{messages.NAME}: warning: {shown(cause)}", err=True)
+    if hint:
+        click.echo(f"{messages.NAME}: hint: {shown(hint)}", err=True)
+
+
+def write(path: str, text: str) -> None:
+    """Put `text` in place of the file at `path`, or on standard output for `-`. Raises `Error`."""
+    if path == "-":
+        click.echo(text, nl=False)
+        return
+    try:
+        files.replace(path, text.encode(), mode=None)
+    except PlaceRefused as exc:
+        raise PlaceRefused(exc.cause, hint="name a file, or - for standard output") from exc
+
+
+def shown(text: str) -> str:
+    """`text` fit for a terminal, in full."""
+    return printable(text, UNBROKEN)

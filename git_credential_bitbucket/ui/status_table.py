@@ -1,0 +1,177 @@
+"""`status` for people: a table where it fits, else a block for each credential. Imports rich, through show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.ui import arguments, dates, output
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.cli.status import Report
+
+SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
+_COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
+_STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
+_INDENT = "  "
+_BEFORE = "is answered before anything kept here"
+
+
+def print_to(console: Console, report: Report, *, long: bool) -> None:
+    """The credentials, then what is wrong with them, then where they are kept."""
+    if report.vault["trouble"] and not report.credentials:
+        _line(console, "What is kept cannot be listed.")
+        _line(console, "")
+    elif not report.credentials:
+        _line(console, "No credential is kept. Log in: git-credential-bitbucket login")
+        _line(console, "")
+    elif long or not _fits(table := _table(report), console):
+        for one in report.credentials:
+            _block(one, report, console)
+    else:
+        console.print(table)
+        _troubles(report, console)
+        _line(console, "")
+    _surroundings(report, console)
+
+
+def print_report(report: Report, *, long: bool) -> None:
+    """On standard output."""
+    print_to(output.console(), report, long=long)
+
+
+def expires_in(one: CredentialView, now: float) -> str:
+    """The words of that column."""
+    at = status.ends(one)
+    if at is not None:
+        return dates.left(at - now)
+    if one["renewed_at"] is not None:
+        left = one["expires_at"] - now if one["expires_at"] is not None else 0
+        return f"renews itself ({dates.left(left)} left)" if left > 0 else "renews itself"
+    return "not known"
+
+
+def _table(report: Report) -> Table:
+    from rich.table import Table  # here, not above: who keeps nothing needs none
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in _COLUMNS:
+        table.add_column(name.upper())
+    for one in report.credentials:
+        table.add_row(*(Text(text, style=style) for text, style in _cells(one, report.now)))
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether the table needs no broken word: a name that is broken in its middle cannot be read or copied."""
+    return console.measure(table, options=console.options.update(width=output.UNBROKEN)).maximum <= console.width
+
+
+def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
+    at = status.ends(one)
+    used = dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
+    return [
+        (output.shown(one["place"]), ""),
+        (one["kind"], ""),
+        (output.shown(one["account"] or ""), ""),
+        (expires_in(one, now), _urgency(None if at is None else at - now)),
+        (used, ""),
+        (one["state"] + _default(one), _STYLES.get(one["state"], "red")),
+        (one["id"], "dim"),
+    ]
+
+
+def _default(one: CredentialView) -> str:
+    """The mark of a scope's default; a disabled credential keeps it for a restore, and answers nothing till then."""
+    return ", default" if one["default"] and one["state"] != "set-aside" else ""
+
+
+def _block(one: CredentialView, report: Report, console: Console) -> None:
+    now = report.now
+    names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
+    _line(console, names.pop("what for")[0], "bold")
+    for name, (text, style) in names.items():
+        if text:
+            _line(console, f"{_INDENT}{name}: {text}", style)
+    at = status.ends(one)
+    details = {
+        "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
+        "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
+        "ends on": dates.day(at) if at is not None else "",
+        "scopes": " ".join(one["scopes"]),
+        "kept since": dates.day(one["created_at"]) if one["created_at"] else "",
+        "last renewal": dates.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
+        "next renewal": _next(one, now),
+        "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_cure")))),
+        "why": one["why"] or "",
+        "cure": one["cure"] or "",
+    }
+    for name, text in details.items():
+        if text:
+            _line(console, f"{_INDENT}{name}: {output.shown(text)}")
+    _verdict(one, report, console, _INDENT)
+    _line(console, "")
+
+
+def _next(one: CredentialView, now: float) -> str:
+    due = one["renewal_due_at"]
+    if due is None:
+        return ""
+    return f"in {dates.left(due - now)}, if it is used" if due > now else "with its next use"
+
+
+def _troubles(report: Report, console: Console) -> None:
+    """Under the table: why each that is not ready is not, and what to do."""
+    for one in report.offered:
+        _verdict(one, report, console, f"{one['id']}: ")
+    for one in (*report.offered, *report.set_aside):
+        if one["why"]:
+            _line(console, "")
+            _line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))
+            if one["cure"]:
+                _line(console, f"{_INDENT}{output.shown(one['cure'])}")
+
+
+def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
+    """What Bitbucket says of a credential, if it was asked."""
+    if (told := report.verdicts.get(one["id"])) is not None:
+        words = {"valid": "Bitbucket says that it is valid", "rejected": "Bitbucket rejects it"}
+        said = words.get(told["verdict"], "Bitbucket did not say whether it is valid")
+        reason = f": {told['reason']}" if told["reason"] else ""
+        _line(console, f"{before}{output.shown(said + reason)}", "red" if told["verdict"] == "rejected" else "")
+
+
+def _surroundings(report: Report, console: Console) -> None:
+    """Where all this is kept, and what answers before it."""
+    vault = report.vault
+    remembered = [one["id"] for one in report.credentials if one.get("memory")]
+    if remembered and vault["state"] != "memory":
+        _line(console, f"in memory only, until the daemon ends: {', '.join(remembered)}", "yellow")
+    key = f", its key from {vault['key']}" if vault["key"] else ""
+    where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
+    _line(console, f"vault: {where}")
+    for cause, cure, style in (("trouble", "cure", "red"), ("damage", "damage_cure", "yellow")):
+        if vault.get(cause):
+            _line(console, f"{_INDENT}{output.shown(vault[cause] or '')}", style)
+            if vault.get(cure):
+                _line(console, f"{_INDENT}{output.shown(vault[cure] or '')}")
+    if report.daemon is not None:
+        _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
+    before = report.environment_trouble or (report.environment and f"what {report.environment} holds {_BEFORE}")
+    if before:
+        _line(console, f"environment: {output.shown(before)}", "yellow")
+
+
+def _urgency(left: float | None) -> str:
+    if left is None or left > SOON_S:
+        return ""
+    return "red" if left <= VERY_SOON_S else "yellow"
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""`explain` over a real vault: it announces what the next `get` does, whatever the credentials have been through."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from git_credential_bitbucket.agent import retention, views
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.secret import Secret
+from tests.fake_bitbucket import tokens
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.credential import Credential
+    from tests.agent.conftest import World
+
+SEEDS = range(6)
+STEPS = 12
+PLACES = ("", "/acme", "/acme/app")
+
+
+def explained(world: World, text: str = "", path: str = "acme/app.git") -> list[dict[str, Any]]:
+    """The candidates, the first to be looked at first."""
+    pairs = views.of_request(world.agent, world.lines(text, path), None)
+    return [json.loads(value) for key, value in pairs if key == "candidate[]"]
+
+
+def a_static(world: World, place: str = "") -> Credential:
+    """An API token, kept for that place of the stand-in."""
+    record = {"kind": token_kinds.API_TOKEN, "place": world.standin.url + place, "secret": tokens.api_token()}
+    return world.keep(retention.from_login(record, world.clock()))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_winner_is_what_the_next_get_hands_out(world: World, seed: int) -> None:
+    """Through rejections, renewals, failures and time: the same credential, or nothing."""
+    chance = random.Random(seed)
+    kept = [world.login(), *(a_static(world, place) for place in PLACES)]
+    for _ in range(STEPS):
+        move = chance.choice(["erase", "time", "unreachable", "revoke", "get"])
+        if move == "erase":
+            one = chance.choice(world.kept() or kept)
+            world.erase(one.secret.reveal() or None)
+        elif move == "time":
+            world.offset += chance.choice([30.0, 400.0, 6900.0])
+        elif move == "unreachable":
+            world.standin.script_fault("token", "503")
+        elif move == "revoke":
+            world.standin.revoke()
+        said = explained(world)
+        winner = next((one for one in said if one["wins"]), None)
+        got = world.get()
+        if winner is not None and winner["outcome"] == "renewed":
+            continue  # what comes of a renewal, nobody knows before it
+        holder = next((one.id for one in world.kept() if one.secret == Secret(got.get("password", ""))), None)
+        assert (winner["id"] if winner else None) == holder, [move, said]
+
+
+def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: World) -> None:
+    """One line each."""
+    tokens_kept = [a_static(world, place) for place in PLACES]
+    for one in tokens_kept:
+        world.erase(one.secret.reveal())
+    said = explained(world)
+    assert [one["outcome"] for one in said] == ["passed over"] * 3
+    assert all(one["why"] and one["cure"] for one in said)
+    assert not any(one["wins"] for one in said)
+
+
+def test_it_tells_why_the_winner_goes_before_the_others(world: World) -> None:
+    """The first rule that sets it apart."""
+    wide = a_static(world)
+    assert explained(world)[0]["because"] == "it is the only one for this"
+    narrow = a_static(world, "/acme/app")
+    assert "narrower scope" in explained(world)[0]["because"]
+    world.erase(narrow.secret.reveal())
+    by_id = {one["id"]: one for one in explained(world)}
+    assert by_id[wide.id]["because"] == "it is the only one left for this"
+
+
+def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
+    """No renewal, no last use; the token masked."""
+    login = world.login()
+    world.offset = 7300.0
+    before = world.standin.mark()
+    said = explained(world)
+    assert said[0]["outcome"] == "renewed"
+    assert said[0]["last_used_at"] is None
+    assert not world.standin.token_requests(since=before)
+    assert login.secret.reveal()[:20] not in json.dumps(said)
+
+
+def test_other_places_on_the_host_are_named(world: World) -> None:
+    """For whoever looks for a token where there is none."""
+    a_static(world, "/beta/x")
+    pairs = views.of_request(world.agent, world.lines(), None)
+    assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

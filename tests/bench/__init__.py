@@ -1,1 +1,0 @@
-"""Measures this helper beside its peers: `python -m tests.bench`, one module a measurement."""

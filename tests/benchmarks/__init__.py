@@ -1,0 +1,1 @@
+"""Measures this helper beside its peers: `python -m tests.benchmarks`, one module a measurement."""

@@ -1,0 +1,57 @@
+"""(g) 1, 100 and 10,000 credentials: a `get`, a write of the vault, `status`."""
+
+import statistics
+import time
+from contextlib import ExitStack
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.figures import Table, ratio
+from tests.benchmarks.processes import Command, in_turn, once
+from tests.benchmarks.sandbox import REQUEST, Seat, seat
+from tests.fake_bitbucket import tokens
+
+COUNTS = (1, 100, 10000)
+
+
+def measure(bench: Bench) -> Table:
+    """Three users with a daemon each, asked in turn."""
+    table = Table("g", "vaults of 1, 100 and 10,000 credentials")
+    with ExitStack() as stack:
+        users = {count: stack.enter_context(seat()) for count in COUNTS}
+        for count, user in users.items():
+            user.fill(count)
+            once(bench.helpers(user, "get")[0])
+        gets = [
+            Command(f"get, {count:,}", [str(bench.main), "get"], user.env, REQUEST, user.answered)
+            for count, user in users.items()
+        ]
+        times = in_turn(gets, bench.rounds(200))
+        writes: dict[int, list[float]] = {count: [] for count in COUNTS}
+        for _ in range(bench.rounds(15)):
+            for count, user in users.items():
+                writes[count].append(write(user))
+        shows = [
+            Command(f"status --json, {n:,}", [str(bench.main), "status", "--json"], u.env, expected=b"acme")
+            for n, u in users.items()
+        ]
+        statuses = in_turn(shows, bench.rounds(5))
+        for name, samples in (times | statuses).items():
+            table.add(name, samples)
+        for count, samples in writes.items():
+            table.add(f"a new credential, durably, {count:,}", samples)
+        memory = {count: user.resident_mib() for count, user in users.items()}
+    for count, mib in memory.items():
+        table.add(f"the daemon's resident memory after that, {count:,}", [mib], "MiB")
+    table.hold("get, 10,000 / 1", ratio(times["get, 10,000"], times["get, 1"]), 1.2)
+    table.hold("a new credential among 10,000, durably", statistics.median(writes[10000]), 60, "ms")
+    return table
+
+
+def write(user: Seat) -> float:
+    """Milliseconds until the daemon has acknowledged a secret it did not have: the vault is on disk by then."""
+    token = tokens.access_token().encode()
+    place = b"protocol=https\nhost=bitbucket.org\npath=acme/new-%b.git\n" % token[-8:].lower()
+    begun = time.perf_counter()
+    answer = user.ask("store", place + b"username=x-token-auth\npassword=%b\n" % token)
+    assert answer.startswith(b"ok=1\n")
+    return (time.perf_counter() - begun) * 1000

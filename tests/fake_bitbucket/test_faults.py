@@ -1,0 +1,140 @@
+"""The script of faults, as a client meets it."""
+
+import threading
+import time
+
+import pytest
+import requests
+
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket, StandInError
+
+
+@pytest.fixture
+def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
+    """A private consumer of the workspace acme."""
+    return bitbucket.add_consumer()
+
+
+def mint(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, timeout: float = 30
+) -> requests.Response:
+    """One client_credentials request."""
+    url = f"{bitbucket.url}/site/oauth2/access_token"
+    client = (consumer.key, consumer.secret)
+    form = {"grant_type": "client_credentials"}
+    return http.post(url, data=form, auth=client, timeout=timeout, allow_redirects=False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "status", "body"),
+    [
+        ("429", {"retry_after": "7"}, 429, "Rate limit"),
+        ("429", {}, 429, "Rate limit"),
+        ("500", {}, 500, "Something went wrong"),
+        ("502-html", {}, 502, "<h1>502 Bad Gateway</h1>"),
+        ("cut-json", {}, 200, "cut sho"),
+        ("wrong-type", {}, 200, "Log in to continue"),
+        ("error-200", {}, 200, "server_error"),
+        ("redirect", {"location": "https://127.0.0.1:1/"}, 302, ""),
+    ],
+)
+def test_one_request_fails_as_scripted_and_the_next_is_served(
+    bitbucket: FakeBitbucket,
+    http: requests.Session,
+    consumer: ConsumerKey,
+    kind: str,
+    more: dict[str, str],
+    status: int,
+    body: str,
+) -> None:
+    """Each fault that is an answer."""
+    bitbucket.script_fault("token", kind, **more)
+    answer = mint(bitbucket, http, consumer)
+    assert answer.status_code == status
+    assert body in answer.text
+    assert answer.headers.get("Retry-After") == more.get("retry_after")
+    assert answer.headers.get("Location") == more.get("location")
+    assert mint(bitbucket, http, consumer).status_code == 200
+    assert [entry.fault for entry in bitbucket.token_requests()] == [kind, None]
+
+
+@pytest.mark.parametrize("kind", ["reset", "cut"])
+def test_a_dropped_connection_is_an_error_to_the_client(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, kind: str
+) -> None:
+    """Before the answer, or in the middle of it."""
+    bitbucket.script_fault("token", kind)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        mint(bitbucket, http, consumer)
+    assert mint(bitbucket, http, consumer).status_code == 200
+
+
+def test_a_lost_answer_may_have_been_acted_upon(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
+) -> None:
+    """With `act` the refresh token is spent although the client saw a reset."""
+    _, refresh_token = bitbucket.issue_login(consumer)
+    bitbucket.script_fault("token", "reset", act=True)
+    url, client = f"{bitbucket.url}/site/oauth2/access_token", (consumer.key, consumer.secret)
+    form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    with pytest.raises(requests.ConnectionError):
+        http.post(url, data=form, auth=client, timeout=30)
+    assert http.post(url, data=form, auth=client, timeout=30).json()["error"] == "unauthorized_client"
+
+
+def test_a_hanging_server_keeps_the_client_waiting(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
+) -> None:
+    """Until the client's own time-out."""
+    bitbucket.script_fault("token", "hang")
+    with pytest.raises(requests.ReadTimeout):
+        mint(bitbucket, http, consumer, timeout=0.2)
+
+
+def test_a_held_request_is_answered_when_released(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
+) -> None:
+    """A test can look at the world while a request is on its way."""
+    bitbucket.script_fault("token", "hold")
+    statuses: list[int] = []
+    waiting = threading.Thread(target=lambda: statuses.append(mint(bitbucket, http, consumer).status_code))
+    waiting.start()
+    bitbucket.wait_for("token")
+    assert bitbucket.token_requests()[0].status is None
+    bitbucket.release()
+    waiting.join(30)
+    assert statuses == [200]
+
+
+def test_faults_count_and_wait_their_turn(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
+) -> None:
+    """Two failures after one success; other endpoints are not concerned."""
+    bitbucket.script_fault("token", "503", count=2, after=1)
+    assert [mint(bitbucket, http, consumer).status_code for _ in range(4)] == [200, 503, 503, 200]
+
+
+def test_latency_delays_each_answer(bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey) -> None:
+    """By the knob, in seconds."""
+    bitbucket.turn(latency=0.2)
+    began = time.monotonic()
+    mint(bitbucket, http, consumer)
+    assert time.monotonic() - began >= 0.2
+
+
+def test_a_server_that_is_down_drops_every_connection(
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
+) -> None:
+    """And is back when the knob is turned back."""
+    bitbucket.turn(down=True)
+    with pytest.raises(requests.ConnectionError):
+        mint(bitbucket, http, consumer)
+    bitbucket.turn(down=False)
+    assert mint(bitbucket, http, consumer).status_code == 200
+
+
+@pytest.mark.parametrize(("endpoint", "kind"), [("tokens", "429"), ("token", "hiccup")])
+def test_a_fault_that_does_not_exist_is_the_tests_mistake(bitbucket: FakeBitbucket, endpoint: str, kind: str) -> None:
+    """So that no test passes because its fault never came."""
+    with pytest.raises(StandInError, match=f"no .*{endpoint if kind == '429' else kind}"):
+        bitbucket.script_fault(endpoint, kind)
