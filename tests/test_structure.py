@@ -13,11 +13,11 @@ ALLOWED = {
     "agent": {"", "vault", "bitbucket"},
     "daemon": {"", "vault", "bitbucket", "agent"},
     "client": {"", "vault", "bitbucket", "agent"},
-    "ui": {"", "vault", "bitbucket", "agent", "client"},
+    "ui": {"", "vault", "bitbucket", "agent", "client", "cli"},
     "gitsetup": {"", "bitbucket", "client", "ui"},
     "login": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup"},
     "scan": {"", "bitbucket", "agent", "login"},
-    "diagnostics": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan"},
+    "diagnostics": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan", "cli"},
     "cli": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan", "diagnostics"},
     "helper": {"", "vault", "bitbucket", "agent", "client", "cli", "login"},
 }

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import socket
-import struct
 from typing import Any
 
 import click
 
 from git_credential_bitbucket import __version__, git_protocol, paths
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import daemon_launcher, ipc, wait_notice
+from git_credential_bitbucket.client import daemon_info, daemon_launcher, ipc, wait_notice
 from git_credential_bitbucket.client.agent_client import raise_refusal, unreachable
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.ui import dates
 from git_credential_bitbucket.ui.output import say, table, warn
 
 NOT_RUNNING = 3
 """The exit code of `status` where there is none, as systemctl's."""
-PING_S = 5.0
-"""Nothing blocks the answer to a ping; only a machine under load makes it wait."""
 LEAVE_S = 400.0
 """The daemon has answered everybody within a minute, or goes without; but an answer of Bitbucket's is waited for."""
 ACTIVATION = ("LISTEN_FDS", "LISTEN_PID")
@@ -40,11 +36,11 @@ def command() -> None:
 @command.command(help="Start it, unless it runs; return when it listens.")
 def start() -> None:
     """Start the daemon."""
-    path = socket_here()
-    before = facts_of(path)
+    path = daemon_info.socket_here()
+    before = daemon_info.facts_of(path)
     if before is None:
         daemon_launcher.start(os.environ)
-    after = facts_of(path) or {}
+    after = daemon_info.facts_of(path) or {}
     say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
 
 
@@ -54,7 +50,7 @@ def start() -> None:
 )
 def run() -> None:
     """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
-    socket_here()
+    daemon_info.socket_here()
     document, told = os.pipe()
     os.set_blocking(told, False)
     data = json.dumps({"env": daemon_launcher.passed(os.environ)}).encode()
@@ -72,8 +68,8 @@ def run() -> None:
 @click.option("--force", is_flag=True, help="Even if it loses what is in memory only, or cannot be written down.")
 def stop(*, force: bool) -> None:
     """Stop the daemon."""
-    path = socket_here()
-    facts = facts_of(path)
+    path = daemon_info.socket_here()
+    facts = daemon_info.facts_of(path)
     if facts is None:
         say("no daemon is running")
         return
@@ -85,10 +81,10 @@ def stop(*, force: bool) -> None:
     ):
         outcome, reply = ipc.send_request(control, asked, LEAVE_S)
     raise_refusal(git_protocol.parse_pairs(reply))
-    if outcome == ipc.ABSENT and listener(path) is not None:
+    if outcome == ipc.ABSENT and daemon_info.listener(path) is not None:
         raise unreachable()
-    if outcome != ipc.ANSWERED and listener(path) is not None:
-        raise _silent(path)
+    if outcome != ipc.ANSWERED and daemon_info.listener(path) is not None:
+        raise daemon_info.silent(path)
     say(f"the daemon has left (pid {facts['pid']})")
 
 
@@ -96,12 +92,12 @@ def stop(*, force: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
 def status(*, as_json: bool) -> int:
     """Tell about the daemon; never starts it."""
-    path = socket_here()
-    facts = facts_of(path)
+    path = daemon_info.socket_here()
+    facts = daemon_info.facts_of(path)
     if as_json:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
-        pid = listener(path)
+        pid = daemon_info.listener(path)
         found = "no daemon is running" if pid is None else f"process {pid or '?'} listens, which is no daemon of ours,"
         say(f"{found} at {path}")
     else:
@@ -113,7 +109,11 @@ def status(*, as_json: bool) -> int:
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
 def list_daemons(*, as_json: bool) -> None:
     """List the user's daemons."""
-    found = [_document(facts["socket"], facts) for facts in map(_facts_at, _control_sockets()) if "socket" in facts]
+    found = [
+        _document(facts["socket"], facts)
+        for facts in map(daemon_info.facts_at, daemon_info.control_sockets())
+        if "socket" in facts
+    ]
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif not found:
@@ -129,62 +129,8 @@ def list_daemons(*, as_json: bool) -> None:
 )
 def socket_path(*, control: bool) -> None:
     """Print the path of a socket."""
-    path = socket_here()
+    path = daemon_info.socket_here()
     say(paths.control_of(path) if control else path)
-
-
-def _control_sockets() -> list[str]:
-    """Where daemons of this user may obey: the environment's, the runtime directory's, and on Linux any other."""
-    default = os.path.dirname(paths.control_of(paths.runtime_dir(os.environ) + "/socket"))
-    found = {paths.control_of(paths.socket_path(os.environ))}
-    try:
-        found |= {
-            entry.path for entry in os.scandir(default) if not entry.name.endswith(".lock") and not entry.is_dir()
-        }
-    except OSError:  # no daemon has been there yet
-        pass
-    try:
-        with open("/proc/net/unix", "rb") as file:
-            named = [os.fsdecode(line.split(None, 7)[7].rstrip(b"\n")) for line in file if line.count(b"/")]
-    except OSError:
-        named = []
-    return sorted(found | {path for path in named if os.path.dirname(path).endswith("-control")})
-
-
-def _facts_at(path: str) -> dict[str, str]:
-    """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
-    try:
-        _, reply = ipc.send_request(path, ipc.message("ping", b""), PING_S)
-    except PlaceRefused:  # somebody else's
-        return {}
-    return dict(git_protocol.parse_pairs(reply))
-
-
-def socket_here() -> str:
-    """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
-    daemon_launcher.check_allowed(os.environ)
-    return paths.socket_path(os.environ)
-
-
-def facts_of(path: str) -> dict[str, str] | None:
-    """What the daemon says of itself, at its control socket if that can be reached; None where none of ours runs.
-
-    Raises `DaemonUnavailable` if one keeps silent.
-    """
-    for at in (paths.control_of(path), path):
-        outcome, reply = ipc.send_request(at, ipc.message("ping", b""), PING_S)
-        if outcome == ipc.TIMEOUT:
-            raise _silent(at)
-        facts = dict(git_protocol.parse_pairs(reply))
-        if "pid" in facts:
-            return facts
-    return None
-
-
-def _silent(path: str) -> DaemonUnavailable:
-    pid = listener(path)
-    hint = f"end it: kill {pid}" if pid else "end it, and start another: git-credential-bitbucket daemon start"
-    return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
 
 
 def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
@@ -208,20 +154,3 @@ def _print(path: str, facts: dict[str, str]) -> None:
         warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
     if facts["version"] != __version__:
         warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
-
-
-def listener(path: str) -> int | None:
-    """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(1.0)
-        try:
-            connection.connect(path)
-            if not hasattr(socket, "SO_PEERCRED"):
-                return 0
-            size = struct.calcsize("3i")
-            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-        except BlockingIOError:  # its queue is full
-            return 0
-        except OSError:
-            return None
-    return pid

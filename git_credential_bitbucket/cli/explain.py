@@ -15,9 +15,9 @@ import click
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import daemon, secret_arguments
+from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import environment, login_hint
+from git_credential_bitbucket.client import daemon_info, environment, login_hint
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
@@ -122,7 +122,7 @@ def _helpers(url: Url, here: GitConfig) -> list[Helper]:
 
 def _daemon() -> DaemonView:
     try:
-        facts = daemon.facts_of(daemon.socket_here())
+        facts = daemon_info.facts_of(daemon_info.socket_here())
     except DaemonDisabled as exc:
         return {"state": "off", "detail": f"{exc.cause}; this program answers by itself"}
     except Error as exc:

@@ -9,7 +9,6 @@ import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.cli import app
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup import config_writer, git_behaviour, git_request
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import Entry
     from git_credential_bitbucket.gitsetup.git_request import Url
 
+_TAKE_OUT = "have it taken out: git-credential-bitbucket migrate; what that leaves, take out by hand"
 CHECK = "addresses"
 STRANGERS = "foreign addresses"
 _VALUES = (("remote", "url"), ("remote", "pushurl"), ("submodule", "url"))
@@ -37,7 +37,7 @@ def look(scene: Scene) -> Iterator[Finding]:
         found.append(Finding(CHECK, NOTE, cause, "remove it, unless your CI system put it there for this job"))
     if git_behaviour.in_netrc(scene.url, scene.env):
         cause = "~/.netrc has an entry for this host, in the clear, and git sends it before it asks anybody"
-        found.append(Finding(CHECK, WRONG, cause, f"have it taken out{_migrate()}; what that leaves, take out by hand"))
+        found.append(Finding(CHECK, WRONG, cause, _TAKE_OUT))
     yield from found
     if not found:
         yield Finding(CHECK, OK, "no secret in an address, a header or ~/.netrc")
@@ -67,7 +67,7 @@ def _of_address(scene: Scene, entry: Entry, text: str) -> Iterator[Finding]:
         return
     where = f"{_named(entry)} ({entry.origin})"
     if url.has_password or git_request.is_secret(url.username or ""):
-        cure = f"revoke it and take it out{_migrate()}"
+        cure = "revoke it and take it out: git-credential-bitbucket migrate"
         yield Finding(CHECK, WRONG, f"there is a secret in the address of {where}: {url.shown}", cure)
     elif url.username in _TOKEN_NAMES:
         cause = f"{url.username} is written into the address of {where}; which name is right depends on the token"
@@ -130,7 +130,3 @@ def _without_name(text: str) -> str:
     protocol, _, rest = text.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{protocol}://{authority.rpartition('@')[2]}{slash}{path}"
-
-
-def _migrate() -> str:
-    return ": git-credential-bitbucket migrate" if app.knows("migrate") else ""

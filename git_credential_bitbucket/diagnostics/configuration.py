@@ -6,10 +6,11 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, paths
+from git_credential_bitbucket.diagnostics import config_sections
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
-from git_credential_bitbucket.gitsetup import config_sections, config_writer
+from git_credential_bitbucket.gitsetup import config_writer
 from git_credential_bitbucket.gitsetup.executable import as_helper, means_us, only_word, runs_us, stable_path
 from git_credential_bitbucket.gitsetup.git_request import sends_path
 from git_credential_bitbucket.gitsetup.other_helpers import neighbours, reset_after, shown_helper

@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__, paths
-from git_credential_bitbucket.cli import daemon
-from git_credential_bitbucket.client import daemon_launcher
+from git_credential_bitbucket.client import daemon_info, daemon_launcher
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import DaemonDisabled, Error
 
@@ -22,15 +21,15 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     path = paths.socket_path(env)
     try:
         daemon_launcher.check_allowed(env)
-        facts = daemon.facts_of(path)
-        if facts is None and daemon.listener(path) is not None:
+        facts = daemon_info.facts_of(path)
+        if facts is None and daemon_info.listener(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
             cure = "type: git-credential-bitbucket daemon start"
             yield Finding(CHECK, WRONG, cause, cure, Mend("started the daemon in its place", _start))
             return
         if facts is None:
             daemon_launcher.start(env)
-            facts = daemon.facts_of(path) or {}
+            facts = daemon_info.facts_of(path) or {}
     except DaemonDisabled as exc:
         yield Finding(CHECK, OK, f"{exc.cause}; this program answers by itself")
         return

@@ -11,7 +11,6 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.client import environment, ipc, markers, messages
 from git_credential_bitbucket.errors import Error, SettingsError
-from git_credential_bitbucket.helper import relay
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,14 +20,14 @@ STUCK_S = 5.0
 """A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
 
 
-def run(operation: str, data: bytes, outcome: str) -> None:
-    """Serve git's request from the start; `outcome` is what became of it at the daemon (one of relay's words)."""
+def run(operation: str, data: bytes, outcome: str) -> bytes:
+    """The answer to git's request, decided from the start; `outcome` is what the daemon did with it."""
     try:
         request = git_protocol.parse(data)
         ours = request.is_web and hosts.is_ours_now(os.environ, request.protocol, request.host)
         messages.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
         if not ours:
-            return
+            return b""
         if outcome == ipc.TIMEOUT:
             # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
             from git_credential_bitbucket.client.agent_client import (
@@ -42,8 +41,8 @@ def run(operation: str, data: bytes, outcome: str) -> None:
                 from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
 
                 trace.tell_answer(reply)
-            relay.write(1, reply)
-        elif operation == "store":
+            return reply
+        if operation == "store":
             store(request, data)
         else:
             erase(request, data)
@@ -54,6 +53,7 @@ def run(operation: str, data: bytes, outcome: str) -> None:
     except ImportError as exc:
         hint = "install git-credential-bitbucket again, for the Python that it runs on"
         messages.error(f"the installation is not whole: there is no {exc.name}", hint)
+    return b""
 
 
 def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:

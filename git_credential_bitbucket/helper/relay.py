@@ -55,7 +55,7 @@ def relay(operation: str) -> None:
                 return
     from git_credential_bitbucket.helper import fallback  # here, not above: an answer from the daemon does not need it
 
-    fallback.run(operation, request, outcome)
+    write(1, fallback.run(operation, request, outcome))
 
 
 def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from git_credential_bitbucket.client import ipc
-from git_credential_bitbucket.diagnostics import finding, network, programs
+from git_credential_bitbucket.diagnostics import config_sections, finding, network, programs
 from git_credential_bitbucket.errors import SettingsError
-from git_credential_bitbucket.gitsetup import config_sections
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket

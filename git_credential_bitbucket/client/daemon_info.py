@@ -1,0 +1,86 @@
+"""Which daemons of this user run, and what each says of itself. Starts none."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+
+from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket.client import daemon_launcher, ipc
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
+
+PING_S = 5.0
+"""Nothing blocks the answer to a ping; only a machine under load makes it wait."""
+
+
+def socket_here() -> str:
+    """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
+    daemon_launcher.check_allowed(os.environ)
+    return paths.socket_path(os.environ)
+
+
+def facts_of(path: str) -> dict[str, str] | None:
+    """What the daemon says of itself, at its control socket if that can be reached; None where none of ours runs.
+
+    Raises `DaemonUnavailable` if one keeps silent.
+    """
+    for at in (paths.control_of(path), path):
+        outcome, reply = ipc.send_request(at, ipc.message("ping", b""), PING_S)
+        if outcome == ipc.TIMEOUT:
+            raise silent(at)
+        facts = dict(git_protocol.parse_pairs(reply))
+        if "pid" in facts:
+            return facts
+    return None
+
+
+def listener(path: str) -> int | None:
+    """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(1.0)
+        try:
+            connection.connect(path)
+            if not hasattr(socket, "SO_PEERCRED"):
+                return 0
+            size = struct.calcsize("3i")
+            pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
+        except BlockingIOError:  # its queue is full
+            return 0
+        except OSError:
+            return None
+    return pid
+
+
+def silent(path: str) -> DaemonUnavailable:
+    """The error where a process listens at `path` and does not answer."""
+    pid = listener(path)
+    hint = f"end it: kill {pid}" if pid else "end it, and start another: git-credential-bitbucket daemon start"
+    return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
+
+
+def control_sockets() -> list[str]:
+    """Where daemons of this user may obey: the environment's, the runtime directory's, and on Linux any other."""
+    default = os.path.dirname(paths.control_of(paths.runtime_dir(os.environ) + "/socket"))
+    found = {paths.control_of(paths.socket_path(os.environ))}
+    try:
+        found |= {
+            entry.path for entry in os.scandir(default) if not entry.name.endswith(".lock") and not entry.is_dir()
+        }
+    except OSError:  # no daemon has been there yet
+        pass
+    try:
+        with open("/proc/net/unix", "rb") as file:
+            named = [os.fsdecode(line.split(None, 7)[7].rstrip(b"\n")) for line in file if line.count(b"/")]
+    except OSError:
+        named = []
+    return sorted(found | {path for path in named if os.path.dirname(path).endswith("-control")})
+
+
+def facts_at(path: str) -> dict[str, str]:
+    """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
+    try:
+        _, reply = ipc.send_request(path, ipc.message("ping", b""), PING_S)
+    except PlaceRefused:  # somebody else's
+        return {}
+    return dict(git_protocol.parse_pairs(reply))
