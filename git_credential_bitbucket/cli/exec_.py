@@ -12,8 +12,9 @@ from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts, providers
 from git_credential_bitbucket.cli import child_process
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import environment, private_daemon
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.gitsetup import private_daemon
 from git_credential_bitbucket.gitsetup.executable import as_helper, stable_path
 from git_credential_bitbucket.ui import arguments
 

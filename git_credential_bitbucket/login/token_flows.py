@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
-from git_credential_bitbucket.cli import verification
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.login import guidance, paste_validation
+from git_credential_bitbucket.login import guidance, paste_validation, verification
 from git_credential_bitbucket.login.login_request import path_on
 from git_credential_bitbucket.ui import arguments, dates
 
