@@ -15,12 +15,12 @@ from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import NAMED, label
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import place_of
-from git_credential_bitbucket.cli import date_options, secret_arguments, verification
+from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask, refuses
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup.executable import means_us
-from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup
+from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
 from git_credential_bitbucket.login.login_request import Wanted, path_on
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 

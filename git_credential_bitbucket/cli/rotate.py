@@ -12,12 +12,12 @@ import click
 
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import date_options, expires, secret_arguments, verification
+from git_credential_bitbucket.cli import date_options, expires, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.login import guidance, token_flows, vault_setup
+from git_credential_bitbucket.login import guidance, token_flows, vault_setup, verification
 from git_credential_bitbucket.login.login_request import Wanted
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
