@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 OPERATIONS = frozenset(
     {
-        *("get", "store", "erase", "token", "mint"),
+        *("get", "store", "erase", "token", "mint", "mint-erase"),
         *("add", "amend", "default", "identify", "remove", "restore", "refresh"),
         *("lock", "unlock", "rekey", "exit"),
     }
@@ -24,7 +24,7 @@ OPERATIONS = frozenset(
 """What is told of: what gives a secret away, and what changes something. Questions about the state are not."""
 
 
-GITS = frozenset({"get", "store", "erase", "mint"})
+GITS = frozenset({"get", "store", "erase", "mint", "mint-erase"})
 """What git asks, and front ends for it. Of these the secret alone tells which credential was meant: an id, or what is
 to be replaced, is no part of them, and whoever is watched by the log could write any."""
 MAX_CHARACTERS = 1000

@@ -79,6 +79,8 @@ class Agent:
         self.renewals = Renewals(self.holdings, self.submit_renewal, clock, step)
         self.consumers: Agent | None = None
         """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
+        self.consumers_dir: str | None = None
+        """The private directory in which processes share what is minted for a consumer; None: in memory only."""
         self.misses = OpenMisses()
         self.usernames_told: dict[str, float] = {}
         """When it was told whose credentials are kept instead of a username's that git asked for (`why`)."""

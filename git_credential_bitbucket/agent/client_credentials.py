@@ -1,22 +1,25 @@
 """The verb `mint`: a `get` by the OAuth consumer in a caller's environment. Its tokens have a store of their own.
 
-That is an agent of their own, over memory only: nobody but who has the consumer is told of them or given one.
+That is an agent of their own, over memory in a daemon: nobody but who has the consumer is told of them or given one.
+In-process it is over a file in the runtime directory, so that one job's many commands share one token. The file is
+sealed with a key that the consumer's secret gives; where there can be no such file, each process has its own token.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from functools import partial
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.agent import matching
 from git_credential_bitbucket.agent.agent import Agent, Lookup
 from git_credential_bitbucket.agent.credential import Credential, digest
-from git_credential_bitbucket.agent.deferred import Deferred, changed
+from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
 from git_credential_bitbucket.agent.diagnosis import or_why
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
-from git_credential_bitbucket.errors import RequestRefused
+from git_credential_bitbucket.errors import Error, KeyDoesNotFit, RequestRefused, VaultDamaged, VaultNewer
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
 
 Endpoint = dict[str, str | None]
 
+KEPT_S = 2 * 3600.0
+"""How long a shared token's files are kept after their last change: as long as Bitbucket's tokens live."""
+_PREFIX = "minted-"
+"""What the names of their folders begin with."""
+
 
 def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     """One credential for each consumer, host and way there. Where it brings nothing, the reason is the answer.
@@ -34,39 +42,118 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     `endpoint` is that way by the caller's configuration and environment: our own CA and proxy are those of whoever
     started us.
     """
+    asked = _asked(agent, fields, body)
+    if asked is None:
+        return b""
+    request, consumer = asked
+    if agent.consumers_dir is None:
+        agent.consumers = agent.consumers or _store(agent, Vault(MemoryStorage()))
+        return _answer(agent.consumers, request, consumer)
+    for _ in range(2):
+        agent.consumers = store = _shared(agent, agent.consumers_dir, consumer)
+        if store.holdings.index().get(consumer.id) is None and not _is_ready(agent.consumers_dir, agent.clock()):
+            break
+        answer = finish(_answer(store, request, consumer))  # in-process: there is nobody else to serve meanwhile
+        trouble = store.renewals.troubles.get(consumer.id) or store.holdings.trouble
+        if trouble is None and store.holdings.index().get(consumer.id) is not None:
+            return answer
+        if not isinstance(trouble, (VaultDamaged, VaultNewer, KeyDoesNotFit)):
+            break  # no room, or a renewal that another process does not end
+        _discard(agent.consumers_dir, _folder(consumer))
+    agent.consumers = _store(agent, Vault(MemoryStorage()))
+    return _answer(agent.consumers, request, consumer)
+
+
+def erase(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
+    """Judge the rejection of a consumer's token that processes share; empty where they share no such token."""
+    asked = _asked(agent, fields, body)
+    if asked is None or agent.consumers_dir is None:
+        return b""
+    request, consumer = asked
+    agent.consumers = store = _shared(agent, agent.consumers_dir, consumer)
+    shared = store.holdings.index().get(consumer.id)
+    secret = Secret(request.secret or "")
+    if shared is None or not (not secret or shared.has_secret(secret) or shared.had_secret(secret)):
+        return b""
+    return store.erase(request)
+
+
+def _asked(agent: Agent, fields: dict[str, str], body: bytes) -> tuple[Request, Credential] | None:
+    """Git's request and the consumer that is to answer it; None for a host that is not ours."""
     request = git_protocol.parse(body)
     provider = agent.find_provider(request.protocol, request.host)
     if provider is None or request.protocol != "https":
-        return b""
+        return None
     client_id, secret = fields.get("client_id"), Secret(fields.get("client_secret", ""))
     if not client_id or not secret:
         raise RequestRefused("the verb needs an OAuth consumer's key and secret")
     endpoint = _endpoint(fields["endpoint"]) if "endpoint" in fields else provider.endpoint.to_record()
-    consumer = _of_consumer(request, client_id, secret, endpoint, agent.clock())
-    if agent.consumers is None:
-        agent.consumers = Agent(
-            Vault(MemoryStorage()),
-            Vault(MemoryStorage()),
-            agent.find_provider,
-            lambda _: None,
-            agent.submit,
-            agent.clock,
-            submit_renewal=agent.submit_renewal,
-        )
-    store = agent.consumers
+    return request, _of_consumer(request, client_id, secret, endpoint, agent.clock())
+
+
+def _answer(store: Agent, request: Request, consumer: Credential) -> bytes | Deferred:
+    repository = matching.repository_of(request)
 
     def choose(index: Index) -> matching.Match:
         found = index.get(consumer.id)
-        return matching.Match(matching.repository_of(request), [found] if found is not None else [], [])
+        return matching.Match(repository, [found] if found is not None else [], [])
 
     def served() -> bytes | Deferred:
         answer = store.serve(Lookup(request, choose), store.holdings.index())
-        return changed(answer, partial(or_why, store, consumer.id))
+        return changed(answer, partial(or_why, store, consumer.id, repository))
 
     if store.holdings.index().get(consumer.id) is not None:
         return served()
     # A job: another consumer's renewal may hold the memory's lock for as long as Bitbucket takes.
     return Deferred(store.submit(lambda: _add(store, consumer)), served)
+
+
+def _store(agent: Agent, vault: Vault) -> Agent:
+    return Agent(
+        vault,
+        Vault(MemoryStorage()),
+        agent.find_provider,
+        lambda _: None,
+        agent.submit,
+        agent.clock,
+        submit_renewal=agent.submit_renewal,
+    )
+
+
+def _shared(agent: Agent, directory: str, consumer: Credential) -> Agent:
+    """A store for one consumer alone, in a file that only who has the consumer's secret can open.
+
+    Its lease is what makes one of many processes ask Bitbucket, while the others wait for the answer.
+    """
+    from git_credential_bitbucket.vault import key_sources  # lazy: a daemon shares nothing by files
+    from git_credential_bitbucket.vault.storage.file import FileStorage  # lazy: as above
+
+    secret = consumer.client_secret or Secret("")
+    key = key_sources.from_secret(secret, f"minted tokens of {consumer.id}")
+    return _store(agent, Vault(FileStorage(f"{directory}/{_folder(consumer)}/token"), key))
+
+
+def _folder(consumer: Credential) -> str:
+    return f"{_PREFIX}{consumer.id}"
+
+
+def _discard(directory: str, *folders: str) -> None:
+    """Remove the files of consumers; what cannot be removed stays."""
+    for folder in folders:
+        import shutil  # lazy: only for what is damaged, or of no use any more
+
+        shutil.rmtree(f"{directory}/{folder}", ignore_errors=True)
+
+
+def _is_ready(directory: str, now: float) -> bool:
+    """Whether there is a private directory to share tokens in; rid of those that have ended."""
+    try:
+        paths.make_private_dir(directory)
+        entries = [entry for entry in os.scandir(directory) if entry.name.startswith(_PREFIX)]
+        _discard(directory, *(entry.name for entry in entries if abs(now - entry.stat().st_mtime) > KEPT_S))
+    except (OSError, Error):
+        return False
+    return True
 
 
 def _of_consumer(request: Request, client_id: str, secret: Secret, endpoint: Endpoint, now: float) -> Credential:

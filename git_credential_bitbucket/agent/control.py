@@ -342,6 +342,7 @@ VERBS: dict[str, Verb] = {
     "identify": _identify,
     "lock": _lock,
     "mint": client_credentials.mint,
+    "mint-erase": client_credentials.erase,
     "refresh": _refresh,
     "rekey": _rekey,
     "remove": _remove,

@@ -104,10 +104,10 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     return Diagnosis("none", f"no credential for {git_protocol.printable(place.partition('://')[2])}", _LOGIN)
 
 
-def or_why(agent: Agent, credential_id: str, answer: bytes) -> bytes:
-    """`answer`, or instead of an empty one why that credential could not give it, as a refusal."""
+def or_why(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
+    """`answer`, or instead of an empty one why that credential could not give it for `repository`, as a refusal."""
     credential = None if answer else agent.holdings.index().get(credential_id)
-    reason = None if credential is None else _of_candidate(agent, credential, credential.place)
+    reason = None if credential is None else _of_candidate(agent, credential, repository)
     return answer if reason is None else refusal(Error(reason.cause, hint=reason.hint))
 
 

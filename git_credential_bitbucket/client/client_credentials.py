@@ -8,19 +8,35 @@ import os
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
+from git_credential_bitbucket.errors import Error
 
 
 def mint(
     request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: AgentClient
 ) -> bytes:
     """The holder's answer to git's `get`; empty where it has none. Raises an `Error`."""
+    if holder.in_process:
+        # Where processes share no token, nobody else remembers that one was rejected as soon as it was minted.
+        environment.check(consumer, request.base, os.environ)
+    return holder.answer("mint", _fields(request, consumer) + data)
+
+
+def erase(
+    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: AgentClient
+) -> bool:
+    """Whether the rejection of a token was judged that processes share: then the next one is minted anew."""
+    try:
+        return bool(holder.answer("mint-erase", _fields(request, consumer) + data))
+    except Error as exc:
+        messages.trace(f"erase: {exc.cause}")
+        return False
+
+
+def _fields(request: git_protocol.Request, consumer: environment.EnvironmentCredential) -> bytes:
     provider = providers.find_now(os.environ, request.protocol, request.host)
     fields = [("client_id", consumer.client_id or ""), ("client_secret", consumer.secret.reveal())]
     if provider is not None:
         fields.append(("endpoint", json.dumps(provider.endpoint.to_record())))
-    if holder.in_process:
-        # Nobody here remembers that the token before this one was rejected as soon as it was minted.
-        environment.check(consumer, request.base, os.environ)
-    return holder.answer("mint", git_protocol.emit(fields) + data)
+    return git_protocol.emit(fields)

@@ -38,7 +38,11 @@ def reply(action: str, body: bytes) -> bytes:
 @cache
 def dispatcher() -> "Dispatcher":
     """The agent of this process, behind its dispatcher: one, for `why` must know what `get` met."""
-    from git_credential_bitbucket import access_log, processes  # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket import (
+        access_log,
+        paths,
+        processes,
+    )  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import Dispatcher
     from git_credential_bitbucket.agent.factory import build_agent
     from git_credential_bitbucket.bitbucket.providers import find_now
@@ -47,7 +51,8 @@ def dispatcher() -> "Dispatcher":
     # In threads, for a job may wait for another; and git's configuration does not change under one command.
     agent = build_agent(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))
     try:
+        agent.consumers_dir = paths.runtime_dir(os.environ)
         log = access_log.place(os.environ)
-    except Error:  # losing the log stops no answer
+    except Error:  # without a home: to lose the log, or to share no token, stops no answer
         log = None
     return Dispatcher(agent, access_log=None if log is None else access_log.AccessLog(log))

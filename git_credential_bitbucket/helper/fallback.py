@@ -100,10 +100,21 @@ def erase(request: git_protocol.Request, data: bytes) -> None:
     found = usable(request)
     if found is None or not environment.names(request, found):
         deliver("erase", request, data)
-    # Whoever minted a consumer's token judges its rejection, unless that was a process that has ended since.
-    elif found.client_id is None or ipc.is_off(os.environ) or deliver("erase", request, data):
+    elif found.client_id is None or not is_judged(request, data, found):
         messages.trace(f"erase: nothing of {found.variable} is offered for a minute")
         markers.leave(os.environ, request.base, found.secret)
+
+
+def is_judged(request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential") -> bool:
+    """Whether the rejection of a consumer's token is remembered where the token is: by the daemon, or in a file."""
+    if not ipc.is_off(os.environ) and not deliver("erase", request, data):
+        return True
+    from git_credential_bitbucket.client import client_credentials  # lazy: see `get`
+    from git_credential_bitbucket.client.agent_client import AgentClient  # lazy: see `get`
+
+    holder = AgentClient()
+    holder.in_process = True
+    return client_credentials.erase(request, data, consumer, holder)
 
 
 def usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":

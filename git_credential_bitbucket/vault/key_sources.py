@@ -120,6 +120,16 @@ def from_environment(env: "Mapping[str, str]") -> Key | None:
     return None
 
 
+def from_secret(secret: "Secret", purpose: str) -> Key:
+    """The key for `purpose` that HKDF (RFC 5869) makes of a secret with enough bits, such as an OAuth consumer's."""
+    # lazy: only an in-process answer for a consumer in the environment needs it
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    derive = HKDF(SHA256(), KEY_BYTES, salt=None, info=f"git-credential-bitbucket: {purpose}".encode()).derive
+    return Key(derive(secret.reveal().encode("utf-8", "surrogateescape")), "environment")
+
+
 def from_passphrase(passphrase: "Secret", argon2: Argon2 | None = None) -> Key:
     """The key that Argon2id makes of `passphrase`: as the vault's header says, else with a new salt (a new vault)."""
     # here, not above: only a person who types a passphrase needs it

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,8 +21,7 @@ from tests.daemon.daemons import eventually
 from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from git_credential_bitbucket.agent.agent import Agent
     from tests.agent.conftest import World
     from tests.fake_bitbucket.client import ConsumerKey
 
@@ -125,3 +126,108 @@ def test_a_predecessors_minted_tokens_are_given_to_nobody(world: World) -> None:
     successor = world.another()
     handover.take_over(successor, state)
     assert [one.id for one in successor.holdings.index() if one.id != login.id] == ["mine"]
+
+
+def shared(world: World, directory: Path) -> Agent:
+    """An agent in-process: what it mints is shared by files in `directory`."""
+    agent = world.another()
+    agent.consumers_dir = str(directory)
+    return agent
+
+
+def mint_by(agent: Agent, world: World, consumer: ConsumerKey, verb: str = "mint", more: bytes = b"") -> dict[str, str]:
+    """What an in-process get (or erase) is answered."""
+    return dict(git_protocol.parse_pairs(finish(control(agent, verb, body_of(world, consumer) + more))))
+
+
+def minted(world: World) -> int:
+    """How many tokens were asked for."""
+    return len(world.standin.token_requests())
+
+
+def test_processes_share_a_minted_token_until_it_ends(world: World, home: Path) -> None:
+    """One request while it lives; nothing of it can be read in the files, and nobody else may open them."""
+    consumer, directory = world.standin.add_consumer(), home / "shared"
+    first = mint_by(shared(world, directory), world, consumer)["password"]
+    assert mint_by(shared(world, directory), world, consumer)["password"] == first
+    assert minted(world) == 1
+    paths = [directory, *directory.rglob("*")]
+    assert [oct(path.stat().st_mode & 0o077) for path in paths if path.stat().st_mode & 0o077] == []
+    written = b"".join(path.read_bytes() for path in paths if path.is_file())
+    assert not any(secret.encode() in written for secret in (first, consumer.secret, consumer.key))
+    world.offset += 7200 - 60
+    assert mint_by(shared(world, directory), world, consumer)["password"] != first
+    assert minted(world) == 2
+
+
+def test_a_rejected_shared_token_is_minted_anew_once(world: World, home: Path) -> None:
+    """An old token's rejection is an echo; a new one that is rejected at once is not replaced by another."""
+    consumer, directory = world.standin.add_consumer(), home / "shared"
+
+    def erase(token: str) -> dict[str, str]:
+        more = f"username=x-token-auth\npassword={token}\n".encode()
+        return mint_by(shared(world, directory), world, consumer, "mint-erase", more)
+
+    first = mint_by(shared(world, directory), world, consumer)["password"]
+    assert erase(first) == {"ok": "1"}
+    second = mint_by(shared(world, directory), world, consumer)["password"]
+    assert second != first
+    assert erase(first) == {"ok": "1"}
+    assert mint_by(shared(world, directory), world, consumer)["password"] == second
+    assert erase(second) == {"ok": "1"}
+    assert "rejected" in mint_by(shared(world, directory), world, consumer)["error"]
+    assert minted(world) == 2
+    assert erase("never-minted-here") == {}
+
+
+def test_a_shared_token_is_nobodys_without_the_secret(world: World, home: Path) -> None:
+    """Another secret of the same consumer opens nothing, also where its files are put in the place of its own."""
+    consumer, directory = world.standin.add_consumer(), home / "shared"
+    other = replace(consumer, secret=tokens.consumer_pair()[1])
+    first = mint_by(shared(world, directory), world, consumer)["password"]
+    (mine,) = directory.iterdir()
+    assert "password" not in mint_by(shared(world, directory), world, other)
+    (others,) = set(directory.iterdir()) - {mine}
+    for file in ("token", "token.previous"):
+        (others / file).write_bytes((mine / file).read_bytes())
+    assert "password" not in mint_by(shared(world, directory), world, other)
+    assert mint_by(shared(world, directory), world, consumer)["password"] == first
+
+
+@pytest.mark.parametrize("damage", [b"", b"rubbish" * 40])
+def test_a_damaged_shared_token_is_minted_anew(world: World, home: Path, damage: bytes) -> None:
+    """And shared again."""
+    consumer, directory = world.standin.add_consumer(), home / "shared"
+    mint_by(shared(world, directory), world, consumer)
+    for file in filter(Path.is_file, directory.glob("*/token*")):
+        file.write_bytes(damage)
+    again = mint_by(shared(world, directory), world, consumer)["password"]
+    assert mint_by(shared(world, directory), world, consumer)["password"] == again
+    assert minted(world) == 2
+
+
+@pytest.mark.parametrize("trouble", ["full disk", "open to others", "no directory"])
+def test_where_nothing_can_be_shared_each_process_mints(world: World, home: Path, trouble: str) -> None:
+    """An `erase` then says that nobody has judged it, so that the front end leaves its mark."""
+    consumer, directory = world.standin.add_consumer(), home / "shared"
+    directory.mkdir(mode=0o755 if trouble == "open to others" else 0o700)
+    if trouble == "no directory":
+        directory = home / "file" / "shared"
+        (home / "file").touch()
+    with world.full_disk() if trouble == "full disk" else nullcontext():
+        first, second = (mint_by(shared(world, directory), world, consumer)["password"] for _ in range(2))
+        assert first != second
+        more = f"username=x-token-auth\npassword={second}\n".encode()
+        assert mint_by(shared(world, directory), world, consumer, "mint-erase", more) == {}
+    assert minted(world) == 2
+
+
+def test_files_of_ended_tokens_are_removed(world: World, home: Path) -> None:
+    """By the next that is minted, for whatever consumer."""
+    directory = home / "shared"
+    mint_by(shared(world, directory), world, world.standin.add_consumer())
+    (old,) = directory.iterdir()
+    world.offset += 2 * 3600 + 60
+    mint_by(shared(world, directory), world, world.standin.add_consumer())
+    (new,) = directory.iterdir()
+    assert new != old

@@ -1,4 +1,4 @@
-"""A runner's job: credentials from its environment, no daemon for a static one, and nothing on disk."""
+"""A runner's job: credentials from its environment, no daemon for a static one, and no vault."""
 
 import os
 import select
@@ -123,7 +123,7 @@ def test_a_consumer_of_the_environment_mints_once_for_a_job(
 def test_a_consumer_of_the_environment_works_without_a_daemon(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
-    """Each command mints its own; nothing is written, and `store` has nowhere to put it."""
+    """All commands of a job share one token, sealed in the runtime directory; there is no vault, and no daemon."""
     consumer = bitbucket.add_consumer()
     machine.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     machine.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
@@ -131,8 +131,33 @@ def test_a_consumer_of_the_environment_works_without_a_daemon(
     machine.commit(clone)
     machine.git("push", cwd=clone)
     assert {entry.status for entry in machine.offered()} == {200}
+    assert len(bitbucket.token_requests()) == 1
     assert "git-credential-bitbucket" not in "".join(machine.told)
     assert_untouched(machine)
+    assert [path.name.partition("-")[0] for path in machine.socket.parent.iterdir()] == ["minted"]
+
+
+def test_parallel_commands_without_a_daemon_mint_once(newer: Machine, bitbucket: FakeBitbucket) -> None:
+    """Twenty at once ask Bitbucket once; the next run not at all, and once more when git has had the token rejected."""
+    consumer = bitbucket.add_consumer()
+    newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
+
+    def given(count: int) -> set[str]:
+        ask = [newer.used_git.path, "credential", "fill"]
+        jobs = [subprocess.Popen(ask, env=newer.env, stdin=-1, stdout=-1, stderr=-1, text=True) for _ in range(count)]
+        answers = [job.communicate(newer.request("acme/app")) for job in jobs]
+        assert {said for _, said in answers} == {""}
+        return {line for said, _ in answers for line in said.splitlines() if line.startswith("password=")}
+
+    (first,) = given(20)
+    assert len(bitbucket.token_requests()) == 1
+    assert given(1) == {first}
+    rejected = newer.request("acme/app", username=TOKEN_USERNAME, password=first.removeprefix("password="))
+    newer.git("credential", "reject", stdin=rejected)
+    (second,) = given(2)
+    assert second != first
+    assert len(bitbucket.token_requests()) == 2
 
 
 def test_a_minted_token_revoked_under_a_push_is_minted_again(
