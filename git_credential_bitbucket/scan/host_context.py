@@ -31,23 +31,33 @@ _SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[(?i:http)[ \t]{1,64}\"" + _HOST, re.A
 _NEXT_SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[")
 _NETRC_WORD = re.compile(rb'"(?:[^"\\\r\n]|\\.){0,4096}"|[^\s"]\S{0,4095}')
 _NAMED = re.compile(
-    rb"(?P<name>[A-Za-z_][\w.-]{0,99})(?:[\"']?[ \t]{0,8}(?:=>|:=|=)|[\"'][ \t]{0,8}:|:[ \t])"
+    rb"(?<!\w)(?P<name>[A-Za-z_][\w.-]{0,99})(?:[\"']?[ \t]{0,8}(?:=>|:=|=)|[\"'][ \t]{0,8}:|:[ \t])"
     rb"|\bset(?:env|[ \t]{1,8}-[\w-]{1,12})[ \t]{1,8}(?P<set>\w{1,100})[ \t]",
     re.ASCII,
 )
 """What is given a value: `NAME=`, `name: ` and `"name":`; also fish's and csh's `set -x NAME`."""
 _NAMED_BEFORE = 512
 """How far before a secret its name may begin."""
+EMAIL = rb"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_EMAIL_NAMED = re.compile(
+    rb"(?i:BITBUCKET_(?:USER_?)?EMAIL)[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + EMAIL + rb")", re.ASCII
+)
 _PRODUCTS = {b"jira": "Jira", b"confluence": "Confluence", b"atlassian": "Atlassian"}
 _NETRC_STARTS = (b"machine", b"default", b"macdef")
 
 
 class Surroundings:
-    """What a text says about hosts. A class for its state: the spans of each sort, read once they are needed."""
+    """What a text says about hosts and its account. A class for its state: each is searched for once, when needed."""
 
     def __init__(self, text: bytes, *, netrc: bool) -> None:
         """`netrc` where the text is one."""
         self._text, self._netrc = text, netrc
+
+    @cached_property
+    def email(self) -> str | None:
+        """The address that `BITBUCKET_EMAIL` is given; None where it is given none, or several."""
+        emails = {email.lower() for email in _EMAIL_NAMED.findall(self._text)}
+        return _text(emails.pop()) if len(emails) == 1 else None
 
     @cached_property
     def _sorts(self) -> list[list[Span]]:

@@ -51,11 +51,7 @@ _NPMRC = re.compile(
     re.ASCII,
 )
 """npm's own settings file (docs.npmjs.com, npmrc): `//HOST/PATH/:_authToken=…`; the other two values are base64."""
-_EMAIL = rb"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
-_EMAIL_BEFORE = re.compile(rb"(?:^|[^\w.+-])(" + _EMAIL + rb"):\Z", re.ASCII)
-_EMAIL_NAMED = re.compile(
-    rb"(?i:BITBUCKET_(?:USER_?)?EMAIL)[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + _EMAIL + rb")", re.ASCII
-)
+_EMAIL_BEFORE = re.compile(rb"(?:^|[^\w.+-])(" + host_context.EMAIL + rb"):\Z", re.ASCII)
 _REFERENCE = re.compile(rb"(?i:app[_-]?passw(?:or)?d)[\w-]{0,40}", re.ASCII)
 _NAME_BEFORE = re.compile(rb"[\w.-]{0,60}\Z", re.ASCII)
 _OTHER_SERVICE = re.compile(rb"mail|google|smtp|imap|icloud|apple|yahoo|outlook|next_?cloud|word_?press|bsky|bluesky")
@@ -141,8 +137,7 @@ def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
 
 def _placed(match: Match, text: bytes, around: host_context.Surroundings) -> Match:
     if match.kind == token_kinds.API_TOKEN and match.account is None:
-        emails = {email.lower() for email in _EMAIL_NAMED.findall(text)}
-        match = replace(match, account=_text(emails.pop()) if len(emails) == 1 else None)
+        match = replace(match, account=around.email)
     told = around.host(match.start)
     if told is None:
         return replace(match, product=host_context.product(text, match.start))

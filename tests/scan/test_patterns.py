@@ -262,6 +262,7 @@ def test_each_secret_is_told_once_in_its_most_telling_form() -> None:
         ),
         *(b"//a/:_auth=AAAAAAAA\n", b"BITBUCKET_EMAIL=a@a.a\n", b"a@a.a:ATATT3"),
         *(b"https://a@a", b'[http "https://a', b"\n[", b"http.https://a.", b"machine a "),
+        *(b"ATATT3" + bytes(range(0x61, 0x7B)) * 2 + b" ", b"JIRA_TOKEN=ATATT3" + bytes(range(0x61, 0x7B)) * 2 + b" "),
     ],
 )
 def test_a_hostile_text_takes_no_longer_than_a_long_one(piece: bytes) -> None:
