@@ -1,6 +1,7 @@
 """The house's plan, held by a test: arrows point down, siblings do not import each other, no room is too large."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,13 @@ def test_what_is_decided_once_is_in_one_module(what: str) -> None:
     texts, allowed = ONE_PLACE[what]
     found = {str(m.relative_to(PACKAGE)) for m in PACKAGE.rglob("*.py") if all(t in m.read_text() for t in texts)}
     assert found == allowed
+
+
+def test_the_architectures_rooms_and_modules_exist() -> None:
+    """ARCHITECTURE.md draws what is there: every package, and no module that has gone."""
+    text = (PACKAGE.parent / ".github" / "ARCHITECTURE.md").read_text()
+    packages = {module.parent.name for module in PACKAGE.glob("*/__init__.py")}
+    assert packages == set(re.findall(r"^(\w+)/ ", text, re.MULTILINE))
+    named = re.findall(rf"\b(?<!tests/)((?:{'|'.join(packages)})/[\w/]+)", text)
+    assert len(named) > 30
+    assert [name for name in named if not any((PACKAGE / f"{name}.{end}").exists() for end in ("py", "c"))] == []
