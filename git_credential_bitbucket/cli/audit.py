@@ -10,6 +10,7 @@ import os
 import time
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -88,8 +89,8 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
 
 def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, tell: Tell) -> list[Repository]:
     """Look into files and keyrings; returns the repositories that were met, each once."""
-    known = [] if paths else where.of_person(os.environ, read)
-    for place in known:
+    known = where.of_person(os.environ, read)
+    for place in () if paths else known:
         where.look(place, search)
     if not paths:
         found, trouble = keyrings.findings(os.environ, search.hosts)
@@ -177,9 +178,10 @@ def progress() -> Iterator[Tell]:
 
 
 def _print(findings: list[Finding]) -> None:
-    for finding in findings:
-        output.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
-        output.say(f"    {reports.cure(finding)}")
+    for cure, alike in groupby(findings, reports.cure):
+        for finding in alike:
+            output.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
+        output.say(f"    {cure}")
     output.say(_sum(findings))
 
 

@@ -1,6 +1,6 @@
-"""For which host or product a secret is, where what stands around it says so: a URL, a .netrc entry, a section of git's
-configuration, a variable's name.
+"""For which host, product or account a secret is, where what stands around it says so.
 
+That is a URL, a .netrc entry, a section of git's configuration, a variable's name.
 An Atlassian token's shape does not tell: the same one may be Jira's, or another server's. Imports re and wire. Every
 quantifier is bounded, as in patterns.
 """
@@ -17,17 +17,19 @@ from git_credential_bitbucket.git_protocol import normalise_host
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    Span = tuple[int, int, str, str]
-    """From where to where a text is about a host: its protocol and, with its port, its name."""
+    Span = tuple[int, int, str, str, str | None]
+    """From where to where a text is about a host: its protocol, with its port its name, and what of it is meant."""
 
 _HOST = (
     rb"(?P<scheme>(?i:https?))://(?:[^\s/\"'<>`]{1,8192}@)?"
     rb"(?P<host>(?:[\w.*-]{1,255}|\[[\da-fA-F:.]{2,64}\])(?::\d{1,5})?)(?![\w.*-])"
 )
 _URL = re.compile(_HOST + rb"[^\s\"'<>`]{0,8192}", re.ASCII)
-_OPTION = re.compile(rb"(?i:http)\." + _HOST + rb"[^\s=]{0,1024}=[^\n]{0,8192}", re.ASCII)
+_OPTION = re.compile(
+    rb"(?i:http)\." + _HOST + rb"(?P<path>/[^\s=]{0,1024}(?=\.[\w-]{1,64}=))?[^\s=]{0,1024}=[^\n]{0,8192}", re.ASCII
+)
 """As after `git -c`."""
-_SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[(?i:http)[ \t]{1,64}\"" + _HOST, re.ASCII)
+_SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[(?i:http)[ \t]{1,64}\"" + _HOST + rb"(?P<path>/[^\"\n]{0,1024})?", re.ASCII)
 _NEXT_SECTION = re.compile(rb"(?m)^[ \t]{0,64}\[")
 _NETRC_WORD = re.compile(rb'"(?:[^"\\\r\n]|\\.){0,4096}"|[^\s"]\S{0,4095}')
 _NAMED = re.compile(
@@ -38,11 +40,12 @@ _NAMED = re.compile(
 """What is given a value: `NAME=`, `name: ` and `"name":`; also fish's and csh's `set -x NAME`."""
 _NAMED_BEFORE = 512
 """How far before a secret its name may begin."""
+_PRODUCTS = {b"jira": "Jira", b"confluence": "Confluence", b"atlassian": "Atlassian"}
 EMAIL = rb"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
 _EMAIL_NAMED = re.compile(
-    rb"(?i:BITBUCKET_(?:USER_?)?EMAIL)[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + EMAIL + rb")", re.ASCII
+    rb"(?i:BITBUCKET_(?:USER|(?:USER_?)?EMAIL|USER_?NAME))[\"']?[ \t]{0,8}[:=][ \t]{0,8}[\"']?(" + EMAIL + rb")",
+    re.ASCII,
 )
-_PRODUCTS = {b"jira": "Jira", b"confluence": "Confluence", b"atlassian": "Atlassian"}
 _NETRC_STARTS = (b"machine", b"default", b"macdef")
 
 
@@ -55,7 +58,7 @@ class Surroundings:
 
     @cached_property
     def email(self) -> str | None:
-        """The address that `BITBUCKET_EMAIL` is given; None where it is given none, or several."""
+        """The address that `BITBUCKET_EMAIL` or a like variable is given; None where it is given none, or several."""
         emails = {email.lower() for email in _EMAIL_NAMED.findall(self._text)}
         return _text(emails.pop()) if len(emails) == 1 else None
 
@@ -67,8 +70,8 @@ class Surroundings:
         urls, options = (map(_span, pattern.finditer(text)) for pattern in (_URL, _OPTION))
         return [[*urls], machines, [*options], [*_sections(text)]]
 
-    def host(self, position: int) -> tuple[str, str] | None:
-        """Protocol and host for which a secret at `position` is; None where nothing says so."""
+    def host(self, position: int) -> tuple[str, str, str | None] | None:
+        """Protocol, host and path for which a secret at `position` is; None where nothing says so."""
         for spans in self._sorts:
             before = bisect_right(spans, position, key=lambda span: span[0]) - 1
             if before >= 0 and position < spans[before][1]:
@@ -98,7 +101,7 @@ def netrc_entries(text: bytes) -> Iterator[list[re.Match[bytes]]]:
 def _machines(text: bytes) -> Iterator[Span]:
     for entry in netrc_entries(text):
         if entry[0][0] == b"machine" and len(entry) > 1:
-            yield entry[0].start(), entry[-1].end(), "https", _text(entry[1][0]).lower()
+            yield entry[0].start(), entry[-1].end(), "https", _text(entry[1][0]).lower(), None
 
 
 def _sections(text: bytes) -> Iterator[Span]:
@@ -110,7 +113,8 @@ def _sections(text: bytes) -> Iterator[Span]:
 
 def _span(found: re.Match[bytes]) -> Span:
     protocol = _text(found["scheme"]).lower()
-    return found.start(), found.end(), protocol, normalise_host(protocol, _text(found["host"]))
+    path = _text(found.groupdict().get("path") or b"").strip("/") or None
+    return found.start(), found.end(), protocol, normalise_host(protocol, _text(found["host"])), path
 
 
 def _text(raw: bytes) -> str:

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 MAX_FILE_BYTES = 32 << 20
 """Larger files are counted and not looked at."""
-MAX_BINARY_BYTES = 1 << 20
-_TEXT_TEST_BYTES = 8000
 _SHELL_FILES = (
     *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".bash_aliases", ".bash_history"),
     *(".zshenv", ".zprofile", ".zshrc", ".zlogin", ".zsh_history", ".kshrc", ".cshrc", ".tcshrc", ".login"),
@@ -156,8 +154,8 @@ def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]
     about_us = "bitbucket" in place.path.lower()
     if not about_us and not patterns.interesting(text, hosts):
         return []
-    if b"\0" in text[:_TEXT_TEST_BYTES]:
-        text = text[:MAX_BINARY_BYTES]
+    if patterns.is_binary(text):
+        text = text[: patterns.MAX_BINARY_BYTES]
     netrc = place.source == NETRC or os.path.basename(place.path) in _NETRC_NAMES
     return [
         Finding(match=match, source=place.source, path=place.path, line=match.line)

@@ -27,6 +27,8 @@ NPMRC, REFERENCE = "npmrc", "reference"
 """In which form a secret was found; a reference holds none, it is the name of an app password."""
 
 CLOUD_HOSTS = (our_hosts.CLOUD_HOST, f"www.{our_hosts.CLOUD_HOST}", f"api.{our_hosts.CLOUD_HOST}")
+MAX_BINARY_BYTES = 1 << 20
+"""How much of a binary file is looked at: secrets get into archives and images, and seldom far in."""
 NEEDLES = (
     *(b"ATBB", b"ATATT", b"ATCTT", b"itbucket", b"itBucket", b"BITBUCKET"),
     *(b"asic ", b"_auth=", b":_password="),  # base64 follows, which hides the others
@@ -39,6 +41,7 @@ _MIN_UNCHECKED = {token_kinds.APP_PASSWORD: 30, token_kinds.API_TOKEN: 40, token
 _MIN_VARIETY = 10
 """Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
 _MIN_QUOTED, _MIN_BARE = 8, 12
+_TEXT_TEST_BYTES = 8000
 _TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
 _HEADER = re.compile(rb"\b(?P<scheme>[Bb](?i:asic|earer))[ ]{1,4}(?P<value>[\w.~+/=-]{16,6000})", re.ASCII)
 _HEADER_NAME = re.compile(rb"(?i:authorization)[ \t]{0,8}:[ \t]{0,8}\Z")
@@ -76,7 +79,7 @@ class Match:
 
     `start` and `end` enclose what is cut out to clean it: a URL's name and password, a value; they begin on `line`.
     `certain` is False where its shape alone speaks for it. `host` need not be one of ours: a token of our shape in
-    another host's address is that one's. `path` is the repository of a URL, without a slash before. `product` is
+    another host's address is that one's. `path` is the repository of a URL or of an http section. `product` is
     another one of Atlassian's, which the name of its variable says it is for.
     """
 
@@ -100,6 +103,11 @@ def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
     return any(needle in text for needle in _needles(hosts))
 
 
+def is_binary(text: bytes) -> bool:
+    """Whether git takes it for binary: a NUL among its first bytes (git's xdiff-interface.c)."""
+    return b"\0" in text[:_TEXT_TEST_BYTES]
+
+
 def scan(
     text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False, about_us: bool = False
 ) -> list[Match]:
@@ -115,7 +123,8 @@ def scan(
     for search in (_in_headers(text, hosts, around), _tokens(text), _assigned(text) if about_us else ()):
         fresh = _apart(search, found)  # of any host, unless what is around says which
         found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
-    found = sorted([*found, *_references(text, found, about_us=about_us)], key=lambda match: match.start)
+    if about_us and not is_binary(text):
+        found = sorted([*found, *_references(text, found)], key=lambda match: match.start)
     counted, line, numbered = 0, 1, []
     for match in found:  # counted on from the one before: a text may hold very many
         line += text.count(b"\n", counted, match.start)
@@ -141,7 +150,7 @@ def _placed(match: Match, text: bytes, around: host_context.Surroundings) -> Mat
     told = around.host(match.start)
     if told is None:
         return replace(match, product=host_context.product(text, match.start))
-    return replace(match, protocol=told[0], host=canonical(told[1]))
+    return replace(match, protocol=told[0], host=canonical(told[1]), path=told[2])
 
 
 def canonical(host: str) -> str:
@@ -328,14 +337,14 @@ def _in_npmrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
             )
 
 
-def _references(text: bytes, secrets: list[Match], *, about_us: bool) -> Iterator[Match]:
+def _references(text: bytes, secrets: list[Match]) -> Iterator[Match]:
     """The names of app passwords, one a line, where no secret stands on that line: code that waits for one.
 
     Another service's app password is left out by its name.
     """
     starts = [match.start for match in secrets]
     line = position = 0
-    while about_us and (found := _REFERENCE.search(text, position)):
+    while found := _REFERENCE.search(text, position):
         # the line's start is looked for from where it was last: a text may be one long line
         line = max(line, text.rfind(b"\n", position, found.start()) + 1)
         before = _NAME_BEFORE.search(text[max(found.start() - 60, 0) : found.start()])

@@ -13,10 +13,6 @@ import sys
 
 from git_credential_bitbucket.scan import patterns
 
-MAX_BINARY_BYTES = 1 << 20
-"""How much of a binary object is looked at: secrets get into archives and images, and seldom far in."""
-_TEXT_TEST_BYTES = 8000
-"""git takes for binary what has a NUL so early (git's xdiff-interface.c)."""
 _TELL_EVERY = 2000
 TOLD = ("form", "kind", "certain", "account", "protocol", "host", "path", "product", "name")
 """What is told of a match beside its secret; where it stands within the object matters to nobody."""
@@ -54,8 +50,8 @@ def main() -> None:
 
 
 def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: object) -> None:
-    if b"\0" in content[:_TEXT_TEST_BYTES]:
-        content = content[:MAX_BINARY_BYTES]
+    if patterns.is_binary(content):
+        content = content[: patterns.MAX_BINARY_BYTES]
     # lines of a commit's or tag's message are counted without what git keeps before it
     before = 0 if kind == "blob" else content.partition(b"\n\n")[0].count(b"\n") + 2
     for match in patterns.scan(content, hosts):

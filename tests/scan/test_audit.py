@@ -356,6 +356,14 @@ def test_a_host_that_is_opted_in_counts_in_history_too(bare_run: Runner, home: P
     assert entries(bare_run, str(folder), "--history") == [("unknown", "a", 1)]
 
 
+def test_with_a_path_a_persons_own_files_are_not_looked_into(bare_run: Runner, home: Path) -> None:
+    """Though git reads them in that repository, too."""
+    (home / ".gitconfig").write_text(f'[url "https://{tokens.app_password()}@bitbucket.org/"]\n\tinsteadOf = bb:\n')
+    bare_run("git", "init", "-q", "r")
+    audit(bare_run, "r", found=False)
+    audit(bare_run)
+
+
 def test_a_home_that_is_a_repository_is_told_of_once(bare_run: Runner, home: Path) -> None:
     """Dotfiles in git: a person's place and a file of the work tree are the same file."""
     (home / ".bashrc").write_text(f"export BITBUCKET_APP_PASSWORD={tokens.app_password()}\n")

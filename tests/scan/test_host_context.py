@@ -44,11 +44,27 @@ def test_a_header_is_for_the_host_of_its_section() -> None:
     """`[http "URL"]` ends where the next section begins; one without an address is for all."""
     text = "".join(
         f'[{section}]\n\tx = y\n\textraHeader = "{header(tokens.access_token())}"\n'
-        for section in ('http "https://code.example:8443/a"', "http", f'HTTP "https://me@{LIKE_CLOUD}"', 'remote "x"')
+        for section in (
+            'http "https://code.example:8443/a b=c"',
+            "http",
+            f'HTTP "https://me@{LIKE_CLOUD}"',
+            'remote "x"',
+        )
     )
-    text += f"git -c http.https://code.example/.extraheader='{header(tokens.access_token())}' fetch\n"
-    hosts = [found.host for found in patterns.scan(text.encode())]
-    assert hosts == ["code.example:8443", "bitbucket.org", LIKE_CLOUD, "bitbucket.org", "code.example"]
+    text += "".join(
+        f"git -c http.https://{address}.extraheader='{header(tokens.access_token())}' fetch\n"
+        for address in ("code.example/", "code.example:8443", "bitbucket.org/acme/app")
+    )
+    found = [(match.host, match.path) for match in patterns.scan(text.encode())]
+    assert found == [
+        ("code.example:8443", "a b=c"),
+        ("bitbucket.org", None),
+        (LIKE_CLOUD, None),
+        ("bitbucket.org", None),
+        ("code.example", None),
+        ("code.example", None),
+        ("bitbucket.org", "acme/app"),
+    ]
 
 
 def test_a_netrc_entry_is_for_its_machine() -> None:

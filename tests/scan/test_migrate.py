@@ -279,6 +279,16 @@ def test_a_header_is_taken_out_whole(alone: Runner, home: Path, before: str, aft
     assert ("http.x" in keys) == (after.startswith("[http]") and "x = y" in after)
 
 
+def test_a_header_of_a_workspace_stays_that_workspaces(alone: Runner, home: Path) -> None:
+    """Git sent it there alone; for the whole host it would go before what is meant for others."""
+    token = tokens.access_token()
+    (home / ".gitconfig").write_text(
+        f'[http "https://bitbucket.org/acme/"]\n\textraHeader = Authorization: Bearer {token}\n'
+    )
+    alone(HELPER, "migrate")
+    assert [one["place"] for one in listed(alone)] == ["bitbucket.org/acme"]
+
+
 def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) -> None:
     """An empty http.extraHeader sends none; `Authorization: Bearer` alone would be sent. In an alias it is left."""
     token, other = tokens.access_token(), tokens.access_token()

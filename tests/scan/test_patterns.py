@@ -104,6 +104,13 @@ def test_another_services_app_password_and_one_with_its_secret_are_no_references
     assert [match for match in scanned if match.form == REFERENCE] == []
 
 
+def test_a_binary_file_refers_to_nothing() -> None:
+    """A compiled program repeats what its source says; a secret in it counts all the same."""
+    token = tokens.app_password()
+    [found] = patterns.scan(f"BITBUCKET_APP_PASSWORD\0\n{token}".encode())
+    assert found.secret.reveal() == token
+
+
 def test_a_text_may_be_about_bitbucket_by_its_files_name() -> None:
     """bitbucket-pipelines.yml need not say so."""
     assert [found.name for found in patterns.scan(b"- deploy $APP_PASSWORD", about_us=True)] == ["APP_PASSWORD"]
@@ -221,6 +228,7 @@ def test_an_npmrc_is_read_registry_by_registry(line: str, host: str | None, acco
     [
         ("BB_AUTH=alice@example.com:{}", "alice@example.com"),
         ("BITBUCKET_EMAIL='alice@example.com'\nBITBUCKET_API_TOKEN={}", "alice@example.com"),
+        ('{{"bitbucket_username": "alice@example.com", "bitbucket_token": "{}"}}', "alice@example.com"),
         ("BITBUCKET_EMAIL=a@x.org\nBITBUCKET_EMAIL=b@x.org\nBITBUCKET_API_TOKEN={}", None),
     ],
 )
@@ -261,6 +269,7 @@ def test_each_secret_is_told_once_in_its_most_telling_form() -> None:
             b"bitbucket.org Bearer aaaaaaaaaaaaaaaaaaaa1 ",
         ),
         *(b"//a/:_auth=AAAAAAAA\n", b"BITBUCKET_EMAIL=a@a.a\n", b"a@a.a:ATATT3"),
+        b"BITBUCKET_EMAIL=a@a.a ATATT3" + b"aB1cD2eF3gH4iJ5" * 4 + b" ",
         *(b"https://a@a", b'[http "https://a', b"\n[", b"http.https://a.", b"machine a "),
         *(b"ATATT3" + bytes(range(0x61, 0x7B)) * 2 + b" ", b"JIRA_TOKEN=ATATT3" + bytes(range(0x61, 0x7B)) * 2 + b" "),
     ],
