@@ -56,7 +56,7 @@ class Request:
         self.credential = single.get("credential")
         self.is_ephemeral = "ephemeral" in single and _is_true(single["ephemeral"])
         self.capabilities = frozenset(multi.get("capability[]", ()))
-        self.states = tuple(multi.get("state[]", ()))
+        self.states = frozenset(multi.get("state[]", ()))
 
     def __repr__(self) -> str:
         """Where to, never with what."""

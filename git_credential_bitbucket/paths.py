@@ -38,7 +38,10 @@ def private(socket: str) -> dict[str, str]:
 
 
 def control_of(socket: str) -> str:
-    """The path of the control socket beside git's `socket`: in a sibling directory, for git's own may be mounted."""
+    """The path of the control socket for git's `socket`: in a sibling of the directory that may be mounted.
+
+    That is git's own; or the runtime directory, where a socket was named further down in it.
+    """
     return _sibling(socket, "control")
 
 
@@ -49,6 +52,9 @@ def guests_of(socket: str) -> str:
 
 def _sibling(socket: str, suffix: str) -> str:
     directory, name = os.path.split(socket)
+    above, _, below = directory.partition(f"/{NAME}/")
+    if below:
+        directory, name = f"{above}/{NAME}", f"socket-{fnv1a(socket)}"
     return f"{directory}-{suffix}/{name}"
 
 

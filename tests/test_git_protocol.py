@@ -71,7 +71,7 @@ def test_an_answer_depends_on_what_git_sends_under_its_own_name() -> None:
         b"wwwauth[]=Basic realm=x\nnovel=1\n\nhost=evil\n"
     )
     assert (request.host, request.path, request.username, request.password) == ("bitbucket.org", "a/b.git", "u", "p=q")
-    assert (request.password_expiry_utc, request.states) == (12, ("s1", "s2"))
+    assert (request.password_expiry_utc, request.states) == (12, frozenset(("s1", "s2")))
     assert request.credential == "c"
     assert "p=q" not in repr(request)
 

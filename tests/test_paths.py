@@ -106,6 +106,18 @@ def test_another_vault_has_a_socket_of_its_own(vector: dict[str, str]) -> None:
     assert vector["socket"] == f"socket-{paths.fnv1a(vector['vault'])}"
 
 
+def test_no_control_socket_lies_in_a_directory_that_is_mounted() -> None:
+    """Nor one for guests; a socket further down in the runtime directory, say, whose whole directory recipes mount."""
+    mounted = f"/run/x/{paths.NAME}"
+    found = set()
+    for socket in (f"{mounted}/socket", f"{mounted}/job/socket", f"{mounted}/job/1/socket", f"{mounted}/job-2/socket"):
+        for place in (paths.control_of(socket), paths.guests_of(socket)):
+            assert not place.startswith((f"{mounted}/", f"{os.path.dirname(socket)}/"))
+            found.add(place)
+    assert len(found) == 8
+    assert paths.control_of("/own/dir/socket") == "/own/dir-control/socket"
+
+
 def test_the_default_vault_has_the_default_socket_also_where_it_is_named() -> None:
     """There is one daemon for it, whoever spells it out."""
     env = {"HOME": "/home/alice//", "XDG_RUNTIME_DIR": "/run/x"}

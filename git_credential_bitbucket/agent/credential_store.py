@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.vault import Snapshot, Transaction, Vault
 
 
+MAX_ANNOUNCED = 1024
+"""Of so many credentials it is remembered what was said of their being kept; that is said within minutes, or never."""
+
+
 class CredentialStore:
     """Vault and memory together. A class for its state: the index of the last snapshots, and what is not yet written
     down: uses and warnings.
@@ -35,8 +39,7 @@ class CredentialStore:
         self._warned: dict[str, float] = {}
         self.hushed: dict[str, float] = {}
         """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
-        self.announced: dict[str, int] = {}
-        """How often it was said what became of a secret that git stored, by credential; the ledger's, as `hushed`."""
+        self._announced: dict[str, int] = {}
         self.locked_by_person = False
         self.locked_how = "by hand"
         self.trouble: Error | None = None
@@ -112,6 +115,16 @@ class CredentialStore:
     def warn(self, credential: Credential, now: float) -> None:
         """Note that somebody was told of a credential's end; written down as uses are."""
         self._warned[credential.id] = now
+
+    def announced(self, credential_id: str) -> int:
+        """How often it was said what became of a secret that git stored; 0 as well for one of long ago."""
+        return self._announced.get(credential_id, 0)
+
+    def announce(self, credential_id: str, times: int) -> None:
+        """Note how often that was said by now."""
+        self._announced[credential_id] = times
+        while len(self._announced) > MAX_ANNOUNCED:
+            del self._announced[next(iter(self._announced))]
 
     def unwarn(self, credential_id: str) -> None:
         """Forget who was told, for the end has changed."""

@@ -47,10 +47,10 @@ def noted(holdings: CredentialStore, credential: Credential, now: float) -> byte
     """
     if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_TYPED_S:
         return b""
-    told = holdings.announced.get(credential.id, 0)
+    told = holdings.announced(credential.id)
     if told >= TOLD_TIMES:
         return b""
-    holdings.announced[credential.id] = told + 1
+    holdings.announce(credential.id, told + 1)
     if credential.is_bound:
         return b"kept=bound\n"
     if credential.is_fallback:

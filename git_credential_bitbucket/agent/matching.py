@@ -35,15 +35,14 @@ class Match(NamedTuple):
 
 
 def repository_of(request: Request, asked_path: Callable[[], str | None] = lambda: None) -> str:
-    """What a 401 to `request` is about: its scope; its path as it stands where that names none; else the host.
+    """What a 401 to `request` is about: the repository that its path names in any spelling; else the host.
 
     `asked_path` tells of the repository that git works on where the request names none.
     """
     path = request.path
     if scopes.leaves_repository_open(path):
         path = asked_path() or path
-    scope = scopes.place_of(request.protocol, request.host, path)
-    return f"{scope}/{scopes.folded(path)}" if path and scope.count("/") == 2 else scope  # noqa: PLR2004 - the host alone
+    return scopes.repository_of(request.protocol, request.host, path)
 
 
 class Index:
@@ -138,12 +137,13 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
     scope = scopes.place_of(request.protocol, request.host, request.path)
     found = index.covering(scope)
     below: list[Credential] = []
+    path = request.path
     if scope == host and scopes.leaves_repository_open(request.path):
         below = index.below(host)
-        if (below or any(c.suspensions for c in found)) and (path := asked_path()) is not None:
-            scope, below = scopes.place_of(request.protocol, request.host, path), []
-            found = index.covering(scope)
-    repository = scope if scope != host else repository_of(request)
+        if (below or any(c.suspensions for c in found)) and (asked := asked_path()) is not None:
+            path, below = asked, []
+            found = index.covering(scopes.place_of(request.protocol, request.host, path))
+    repository = scopes.repository_of(request.protocol, request.host, path)
     able = [credential for credential in (*found, *below) if may_answer(credential, request)]
     wanted = _of_person(index.persons(host), request.username) if request.username else None
     kept = able if wanted is None else [c for c in able if not _is_personal(c) or c.names & wanted]

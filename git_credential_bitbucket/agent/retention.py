@@ -78,7 +78,7 @@ def keep_stored(holdings: CredentialStore, stored: Stored, now: float) -> Creden
     memory = is_passing or _must_be_memory(holdings)
     credential = _from_git(stored, now, is_asked=is_asked)
     if is_passing:
-        holdings.announced[credential.id] = expiry.TOLD_TIMES  # it said itself that it is not to be kept
+        holdings.announce(credential.id, expiry.TOLD_TIMES)  # it said itself that it is not to be kept
     with holdings.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
         _sweep(tx.content, now)

@@ -29,6 +29,20 @@ def names_of(path: str | None) -> tuple[str, ...]:
     return names
 
 
+def repository_of(protocol: str, host: str, path: str | None) -> str:
+    """The scope of the repository that a server makes of a path, however it is spelt; the host where there is none.
+
+    A path such as `acme//%61pp.git/` is worth no credential of `acme/app`, but what is rejected there is rejected here.
+    """
+    names: list[str] = []
+    for segment in folded(_unquoted((path or "").partition("?")[0])).split("/"):
+        if segment == "..":
+            del names[-1:]
+        elif segment not in {"", "."}:
+            names.append(segment.removesuffix(".git"))
+    return "/".join((f"{protocol}://{host}", *filter(None, names[:2])))
+
+
 def is_name(text: str) -> bool:
     """Whether a workspace or repository could have this name in its address."""
     return bool(text) and set(text) <= _NAME_CHARACTERS

@@ -5,7 +5,9 @@ Which credential answers, what git may store, and what a rejection means, as the
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 API, ACCESS, UNKNOWN, OAUTH = "api-token", "access-token", "unknown", "oauth"
 USERNAMES = {API: "x-bitbucket-api-token-auth", ACCESS: "x-token-auth", OAUTH: "x-token-auth"}
@@ -282,9 +284,8 @@ def is_open(path: str | None) -> bool:
 
 def repository_of(host: str, path: str | None) -> str:
     """What a rejection is about."""
-    if is_open(path) and not path:
-        return host
-    return "/".join((host, *(names(path) or (str(path).lower(),))))
+    parts = posixpath.normpath(f"/{unquote(path or '').lower()}").strip("/").split("/")
+    return "/".join((host, *filter(None, (part.removesuffix(".git") for part in parts[:2]))))
 
 
 def fits(kept: Kept, path: str | None, user: str | None) -> bool:

@@ -191,6 +191,16 @@ def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind
     assert world.get() == {} or offered() != ours, "the same secret, whoever handed it out"
 
 
+def test_two_spellings_of_a_repository_are_one_to_a_rejection(world: World) -> None:
+    """A submodule's address cannot take the token away from all other repositories, nor ask for it again at once."""
+    token = tokens.api_token()
+    world.store("alice", token, path="")
+    for path in ("acme/app", "acme//app.git", "%41cme/app/"):
+        world.erase(token, path=path)
+        assert world.get(path=path) == world.get(path="Acme/App.git") == {}
+    assert world.get(path="acme/lib")["password"] == token
+
+
 def test_a_working_token_is_forgiven_on_disk(world: World) -> None:
     """`store` after a suspicion clears it, and other processes see that."""
     token = tokens.access_token()

@@ -151,8 +151,8 @@ def test_only_uuids_in_a_path_leave_it_to_gits_command_line() -> None:
         assert asked(f"host=bitbucket.org\npath={path}\n", path="acme/app") == [PERSON]
 
 
-def test_a_rejection_is_about_the_repository_or_the_path_as_it_stands() -> None:
-    """An address that names no repository must not count for the whole host."""
+def test_a_rejection_is_about_the_repository_however_it_is_spelt() -> None:
+    """One that is spelt in two ways must not count as two, nor what names no repository for the whole host."""
 
     def about(path: str | None, asked_path: str | None = None) -> str:
         line = f"path={path}\n" if path else ""
@@ -161,7 +161,10 @@ def test_a_rejection_is_about_the_repository_or_the_path_as_it_stands() -> None:
         )
 
     assert about("Acme/app.git/info/lfs") == f"{HOST}/acme/app"
-    assert about("acme/../Evil") == f"{HOST}/acme/../evil"
+    for path in ("acme/app/", "ACME/App.git", "acme//app", "/acme/./app", "%61cme/app%2Egit", "x/../acme/app?a=/b"):
+        assert about(path) == f"{HOST}/acme/app", path
+    assert about("acme/../Evil") == f"{HOST}/evil"
+    assert about("{}/{x}/info/lfs") == f"{HOST}/{{}}/{{x}}"
     assert about(None) == HOST
     assert about(None, "acme/app.git") == f"{HOST}/acme/app"
 

