@@ -77,7 +77,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
         output.warn(f"not looked at: {count} {reason}")
     base = _base(paths)
     if sarif_file is not None:
-        output.write(sarif_file, json.dumps(reports.sarif(search.findings, base), indent=2) + "\n")
+        output.write(sarif_file, json.dumps(reports.sarif(search.findings, base, search.skipped), indent=2) + "\n")
     if as_json:
         click.echo(json.dumps(reports.document(search.findings, search.skipped), indent=2))
     elif sarif_file != "-":

@@ -82,7 +82,7 @@ class Live:
         """One request. Raises `Error` where no whole answer comes."""
         from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
 
-        self._secrets += [value.partition(" ")[2] for name, value in headers.items() if name == "Authorization"]
+        self.hide(headers.get("Authorization", "").partition(" ")[2])
         answer = transport.ask(self.provider.endpoint, method, url, headers=headers)
         self.answers.append((kind, answer))
         return answer
@@ -118,7 +118,7 @@ class Live:
         return self._clean("; ".join(parts))
 
     def _clean(self, text: str) -> str:
-        for secret in self._secrets:
+        for secret in sorted(self._secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "…")
         return printable(text, 1000)
 
@@ -132,8 +132,10 @@ def look(scene: Scene, agrees: Callable[[str], bool]) -> Iterator[Observation]:
     live = Live(scene, provider, agrees)
     yield _challenge(live)
     repository = arguments.parse(f"{scene.url.base}/{scene.url.path}") if scene.url.path else None
-    yield from _git(live, _tokens(scene, repository) if repository is not None else [])
-    for token in _tokens(scene, None):
+    for_git, for_rest = (_tokens(scene, repository) if repository is not None else []), _tokens(scene, None)
+    live.hide(*(token.told["password"] for token in (*for_git, *for_rest)))
+    yield from _git(live, for_git)
+    for token in for_rest:
         yield _user(live, token)
     yield from _minted(live)
     logins = [one for one in _stored(scene) if one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None]

@@ -107,6 +107,11 @@ def planned(place: Place, text: bytes, findings: list[Finding]) -> Cleaning | No
     return Cleaning(place, text, after, tuple(hunks))
 
 
+def can_remove(place: Place, text: bytes, finding: Finding) -> bool:
+    """Whether a finding can be taken out without understanding what is around it."""
+    return place.source == KEYRING or _cut(place, text, finding.match) is not None
+
+
 def clean(cleaning: Cleaning) -> None:
     """Do it. Raises `Error` where the file has changed meanwhile or cannot be written; then it is as it was."""
     _replace(cleaning.place, cleaning.before, None if cleaning.remove else cleaning.after)
@@ -146,13 +151,13 @@ def _cut(place: Place, text: bytes, match: patterns.Match) -> Cut | None:
         and not text[match.end : line[1]].strip()
     ):
         return line[0], line[1]
-    if match.form == patterns.HEADER and place.source == GIT_CONFIG:
+    if place.source == GIT_CONFIG and match.form != patterns.URL:
         return _extra_header(text, match)  # whole: what is left of a header would be sent as one
     return match.start, match.end
 
 
 def _extra_header(text: bytes, match: patterns.Match) -> Cut | None:
-    """The entry that a header is in; None where it is in another one, such as an alias."""
+    """The http.extraHeader that a secret is in; None for any other entry, such as an alias or a helper."""
     for found in _EXTRA_HEADER.finditer(text, max(match.start - _ENTRY_BYTES, 0)):
         if found.start() > match.start:
             break

@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.scan import locations as where
-from git_credential_bitbucket.scan.file_rewrite import planned
+from git_credential_bitbucket.scan.file_rewrite import can_remove, planned
 from git_credential_bitbucket.scan.finding import NPMRC, SHELL
 from git_credential_bitbucket.scan.patterns import NETRC, redacted
 
@@ -92,14 +92,16 @@ class Plan:
         for path, found in self.cleaned.items():
             if any(one.match.form == NETRC for one in found):
                 lines.append((f"programs that read {path} (curl -n) will not find a login for Bitbucket", _HEADER))
-            if any(one.source == SHELL for one in found):
+            if any(one.source == SHELL for one in found) and not path.endswith("_history"):
                 lines.append((f"programs that get a token from {path} will not get one", _PRINT))
         return lines
 
     def clean(self, place: Place, text: bytes, wanted: list[Finding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
+        self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
+        wanted = [one for one in wanted if can_remove(place, text, one)]
         try:
-            cleaning = planned(place, text, wanted)
+            cleaning = planned(place, text, wanted) if wanted else None
             if cleaning is not None:
                 cleaning.records()  # what cannot be kept for an undo is not taken out
         except (Error, OSError):
@@ -139,7 +141,7 @@ class Moves:
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         for one in there:
             if one.secret == match.secret:
-                self._learn(one, place, account)
+                self._learn(one, place, account, there)
                 return None
         mine = {account.lower()} if account else set()
         if finding.line is None and any(not one.names or not mine or one.names & mine for one in there):
@@ -161,9 +163,12 @@ class Moves:
         self._moves[match.secret, place] = Move(record, match.certain, beside)
         return None
 
-    def _learn(self, one: Kept, place: str, account: str | None) -> None:
-        """Keep what else a token's account is called where it was found again: REST takes it with the email only."""
-        if account is None or account.lower() in one.names:
+    def _learn(self, one: Kept, place: str, account: str | None, there: list[Kept]) -> None:
+        """Keep what else a token's account is called where it was found again: REST takes it with the email only.
+
+        Not where another one has that name: of two of one account, the newer one would replace the other.
+        """
+        if account is None or any(account.lower() in other.names for other in there):
             return
         has_email = any("@" in name for name in one.names)
         one.names.add(account.lower())

@@ -75,7 +75,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
     }
 
 
-def sarif(findings: list[Finding], base: str) -> dict[str, Any]:
+def sarif(findings: list[Finding], base: str, skipped: dict[str, int]) -> dict[str, Any]:
     """The SARIF form; `base` is the folder that paths are relative to."""
     rules = sorted({finding.rule: finding for finding in findings}.items())
     order = [name for name, _ in rules]
@@ -96,6 +96,15 @@ def sarif(findings: list[Finding], base: str) -> dict[str, Any]:
     run = {
         "tool": {"driver": driver},
         "columnKind": "utf16CodeUnits",
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "toolExecutionNotifications": [
+                    {"level": "warning", "message": {"text": _plain(f"not looked at: {count} {reason}")}}
+                    for reason, count in skipped.items()
+                ],
+            }
+        ],
         "results": [_result(finding, base, order) for finding in findings],
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}

@@ -1,13 +1,15 @@
-"""`doctor --live` at the stand-in, under Bitbucket's names: each assumption with its answer, and no secret told."""
+"""`doctor --live` at the fake Bitbucket, under the real names: each assumption and answer, and no secret told."""
 
 import json
 from pathlib import Path
 
 import pytest
+import requests
 
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.diagnostics import finding, live
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
@@ -140,6 +142,21 @@ def test_the_transcript_holds_no_secret_and_no_name(
         assert secret not in shown
         assert secret[:16] not in shown
     assert not [name for name in (*PLACE.split("/"), EMAIL, '"alice"', consumer.key) if name in shown]
+
+
+def test_what_bitbucket_repeats_of_a_secret_is_hidden(bitbucket: FakeBitbucket, keyed: Runner) -> None:
+    """The longer one first, where one is a part of another."""
+    scene = finding.scene(keyed.env, bitbucket.url)
+    provider = providers.find(scene.trusted, scene.url.protocol, scene.url.host, keyed.env)
+    assert provider is not None
+    run = live.Live(scene, provider, lambda _: False)
+    run.hide("s3cret", "s3cret-and-more")
+    answer = requests.Response()
+    answer.status_code, answer.url = 429, bitbucket.url
+    answer.headers["X-RateLimit-Resource"] = "for s3cret-and-more, s3cret"
+    answer.request = requests.Request("GET", f"{bitbucket.url}/s3cret").prepare()
+    told = run.observed("a", lambda: answer, lambda _: (live.DIFFERS, None))
+    assert (told.request, told.answer) == ("GET /…; headers ", "429; X-RateLimit-Resource: for …, …")
 
 
 def test_a_person_is_asked_before_each_step_that_changes_something(stored: Runner, bitbucket: FakeBitbucket) -> None:

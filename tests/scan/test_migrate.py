@@ -304,6 +304,18 @@ def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) ->
     assert "it cannot be taken out without breaking the line" in said
 
 
+def test_what_would_be_cut_in_half_is_left_and_the_rest_of_the_file_cleaned(alone: Runner, home: Path) -> None:
+    """A helper that lost its token would answer git with an empty password, and go before ours."""
+    token, other = tokens.access_token(), tokens.access_token()
+    helper = f'[credential]\n\thelper = "!f() {{ echo username=x-token-auth; echo password={token}; }}; f"\n'
+    remote = '[remote "o"]\n\turl = https://{}bitbucket.org/a/b\n'
+    (home / ".gitconfig").write_text(helper + remote.format(f"x-token-auth:{other}@"))
+    said = alone(HELPER, "migrate").stdout
+    assert (home / ".gitconfig").read_text() == helper + remote.format("")
+    assert said.count("it cannot be taken out without breaking the line") == 1
+    assert {one["place"] for one in listed(alone)} == {"bitbucket.org", "bitbucket.org/a/b"}
+
+
 def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
     """Git takes the Bitbucket username or none, REST the email alone: wherever one was found, both are kept."""
     token, kept = tokens.api_token(), tokens.api_token()
@@ -318,6 +330,7 @@ def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
     told = {(one["account"], one["bitbucket_username"]) for one in listed(alone)}
     assert told == {("alice@example.com", "alice"), ("bob@example.com", None)}
     assert "Kept the email bob@example.com" in said
+    assert [one["state"] for one in listed(alone)] == ["ready", "ready"]
     assert "login --api-token --account carol@example.com" in said
 
 
