@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 AS_ASSUMED, DIFFERS, UNTESTED = "as assumed", "differs", "could not be tested"
 REALM = 'Basic realm="Bitbucket.org HTTP"'
-_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 200, 401, 403, 404, 429
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
 _SHOWN = ("WWW-Authenticate", "X-Credential-Type", "X-OAuth-Scopes", "Retry-After")
 _LIMITS = re.compile(r"x-ratelimit-", re.IGNORECASE)
 _PERSON = ("type", "username", "nickname", "account_id")
@@ -70,12 +70,15 @@ class Token:
 
 
 class Live:
-    """One run. A class for its state: the answers by the kind of token, and the secrets, which no line may repeat."""
+    """One run. Its state: the answers by the kind of token, the rejected tokens, which are not sent again, and all
+    secrets, which no line may repeat.
+    """
 
     def __init__(self, scene: Scene, provider: Provider, agrees: Callable[[str], bool]) -> None:
         """`agrees` asks the person before a step that changes something."""
         self.scene, self.provider, self.agrees = scene, provider, agrees
         self.answers: list[tuple[str, Response]] = []
+        self.rejected: list[str] = []
         self._secrets: list[str] = []
 
     def send(self, method: str, url: str, kind: str = "", **headers: str) -> Response:
@@ -99,7 +102,8 @@ class Live:
             answer = send()
         except Error as exc:
             return Observation(assumption, why=self._clean(exc.cause))
-        verdict, why = judge(answer)
+        is_busy = answer.status_code == _TOO_MANY or answer.status_code >= _SERVER_ERROR
+        verdict, why = (UNTESTED, "Bitbucket was too busy to answer") if is_busy else judge(answer)
         return Observation(assumption, self._request(answer), self._answer(answer), verdict, why)
 
     def _request(self, answer: Response) -> str:
@@ -166,7 +170,8 @@ def _tokens(scene: Scene, repository: arguments.Place | None) -> list[Token]:
 def _stored(scene: Scene) -> list[CredentialView]:
     """The credentials for the host that work, and that somebody was asked for."""
     stored = [one for one in arguments.kept() if one["state"] == "ready" and one["bound_to"] is None]
-    return [one for one in stored if f"{one['url']}/".startswith(f"{scene.url.base}/")]
+    here = [one for one in stored if f"{one['url']}/".startswith(f"{scene.url.base}/")]
+    return sorted(here, key=lambda one: "@" not in (one["account"] or ""))  # REST takes an API token with its email
 
 
 def _info_refs(scene: Scene, service: str) -> str:
@@ -202,6 +207,7 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
 
         def judge(answer: Response, token: Token = token) -> Verdict:
             accepted.extend([token] if answer.status_code == _OK else [])
+            live.rejected.extend([token.told["password"]] if answer.status_code == _UNAUTHORIZED else [])
             if answer.status_code in (_FORBIDDEN, _NOT_FOUND):
                 return UNTESTED, "this credential has no access to the repository"
             return _accepted(answer)
@@ -242,7 +248,10 @@ def _user(live: Live, token: Token) -> Observation:
         url = f"{live.provider.endpoint.api_url}/user"
         return live.send("GET", url, token.kind, Authorization=rest_authorization.header(token.told))
 
-    return live.observed(f"REST's /user answers the kind {token.kind} with {expected}", send, judge)
+    assumption = f"REST's /user answers the kind {token.kind} with {expected}"
+    if token.told["password"] in live.rejected:
+        return Observation(assumption, why="git was rejected with this credential, so it is not sent again")
+    return live.observed(assumption, send, judge)
 
 
 def _minted(live: Live) -> Iterator[Observation]:
@@ -314,7 +323,7 @@ def _rotation(live: Live, logins: list[CredentialView]) -> Observation:
         told = refresh.renewed(logins[0]["id"])
     except Error as exc:
         return Observation(assumption, why=exc.cause)
-    is_new = told["rotated"] == "1"
+    is_new = told.get("rotated") == "1"
     request = f"POST {urlsplit(live.provider.endpoint.token_url).path}, grant_type=refresh_token, by the daemon"
     answer = f"200; {'a new refresh token' if is_new else 'the same refresh token, or none'}"
     return Observation(assumption, request, answer, AS_ASSUMED if is_new else DIFFERS)

@@ -106,14 +106,20 @@ def test_nothing_that_changes_is_done_unless_somebody_agrees(
 def test_what_differs_is_told(stored: Runner, bitbucket: FakeBitbucket) -> None:
     """Bitbucket does not rotate for every client yet; the exit code says that something differs."""
     bitbucket.turn(rotate_refresh_tokens=False)
+    bitbucket.script_fault("git", "503")
     found = observed(stored, PLACE, "--yes", code=1)
     assert verdict(found, "renewal") == "differs"
+    assert verdict(found, "realm") == "could not be tested"  # a 503 says nothing of it
 
 
 def test_what_is_rejected_or_missing_is_no_verdict(stored: Runner, bitbucket: FakeBitbucket) -> None:
     """A revoked token says nothing of Bitbucket, nor does one without access; git's part needs a repository."""
     bitbucket.revoke(kind="api_token")
+    since = bitbucket.mark()
     found = observed(stored, PLACE)
+    assert [one.status for one in bitbucket.requests(since=since)].count(
+        401
+    ) == 3  # challenge, Bearer, and the token once
     assert verdict(found, "git takes the kind api-token") == "could not be tested"
     assert verdict(found, "/user answers the kind api-token") == "could not be tested"
     assert (
