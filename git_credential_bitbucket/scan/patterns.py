@@ -276,7 +276,11 @@ def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surrou
         kind = token_kinds.recognise(secret)
         if not _is_real(secret):
             continue
-        if known or kind != token_kinds.UNKNOWN or (_is_opaque(found, user) and _is_for(hosts, text, found, around)):
+        if (
+            known
+            or kind != token_kinds.UNKNOWN
+            or (_is_opaque(found["value"], user, secret) and _is_for(hosts, text, found, around))
+        ):
             before = max(found.start() - _NEAR, 0)
             name = _HEADER_NAME.search(text[before : found.start()])
             yield Match(
@@ -290,10 +294,11 @@ def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surrou
             )
 
 
-def _is_opaque(header: re.Match[bytes], user: str) -> bool:
-    """Whether a header of unknown kind looks like a secret, not like a word after `bearer`."""
-    value = header["value"]
-    return bool(user) or (
+def _is_opaque(value: bytes, user: str, secret: str) -> bool:
+    """Whether a header of unknown kind looks like a secret, not like a word after `basic` or `bearer`."""
+    if user:  # bytes that were no base64 decode to what nobody types
+        return (user + secret).isprintable()
+    return (
         len(value) >= _MIN_OPAQUE
         and len(set(value)) >= _MIN_VARIETY
         and re.search(rb"\d", value) is not None

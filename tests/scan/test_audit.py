@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -188,7 +189,7 @@ def test_history_reaches_what_no_branch_does(bare_run: Runner, home: Path) -> No
 
 
 def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> None:
-    """Its configuration names programs for everything that git may start; links lead out of it, a pipe blocks."""
+    """Its configuration, and one's within, names programs for all that git may start; there are links and a pipe."""
     work = home / "work"
     bare_run("git", "init", "-q", ".")
     evil = home / "evil"
@@ -228,6 +229,7 @@ def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> No
              "GIT_CONFIG_KEY_1": "core.fsmonitor", "GIT_CONFIG_VALUE_1": "false"}  # fmt: skip
     bare_run("git", "add", "f", env=clean)
     bare_run("git", "-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "x", env=clean)
+    shutil.copytree(work / ".git", work / "within.git")  # files that any repository may hold
     (home / "ran").unlink(missing_ok=True)
     found = json.loads(audit(bare_run, ".", "--history", "--json"))["findings"]
     assert {(one["path"], one["source"]) for one in found} == {(f"{work}/f", "source"), ("f", "history")}

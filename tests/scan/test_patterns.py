@@ -63,6 +63,7 @@ def test_a_token_that_is_cut_short_is_told_with_a_doubt() -> None:
         "bitbucket\nGMAIL_APP_PASSWORD=a1b2c3d4e5f6g7h8",
         "curl -H 'Authorization: Bearer <token>' https://api.bitbucket.org/2.0/user",
         "bitbucket.org: the bearer certificate-of-the-repository",
+        *(f"bitbucket.org has basic {word}" for word in ("JKizRYyhOvdlyczEShgG", "authenticationOfUsers")),
         "_authToken=${NPM_TOKEN}",
         "//bitbucket.org/:_authToken=${BITBUCKET_TOKEN}",
     ],
