@@ -22,7 +22,7 @@ from tests.upgrade import release
 
 ENTER_FRONT = (
     "import sys; sys.path.append({folder!r});"
-    "from git_credential_bitbucket.helper.relay import main; sys.exit(main(sys.argv))"
+    "from git_credential_bitbucket.front.relay import main; sys.exit(main(sys.argv))"
 )
 REQUEST = "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 
