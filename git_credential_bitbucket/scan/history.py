@@ -56,6 +56,7 @@ def look_through(
 
     `progress` is told how many objects of how many have been seen.
     """
+    safe_git.check_no_pipe(repository)
     objects, too_large = _objects(repository)
     found = _scanned(repository, objects, hosts, progress)
     history = History(objects=len(objects), too_large=too_large)

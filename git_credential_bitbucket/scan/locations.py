@@ -111,7 +111,10 @@ def of_tree(top: str, inner: list[str]) -> Iterator[Place]:
     if not os.path.isdir(top):
         yield Place(top, _source(top), foreign=True)
         return
-    for folder, folders, names in os.walk(top):
+    for folder, folders, names in safe_git.walk(top):
+        if folders is None:
+            yield Place(folder, SOURCE, foreign=True)  # which cannot be read, and is counted as that
+            continue
         within = {name for name in folders if _is_repository(f"{folder}/{name}")}
         inner += sorted(os.path.join(folder, name) for name in within)
         folders[:] = sorted(name for name in folders if name != ".git" and name not in within)

@@ -7,6 +7,7 @@ The commands are plumbing that starts no other program: no textconv, no external
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks, by a program that its config names
@@ -77,13 +78,40 @@ def environment(env: Mapping[str, str]) -> dict[str, str]:
 
 def find(folder: str, env: Mapping[str, str]) -> Repository | None:
     """The repository that `folder` is in; None where it is in none. Raises `Error` where git refuses it."""
-    told = _told(folder, env, "rev-parse", "--absolute-git-dir", "--git-common-dir", "--is-bare-repository")
-    if told is None:
+    told = _told(folder, env, "rev-parse", "--is-bare-repository", "--absolute-git-dir")
+    common = _told(folder, env, "rev-parse", "--git-common-dir")
+    if told is None or common is None:
         return None
-    directory, common, bare = told[:3]
+    bare, _, directory = told.partition("\n")  # and not at each line: a folder's name may hold one
     top = None if bare == "true" else _top(os.path.realpath(folder))
-    common = os.path.normpath(os.path.join(os.path.realpath(folder), common))
-    return Repository(folder, top, directory, common, env)
+    return Repository(folder, top, directory, os.path.normpath(os.path.join(os.path.realpath(folder), common)), env)
+
+
+def walk(top: str) -> Iterator[tuple[str, list[str] | None, list[str]]]:
+    """As `os.walk`, which gives up at a thousand folders within each other; None for a folder that cannot be read."""
+    waiting = [top]
+    while waiting:
+        folder = waiting.pop()
+        _, folders, names = next(os.walk(folder), (folder, None, []))
+        yield folder, folders, names
+        paths = (os.path.join(folder, name) for name in folders or ())
+        waiting += [path for path in paths if not os.path.islink(path)][::-1]
+
+
+def check_no_pipe(repository: Repository) -> None:
+    """Raise `Error` where a file that git opens is a pipe or a device, which it would wait for without end."""
+    for root in dict.fromkeys((repository.common, repository.directory)):
+        for folder, _, names in walk(root):
+            for path in (os.path.join(folder, name) for name in names):
+                try:
+                    mode = os.stat(path).st_mode
+                except OSError:
+                    continue
+                if not (stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
+                    raise Error(
+                        f"git would wait for {printable(path)}, which is no file",
+                        hint="see where the repository comes from, and take it out",
+                    )
 
 
 def config_files(env: Mapping[str, str], repository: Repository | None = None) -> list[str]:
@@ -101,10 +129,10 @@ def _run(env: Mapping[str, str], *words: str, folder: str = "/") -> subprocess.C
     return git_config.run_git(env, *_SAFETY, *words, folder=folder, more=_ENVIRONMENT)
 
 
-def _told(folder: str, env: Mapping[str, str], *words: str) -> list[str] | None:
+def _told(folder: str, env: Mapping[str, str], *words: str) -> str | None:
     done = _run(env, *words, folder=folder)
     if done.returncode == 0:
-        return done.stdout.decode("utf-8", "surrogateescape").split("\n")
+        return done.stdout.decode("utf-8", "surrogateescape").removesuffix("\n")
     stderr = done.stderr.decode("utf-8", "replace")
     if "not a git repository" in stderr:
         return None

@@ -236,6 +236,45 @@ def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> No
     assert not (home / "ran").exists()
 
 
+@pytest.mark.parametrize("path", ["packed-refs", f"objects/ab/{'c' * 38}"])
+def test_a_pipe_that_git_would_open_is_told(bare_run: Runner, home: Path, path: str) -> None:
+    """It would be waited for without end; an archive may hold one."""
+    bare_run("git", "init", "-q", ".")
+    pipe = home / "work" / ".git" / path
+    pipe.parent.mkdir(exist_ok=True)
+    os.mkfifo(pipe)
+    said = bare_run(HELPER, "audit", ".", "--history", check=False)
+    assert (said.returncode, said.stdout) == (1, "")
+    assert f"git would wait for {pipe}, which is no file" in said.stderr
+
+
+def test_folders_may_lie_within_each_other_as_deep_as_they_like(bare_run: Runner, home: Path) -> None:
+    """Deeper than a program may call itself, and than a path may be long: what is too deep is told."""
+    here = os.open(home / "work", os.O_RDONLY)
+    names = [*("d" * 1010), *("e" * 250 for _ in range(9))]
+    for name in names:  # one by one: a path of all of them is too long
+        if name == "e" * 250:
+            with os.fdopen(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=here), "w") as file:
+                file.write(tokens.api_token())
+        os.mkdir(name, dir_fd=here)
+        above, here = here, os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(above)
+    os.close(here)
+    said = bare_run(HELPER, "audit", ".", "--json", check=False)
+    bare_run("rm", "-rf", "d")  # Python's own gives up as os.walk does
+    found = [one["path"] for one in json.loads(said.stdout)["findings"]]
+    assert found[0] == f"{home}/work/{'d/' * 1010}f"
+    assert "not looked at: 1 unreadable (file name too long)" in said.stderr
+
+
+def test_a_folder_s_name_of_two_lines_is_one(bare_run: Runner, home: Path) -> None:
+    """It is no other repository's."""
+    folder = repositories.make(home / "work" / "a\nb", bare_run.env, repositories.long_history(3, {}))
+    (home / "work" / "a").mkdir()
+    said = bare_run(HELPER, "audit", str(folder), "--history", check=False)
+    assert (said.returncode, said.stdout) == (0, "Nothing was found.\n")
+
+
 def test_repositories_within_are_looked_into_as_well(bare_run: Runner, home: Path) -> None:
     """A folder of clones, a submodule, a bare one: files, configuration and history; each report names which."""
     tree = home / "work" / "clones"
