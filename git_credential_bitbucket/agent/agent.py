@@ -92,15 +92,20 @@ class Agent:
         request: Request,
         asked_path: Callable[[], str | None] = lambda: None,
         asker: Callable[[], Asker] = lambda: None,
+        *,
+        is_owners: bool = True,
     ) -> bytes | Deferred:
-        """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`."""
+        """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`.
+
+        Where it is not `is_owners`, nobody here is asked for a secret after it: it opens no miss.
+        """
         if self.find_provider(request.protocol, request.host) is None:
             return b""
 
         asking = Lookup(
             request,
             lambda index: matching.match(index, request, asked_path),
-            on_miss=lambda: self.misses.open(request, self.clock(), asker()),
+            on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
         return self.opened(lambda index: self.serve(asking, index))
 

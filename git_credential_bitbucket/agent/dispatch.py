@@ -143,7 +143,10 @@ class Dispatcher:
         def go_on() -> Answer:
             try:
                 if operation == "get":
-                    return self.agent.get(request, lambda: _asked_path(caller, request), lambda: _asker(caller))
+                    is_owners = caller.role != GUEST
+                    return self.agent.get(
+                        request, lambda: _asked_path(caller, request), lambda: _asker(caller), is_owners=is_owners
+                    )
                 agent = self._owner(request)
                 if operation == "erase" and request.secret is None and agent.consumers is not None:
                     agent.consumers.erase(request)  # truncated: it is about all that match

@@ -19,6 +19,7 @@ Door = Literal["git", "control", "guests"]
 PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
 """The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
 
+_MAX_DIGITS = 10  # a user id has 32 bits
 _UCRED = struct.Struct("iII")  # struct ucred: pid, uid, gid (unix(7))
 _XUCRED = struct.Struct("IIh16I")  # struct xucred: version, uid, number of groups, groups (sys/ucred.h)
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # sys/un.h on macOS
@@ -62,6 +63,6 @@ def admission(guests: frozenset[int]) -> "dict[Door, Callable[[Peer], Role | Non
 def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
     """Who else may ask for credentials. Raises `SettingsError` where the setting names anything but user ids."""
     given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
-    if not all(part.isascii() and part.isdigit() for part in given):
+    if not all(part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS for part in given):
         raise SettingsError(f"{PEERS} is not a list of user ids", hint=f"write numbers: {PEERS}=1000,1001")
     return frozenset(map(int, given))

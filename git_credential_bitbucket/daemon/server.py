@@ -177,20 +177,34 @@ class Server:
             connection.close()
             return
         role = admit(peer)
-        if role is None:
+        if role is None or (role == "guest" and self._is_crowded() and not self._make_room(guests_only=True)):
             connection.close()
             return
         client = Connection(connection, peer, role, time.monotonic() + self._limits.peer_s)
         self._clients[connection.fileno()] = client
         self._receive(client)  # at once: mostly all of it is there, and the selector is spared
 
-    def _make_room(self) -> bool:
-        """Drop the connection that has been sending for longest; False if there is none."""
-        stalled = next((c for c in self._clients.values() if c.stage is Stage.SENDING), None)
+    def _is_crowded(self) -> bool:
+        """Whether other users' connections are as many as they may be: half, so that they keep nobody else out."""
+        return len(self._guests()) >= self._limits.clients // 2
+
+    def _guests(self) -> list[Connection]:
+        return [client for client in self._clients.values() if client.role == "guest"]
+
+    def _make_room(self, *, guests_only: bool = False) -> bool:
+        """Drop the connection that has been sending for longest, a guest's before others; False if there is none."""
+        others = () if guests_only else self._clients.values()
+        stalled = next((c for c in (*self._guests(), *others) if c.stage is Stage.SENDING), None)
         if stalled is None:
             return False
         self._close(stalled)
         return True
+
+    def _hoarder(self) -> Connection:
+        """Who holds most of the unfinished requests: among guests, if they hold half of what there may be."""
+        guests = self._guests()
+        among = guests if sum(guest.kept for guest in guests) > limits.MAX_KEPT_BYTES // 2 else self._clients.values()
+        return max(among, key=lambda client: client.kept)
 
     def _serve(self, client: Connection) -> None:
         if client.stage is Stage.SENDING:
@@ -216,7 +230,7 @@ class Server:
                 return
         self._expect(client, selectors.EVENT_READ)
         if self._kept > limits.MAX_KEPT_BYTES:
-            self._close(max(self._clients.values(), key=lambda c: c.kept))
+            self._close(self._hoarder())
 
     def _whole(self, client: Connection) -> None:
         """The peer has sent all: have it answered."""

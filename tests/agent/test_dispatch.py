@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import access_log
+from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import access_log_entry, control, dispatch, retention
 from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
@@ -47,6 +47,18 @@ def test_git_and_guests_get_nothing_of_the_rest(world: World, role: dispatch.Rol
     assert not left
     assert secret.encode() in finish(asked.answer("token", body, caller(CONTROL)) or b"")
     assert b"does not know that verb" in finish(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
+
+
+@pytest.mark.parametrize(("role", "counts"), [(GIT, True), (GUEST, False)])
+def test_what_a_guest_asked_for_in_vain_is_not_what_a_person_was_asked_for(
+    world: World, role: dispatch.Role, counts: bool
+) -> None:
+    """Else a repository's secret could count as a person's, and a person's be forgotten where a guest asks much."""
+    answers = Dispatcher(world.agent)
+    body = f"protocol=https\nhost={world.standin.netloc}\npath=evil/app.git\n".encode()
+    assert answers.answer("get", body, Caller(0, 65534, role)) == b""
+    request = git_protocol.parse(body)
+    assert world.agent.misses.close(request, world.clock(), lambda: None) is counts
 
 
 def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) -> None:

@@ -29,7 +29,11 @@ class Running:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(path)
         listener.listen(1024)
-        self.server = Server({listener: lambda peer: "git" if peer.uid == os.getuid() else None}, answer, limits)
+        guests = socket.socket(socket.AF_UNIX)
+        guests.bind(f"{path}-guests")
+        guests.listen(1024)
+        admit = {listener: lambda peer: "git" if peer.uid == os.getuid() else None, guests: lambda _: "guest"}
+        self.server = Server(admit, answer, limits)  # type: ignore[arg-type]  # the roles are literals
         self.ending = False
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
@@ -38,11 +42,11 @@ class Running:
         while not self.ending:
             self.server.turn(0.2)
 
-    def connect(self) -> socket.socket:
-        """A connection that nothing was sent on."""
+    def connect(self, door: str = "") -> socket.socket:
+        """A connection that nothing was sent on; `-guests` is the other door."""
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(10)
-        connection.connect(self.path)
+        connection.connect(self.path + door)
         return connection
 
     def ask(self, data: bytes) -> bytes:
@@ -293,6 +297,55 @@ def test_when_everybody_waits_newcomers_queue_and_none_is_refused(serve: Serve) 
         asking = [*first, *(peers.submit(server.ask, b"x") for _ in range(6))]
         release.set()
         assert [one.result() for one in asking] == [b"done"] * 10
+
+
+def test_a_crowd_of_guests_drops_nobody_elses_connection(serve: Serve) -> None:
+    """They connect faster than an owner far away sends, or send more; the longest silent of them make room."""
+    server = serve(peer_s=30.0, clients=8)
+    with contextlib.ExitStack() as crowd, server.connect() as slow:
+        slow.sendall(b"a" * (MAX_REQUEST_BYTES - 1))
+        eventually(lambda: server.server._kept == MAX_REQUEST_BYTES - 1)
+        for _ in range(20):
+            guest = crowd.enter_context(server.connect("-guests"))
+            with contextlib.suppress(OSError):
+                guest.sendall(b"b" * 65536)
+        eventually(lambda: server.server.clients == 5)
+        slow.shutdown(socket.SHUT_WR)
+        assert read_all(slow).startswith(b"got aaa")
+        assert server.ask(b"x") == b"got x"
+
+
+def test_guests_who_hold_most_are_dropped_before_an_owner(serve: Serve) -> None:
+    """Many guests that hold somewhat less each: theirs is what is too much."""
+    server = serve(peer_s=300.0, clients=100)
+    with contextlib.ExitStack() as crowd, server.connect() as slow:
+        slow.sendall(b"a" * (MAX_REQUEST_BYTES - 1))
+        eventually(lambda: server.server._kept == MAX_REQUEST_BYTES - 1)
+        for _ in range(40):
+            guest = crowd.enter_context(server.connect("-guests"))
+            with contextlib.suppress(OSError):
+                guest.sendall(b"b" * (MAX_REQUEST_BYTES // 2))
+        slow.shutdown(socket.SHUT_WR)
+        assert read_all(slow).startswith(b"got aaa")
+
+
+def test_guests_who_all_wait_leave_the_owner_served(serve: Serve) -> None:
+    """A renewal that hangs, asked for by more guests than there may be connections."""
+    held: Future[None] = Future()
+
+    def answer(_data: bytes, _peer: Peer, role: str) -> bytes | Deferred:
+        return Deferred(held, lambda: b"done") if role == "guest" else b"at once"
+
+    server = serve(answer, clients=4)
+    with contextlib.ExitStack() as crowd:
+        for _ in range(10):
+            guest = crowd.enter_context(server.connect("-guests"))
+            with contextlib.suppress(OSError):
+                guest.sendall(b"x")
+                guest.shutdown(socket.SHUT_WR)
+        eventually(lambda: server.server.served >= 2)
+        assert server.ask(b"y") == b"at once"
+        held.set_result(None)
 
 
 def test_running_out_of_descriptors_is_survived(serve: Serve) -> None:
