@@ -15,7 +15,6 @@ from git_credential_bitbucket.agent import (
     expiry,
     matching,
     rejection,
-    renewal_schedule,
     retention,
     revocation,
     views,
@@ -181,32 +180,17 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """Ask Bitbucket whose a credential is, and note it; `verdict` is `valid`, `rejected`, or empty with a `reason`."""
-    del body
-    credential_id = _id(fields)
+    """Ask Bitbucket about each credential that `id[]` names, and store whose it is; `verdict[]` are JSON objects.
 
-    def work() -> list[tuple[str, str]]:
-        from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
-        from git_credential_bitbucket.bitbucket.providers import Endpoint
+    With `repository`, a URL, what covers it is asked with as git does before it fetches.
+    """
+    ids = git_protocol.parse_fields(body)[1].get("id[]", [])
 
-        credential = agent.holdings.index().get(credential_id)
-        if credential is None or not credential.secret:
-            raise UnknownCredential("there is no such credential that could be asked with", hint=_SEE_STATUS)
-        if credential.is_unasked:
-            return [("verdict", ""), ("reason", "nobody was asked for it, so it is not sent to REST")]
-        protocol, _, host = credential.place.partition("://")
-        provider = agent.find_provider(protocol, host.partition("/")[0])
-        endpoint = provider.endpoint if provider is not None else Endpoint.from_record(credential.endpoint or {})
-        if not renewal_schedule.alive(credential, agent.clock()):
-            return [("verdict", ""), ("reason", "it has no living token now; the next command renews it")]
-        verdict = rest.verify(endpoint, credential.kind, credential.account, credential.secret)
-        names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
-        if any(names.values()):
-            names["account"] = credential.account or verdict.username
-            retention.name(agent.holdings, credential_id, names, agent.clock())
-        word = {True: "valid", False: "rejected", None: ""}[verdict.valid]
-        told = [("verdict", word), ("reason", git_protocol.printable(verdict.reason or "", 1000))]
-        return [*told, *((field, name) for field, name in names.items() if name)]
+    def work() -> Pairs:
+        from git_credential_bitbucket.agent import verdicts  # lazy: only a person's verbs ask
+
+        found = verdicts.ask_bitbucket(agent, ids, fields.get("repository")).items()
+        return [("verdict[]", json.dumps({"id": name, **told.view()}, separators=(",", ":"))) for name, told in found]
 
     return _told(agent, work, lambda told: told)
 

@@ -54,6 +54,7 @@ class CredentialView(TypedDict):
     trouble_cure: str | None
     origin: str
     memory: bool
+    replaced_by: str | None
 
 
 class Candidate(CredentialView):
@@ -201,6 +202,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "trouble_cure": credential.trouble_cure,
         "origin": credential.origin,
         "memory": agent.holdings.is_in_memory(credential.id),
+        "replaced_by": credential.replaced_by,
     }
 
 

@@ -3,16 +3,17 @@
 Imports kinds; transport and requests only inside functions.
 """
 
-import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Literal, TypedDict
 
+from git_credential_bitbucket import deadline
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from requests import Response
 
@@ -21,7 +22,16 @@ if TYPE_CHECKING:
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 WITHIN_S = 6.0
-"""How long a person's login waits for each verdict, name resolution included: without a network it must not hang."""
+"""How long a person's verb waits for verdicts, name resolution included: without a network it must not hang."""
+
+
+class VerdictView(TypedDict):
+    """A verdict as verbs show it; empty where Bitbucket did not say, and then `reason` tells why."""
+
+    verdict: Literal["valid", "rejected", "denied", ""]
+    reason: str
+    bitbucket_username: str | None
+    account_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +49,45 @@ class Verdict:
     reason: str | None = None
     is_denied: bool = False
 
+    def view(self) -> VerdictView:
+        """The form that is shown."""
+        said = {True: "valid", False: "rejected", None: "denied" if self.is_denied else ""}
+        return {
+            "verdict": said[self.valid],  # type: ignore[typeddict-item]  # words of the literal
+            "reason": printable(self.reason or "", 1000),
+            "bitbucket_username": self.username,
+            "account_id": self.account_id,
+        }
 
-def within(seconds: float, ask: "Callable[[], Verdict]") -> Verdict:
-    """The verdict that `ask` gets, or none where it takes longer or cannot ask at all."""
-    got: list[Verdict] = []
 
-    def work() -> None:
-        try:
-            got.append(ask())
-        except Error as exc:  # a proxy of an unknown kind, a CA file that cannot be read
-            got.append(Verdict(valid=None, reason=exc.cause))
+def verdict(ask: "Callable[[], Verdict]", seconds: float = WITHIN_S) -> Verdict:
+    """As `each_verdict`, of one question."""
+    return each_verdict({"": ask}, seconds)[""]
 
-    # Name resolution cannot be interrupted: the thread is left behind, and ends with the process.
-    thread = threading.Thread(target=work, name="verification", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return got[0] if got else Verdict(valid=None, reason=f"there was no answer within {seconds:g} seconds")
+
+def each_verdict(questions: "Mapping[str, Callable[[], Verdict]]", seconds: float = WITHIN_S) -> "dict[str, Verdict]":
+    """The verdicts that `questions` get, asked at once; none where one takes longer than `seconds` or cannot be asked.
+
+    An `Error` is that of a proxy of an unknown kind, a CA file that cannot be read, an API token without its email.
+    """
+    found = {}
+    for name, told in deadline.each_within(seconds, questions).items():
+        if isinstance(told, Error | TimeoutError):
+            found[name] = Verdict(valid=None, reason=told.cause if isinstance(told, Error) else str(told))
+        elif isinstance(told, BaseException):
+            raise told
+        else:
+            found[name] = told
+    return found
+
+
+def question(
+    endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret", repository: str | None = None
+) -> "Callable[[], Verdict]":
+    """What asks Bitbucket about a secret: as git does where a `repository` (a URL) is known, else by REST."""
+    if repository is not None and token_kinds.git_username(kind):
+        return partial(verify_for_git, endpoint, repository, kind, secret)
+    return partial(verify, endpoint, kind, email, secret)
 
 
 def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Secret") -> Verdict:

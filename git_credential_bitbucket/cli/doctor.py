@@ -48,7 +48,8 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
     help=f"""{summary("doctor")}.
 
     URL is an address on the Bitbucket that is meant; without it the remote of the repository here if that is one, else
-    https://bitbucket.org. What is printed holds no secret and can be pasted into a bug report.
+    https://bitbucket.org. Bitbucket is asked whether each credential is valid, unless it cannot be reached. What is
+    printed holds no secret and can be pasted into a bug report.
 
     With --live, URL is a repository (WORKSPACE/REPOSITORY will do), and Bitbucket is asked instead: what it really does
     where this program relies on an assumption, as a transcript for a report. It names no account and no repository.
@@ -99,8 +100,11 @@ def look(text: str | None) -> Iterator[Finding]:
     answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
     if answers:
         yield from _seen("vault", credentials.look(scene, time.time()))
-    yield from _seen("network", network.look(scene))
+    way = list(_seen("network", network.look(scene)))
+    yield from way
     if answers:
+        if not any(one.level == WRONG for one in way):
+            yield from _seen("credentials", credentials.check(scene))
         yield round_trip.look(scene)
 
 

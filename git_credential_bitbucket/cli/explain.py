@@ -14,11 +14,11 @@ import click
 
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import daemon_info, environment, login_hint
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client import daemon_info, environment, login_hint, verdicts
+from git_credential_bitbucket.client.shared_client import look
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
 from git_credential_bitbucket.gitsetup.executable import means_us
@@ -26,6 +26,7 @@ from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import Winner
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.git_config import GitConfig
     from git_credential_bitbucket.gitsetup.git_request import Asked, Url
     from git_credential_bitbucket.ui.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
@@ -40,24 +41,32 @@ LOGIN = "git-credential-bitbucket login"
     URL may also be a place such as acme/app. Without it: the address that git would fetch from in this directory, else
     https://bitbucket.org. The configuration is the one that git obeys here, a repository's own included.
 
-    Exit code 1 where git would get nothing.""",
+    With --check Bitbucket is asked about what git gets: for a repository as git asks before it fetches, else by REST.
+
+    Exit code 1 where git would get nothing; with --check, also where Bitbucket rejects it or gives it no access.""",
 )
 @click.argument("url", metavar="[URL]", required=False)
+@click.option("--check", is_flag=True, help="Ask Bitbucket whether what git gets is valid.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document; times are epoch seconds.")
-def command(*, url: str | None, as_json: bool) -> int:
+def command(*, url: str | None, check: bool, as_json: bool) -> int:
     """Explain."""
-    document = explained(url)
+    document = explained(url, is_checked=check)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
         from git_credential_bitbucket.ui import explain_view as shown  # here, not above: rich costs 40 ms
 
         shown.print_document(document)
-    return 0 if document["answer"] is not None else 1
+    verdict = document.get("verdict")
+    is_refused = verdict is not None and verdict["verdict"] in ("rejected", "denied")
+    return 0 if document["answer"] is not None and not is_refused else 1
 
 
-def explained(text: str | None) -> Document:
-    """Everything that decides about `text`, or about the remote here. Raises `Error`."""
+def explained(text: str | None, *, is_checked: bool = False) -> Document:
+    """Everything that decides about `text`, or about the remote here; what Bitbucket says of it, if `is_checked`.
+
+    Raises `Error`.
+    """
     folder = git_request.folder_here()
     source, url = _address(text, folder)
     if url is None:
@@ -86,14 +95,33 @@ def explained(text: str | None) -> Document:
     if problem is not None:
         then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "cure": problem.hint or "", "then": then}
+    elif is_checked:
+        document["verdict"] = _verdict(url, git_asks, document)
     return document
+
+
+def _verdict(url: Url, git_asks: Asked, document: Document) -> VerdictView | None:
+    """What Bitbucket says of what git gets."""
+    answer, tokens = document["answer"], []
+    if answer is not None and answer["from"] == "environment":
+        tokens = list(filter(None, [_found(url, git_asks)]))
+    ids = [answer["from"]] if answer is not None and not tokens else []
+    names = scopes.names_of(url.path)
+    repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
+    return next(iter(verdicts.check(ids, tokens, url.base, repository).values()), None)
+
+
+def _found(url: Url, git_asks: Asked) -> environment.EnvironmentCredential | None:
+    """What the environment has for this request."""
+    path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
+    return environment.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
 
 
 def _state(git_asks: Asked, document: Document) -> str | None:
     """Why nothing is offered, in the word that decides what follows; None where what is kept was not looked at."""
     if document["vault"] is None:
         return None
-    return dict(ask("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
+    return dict(look("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
@@ -155,15 +183,14 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
     # Whoever answers reads from /proc which repository git works on, where git does not say.
     fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
     try:
-        path = git_protocol.emit([("path", url.path)] if fields and url.path else [])
-        found = environment.find(os.environ, git_protocol.parse(git_protocol.emit(git_asks.pairs()) + path))
+        found = _found(url, git_asks)
         if found is not None:
             document["environment"] = _of_environment(found)
             environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
-    answer = ask("explain", fields, git_protocol.emit(git_asks.pairs()))
+    answer = look("explain", fields, git_protocol.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {
         "state": told["vault"],

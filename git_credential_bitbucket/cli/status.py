@@ -1,6 +1,6 @@
-"""`status`: everything that is kept, how long it lasts, what is wrong with it and what mends it; never a secret.
+"""`status`: every credential, when it expires, what is wrong with it and what helps; never a secret.
 
-Imports the list from the holder; the forms it is shown in are listing's and metrics'.
+Starts no daemon: it is asked where it runs, else the vault is read in-process.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from git_credential_bitbucket.agent.naming import anew
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client import environment, verdicts
+from git_credential_bitbucket.client.shared_client import look
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
-
-    Verdict = dict[str, str]
-    """`verdict` is `valid`, `rejected`, or empty where Bitbucket did not say; then `reason` tells why."""
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
+    from git_credential_bitbucket.client.environment import EnvironmentCredential
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
+_UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
 
 
@@ -45,8 +46,10 @@ class Report:
     environment: str | None
     credentials: list[CredentialView]
     environment_trouble: str | None = None
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    """What Bitbucket says of each, by id, where it was asked."""
+    tokens: list[EnvironmentCredential] = field(default_factory=list)
+    """What the environment holds, one for each scope."""
+    verdicts: dict[str, VerdictView] = field(default_factory=dict)
+    """What Bitbucket says of each, by id or by the environment's variable, where it was asked."""
 
     @property
     def offered(self) -> list[CredentialView]:
@@ -58,11 +61,19 @@ class Report:
         """Those that are only kept to be restored."""
         return [one for one in self.credentials if one["state"] == "set-aside"]
 
+    def is_rejected(self, name: str) -> bool:
+        """Whether Bitbucket was asked about a credential, by its id or variable, and rejected it."""
+        return name in self.verdicts and self.verdicts[name]["verdict"] == "rejected"
+
 
 @click.command(
     cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('status')}.\n\nExit code 1 with --fail-within where something ends or has ended, and where the"
-    " vault cannot be looked into.",
+    help=f"""{summary("status")}.
+
+    No daemon is started: where none runs, the vault is read if that takes no passphrase and no dialogue.
+
+    Exit code 1 with --fail-within where something expires within that time or has expired, is suspended, disabled
+    or rejected (of the environment's tokens as well), has no known expiry, or cannot be looked at.""",
 )
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="All of it as one JSON document; times are epoch seconds.")
@@ -72,9 +83,11 @@ class Report:
     "within",
     metavar="SPAN",
     callback=date_options.span,
-    help="Fail if something ends within SPAN (12h, 7d, 2w, 3mo), or needs a person now.",
+    help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs a person now.",
 )
-@click.option("--check", "ask_bitbucket", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
+@click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is not known.")
+@click.option("--require", is_flag=True, help="Fail if no credential is stored.")
+@click.option("--check", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
 @click.option(
     "--prometheus",
     "metrics_file",
@@ -87,15 +100,17 @@ def command(
     as_json: bool,
     as_blocks: bool,
     within: float | None,
-    ask_bitbucket: bool,
     metrics_file: str | None,
+    **asked: bool,
 ) -> None:
     """List what is kept."""
     if as_json and metrics_file == "-":
         raise click.UsageError("--json and --prometheus - both want standard output")
+    if asked["unknown_ok"] and within is None:
+        raise click.UsageError("--unknown-ok goes with --fail-within")
     report = report_now(what)
-    if ask_bitbucket:
-        report = replace(report, verdicts=_verdicts(report))
+    if asked["check"]:
+        report = replace(report, verdicts=verdicts.check([one["id"] for one in report.offered], report.tokens))
     if metrics_file is not None:
         from git_credential_bitbucket.ui import metrics  # here, not above: each of these forms has its own imports
 
@@ -106,29 +121,17 @@ def command(
         from git_credential_bitbucket.ui import status_table  # here, not above: rich costs 40 ms
 
         status_table.print_report(report, long=as_blocks)
+    if asked["require"] and not report.offered:
+        _raise_if_locked(report)
+        raise Error("no credential is stored", hint="type: git-credential-bitbucket login")
     if within is not None:
-        check(report, within)
-    rejected = [one for one in report.offered if report.verdicts.get(one["id"], {}).get("verdict") == "rejected"]
-    if rejected:
-        named = ", ".join(arguments.line(one) for one in rejected)
-        raise Error(f"Bitbucket rejects {named}", hint=cure(rejected[0]))
-
-
-def _verdicts(report: Report) -> dict[str, Verdict]:
-    """What Bitbucket says of each credential that is offered: one request each."""
-    found = {}
-    for one in report.offered:
-        try:
-            told = dict(ask("identify", [("id", one["id"])]))
-        except Error as exc:  # an API token without its email, say
-            told = {"verdict": "", "reason": exc.cause}
-        found[one["id"]] = {"verdict": told["verdict"], "reason": told.get("reason", "")}
-    return found
+        check(report, within, unknown_ok=asked["unknown_ok"])
+    _raise(rejected(report))
 
 
 def report_now(what: str | None = None) -> Report:
-    """Ask the holder; `what` narrows it to a place or one credential. Raises `Error`."""
-    answer = ask("status")
+    """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
+    answer = look("status")
     told = dict(answer)
     credentials = arguments.listed(answer)
     if what is not None:
@@ -138,7 +141,7 @@ def report_now(what: str | None = None) -> Report:
             if "trouble" not in told:
                 raise
             credentials = []  # it may be where nobody can look now, and that is what has to be told
-    name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
+    tokens, name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
     return Report(
         now=time.time(),
         vault=_vault(told),
@@ -146,6 +149,7 @@ def report_now(what: str | None = None) -> Report:
         environment=name,
         credentials=credentials,
         environment_trouble=trouble,
+        tokens=tokens,
     )
 
 
@@ -171,16 +175,48 @@ def ends(one: CredentialView) -> float | None:
     return min((at for at in dates if at is not None), default=None)
 
 
-def check(report: Report, within: float) -> None:
-    """Raise `Error` if something ends within that many seconds or has ended, or nothing is known for a locked vault."""
-    if report.vault["state"] == "locked" or report.vault["trouble"]:
-        raise Error(
-            f"nothing can be said of what ends: {report.vault['trouble'] or 'the vault is locked'}",
-            hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
-        )
-    found = {said: cure(one) for one in report.offered if (said := _ending(one, report.now, within)) is not None}
+def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
+    """Raise `Error` if something expires within that many seconds or needs a person now, or cannot be looked at.
+
+    An expiry that is not known may be today: only with `unknown_ok` it passes.
+    """
+    _raise_if_locked(report)
+    found = rejected(report)
+    for one in report.credentials:
+        if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):
+            dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to go without: --unknown-ok"
+            name = f"the {one['kind']} for {one['place']} ({one['id']})"
+            found[f"{name} {said}"] = dated if said == _UNKNOWN else cure(one)
+    if report.environment_trouble:
+        found[report.environment_trouble] = "see: git-credential-bitbucket doctor"
+    for token in report.tokens:
+        if token.client_id is None and not unknown_ok:
+            found[f"nobody knows when what {token.variable} holds expires"] = "to go without: --unknown-ok"
+    _raise(found)
+
+
+def rejected(report: Report) -> dict[str, str]:
+    """What Bitbucket rejects of what it was asked about, with the hint for each."""
+    found = {arguments.line(one): cure(one) for one in report.credentials if report.is_rejected(one["id"])}
+    found |= {
+        f"what {one.variable} holds": "put a valid token there, or unset it"
+        for one in report.tokens
+        if report.is_rejected(one.variable)
+    }
+    return {f"Bitbucket rejects {name}": hint for name, hint in found.items()}
+
+
+def _raise(found: dict[str, str]) -> None:
     if found:
         raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
+
+
+def _raise_if_locked(report: Report) -> None:
+    if report.vault["state"] == "locked" or report.vault["trouble"]:
+        raise Error(
+            f"nothing can be said of what expires: {report.vault['trouble'] or 'the vault is locked'}",
+            hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
+        )
 
 
 def cure(one: CredentialView) -> str:
@@ -190,14 +226,37 @@ def cure(one: CredentialView) -> str:
     return anew(one["id"]) if one["kind"] in token_kinds.STATIC else "log in again: git-credential-bitbucket login"
 
 
-def _ending(one: CredentialView, now: float, within: float) -> str | None:
-    name = f"the {one['kind']} for {one['place']} ({one['id']})"
+def is_unknown(one: CredentialView) -> bool:
+    """Whether it does not renew itself, and nobody knows when it expires."""
+    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and ends(one) is None
+
+
+def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
+    """What of a credential needs a person, or will within that many seconds; None where nothing does."""
+    if one["state"] == "set-aside":
+        return None if one["replaced_by"] or _is_replaced(one, report) else "is disabled"
     if one["state"] in ("login-expired", token_kinds.APP_PASSWORD):
-        return f"{name} needs a new log-in"
+        return "needs a new login"
+    if one["state"] == "suspect":
+        return "is suspended"
+    if one["state"] == "unreachable":
+        return "could not be renewed"
+    if one["suspended_for"]:
+        return f"is suspended for {', '.join(one['suspended_for'])}"
     at = ends(one)
-    if at is None or at - now > within:
-        return None
-    return f"{name} has ended" if at <= now else f"{name} ends in {dates.left(at - now)}"
+    if at is not None and at - report.now <= within:
+        return "has expired" if at <= report.now else f"expires in {dates.left(at - report.now)}"
+    if one["state"] != "ready" and one["renewed_at"] is None:
+        return "has expired"
+    return _UNKNOWN if is_unknown(one) and not unknown_ok else None
+
+
+def _is_replaced(one: CredentialView, report: Report) -> bool:
+    """Whether another works for the same scope and person, so that git lacks nothing."""
+    return any(
+        other["state"] == "ready" and other["url"] == one["url"] and arguments.names(other) == arguments.names(one)
+        for other in report.offered
+    )
 
 
 def _daemon(told: dict[str, str]) -> dict[str, str | int]:
@@ -222,17 +281,14 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
     }
 
 
-def _environment(bases: set[str]) -> tuple[str | None, str | None]:
-    """The variable whose token is answered before anything that is kept, and why it is not, at a host of `bases`."""
-    from git_credential_bitbucket.client import environment  # here, not above: as listing
-
-    name = None
+def _environment(bases: set[str]) -> tuple[list[EnvironmentCredential], str | None, str | None]:
+    """What the environment holds, its name, and why it is not answered at a host of `bases`."""
+    found: list[EnvironmentCredential] = []
     try:
         found = environment.every(os.environ)
-        name = environment.named(found) or None
         for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
             for one in found:
                 environment.check(one, base, os.environ)
     except Error as exc:
-        return name, exc.cause
-    return name, None
+        return found, environment.named(found) or None, exc.cause
+    return found, environment.named(found) or None, None

@@ -36,10 +36,10 @@ class AgentClient:
         self.instead = False
         self.started = False
 
-    def for_(self, request: bytes) -> "AgentClient":
+    def for_(self, request: bytes, *, start: bool = True) -> "AgentClient":
         """Itself, turned to the innermost `exec` around here that covers git's `request`, or to the outermost."""
         while outer := self.env.get(ipc.OUTER):
-            if dict(git_protocol.parse_pairs(self.reply("why", request))).get("state") != "none":
+            if dict(git_protocol.parse_pairs(self.reply("why", request, start=start))).get("state") != "none":
                 break
             socket, _, further = outer.partition(":")
             self.env = {**self.env, ipc.OUTER: further, **paths.private(socket)}
@@ -49,26 +49,26 @@ class AgentClient:
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
         """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
 
-        Raises `DaemonUnavailable` where the daemon keeps silent, where only git's socket can be reached and it does not
-        answer `action`, or, with `start` off, where there is none; and `PlaceRefused` where somebody else could have
-        put the socket there.
+        With `start` off, no daemon is started: where none runs, this process answers.
+
+        Raises `DaemonUnavailable` where the daemon keeps silent, and where only git's socket can be reached and it does
+        not answer `action`; and `PlaceRefused` where somebody else could have put the socket there.
         """
         if not self.in_process:
             outcome, reply = self._asked(action, body)
             is_there = outcome != ipc.ABSENT
-            if not is_there and start:
-                is_there = (action not in git_protocol.GIT_ACTIONS and "vault_id" in self._facts()) or self.start()
+            if not is_there:
+                is_there = action not in git_protocol.GIT_ACTIONS and "vault_id" in self._facts()
+                is_there = is_there or (start and self.start())
                 if is_there:
                     outcome, reply = self._asked(action, body)
             if outcome == ipc.TIMEOUT:
                 raise silent()
             if outcome != ipc.ABSENT:
                 return reply
-            if not start:
-                raise DaemonUnavailable("no daemon is running", hint="type: git-credential-bitbucket daemon start")
             if is_there and action != "mint":  # which needs no vault
                 raise unreachable()
-            self.in_process = True
+            self.in_process = start  # a daemon that could not be started is not tried again
         from git_credential_bitbucket.client import in_process
 
         messages.trace(f"{action}: asked in this process, without a daemon")
@@ -100,9 +100,10 @@ class AgentClient:
         """As `answer`, for a question that may be answered with nothing, but not by who is none of ours."""
         return self.answer(action, body) or (self.answer(action, body) if self.replace_foreign_daemon() else b"")
 
-    def replace_foreign_daemon(self) -> bool:
+    def replace_foreign_daemon(self, *, start: bool = True) -> bool:
         """Whether another answers from now on than listened, which is none of ours: a daemon, or this process.
 
+        With `start` off it is this process, and whoever listens goes on.
         Who keeps silent is not replaced: it may be a daemon of ours, in the middle of something.
         """
         if self.in_process:
@@ -110,7 +111,7 @@ class AgentClient:
         if "pid" in self._facts():
             return False
         messages.trace("whoever listens at the daemon's socket is none of ours")
-        self.in_process = not self.start()
+        self.in_process = not (start and self.start())
         return True
 
     def fall_back_in_process(self, why: "Mapping[str, str]") -> bool:
@@ -153,9 +154,9 @@ def ask(
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
     than once keeps the `holder`.
     """
-    asked, body = (holder or AgentClient()).for_(request), git_protocol.emit(list(fields)) + request
+    asked, body = (holder or AgentClient()).for_(request, start=start), git_protocol.emit(list(fields)) + request
     found = git_protocol.parse_pairs(asked.reply(action, body, start=start))
-    if not found and start and asked.replace_foreign_daemon():
+    if not found and asked.replace_foreign_daemon(start=start):
         found = git_protocol.parse_pairs(asked.reply(action, body))
     if not found:
         raise DaemonUnavailable(

@@ -17,6 +17,14 @@ def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"
     return front.ask(action, fields, request, holder=_holder())
 
 
+def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
+    """As `ask`, for a question that changes nothing: it starts no daemon, and where none runs this process answers.
+
+    A key that needs a dialogue or a passphrase is not asked for: the vault is locked then.
+    """
+    return front.ask(action, fields, request, start=False, holder=_holder())
+
+
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
     return dict(

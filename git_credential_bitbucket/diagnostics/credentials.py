@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.cli import status
-from git_credential_bitbucket.client import environment
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client import environment, verdicts
+from git_credential_bitbucket.client.shared_client import look as look_at
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.login import vault_setup
@@ -35,7 +35,7 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
         return
     yield from _keyring(header, scene.env)
     try:
-        answer = ask("status")
+        answer = look_at("status")
     except Error as exc:
         yield Finding("vault", WRONG, exc.cause, exc.hint)
         return
@@ -43,6 +43,24 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
     yield from _vault(told, header)
     if "trouble" not in told:
         yield from _credentials(arguments.listed(answer), now)
+
+
+def check(scene: Scene) -> Iterator[Finding]:
+    """What Bitbucket says of each credential that is offered, the environment's included."""
+    report = status.report_now()
+    names = {one["id"]: f"{one['kind']} {one['id']} for {one['place']}" for one in report.offered}
+    cures = {one["id"]: status.cure(one) for one in report.offered}
+    names |= {one.variable: f"what {one.variable} holds" for one in report.tokens}
+    found = verdicts.check([one["id"] for one in report.offered], report.tokens, scene.url.base)
+    for name, told in found.items():
+        reason = f": {told['reason']}" if told["reason"] else ""
+        if told["verdict"] == "rejected":
+            cure = cures.get(name, "put a valid token there, or unset it")
+            yield Finding("credentials", WRONG, f"Bitbucket rejects {names[name]}{reason}", cure)
+        elif not told["verdict"]:
+            yield Finding("credentials", NOTE, f"{names[name]} could not be checked{reason}")
+    if valid := sum(told["verdict"] == "valid" for told in found.values()):
+        yield Finding("credentials", OK, f"Bitbucket says that {valid} of {len(found)} are valid")
 
 
 def _environment(scene: Scene) -> Iterator[Finding]:
@@ -102,14 +120,8 @@ def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
 
 def _learn(unnamed: list[CredentialView]) -> None:
     """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
-    reasons = []
-    for one in unnamed:
-        try:
-            told = dict(ask("identify", [("id", one["id"])]))
-        except Error as exc:
-            reasons.append(exc.cause)
-        else:
-            reasons += [] if "bitbucket_username" in told else [told.get("reason") or "it may not read its account"]
+    told = verdicts.check([one["id"] for one in unnamed]).values()
+    reasons = [one["reason"] or "it may not read its account" for one in told if one["bitbucket_username"] is None]
     if len(reasons) == len(unnamed):
         hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"
         raise Error(f"Bitbucket named no login's account: {reasons[0]}", hint=hint)

@@ -5,21 +5,21 @@ Every step has a limit, and a machine without a network gives one finding.
 
 from __future__ import annotations
 
-import queue
 import socket
-import threading
 import time
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from git_credential_bitbucket import deadline
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
     from git_credential_bitbucket.diagnostics.finding import Scene
@@ -31,8 +31,6 @@ ANSWER_S = 12.0
 SKEW_S, BAD_SKEW_S = 30.0, 300.0
 """Our own margins absorb half a minute; beyond five, tokens are taken for fresh or ended that are not."""
 _ONLINE = "check the network, and http.proxy if there is a proxy in between"
-
-Answer = TypeVar("Answer")
 
 
 def look(scene: Scene) -> Iterator[Finding]:
@@ -66,11 +64,11 @@ def _unknown_name(address: str) -> str | None:
     """What to say of a host whose name leads nowhere; None where it leads somewhere."""
     parts = urlsplit(address if "://" in address else f"http://{address}")
     name = parts.hostname or ""
-    try:
-        within(NAME_S, lambda: socket.getaddrinfo(name, parts.port or 443, type=socket.SOCK_STREAM))
-    except TimeoutError:
+    asked = {name: lambda: socket.getaddrinfo(name, parts.port or 443, type=socket.SOCK_STREAM)}
+    found = deadline.each_within(NAME_S, asked)[name]
+    if isinstance(found, TimeoutError):
         return f"nobody said within {NAME_S:.0f} s where {printable(name)} is (DNS)"
-    except (OSError, UnicodeError):
+    if isinstance(found, OSError | UnicodeError):
         return f"the name {printable(name)} is not known (DNS)"
     return None
 
@@ -78,32 +76,26 @@ def _unknown_name(address: str) -> str | None:
 def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
     """The web host, which git talks to, and REST's, which only log-ins are checked at."""
     addresses = {"web": endpoint.token_url, "REST": f"{endpoint.api_url}/user"}
-    answers: dict[str, float | Error | None] = {}
-
-    def ask(name: str) -> None:
-        answers[name] = _answered(endpoint, addresses[name])
-
-    threads = [threading.Thread(target=ask, args=(name,), daemon=True) for name in addresses]
-    deadline = time.monotonic() + ANSWER_S
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    for name, address in addresses.items():
-        cause = f"{providers.origin(address)} gave no whole answer within {ANSWER_S:.0f} s"
-        answers.setdefault(name, BitbucketUnreachable(cause, hint=_ONLINE))
+    asked = {name: partial(_ahead, endpoint, address) for name, address in addresses.items()}
+    answers = deadline.each_within(ANSWER_S, asked)
+    for name, answer in answers.items():
+        if isinstance(answer, TimeoutError):
+            cause = f"{providers.origin(addresses[name])} gave no whole answer within {ANSWER_S:.0f} s"
+            answers[name] = BitbucketUnreachable(cause, hint=_ONLINE)
+        elif isinstance(answer, BaseException) and not isinstance(answer, Error):
+            raise answer
     web, rest = answers["web"], answers["REST"]
     if isinstance(web, Error):
         yield Finding("network", WRONG, web.cause, web.hint)
     else:
         yield Finding("network", OK, f"{providers.origin(scene.url.base)} answers, and its certificate is trusted")
-        yield from _clock(web)
+        yield from _clock(web if isinstance(web, float) else None)
     if isinstance(rest, Error) and not isinstance(web, Error):
         yield Finding("network", NOTE, f"{rest.cause}; git does without it", rest.hint)
 
 
-def _answered(endpoint: Endpoint, url: str) -> float | Error | None:
-    """How far the answer's date is ahead of our clock, None where it has none; or why there is no answer."""
+def _ahead(endpoint: Endpoint, url: str) -> float | None:
+    """How far the answer's date is ahead of our clock, None where it has none. Raises an `Error` without an answer."""
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and doctor first says what it can without
 
     try:
@@ -111,8 +103,6 @@ def _answered(endpoint: Endpoint, url: str) -> float | Error | None:
         return parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, OverflowError):  # no date that can be read
         return None
-    except Error as exc:
-        return exc
 
 
 def _clock(ahead: float | None) -> Iterator[Finding]:
@@ -125,23 +115,3 @@ def _clock(ahead: float | None) -> Iterator[Finding]:
         yield Finding("clock", level, f"this machine's clock is {abs(ahead):.0f} s {which} Bitbucket's", cure)
     else:
         yield Finding("clock", OK, "it agrees with Bitbucket's")
-
-
-def within(seconds: float, work: Callable[[], Answer]) -> Answer:
-    """What `work` returns or raises, or TimeoutError; it goes on in a thread that holds nobody up."""
-    done: queue.Queue[tuple[Answer | None, BaseException | None]] = queue.Queue()
-
-    def run() -> None:
-        try:
-            done.put((work(), None))
-        except (OSError, UnicodeError) as exc:
-            done.put((None, exc))
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        answer, error = done.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return answer  # type: ignore[return-value]  # without an error there is one

@@ -209,7 +209,7 @@ def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
         return
     from git_credential_bitbucket.client.shared_client import ask
 
-    ask("identify", [("id", kept_id)])
+    ask("identify", [("id[]", kept_id)])
 
 
 def page(wanted: Wanted, grant: Grant) -> Page:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import daemon_launcher
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client.shared_client import ask, look
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import prompts
@@ -187,7 +187,7 @@ def give(key: Key, *, by_hand: bool = False) -> None:
 def readable() -> None:
     """Unlock the vault if it is locked and somebody is there to do it: for verbs that a person typed."""
     terminal = prompts.choosing()
-    if terminal is not None and dict(ask("status"))["vault"] == "locked":
+    if terminal is not None and dict(look("status"))["vault"] == "locked":
         unlock(prompts.Answers(terminal))
 
 

@@ -6,7 +6,6 @@ Imports rest, which loads requests, only when Bitbucket is asked.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -73,13 +72,13 @@ def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[st
     repository = place if is_for_repository else wanted.near_url
     by_git = None
     if repository is not None:
-        by_git = rest.within(rest.WITHIN_S, partial(rest.verify_for_git, endpoint, repository, kind, secret))
+        by_git = rest.verdict(rest.question(endpoint, kind, None, secret, repository))
         if by_git.is_denied and is_for_repository:
             hint = "nothing was stored; check --for and what it may do, or store it all the same: --no-verify"
             raise LoginFailed(f"it is of no use there: {by_git.reason}", hint=hint)
         if not (by_git.valid or by_git.is_denied):
             return by_git
-    by_rest = rest.within(rest.WITHIN_S, partial(rest.verify, endpoint, kind, record["account"], secret))
+    by_rest = rest.verdict(rest.question(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
     doubt = f"git may use it, but REST rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason

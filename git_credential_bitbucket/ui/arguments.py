@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts, scopes
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client.shared_client import look
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def meant(what: str | None) -> list[CredentialView]:
 
 
 def _at_hand() -> tuple[list[CredentialView], Error | None]:
-    answer = ask("status")
+    answer = look("status")
     told = dict(answer)
     trouble = Error(told["trouble"], hint=told.get("cure") or None) if "trouble" in told else None
     return listed(answer), trouble

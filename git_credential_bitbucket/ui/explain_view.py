@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.diagnosis import Outcome
     from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
     from git_credential_bitbucket.bitbucket import token_kinds
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
 
 
 class Helper(TypedDict):
@@ -101,6 +102,7 @@ class Document(Unasked, total=False):
     candidates: list[Candidate | Winner]
     dropped: list[Dropped]
     elsewhere: list[str]
+    verdict: VerdictView | None
 
 
 _ORIGINS = {"local": "this repository's own", "worktree": "this work tree's own", "command": "for one command"}
@@ -202,6 +204,9 @@ def _answer(console: Console, document: Document) -> None:
     _line(console, f"  because {answer['because']}")
     if _OUTCOMES[answer["outcome"]]:
         _line(console, f"  {_OUTCOMES[answer['outcome']]}")
+    if (told := document.get("verdict")) is not None:
+        style = status_table.VERDICT_STYLES.get(told["verdict"], "")
+        _line(console, f"  {status_table.told_verdict(told)}", style)
     first = [one["helper"] for one in document["helpers"]]
     before = first[: next(at for at, one in enumerate(document["helpers"]) if one["ours"])]
     if before:

@@ -12,6 +12,8 @@ from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.cli.status import Report
 
@@ -53,10 +55,52 @@ def text(report: Report) -> str:
         "When a credential that renews itself last did.",
         [(_labels(one), one["renewed_at"]) for one in report.offered if one["renewed_at"]],
     )
+    _metric(
+        lines,
+        "credential_expiry_known",
+        "Whether it is known when a credential that does not renew itself expires (1), or not (0).",
+        [(_labels(one), 0 if status.is_unknown(one) else 1) for one in report.offered if one["renewed_at"] is None],
+    )
+    _metric(
+        lines,
+        "environment_credential_ready",
+        "Whether a token in the environment, which goes before all that is stored, is offered to git (1) or not (0).",
+        [(_variable(one.variable), 0 if report.environment_trouble else 1) for one in report.tokens],
+    )
+    _metric(
+        lines,
+        "environment_usable",
+        "Whether the environment holds nothing that cannot be used.",
+        [("", 0 if report.environment_trouble else 1)],
+    )
+    names = {one["id"]: _labels(one) for one in report.offered}
+    names |= {one.variable: _variable(one.variable) for one in report.tokens}
+    asked = {names[name]: told["verdict"] for name, told in report.verdicts.items() if name in names}
+    _metric(
+        lines,
+        "credential_checked",
+        "With --check: whether Bitbucket said if a credential is valid (1), or not (0).",
+        [(labels, 1 if verdict in ("valid", "rejected") else 0) for labels, verdict in asked.items()],
+    )
+    _metric(
+        lines,
+        "credential_rejected",
+        "Whether Bitbucket rejects a credential: as --check was told, else as git was last.",
+        [(_labels(one), 1 if report.is_rejected(one["id"]) or _was_rejected(one) else 0) for one in report.credentials]
+        + [(_variable(one.variable), 1 if report.is_rejected(one.variable) else 0) for one in report.tokens],
+    )
     return "\n".join(lines) + "\n"
 
 
-def _metric(lines: list[str], name: str, meaning: str, samples: list[tuple[str, float]]) -> None:
+def _was_rejected(one: CredentialView) -> bool:
+    return one["state"] in ("suspect", "login-expired") or (one["state"] == "set-aside" and not one["replaced_by"])
+
+
+def _variable(name: str) -> str:
+    return f'{{variable="{_escaped(name)}"}}'
+
+
+def _metric(lines: list[str], name: str, meaning: str, samples: Sequence[tuple[str, float]]) -> None:
     lines += [f"# HELP {_PREFIX}_{name} {meaning}", f"# TYPE {_PREFIX}_{name} gauge"]
     lines += [f"{_PREFIX}_{name}{labels} {value:.0f}" for labels, value in samples]
 

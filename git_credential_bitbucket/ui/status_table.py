@@ -12,11 +12,19 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.cli.status import Report
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
 _COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
 _STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
+VERDICT_STYLES = {"rejected": "red", "denied": "yellow"}
+_VERDICTS = {
+    "valid": "Bitbucket says that it is valid",
+    "rejected": "Bitbucket rejects it",
+    "denied": "Bitbucket gives it no access there",
+    "": "Bitbucket did not say whether it is valid",
+}
 _INDENT = "  "
 _BEFORE = "is answered before anything kept here"
 
@@ -140,10 +148,17 @@ def _troubles(report: Report, console: Console) -> None:
 def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
     """What Bitbucket says of a credential, if it was asked."""
     if (told := report.verdicts.get(one["id"])) is not None:
-        words = {"valid": "Bitbucket says that it is valid", "rejected": "Bitbucket rejects it"}
-        said = words.get(told["verdict"], "Bitbucket did not say whether it is valid")
-        reason = f": {told['reason']}" if told["reason"] else ""
-        _line(console, f"{before}{output.shown(said + reason)}", "red" if told["verdict"] == "rejected" else "")
+        _told(console, told, before)
+
+
+def _told(console: Console, told: VerdictView, before: str) -> None:
+    _line(console, f"{before}{output.shown(told_verdict(told))}", VERDICT_STYLES.get(told["verdict"], ""))
+
+
+def told_verdict(told: VerdictView) -> str:
+    """What Bitbucket says, in words."""
+    reason = f": {told['reason']}" if told["reason"] else ""
+    return _VERDICTS[told["verdict"]] + reason
 
 
 def _surroundings(report: Report, console: Console) -> None:
@@ -165,6 +180,8 @@ def _surroundings(report: Report, console: Console) -> None:
     before = report.environment_trouble or (report.environment and f"what {report.environment} holds {_BEFORE}")
     if before:
         _line(console, f"environment: {output.shown(before)}", "yellow")
+    for variable in (one.variable for one in report.tokens if one.variable in report.verdicts):
+        _told(console, report.verdicts[variable], f"{_INDENT}{variable}: ")
 
 
 def _urgency(left: float | None) -> str:

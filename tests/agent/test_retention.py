@@ -362,7 +362,7 @@ def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(wor
     (shown,) = [json.loads(value) for key, value in views.of_agent(world.agent) if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
     before = world.standin.mark()
-    told = finish(control(world.agent, "identify", f"id={kept.id}\n".encode())).decode()
-    assert "verdict=\n" in told
+    told = finish(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()
+    assert '"verdict":""' in told
     assert "nobody was asked for it" in told
     assert not world.standin.requests(since=before)

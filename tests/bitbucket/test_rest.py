@@ -118,7 +118,7 @@ def test_a_verdict_is_waited_for_no_longer_than_said(bitbucket: FakeBitbucket, e
     """A server that does not answer, or a name that is resolved for ever, must not hang a login."""
     bitbucket.script_fault("api", "hold")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.within(0.1, lambda: rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token))
+    verdict = rest.verdict(rest.question(endpoint, token_kinds.ACCESS_TOKEN, None, token), 0.1)
     assert (verdict.valid, verdict.reason) == (None, "there was no answer within 0.1 seconds")
     bitbucket.release()
 
@@ -127,7 +127,7 @@ def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBit
     """A proxy of a kind that is not supported is no reason to store nothing."""
     unusable = replace(endpoint, proxy="socks5://127.0.0.1:1")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.within(60, lambda: rest.verify(unusable, token_kinds.ACCESS_TOKEN, None, token))
+    verdict = rest.verdict(rest.question(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
     assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
 
 

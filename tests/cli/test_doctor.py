@@ -32,7 +32,8 @@ def healthy(keyed: Runner, bitbucket: FakeBitbucket) -> Runner:
     """A machine with nothing wrong: configured, a token kept, Bitbucket in reach."""
     keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
     keyed(HELPER, "configure")
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    token = bitbucket.issue_access_token("acme/app")
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
     return keyed
 
 
@@ -502,10 +503,26 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     assert f"hint: {cure}\n" in healthy(HELPER, "status", "--fail-within", "1d", check=False).stderr
 
 
-def test_the_environment_is_looked_at(healthy: Runner) -> None:
-    """A token there is noted; an app password, a rejected token and half a consumer are wrong."""
-    token = healthy.env["BITBUCKET_TOKEN"] = tokens.access_token()
+def test_a_revoked_token_is_wrong_and_one_that_cannot_be_asked_about_is_not(
+    healthy: Runner, bitbucket: FakeBitbucket
+) -> None:
+    """Bitbucket is asked unless it cannot be reached: here nothing is known of it before."""
+    said = told(looked(healthy, code=0), "credentials", "ok")
+    assert "Bitbucket says that 1 of 1 are valid" in said
+    healthy(HELPER, "login", "--no-verify", "--api-token", stdin=bitbucket.issue_api_token("alice"))
+    assert "could not be checked: Bitbucket's REST API takes" in told(looked(healthy, code=0), "credentials", "note")
+    bitbucket.revoke(kind="repo_access_token")
+    document = looked(healthy, code=1)
+    assert wrong(document) == {"credentials"}
+    assert "Bitbucket rejects access-token" in told(document, "credentials", "wrong")
+
+
+def test_the_environment_is_looked_at(healthy: Runner, bitbucket: FakeBitbucket) -> None:
+    """A token there is noted; an app password, a rejected or revoked token and half a consumer are wrong."""
+    token = healthy.env["BITBUCKET_TOKEN"] = bitbucket.issue_access_token("acme/app")
     assert "BITBUCKET_TOKEN holds goes before" in told(looked(healthy, code=0), "environment", "note")
+    bitbucket.revoke(token)
+    assert "rejects what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "credentials", "wrong")
     healthy("git", "credential", "reject", stdin=f"url={CLOUD}\nusername=x-token-auth\npassword={token}\n\n")
     assert "rejected what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "environment", "wrong")
     healthy.env["BITBUCKET_TOKEN"] = tokens.app_password()

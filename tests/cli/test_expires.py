@@ -53,7 +53,10 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     assert "access-token for bitbucket.org/acme/app" in refused.stderr
     two(HELPER, "expires", one["id"], "unknown")
     assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
-    two(HELPER, "status", "--fail-within", "7d")
+    refused = two(HELPER, "status", "--fail-within", "7d", check=False)
+    assert "has no known expiry" in refused.stderr
+    assert f"hint: enter the date: git-credential-bitbucket expires {one['id']} DATE" in refused.stderr
+    two(HELPER, "status", "--fail-within", "7d", "--unknown-ok")
 
 
 def test_the_list_as_json_has_the_same_order_and_the_days_that_were_entered(two: Runner) -> None:

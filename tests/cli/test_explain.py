@@ -102,6 +102,28 @@ def test_what_was_rejected_is_passed_over_and_says_so(configured: Runner) -> Non
     assert "held back" in none["none"]["cause"]
 
 
+def test_bitbucket_is_asked_as_git_asks_about_what_git_gets(configured: Runner, bitbucket: FakeBitbucket) -> None:
+    """A token without access to the repository, or revoked, answers git all the same: only Bitbucket knows."""
+    configured("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    bitbucket.create_repository("acme/app")
+    bitbucket.create_repository("beta/app")
+    token = bitbucket.issue_access_token("acme")
+    configured(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=token)
+    assert "verdict" not in explained(configured, "acme/app")
+    assert explained(configured, "acme/app", "--check")["verdict"]["verdict"] == "valid"
+    assert explained(configured, "acme/missing", "--check", code=1)["verdict"]["verdict"] == "denied"
+    configured.env["BITBUCKET_TOKEN"] = token
+    assert "Bitbucket says that it is valid\n" in configured(HELPER, "explain", "acme/app", "--check").stdout
+    assert explained(configured, "beta/app", "--check", code=1)["verdict"]["verdict"] == "denied"
+    bitbucket.revoke(token)
+    assert explained(configured, "acme/app", "--check", code=1)["verdict"]["verdict"] == "rejected"
+    del configured.env["BITBUCKET_TOKEN"]
+    refused = configured(HELPER, "explain", "acme/app", "--check", check=False)
+    assert refused.returncode == 1
+    assert "  Bitbucket rejects it: " in refused.stdout
+    assert explained(configured, "acme/app")["answer"], "nothing was changed by asking"
+
+
 def test_the_account_that_git_asks_for_wins_among_equals(configured: Runner) -> None:
     """Complaint 11: the wrong account is chosen, and nobody knows why."""
     for name in ("alice", "bob"):

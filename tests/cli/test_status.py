@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from dataclasses import replace
@@ -12,8 +13,11 @@ import pytest
 from rich.console import Console
 
 from git_credential_bitbucket.agent.views import CredentialView
+from git_credential_bitbucket.bitbucket import rest
 from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import metrics, status_table
 from tests.cli.listed import listed
 from tests.cli.person import Person
@@ -52,6 +56,9 @@ def stated(**more: object) -> CredentialView:
         "trouble": None,
         "origin": "login",
         "forget_at": None,
+        "url": "https://bitbucket.org/acme/app",
+        "suspended_for": [],
+        "replaced_by": None,
         **more,
     }
     return cast("CredentialView", told)
@@ -95,7 +102,10 @@ def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None
 def test_what_bitbucket_says_is_shown_in_every_form(width: int) -> None:
     """Not in the table alone, which 80 columns have no room for."""
     told = report(stated(), stated(id="ba9876543210"))
-    verdicts = {"0123456789ab": {"verdict": "valid", "reason": ""}, "ba9876543210": {"verdict": "", "reason": "a 503"}}
+    verdicts = {
+        "0123456789ab": rest.Verdict(valid=True).view(),
+        "ba9876543210": rest.Verdict(valid=None, reason="a 503").view(),
+    }
     text = shown(replace(told, verdicts=verdicts), width)
     assert "Bitbucket says that it is valid" in text
     assert "Bitbucket did not say whether it is valid: a 503" in text
@@ -144,11 +154,16 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
 @pytest.mark.parametrize(
     ("one", "within", "cause"),
     [
-        (stated(ends_at=NOW + 6 * DAY - 60), 7, "ends in 6 days"),
-        (stated(ends_at=NOW - DAY), 7, "has ended"),
-        (stated(expires_at=NOW + 60), 1, "ends in"),
-        (stated(kind="oauth", state="login-expired"), 7, "needs a new log-in"),
-        (stated(kind="app-password", state="app-password"), 7, "needs a new log-in"),
+        (stated(ends_at=NOW + 6 * DAY - 60), 7, "expires in 6 days"),
+        (stated(ends_at=NOW - DAY), 7, "has expired"),
+        (stated(expires_at=NOW + 60), 1, "expires in"),
+        (stated(kind="oauth", state="login-expired"), 7, "needs a new login"),
+        (stated(kind="app-password", state="app-password"), 7, "needs a new login"),
+        (stated(), 7, "has no known expiry"),
+        (stated(ends_at=NOW + 8 * DAY, state="suspect"), 7, "is suspended"),
+        (stated(ends_at=NOW + 8 * DAY, suspended_for=["bitbucket.org/acme/app"]), 7, "is suspended for bitbucket"),
+        (stated(ends_at=NOW + 8 * DAY, state="set-aside"), 7, "is disabled"),
+        (stated(kind="oauth", renewed_at=NOW, state="unreachable"), 7, "could not be renewed"),
     ],
 )
 def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
@@ -160,10 +175,9 @@ def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, 
 @pytest.mark.parametrize(
     "one",
     [
-        stated(),
         stated(ends_at=NOW + 8 * DAY),
         stated(kind="oauth", renewed_at=NOW, expires_at=NOW + 60),
-        stated(state="set-aside", ends_at=NOW - DAY),
+        stated(state="set-aside", ends_at=NOW - DAY, replaced_by="ba9876543210"),
     ],
 )
 def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: CredentialView) -> None:
@@ -171,11 +185,50 @@ def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: Credent
     status.check(report(one), 7 * DAY)
 
 
+def test_fail_within_passes_a_disabled_token_beside_one_that_works_for_the_same_person() -> None:
+    """Git lacks nothing; where it is another person's, somebody does."""
+    disabled = stated(id="ba9876543210", state="set-aside", account="alice")
+    working = stated(ends_at=NOW + 8 * DAY, account="alice")
+    status.check(report(disabled, working), DAY)
+    with pytest.raises(Error, match="is disabled"):
+        status.check(report(disabled, {**working, "account": "bob"}), DAY)
+
+
+def test_an_unknown_expiry_passes_where_that_is_said() -> None:
+    """Nobody may know the date, and cron is to warn of the rest."""
+    status.check(report(stated()), DAY, unknown_ok=True)
+
+
 @pytest.mark.parametrize("vault", [{"state": "locked"}, {"trouble": "the vault is damaged"}])
 def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> None:
     """Not knowing is not being well."""
     with pytest.raises(Error, match="nothing can be said"):
         status.check(report(**vault), DAY)
+
+
+def test_metrics_tell_what_fail_within_and_check_do() -> None:
+    """A monitor sees what cron is mailed: rejected, not known, and the environment's."""
+    token = environment.EnvironmentCredential("BITBUCKET_TOKEN", "access-token", Secret("x"))
+    told = replace(
+        report(stated(), stated(id="ba9876543210", state="suspect", ends_at=NOW + DAY)),
+        tokens=[token],
+        verdicts={
+            "0123456789ab": rest.Verdict(valid=None).view(),
+            "BITBUCKET_TOKEN": rest.Verdict(valid=False).view(),
+        },
+    )
+    text = re.sub(r',place="[^}]*', "", metrics.text(told)).replace("git_credential_bitbucket_", "")
+    for line in (
+        'credential_expiry_known{id="0123456789ab"} 0',
+        'credential_expiry_known{id="ba9876543210"} 1',
+        'credential_checked{id="0123456789ab"} 0',
+        'credential_checked{variable="BITBUCKET_TOKEN"} 1',
+        'credential_rejected{id="0123456789ab"} 0',
+        'credential_rejected{id="ba9876543210"} 1',
+        'credential_rejected{variable="BITBUCKET_TOKEN"} 1',
+        'environment_credential_ready{variable="BITBUCKET_TOKEN"} 1',
+    ):
+        assert f"\n{line}\n" in text
 
 
 def test_metrics_escape_labels_and_hold_no_secret() -> None:
@@ -354,7 +407,7 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
     assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
     refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
     assert refused.returncode == 1
-    assert "nothing can be said of what ends: the vault was locked by hand" in refused.stderr
+    assert "nothing can be said of what expires: the vault was locked by hand" in refused.stderr
 
 
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -377,3 +430,75 @@ def test_a_mistyped_span_does_not_look_like_a_token_that_ends(keyed: Runner) -> 
     assert refused.returncode == 2
     assert "invalid value for '--fail-within'" in refused.stderr
     assert "7d" in refused.stderr
+
+
+def test_status_starts_no_daemon_and_shows_what_takes_no_question(keyed: Runner) -> None:
+    """The vault is read in this process; what only a person can open is said to be locked, and nobody is asked."""
+    keyed(
+        HELPER,
+        "login",
+        "--no-verify",
+        "--access-token",
+        "--for",
+        "acme",
+        "--expires",
+        "10d",
+        stdin=tokens.access_token(),
+    )
+    keyed(HELPER, "daemon", "stop")
+    for words in (
+        ["status"],
+        ["status", "--fail-within", "7d"],
+        ["expires"],
+        ["expires", "--json"],
+        ["explain", "acme/x"],
+    ):
+        assert "bitbucket.org/acme" in keyed(HELPER, *words, check=False).stdout, words
+        assert keyed(HELPER, "daemon", "status", check=False).returncode == 3, words
+    assert json.loads(keyed(HELPER, "status", "--json").stdout)["daemon"] is None
+    del keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    locked = json.loads(keyed(HELPER, "status", "--json").stdout)["vault"]
+    assert locked["state"] == "locked"
+    assert locked["trouble"]
+    assert keyed(HELPER, "status", "--fail-within", "7d", check=False).returncode == 1
+    assert keyed(HELPER, "daemon", "status", check=False).returncode == 3
+
+
+def test_an_empty_vault_fails_where_a_credential_is_required(keyed: Runner) -> None:
+    """A vault that was lost looks like one that never was."""
+    assert keyed(HELPER, "status", "--fail-within", "7d").returncode == 0
+    refused = keyed(HELPER, "status", "--require", check=False)
+    assert refused.returncode == 1
+    assert "error: no credential is stored" in refused.stderr
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    assert keyed(HELPER, "status", "--require").returncode == 0
+
+
+def test_a_token_in_the_environment_is_checked_and_fails_as_a_stored_one(
+    keyed: Runner, bitbucket: FakeBitbucket
+) -> None:
+    """It is what a build uses: revoked, rejected by git, or of unknown expiry."""
+    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    token = keyed.env["BITBUCKET_ACCESS_TOKEN"] = bitbucket.issue_access_token("acme/app")
+    assert "BITBUCKET_ACCESS_TOKEN: Bitbucket says that it is valid" in keyed(HELPER, "status", "--check").stdout
+    assert keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok").returncode == 0
+    refused = keyed(HELPER, "status", "--fail-within", "7d", check=False)
+    assert refused.returncode == 1
+    assert "nobody knows when what BITBUCKET_ACCESS_TOKEN holds expires" in refused.stderr
+    bitbucket.revoke(token)
+    refused = keyed(HELPER, "status", "--check", check=False)
+    assert refused.returncode == 1
+    assert "error: Bitbucket rejects what BITBUCKET_ACCESS_TOKEN holds" in refused.stderr
+    keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
+    refused = keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok", check=False)
+    assert refused.returncode == 1
+    assert "Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in refused.stderr
+
+
+def test_without_a_network_nothing_is_said_to_be_rejected(keyed: Runner) -> None:
+    """It could not be checked, and that is no failure of the token."""
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
+    keyed("git", "config", "--global", "http.proxy", "http://127.0.0.1:9")
+    said = keyed(HELPER, "status", "--check").stdout
+    assert said.count("Bitbucket did not say whether it is valid: ") == 2

@@ -46,11 +46,12 @@ def test_daemon_is_started_for_a_verb(home: Path) -> None:
     assert socket_of(home).exists()
 
 
-def test_no_daemon_is_started_where_only_one_that_runs_is_meant(home: Path) -> None:
-    """`daemon stop` starts nothing."""
-    with pytest.raises(DaemonUnavailable, match="no daemon is running"):
-        agent_client.ask("exit", start=False)
+def test_no_daemon_is_started_to_look(home: Path) -> None:
+    """Where none runs this process answers, and the next question that needs a daemon starts one all the same."""
+    holder = agent_client.AgentClient()
+    assert dict(agent_client.ask("status", start=False, holder=holder))["vault"] == "absent"
     assert not socket_of(home).exists()
+    assert dict(agent_client.ask("status", holder=holder))["pid"]
 
 
 def keep(secret: str) -> None:

@@ -1,0 +1,53 @@
+"""What Bitbucket says of stored credentials: one cheap request each, at once and within a deadline. Renews nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket.agent import renewal_schedule, retention
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.bitbucket.rest import Verdict
+
+_UNASKED = "nobody was asked for it, so it is not sent to REST"
+_NO_TOKEN = "it has no living token now; the next command renews it"
+_NOT_OURS = "its host is not configured as Bitbucket where the daemon looks"
+
+
+def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = None) -> dict[str, Verdict]:
+    """The verdict on each credential of `ids` that is stored, by id. A job.
+
+    With `repository`, a URL, those that cover it are asked with as git does before it fetches from there. The names of
+    a credential's person that Bitbucket tells are stored with it where they were not known.
+    """
+    from git_credential_bitbucket.bitbucket import rest  # lazy: only a person's verbs ask
+
+    index, now = agent.holdings.index(), agent.clock()
+    credentials = [one for one in map(index.get, ids) if one is not None]
+    told: dict[str, Verdict] = {}
+    questions: dict[str, Callable[[], Verdict]] = {}
+    for one in credentials:
+        protocol, _, host = one.place.partition("://")
+        provider = agent.find_provider(protocol, host.partition("/")[0])
+        if provider is None or one.is_unasked or not renewal_schedule.alive(one, now):
+            reason = _UNASKED if one.is_unasked else _NOT_OURS if provider is None else _NO_TOKEN
+            told[one.id] = rest.Verdict(valid=None, reason=reason)
+            continue
+        covered = repository if repository and f"{repository}/".lower().startswith(f"{one.place}/") else None
+        questions[one.id] = rest.question(provider.endpoint, one.kind, one.account, one.secret, covered)
+    told |= rest.each_verdict(questions)
+    for one in credentials:
+        _note_names(agent, one, told[one.id])
+    return told
+
+
+def _note_names(agent: Agent, credential: Credential, verdict: Verdict) -> None:
+    """Store the names of a credential's person; writes nothing that is known."""
+    account = credential.account or verdict.username
+    names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id, "account": account}
+    if any(name and name != getattr(credential, field) for field, name in names.items()):
+        retention.name(agent.holdings, credential.id, names, agent.clock())

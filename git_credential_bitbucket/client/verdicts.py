@@ -1,0 +1,57 @@
+"""What Bitbucket says now of credentials, stored or in the environment: for `status`, `explain` and `doctor` alike."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, cast
+
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client.shared_client import look
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
+
+_MINTED = "its tokens are minted when git asks"
+
+
+def check(
+    ids: Sequence[str] = (),
+    tokens: Sequence[environment.EnvironmentCredential] = (),
+    base: str = hosts.CLOUD_URL,
+    repository: str | None = None,
+) -> dict[str, VerdictView]:
+    """The verdict on each stored credential of `ids`, and of the environment's `tokens` by their variables.
+
+    One request each, at once. The environment's are asked with at the host `base` (`protocol://host`). With
+    `repository`, a URL, it is git's own question, else REST's. Where Bitbucket does not say, the reason tells why.
+    """
+    found: dict[str, VerdictView] = _of_environment(tokens, base, repository) if tokens else {}
+    if ids:
+        named = [("id[]", name) for name in ids] + ([("repository", repository)] if repository else [])
+        for key, value in look("identify", named):
+            if key == "verdict[]":
+                told = json.loads(value)
+                found[told.pop("id")] = cast("VerdictView", told)
+    return found
+
+
+def _of_environment(
+    tokens: Sequence[environment.EnvironmentCredential], base: str, repository: str | None
+) -> dict[str, VerdictView]:
+    from git_credential_bitbucket.bitbucket import providers, rest  # lazy: only a check needs them
+
+    protocol, _, host = base.partition("://")
+    provider = providers.find_now(os.environ, protocol, host)
+    told, questions = {}, {}
+    for one in tokens:
+        if environment.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
+            told[one.variable] = rest.Verdict(valid=None, reason="it is a token of Bitbucket Data Center")
+        elif one.client_id is not None or provider is None:
+            told[one.variable] = rest.Verdict(valid=None, reason=_MINTED if provider else "its host is not configured")
+        else:
+            questions[one.variable] = rest.question(provider.endpoint, one.kind, one.account, one.secret, repository)
+    return {name: verdict.view() for name, verdict in (told | rest.each_verdict(questions)).items()}
