@@ -206,8 +206,10 @@ def _withheld(credential: Credential, name: str, now: float, repository: str) ->
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
     revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in token_kinds.STATIC else ""
-    hint = f"check that it has access to this repository{revoked}; now: git-credential-bitbucket restore "
-    return Diagnosis("suspect", f"{name} is held back for {seconds} s: {cause}", hint + credential.id)
+    # What a consumer in the environment minted is in no list that a person could restore it from.
+    now_hint = "" if credential.origin == "environment" else f"; now: git-credential-bitbucket restore {credential.id}"
+    hint = f"check that it has access to this repository{revoked}{now_hint}"
+    return Diagnosis("suspect", f"{name} is held back for {seconds} s: {cause}", hint)
 
 
 def outcome(credential: Credential, now: float, repository: str) -> Outcome:
