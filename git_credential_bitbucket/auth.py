@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
-from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket import git_config, git_protocol, paths
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import login_hint, rest_authorization
 from git_credential_bitbucket.client.activate import third_party
@@ -42,6 +42,7 @@ class BitbucketAuth:
         """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
         third_party()
         paths.adopt_second_names(os.environ)
+        git_config.adopt(os.environ)
         from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: only this needs the configuration
 
         parts = urlsplit(url)

@@ -1,5 +1,6 @@
-"""Booleans: those of our own environment variables, and git's. Imports errors only."""
+"""The names of our settings in git's configuration, and booleans, ours and git's. Imports paths and errors."""
 
+from git_credential_bitbucket import paths
 from git_credential_bitbucket.errors import SettingsError
 
 TYPE_CHECKING = False
@@ -9,8 +10,26 @@ if TYPE_CHECKING:
 KEYRING = "GIT_CREDENTIAL_BITBUCKET_KEYRING"
 """Off: the system's keyring is left alone."""
 
+SECTION = "credentialBitbucket"
+"""Of our settings in git's configuration: git's own helpers have credentialCache and credentialStore (git-config(1)),
+and `credential.bitbucket…` is git-credential-manager's."""
+KEYED = ("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT", "WARN")
+"""The settings that have a key there. KEY has none, for it is a secret; nor has TRACE, which is for one command."""
+
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def key(setting: str) -> str:
+    """The name in git's configuration of the setting `KEY_FILE`: `credentialBitbucket.keyFile`."""
+    first, *others = setting.lower().split("_")
+    return f"{SECTION}.{first}{''.join(map(str.capitalize, others))}"
+
+
+def named(variable: str) -> str:
+    """Our variable, and its key if it has one, for a message about a value that may come from either."""
+    setting = variable.removeprefix(paths.OWN_PREFIX)
+    return f"{variable} (or {key(setting)})" if setting in KEYED else variable
 
 
 def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
@@ -23,7 +42,7 @@ def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
         return default
     value = {"1": True, "0": False}.get(text, _WORDS.get(text))
     if value is None:
-        raise SettingsError(f"{name} is neither on nor off", hint=f"set {name} to on or to off, or unset it")
+        raise SettingsError(f"{named(name)} is neither on nor off", hint=f"set {name} to on or to off, or unset it")
     return value
 
 
@@ -31,7 +50,7 @@ def git_bool(text: str) -> bool | None:
     """A boolean as git reads it (git's parse.c, git_parse_maybe_bool); None for what it refuses as none.
 
     That is true, yes, on or an integer but 0; false, no, off, 0 or nothing, in either case. A key without a value,
-    which is true, comes as `true` from `settings`.
+    which is true, comes as `true` from `git_config`.
     """
     value = _WORDS.get(text.lower()) if text else False
     if value is not None:

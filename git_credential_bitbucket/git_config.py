@@ -1,20 +1,20 @@
 """git's configuration as we obey it: one `git config --list`, of the scopes that a cloned repository cannot
 write.
 
-Owns which git is run, how it is run, and how its configuration is read. Imports os, errors, wire and
-urlmatch.
+Owns which git is run, how it is run, and how its configuration is read; our own settings among it. Imports os, config,
+errors, paths, wire and urlmatch.
 """
 
 import os
 
-from git_credential_bitbucket import url_match
+from git_credential_bitbucket import config, paths, url_match
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_protocol import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
 GIT_TIMEOUT_S = 10.0
 """What git is run for here takes some ms; only a dead network share makes it take longer than this."""
@@ -22,6 +22,9 @@ STALL_S = 0.5
 """After this it is looked at why git takes so long, while it goes on."""
 MAX_FILES, MAX_FILE_BYTES = 1000, 1 << 20
 """Of the configuration, as far as it is looked at then."""
+ADOPTED = paths.OWN_PREFIX + "ADOPTED"
+STAMPS = paths.OWN_PREFIX + "STAMPS"
+"""Set by `adopt`, for whoever lives long: what git's files said of our settings then, and the stamps of those files."""
 TRUSTED_SCOPES = frozenset({"system", "global", "command"})
 """Never local or worktree: those come with a repository, and a clone must not decide where tokens go."""
 
@@ -115,6 +118,10 @@ class GitConfig:
         """
         return any(stamp is None or _stamp(path) != stamp for path, stamp in self._stamps.items())
 
+    def stamped(self) -> str:
+        """The stamps that `stale` compares, as text."""
+        return "\n".join(f"{stamp}\t{path}" for path, stamp in self._stamps.items())
+
     def _of(self, section: str, key: str) -> "Iterator[Entry]":
         key = key.lower()
         return (e for e in self._entries if e.section == section and e.key == key)
@@ -153,6 +160,71 @@ def read(env: "Mapping[str, str]") -> GitConfig:
 def read_here(env: "Mapping[str, str]", folder: str) -> GitConfig:
     """As `read`, and what else git obeys in `folder`: a repository's own lines. To be told of, never to be obeyed."""
     return GitConfig(_listed(env, folder), {})
+
+
+def adopt(env: "MutableMapping[str, str]") -> None:
+    """Set each of our settings that `env` does not have as git's configuration has it (`config.KEYED`), once.
+
+    What command scope says is as if a variable said it; the vault that a file names is the default one.
+    Raises `SettingsError`.
+    """
+    if ADOPTED in env or find_program(env, "git") is None:
+        return
+    keys, env[STAMPS] = _our_keys(env)
+    env[ADOPTED] = _in_files(keys)
+    for setting, (from_file, from_command) in keys.items():
+        name = paths.OWN_PREFIX + setting
+        if setting == "VAULT" and from_file:
+            env[paths.DEFAULT_VAULT] = from_file
+        if (value := from_command or (from_file if setting != "VAULT" else "")) and not env.get(name):
+            env[name] = value
+
+
+def is_stale(env: "Mapping[str, str]") -> bool:
+    """Whether a file of git's has changed since `env` adopted our settings. Costs a stat for each."""
+    stamps = [line.partition("\t") for line in env.get(STAMPS, "").split("\n")]
+    return any(stamp != str(_stamp(path)) for stamp, tab, path in stamps if tab)
+
+
+def has_changed(env: "MutableMapping[str, str]") -> bool:
+    """Whether git's files say something else of our settings than when `env` adopted them. Reads them anew."""
+    try:
+        keys, env[STAMPS] = _our_keys(env)
+    except SettingsError:  # it is being edited
+        return False
+    return env.get(ADOPTED) != _in_files(keys)
+
+
+def _in_files(keys: "Mapping[str, tuple[str, str]]") -> str:
+    return "\n".join(f"{config.key(setting)}={value}" for setting, (value, _) in keys.items() if value)
+
+
+def _our_keys(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]], str]:
+    """What files and what command scope say of each of our settings, empty for nothing; and the files' stamps.
+
+    The default files, whatever variables name in their place: the daemon, which serves all, reads those.
+    """
+    elsewhere = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
+    found = read({name: value for name, value in env.items() if name not in elsewhere})
+    keys = {}
+    for setting in config.KEYED:
+        by_scope = {"file": "", "command": ""}
+        for entry in found.entries(*config.key(setting).lower().split(".")):
+            if entry.url is None:
+                by_scope["command" if entry.scope == "command" else "file"] = _setting(setting, entry, env)
+        keys[setting] = (by_scope["file"], by_scope["command"])
+    return keys, found.stamped()
+
+
+def _setting(setting: str, entry: Entry, env: "Mapping[str, str]") -> str:
+    value = _included(entry.value, "", env) if entry.value.startswith("~/") else entry.value
+    is_path = setting in ("KEY_FILE", "SOCKET", "VAULT")
+    name = f"{config.key(setting)} ({printable(entry.origin)})"
+    if not value.isprintable():
+        raise SettingsError(f"{name} holds what cannot be printed", hint="write one line")
+    if value and is_path and not value.startswith("/"):
+        raise SettingsError(f"{name} is no absolute path", hint="write the whole path, or begin it with ~/")
+    return value
 
 
 def run_git(

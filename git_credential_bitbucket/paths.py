@@ -9,6 +9,8 @@ OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
 """Of our own settings, the vault's key among them."""
 SECOND_PREFIX = "BITBUCKET_CREDENTIAL_"
 """Of the settings' second names: pre-commit and simple-git run git without most variables that begin with GIT_."""
+DEFAULT_VAULT = "GIT_CREDENTIAL_BITBUCKET_DEFAULT_VAULT"
+"""The vault that git's configuration names, told among our own processes (`git_config.adopt`)."""
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
@@ -30,6 +32,18 @@ def adopt_second_names(env: "MutableMapping[str, str]") -> None:
 def socket_path(env: "Mapping[str, str]") -> str:
     """The path of git's socket: `GIT_CREDENTIAL_BITBUCKET_SOCKET`, else in `runtime_dir`, with a name for its vault."""
     return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or f"{runtime_dir(env)}/{_socket_name(env)}"
+
+
+def sockets(env: "Mapping[str, str]") -> list[str]:
+    """Where the daemon of `env`'s vault may listen, by its variables alone: at the default, if that is its vault.
+
+    Which vault is the default, git's configuration may say.
+    """
+    vault = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
+    if not vault or env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET"):
+        return [socket_path(env)]
+    directory = runtime_dir(env)
+    return [f"{directory}/socket-{fnv1a(vault)}", f"{directory}/socket"]
 
 
 def private(socket: str) -> dict[str, str]:
@@ -62,8 +76,9 @@ def _socket_name(env: "Mapping[str, str]") -> str:
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if not given:
         return "socket"
+    default = env.get(DEFAULT_VAULT)
     try:
-        is_default = os.uname().sysname == "Linux" and given == f"{data_dir(env)}/vault"
+        is_default = given == (default or (os.uname().sysname == "Linux" and f"{data_dir(env)}/vault"))
     except PlaceRefused:  # without a home there is no default vault
         is_default = False
     return "socket" if is_default else f"socket-{fnv1a(given)}"
@@ -75,9 +90,9 @@ def vault_id(env: "Mapping[str, str]") -> str:
 
 
 def named_vault_id(env: "Mapping[str, str]") -> str:
-    """The id of the vault that the daemon must have: where socket and vault are both named. Empty elsewhere."""
+    """The id of the vault that the daemon must have, where `env` names one. Empty elsewhere."""
     vault = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
-    return fnv1a(vault) if vault and env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") else ""
+    return fnv1a(vault) if vault else ""
 
 
 def fnv1a(text: str) -> str:
@@ -125,14 +140,17 @@ def data_dir(env: "Mapping[str, str]") -> str:
 
 
 def vault_path(env: "Mapping[str, str]") -> str:
-    """The vault: `GIT_CREDENTIAL_BITBUCKET_VAULT`, else `vault` in `data_dir`. Raises `PlaceRefused`."""
+    """`GIT_CREDENTIAL_BITBUCKET_VAULT`, else what git's configuration names, else `vault` in `data_dir`.
+
+    Raises `PlaceRefused`.
+    """
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if given and not given.startswith("/"):
         raise PlaceRefused(
             "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, and every process would look elsewhere",
             hint="write the whole path",
         )
-    return given or data_dir(env) + "/vault"
+    return given or env.get(DEFAULT_VAULT) or data_dir(env) + "/vault"
 
 
 def _home(env: "Mapping[str, str]") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import git_config
+from git_credential_bitbucket import config, git_config, paths
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.gitsetup import config_writer
 from git_credential_bitbucket.scan import safe_git as audit_git
@@ -354,3 +354,95 @@ def test_git_gets_what_it_is_given_where_it_is_run(env: dict[str, str], tmp_path
     assert (given.returncode, given.stdout) == (0, b"a.b=c\n")
     refused = git_config.run_git(env, "rev-parse", "--git-dir", folder=str(tmp_path), more={"LC_ALL": "C"})
     assert (refused.returncode, refused.stderr[:5]) == (128, b"fatal")
+
+
+OWN = "GIT_CREDENTIAL_BITBUCKET_"
+
+
+def test_our_settings_are_taken_from_the_configuration(env: dict[str, str]) -> None:
+    """Each by its key, in either case; the last one counts, `~/` is the home, and nothing stands for nothing."""
+    text = "vault = ~/v\n\tKEYFILE = /old\n\tkeyFile = ~/k\n\tidleExit = 60\n\tkeyring\n\twarn = 1\n\twarn =\n"
+    configure(env, f'[credentialBitbucket]\n\t{text}[credentialBitbucket "x"]\n\tlog = on\n')
+    git_config.adopt(env)
+    found = {name.removeprefix(OWN): value for name, value in env.items() if name.startswith(OWN)}
+    del found["STAMPS"], found["ADOPTED"]
+    home = env["HOME"]
+    assert found == {"DEFAULT_VAULT": f"{home}/v", "KEY_FILE": f"{home}/k", "IDLE_EXIT": "60", "KEYRING": "true"}
+
+
+def test_a_variable_goes_before_its_key(env: dict[str, str]) -> None:
+    """Which vault is the default, the configuration says all the same: that is whose daemon has the default socket."""
+    configure(env, "[credentialBitbucket]\n\tvault = /v\n\tdaemon = off\n")
+    env |= {f"{OWN}VAULT": "/mine", f"{OWN}DAEMON": "on"}
+    git_config.adopt(env)
+    assert (env[f"{OWN}VAULT"], env[paths.DEFAULT_VAULT], env[f"{OWN}DAEMON"]) == ("/mine", "/v", "on")
+
+
+def test_command_scope_is_as_a_variable(env: dict[str, str]) -> None:
+    """It is for one command, so it does not say what the default vault is."""
+    configure(env, "[credentialBitbucket]\n\tvault = /v\n\tlog = /log\n")
+    given = {"VAULT": "/once", "LOG": "/other"}
+    for number, (setting, value) in enumerate(given.items()):
+        env |= {f"GIT_CONFIG_KEY_{number}": config.key(setting), f"GIT_CONFIG_VALUE_{number}": value}
+    env["GIT_CONFIG_COUNT"] = "2"
+    git_config.adopt(env)
+    assert (env[f"{OWN}VAULT"], env[paths.DEFAULT_VAULT], env[f"{OWN}LOG"]) == ("/once", "/v", "/other")
+
+
+def test_a_repository_and_another_global_file_have_no_say(env: dict[str, str], tmp_path: Path) -> None:
+    """The one is somebody else's; the other the daemon, which serves all, does not read either."""
+    repository = tmp_path / "clone"
+    subprocess.run(["git", "init", "-q", repository], env=env, check=True)
+    subprocess.run(["git", "-C", repository, "config", "credentialBitbucket.vault", "/theirs"], env=env, check=True)
+    (tmp_path / "other").write_text("[credentialBitbucket]\n\tvault = /other\n")
+    env |= {"GIT_CONFIG_GLOBAL": str(tmp_path / "other"), "GIT_DIR": str(repository / ".git")}
+    before = Path.cwd()
+    os.chdir(repository)
+    try:
+        git_config.adopt(env)
+    finally:
+        os.chdir(before)
+    assert paths.DEFAULT_VAULT not in env
+    assert f"{OWN}VAULT" not in env
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("vault = v", "vault (FILE) is no absolute path"),
+        ("keyFile = ~alice/key", "keyFile (FILE) is no absolute path"),
+        ("socket = ./s", "socket (FILE) is no absolute path"),
+        ('log = "a\\nb"', "log (FILE) holds what cannot be printed"),
+    ],
+)
+def test_a_key_that_cannot_be_meant_is_one_clear_error(env: dict[str, str], line: str, said: str) -> None:
+    """With its file."""
+    file = configure(env, f"[credentialBitbucket]\n\t{line}\n")
+    with pytest.raises(SettingsError) as told:
+        git_config.adopt(env)
+    assert told.value.cause == f"credentialBitbucket.{said.replace('FILE', str(file))}"
+
+
+def test_a_change_of_our_settings_is_seen(env: dict[str, str]) -> None:
+    """And one of anything else is looked at once."""
+    configure(env, "[credentialBitbucket]\n\tvault = /v\n")
+    git_config.adopt(env)
+    assert not git_config.is_stale(env)
+    configure(env, "[credentialBitbucket]\n\tvault = /v\n[user]\n\tname = x\n")
+    assert git_config.is_stale(env)
+    assert not git_config.has_changed(env)
+    assert not git_config.is_stale(env)
+    configure(env, "[credentialBitbucket]\n\tvault = /w\n[user]\n\tname = x\n")
+    assert git_config.has_changed(env)
+
+
+def test_nothing_is_run_twice_nor_where_there_is_no_git(env: dict[str, str]) -> None:
+    """A second call, or one with a PATH that has no git, changes nothing."""
+    configure(env, "[credentialBitbucket]\n\tvault = /v\n")
+    without = {**env, "PATH": "/nonexistent"}
+    git_config.adopt(without)
+    assert without == {**env, "PATH": "/nonexistent"}
+    git_config.adopt(env)
+    adopted = {**env, "PATH": "/nonexistent"}
+    git_config.adopt(adopted)
+    assert adopted == {**env, "PATH": "/nonexistent"}

@@ -131,5 +131,24 @@ def test_a_named_socket_is_taken_and_the_vault_told_to_it() -> None:
     """Who names both means a daemon that has that vault."""
     env = {"GIT_CREDENTIAL_BITBUCKET_SOCKET": "/own/socket"}
     assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "/own/socket"
-    assert paths.named_vault_id({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "af63dc4c8601ec8c"
-    assert paths.named_vault_id(env) == paths.named_vault_id({"GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == ""
+    assert paths.sockets({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == ["/own/socket"]
+    assert paths.named_vault_id({"GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "af63dc4c8601ec8c"
+    assert paths.named_vault_id(env) == ""
+
+
+def test_the_default_vault_is_the_one_that_gits_configuration_names() -> None:
+    """It has the default socket, whoever spells it out; what was the default has a socket of its own then."""
+    env = {"HOME": "/home/alice", "XDG_RUNTIME_DIR": "/run/x", paths.DEFAULT_VAULT: "/srv/vault"}
+    former = "/home/alice/.local/share/git-credential-bitbucket/vault"
+    default = f"/run/x/{paths.NAME}/socket"
+    assert (paths.vault_path(env), paths.socket_path(env)) == ("/srv/vault", default)
+    assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "/srv/vault"}) == default
+    assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": former}) == f"{default}-{paths.fnv1a(former)}"
+
+
+def test_a_named_vaults_daemon_is_looked_for_at_its_own_socket_and_the_default() -> None:
+    """Without git's configuration nobody knows whether it is the default; its id is told at either."""
+    env = {"HOME": "/home/alice", "XDG_RUNTIME_DIR": "/run/x"}
+    default = f"/run/x/{paths.NAME}/socket"
+    assert paths.sockets(env) == [default]
+    assert paths.sockets({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == [f"{default}-af63dc4c8601ec8c", default]

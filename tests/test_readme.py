@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from git_credential_bitbucket import config, paths
 from git_credential_bitbucket.cli import app
 from install import manual
 from tests.cli.person import Dialogue
@@ -21,7 +22,7 @@ from tests.vault.peers import KeyringSession
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "git_credential_bitbucket"
 COLUMNS = 80
-INTERNAL = {"GIT_CREDENTIAL_BITBUCKET_RELAYED", "GIT_CREDENTIAL_BITBUCKET_OUTER"}
+INTERNAL = {f"GIT_CREDENTIAL_BITBUCKET_{name}" for name in ("RELAYED", "OUTER", "DEFAULT_VAULT")}
 """Between programs of our own."""
 GIT_READS = {"useHttpPath", "interactive"}
 """Keys of git's own that are told because they matter here."""
@@ -153,6 +154,16 @@ def test_every_variable_is_in_the_table_and_every_one_in_the_table_is_read() -> 
     told = {name for cells in manual.rows(TEXT, "| variable | meaning |") for name in pattern.findall(cells[0])}
     files = {f"{name}_FILE" for name in told if not name.startswith("GIT_")}
     assert told == read - INTERNAL - files
+
+
+def test_each_setting_has_its_key_beside_it() -> None:
+    """But the two that the text before the table names."""
+    told = {}
+    for cells in manual.rows(TEXT, "| variable | meaning |"):
+        variable, *keys = re.findall(r"`([^`]*)`", cells[0])
+        if variable.startswith(paths.OWN_PREFIX):
+            told[variable.removeprefix(paths.OWN_PREFIX)] = keys
+    assert told == {**{name: [config.key(name)] for name in config.KEYED}, "KEY": [], "TRACE": []}
 
 
 def test_every_key_of_gits_configuration_is_told() -> None:

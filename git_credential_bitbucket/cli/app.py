@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import __version__
+from git_credential_bitbucket import __version__, git_config
 from git_credential_bitbucket.client import ipc, messages
-from git_credential_bitbucket.errors import Error
+from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.ui import ascii_fallback
 
@@ -114,6 +114,11 @@ class Verbs(click.Group):
 def verbs(*, verbose: bool) -> None:
     """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""
     del verbose  # read by `is_verbose`, wherever it matters
+    try:
+        git_config.adopt(os.environ)
+    except SettingsError:
+        if click.get_current_context().invoked_subcommand not in ("doctor", "help", "version"):
+            raise
 
 
 def knows(word: str) -> bool:

@@ -9,11 +9,11 @@ import os
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import ipc, messages
-from git_credential_bitbucket.errors import DaemonUnavailable, Error
+from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable, Error
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, MutableMapping
 
 Pairs = list[tuple[str, str]]
 
@@ -31,7 +31,11 @@ class AgentClient:
     __slots__ = ("env", "in_process", "instead", "started")
 
     def __init__(self) -> None:
-        self.env: Mapping[str, str] = os.environ
+        if ipc.names_settings(os.environ):
+            from git_credential_bitbucket import git_config  # lazy: it runs git, and only `git -c` needs it here
+
+            git_config.adopt(os.environ)
+        self.env: MutableMapping[str, str] = os.environ
         self.in_process = ipc.is_off(os.environ)
         self.instead = False
         self.started = False
@@ -133,6 +137,9 @@ class AgentClient:
 
         try:
             daemon_launcher.start(self.env)
+        except DaemonDisabled as exc:
+            messages.trace(exc.cause)
+            return False
         except DaemonUnavailable as exc:
             messages.failure(exc)  # and go on: the vault's lock makes it safe without
             return False

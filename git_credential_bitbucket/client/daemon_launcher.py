@@ -17,12 +17,14 @@ from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, MutableMapping
     from typing import NoReturn
 
 START_TIMEOUT_S = 15.0
 """From fork to listening: 0.2 s, and 3 s more where a keyring does not answer; the rest is for a machine under load."""
 READY = b"ready\n"
+NO_DOCUMENT = b"{}"
+"""With this a daemon ends: it is not wanted after all."""
 GUARD_DESCRIPTOR = 3
 """Where the daemon finds the pipe whose end it is to leave with."""
 
@@ -71,14 +73,15 @@ def check_allowed(env: "Mapping[str, str]") -> None:
     """Raise `DaemonDisabled` where the environment says that no daemon may run."""
     if ipc.is_off(env):
         cause = f"no daemon may run here: {ipc.DAEMON}={env[ipc.DAEMON]}"
-        raise DaemonDisabled(cause, hint=f"unset {ipc.DAEMON}")
+        raise DaemonDisabled(cause, hint=f"unset {ipc.DAEMON} and credentialBitbucket.daemon")
 
 
-def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | None = None) -> None:
+def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: int | None = None) -> None:
     """Start a daemon unless one is there, and wait until it listens. Raises `DaemonUnavailable` with its reason, or
     `DaemonDisabled`.
 
-    With `memory` its vault is in memory; with `until_eof` it leaves when that descriptor's pipe ends.
+    What git's configuration sets is set in `env`, too. With `memory` its vault is in memory; with `until_eof` it
+    leaves when that descriptor's pipe ends.
     """
     check_allowed(env)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -105,9 +108,18 @@ def start(env: "Mapping[str, str]", *, memory: bool = False, until_eof: int | No
             os.close(tell_ready)
         wait_for(child)
         # The daemon is on its way meanwhile, and asks for its document later than this takes.
-        send(told, document(env), deadline)
-        os.close(told)
-        told = -1
+        data = NO_DOCUMENT
+        try:
+            if not memory:
+                from git_credential_bitbucket import git_config  # lazy: it takes some ms, while the daemon starts
+
+                git_config.adopt(env)
+                check_allowed(env)
+            data = document(env)
+        finally:
+            send(told, data, deadline)
+            os.close(told)
+            told = -1
         answer = receive(ready, deadline)
     finally:
         os.close(ready)

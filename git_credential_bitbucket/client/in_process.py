@@ -40,6 +40,7 @@ def dispatcher() -> "Dispatcher":
     """The agent of this process, behind its dispatcher: one, for `why` must know what `get` met."""
     from git_credential_bitbucket import (
         access_log,
+        git_config,
         paths,
         processes,
     )  # lazy: all that answers needs third-party packages
@@ -48,6 +49,7 @@ def dispatcher() -> "Dispatcher":
     from git_credential_bitbucket.bitbucket.providers import find_now
 
     processes.forbid_tracing()
+    git_config.adopt(os.environ)
     # In threads, for a job may wait for another; and git's configuration does not change under one command.
     agent = build_agent(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))
     try:

@@ -50,6 +50,8 @@ SECRET_VARIABLES = (
 TOKENS_FILE = "BITBUCKET_TOKENS_FILE"
 """Names a file with tokens; so do they."""
 
+_SECTION = "credentialbitbucket."
+"""config.SECTION, without the cost of importing it."""
 RELAY_TIMEOUT_S = 40.0
 """The daemon answers within 30 s, if with nothing: who waits longer waits for something that is stuck."""
 DAEMON_TIMEOUT = b"35"
@@ -70,9 +72,17 @@ def is_special(env: "Mapping[str, str]") -> bool:
     """Whether the environment holds a credential of its own, forbids the daemon or names more than one, or wants every
     decision told.
     """
-    if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE):
+    if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE) or names_settings(env):
         return True
     return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
+
+
+def names_settings(env: "Mapping[str, str]") -> bool:
+    """Whether git's configuration by variables (`git -c`) may name settings of ours, which counts for one command."""
+    if _SECTION in env.get("GIT_CONFIG_PARAMETERS", "").lower():
+        return True
+    names = [name for name in env if name.startswith("GIT_CONFIG_KEY_")] if "GIT_CONFIG_COUNT" in env else []
+    return any(env[name].lower().startswith(_SECTION) for name in names)
 
 
 def message(action: str, request: bytes, vault_id: str = "") -> bytes:

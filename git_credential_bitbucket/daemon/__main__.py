@@ -15,7 +15,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import __version__, access_log, paths
+from git_credential_bitbucket import __version__, access_log, git_config, paths
 from git_credential_bitbucket.agent import handover  # not when needed: by then the files are another version's
 from git_credential_bitbucket.daemon import hardening, lifecycle, limits, listener, peers, supervisor, upgrade
 from git_credential_bitbucket.daemon.thread_pool import ThreadPool
@@ -155,6 +155,7 @@ class Daemon:
         started_at = self._handed_over.get("started_at", time.time())
         idle_s = self._handed_over.get("idle_s", 0.0)
         life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
+        life.adopted = self._env if watch is not None else None
         admit = peers.admission(self._guests)
         dispatcher = Dispatcher(
             agent,
@@ -255,7 +256,9 @@ def _document() -> dict[str, str]:
                     "what the daemon was told on its standard input is not readable",
                     hint="start it by: git-credential-bitbucket daemon start",
                 ) from None
-    return dict(os.environ)
+    env = dict(os.environ)
+    git_config.adopt(env)
+    return env
 
 
 def _adopt(env: Mapping[str, str]) -> None:

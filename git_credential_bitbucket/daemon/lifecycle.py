@@ -11,12 +11,12 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import __version__
+from git_credential_bitbucket import __version__, config, git_config
 from git_credential_bitbucket.daemon.limits import PEER_S
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableMapping
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.agent import Agent
@@ -68,7 +68,9 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise SettingsError(f"{name} is not a number of seconds", hint=f"write {name}=3600, or 0 for never")
+        raise SettingsError(
+            f"{config.named(name)} is not a number of seconds", hint=f"write {name}=3600, or 0 for never"
+        )
     return seconds
 
 
@@ -95,6 +97,9 @@ class Life:
         self._idle_exit = idle_exit
         self._lock_after = lock_after
         self._watch = watch
+        self.adopted: MutableMapping[str, str] | None = None
+        """What was adopted of git's configuration; None where nobody looks for changes of it."""
+        self._reading: Future[bool] | None = None
         self._check: Callable[[], bool] | None = None
         self._checking: Future[bool] | None = None
         self._upgrade_at: float | None = None
@@ -233,6 +238,8 @@ class Life:
             self.leave()
         elif self._watch is not None and self._upgrade_at is None:
             self._look_for_upgrade(self._watch, now)
+        if self.adopted is not None:
+            self._look_for_settings(self.adopted, now)
 
     def _lock_if_idle(self, server: Server, agent: Agent) -> None:
         """Forget the key when its time is up; whoever connected before that has the time to ask."""
@@ -255,6 +262,15 @@ class Life:
         if locked and not self._was_locked and self._watch is not None:
             self._upgrade_at = now
         self._was_locked = locked
+
+    def _look_for_settings(self, adopted: MutableMapping[str, str], now: float) -> None:
+        """Leave when git's configuration says something else of our settings: the next `get` starts another daemon."""
+        if self._reading is not None and self._reading.done():
+            self._asked_to_leave = self._asked_to_leave or self._reading.result()
+            self._reading = None
+        elif self._reading is None and git_config.is_stale(adopted):
+            self._reading = self._workers.submit(lambda: git_config.has_changed(adopted))
+            self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
 
     def _look_for_upgrade(self, watch: Watch, now: float) -> None:
         if self._checking is None:

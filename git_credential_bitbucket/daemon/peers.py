@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from git_credential_bitbucket import config
 from git_credential_bitbucket.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -64,5 +65,6 @@ def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
     """Who else may ask for credentials. Raises `SettingsError` where the setting names anything but user ids."""
     given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
     if not all(part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS for part in given):
-        raise SettingsError(f"{PEERS} is not a list of user ids", hint=f"write numbers: {PEERS}=1000,1001")
+        cause = f"{config.named(PEERS)} is not a list of user ids"
+        raise SettingsError(cause, hint=f"write numbers: {PEERS}=1000,1001")
     return frozenset(map(int, given))

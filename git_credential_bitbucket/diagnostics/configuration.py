@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import git_config, paths
+from git_credential_bitbucket import config, git_config, paths
 from git_credential_bitbucket.diagnostics import config_sections
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import SettingsError
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.diagnostics.finding import Scene
 
 CHECK = "configuration"
+_VAULT = paths.OWN_PREFIX + "VAULT"
 
 
 def look(scene: Scene) -> Iterator[Finding]:
     """Which settings are set, then who is asked about the scene's host, and how."""
-    yield from _variables(scene)
+    yield from _settings(scene)
     ours = [(value, origin, scope) for value, origin, scope in scene.here.helpers(scene.whole) if means_us(value)]
     configure = f"type: git-credential-bitbucket configure{scene.host_option}"
     if not ours:
@@ -43,14 +44,24 @@ def look(scene: Scene) -> Iterator[Finding]:
         yield Finding(CHECK, OK, f"git asks {ours[0][0]} about {scene.url.base} ({ours[0][1]})")
 
 
-def _variables(scene: Scene) -> Iterator[Finding]:
-    """The settings in the environment, each by the name that counts; the key is nobody's to see."""
+def _settings(scene: Scene) -> Iterator[Finding]:
+    """Our settings, each by the name that counts (the key is nobody's to see), and the keys that do not count."""
+    adopted = scene.env.get(git_config.ADOPTED, "").split("\n")
     for first in sorted(name for name in scene.env if name.startswith(paths.OWN_PREFIX)):
-        value, setting = scene.env[first], first.removeprefix(paths.OWN_PREFIX)
-        if value and setting not in ("OUTER", "RELAYED"):
-            second = paths.SECOND_PREFIX + setting
-            name = second if scene.env.get(second) == value else first
-            yield Finding("settings", OK, f"{name}={'(not shown)' if setting == 'KEY' else paths.shown(value)}")
+        value, setting = scene.env[first], first.removeprefix(paths.OWN_PREFIX).removeprefix("DEFAULT_")
+        is_passed_over = first == paths.DEFAULT_VAULT and bool(scene.env.get(_VAULT))
+        if not value or setting in ("ADOPTED", "OUTER", "RELAYED", "STAMPS") or is_passed_over:
+            continue
+        second = paths.SECOND_PREFIX + setting
+        name = second if scene.env.get(second) == value else first
+        name = config.key(setting) if f"{config.key(setting)}={value}" in adopted else name
+        yield Finding("settings", OK, f"{name}={'(not shown)' if setting == 'KEY' else paths.shown(value)}")
+    elsewhere = (scene.env.get("GIT_CONFIG_GLOBAL"), scene.env.get("GIT_CONFIG_SYSTEM"))
+    for name in map(config.key, config.KEYED):
+        for entry in scene.here.entries(*name.lower().split(".")):
+            if entry.scope not in git_config.TRUSTED_SCOPES or entry.origin in elsewhere:
+                cure = "put it into git's own system or global file; for one command: git -c"
+                yield Finding("settings", WRONG, f"{name} in {entry.origin} does not count", cure)
 
 
 def _nobody(scene: Scene, configure: str) -> Finding:

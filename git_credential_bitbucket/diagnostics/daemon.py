@@ -11,12 +11,12 @@ from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Findin
 from git_credential_bitbucket.errors import DaemonDisabled, Error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, MutableMapping
 
 CHECK = "daemon"
 
 
-def look(env: Mapping[str, str]) -> Iterator[Finding]:
+def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
     """What is at the socket. A `WRONG` here means that nobody else should be sent there."""
     path = paths.socket_path(env)
     try:

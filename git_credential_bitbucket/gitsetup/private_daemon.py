@@ -13,7 +13,7 @@ import tempfile
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import git_protocol, paths
+from git_credential_bitbucket import git_config, git_protocol, paths
 from git_credential_bitbucket.client import agent_client, daemon_launcher, ipc
 from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 from git_credential_bitbucket.gitsetup.executable import as_guarded_helper
@@ -30,6 +30,7 @@ _OWN, _NAMES = paths.OWN_PREFIX, (paths.OWN_PREFIX, paths.SECOND_PREFIX)
 _NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "OUTER", "PEERS"))
 _NOT_FOR_THE_COMMAND = frozenset(
     {
+        *(git_config.ADOPTED, git_config.STAMPS, paths.DEFAULT_VAULT),
         ipc.TOKENS_FILE,
         *(name + ending for name in ipc.SECRET_VARIABLES for ending in ("", "_FILE")),
         *(prefix + name for name in ("KEY", "KEY_FILE", "DAEMON") for prefix in _NAMES),
@@ -64,8 +65,8 @@ class Daemon:
         # Within another `exec`, that one's daemon goes on answering for what this one has nothing for.
         around = [env[_OWN + "SOCKET"], env[ipc.OUTER]] if ipc.OUTER in env else []
         outer = ":".join(filter(None, around))
-        settings = {**paths.private(self.path), ipc.OUTER: outer, _OWN + "KEYRING": "off"}
-        child |= {prefix + name.removeprefix(_OWN): value for name, value in settings.items() for prefix in _NAMES}
+        ours = {**paths.private(self.path), ipc.OUTER: outer, _OWN + "KEYRING": "off"}
+        child |= {prefix + name.removeprefix(_OWN): value for name, value in ours.items() for prefix in _NAMES}
         guarded = as_guarded_helper(self.path, helper)
         lines = [
             line

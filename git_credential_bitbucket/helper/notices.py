@@ -5,7 +5,7 @@ Whether it is time to, the holder knows.
 
 import os
 
-from git_credential_bitbucket import config, git_protocol
+from git_credential_bitbucket import config, git_config, git_protocol
 from git_credential_bitbucket.client import interactivity, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -16,16 +16,17 @@ MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-crede
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import MutableMapping
 
 VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
 """Set to 1, warnings are told in a build as well; set to 0, nowhere."""
 
 
-def is_wanted(env: "Mapping[str, str]") -> bool:
+def is_wanted(env: "MutableMapping[str, str]") -> bool:
     """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
     by_default = not interactivity.is_build(env)
     try:
+        git_config.adopt(env)
         return config.is_on(env, VARIABLE, default=by_default)
     except SettingsError as exc:  # what git asked for is done all the same
         messages.warning(exc.cause, exc.hint)

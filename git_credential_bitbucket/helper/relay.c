@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@
 
 #define NAME "git-credential-bitbucket"
 #define OWN_PREFIX "GIT_CREDENTIAL_BITBUCKET_"
+#define SECTION "credentialbitbucket." /* config.SECTION */
 #define HEADER "action=%s\ntimeout=35\n%s" /* as git's own client sends it; the daemon has its own deadlines */
 enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
 #define MAX_REQUEST_BYTES (1 << 20) /* git_protocol.py's limit; a chunk more is read, to see that it is too much */
@@ -55,7 +57,7 @@ static const char *const special_variables[] = {
     "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE", "BITBUCKET_TOKENS_FILE",
 };
 
-static char vault_line[32]; /* the vault that the daemon must have, where both it and the socket are named */
+static char vault_line[32]; /* the vault that the daemon must have, where one is named */
 static char message[MAX_HEADER_BYTES + MAX_REQUEST_BYTES + CHUNK_BYTES]; /* the header, then git's request */
 static char reply[MAX_REPLY_BYTES];
 static size_t header_bytes, message_bytes, reply_bytes;
@@ -81,12 +83,25 @@ static const char *variable(const char *name, const char *beginning)
     return value && *value && !strncmp(value, beginning, strlen(beginning)) ? value : NULL;
 }
 
+/* exchange.names_settings in C. */
+static bool names_settings(void)
+{
+    const char *given = getenv("GIT_CONFIG_PARAMETERS");
+    if (given && strcasestr(given, SECTION))
+        return true;
+    for (char **entry = environ; getenv("GIT_CONFIG_COUNT") && *entry; entry++)
+        if (!strncmp(*entry, "GIT_CONFIG_KEY_", strlen("GIT_CONFIG_KEY_")) && (given = strchr(*entry, '=')) &&
+            !strncasecmp(given + 1, SECTION, strlen(SECTION)))
+            return true;
+    return false;
+}
+
 static bool is_special(void)
 {
     for (size_t i = 0; i < sizeof special_variables / sizeof *special_variables; i++)
         if (variable(special_variables[i], ""))
             return true;
-    return false;
+    return names_settings();
 }
 
 /* paths.fnv1a in C. */
@@ -98,34 +113,20 @@ static uint64_t fnv1a(const char *text)
     return found;
 }
 
-/* Whether the vault is where paths.data_dir has it, on Linux. */
-static bool is_default(const char *vault)
-{
-#ifdef __linux__
-    const char *base = variable("XDG_DATA_HOME", "/"), *below = base ? "/" NAME "/vault" : "/.local/share/" NAME "/vault";
-    base = base ? base : variable("HOME", "/");
-    size_t length = base ? strlen(base) : 0;
-    while (length && base[length - 1] == '/')
-        length--;
-    return base && !strncmp(vault, base, length) && !strcmp(vault + length, below);
-#else
-    return !vault;
-#endif
-}
-
-/* paths.socket_path in C, up to the length that Linux and macOS take; false where that has more to say or find out. */
-static bool find_socket(struct sockaddr_un *address)
+/* paths.sockets in C, the first or second of them, up to the length that Linux and macOS take; false where there is
+ * none, or where that has more to say or find out. */
+static bool find_socket(struct sockaddr_un *address, bool second)
 {
     const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = base ? "" : "/" NAME;
     const char *vault = variable("GIT_CREDENTIAL_BITBUCKET_VAULT", "");
     struct stat found;
     char run_user[32], name[32] = "";
+    if (second && (base || !vault))
+        return false;
     snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
-    if (vault && !variable("XDG_DATA_HOME", "/") && !variable("HOME", "/"))
-        return false; /* the account's home says which vault is the default */
-    if (vault && base)
+    if (vault)
         snprintf(vault_line, sizeof vault_line, "vault=%016" PRIx64 "\n", fnv1a(vault));
-    else if (vault && !is_default(vault))
+    if (!base && vault && !second)
         snprintf(name, sizeof name, "/socket-%016" PRIx64, fnv1a(vault));
     else if (!base)
         strcpy(name, "/socket");
@@ -325,10 +326,12 @@ int main(int argc, char **argv)
     unsetenv(RELAYED);
     if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
         forbid_dumps();
-        if (!is_special() && find_socket(&address) && is_private(&address)) {
+        if (!is_special() && find_socket(&address, false) && is_private(&address)) {
             signal(SIGPIPE, SIG_IGN);
             read_request(argv[1]);
             outcome = ask_daemon(argv[1], &address);
+            if (outcome == ABSENT && find_socket(&address, true))
+                outcome = ask_daemon(argv[1], &address);
             if (outcome == ANSWERED && !strcmp(argv[1], "get"))
                 write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* the blank line is between the daemon and us */
             if (outcome != ANSWERED)

@@ -61,9 +61,12 @@ def relay(operation: str) -> None:
 def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":
     """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
     try:
-        path = paths.socket_path(os.environ)
         message = ipc.message(operation, request, paths.named_vault_id(os.environ))
-        outcome, reply = ipc.send_request(path, message)
+        outcome: ipc.Outcome = ipc.ABSENT
+        reply = b""
+        for path in paths.sockets(os.environ):
+            if outcome == ipc.ABSENT:
+                outcome, reply = ipc.send_request(path, message)
     except PlaceRefused:
         return ipc.ABSENT, b""
     if operation != "get" and outcome in (ipc.ANSWERED, ipc.EMPTY) and reply != ipc.ACKNOWLEDGED:

@@ -21,7 +21,10 @@ KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_F
 
 
 def has_key() -> bool:
-    """Whether the environment is to hold the vault's key."""
+    """Whether the environment, or a file that git's configuration names, is to hold the vault's key."""
+    from git_credential_bitbucket import git_config  # lazy: it runs git, and only a locked vault makes it necessary
+
+    git_config.adopt(os.environ)
     return any(map(os.environ.get, KEY_VARIABLES))
 
 

@@ -708,6 +708,19 @@ def test_app_password_in_the_environment_is_noted(healthy: Runner) -> None:
     assert "Bitbucket removed app passwords" in told(looked(healthy), "environment", "note")
 
 
+def test_a_setting_of_gits_configuration_is_told_by_its_key(healthy: Runner, clone: Path, home: Path) -> None:
+    """And one that does not count, with where it stands."""
+    key = healthy.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    healthy("git", "config", "--global", "credentialBitbucket.keyFile", key)
+    healthy("git", "config", "--global", "credentialBitbucket.vault", str(home / ".local/share" / HELPER / "vault"))
+    document = looked(healthy, code=0)
+    assert "credentialBitbucket.keyFile=~/key |" in told(document, "settings", "ok")
+    assert f"credentialBitbucket.vault=~/.local/share/{HELPER}/vault |" in told(document, "settings", "ok")
+    healthy("git", "config", "credentialBitbucket.vault", "/theirs", cwd=clone)
+    wrong = told(looked(healthy, code=1, cwd=clone), "settings", "wrong")
+    assert "credentialBitbucket.vault in .git/config does not count" in wrong
+
+
 def test_settings_are_told_by_the_name_that_counts(healthy: Runner) -> None:
     """Of the two that each has."""
     healthy.env["BITBUCKET_CREDENTIAL_KEY_FILE"] = healthy.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import paths
+from git_credential_bitbucket import config, paths
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import cloud, eventually, read_all
 from tests.fake_bitbucket import tokens
@@ -153,4 +153,4 @@ def test_the_first_question_after_a_long_sleep_finds_it_locked(
 
 def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: dict[str, str]) -> None:
     """A number of seconds, or nothing."""
-    assert start(env={**keyed_env, SETTING: "soon"}).told.startswith(f"error={SETTING} is not a number")
+    assert start(env={**keyed_env, SETTING: "soon"}).told.startswith(f"error={config.named(SETTING)} is not a number")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import paths
+from git_credential_bitbucket import config, paths
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of, message, read_all
 from tests.fake_bitbucket import tokens
@@ -34,7 +34,7 @@ def test_an_unusable_setting_is_told_instead_of_ready(
 ) -> None:
     """Cause and cure come by the readiness pipe, and no socket is left behind."""
     daemon = start(env={**keyed_env, name: value})
-    assert daemon.told.startswith(f"error={name} is not ")
+    assert daemon.told.startswith(f"error={config.named(name)} is not ")
     assert "\nhint=" in daemon.told
     assert daemon.ended() == 1
     assert not os.path.exists(daemon.path)

@@ -405,10 +405,39 @@ def test_the_vault_is_told_to_a_named_socket(native: Relay) -> None:
     assert received == [ipc.message("get", REQUEST, "af63dc4c8601ec8c")]
 
 
-def test_without_a_home_the_default_vault_is_left_to_python(native: Relay) -> None:
-    """It is in the account's home then, which the relay does not look up."""
+def test_a_named_vaults_daemon_may_be_the_default_one(native: Relay) -> None:
+    """Where none listens at its own socket, the default's is told the vault; where one does, nobody else is asked."""
     env = {"XDG_RUNTIME_DIR": str(native.home / "run"), "HOME": "", VAULT: "/srv/vault"}
-    assert native("get", env=env).handed_on == (["get"], REQUEST, None)
+    own, default = map(Path, paths.sockets(env))
+    assert default.parent == native.socket.parent
+    named = ipc.message("get", REQUEST, paths.named_vault_id(env))
+    with listening(default, answering(ANSWER)) as received:
+        assert native("get", env=env).stdout == GIVEN
+        with listening(own, answering(b"")) as received_too:
+            assert native("get", env=env).handed_on == (["get"], REQUEST, ipc.EMPTY)
+    assert (received, received_too) == ([named], [named])
+
+
+@pytest.mark.parametrize(
+    ("env", "is_ours"),
+    [
+        ({"GIT_CONFIG_PARAMETERS": "'a.b'='c' 'credentialBitbucket.vault'='/v'"}, True),
+        ({"GIT_CONFIG_PARAMETERS": "'credentialbitbucket.VAULT=/v'"}, True),
+        ({"GIT_CONFIG_COUNT": "2", "GIT_CONFIG_KEY_1": "CREDENTIALBITBUCKET.vault"}, True),
+        ({"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper"}, False),
+        ({"GIT_CONFIG_KEY_0": "credentialBitbucket.vault"}, False),
+        ({"GIT_CONFIG_PARAMETERS": "'credential.helper'='x'"}, False),
+    ],
+)
+def test_settings_for_one_command_are_left_to_python(native: Relay, env: dict[str, str], is_ours: bool) -> None:
+    """`git -c` may name another vault; every other configuration by variables costs nothing. Both relays agree."""
+    assert ipc.is_special(env) is is_ours
+    env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = str(native.socket)
+    with listening(native.socket, answering(ANSWER)) as received:
+        done = native("get", env=env)
+    if is_ours:
+        assert done.handed_on == (["get"], REQUEST, None)
+    assert (done.stdout == GIVEN) is bool(received) is not is_ours
 
 
 @pytest.mark.parametrize("env", [{"GIT_CREDENTIAL_BITBUCKET_SOCKET": "socket"}, {"XDG_RUNTIME_DIR": "/" + "x" * 200}])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,65 @@ def test_a_relative_vault_is_one_clear_line(front: Runner, helper: Path) -> None
     done = front(helper, "status", env={**front.env, VAULT: "vault"}, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"{PREFIX}error: {VAULT} is a relative path")
+
+
+@pytest.mark.parametrize("daemon", ["on", "off"])
+def test_keys_in_gits_configuration_survive_a_caller_that_drops_git_variables(
+    front: Runner, helper: Path, home: Path, daemon: str
+) -> None:
+    """Vault and key are found without any variable, by verbs and by git's operations."""
+    secret = tokens.access_token()
+    vault = keys_in_configuration(front, home, daemon=daemon)
+    front(helper, "login", "--access-token", "--for", "acme/app", stdin=secret)
+    assert vault.exists()
+    front.env = {name: value for name, value in front.env.items() if not name.startswith("GIT_")}
+    assert offered(front) == secret
+    assert f"password={secret}\n" in front(helper, "get", stdin=request()).stdout
+
+
+def keys_in_configuration(front: Runner, home: Path, **settings: str) -> Path:
+    """Move the key file from its variable to git's configuration, with a vault elsewhere, which is returned."""
+    key = front.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE", None)
+    if key is None:
+        key = str(home / "own-key")
+        Path(key).touch(0o600)
+        Path(key).write_bytes(os.urandom(32))
+    (home / "elsewhere").mkdir(mode=0o700)
+    for name, value in {"keyFile": key, "vault": "~/elsewhere/vault", **settings}.items():
+        front("git", "config", "--global", f"credentialBitbucket.{name}", value)
+    return home / "elsewhere" / "vault"
+
+
+def test_a_daemon_answers_for_the_configured_vault_without_a_look_at_the_configuration(
+    front: Runner, helper: Path, home: Path
+) -> None:
+    """No git is run, whether the vault is named or not; and `git -c` means another vault for one command."""
+    secret = tokens.access_token()
+    vault = keys_in_configuration(front, home)
+    front(helper, "login", "--access-token", "--for", "acme/app", stdin=secret)
+    without_path = {**front.env, "PATH": "/nonexistent"}
+    assert f"password={secret}\n" in front(helper, "get", stdin=request(), env=without_path).stdout
+    named = {**without_path, VAULT: str(vault)}
+    assert f"password={secret}\n" in front(helper, "get", stdin=request(), env=named).stdout
+    assert set(daemons(front, helper, home)) == {str(vault)}
+    (home / "scratch").mkdir(mode=0o700)
+    scratch = home / "scratch" / "vault"
+    once = ["git", "-c", f"credentialBitbucket.vault={scratch}", "credential", "fill"]
+    assert "password=" not in front(*once, stdin=request(), check=False).stdout
+    assert set(daemons(front, helper, home)) == {str(vault), str(scratch)}
+    assert offered(front) == secret
+
+
+def test_a_daemon_ends_when_its_settings_change(front: Runner, helper: Path, home: Path, token: str) -> None:
+    """Else git would go on being answered from the former vault."""
+    assert offered(front) == token
+    pid = json.loads(front(helper, "daemon", "status", "--json").stdout)["pid"]
+    handle = os.pidfd_open(pid)
+    keys_in_configuration(front, home)
+    assert select.select([handle], [], [], 30)[0]
+    os.close(handle)
+    assert offered(front) is None
+    assert set(daemons(front, helper, home)) == {str(home / "elsewhere" / "vault")}
 
 
 def without_git(env: dict[str, str]) -> dict[str, str]:
