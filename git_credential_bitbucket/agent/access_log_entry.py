@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OPERATIONS = frozenset(
     {
         *("get", "store", "erase", "token", "mint", "mint-erase"),
-        *("add", "amend", "default", "identify", "remove", "restore", "refresh"),
+        *("add", "amend", "default", "identify", "remove", "restore", "refresh", "repositories"),
         *("lock", "unlock", "rekey", "exit"),
     }
 )

@@ -195,6 +195,28 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     return _told(agent, work, lambda told: told)
 
 
+def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+    """Ask Bitbucket which repositories are in the project of a credential, and store that; `repositories` has them."""
+    del body
+    credential_id = _id(fields)
+
+    def work() -> Pairs:
+        from git_credential_bitbucket.bitbucket import rest  # lazy: only a person's verbs ask
+        from git_credential_bitbucket.bitbucket.providers import Endpoint
+
+        one = agent.holdings.index().get(credential_id)
+        if one is None or one.project is None:
+            raise UnknownCredential("there is no such credential of a project", hint=_SEE_STATUS)
+        protocol, _, host, workspace, _ = one.place.split("/")
+        provider = agent.find_provider(protocol.removesuffix(":"), host)
+        endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
+        names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.in_time)
+        agent.holdings.change(credential_id, lambda _: {"repositories": names})
+        return [("repositories", " ".join(names))]
+
+    return _told(agent, work, lambda told: told)
+
+
 def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Make a credential its scope's default."""
     del body
@@ -218,12 +240,14 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """What a person, or Bitbucket, says of a credential later: its person's names, when it `ends_at` (or empty)."""
+    """What a person says of a credential later: its person's names, when it `ends_at` (or empty), `repositories`."""
     del body
     changes: dict[str, object] = {}
     if "ends_at" in fields:
         changes = {"ends_at": expiry.end(fields["ends_at"]), "warned_at": None}
         agent.holdings.unwarn(_id(fields))
+    if "repositories" in fields:
+        changes["repositories"] = tuple(fields["repositories"].split())
     names = {name: fields[name] or None for name in _NAMES if name in fields}
 
     def work() -> None:
@@ -330,6 +354,7 @@ VERBS: dict[str, Verb] = {
     "refresh": _refresh,
     "rekey": _rekey,
     "remove": _remove,
+    "repositories": _repositories,
     "restore": _restore,
     "status": _status,
     "token": _token,

@@ -16,7 +16,8 @@ UNASKED = "git-unasked"
 SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
-_TUPLES = ("scopes", "superseded", "rejections")
+_TUPLES = ("scopes", "superseded", "rejections", "repositories")
+_BOUND = ("typed_username", "typed_path")
 _TYPES = {"str": str, "token_kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
@@ -24,7 +25,8 @@ _TYPES = {"str": str, "token_kinds.Kind": str, "Secret": str, "int": int, "bool"
 class Credential:
     """A token and all that is known of it. Times are epoch seconds by this machine's clock.
 
-    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.place_of` folds it.
+    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.place_of` folds it. A project's
+    is `…/workspace/{project}`: no address tells a repository's project, so `repositories` lists their names.
     `generation` counts the access tokens that this credential has had; `superseded` are digests of the ones before, so
     that git's late `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret
     of unknown kind, or one that git stored unasked, to the requests that it came with.
@@ -50,6 +52,8 @@ class Credential:
     is_fallback: bool = False
     typed_username: str | None = None
     typed_path: str | None = None
+    project: str | None = None
+    repositories: tuple[str, ...] = ()
     created_at: float = 0.0
     last_used_at: float | None = None
     ends_at: float | None = None
@@ -101,6 +105,12 @@ class Credential:
         return token_kinds.git_username(self.kind) or self.typed_username or ""
 
     @property
+    def depth(self) -> int:
+        """How narrow its scope is: 0 for a host, then workspace, project, and 3 for a repository."""
+        slashes = self.place.count("/") - 2  # `protocol://host` has two
+        return slashes + (slashes == 2 and self.project is None)  # noqa: PLR2004 - a repository's or a project's
+
+    @property
     def names(self) -> frozenset[str]:
         """Every name of its person, in lower case; empty where nobody knows whose it is."""
         found = (self.account, self.bitbucket_username, self.account_id)
@@ -134,6 +144,9 @@ class Credential:
             if isinstance(value, Secret):
                 value = value.reveal()
             record[field.name] = list(value) if isinstance(value, tuple) else value
+        if self.project is not None:
+            # A version that knows no projects has it answer only a request that nobody makes.
+            record |= dict.fromkeys(_BOUND, f"{{project {self.project}}}")
         return record
 
     @classmethod
@@ -146,6 +159,8 @@ class Credential:
         for name in _TUPLES:
             if name in values:
                 values[name] = tuple(values[name])
+        if "project" in values:
+            values |= dict.fromkeys(_BOUND)
         if binds_account(record):
             values |= {"typed_username": None, "is_fallback": True}
         return cls(**values)
@@ -154,6 +169,15 @@ class Credential:
 def binds_account(record: Record) -> bool:
     """Whether a record is an API token that 0.1.0 bound to its person's name, for another's was kept before it."""
     return record.get("account") is not None and record.get("typed_username") == record["account"]
+
+
+def scopes_answered(record: Record) -> list[str]:
+    """The scopes that a record answers for: its own, or the repositories of its project."""
+    place: str = record["place"]
+    if record.get("project") is None:
+        return [place]
+    workspace = place.rpartition("/")[0]
+    return [f"{workspace}/{name}" for name in dict.fromkeys(record.get("repositories", ()))]
 
 
 def update(record: Record, **changes: object) -> Credential:

@@ -22,6 +22,7 @@ from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.matching import Index
     from git_credential_bitbucket.git_protocol import Request
 
 State = Literal[
@@ -101,7 +102,18 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = scopes.place_of(request.protocol, request.host, request.path or asked_path)
-    return Diagnosis("none", f"no credential for {_as_asked(place.partition('://')[2])}", _LOGIN)
+    where = _as_asked(place.partition("://")[2])
+    return Diagnosis("none", f"no credential for {where}", _how_to_have_one(index, place))
+
+
+def _how_to_have_one(index: Index, place: str) -> str:
+    """To log in; or to look again where a project of that workspace may have a new repository."""
+    host, workspace = "/".join(place.split("/")[:3]), "/".join(place.split("/")[:4])
+    if place == workspace:
+        return _LOGIN
+    near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
+    looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:NAMED]]
+    return f"if it is in project {'; in project '.join(looking)}; else log in" if looking else _LOGIN
 
 
 def or_why(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
@@ -247,10 +259,9 @@ def because(winner: Credential, others: list[Credential], request: Request) -> s
     username = request.username
     if username in token_kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
         return f"git asks for the username {username}, which goes with its kind"
-    depth = winner.place.count("/")
-    if all(other.place.count("/") < depth for other in others):
+    if all(other.depth < winner.depth for other in others):
         return f"it is for a narrower scope than the others: {shown_place(winner)}"
-    if all(other.place.count("/") > depth for other in others):
+    if all(other.depth > winner.depth for other in others):
         return "git names no repository, and it is for the whole host"
     if winner.is_default:
         return "it is the default that was chosen for its scope"

@@ -52,7 +52,9 @@ ACTIONS: dict[str, frozenset[Role]] = {
     **dict.fromkeys(git_protocol.GIT_ACTIONS, frozenset({GIT, CONTROL})),
     **dict.fromkeys(["get", "why", "ping"], frozenset({GIT, GUEST, CONTROL})),
     **dict.fromkeys(["status", "explain", "token", "warn", "mint", "mint-erase"], _CONTROL_ONLY),
-    **dict.fromkeys(["add", "amend", "default", "identify", "remove", "restore", "refresh"], _CONTROL_ONLY),
+    **dict.fromkeys(
+        ["add", "amend", "default", "identify", "remove", "restore", "refresh", "repositories"], _CONTROL_ONLY
+    ),
     **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
     **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in
+from git_credential_bitbucket.agent.credential import Credential, binds_account, names_in, scopes_answered
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ class Index:
         for record in records:
             self._records[record["id"]] = record
             place: str = record["place"]
-            self._by_place.setdefault(place, []).append(record["id"])
+            for scope in scopes_answered(record):
+                self._by_place.setdefault(scope, []).append(record["id"])
             host = "/".join(place.split("/", 3)[:3])
             if host != place:
                 self._below.setdefault(host, []).append(record["id"])
@@ -77,7 +78,7 @@ class Index:
         return self._read[credential_id]
 
     def covering(self, place: str) -> list[Credential]:
-        """The credentials for `place` and the places around it, narrowest first."""
+        """The credentials for `place`, those of its project, and those for the places around it."""
         found: list[Credential] = []
         while place.count("/") >= 2:  # noqa: PLR2004 - `protocol://host` has two
             found += [self._credential(i) for i in self._by_place.get(place, ())]
@@ -150,12 +151,11 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
     stated = {state.split(":")[1] for state in request.states if state.startswith(STATE_PREFIX)}
 
     def rank(credential: Credential) -> tuple[object, ...]:
-        depth = credential.place.count("/")
         return (
             credential.id not in stated,
             _lateness(credential),
             request.username in token_kinds.TOKEN_USERNAMES and credential.username != request.username,
-            depth if below else -depth,
+            credential.depth if below else -credential.depth,
             rank_in_scope(credential),
         )
 

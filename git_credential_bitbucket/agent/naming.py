@@ -29,8 +29,11 @@ def label(kind: token_kinds.Kind) -> str:
 
 
 def shown_place(credential: Credential) -> str:
-    """A credential's place without its scheme, safe to show."""
-    return git_protocol.printable(credential.place.partition("://")[2])
+    """A credential's scope without the scheme, safe to show."""
+    place = credential.place.partition("://")[2]
+    if credential.project is not None:
+        place = f"{place.rpartition('/')[0]} (project {credential.project})"
+    return git_protocol.printable(place)
 
 
 def rotate(credential_id: str) -> str:

@@ -265,6 +265,9 @@ def rotate(holdings: CredentialStore, credential_id: str, new: Credential, now: 
             account=new.account or old.account,
             bitbucket_username=new.bitbucket_username or old.bitbucket_username,
             account_id=new.account_id or old.account_id,
+            place=old.place,
+            project=old.project,
+            repositories=old.repositories,
             is_default=old.is_default,
         )
         previous = new_id()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import renewal_schedule, retention
+from git_credential_bitbucket.agent.credential import scopes_answered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +38,8 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
             reason = _UNASKED if one.is_unasked else _NOT_OURS if provider is None else _NO_TOKEN
             told[one.id] = rest.Verdict(valid=None, reason=reason)
             continue
-        covered = repository if repository and f"{repository}/".lower().startswith(f"{one.place}/") else None
+        answered = tuple(f"{scope}/" for scope in scopes_answered(one.to_record()))
+        covered = repository if repository and f"{repository}/".lower().startswith(answered) else None
         questions[one.id] = rest.question(provider.endpoint, one.kind, one.account, one.secret, covered)
     told |= rest.each_verdict(questions)
     for one in credentials:

@@ -28,6 +28,8 @@ class CredentialView(TypedDict):
     id: str
     place: str
     url: str
+    project: str | None
+    repositories: list[str]
     kind: token_kinds.Kind
     account: str | None
     bitbucket_username: str | None
@@ -174,6 +176,8 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "id": credential.id,
         "place": shown_place(credential),
         "url": git_protocol.printable(credential.place),
+        "project": credential.project,
+        "repositories": list(credential.repositories),
         "kind": credential.kind,
         "account": credential.account,
         "bitbucket_username": credential.bitbucket_username,

@@ -3,13 +3,15 @@
 Imports kinds; transport and requests only inside functions.
 """
 
+import re
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
+from urllib.parse import urlencode
 
 from git_credential_bitbucket import deadline
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.errors import BitbucketUnreachable, Error
+from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
@@ -20,9 +22,12 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Endpoint
     from git_credential_bitbucket.secret import Secret
 
+_T = TypeVar("_T")
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 WITHIN_S = 6.0
 """How long a person's verb waits for verdicts, name resolution included: without a network it must not hang."""
+MAX_PAGES = 100
+"""Of a project's repositories, a hundred each."""
 
 
 class VerdictView(TypedDict):
@@ -88,6 +93,16 @@ def question(
     if repository is not None and token_kinds.git_username(kind):
         return partial(verify_for_git, endpoint, repository, kind, secret)
     return partial(verify, endpoint, kind, email, secret)
+
+
+def in_time(work: "Callable[[], _T]") -> _T:
+    """The result of `work` within `WITHIN_S`. Raises its `Error`, and `BitbucketUnreachable` where it takes longer."""
+    (result,) = deadline.each_within(WITHIN_S, {"": work}).values()
+    if isinstance(result, TimeoutError):
+        raise BitbucketUnreachable(str(result))
+    if isinstance(result, BaseException):
+        raise result
+    return result
 
 
 def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Secret") -> Verdict:
@@ -166,11 +181,89 @@ def _header(response: "Response", name: str) -> str | None:
     return printable(value, 1000) if value else None
 
 
-def _of_person(response: "Response", field: str) -> str | None:
-    """What the answer says of the person; an app user (client credentials) has no username."""
+def _document(response: "Response") -> dict[str, Any]:
     try:
         document = response.json()
     except (ValueError, RecursionError):
-        return None
-    name = document.get(field) if isinstance(document, dict) else None
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _of_person(response: "Response", field: str) -> str | None:
+    """What the answer says of the person; an app user (client credentials) has no username."""
+    name = _document(response).get(field)
     return printable(name, 100) if isinstance(name, str) and name else None
+
+
+class Reach(NamedTuple):
+    """What an access token is of: a repository, a project's key where it is a project's, or else a workspace."""
+
+    path: str
+    project: str | None = None
+
+
+def reach(endpoint: "Endpoint", secret: "Secret", repository: str) -> Reach | None:
+    """What an access token reaches that reaches `repository` (`workspace/name`); None where Bitbucket does not tell.
+
+    Bitbucket names the kind of token beside every answer. A public repository says nothing, for it answers everybody;
+    no list tells more, since those across workspaces are gone (CHANGE-2770). Raises `Error`.
+    """
+    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
+
+    header = {
+        "Authorization": token_kinds.rest_header(token_kinds.ACCESS_TOKEN, None, secret),
+        "Accept": "application/json",
+    }
+    response = transport.ask(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", headers=header)
+    told = _document(response)
+    if response.status_code != _OK or told.get("is_private") is not True:
+        return None
+    kind, workspace = _header(response, "x-credential-type"), repository.partition("/")[0]
+    if kind == "repo_access_token":
+        return Reach(repository)
+    if kind == "workspace_access_token":
+        return Reach(workspace)
+    project = told.get("project")
+    key = project.get("key") if isinstance(project, dict) else None
+    return Reach(workspace, key) if kind == "project_access_token" and is_project_key(key) else None
+
+
+def is_project_key(key: object) -> bool:
+    """Whether this is the key of a project: letters, digits and `_`, beginning with a letter."""
+    return isinstance(key, str) and key.isascii() and key.isidentifier() and not key.startswith("_")
+
+
+def repositories_of(
+    endpoint: "Endpoint",
+    kind: str,
+    secret: "Secret",
+    workspace: str,
+    project: str,
+    run: "Callable[[Callable[[], Response]], Response]" = lambda ask: ask(),
+) -> tuple[str, ...]:
+    """The names of a project's repositories, page by page; `run` performs each request. Raises `Error`.
+
+    developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories; it needs the scope that git's fetch needs.
+    """
+    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
+
+    header = {"Authorization": token_kinds.rest_header(kind, None, secret), "Accept": "application/json"}
+    base = f"{endpoint.api_url}/repositories/{workspace}"
+    query = {"q": f'project.key="{project}"', "pagelen": "100", "fields": "next,values.full_name"}
+    url, names = f"{base}?{urlencode(query)}", dict[str, None]()
+    for _ in range(MAX_PAGES):
+        response = run(partial(transport.ask, endpoint, "GET", url, headers=header))
+        if response.status_code != _OK:
+            reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list them"}
+            raise BitbucketRefused(reason.get(response.status_code, _no_verdict(response.status_code)))
+        document = _document(response)
+        for one in document.get("values") or ():
+            name = one.get("full_name", "").rpartition("/")[2].lower() if isinstance(one, dict) else ""
+            if re.fullmatch(r"[a-z0-9._-]+", name):
+                names[name] = None
+        url = document.get("next") or ""
+        if not url:
+            return tuple(names)
+        if not (isinstance(url, str) and url.startswith(f"{base}?")):
+            break  # the token goes to no other address
+    raise BitbucketRefused("Bitbucket's list of repositories has no end")

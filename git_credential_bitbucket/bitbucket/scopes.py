@@ -1,6 +1,7 @@
 """The scope that a path names on a host: a workspace, or a repository. Imports next to nothing: the hot path uses it.
 
-A scope is `protocol://host`, `…/workspace` or `…/workspace/repository`, ASCII case-folded as Bitbucket's own names are.
+A scope is `protocol://host`, `…/workspace`, `…/workspace/{project}` or `…/workspace/repository`, ASCII case-folded as
+Bitbucket's own names are.
 """
 
 _HEX = frozenset("0123456789abcdef")
@@ -12,6 +13,11 @@ _UUID_LENGTHS = [8, 4, 4, 4, 12]
 def place_of(protocol: str, host: str, path: str | None) -> str:
     """The narrowest scope that a request or a person names; the host alone where the path names no repository."""
     return "/".join((f"{protocol}://{host}", *names_of(path)))
+
+
+def project_place(workspace: str, project: str) -> str:
+    """The scope of a project in the workspace with that scope. No path names it: braces stand for UUIDs there."""
+    return f"{workspace}/{{{folded(project)}}}"
 
 
 def names_of(path: str | None) -> tuple[str, ...]:

@@ -208,7 +208,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
         return None
     winner: Winner | None = next((one for one in candidates if one["wins"]), None)
     if winner is None:
-        return _none(request, document)
+        return _none(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
         "what": f"the {label(winner['kind'])} for {winner['place']}"
@@ -245,7 +245,7 @@ def _answer_of_environment(found: environment.EnvironmentCredential) -> Answer:
     }
 
 
-def _none(request: git_protocol.Request, document: Document) -> Problem:
+def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
     if vault is not None and vault["trouble"]:
@@ -255,13 +255,14 @@ def _none(request: git_protocol.Request, document: Document) -> Problem:
         return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
-        name = git_protocol.printable(request.username or "")
+        name = git_protocol.printable(git_asks.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
-    where = git_protocol.printable("/".join(filter(None, (request.host, request.path))))
+    where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))
     unusable = environment.unusable(os.environ)
     if unusable is not None:
         return unusable
-    cure = login_hint.in_a_build() or f"type: {LOGIN}"
+    told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
+    cure = login_hint.in_a_build() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"

@@ -21,7 +21,7 @@ from git_credential_bitbucket.client.shared_client import ask, refuses
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup.executable import means_us
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
-from git_credential_bitbucket.login.login_request import Wanted, path_on
+from git_credential_bitbucket.login.login_request import Wanted, path_on, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
@@ -78,6 +78,8 @@ class Login(secret_arguments.SecretRefusingCommand):
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
 @click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
 @click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
+@click.option("--project", metavar="KEY", help="With --for WORKSPACE: the project whose access token it is.")
+@click.option("--repositories", metavar="NAMES", help="Which are in the project, with commas; else Bitbucket is asked.")
 @click.option(
     "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host, named as Bitbucket in git's config."
 )
@@ -126,11 +128,18 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     if given["add"] and given["replace"]:
         raise click.UsageError("--add and --replace exclude each other")
+    path = path_on(provider, given["place"]) if given["place"] is not None else None
+    if given["project"] is not None and (kind != token_kinds.ACCESS_TOKEN or path is None or "/" in path):
+        raise click.UsageError("--project goes with --access-token and --for WORKSPACE")
+    if given["repositories"] is not None and given["project"] is None:
+        raise click.UsageError("--repositories goes with --project")
     names = token_flows.names(given["account"])
     wanted = Wanted(
         kind=kind,
         provider=provider,
-        path=path_on(provider, given["place"]) if given["place"] is not None else None,
+        path=path,
+        project=project_key(given["project"]) if given["project"] is not None else None,
+        repositories=repository_names(provider, path or "", given["repositories"] or ""),
         account=names.pop("account", None),
         names=names,
         unclear="add" if given["add"] else "replace" if given["replace"] else None,

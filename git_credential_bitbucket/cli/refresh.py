@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,18 +13,29 @@ from git_credential_bitbucket.client import wait_notice
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.login.login_request import repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
 
 
 @click.command(
     cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token ends.",
+    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token ends."
+    " Of a project's access token, the list of repositories is asked for again.",
 )
 @click.argument("what", metavar="[PLACE|ID]", required=False)
-def command(*, what: str | None) -> None:
+@click.option("--repositories", metavar="NAMES", help="Instead: these are in the project, with commas between them.")
+def command(*, what: str | None, repositories: str | None) -> None:
     """Renew."""
     vault_setup.readable()
-    renewable = [one for one in arguments.meant(what) if one["renewed_at"] is not None and one["state"] != "set-aside"]
+    offered = [one for one in arguments.meant(what) if one["state"] != "set-aside"]
+    projects = [one for one in offered if one["project"] is not None]
+    if repositories is not None:
+        _list(arguments.one_of(projects, prompts.choosing(), "of a project"), repositories)
+        return
+    renewable = [one for one in offered if one["renewed_at"] is not None or one in projects]
     if what is not None:
         renewable = [arguments.one_of(renewable, prompts.choosing(), "there that renews itself")]
     if not renewable:
@@ -34,6 +46,9 @@ def command(*, what: str | None) -> None:
     failures = []
     for one in renewable:
         try:
+            if one in projects:
+                _told_list(one, dict(ask("repositories", [("id", one["id"])]))["repositories"])
+                continue
             told = renewed(one["id"])
         except Error as exc:
             failures.append((one, exc))
@@ -44,6 +59,18 @@ def command(*, what: str | None) -> None:
         one, first = failures[0]
         rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
         raise Error(f"{one['kind']} for {one['place']}{rest}: {first.cause}", hint=first.hint)
+
+
+def _list(one: CredentialView, typed: str) -> None:
+    """Note which repositories are in a project, as the person says. Raises `Error`."""
+    provider = arguments.provider("/".join(one["url"].split("/")[:3]))
+    names = " ".join(repository_names(provider, one["url"].split("/")[3], typed))
+    ask("amend", [("id", one["id"]), ("repositories", names)])
+    _told_list(one, names)
+
+
+def _told_list(one: CredentialView, names: str) -> None:
+    output.say(f"Repositories of {one['place']}: {', '.join(names.split()) or 'none'}")
 
 
 def renewed(credential_id: str) -> dict[str, str]:

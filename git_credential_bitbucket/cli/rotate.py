@@ -51,12 +51,12 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     vault_setup.readable()
     answers = prompts.answers()
     old = chosen(what, answers)
-    place = arguments.parse(old["url"])
-    provider = arguments.provider(place.url)
+    *host, path = (*old["url"].split("/", 3), "")[:4]
+    provider = arguments.provider("/".join(host))
     wanted = Wanted(
         kind=old["kind"],
         provider=provider,
-        path=place.path,
+        path=path,
         account=old["account"],
         ends_at=ends_at,
         replaces=old,
@@ -69,7 +69,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     until = f" until {dates.day(record['ends_at'])}" if record["ends_at"] else ""
     output.say(f"Replaced: {label(record['kind'])} for {old['place']}{until}; its id is still {old['id']}.")
     output.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
-    addresses = guidance.pages(old["kind"], provider, place.path or "")
+    addresses = guidance.pages(old["kind"], provider, path)
     where = f" here: {' or '.join(addresses)}" if addresses else ""
     output.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
     verification.tell_unverified(wanted, is_required=verify is True)

@@ -36,10 +36,10 @@ To choose by directory, set git's own credential.https://bitbucket.org.username 
 def command(*, account: str | None, place: str) -> None:
     """Choose."""
     vault_setup.readable()
-    scope = arguments.parse(place)
-    offered = arguments.offered_for(scope.text)
+    scope = arguments.scope_of(place)
+    offered = arguments.offered_for(scope)
     if not offered:
-        raise UnknownCredential(f"no credential is kept for {scope.text}", hint="see: git-credential-bitbucket status")
+        raise UnknownCredential(f"no credential is kept for {scope}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)
     ask("default", [("id", one["id"])])
     output.say(f"From now on this answers for {one['place']}: {arguments.line(one)}")

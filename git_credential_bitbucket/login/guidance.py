@@ -82,7 +82,7 @@ def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
 
 
 def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    terminal.say("Make one under “Access tokens” in the settings of the repository, or of the workspace:")
+    terminal.say("Make one under “Access tokens” in the settings of the repository, its project, or the workspace:")
     for address in pages(token_kinds.ACCESS_TOKEN, provider, place):
         terminal.show(address)
     scopes(terminal, token_kinds.ACCESS_TOKEN)

@@ -23,13 +23,16 @@ class Wanted:
     After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
     account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
 
-    `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that is
-    rotated. Without `verify` Bitbucket is not asked about a token; why it did not say is left in `unverified`.
+    `project` is a key in the workspace `path`, and `repositories` are the names of its repositories as the person gave
+    them. `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that
+    is rotated. Without `verify` Bitbucket is not asked about a token; why it did not say is left in `unverified`.
     """
 
     kind: token_kinds.Kind
     provider: Provider
     path: str | None = None
+    project: str | None = None
+    repositories: tuple[str, ...] = ()
     near: str = ""
     account: str | None = None
     names: dict[str, str] = field(default_factory=dict)
@@ -70,6 +73,23 @@ def path_on(provider: Provider, text: str) -> str:
         raise Error("that is a place on another host", hint="name the host by --host URL")
     arguments.check_names(place)
     names = place.text.split("/", 3)[3:]
-    if not names:
+    if not names or "{" in text:
         raise Error("that names no workspace and no repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
     return names[0]
+
+
+def project_key(text: str) -> str:
+    """The key of a project that a person names. Raises `Error`."""
+    from git_credential_bitbucket.bitbucket import rest  # lazy: few tokens are a project's
+
+    if not rest.is_project_key(text):
+        raise Error("that is no key of a project", hint="it is letters and digits, as in the project's address: WEB")
+    return text
+
+
+def repository_names(provider: Provider, workspace: str, text: str) -> tuple[str, ...]:
+    """The repositories of a workspace in a list with commas or blanks between them. Raises `Error`."""
+    found = [word.removeprefix(f"{workspace}/") for word in text.replace(",", " ").split()]
+    if any("/" in name for name in found):
+        raise Error("that is no list of repositories", hint="name them alone, with commas between them: app,api")
+    return tuple(dict.fromkeys(path_on(provider, f"{workspace}/{name}").partition("/")[2] for name in found))

@@ -5,30 +5,36 @@ Imports pasted, guidance, times and verification.
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.login import guidance, paste_validation, verification
-from git_credential_bitbucket.login.login_request import path_on
+from git_credential_bitbucket.login.login_request import path_on, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from git_credential_bitbucket.login.login_request import Wanted
-    from git_credential_bitbucket.ui.prompts import Answers, Terminal
+    from git_credential_bitbucket.ui.prompts import Answers
 
+_T = TypeVar("_T")
 _DATE_PROMPT = "When does it end? (like 2027-01-31 or 90d; empty if you do not know) "
 _EMAIL_PROMPT = "Email of your Atlassian account (REST needs it, git does not; empty to leave out) "
 _USERNAME_PROMPT = "Bitbucket username, as in the URLs of the Clone button (Enter to skip) "
 _ACCOUNT_ID = re.compile(r"[0-9]{6}:[0-9a-f-]{36}|[0-9a-f]{24}")
 """Atlassian's account ids: of new accounts, and of old ones."""
-_PLACE_PROMPT = "For which WORKSPACE or WORKSPACE/REPOSITORY is it? (empty for all) "
+_PLACE_PROMPT = "Which workspace or repository is it for? (WORKSPACE or WORKSPACE/REPOSITORY) "
+_PROJECT_PROMPT = "Key of the project, if it is a project's token (Enter: of the whole workspace) "
+_REPOSITORIES_PROMPT = "Repositories of the project (names, with blanks between them) "
 
 
 def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
@@ -53,7 +59,7 @@ def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
     answers.check_all_read()
     found: dict[str, Any] = {
         "kind": checked.kind,
-        "place": wanted.place if old is not None else _place(wanted, answers, checked.kind),
+        **_scope(wanted, answers, checked),
         "secret": checked.secret.reveal(),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
@@ -113,33 +119,94 @@ def names(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _place(wanted: Wanted, answers: Answers, kind: token_kinds.Kind) -> str:
-    """An access token belongs to a part of Bitbucket, so it is asked for which; everything else serves the host."""
-    path = wanted.path
-    if path is None and kind == token_kinds.ACCESS_TOKEN and answers.terminal is not None:
-        path = _near(wanted.near, answers.terminal) if wanted.near else _asked_path(wanted, answers)
-    return scopes.place_of(wanted.provider.protocol, wanted.provider.host, path)
+def _scope(wanted: Wanted, answers: Answers, checked: paste_validation.Checked) -> dict[str, Any]:
+    """What a token is for, as a record has it; an access token serves a part of Bitbucket. Raises `Error`."""
+    if wanted.replaces is not None:
+        return {"place": wanted.replaces["url"]}
+    if checked.kind != token_kinds.ACCESS_TOKEN:
+        if wanted.project is not None:
+            raise LoginFailed("only an access token is a project's", hint="leave out --project")
+        return {"place": wanted.place}
+    path, project = wanted.path, wanted.project
+    if path is None:
+        path, project = _reached(wanted, answers, checked) or _asked_scope(wanted, answers)
+    place = scopes.place_of(wanted.provider.protocol, wanted.provider.host, path)
+    if project is None:
+        return {"place": place}
+    names = wanted.repositories or _repositories(wanted, answers, checked, path, project)
+    return {"place": scopes.project_place(place, project), "project": project, "repositories": list(names)}
 
 
-def _asked_path(wanted: Wanted, answers: Answers) -> str | None:
-    while typed := answers.optional(_PLACE_PROMPT):
+def _reached(wanted: Wanted, answers: Answers, checked: paste_validation.Checked) -> tuple[str, str | None] | None:
+    """The scope that Bitbucket tells, by the repository that is being worked on here; None where it does not."""
+    near = wanted.near or _repository_here(wanted)
+    if "/" not in near or not wanted.verify:
+        return None
+    from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
+
+    try:
+        found = rest.in_time(partial(rest.reach, wanted.provider.endpoint, checked.secret, near))
+    except Error:
+        return None
+    if found is None:
+        return None
+    answers.say(f"Bitbucket says what it is for: {printable(' project '.join(filter(None, found)))}.")
+    return found
+
+
+def _repository_here(wanted: Wanted) -> str:
+    """WORKSPACE/REPOSITORY of the remote in this directory, where that is on the wanted host; else empty."""
+    remote = git_request.remote(os.environ, git_request.folder_here())
+    try:
+        return path_on(wanted.provider, remote) if remote is not None else ""
+    except Error:
+        return ""
+
+
+def _asked_scope(wanted: Wanted, answers: Answers) -> tuple[str, str | None]:
+    """The workspace and its project, or the repository, that a person at the terminal names. Raises `LoginFailed`."""
+    if answers.terminal is None:
+        raise LoginFailed(
+            "an access token is a repository's, a project's or a workspace's, and Bitbucket does not tell which",
+            hint="name it: --for WORKSPACE/REPOSITORY, --for WORKSPACE, or --for WORKSPACE --project KEY",
+        )
+    workspace, _, repository = wanted.near.partition("/")
+    near, at = (wanted.near, workspace), 2
+    if repository:
+        lines = [f"the repository {wanted.near}", f"the workspace {workspace}, or a project of it", "another one"]
+        at = answers.terminal.choose("What is the token for", [printable(line) for line in lines], default=0)
+    path = near[at] if at < len(near) else _insisted(answers, _PLACE_PROMPT, partial(path_on, wanted.provider))
+    if "/" in path:
+        return path, None
+    return path, _insisted(answers, _PROJECT_PROMPT, lambda typed: project_key(typed) if typed else None)
+
+
+def _repositories(
+    wanted: Wanted, answers: Answers, checked: paste_validation.Checked, workspace: str, project: str
+) -> tuple[str, ...]:
+    """The names of a project's repositories: REST tells, else a person. Raises `LoginFailed` where nobody does."""
+    from git_credential_bitbucket.bitbucket import rest  # lazy: as above
+
+    endpoint, cause = wanted.provider.endpoint, "Bitbucket was not asked"
+    try:
+        if wanted.verify:
+            return rest.repositories_of(endpoint, checked.kind, checked.secret, workspace, project, rest.in_time)
+    except Error as exc:
+        cause = exc.cause
+    if answers.terminal is None:
+        cause = f"which repositories are in project {project} is not known: {cause}"
+        raise LoginFailed(cause, hint="name them: --repositories NAME,NAME")
+    answers.say(f"An address does not tell which project a repository is in, and {cause}.")
+    return _insisted(answers, _REPOSITORIES_PROMPT, partial(repository_names, wanted.provider, workspace))
+
+
+def _insisted(answers: Answers, prompt: str, read: Callable[[str], _T]) -> _T:
+    """What `read` makes of an answer, asked for until it is none that cannot be."""
+    while True:
         try:
-            return path_on(wanted.provider, typed)
+            return read(answers.optional(prompt))
         except Error as exc:
             answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
-    return None
-
-
-def _near(path: str, terminal: Terminal) -> str | None:
-    """The repository at hand, its workspace, or all that the token reaches."""
-    workspace, _, repository = path.partition("/")
-    choices: list[tuple[str, str | None]] = [
-        *([(f"the repository {path}", path)] if repository else []),
-        (f"the workspace {workspace}", workspace),
-        ("everything on this host", None),
-    ]
-    lines = [printable(line) for line, _ in choices]
-    return choices[terminal.choose("What is the token for", lines, default=0)][1]
 
 
 def _asked_end(answers: Answers) -> float | None:

@@ -68,8 +68,11 @@ def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[st
 
     endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
     place: str = record["place"]
-    is_for_repository = place.count("/") == _REPOSITORY_SLASHES
-    repository = place if is_for_repository else wanted.near_url
+    listed: list[str] = record.get("repositories") or []
+    is_for_repository = place.count("/") == _REPOSITORY_SLASHES and not place.endswith("}")
+    repository = (
+        place if is_for_repository else f"{place.rpartition('/')[0]}/{listed[0]}" if listed else wanted.near_url
+    )
     by_git = None
     if repository is not None:
         by_git = rest.verdict(rest.question(endpoint, kind, None, secret, repository))
@@ -78,6 +81,8 @@ def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[st
             raise LoginFailed(f"it is of no use there: {by_git.reason}", hint=hint)
         if not (by_git.valid or by_git.is_denied):
             return by_git
+        if by_git.is_denied:
+            wanted.warn(answers, f"{repository}: {by_git.reason}")
     by_rest = rest.verdict(rest.question(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest

@@ -96,7 +96,7 @@ def check_names(place: Place) -> None:
     if "*" in (place.path or ""):
         raise Error(
             "a scope has no wildcards: an address does not tell which project a repository is in",
-            hint="write WORKSPACE for all of a workspace, or WORKSPACE/REPOSITORY",
+            hint="write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY",
         )
     if not all(map(scopes.is_name, place.text.split("/")[3:])):
         raise Error(
@@ -166,13 +166,21 @@ def find_named(credentials: Sequence[CredentialView], word: str) -> list[Credent
         return by_id
     if "/" not in word and (by_account := [one for one in credentials if word.lower() in names(one)]):
         return by_account
-    place = parse(word)
-    found = [one for one in credentials if one["url"] == place.text]
+    scope = scope_of(word)
+    found = [one for one in credentials if one["url"] == scope]
     if not found:
         raise UnknownCredential(
             "there is no credential with this id, of this account or for exactly this scope", hint=_SEE
         )
     return found
+
+
+def scope_of(text: str) -> str:
+    """The scope that a person names, as credentials keep it; a project's is written `acme/{WEB}`. Raises `Error`."""
+    workspace, brace, key = text.partition("/{")
+    if brace and key.endswith("}"):
+        return scopes.project_place(parse(workspace).text, key[:-1])
+    return parse(text).text
 
 
 def offered_for(url: str) -> list[CredentialView]:

@@ -111,6 +111,7 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
         "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
         "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
         "ends on": dates.day(at) if at is not None else "",
+        "repositories": ", ".join(one["repositories"]),
         "scopes": " ".join(one["scopes"]),
         "kept since": dates.day(one["created_at"]) if one["created_at"] else "",
         "last renewal": dates.ago(now - one["renewed_at"]) if one["renewed_at"] else "",

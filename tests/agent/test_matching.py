@@ -10,7 +10,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.matching import Index, Match, match, repository_of, state_of
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.bitbucket.scopes import place_of
+from git_credential_bitbucket.bitbucket.scopes import place_of, project_place
 from tests.agent.credentials import HOST, a_credential
 
 REPOSITORY = a_credential(f"{HOST}/acme/app", token_kinds.ACCESS_TOKEN)
@@ -63,6 +63,31 @@ def test_each_repository_gets_its_own() -> None:
     assert asked("host=bitbucket.org\npath=acme/app.git\n") == [REPOSITORY, WORKSPACE, PERSON]
     assert asked("host=bitbucket.org\npath=acme/lib.git\n") == [WORKSPACE, PERSON]
     assert asked("host=bitbucket.org\npath=rival/app.git\n") == [PERSON]
+
+
+def test_a_projects_token_is_for_the_repositories_of_its_list() -> None:
+    """Between repository and workspace; for a name that is not in the list it is no candidate."""
+    web, ops = (
+        a_credential(project_place(WORKSPACE.place, key), token_kinds.ACCESS_TOKEN, project=key, repositories=names)
+        for key, names in (("WEB", ("app", "site")), ("OPS", ("ops", "site")))
+    )
+    kept = (*ALL, web, ops)
+    assert asked("host=bitbucket.org\npath=Acme/App.git\n", kept=kept) == [REPOSITORY, web, WORKSPACE, PERSON]
+    assert asked("host=bitbucket.org\npath=acme/ops.git/info/lfs\n", kept=kept) == [ops, WORKSPACE, PERSON]
+    assert asked("host=bitbucket.org\npath=acme/lib.git\n", kept=kept) == [WORKSPACE, PERSON]
+    assert asked("host=bitbucket.org\npath=acme/site.git\n", kept=kept)[:2] in ([web, ops], [ops, web])
+    for path in ("acme/{web}", "acme/%7Bweb%7D", "beta/app", "acme"):
+        assert not {web, ops} & set(asked(f"host=bitbucket.org\npath={path}\n", path="beta/x", kept=kept))
+
+
+def test_a_request_without_a_path_gets_a_projects_token_by_what_git_works_on() -> None:
+    """Where that is not known, it comes after wider ones and before a repository's."""
+    web = a_credential(
+        project_place(WORKSPACE.place, "WEB"), token_kinds.ACCESS_TOKEN, project="WEB", repositories=("app",)
+    )
+    assert asked("host=bitbucket.org\n", path="acme/app", kept=(web, WORKSPACE)) == [web, WORKSPACE]
+    assert asked("host=bitbucket.org\n", path="acme/lib", kept=(web, WORKSPACE)) == [WORKSPACE]
+    assert asked("host=bitbucket.org\n", kept=(REPOSITORY, web, WORKSPACE)) == [WORKSPACE, web, REPOSITORY]
 
 
 def test_a_clone_buttons_username_does_not_beat_a_repository_token() -> None:

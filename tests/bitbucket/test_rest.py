@@ -1,12 +1,13 @@
 """rest.py against the stand-in: what is a verdict on a secret and what is none."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import BitbucketRefused, SettingsError
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
@@ -129,6 +130,50 @@ def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBit
     token = Secret(bitbucket.issue_access_token("acme"))
     verdict = rest.verdict(rest.question(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
     assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
+
+
+def test_a_projects_repositories_come_page_by_page(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
+    """Of that project alone; without the scope that git's fetch needs it is said why not."""
+    for number in range(12):
+        bitbucket.create_repository(f"acme/web{number}", project="WEB", files={})
+    bitbucket.create_repository("acme/ops", project="OPS", files={})
+    token = Secret(bitbucket.issue_access_token("acme", project="WEB"))
+    names = rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
+    assert set(names) == {f"web{number}" for number in range(12)}
+    assert rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "OPS") == ()
+    for scopes, reason in ((("pullrequest",), "the token may not list them"), (None, "the token is not valid")):
+        other = tokens.access_token() if scopes is None else bitbucket.issue_access_token("acme", scopes=scopes)
+        with pytest.raises(BitbucketRefused, match=reason):
+            rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, Secret(other), "acme", "WEB")
+
+
+@pytest.mark.parametrize("following", ["https://elsewhere.example/2.0/repositories/acme?page=2", 7, "itself"])
+def test_a_next_page_elsewhere_gets_no_token(bitbucket: FakeBitbucket, endpoint: Endpoint, following: object) -> None:
+    """And a list that never ends is none."""
+    base = f"{bitbucket.api_url}/repositories/acme?page=2"
+    body = json.dumps({"values": [{"full_name": "acme/app"}], "next": base if following == "itself" else following})
+    bitbucket.script_fault("api", "odd", count=rest.MAX_PAGES, body=body)
+    token = Secret(bitbucket.issue_access_token("acme"))
+    with pytest.raises(BitbucketRefused, match="has no end"):
+        rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
+    assert len(bitbucket.requests("api")) == (rest.MAX_PAGES if following == "itself" else 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "project", "told"),
+    [("acme/app", "", ("acme/app", None)), ("acme", "", ("acme", None)), ("acme", "WEB", ("acme", "WEB"))],
+)
+def test_what_an_access_token_is_of_is_told_beside_a_private_repository(
+    bitbucket: FakeBitbucket, endpoint: Endpoint, place: str, project: str, told: tuple[str, str | None]
+) -> None:
+    """A public one says nothing, for it answers everybody; neither does one that the token does not reach."""
+    for name, public in (("app", False), ("open", True)):
+        bitbucket.create_repository(f"acme/{name}", project="WEB", public=public, files={})
+    bitbucket.create_repository("beta/app", files={})
+    token = Secret(bitbucket.issue_access_token(place, project=project))
+    assert rest.reach(endpoint, token, "acme/app") == told
+    assert rest.reach(endpoint, token, "acme/open") is None
+    assert rest.reach(endpoint, token, "beta/app") is None
 
 
 def test_what_cannot_be_asked_is_said_before_asking(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:

@@ -40,9 +40,10 @@ def filled(run: Runner, url: str) -> dict[str, str]:
 
 
 def kept(run: Runner, place: str) -> str:
-    """An access token, kept for `place` of bitbucket.org (all of it if empty)."""
-    token = tokens.access_token()
-    run(HELPER, "login", "--no-verify", "--access-token", *(["--for", place] if place else []), stdin=token)
+    """An access token, kept for `place` of bitbucket.org; an API token for all of it if empty."""
+    token = tokens.access_token() if place else tokens.api_token()
+    words = ["--access-token", "--for", place] if place else ["--api-token"]
+    run(HELPER, "login", "--no-verify", *words, stdin=token)
     return token
 
 

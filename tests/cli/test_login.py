@@ -421,8 +421,11 @@ def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> N
             if kind == "--api-token":
                 dialogue.reads("Email")
             else:
-                dialogue.reads("For which WORKSPACE")
-            dialogue.types("")
+                dialogue.reads("Which workspace or repository is it for?")
+                dialogue.types("")
+                dialogue.reads("that names no place")
+                dialogue.reads("Which workspace or repository is it for?")
+            dialogue.types("" if kind == "--api-token" else "acme/app")
             dialogue.reads("When does it end?")
             dialogue.types("")
             dialogue.ends()

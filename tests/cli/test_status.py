@@ -39,6 +39,8 @@ def stated(**more: object) -> CredentialView:
         "account": None,
         "bitbucket_username": None,
         "account_id": None,
+        "project": None,
+        "repositories": [],
         "default": False,
         "username": "x-token-auth",
         "secret": "ATCTT…",
@@ -243,7 +245,7 @@ def test_metrics_escape_labels_and_hold_no_secret() -> None:
 
 def test_metrics_come_whole_and_readable_to_the_collector(keyed: Runner, home: Path) -> None:
     """By rename, with nothing left beside it; of the mode that the umask gives."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--expires", "10d", stdin=tokens.access_token())
+    keyed(HELPER, "login", "--no-verify", "--api-token", "--expires", "10d", stdin=tokens.api_token())
     folder = home / "metrics"
     folder.mkdir()
     for _ in range(2):

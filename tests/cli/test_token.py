@@ -72,8 +72,8 @@ def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, bitbucket: FakeBi
 def test_an_access_token_is_a_bearer_for_rest(keyed: Runner) -> None:
     """As documented."""
     token = tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--access-token", stdin=token)
-    assert keyed(HELPER, "token", "--header").stdout == f"Authorization: Bearer {token}\n"
+    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=token)
+    assert keyed(HELPER, "token", "--header", "acme").stdout == f"Authorization: Bearer {token}\n"
 
 
 def test_an_api_token_without_its_email_says_what_rest_lacks(keyed: Runner) -> None:
@@ -128,8 +128,8 @@ def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBit
 @pytest.mark.parametrize("words", [(), ("acme/app",)])
 def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tuple[str, ...]) -> None:
     """One answer for both."""
-    kept, given = tokens.access_token(), tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--access-token", stdin=kept)
+    kept, given = tokens.api_token(), tokens.access_token()
+    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=kept)
     keyed.env["BITBUCKET_TOKEN"] = given
     assert keyed(HELPER, "token", *words).stdout == given + "\n"
 

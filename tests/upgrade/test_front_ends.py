@@ -1,5 +1,6 @@
 """For a while after an upgrade, and longer in containers, one release's front end asks the other's daemon."""
 
+import json
 import os
 import shlex
 import shutil
@@ -161,4 +162,29 @@ def test_the_release_reads_what_this_program_writes(
         assert f"password={kept}\n" in done.stdout
     else:
         assert "upgrade git-credential-bitbucket" in done.stderr
+    assert vault.read_bytes() == before
+
+
+def test_the_release_sends_no_projects_token_anywhere(
+    start: Start, keyed_env: dict[str, str], home: Path, package: Path
+) -> None:
+    """It knows no projects: to it, such a token is bound to a request that nobody makes; going back loses none."""
+    token, other = tokens.access_token(), tokens.access_token()
+    record = {"kind": "access-token", "place": "https://bitbucket.org/acme/{web}", "secret": token, "endpoint": {}}
+    record |= {"project": "WEB", "repositories": ["app"]}
+    daemon = start()
+    assert asked(daemon, "get", REQUEST) == b""
+    assert b"id=" in daemon.ask("add", f"record={json.dumps(record)}\n".encode())
+    assert f"password={token}\n".encode() in asked(daemon, "get", REQUEST)
+    daemon.store("beta/app.git", other)
+    daemon.end()
+    vault = Path(paths.vault_path(keyed_env))
+    before = vault.read_bytes()
+    run, helper = Runner(keyed_env, home / "work"), portable(home, package)
+    for path in ("path=acme/app.git\n", "path=acme/other.git\n", "path=acme\n", "path=acme/{web}\n"):
+        done = run(helper, "get", stdin=f"protocol=https\nhost=bitbucket.org\n{path}", check=False)
+        assert "password" not in done.stdout
+    for path in ("path=beta/app.git\n", ""):
+        done = run(helper, "get", stdin=f"protocol=https\nhost=bitbucket.org\n{path}")
+        assert f"password={other}\n" in done.stdout
     assert vault.read_bytes() == before
