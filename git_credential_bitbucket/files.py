@@ -9,7 +9,7 @@ import os
 import stat
 
 from git_credential_bitbucket.errors import Error, PlaceRefused
-from git_credential_bitbucket.paths import shown, typed
+from git_credential_bitbucket.paths import check_not_a_users, shown, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,8 +63,11 @@ def check_private(found: os.stat_result, path: str) -> None:
 def open_regular(path: str, flags: int) -> int:
     """A descriptor of the regular file at `path`; born 0600 where `flags` create it. Never waits.
 
-    Raises `PlaceRefused` where something else is there, and `OSError`.
+    Raises `PlaceRefused` where something else is there, or root would make it among another user's files (`sudo -E`),
+    and `OSError`.
     """
+    if flags & os.O_CREAT and not os.path.lexists(path):
+        check_not_a_users(path)
     # O_NONBLOCK: a FIFO put there must be refused, not waited for
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:

@@ -70,6 +70,17 @@ def test_sudo_e_leaves_no_directory_of_roots_in_a_users_home(theirs: Path) -> No
     assert os.listdir(theirs) == []
 
 
+def test_sudo_e_leaves_no_log_of_roots_in_a_users_directory(theirs: Path) -> None:
+    """A directory that is there already: the user's own daemon could not write to root's log, and would not say so."""
+    with pytest.raises(PlaceRefused, match="in a directory of the user nobody"):
+        access_log.write(str(theirs / "log.jsonl"), {})
+    assert os.listdir(theirs) == []
+    (theirs / "log.jsonl").touch(0o600)
+    os.chown(theirs / "log.jsonl", theirs.stat().st_uid, -1)
+    with pytest.raises(PlaceRefused, match="belongs to another user"):
+        access_log.write(str(theirs / "log.jsonl"), {})
+
+
 def test_root_uses_a_directory_of_a_user_whom_nobody_knows(theirs: Path) -> None:
     """As in a container, whose volumes belong to whoever made them outside."""
     os.chown(theirs, 2_000_123, -1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import files, paths
-from git_credential_bitbucket.errors import PlaceRefused, VaultUnreadable, VaultUnwritable
+from git_credential_bitbucket.errors import PlaceRefused, VaultBusy, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.contract import REST
@@ -52,6 +52,20 @@ def previous(place: FileStorage) -> bytes | None:
 def names(place: FileStorage) -> set[str]:
     """What lies in the vault's directory."""
     return set(os.listdir(os.path.dirname(place.path)))
+
+
+def test_a_lock_that_is_not_shared_loses_no_write(place: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems grant it to two machines at once: the second to write is refused, and may try again."""
+    write(place, b"one")
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    other = FileStorage(place.path)
+    place.step = lambda name: write(other, b"theirs") if name == "tmp-created" else None
+    with pytest.raises(VaultBusy, match="though this one holds its lock"):
+        write(place, b"ours")
+    assert current(place) == b"theirs"
+    place.step = lambda _: None
+    write(place, b"ours")
+    assert (current(other), previous(other)) == (b"ours", b"theirs")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])

@@ -307,23 +307,36 @@ class FileStorage:
                 f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB",
                 hint="remove what is not needed any more: git-credential-bitbucket logout",
             )
-        self.write(blob, keep_previous=keep_previous)
+        self.write(blob, stored.stamp, keep_previous=keep_previous)
         return replace(stored, generation=generation, stamp=self.watch())
 
-    def write(self, blob: bytes, *, keep_previous: bool = True) -> None:
-        """See `_write`; `blob` is the file's whole new content."""
+    def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> None:
+        """See `_write`; `blob` is the file's whole new content, `former` the file that it replaces."""
         with vault_files.writing(self.path):
             # A new file, replacing what a killed write left: whoever has the lock is the only writer.
             files.unlink_if_there(self._beside("new"))
             fd = files.open_private(self._beside("new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             self.step("tmp-created")
+            made = os.fstat(fd)
             try:
                 self._fill(fd, blob)
+                self._check_alone(made, former)
             except BaseException:
                 files.unlink_if_there(self._beside("new"))
                 raise
             self._put_in_place(keep_previous=keep_previous)
             self._sync_names()
+
+    def _check_alone(self, made: os.stat_result, former: "Stamp | None") -> None:
+        """Raise `VaultBusy` where another has written since, under a lock that its file system does not share."""
+        try:
+            is_ours = os.path.samestat(made, os.lstat(self._beside("new")))
+        except FileNotFoundError:
+            is_ours = False
+        if not is_ours or (self.watch() or ())[:2] != (former or ())[:2]:  # a write puts another inode there
+            raise VaultBusy(
+                "another process writes the vault, though this one holds its lock", hint=vault_files.PLACE_HINT
+            )
 
     def _fill(self, fd: int, blob: bytes) -> None:
         try:
