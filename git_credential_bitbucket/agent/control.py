@@ -266,14 +266,16 @@ def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was rejected.
 
-    Answered with `pending=1` where Bitbucket has not answered yet: to ask again is to go on waiting.
+    With `by_hand=1` a person asks, and the pause after a failure is not kept. Answered with `pending=1` where Bitbucket
+    has not answered yet: to ask again, without `by_hand`, is to go on waiting.
     """
     del body
-    credential_id = _id(fields)
-    return agent.opened(lambda index: _refreshed(agent, index.get(credential_id), fields.get("generation")))
+    credential_id, by_hand = _id(fields), fields.get("by_hand") == "1"
+    generation = fields.get("generation")
+    return agent.opened(lambda index: _refreshed(agent, index.get(credential_id), generation, by_hand=by_hand))
 
 
-def _refreshed(agent: Agent, credential: Credential | None, refused: str | None) -> Answer:
+def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
     if credential is None or not credential.renewable:
         hint = "see: git-credential-bitbucket status"
         return refusal(UnknownCredential("there is no such credential that can be renewed", hint=hint))
@@ -281,7 +283,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None)
         fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:
             return ACKNOWLEDGED
-    job = agent.renewals.start(credential)
+    job = agent.renewals.start(credential, by_hand=by_hand)
     generation, refresh_token = credential.generation, credential.refresh_token
 
     def resume() -> bytes:

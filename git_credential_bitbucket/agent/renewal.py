@@ -77,15 +77,18 @@ class Renewals:
         self.unwritten: dict[str, Record] = {}
         """Answers that the disk refused, by credential: `generation` and `answer`. They keep this process alive."""
 
-    def start(self, credential: Credential, *, rejected: str | None = None) -> Future[Credential]:
+    def start(
+        self, credential: Credential, *, rejected: str | None = None, by_hand: bool = False
+    ) -> Future[Credential]:
         """Have the token of this generation replaced, or join the renewal that is on its way already.
 
-        `rejected` is the repository that rejected it in the middle of a command, if one did.
+        `rejected` is the repository that rejected it in the middle of a command, if one did. `by_hand`: a person asks
+        for it now, and the pause after a failure is not kept.
         """
         credential_id = credential.id
         running = self._running.get(credential_id)
         if running is None or running.done():
-            running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected))
+            running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected, by_hand=by_hand))
             self._running[credential_id] = running
             running.add_done_callback(lambda ended: self._forget(credential_id, ended))
         return running
@@ -97,9 +100,9 @@ class Renewals:
         if isinstance(error := ended.exception(), Error):
             error.__traceback__ = error.__context__ = error.__cause__ = None
 
-    def _noting_trouble(self, credential: Credential, *, rejected: str | None) -> Credential:
+    def _noting_trouble(self, credential: Credential, *, rejected: str | None, by_hand: bool) -> Credential:
         try:
-            renewed = self.renew(credential.id, credential.generation, rejected=rejected)
+            renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
             revocation.work_off(self._holdings.vault, self._clock())
             raise
@@ -145,7 +148,9 @@ class Renewals:
             with vault.transaction():
                 pass  # which merges it
 
-    def renew(self, credential_id: str, generation: int, *, rejected: str | None = None) -> Credential:
+    def renew(
+        self, credential_id: str, generation: int, *, rejected: str | None = None, by_hand: bool = False
+    ) -> Credential:
         """Replace the access token of `generation`, unless that has happened already; a job.
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
@@ -158,18 +163,26 @@ class Renewals:
                 self._step("renewal-leased")
                 if (held := self.unwritten.get(credential_id)) is not None:
                     self._write(lease, credential_id, **held)
-                return self._renew(vault, lease, credential_id, generation, rejected=rejected)
+                return self._renew(vault, lease, credential_id, generation, rejected=rejected, by_hand=by_hand)
         finally:
             self._asking.discard(credential_id)
 
     def _renew(
-        self, vault: Vault, lease: Renewing, credential_id: str, generation: int, *, rejected: str | None
+        self,
+        vault: Vault,
+        lease: Renewing,
+        credential_id: str,
+        generation: int,
+        *,
+        rejected: str | None,
+        by_hand: bool,
     ) -> Credential:
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)
             credential = Credential.from_record(record)
             now = self._clock()
-            if credential.generation != generation or not may_attempt(credential, now):
+            is_early = by_hand and credential.renewable and not may_attempt(credential, now)
+            if credential.generation != generation or not (is_early or may_attempt(credential, now)):
                 return credential
             if rejected is not None:
                 credential = update(record, **rejection.rejected(credential, now, rejected))
@@ -191,8 +204,9 @@ class Renewals:
                 record = record_in(tx, credential_id)
                 if record["generation"] != generation:
                     return Credential.from_record(record)
-                return update(record, **_failed(credential, exc, self._clock(), last_try=last_try))
+                return update(record, **_failed(credential, exc, self._clock(), last_try=last_try, is_early=is_early))
         answer = {"raw": raw.to_record(), "asked": credential.to_record(), "at": self._clock(), "last_try": last_try}
+        answer["is_early"] = is_early
         self._step("renewal-granted")
         self._write(lease, credential_id, generation, answer)
         return Credential.from_record(record_in(vault.snapshot(), credential_id))
@@ -234,7 +248,8 @@ def merge_answer(content: Record, credential_id: str, generation: int, answer: R
     try:
         changes = _granted(credential, response.granted(), answer["at"])
     except Error as exc:
-        changes = _failed(credential, exc, answer["at"], last_try=answer["last_try"])
+        early = bool(answer.get("is_early"))  # an answer that 0.1.0 left has none
+        changes = _failed(credential, exc, answer["at"], last_try=answer["last_try"], is_early=early)
         if response.refresh_token is not None:  # the one before is spent: what was said of it is not said of this one
             changes |= {"refresh_token": response.refresh_token, "refusals": 0}
             changes |= {"refresh_rejected": False, "login_expired": False}
@@ -325,16 +340,18 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
     }
 
 
-def _failed(credential: Credential, error: Error, now: float, *, last_try: bool) -> dict[str, object]:
+def _failed(credential: Credential, error: Error, now: float, *, last_try: bool, is_early: bool) -> dict[str, object]:
     """What a failure changes; `last_try`: the refresh token may have been spent before.
 
     Because the vault is the previous generation, or a renewal was cut off after its intent and before its answer.
+    `is_early`: a person did not wait out the pause, so a further rejection may be the same lock-out's and counts once.
     """
     failures = credential.failures + 1
     jitter = os.urandom(1)[0] / 255
     retry_after = getattr(error, "retry_after", None)
     refused = isinstance(error, LoginExpired)
-    refusals = credential.refusals + refused  # an outage in between says nothing about the refresh token
+    # An outage in between says nothing about the refresh token.
+    refusals = max(credential.refusals + (refused and not is_early), int(refused))
     cure = error.hint if error.hint != error.CURE else None  # to wait is what is done by itself
     if refused:
         cure = _login_hint(credential)

@@ -180,7 +180,8 @@ def progress() -> Iterator[Tell]:
 def _print(findings: list[Finding]) -> None:
     for cure, alike in groupby(findings, reports.cure):
         for finding in alike:
-            output.say(f"{finding.where}: {finding.what}", style="bold" if finding.level == "error" else None)
+            where_found = output.from_home(finding.where, os.environ)
+            output.say(f"{where_found}: {finding.what}", style="bold" if finding.level == "error" else None)
         output.say(f"    {cure}")
     output.say(_sum(findings))
 

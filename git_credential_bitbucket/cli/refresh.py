@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token ends."
-    " Of a project's access token, the list of repositories is asked for again.",
+    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token"
+    " expires. What has just failed is tried again at once. Of a project's access token, the list of repositories is"
+    " asked for again.",
 )
 @click.argument("what", metavar="[PLACE|ID]", required=False)
 @click.option("--repositories", metavar="NAMES", help="Instead: these are in the project, with commas between them.")
@@ -79,6 +80,7 @@ def renewed(credential_id: str) -> dict[str, str]:
     To be interrupted here ends only the wait.
     """
     with wait_notice.noticed(wait_notice.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
-        while "pending" in (told := dict(ask("refresh", [("id", credential_id)]))):
-            pass
+        told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))
+        while "pending" in told:
+            told = dict(ask("refresh", [("id", credential_id)]))
         return told

@@ -11,6 +11,7 @@ from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup import git_request
+from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -94,11 +95,7 @@ def scene(env: Mapping[str, str], text: str | None) -> Scene:
 
 def safe(text: str, env: Mapping[str, str]) -> str:
     """`text` fit for a bug report: the home directory as ~, and no secret, should one have got so far."""
-    home = env.get("HOME", "").rstrip("/")
-    for path in {home, os.path.realpath(home)} if home else ():
-        text = text.replace(f"'{path}/", "~/'")  # quoted for a shell, which takes a tilde within quotes as it is
-        text = re.sub(re.escape(path) + r"(?![\w.-])", "~", text)
-    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", text))
+    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", output.from_home(text, env)))
 
 
 def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | None:

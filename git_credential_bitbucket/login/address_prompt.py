@@ -88,23 +88,28 @@ def present(terminal: Terminal, url: str) -> None:
     """The address on a line of its own, and as a QR code where there is room for one."""
     terminal.show(url)
     columns, lines = terminal.size()
-    if (code := qr_code(url, columns, lines - LINES_BESIDE)) is not None and terminal.is_utf8:
+    code = qr_code(url, columns, lines - LINES_BESIDE) if terminal.is_utf8 else None
+    if isinstance(code, str):
         terminal.draw(code)
+    elif code is not None:
+        width, height = code
+        size = f"{width} columns and {height + LINES_BESIDE} lines"
+        terminal.say(f"The window is too small for a QR code of it: that takes {size}.", style="dim")
 
 
-def qr_code(text: str, columns: int, lines: int) -> str | None:
-    """A QR code in half blocks, dark on light whatever the terminal's colours are; None if it does not fit.
+def qr_code(text: str, columns: int, lines: int) -> str | tuple[int, int] | None:
+    """A QR code in half blocks, dark on light whatever the terminal's colours are; its size if it does not fit.
 
-    None, too, without segno: it is an extra.
+    None without segno: it is an extra.
     """
     try:
         import segno  # here, not above: it may not be there
     except ImportError:
         return None
     code = segno.make(text, error="l", micro=False)
-    width, height = code.symbol_size(border=_QUIET_ZONE)
+    width, height = map(int, code.symbol_size(border=_QUIET_ZONE))
     if width > columns or (height + 1) // 2 > lines:
-        return None
+        return width, (height + 1) // 2
     drawn = io.StringIO()
     code.terminal(drawn, border=_QUIET_ZONE, compact=True)
     rows = drawn.getvalue().rstrip("\n").split("\n")

@@ -5,6 +5,7 @@ Imports rich, through show.
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, Literal, TypedDict
 
@@ -219,4 +220,4 @@ def _title(console: Console, text: str) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(output.shown(text), style=style, soft_wrap=True)
+    console.print(output.shown(output.from_home(text, os.environ)), style=style, soft_wrap=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,7 @@ from git_credential_bitbucket.errors import PlaceRefused
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rich.console import Console
 
@@ -51,6 +53,15 @@ def warn(cause: str, hint: str | None = None) -> None:
     click.echo(f"{messages.NAME}: warning: {shown(cause)}", err=True)
     if hint:
         click.echo(f"{messages.NAME}: hint: {shown(hint)}", err=True)
+
+
+def from_home(text: str, env: Mapping[str, str]) -> str:
+    """`text` with the home directory as ~ in every path, as people write it; programs get whole paths."""
+    home = env.get("HOME", "").rstrip("/")
+    for path in {home, os.path.realpath(home)} if home else ():
+        text = text.replace(f"'{path}/", "~/'")  # quoted for a shell, which takes a tilde within quotes as it is
+        text = re.sub(r"(?<![\w.-])" + re.escape(path) + r"(?![\w.-])", "~", text)
+    return text
 
 
 def write(path: str, text: str) -> None:

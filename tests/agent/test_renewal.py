@@ -181,6 +181,32 @@ def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tri
     assert len(world.standin.token_requests()) == renewal.LOGIN_EXPIRED_AFTER
 
 
+def test_a_person_s_refresh_is_tried_within_the_pause(world: World) -> None:
+    """Who types it has mended something; what asks again only to go on waiting keeps the pause."""
+    login = world.login()
+    world.standin.script_fault("token", "503", count=2)
+    world.offset += 7300
+    assert world.get() == {}
+    assert world.get() == {}
+    assert len(world.standin.token_requests()) == 1, "the pause"
+    by_hand, waiting = f"id={login.id}\nby_hand=1\n".encode(), f"id={login.id}\n".encode()
+    assert b"error=" in finish(control(world.agent, "refresh", by_hand))
+    assert b"error=" in finish(control(world.agent, "refresh", waiting))
+    assert len(world.standin.token_requests()) == 2
+    assert b"expires_at=" in finish(control(world.agent, "refresh", by_hand))
+    assert len(world.standin.token_requests()) == 3
+
+
+def test_an_impatient_person_does_not_lose_a_login_to_a_lock_out(world: World) -> None:
+    """Rejections within one pause may be the same lock-out's, and give nothing up."""
+    login = world.login()
+    world.standin.revoke_logins()
+    for _ in range(renewal.LOGIN_EXPIRED_AFTER + 1):
+        assert b"error=" in finish(control(world.agent, "refresh", f"id={login.id}\nby_hand=1\n".encode()))
+    (kept,) = world.kept()
+    assert (kept.refusals, kept.login_expired) == (1, False)
+
+
 def test_a_login_outlives_a_lock_out(world: World) -> None:
     """Somebody has sent a spent refresh token, so Bitbucket rejects the valid one for a while (a published probe)."""
     login = world.login()

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from git_credential_bitbucket.login import address_prompt
+from git_credential_bitbucket.ui import prompts
 
 URL = "https://bitbucket.org/site/oauth2/authorize?response_type=code&state=" + "x" * 250
 
@@ -15,21 +16,47 @@ def test_it_fits_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -
     """Dark on light, whatever the terminal's colours are; without colours, as the terminal has it."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     code = address_prompt.qr_code(URL, 80, 40)
-    assert code is not None
+    assert isinstance(code, str)
     rows = code.split("\n")
     assert len(rows) <= 40
     assert all(row.startswith("\x1b[97;40m") and row.endswith("\x1b[0m") for row in rows)
     monkeypatch.setenv("NO_COLOR", "1")
     plain = address_prompt.qr_code(URL, 80, 40)
-    assert plain is not None
+    assert isinstance(plain, str)
     assert "\x1b" not in plain
     assert {len(row) for row in plain.split("\n")} == {len(plain.split("\n")[0])}
 
 
 @pytest.mark.parametrize(("columns", "lines"), [(60, 60), (200, 24), (0, 0)])
-def test_where_it_does_not_fit_there_is_none(columns: int, lines: int) -> None:
+def test_where_it_does_not_fit_its_size_is_told(columns: int, lines: int) -> None:
     """A part of a code is of no use."""
-    assert address_prompt.qr_code(URL, columns, lines) is None
+    assert address_prompt.qr_code(URL, columns, lines) == (65, 33)
+
+
+def test_a_window_that_is_too_small_is_said_to_be() -> None:
+    """Below the address, which does; on a terminal of 24 lines."""
+    shown: list[str] = []
+
+    class Window(prompts.Terminal):
+        """A terminal of that size."""
+
+        def size(self) -> tuple[int, int]:
+            """Too few lines."""
+            return 80, 24
+
+        def show(self, address: str) -> None:
+            """Noted."""
+            shown.append(address)
+
+        def say(self, text: str = "", *, style: str | None = None) -> None:
+            """Noted, too."""
+            del style
+            shown.append(text)
+
+        is_utf8 = True
+
+    address_prompt.present(Window(-1), URL)
+    assert shown == [URL, "The window is too small for a QR code of it: that takes 65 columns and 39 lines."]
 
 
 def test_without_the_extra_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +70,7 @@ def test_it_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> No
     """What a camera would see of the half blocks, drawn as an image, is the address again."""
     monkeypatch.setenv("NO_COLOR", "1")
     code = address_prompt.qr_code(URL, 80, 40)
-    assert code is not None
+    assert isinstance(code, str)
     halves = {"█": "00", "▀": "01", "▄": "10", " ": "11"}  # of each character, the upper and the lower: 1 is dark
     rows = [[halves[c][i] for c in row] for row in code.split("\n") for i in (0, 1)]
     dots = [[dot for dot in row for _ in range(4)] for row in rows for _ in range(4)]

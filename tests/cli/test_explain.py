@@ -69,13 +69,13 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
     assert "narrower scope" in explained(configured, "acme/app")["answer"]["because"]
 
 
-def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path, home: Path) -> None:
+def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path) -> None:
     """One below the other, the token masked."""
     token = kept(configured, "acme/app")
     said = configured(HELPER, "explain", "acme/app").stdout
     assert said.startswith(f"{CLOUD}/acme/app (as given)\n")
     assert "  protocol=https host=bitbucket.org path=acme/app\n" in said
-    assert f"  1. {link} (this program; {home}/.gitconfig, global)\n" in said
+    assert f"  1. ~/.local/bin/{link.name} (this program; ~/.gitconfig, global)\n" in said
     assert "  environment: no token\n" in said
     assert "  daemon: " in said
     assert "  vault: open\n" in said

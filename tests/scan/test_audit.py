@@ -64,6 +64,9 @@ def test_a_persons_files_are_looked_into(bare_run: Runner, home: Path) -> None:
             ("api-token", f"{store}/alice.credential", 1),
         ]
     )
+    said = audit(bare_run)
+    assert "\n~/.netrc:1: " in said
+    assert str(home) not in said, "people read ~, programs whole paths"
 
 
 def test_a_repository_is_its_configuration_and_its_files(bare_run: Runner, home: Path) -> None:
