@@ -15,7 +15,7 @@ from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import login_hint, rest_authorization
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.agent_client import AgentClient, ask
-from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -39,17 +39,22 @@ class BitbucketAuth:
     """
 
     def __init__(self, place: str = "", *, url: str = hosts.CLOUD_URL) -> None:
-        """Raises `SettingsError` where `url` is not configured as a Bitbucket."""
+        """Raises `SettingsError` where `url` is not configured as a Bitbucket, or its API is at plain http."""
         third_party()
         paths.adopt_second_names(os.environ)
         git_config.adopt(os.environ)
-        from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: only this needs the configuration
+        from git_credential_bitbucket.bitbucket import providers  # lazy: only this needs the configuration
 
         parts = urlsplit(url)
-        provider = find_now(os.environ, parts.scheme, git_protocol.normalise_host(parts.scheme, parts.netloc))
+        provider = providers.find_now(os.environ, parts.scheme, git_protocol.normalise_host(parts.scheme, parts.netloc))
         if provider is None:
             raise hosts.not_ours(parts.scheme, parts.netloc.rpartition("@")[2])
         self._api = urlsplit(provider.endpoint.api_url)
+        if provider.protocol == "https" != self._api.scheme:
+            raise SettingsError(
+                f"tokens never go over plain http, and {providers.origin(provider.endpoint.api_url)} is",
+                hint=f"correct credential.{provider.protocol}://{provider.host}.apiURL",
+            )
         fields = [("protocol", provider.protocol), ("host", provider.host)]
         self._request = git_protocol.emit([*fields, ("path", place)] if place else fields)
 

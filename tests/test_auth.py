@@ -173,6 +173,13 @@ def test_a_host_that_is_not_configured_is_refused(host: FakeBitbucket) -> None:
         BitbucketAuth(url=host.url.replace("https", "http"))
 
 
+def test_an_api_at_plain_http_is_refused(host: FakeBitbucket, run: Runner) -> None:
+    """A mistyped setting must not send a token in plain text."""
+    run("git", "config", "--global", f"credential.{host.url}.apiURL", "http://127.0.0.1:1/2.0")
+    with pytest.raises(SettingsError, match="tokens never go over plain http"):
+        BitbucketAuth(url=host.url)
+
+
 def test_importing_the_package_imports_nothing_else(run: Runner) -> None:
     """The hot path passes through the package's own module."""
     code = "import sys; before = set(sys.modules); import git_credential_bitbucket; print(set(sys.modules) - before)"
