@@ -107,11 +107,10 @@ def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConf
             for place in where.of_repository(repository, os.environ, known):
                 where.look(place, search)
         top: str | None = os.path.abspath(path)
-        if repository is not None and repository.top is None:
-            continue  # it is bare, its files are git's own
-        if not paths and number == 0:
+        is_bare = repository is not None and repository.top is None
+        if not paths and number == 0 and not is_bare:
             top = repository.top if repository is not None else None
-        for count, place in enumerate(where.of_tree(top, folders) if top is not None else ()):
+        for count, place in enumerate(where.of_tree(top, folders, is_bare=is_bare) if top is not None else ()):
             where.look(place, search)
             tell("files", count, 0)
     return list(repositories.values())
@@ -143,7 +142,13 @@ def repository_at(path: str) -> Repository | None:
 
 
 def _look_back(repository: Repository, search: where.Search, tell: Tell, *, several: bool) -> None:
-    found = history.look_through(repository, search.hosts, lambda done, total: tell("history", done, total))
+    try:
+        found = history.look_through(repository, search.hosts, lambda done, total: tell("history", done, total))
+    except Error as exc:
+        if not several:
+            raise
+        search.skip(f"history of a repository ({exc.cause})")
+        return
     name = (repository.top or repository.directory) if several else None
     search.findings += [replace(finding, repository=name) for finding in found.findings]
     if found.too_large:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ _CI_FILES = frozenset(
         *("azure-pipelines.yml", ".drone.yml", ".woodpecker.yml"),
     }
 )
+_OBJECTS = re.compile("[0-9a-f]{2}|info|pack")
 _NETRC_NAMES = frozenset({".netrc", "_netrc"})
 _GCM_SECRET = ".credential"
 
@@ -103,10 +105,11 @@ def of_repository(repository: Repository, env: Mapping[str, str], known: list[Pl
     return [Place(path, GIT_CONFIG, foreign=True) for path in files]
 
 
-def of_tree(top: str, inner: list[str]) -> Iterator[Place]:
-    """Every file below a folder, without what belongs to git.
+def of_tree(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Place]:
+    """Every file below a folder, without git's own: `.git`, and the objects of a bare repository.
 
-    A repository within (a clone, a submodule, a bare one) is not entered: its folder is added to `inner`.
+    The other files of that may be anybody's: three empty ones make any folder one, also in a clone. A repository within
+    (a clone, a submodule, a bare one) is not entered: its folder is added to `inner`.
     """
     if not os.path.isdir(top):
         yield Place(top, _source(top), foreign=True)
@@ -117,7 +120,8 @@ def of_tree(top: str, inner: list[str]) -> Iterator[Place]:
             continue
         within = {name for name in folders if _is_repository(f"{folder}/{name}")}
         inner += sorted(os.path.join(folder, name) for name in within)
-        folders[:] = sorted(name for name in folders if name != ".git" and name not in within)
+        objects = {name for name in folders if is_bare and folder == f"{top}/objects" and _OBJECTS.fullmatch(name)}
+        folders[:] = sorted({*folders} - {".git"} - within - objects)
         for name in sorted(names):
             if name != ".git":
                 path = os.path.join(folder, name)

@@ -239,6 +239,20 @@ def test_a_hostile_repository_starts_nothing(bare_run: Runner, home: Path) -> No
     assert not (home / "ran").exists()
 
 
+def test_nothing_hides_in_what_looks_like_a_repository(bare_run: Runner, home: Path) -> None:
+    """A clone may hold a folder with the names of a bare one's files; and what stops its history stops no other's."""
+    folder = home / "work" / "fake"
+    bare_run("git", "init", "-q", "--bare", str(folder))
+    for place in ("f", "objects/f", "hooks/f"):
+        (folder / place).write_text(tokens.api_token())
+    os.mkfifo(folder / "packed-refs")
+    bare_run("git", "init", "-q", ".")
+    said = bare_run(HELPER, "audit", ".", "--history", "--json", check=False)
+    found = [one["path"] for one in json.loads(said.stdout)["findings"]]
+    assert sorted(found) == [f"{folder}/{place}" for place in ("f", "hooks/f", "objects/f")]
+    assert "not looked at: 1 history of a repository (git " in said.stderr
+
+
 @pytest.mark.parametrize("path", ["packed-refs", f"objects/ab/{'c' * 38}"])
 def test_a_pipe_that_git_would_open_is_told(bare_run: Runner, home: Path, path: str) -> None:
     """It would be waited for without end; an archive may hold one."""
