@@ -110,6 +110,9 @@ def mended_by_person(request: git_protocol.Request, why: dict[str, str]) -> bool
     from git_credential_bitbucket.client.activate import third_party  # here, not above: nobody waits for a machine
 
     third_party()
+    from git_credential_bitbucket import git_config  # lazy: as above
+
+    git_config.adopt(os.environ)  # a verb knows from there which vault is meant, and where its key is
     if why.get("state") == "locked":
         from git_credential_bitbucket.cli import unlock  # here, not above: it brings prompts and the keyring
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fake_bitbucket import tokens
 from tests.helper.test_fallback import VAULT, ask
+from tests.helper.test_vaults import keys_in_configuration
 from tests.helpers import request, socket_of
 from tests.running import Runner
 
@@ -54,6 +55,22 @@ def test_person_logs_in_while_git_waits(front: Runner, home: Path) -> None:
     assert f"password={secret}\n" in out
     assert err == ""
     assert (home / VAULT).exists()
+
+
+def test_person_logs_in_to_the_vault_that_gits_configuration_names(front: Runner, home: Path) -> None:
+    """Its key is there as well, so no passphrase is asked for; the daemon runs already, and was started by another."""
+    vault = keys_in_configuration(front, home)
+    front("git", "credential", "fill", stdin=request(), check=False)
+    secret = tokens.api_token()
+    git = Git(front, home)
+    git.terminal.expect("What do you log in with")
+    git.terminal.sendline("2")
+    git.terminal.expect(SECRETLY)
+    git.terminal.sendline(secret)
+    while git.terminal.expect([r"\) $", pexpect.EOF]) == 0:
+        git.terminal.sendline("")
+    assert f"password={secret}\n" in git.ended()[0]
+    assert vault.exists()
 
 
 def test_person_who_would_rather_not_is_asked_by_git(front: Runner, home: Path) -> None:
