@@ -1,5 +1,6 @@
-"""The audit log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
+"""The access log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
 
+Beside the vault is another, always on and of the same make: the life-cycle log, of logins, rotations and the like.
 JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
 their own, and one that cannot be written is counted in the next that can. Imports config, files, paths and errors only.
 """
@@ -12,10 +13,11 @@ import os
 import queue
 import threading
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import config, files, paths
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,6 +33,8 @@ KEPT = 4
 MAX_WAITING = 1024
 """Lines that wait for a disk; more are lost, and counted."""
 LAST_WORDS_S = 1.0
+EVENTS_KEPT_S = 2 * 365 * 86400.0
+"""How long a line of the life-cycle log is kept, if there are no more than some 20,000."""
 
 
 def place(env: Mapping[str, str]) -> str | None:
@@ -41,12 +45,18 @@ def place(env: Mapping[str, str]) -> str | None:
     return f"{paths.data_dir(env)}/log.jsonl" if config.is_on(env, SETTING, default=False) else None
 
 
+def events_path(env: Mapping[str, str]) -> str:
+    """The life-cycle log's file, beside the vault that it is about. Raises `PlaceRefused`."""
+    return f"{paths.vault_path(env)}.events.jsonl"
+
+
 class AccessLog:
     """Writes lines without keeping anybody waiting. A class for its queue, its thread, and what was lost."""
 
-    def __init__(self, path: str) -> None:
-        """Nothing is made before the first line."""
+    def __init__(self, path: str, kept_s: float | None = None) -> None:
+        """Nothing is made before the first line. `kept_s` is how long a line is kept; None: while there is room."""
         self.path = path
+        self._kept_s = kept_s
         self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
         self._writer: threading.Thread | None = None
         self._lost = 0
@@ -76,8 +86,8 @@ class AccessLog:
         while (entry := self._waiting.get()) is not None:
             lost = self._lost
             try:
-                write(self.path, {**entry, "lost_before": lost} if lost else entry)
-            except (OSError, PlaceRefused):
+                write(self.path, {**entry, "lost_before": lost} if lost else entry, self._kept_s)
+            except (OSError, Error):
                 self._lost += 1
             else:
                 self._lost -= lost
@@ -90,14 +100,28 @@ def stamped(entry: Entry) -> Entry:
     return {"time": f"{moment}.{int(now * 1000) % 1000:03}Z", **entry}
 
 
-def write(path: str, entry: Entry) -> None:
-    """Append one line, and begin a new file where this one is full. Raises `PlaceRefused`, `OSError`."""
+def moment(entry: Entry) -> float | None:
+    """When a line was written, in epoch seconds; None where it does not say."""
+    try:
+        return datetime.fromisoformat(str(entry.get("time"))).timestamp()
+    except ValueError:
+        return None
+
+
+def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
+    """Append one line, and begin a new file where this one is full. Raises `PlaceRefused`, `OSError`.
+
+    With `kept_s`, lines that are a twelfth older are removed, many at once.
+    """
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
     while True:
         descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             if _was_rotated(descriptor, path):
+                continue
+            if kept_s is not None and _is_overdue(path, time.time() - kept_s * 13 / 12):
+                _prune(path, time.time() - kept_s)
                 continue
             size = os.fstat(descriptor).st_size
             if size and size + len(line) > MAX_BYTES:  # no new file has more room than an empty one
@@ -111,18 +135,42 @@ def write(path: str, entry: Entry) -> None:
 
 def read(path: str) -> Iterator[Entry]:
     """Every line that can be read, oldest first. Raises `PlaceRefused`, `OSError` where one of its files cannot be."""
-    for name in (*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path):
+    for name in _files(path):
         try:
-            with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace") as file:
-                for line in file:
-                    try:
-                        entry = json.loads(line)
-                    except ValueError:  # a disk that was full took half of it
-                        continue
-                    if isinstance(entry, dict):
-                        yield entry
+            with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace", newline="\n") as file:
+                yield from filter(None, map(_parsed, file))
         except FileNotFoundError:
             continue
+
+
+def _files(path: str) -> list[str]:
+    return [*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path]
+
+
+def _is_overdue(path: str, before: float) -> bool:
+    first = next(read(path), None)
+    return first is not None and (moment(first) or before) < before
+
+
+def _prune(path: str, before: float) -> None:
+    """Remove the lines that were written before, under the lock of the file that is written to."""
+    for name in _files(path):
+        try:
+            with open(files.open_regular(name, os.O_RDONLY), "rb") as file:
+                lines = file.readlines()
+        except FileNotFoundError:
+            continue
+        kept = b"".join(line for line in lines if (moment(_parsed(line)) or 0.0) >= before)
+        files.replace(name, kept, mode=files.PRIVATE_MODE)
+
+
+def _parsed(line: str | bytes) -> Entry:
+    """A line's content; empty where it is none, for a disk that was full took half of it."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return {}
+    return entry if isinstance(entry, dict) else {}
 
 
 def _opened(path: str) -> int:

@@ -167,6 +167,11 @@ def printable(text: str, limit: int = 200) -> str:
     return shown if len(text) <= limit else shown + "…"
 
 
+def printable_name(name: str) -> str:
+    """A name out of a request, cut and without blanks: a repository chooses its URLs, and may not word our messages."""
+    return printable(name.replace(" ", "%20"), 100)
+
+
 def _escaped(char: str) -> str:
     if "\udc80" <= char <= "\udcff":  # a byte that was no UTF-8, as surrogateescape keeps it
         return f"\\x{ord(char) - 0xDC00:02x}"

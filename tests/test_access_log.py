@@ -3,6 +3,7 @@
 import fcntl
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def test_it_is_rotated_and_bounded(path: str, monkeypatch: pytest.MonkeyPatch) -
     assert 20 < len(left) < 60
     assert len(os.listdir(os.path.dirname(path))) == access_log.KEPT
     assert all(entry.stat().st_size <= 200 for entry in Path(path).parent.iterdir())
+
+
+def test_events_are_kept_for_two_years_and_no_longer(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones go, out of rotated files as well; whoever writes beside goes on in the new file."""
+    monkeypatch.setattr(access_log, "MAX_BYTES", 200)
+    years = ("2001-01-01", "2002-01-01", "2003-06-01", "2003-07-01", "2003-08-01")
+    for nth, day in enumerate(years):
+        access_log.write(path, {"time": f"{day}T00:00:00.000Z", "operation": nth, "pad": "x" * 60})
+    now = access_log.moment({"time": "2004-01-01T00:00:00.000Z"})
+    monkeypatch.setattr(time, "time", lambda: now)
+    access_log.write(path, {"time": "2004-01-01T00:00:00.000Z", "operation": 5}, access_log.EVENTS_KEPT_S)
+    access_log.write(path, {"time": "2004-01-02T00:00:00.000Z", "operation": 6}, access_log.EVENTS_KEPT_S)
+    assert operations(path) == [2, 3, 4, 5, 6]
+    assert {entry.stat().st_mode & 0o777 for entry in Path(path).parent.iterdir()} == {0o600}
 
 
 def test_a_line_longer_than_a_file_is_written_once_and_turns_nothing_else_out(

@@ -102,7 +102,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
     place = scopes.place_of(request.protocol, request.host, request.path or asked_path)
-    where = _as_asked(place.partition("://")[2])
+    where = git_protocol.printable_name(place.partition("://")[2])
     return Diagnosis("none", f"no credential for {where}", _how_to_have_one(index, place))
 
 
@@ -137,7 +137,7 @@ def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diag
 
 def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
     """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
-    shown, now = _as_asked(username), agent.clock()
+    shown, now = git_protocol.printable_name(username), agent.clock()
     told = agent.usernames_told
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
@@ -150,11 +150,6 @@ def _of_others(agent: Agent, username: str, dropped: list[Credential], *, tellin
     others = f"{', '.join(accounts[:NAMED])}{' and others' if len(accounts) > NAMED else ''}"
     cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
     return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint)
-
-
-def _as_asked(name: str) -> str:
-    """A name out of a request, cut and without blanks: a repository chooses its URLs, and may not word our messages."""
-    return git_protocol.printable(name.replace(" ", "%20"), 100)
 
 
 def _name(credential: Credential) -> str:
@@ -239,7 +234,7 @@ def outcome(credential: Credential, now: float, repository: str) -> Outcome:
 
 def why_dropped(credential: Credential, request: Request) -> str:
     """Why a credential is not offered for the username that git asks for."""
-    username = _as_asked(request.username or "")
+    username = git_protocol.printable_name(request.username or "")
     if credential.names:
         owner = git_protocol.printable(credential.account or min(credential.names))
         return f"it is of {owner}, and git asks for {username}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol, processes
-from git_credential_bitbucket.agent import access_log_entry
+from git_credential_bitbucket.agent import access_log_entry, life_cycle
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.deferred import Deferred, changed
 from git_credential_bitbucket.errors import Error
@@ -86,6 +86,7 @@ class Dispatcher:
         agent: Agent,
         hosts: HostList | None = None,
         access_log: AccessLog | None = None,
+        life_cycle_log: AccessLog | None = None,
         facts: Callable[[Role], Pairs] = lambda _: [],
         leave: Callable[[bool], None] | None = None,
         note_use: Callable[[], None] = lambda: None,
@@ -96,30 +97,44 @@ class Dispatcher:
         only if nothing is lost; `note_use` hears of each answer for which a credential was used or changed.
         """
         self.agent = agent
-        self.access_log = access_log
+        self.logs = [log for log in (access_log, life_cycle_log) if log is not None]
+        self._access_log = access_log
+        self._life_cycle_log = life_cycle_log
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
         self._note_use = note_use
 
     def answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
-        """The answer, noted in the access log once it is known; None where the caller asked the daemon to leave."""
+        """The answer, noted in the logs once it is known; None where the caller asked the daemon to leave."""
+        log = self._access_log if action in access_log_entry.OPERATIONS else None
+        events = self._life_cycle_log
+        begun = None if events is None else life_cycle.begin(self.agent, action, body)
         reply = self._answer(action, body, caller)
         if reply and action in _USES:
             self._note_use()
-        log = self.access_log
-        if log is None or action not in access_log_entry.OPERATIONS:
+        if log is None and begun is None:
             return reply
 
         def note(answer: bytes) -> bytes:
             asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
-            log.note({**access_log_entry.entry(self.agent, action, body, answer), **asker})
+            if log is not None:
+                log.note({**access_log_entry.entry(self.agent, action, body, answer), **asker})
+            if events is not None and begun is not None:
+                for event in life_cycle.entries(self.agent, begun, answer):
+                    events.note({**event, **asker})
             return answer
 
         if reply is None:
             note(b"")
             return None
         return changed(reply, note)
+
+    def lock_for_idleness(self) -> None:
+        """Lock the vault because nobody has used it for as long as its owner said."""
+        self.agent.lock("for idleness")
+        if self._life_cycle_log is not None:
+            self._life_cycle_log.note(life_cycle.idle_lock())
 
     def _answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         if caller.role not in ACTIONS.get(action, _CONTROL_ONLY):

@@ -1,4 +1,7 @@
-"""`log`: what the audit log says, filtered; as lines for people or as JSON lines. Imports journal, and rich by show."""
+"""`log`: what the access log or the life-cycle log says, filtered; and the review of what is kept by both.
+
+Imports access_log, and rich by output.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import json
 import os
 import time
 from collections import deque
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,19 +17,31 @@ from git_credential_bitbucket import access_log
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.ui import output
+from git_credential_bitbucket.ui import dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.access_log import Entry
+    from git_credential_bitbucket.diagnostics.review import Review
 
 SHOWN = 50
 _COLUMNS = ("time", "operation", "outcome", "place", "credential", "pid", "program")
+_EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "program")
+_ON = f"put {access_log.SETTING}=on into your profile, then run: git-credential-bitbucket daemon stop"
+_CURE = "renew what is old: git-credential-bitbucket rotate; remove what is unused: git-credential-bitbucket logout"
 
 HELP = f"""{summary("log")}.
 
 The daemon writes it where {access_log.SETTING} is "on", or names a file, in the environment that starts the daemon;
 restart it after a change. No secret is ever in it. What git is given from the environment's own variables
 (BITBUCKET_API_TOKEN and its like) is answered without the daemon, and is not in it either.
+
+--events shows the life-cycle log, which is always written and kept for two years: login, rotate, switch, disable,
+restore, logout, revoke, lock, unlock, rekey.
+
+--review shows each credential's age, OAuth scopes, last use, and the programs and repositories that used it. It flags
+what was not used for 90 days (unused), is older than 90 days (old), is for more than was asked for in 30 days or more
+(wide), or was used by a program for the first time this week (new-program), and exits with 1 where something is
+flagged, so that cron can mail it. Programs and repositories are what the access log knows.
 """
 
 
@@ -37,34 +51,98 @@ restart it after a change. No secret is ever in it. What git is given from the e
 @click.option("--credential", metavar="ID", help="Only this credential.")
 @click.option("--since", metavar="SPAN", callback=date_options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
 @click.option("-n", "--lines", type=click.IntRange(1), default=SHOWN, show_default=True, help="The newest so many.")
-@click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file.")
-def command(*, lines: int, as_json: bool, since: float | None, **wanted: str | None) -> None:
+@click.option("--events", is_flag=True, help="Show the life-cycle log instead.")
+@click.option("--review", "is_review", is_flag=True, help="Review every credential; exit code 1 if one is flagged.")
+@click.option(
+    "--test",
+    "tests",
+    metavar="ID|ACCOUNT",
+    multiple=True,
+    help="With --review: a token for tests, which is old after 30 days. May be repeated.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file; of --review one document.")
+def command(
+    *,
+    lines: int,
+    as_json: bool,
+    since: float | None,
+    events: bool,
+    is_review: bool,
+    tests: tuple[str, ...],
+    **wanted: str | None,
+) -> None:
     """Show the log."""
-    path = access_log.place(os.environ) or access_log.place({**os.environ, access_log.SETTING: "on"}) or ""
+    if is_review:
+        _review(frozenset(tests), as_json=as_json)
+        return
+    path = access_log.events_path(os.environ) if events else _path()
     not_before = None if since is None else time.time() - since
     found = deque((e for e in access_log.read(path) if _fits(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
-        raise Error(
-            f"there is no log: {access_log.SETTING} is not set, or nothing was asked for yet",
-            hint=f"set {access_log.SETTING}=on in your profile, then run: git-credential-bitbucket daemon stop",
-        )
+        if events:
+            raise Error("nothing has happened yet", hint="log in: git-credential-bitbucket login")
+        raise Error(f"there is no log: {access_log.SETTING} is not set, or nothing was asked for yet", hint=_ON)
     if as_json:
         for entry in found:
             click.echo(json.dumps(entry))
         return
-    output.table((tuple(_cell(entry, name) for name in _COLUMNS) for entry in found), tuple(map(str.upper, _COLUMNS)))
+    columns = _EVENT_COLUMNS if events else _COLUMNS
+    output.table((tuple(_cell(entry, name) for name in columns) for entry in found), tuple(map(str.upper, columns)))
+
+
+def _path() -> str:
+    """The access log's file, or where it would be."""
+    return access_log.place(os.environ) or access_log.place({**os.environ, access_log.SETTING: "on"}) or ""
+
+
+def _review(tests: frozenset[str], *, as_json: bool) -> None:
+    from git_credential_bitbucket.cli import status  # lazy: the log alone needs no daemon
+    from git_credential_bitbucket.diagnostics import review  # lazy: as above
+
+    report = status.report_now()
+    status.check_readable(report, "the credentials cannot be reviewed")
+    is_on = access_log.place(os.environ) is not None
+    found = review.review(report.credentials, access_log.read(_path()), report.now, tests=tests, log_on=is_on)
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found)
+        if not is_on:
+            output.warn("the access log is off, so programs and repositories are not known", _ON)
+    flagged = [one for one in found["credentials"] if one["flags"]]
+    if flagged:
+        raise Error(f"{len(flagged)} of {len(found['credentials'])} credentials are flagged", hint=_CURE)
+
+
+def _show(found: Review) -> None:
+    now = found["now"]
+    for one in found["credentials"]:
+        output.say(f"{one['scope']}: {one['kind']} {one['id']}" + (f" of {one['account']}" if one["account"] else ""))
+        told = [
+            ("age", "not known" if one["age_days"] is None else f"{one['age_days']} days"),
+            ("OAuth scopes", " ".join(one["oauth_scopes"]) or "not known"),
+            ("last used", dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"),
+            ("programs", ", ".join(one["programs"]) or "not known"),
+            ("repositories", ", ".join(one["repositories"]) or "not known"),
+        ]
+        for name, text in told:
+            output.say(f"  {name}: {text}")
+        for flag in one["flags"]:
+            output.say(f"  {flag['flag']}: {flag['why']}", "yellow")
+    if found["log_since"] is not None:
+        output.say(f"The access log reaches back to {dates.day(found['log_since'])}.")
 
 
 def _fits(
     entry: Entry, not_before: float | None, place: str | None, operation: str | None, credential: str | None
 ) -> bool:
-    if not_before is not None and (_moment(entry) or 0.0) < not_before:
+    if not_before is not None and (access_log.moment(entry) or 0.0) < not_before:
         return False
-    if operation is not None and entry.get("operation") != operation:
+    if operation is not None and operation not in (entry.get("operation"), entry.get("event")):
         return False
     if credential is not None and entry.get("credential") != credential:
         return False
-    return place is None or _is_in(str(entry.get("place", "")), place)
+    return place is None or _is_in(str(entry.get("place") or entry.get("scope") or ""), place)
 
 
 def _is_in(place: str, wanted: str) -> bool:
@@ -75,19 +153,12 @@ def _is_in(place: str, wanted: str) -> bool:
     return any(f"{one}/".startswith(f"{wanted}/") for one in (place, shown, names))
 
 
-def _moment(entry: Entry) -> float | None:
-    try:
-        return datetime.fromisoformat(str(entry.get("time"))).timestamp()
-    except ValueError:
-        return None
-
-
 def _cell(entry: Entry, name: str) -> str:
     value: Any = entry.get(name)
     if name == "program" and isinstance(value, list):
         return " < ".join(map(str, value[:4]))
     if name == "operation" and "replaces" in entry:
         return f"{value} for {entry['replaces']}"
-    if name == "place":
+    if name in {"place", "scope"}:
         return str(value or "").partition("://")[2]
     return "" if value is None else str(value)

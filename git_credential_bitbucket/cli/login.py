@@ -272,7 +272,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
     provider = arguments.provider(f"{request.protocol}://{request.host}")
     place = place_of(request.protocol, request.host, request.path).partition("://")[2]
-    terminal.say(f"git needs a credential for {git_protocol.printable(place)}.")
+    terminal.say(f"git needs a credential for {git_protocol.printable_name(place)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
     options = [*(line for _, line in guidance.MENU), "none of these: let git ask for username and password"]

@@ -122,7 +122,7 @@ def command(
 
         status_table.print_report(report, long=as_blocks)
     if asked["require"] and not report.offered:
-        _raise_if_locked(report)
+        check_readable(report, "nothing can be said of what expires")
         raise Error("no credential is stored", hint="type: git-credential-bitbucket login")
     if within is not None:
         check(report, within, unknown_ok=asked["unknown_ok"])
@@ -180,7 +180,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 
     An expiry that is not known may be today: only with `unknown_ok` it passes.
     """
-    _raise_if_locked(report)
+    check_readable(report, "nothing can be said of what expires")
     found = rejected(report)
     for one in report.credentials:
         if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):
@@ -211,10 +211,11 @@ def _raise(found: dict[str, str]) -> None:
         raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
 
 
-def _raise_if_locked(report: Report) -> None:
+def check_readable(report: Report, consequence: str) -> None:
+    """Raise `Error` where the vault is locked or cannot be read."""
     if report.vault["state"] == "locked" or report.vault["trouble"]:
         raise Error(
-            f"nothing can be said of what expires: {report.vault['trouble'] or 'the vault is locked'}",
+            f"{consequence}: {report.vault['trouble'] or 'the vault is locked'}",
             hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
         )
 

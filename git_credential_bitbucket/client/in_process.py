@@ -25,8 +25,8 @@ def reply(action: str, body: bytes) -> bytes:
     with until_written(renewals), wait_notice.noticed(wait_notice.FOR_BITBUCKET, still=lambda: renewals.asking):
         answer = finish(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()
-        if held.access_log is not None:
-            held.access_log.close()
+        for log in held.logs:
+            log.close()
         if action == "store" and held.agent.holdings.in_memory_only:
             raise Error(
                 "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
@@ -52,9 +52,12 @@ def dispatcher() -> "Dispatcher":
     git_config.adopt(os.environ)
     # In threads, for a job may wait for another; and git's configuration does not change under one command.
     agent = build_agent(os.environ, ThreadPoolExecutor(max_workers=4).submit, cache(partial(find_now, os.environ)))
+    log: str | None = None
+    events: access_log.AccessLog | None = None
     try:
         agent.consumers_dir = paths.runtime_dir(os.environ)
+        events = access_log.AccessLog(access_log.events_path(os.environ), access_log.EVENTS_KEPT_S)
         log = access_log.place(os.environ)
-    except Error:  # without a home: to lose the log, or to share no token, stops no answer
-        log = None
-    return Dispatcher(agent, access_log=None if log is None else access_log.AccessLog(log))
+    except Error:  # without a home: to lose a log, or to share no token, stops no answer
+        pass
+    return Dispatcher(agent, None, None if log is None else access_log.AccessLog(log), events)

@@ -102,7 +102,9 @@ class Daemon:
         self._lock_after = lifecycle.lock_after_s(self._env)
         self._guests = peers.admitted_uids(self._env)
         log = access_log.place(self._env)
-        self._journal = None if log is None else access_log.AccessLog(log)
+        self._access_log = None if log is None else access_log.AccessLog(log)
+        events = None if memory else access_log.events_path(self._env)  # where nothing is kept, nothing is written
+        self._events = None if events is None else access_log.AccessLog(events, access_log.EVENTS_KEPT_S)
         self._vault_id = paths.vault_id(self._env)
         self._fault = ""
         self._claim = listener.Listener(paths.socket_path(self._env))
@@ -160,7 +162,8 @@ class Daemon:
         dispatcher = Dispatcher(
             agent,
             hosts,
-            self._journal,
+            self._access_log,
+            self._events,
             lambda role: [*life.facts(server), *self._facts(role)],
             life.asked_to_leave,
             life.note_use,
@@ -172,6 +175,7 @@ class Daemon:
             peer_limits,
         )
         server.fault = self._fault
+        life.lock_for_idleness = dispatcher.lock_for_idleness
         life.install_signal_handlers(server)
         for name in ("--until-eof", supervisor.SUPERVISOR):
             if name in self.descriptors:
@@ -185,8 +189,7 @@ class Daemon:
             works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
             start_anew=lambda: self._start_anew(agent, life),
         )
-        if self._journal is not None:
-            self._journal.close()
+        self._close_logs()
         if self._until_eof is not None:
             listener.remove_directory(self._claim.path)
 
@@ -204,6 +207,10 @@ class Daemon:
             pass
         del self._handed_over["agent"]
 
+    def _close_logs(self) -> None:
+        for log in filter(None, (self._access_log, self._events)):
+            log.close()
+
     def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:
         document = {
             "env": self._env,
@@ -212,8 +219,7 @@ class Daemon:
             "started_at": life.started_at,
             "idle_s": life.idle_s,
         }
-        if self._journal is not None:
-            self._journal.close()
+        self._close_logs()
         descriptors = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
         if not supervisor.IS_SEPARATE:
             upgrade.become(upgrade.command([], self._argv), document, descriptors)

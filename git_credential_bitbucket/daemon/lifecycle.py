@@ -96,6 +96,7 @@ class Life:
         self._workers = workers
         self._idle_exit = idle_exit
         self._lock_after = lock_after
+        self.lock_for_idleness: Callable[[], None] = lambda: None
         self._watch = watch
         self.adopted: MutableMapping[str, str] | None = None
         """What was adopted of git's configuration; None where nobody looks for changes of it."""
@@ -245,7 +246,7 @@ class Life:
         """Forget the key when its time is up; whoever connected before that has the time to ask."""
         late = self.idle_s - self._lock_after
         if late >= 0 and (not server.clients or late >= PEER_S) and agent.holdings.vault.key is not None:
-            server.guarded(lambda: agent.lock("for idleness"), None)
+            server.guarded(self.lock_for_idleness, None)
 
     def _is_idle(self, server: Server, agent: Agent, now: float) -> bool:
         if not self._idle_exit:

@@ -1,6 +1,7 @@
 """log: the audit log as a person asks for it."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -50,8 +51,34 @@ def test_who_was_given_what(logging: Runner) -> None:
     assert secret not in table + json.dumps(lines)
 
 
+def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None:
+    """What was just logged in and used is fine; a token for the whole host that one repository uses is flagged."""
+    told = logging(HELPER, "log", "--review", "--json")
+    assert json.loads(told.stdout)["credentials"] == []
+    logging(HELPER, "login", "--api-token", "--account", "alice", "--no-verify", stdin=tokens.api_token())
+    asked(logging, "get", "acme/app.git")
+    logging(HELPER, "daemon", "stop", check=False)  # what waits for the disk is written
+    (event,) = entries(logging, "--events")
+    assert (event["event"], event["account"], event["scope"]) == ("login", "alice", "https://bitbucket.org")
+    assert "alice" in logging(HELPER, "log", "--events").stdout
+    (fine,) = json.loads(logging(HELPER, "log", "--review", "--json").stdout)["credentials"]
+    assert (fine["id"], fine["repositories"], fine["flags"]) == (event["credential"], ["bitbucket.org/acme/app"], [])
+    path = home / ".local" / "share" / "git-credential-bitbucket" / "log.jsonl"
+    line = {"time": "2024-01-01T00:00:00.000Z", "operation": "get", "outcome": "given", "credential": fine["id"]}
+    path.write_text(json.dumps({**line, "place": "https://bitbucket.org/acme/app"}) + "\n" + path.read_text())
+    flagged = logging(HELPER, "log", "--review", check=False)
+    assert flagged.returncode == 1
+    assert "wide: is for bitbucket.org, but only bitbucket.org/acme/app was asked for" in flagged.stdout
+    assert "1 of 1 credentials are flagged" in flagged.stderr
+    assert "the access log is off" not in flagged.stderr
+    logging.env.pop(access_log.SETTING)
+    told = logging(HELPER, "log", "--review")
+    assert "the access log is off, so programs and repositories are not known" in told.stderr
+    assert f"hint: put {access_log.SETTING}=on" in told.stderr
+
+
 def test_without_a_log_the_way_to_one_is_told(keyed: Runner) -> None:
     """No file, one error and the setting."""
     told = keyed(HELPER, "log", check=False)
     assert told.returncode == 1
-    assert f"hint: set {access_log.SETTING}=on" in told.stderr
+    assert f"hint: put {access_log.SETTING}=on" in told.stderr

@@ -1,0 +1,103 @@
+"""What the life-cycle log is told: logins, rotations and the like, with the credential that each was about.
+
+Never a secret. A `get` tells nothing here: what happens a few times in a credential's life is found years later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.agent import revocation
+from git_credential_bitbucket.agent.access_log_entry import MAX_CHARACTERS
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.errors import Error
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+
+    Entry = dict[str, Any]
+
+_EVENTS = {
+    "add": "login",
+    "default": "switch",
+    "remove": "logout",
+    "restore": "restore",
+    "erase": "disable",
+    "amend": "disable",
+    "identify": "disable",
+    "lock": "lock",
+    "unlock": "unlock",
+    "rekey": "rekey",
+}
+"""The event that an action is, or may end in: only some rejections, and names that are learnt, disable a credential."""
+_DISABLE = "disable"
+
+
+class Begun(NamedTuple):
+    """An action before it is done: what it is about goes with a logout, and is another one after a restore."""
+
+    action: str
+    fields: dict[str, str]
+    credential: Credential | None
+    at: float
+    is_locked: bool
+
+
+def begin(agent: Agent, action: str, body: bytes) -> Begun | None:
+    """What to remember of an action; None where it is no event."""
+    if action not in _EVENTS:
+        return None
+    try:
+        fields, _ = git_protocol.parse_fields(body)
+        request = git_protocol.parse(body) if action == "erase" else None
+    except Error:
+        return None
+    index = agent.holdings.index()
+    found = index.get(fields.get("id") or fields.get("replaces") or "")
+    if request is not None:
+        scope = scopes.place_of(request.protocol, request.host, request.path)
+        found = agent.holdings.with_secret(request.secret, scope) if request.secret else None
+    return Begun(action, fields, found, agent.clock(), agent.holdings.trouble is not None)
+
+
+def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
+    """The events that an action was, by its reply: none where it was refused, or changed nothing of the kind."""
+    answered = dict(git_protocol.parse_pairs(reply))
+    if "ok" not in answered:
+        return
+    before, index = begun.credential, agent.holdings.index()
+    subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before
+    event = "rotate" if "replaces" in begun.fields else _EVENTS[begun.action]
+    if event != _DISABLE and (event != "unlock" or begun.is_locked):
+        yield _entry(event, subject)
+    if answered.get("revoked") == revocation.REVOKED:
+        yield _entry("revoke", subject)
+    if subject is None:
+        return
+    for credential in [subject] if begun.action == "erase" else index:
+        is_meant = credential.replaced_by == subject.id or begun.action == "erase"
+        if is_meant and (credential.set_aside_at or 0.0) >= begun.at and credential.kind != token_kinds.UNKNOWN:
+            yield _entry(_DISABLE, credential)
+
+
+def idle_lock() -> Entry:
+    """That the vault was locked because nobody had used it for as long as its owner said."""
+    return {"event": "lock", "why": "for idleness"}
+
+
+def _entry(event: str, credential: Credential | None) -> Entry:
+    if credential is None:
+        return {"event": event}
+    why = {"why": credential.set_aside_why} if event == _DISABLE else {}
+    return {
+        "event": event,
+        "credential": credential.id,
+        "kind": credential.kind,
+        "account": (credential.account or "")[:MAX_CHARACTERS] or None,
+        "scope": credential.place[:MAX_CHARACTERS],
+        **why,
+    }
