@@ -10,15 +10,17 @@ import os
 import stat
 import subprocess
 from dataclasses import dataclass
+from glob import escape, glob
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import git_config
+from git_credential_bitbucket import files, git_config
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+MAX_ALTERNATES_BYTES = 1 << 20
 _ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "none",  # a partial clone would fetch what it lacks, by a program that its config names
     "GIT_NO_LAZY_FETCH": "1",
@@ -100,7 +102,8 @@ def walk(top: str) -> Iterator[tuple[str, list[str] | None, list[str]]]:
 
 def check_no_pipe(repository: Repository) -> None:
     """Raise `Error` where a file that git opens is a pipe or a device, which it would wait for without end."""
-    for root in dict.fromkeys((repository.common, repository.directory)):
+    roots = [repository.common, repository.directory]
+    for root in roots:  # which grow by the repositories that it borrows objects from
         for folder, _, names in walk(root):
             for path in (os.path.join(folder, name) for name in names):
                 try:
@@ -112,6 +115,15 @@ def check_no_pipe(repository: Repository) -> None:
                         f"git would wait for {printable(path)}, which is no file",
                         hint="see where the repository comes from, and take it out",
                     )
+            if "alternates" in names and os.path.basename(folder) == "info":
+                roots += [path for path in _borrowed(folder) if path not in roots]
+
+
+def _borrowed(info: str) -> list[str]:
+    """The folders that git looks into for the objects which `info/alternates` says are elsewhere."""
+    lines = (files.read(f"{info}/alternates", MAX_ALTERNATES_BYTES, follow=True) or b"").split(b"\n")
+    others = [os.path.join(os.path.dirname(info), os.fsdecode(line)) for line in lines if line]
+    return [path for other in others for name in ("??", "info", "pack") for path in glob(f"{escape(other)}/{name}")]
 
 
 def config_files(env: Mapping[str, str], repository: Repository | None = None) -> list[str]:

@@ -253,13 +253,14 @@ def test_nothing_hides_in_what_looks_like_a_repository(bare_run: Runner, home: P
     assert "not looked at: 1 history of a repository (git " in said.stderr
 
 
-@pytest.mark.parametrize("path", ["packed-refs", f"objects/ab/{'c' * 38}"])
+@pytest.mark.parametrize("path", ["packed-refs", f"objects/ab/{'c' * 38}", f"../elsewhere/ab/{'c' * 38}"])
 def test_a_pipe_that_git_would_open_is_told(bare_run: Runner, home: Path, path: str) -> None:
     """It would be waited for without end; an archive may hold one."""
     bare_run("git", "init", "-q", ".")
     pipe = home / "work" / ".git" / path
-    pipe.parent.mkdir(exist_ok=True)
+    pipe.parent.mkdir(exist_ok=True, parents=True)
     os.mkfifo(pipe)
+    (home / "work" / ".git" / "objects" / "info" / "alternates").write_text(f"{pipe.parent.parent}\n")
     said = bare_run(HELPER, "audit", ".", "--history", check=False)
     assert (said.returncode, said.stdout) == (1, "")
     assert f"git would wait for {pipe}, which is no file" in said.stderr
