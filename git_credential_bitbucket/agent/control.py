@@ -22,7 +22,15 @@ from git_credential_bitbucket.agent import (
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, refusal
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.diagnosis import tell_why
-from git_credential_bitbucket.errors import Error, KeyDoesNotFit, RequestRefused, SettingsError, UnknownCredential
+from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.errors import (
+    Error,
+    KeyDoesNotFit,
+    RequestRefused,
+    SettingsError,
+    UnknownCredential,
+    VaultUnwritable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,12 +166,10 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     policies: dict[str | None, Literal["replace", "add"]] = {"replace": "replace", "add": "add"}
 
     def work() -> Pairs:
-        if (replaced := fields.get("replaces")) is not None:
-            return [
-                ("id", replaced),
-                ("previous", retention.rotate(agent.holdings, replaced, credential, agent.clock())),
-            ]
         try:
+            if (replaced := fields.get("replaces")) is not None:
+                previous = retention.rotate(agent.holdings, replaced, credential, agent.clock())
+                return [("id", replaced), ("previous", previous)]
             kept = retention.keep(
                 agent.holdings,
                 credential,
@@ -174,6 +180,9 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
             )
         except retention.AccountUnclear as exc:
             return [("unclear", exc.credential_id)]
+        except VaultUnwritable as exc:
+            shown_once = "; the new token is not stored, so keep it" if credential.kind in token_kinds.STATIC else ""
+            raise VaultUnwritable(exc.cause, hint=f"{exc.hint}{shown_once}") from exc
         return [("id", kept.id)]
 
     return _told(agent, work, lambda told: told)

@@ -181,7 +181,7 @@ def obtain(env: "Mapping[str, str]", header: Header | None, *, unlock: bool = Fa
         raise VaultLocked("the vault is locked with a passphrase", hint=_UNLOCK)
     raise VaultLocked(
         f"the vault's key is to come from {_ORIGINS[header.source]}, which is not set",
-        hint="set it where the daemon is started from",
+        hint="set it where the daemon is started from, or type: git-credential-bitbucket unlock --key-file FILE",
     )
 
 

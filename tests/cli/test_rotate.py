@@ -1,6 +1,8 @@
 """rotate: a token is replaced in one step, and the old one can be had back."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.vault.peers import mounted
 
 HELPER = "git-credential-bitbucket"
 
@@ -91,6 +94,29 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBi
         (one["id"], one["state"], one["ends_at"]) for one in before
     ]
     assert given(keyed, bitbucket) == old
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_lost(keyed: Runner, bitbucket: FakeBitbucket, home: Path) -> None:
+    """The old token stays in use, the new one is called for once more when there is room."""
+    old, new = (bitbucket.issue_access_token("acme") for _ in range(2))
+    with mounted(home / "disk", "size=128k") as disk:
+        keyed.env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = str(disk / "vault")
+        words = ("--access-token", "--host", bitbucket.url, "--for", "acme")
+        keyed(HELPER, "login", *words, stdin=old)
+        filler = disk / "filler"
+        with filler.open("wb", buffering=0) as file, suppress(OSError):
+            while file.write(bytes(4096)):
+                pass
+        failed = keyed(HELPER, "rotate", stdin=new, check=False)
+        assert (failed.returncode, failed.stdout) == (1, "")
+        said, hint = failed.stderr.splitlines()
+        assert said.endswith(f"the vault {disk / 'vault'} cannot be written: no space left on device")
+        assert hint.endswith("what the vault held is still there; the new token is not stored, so keep it")
+        assert keyed(HELPER, "token", f"{bitbucket.url}/acme").stdout == f"{old}\n"
+        filler.unlink()
+        keyed(HELPER, "rotate", stdin=new)
+        assert keyed(HELPER, "token", f"{bitbucket.url}/acme").stdout == f"{new}\n"
+        keyed(HELPER, "daemon", "stop")
 
 
 def test_only_the_one_that_is_named_is_replaced(keyed: Runner, bitbucket: FakeBitbucket) -> None:

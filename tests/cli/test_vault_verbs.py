@@ -63,6 +63,18 @@ def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, pers
     assert token not in refused.stderr
 
 
+def test_a_vault_whose_key_file_is_not_named_says_how_to_name_it(keyed: Runner, token: str) -> None:
+    """In the verb that opens it, too; and what it says works."""
+    keyed(HELPER, "daemon", "stop")
+    key_file = keyed.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    for words in (("token",), ("unlock",)):
+        refused = keyed(HELPER, *words, check=False)
+        assert refused.returncode == 1
+        assert "or type: git-credential-bitbucket unlock --key-file FILE\n" in refused.stderr
+    keyed(HELPER, "unlock", "--key-file", key_file)
+    assert keyed(HELPER, "token").stdout == f"{token}\n"
+
+
 def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, token: str) -> None:
     """Nor is anything taken for all that is kept because it is in memory; that is still named by its id."""
     assert gets(keyed, token)
