@@ -23,6 +23,7 @@ START_LOCK_S = 10.0
 """How long another daemon may take to start; it holds the lock only until it listens."""
 STANDING_ANSWER_S = 5.0
 """How long whoever listens on our path may take to say who it is."""
+_MOST_OF_AN_ANSWER = 1 << 16
 _PAUSE_S = 0.01
 _FREE, _OURS, _LEAVING, _OUTDATED = "free", "ours", "leaving", "outdated"
 """What is found at the path: nothing any more, a daemon that serves, one that is about to unlink its socket, one of the
@@ -246,13 +247,15 @@ def _ask(path: str, request: bytes) -> tuple[bytes, int]:
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(STANDING_ANSWER_S)
+        deadline = time.monotonic() + STANDING_ANSWER_S
         try:
             connection.connect(path)
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             answer = b""
-            while chunk := connection.recv(4096):
+            while len(answer) < _MOST_OF_AN_ANSWER and (chunk := connection.recv(4096)):
                 answer += chunk
+                connection.settimeout(max(deadline - time.monotonic(), 0.001))
         except (TimeoutError, BlockingIOError):
             pid = _pid(connection)
             raise DaemonUnavailable(

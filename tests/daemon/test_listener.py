@@ -7,13 +7,15 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.daemon import listener
 from git_credential_bitbucket.daemon.listener import claim, doors
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
 from tests.fake_bitbucket import tokens
@@ -227,3 +229,37 @@ def test_a_shared_place_is_refused() -> None:
     """Never under /tmp itself, whatever the setting says."""
     with pytest.raises(PlaceRefused):
         claim(doors("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point
+
+
+@pytest.mark.parametrize("said", [b"a", b"a" * 65536])
+def test_who_says_something_without_end_is_waited_for_no_longer(
+    home: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    """A byte now and then, or more than fits into memory: whoever starts holds the lock meanwhile."""
+    monkeypatch.setattr(listener, "STANDING_ANSWER_S", 0.5)
+    directory = home / "run" / "git-credential-bitbucket"
+    directory.mkdir(mode=0o700)
+    path = str(directory / "socket")
+    ended = threading.Event()
+
+    def talk(standing: socket.socket) -> None:
+        connection, _ = standing.accept()
+        with connection, contextlib.suppress(OSError):
+            while not ended.wait(0.05 if len(said) == 1 else 0):
+                connection.sendall(said)
+
+    with socket.socket(socket.AF_UNIX) as standing:
+        standing.bind(path)
+        standing.listen()
+        talking = threading.Thread(target=talk, args=(standing,))
+        talking.start()
+        stopping = threading.Timer(20, ended.set)  # a test that failed would not end
+        stopping.start()
+        try:
+            with contextlib.suppress(DaemonUnavailable):
+                claim({"git": path})
+            assert not ended.is_set()
+        finally:
+            stopping.cancel()
+            ended.set()
+            talking.join()
