@@ -81,7 +81,7 @@ class BitbucketAuth:
     def _token(self) -> dict[str, str]:
         if (given := rest_authorization.from_environment(os.environ, self._request)) is not None:
             return given
-        told = dict(git_protocol.parse_pairs(AgentClient().for_(self._request).offered("token", self._request)))
+        told = dict(git_protocol.parse_pairs(AgentClient().for_request(self._request).offered("token", self._request)))
         if not told.get("password"):
             problem = login_hint.told(dict(ask("why", (), self._request)))
             raise UnknownCredential(problem.cause, hint=problem.hint)

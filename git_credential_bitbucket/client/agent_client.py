@@ -40,7 +40,7 @@ class AgentClient:
         self.instead = False
         self.started = False
 
-    def for_(self, request: bytes, *, start: bool = True) -> "AgentClient":
+    def for_request(self, request: bytes, *, start: bool = True) -> "AgentClient":
         """Itself, turned to the innermost `exec` around here that covers git's `request`, or to the outermost."""
         while outer := self.env.get(ipc.OUTER):
             if dict(git_protocol.parse_pairs(self.reply("why", request, start=start))).get("state") != "none":
@@ -161,7 +161,7 @@ def ask(
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
     than once keeps the `holder`.
     """
-    asked, body = (holder or AgentClient()).for_(request, start=start), git_protocol.emit(list(fields)) + request
+    asked, body = (holder or AgentClient()).for_request(request, start=start), git_protocol.emit(list(fields)) + request
     found = git_protocol.parse_pairs(asked.reply(action, body, start=start))
     if not found and asked.replace_foreign_daemon(start=start):
         found = git_protocol.parse_pairs(asked.reply(action, body))

@@ -28,7 +28,9 @@ def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
     return dict(
-        git_protocol.parse_pairs(_holder().for_(request).offered(action, git_protocol.emit(list(fields)) + request))
+        git_protocol.parse_pairs(
+            _holder().for_request(request).offered(action, git_protocol.emit(list(fields)) + request)
+        )
     )
 
 

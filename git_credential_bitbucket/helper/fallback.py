@@ -68,7 +68,7 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     from git_credential_bitbucket.client.agent_client import AgentClient
     from git_credential_bitbucket.helper import no_credential
 
-    holder = AgentClient().for_(data)
+    holder = AgentClient().for_request(data)
     if found is not None:
         from git_credential_bitbucket.helper import client_credentials_get  # lazy: a runner without a token of its own
 
@@ -134,7 +134,7 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
     from git_credential_bitbucket.client.agent_client import AgentClient, silent
     from git_credential_bitbucket.helper import without_daemon
 
-    holder = AgentClient().for_(data)
+    holder = AgentClient().for_request(data)
     asked_at = time.monotonic()
     if is_done(without_daemon.reply(operation, request, data, holder), holder) or holder.in_process:
         return holder.in_process
