@@ -38,7 +38,7 @@ DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
 TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
 """Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
 OUTER = "GIT_CREDENTIAL_BITBUCKET_OUTER"
-"""Within `exec`: the sockets of the private daemons around this one, nearest first, a colon between (`Holder.for_`)."""
+"""Within `exec`: the sockets of the private daemons around this one, nearest first, a colon between."""
 SECRET_VARIABLES = (
     "BITBUCKET_API_TOKEN",
     "BITBUCKET_ACCESS_TOKEN",
