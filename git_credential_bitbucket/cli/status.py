@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.client.environment import EnvironmentCredential
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
+_NOTHING_SAID = "nothing can be said of what is stored"
 _UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
 
@@ -122,11 +123,13 @@ def command(
 
         status_table.print_report(report, long=as_blocks)
     if asked["require"] and not report.offered:
-        check_readable(report, "nothing can be said of what expires")
+        check_readable(report, _NOTHING_SAID)
         raise Error("no credential is stored", hint="type: git-credential-bitbucket login")
     if within is not None:
         check(report, within, unknown_ok=asked["unknown_ok"])
     _raise(rejected(report))
+    if asked["check"]:
+        check_readable(report, _NOTHING_SAID)
 
 
 def report_now(what: str | None = None) -> Report:
@@ -180,7 +183,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 
     An expiry that is not known may be today: only with `unknown_ok` it passes.
     """
-    check_readable(report, "nothing can be said of what expires")
+    check_readable(report, _NOTHING_SAID)
     found = rejected(report)
     for one in report.credentials:
         if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):

@@ -409,7 +409,7 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
     assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
     refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
     assert refused.returncode == 1
-    assert "nothing can be said of what expires: the vault was locked by hand" in refused.stderr
+    assert "nothing can be said of what is stored: the vault was locked by hand" in refused.stderr
 
 
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -462,7 +462,10 @@ def test_status_starts_no_daemon_and_shows_what_takes_no_question(keyed: Runner)
     locked = json.loads(keyed(HELPER, "status", "--json").stdout)["vault"]
     assert locked["state"] == "locked"
     assert locked["trouble"]
-    assert keyed(HELPER, "status", "--fail-within", "7d", check=False).returncode == 1
+    for words in (["--fail-within", "7d"], ["--check"], ["--require"]):
+        refused = keyed(HELPER, "status", *words, check=False)
+        assert refused.returncode == 1, "what could not be looked at is not well"
+        assert "error: nothing can be said of what is stored: " in refused.stderr
     assert keyed(HELPER, "daemon", "status", check=False).returncode == 3
 
 
