@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, retention, revocation
@@ -41,13 +40,26 @@ KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+def answer(credential: Credential, request: Request) -> bytes:
+    """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
+    pairs = [("username", credential.username), ("password", credential.secret.reveal())]
+    ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
+    if ends:
+        pairs.append(("password_expiry_utc", str(int(min(ends)))))
+    if credential.renewable and "state" in request.capabilities:
+        pairs[:0] = [("capability[]", "state")]
+        pairs.append(("state[]", matching.state_of(credential)))
+        if not any(state.startswith(matching.STATE_PREFIX) for state in request.states):
+            pairs.append(("continue", "1"))  # one second try: git comes back with the state when the server says 401
+    return git_protocol.emit(pairs)
+
+
+class Lookup(NamedTuple):
     """A question for a credential: git's request, what may answer it, in which words, and what a miss is noted by."""
 
     request: Request
     choose: Callable[[Index], matching.Match]
-    reply: Callable[[Credential, Request], bytes] = field(default_factory=lambda: answer)
+    reply: Callable[[Credential, Request], bytes] = answer
     on_miss: Callable[[], None] = lambda: None
 
 
@@ -316,20 +328,6 @@ class Agent:
             self.holdings.flush()
         except Error:
             return
-
-
-def answer(credential: Credential, request: Request) -> bytes:
-    """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
-    pairs = [("username", credential.username), ("password", credential.secret.reveal())]
-    ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
-    if ends:
-        pairs.append(("password_expiry_utc", str(int(min(ends)))))
-    if credential.renewable and "state" in request.capabilities:
-        pairs[:0] = [("capability[]", "state")]
-        pairs.append(("state[]", matching.state_of(credential)))
-        if not any(state.startswith(matching.STATE_PREFIX) for state in request.states):
-            pairs.append(("continue", "1"))  # one second try: git comes back with the state when the server says 401
-    return git_protocol.emit(pairs)
 
 
 def refusal(error: Error | Problem) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
@@ -21,8 +20,7 @@ _BOUND = ("typed_username", "typed_path")
 _TYPES = {"str": str, "token_kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credential:
+class Credential(NamedTuple):
     """A token and all that is known of it. Times are epoch seconds by this machine's clock.
 
     `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.place_of` folds it. A project's
@@ -137,13 +135,13 @@ class Credential:
     def to_record(self) -> Record:
         """The JSON-able form for the vault; what is at its default is left out."""
         record: Record = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value == field.default and field.name != "generation":
+        for name, value in self._asdict().items():
+            if name in _DEFAULTS and value == _DEFAULTS[name]:
                 continue
-            if isinstance(value, Secret):
-                value = value.reveal()
-            record[field.name] = list(value) if isinstance(value, tuple) else value
+            if isinstance(value, tuple):
+                record[name] = list(value)
+            else:
+                record[name] = value.reveal() if isinstance(value, Secret) else value
         if self.project is not None:
             # A version that knows no projects has it answer only a request that nobody makes.
             record |= dict.fromkeys(_BOUND, f"{{project {self.project}}}")
@@ -152,7 +150,7 @@ class Credential:
     @classmethod
     def from_record(cls, record: Record) -> Credential:
         """Read a vault's record; what a later version added is not this version's to judge, and `update` keeps it."""
-        values = {name: record[name] for name in cls.__slots__ if name in record}
+        values = {name: record[name] for name in cls._fields if name in record}
         for name in _SECRETS:
             if values.get(name) is not None:
                 values[name] = Secret(values[name])
@@ -164,6 +162,12 @@ class Credential:
         if binds_account(record):
             values |= {"typed_username": None, "is_fallback": True}
         return cls(**values)
+
+
+_DEFAULTS = {name: value for name, value in Credential._field_defaults.items() if name != "generation"}
+"""What a record leaves out."""
+_DECLARED: dict[str, str] = {name: declared.__forward_arg__ for name, declared in Credential.__annotations__.items()}
+"""The fields' annotations, as they are written."""
 
 
 def binds_account(record: Record) -> bool:
@@ -182,8 +186,8 @@ def scopes_answered(record: Record) -> list[str]:
 
 def update(record: Record, **changes: object) -> Credential:
     """Change fields of a vault's record in place, keeping what this version does not know; return the credential."""
-    changed = replace(Credential.from_record(record), **changes)  # type: ignore[arg-type]  # field names are the callers'
-    known = set(Credential.__slots__)
+    changed = Credential.from_record(record)._replace(**changes)  # type: ignore[arg-type]  # field names are the callers'
+    known = set(Credential._fields)
     fresh = changed.to_record()
     for name in known - fresh.keys():
         record.pop(name, None)
@@ -203,7 +207,7 @@ def names_in(record: Record) -> tuple[set[str], set[str]]:
 
 def is_sound(record: Record) -> bool:
     """Whether every field that we know holds what it may: one record that does not would stop all answers."""
-    return all(_may_hold(str(field.type), record[field.name]) for field in fields(Credential) if field.name in record)
+    return all(_may_hold(declared, record[name]) for name, declared in _DECLARED.items() if name in record)
 
 
 def _may_hold(declared: str, value: object) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import paths
@@ -59,7 +58,7 @@ def _with_endpoint(env: Mapping[str, str], credential: Credential) -> Credential
     protocol, _, host = credential.place.partition("://")
     kept = providers.Endpoint.from_record(credential.endpoint or {})
     now = providers.current_endpoint(env, protocol, host.partition("/")[0], kept)
-    return replace(credential, endpoint=now.to_record())
+    return credential._replace(endpoint=now.to_record())
 
 
 def _key_at_hand(env: Mapping[str, str]) -> Key | None:

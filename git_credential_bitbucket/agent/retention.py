@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, revocation
@@ -93,7 +92,7 @@ def keep_stored(holdings: CredentialStore, stored: Stored, now: float) -> Creden
             for record in replaced:
                 _set_aside(record, now, "replaced by a newer one", credential.id)
             is_default = any(r.get("is_default") for r in replaced)
-            credential = replace(credential, is_default=is_default, is_fallback=_has_working(records, credential, now))
+            credential = credential._replace(is_default=is_default, is_fallback=_has_working(records, credential, now))
         records.append(credential.to_record())
     return credential
 
@@ -229,7 +228,7 @@ def keep(
         records = tx.content.setdefault("credentials", [])
         _sweep(tx.content, now)
         if beside:
-            credential = replace(credential, is_fallback=_has_working(records, credential, now))
+            credential = credential._replace(is_fallback=_has_working(records, credential, now))
         for record in [] if beside else list(records):
             if (record["place"], record["kind"]) != (credential.place, credential.kind):
                 continue  # before it is read: of ten thousand, all but one or two end here
@@ -238,7 +237,7 @@ def keep(
             if relation == "unclear" and unclear == "ask":
                 raise AccountUnclear(old.id)
             if relation == "same" or (relation == "unclear" and unclear == "replace"):
-                credential = replace(credential, is_default=credential.is_default or old.is_default)
+                credential = credential._replace(is_default=credential.is_default or old.is_default)
                 if old.has_secret(credential.secret) or _can_be_had_again(old):
                     records.remove(record)
                 else:
@@ -257,8 +256,7 @@ def rotate(holdings: CredentialStore, credential_id: str, new: Credential, now: 
         old = Credential.from_record(record)
         if old.has_secret(new.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
-        kept = replace(
-            new,
+        kept = new._replace(
             id=old.id,
             generation=old.generation + 1,
             superseded=old.superseding(),
@@ -414,4 +412,4 @@ def from_login(record: Record, now: float) -> Credential:
     if expires_in is None and record["kind"] in token_kinds.RENEWABLE and "expires_at" not in record:
         expires_in = renewal_schedule.ASSUMED_LIFE_S
     credential = Credential.from_record(record)
-    return credential if expires_in is None else replace(credential, expires_at=now + expires_in)
+    return credential if expires_in is None else credential._replace(expires_at=now + expires_in)

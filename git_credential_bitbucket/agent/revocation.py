@@ -5,7 +5,6 @@ A refresh token that arrives after its login was removed waits in the vault's `r
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent.credential import Credential
@@ -56,7 +55,7 @@ def queue(
 ) -> None:
     """Have a refresh token revoked whose login is not kept any more, from `retry_at` on."""
     if refresh_token is not None:
-        record = replace(credential, refresh_token=refresh_token).to_record()
+        record = credential._replace(refresh_token=refresh_token).to_record()
         one = {"credential": record, "at": now, "retry_at": now if retry_at is None else retry_at}
         content.setdefault("revocations", []).append(one)
 

@@ -6,7 +6,7 @@ connection. Names follow what people already have in their configuration: git-cr
 (`bitbucketDevClientId`, `oauthAuthorizeEndpoint`, …).
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from typing import NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from git_credential_bitbucket.bitbucket import hosts
@@ -31,8 +31,7 @@ scopes).
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """How to reach one Bitbucket. Kept with each credential, for the daemon does not see the caller's
     configuration.
 
@@ -45,12 +44,15 @@ class Endpoint:
     revoke_url: str
     api_url: str
     ca_file: str | None = None
-    proxy: str | None = field(default=None, repr=False)
+    proxy: str | None = None
     ca_from: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.api_url})"
 
     def to_record(self) -> dict[str, str | None]:
         """As a JSON object."""
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def from_record(cls, record: "Mapping[str, object]") -> "Endpoint":
@@ -74,8 +76,7 @@ class Endpoint:
             ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
+class Provider(NamedTuple):
     """A host of ours: its endpoints, and the OAuth consumer that is configured for it, if one is.
 
     `unverified_by` names the setting that turns TLS verification off for git, if one does.
@@ -123,8 +124,8 @@ def current_endpoint(env: "Mapping[str, str]", protocol: str, host: str, kept: E
         return kept
     now = provider.endpoint
     if now.ca_file is None:
-        now = replace(now, ca_file=kept.ca_file, ca_from=kept.ca_from)
-    return now if now.proxy is not None else replace(now, proxy=kept.proxy)
+        now = now._replace(ca_file=kept.ca_file, ca_from=kept.ca_from)
+    return now if now.proxy is not None else now._replace(proxy=kept.proxy)
 
 
 def find(

@@ -1,6 +1,6 @@
 """What peers may cost, all of them together and each by itself. Imports nothing of ours."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BACKLOG = 1024
 """Connections that queue at the socket while the loop is busy or the daemon starts itself anew."""
@@ -26,8 +26,7 @@ FEWEST_CLIENTS = 16
 PEER_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Of one peer. Tests set them lower."""
 
     clients: int = MAX_CLIENTS

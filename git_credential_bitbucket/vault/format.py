@@ -11,9 +11,8 @@ the cipher comes with the key.
 
 import os
 import zlib
-from dataclasses import dataclass
 from struct import Struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_bitbucket.errors import KeyDoesNotFit, VaultDamaged, VaultNewer
 
@@ -45,8 +44,7 @@ MAX_ARGON2_ITERATIONS = 64
 MAX_ARGON2_LANES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Argon2:
+class Argon2(NamedTuple):
     """How a passphrase was stretched; stored in the header, for the same numbers are needed to open it again."""
 
     salt: bytes
@@ -55,8 +53,7 @@ class Argon2:
     memory_kib: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """What can be told of a vault without its key."""
 
     version: int
@@ -67,8 +64,7 @@ class Header:
     recovered: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
+class _Layout(NamedTuple):
     header: Header
     nonce: bytes
     sealed_from: int

@@ -8,8 +8,7 @@ import json
 import os
 import threading
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from git_credential_bitbucket.errors import (
     Error,
@@ -37,21 +36,22 @@ ANSWER_ROOM_BYTES = 96 * 1024
 """The disk space that is made sure of before Bitbucket is asked: the largest answer that is kept, and its record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """The content at one moment; do not change it, for others read the same object.
 
     `recovered` and `unmended` are as in `contract.Stored`; see `notice` for who asks.
     """
 
-    content: dict[str, Any] = field(repr=False)
+    content: dict[str, Any]
     generation: int
     recovered: bool = False
     unmended: bool = False
 
+    def __repr__(self) -> str:
+        return f"Snapshot(generation={self.generation})"
 
-@dataclass(frozen=True, slots=True)
-class Notice:
+
+class Notice(NamedTuple):
     """What is told of a damaged vault. `path` is the damaged file, as it may be shown: put aside, or the vault itself.
 
     Nothing remembers it besides the file: the notice stands while that lies there, and ends with its removal.
@@ -95,7 +95,7 @@ class Transaction:
     def stored(self, stamp: "Stamp | None") -> "Stored":
         """What the last commit stored, which is watched by `stamp`."""
         generation = self._stored.generation + self.commits
-        return replace(self._stored, records=self._base, generation=generation, stamp=stamp)
+        return self._stored._replace(records=self._base, generation=generation, stamp=stamp)
 
     def _expected(self, name: str) -> int:
         return self._stored.generation + self.commits if name in self._base else 0

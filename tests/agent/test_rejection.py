@@ -1,7 +1,5 @@
 """What a rejection means, and that nothing it does is final."""
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,19 +13,19 @@ APP, LIB = f"{HOST}/acme/app", f"{HOST}/acme/lib"
 
 def after(credential: Credential, now: float, scope: str = HOST) -> Credential:
     """The credential after a rejection at `now`."""
-    return replace(credential, **rejection.rejected(credential, now, scope))  # type: ignore[arg-type]
+    return credential._replace(**rejection.rejected(credential, now, scope))  # type: ignore[arg-type]
 
 
 def accepted(credential: Credential, scope: str = HOST) -> Credential:
     """The credential after git worked with it."""
-    return replace(credential, **rejection.accepted(credential, scope))  # type: ignore[arg-type]
+    return credential._replace(**rejection.accepted(credential, scope))  # type: ignore[arg-type]
 
 
 def renewed(credential: Credential, now: float) -> Credential:
     """The credential with a new access token."""
     secret = a_credential().secret
-    return replace(
-        credential, secret=secret, minted_at=now, expires_at=now + 7200, generation=credential.generation + 1
+    return credential._replace(
+        secret=secret, minted_at=now, expires_at=now + 7200, generation=credential.generation + 1
     )
 
 

@@ -6,7 +6,6 @@ import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -477,7 +476,7 @@ def test_a_log_in_again_keeps_the_former_one_for_thirty_days(world: World) -> No
 def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
     """A traceback or a debugger's print stays silent."""
     login = world.login()
-    shown = repr(replace(login, account="a"))
+    shown = repr(login._replace(account="a"))
     for secret in (login.secret, login.refresh_token, login.client_secret):
         assert secret
         assert secret.reveal() not in shown
@@ -570,7 +569,7 @@ def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: Wo
     assert not world.agent.must_stay()
     assert world.kept() == []
     revocation.work_off(world.agent.holdings.vault, world.clock())
-    given = replace(login, refresh_token=Secret(json.loads(body)["refresh_token"]))
+    given = login._replace(refresh_token=Secret(json.loads(body)["refresh_token"]))
     assert renewal.judge(given, renewal.send(given)).grant is None
     assert len(world.standin.requests("revoke")) == 1
     assert not world.agent.holdings.vault.snapshot().content.get("revocations")

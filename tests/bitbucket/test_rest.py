@@ -1,7 +1,6 @@
 """rest.py against the stand-in: what is a verdict on a secret and what is none."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -126,7 +125,7 @@ def test_a_verdict_is_waited_for_no_longer_than_said(bitbucket: FakeBitbucket, e
 
 def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
     """A proxy of a kind that is not supported is no reason to store nothing."""
-    unusable = replace(endpoint, proxy="socks5://127.0.0.1:1")
+    unusable = endpoint._replace(proxy="socks5://127.0.0.1:1")
     token = Secret(bitbucket.issue_access_token("acme"))
     verdict = rest.verdict(rest.question(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
     assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")

@@ -6,7 +6,6 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,7 +202,7 @@ def test_a_ca_that_does_not_fit_is_named_with_the_setting_it_comes_from(strange:
     wrong = tmp_path / "wrong.pem"
     trustme.CA().cert_pem.write_to_path(str(wrong))
     at = endpoint_at(strange(lambda _: None).url, str(wrong))
-    hint = refused(replace(at, ca_from="GIT_SSL_CAINFO in the environment")).hint or ""
+    hint = refused(at._replace(ca_from="GIT_SSL_CAINFO in the environment")).hint or ""
     assert f"{wrong}, by GIT_SSL_CAINFO in the environment" in hint
     assert "http.sslCAInfo" not in hint
     assert "GIT_SSL_CAINFO, or else http.sslCAInfo" in (refused(at).hint or "")

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,8 +49,7 @@ def provider(bitbucket: FakeBitbucket, consumer: ConsumerKey) -> Provider:
 @pytest.fixture
 def cloud() -> Provider:
     """A provider for tests that ask nobody."""
-    return replace(
-        Provider("https", "bitbucket.org", endpoint_at("https://bitbucket.org", None)),
+    return Provider("https", "bitbucket.org", endpoint_at("https://bitbucket.org", None))._replace(
         redirect_uri="http://localhost:1/",
     )
 

@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
@@ -115,6 +114,6 @@ def test_a_grant_does_not_show_its_secrets(attempt: Attempt) -> None:
 
 def test_no_attempt_is_made_where_oauth_may_not_run(cloud: Provider) -> None:
     """Plain http, or verification turned off: refused before anything is shown."""
-    for wrong in (replace(cloud, protocol="http"), replace(cloud, unverified_by="http.sslVerify")):
+    for wrong in (cloud._replace(protocol="http"), cloud._replace(unverified_by="http.sslVerify")):
         with pytest.raises(SettingsError):
             Attempt(wrong, "key", ())

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
@@ -30,7 +29,7 @@ class LogIn:
         self.error: Error | None = None
         told = {"show": self._shown.put, "warn": no_warning}
         self._arguments = {"redeem": redeem, **told, "open_browser": False, "timeout_s": timeout_s}
-        self._provider = replace(provider, scopes=SCOPES)
+        self._provider = provider._replace(scopes=SCOPES)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 

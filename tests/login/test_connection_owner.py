@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from urllib.parse import urlsplit
@@ -52,7 +51,7 @@ as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root can be another 
 @pytest.fixture
 def attempt(cloud: Provider, port: int) -> Attempt:
     """A login whose redirect has a path, on a free port."""
-    return Attempt(replace(cloud, redirect_uri=f"http://localhost:{port}/callback"), "key", ())
+    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
 
 
 @pytest.fixture

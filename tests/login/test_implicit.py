@@ -3,7 +3,6 @@
 import re
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -30,7 +29,7 @@ class LogIn:
 
     def __init__(self, provider: Provider) -> None:
         self._shown: Queue[str] = Queue()
-        self._provider = replace(provider, scopes=("repository",))
+        self._provider = provider._replace(scopes=("repository",))
         self.grants: list[Grant] = []
         self.error: Error | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -125,7 +124,7 @@ def wait_for_title(chromium: Chromium, title: str) -> None:
 @pytest.fixture
 def attempt(cloud: Provider, port: int) -> Attempt:
     """A log-in whose redirect has a path, on a free port."""
-    return Attempt(replace(cloud, redirect_uri=f"http://localhost:{port}/callback"), "key", (), implicit=True)
+    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", (), implicit=True)
 
 
 @pytest.fixture

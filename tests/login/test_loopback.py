@@ -9,7 +9,6 @@ import sys
 import textwrap
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -28,7 +27,7 @@ CHECKOUT = Path(__file__).parents[2]
 @pytest.fixture
 def attempt(cloud: Provider, port: int) -> Attempt:
     """A log-in whose redirect has a path, on a free port."""
-    return Attempt(replace(cloud, redirect_uri=f"http://localhost:{port}/callback"), "key", ())
+    return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
 
 
 @pytest.fixture
@@ -225,7 +224,7 @@ def test_the_port_is_free_again_and_no_thread_is_left(attempt: Attempt, port: in
 )
 def test_a_redirect_that_leads_elsewhere_is_a_setting_to_mend(cloud: Provider, redirect_uri: str) -> None:
     """Only this machine's loopback addresses are listened on."""
-    attempt = Attempt(replace(cloud, redirect_uri=redirect_uri), "key", ())
+    attempt = Attempt(cloud._replace(redirect_uri=redirect_uri), "key", ())
     with pytest.raises(SettingsError, match="not one of this machine"):
         loopback.Loopback(attempt, no_warning)
 

@@ -1,7 +1,6 @@
 """browser.py's opening of pages: which program is started, with what, and what it is not given."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,7 +110,7 @@ def test_the_whole_way_with_the_person_s_own_browser(
         return Page("Done", ())
 
     for uri in (provider.redirect_uri, provider.redirect_uri + "deeper?way=2"):
-        at = replace(provider, redirect_uri=uri, scopes=("repository",))
+        at = provider._replace(redirect_uri=uri, scopes=("repository",))
         browser.log_in(at, key, redeem=redeem, show=shown.append, warn=no_warning, timeout_s=30)
     assert renewable == [True, True]
     assert all(url.startswith(provider.endpoint.authorize_url) for url in shown)

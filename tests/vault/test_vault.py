@@ -545,3 +545,12 @@ def test_importing_the_vault_costs_no_cryptography() -> None:
     )[0].split()
     heavy = {"cryptography", "keyring", "secretstorage", "subprocess", "shlex", "git_credential_bitbucket.bitbucket"}
     assert not heavy & set(loaded)
+
+
+def test_repr_of_what_was_read_shows_no_secret(path: str, material: bytes) -> None:
+    """A traceback or a debugger's print stays silent, of the storage's records and of the vault's content."""
+    vault = opened(path, material)
+    with vault.transaction() as tx:
+        tx.content["n"] = "hush"
+    assert "hush" in str(vault.snapshot().content)
+    assert "hush" not in f"{vault.snapshot()!r} {vault.storage.read(vault.key)!r}"

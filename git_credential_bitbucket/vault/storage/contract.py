@@ -5,8 +5,7 @@ its affair: the vault's content is its credentials, a record each, and `REST`, a
 """
 
 import marshal
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,20 +28,22 @@ LOCK_TIMEOUT_S = 60.0
 """How long the vault's lock or a lease is waited for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """All records at one moment. They are the reader's own; under the lock, what it changes it commits.
 
     `recovered` is true while they come from a generation before the last, because that one was damaged: their refresh
     tokens may have been spent. `unmended`: the damaged one is still in its place.
     """
 
-    records: dict[str, Record] = field(repr=False)
+    records: dict[str, Record]
     generation: int = 0
     write_id: str = ""
     recovered: bool = False
     unmended: bool = False
     stamp: Stamp | None = None
+
+    def __repr__(self) -> str:
+        return f"Stored(generation={self.generation})"
 
     def generation_of(self, key: str) -> int:
         """What a commit that changes the record must expect; 0 where there is none."""

@@ -11,7 +11,6 @@ import json
 import os
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
@@ -141,7 +140,7 @@ class FileStorage:
             records = applied(held, changes)
             if records is None:
                 return "stale"
-            self._held = self._write(key, replace(held, records=records, write_id=write_id))
+            self._held = self._write(key, held._replace(records=records, write_id=write_id))
             return "ok"
 
     def reseal(self, key: "Key | None", new_key: "Key") -> None:
@@ -239,7 +238,7 @@ class FileStorage:
             except VaultDamaged:
                 raise exc from None  # nothing readable speaks for this key: locked, and the right one may mend it
             raise self._beyond_repair(damage) from exc
-        return replace(stored, recovered=True, unmended=True)
+        return stored._replace(recovered=True, unmended=True)
 
     def _read_whole(self, key: "Key | None") -> Stored:
         """Under the lock: what is there, once a killed write is brought to its end and damage is mended."""
@@ -256,7 +255,7 @@ class FileStorage:
             return stored
         self._put_aside()
         # One more: the damaged one had the next generation, and somebody may remember it.
-        return self._write(key, replace(stored, generation=stored.generation + 1, unmended=False), keep_previous=False)
+        return self._write(key, stored._replace(generation=stored.generation + 1, unmended=False), keep_previous=False)
 
     def _unfinished(self, key: "Key") -> tuple[int, int] | None:
         """Generation and length of what a killed write left, if it is whole: perhaps the only copy of a refresh token.
@@ -308,7 +307,7 @@ class FileStorage:
                 hint="remove what is not needed any more: git-credential-bitbucket logout",
             )
         self.write(blob, stored.stamp, keep_previous=keep_previous)
-        return replace(stored, generation=generation, stamp=self.watch())
+        return stored._replace(generation=generation, stamp=self.watch())
 
     def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> None:
         """See `_write`; `blob` is the file's whole new content, `former` the file that it replaces."""
@@ -433,14 +432,14 @@ class FileStorage:
         )
 
 
-@dataclass(slots=True)
 class _FileLease:
     """As `contract.Lease` says, in the file that is locked for it."""
 
-    storage: FileStorage
-    folder: str
-    fd: int
-    is_named: bool = False  # on the disk itself: else the content may be found under no name after a power cut
+    def __init__(self, storage: FileStorage, folder: str, fd: int) -> None:
+        self.storage = storage
+        self.folder = folder
+        self.fd = fd
+        self.is_named = False  # on the disk itself: else the content may be found under no name after a power cut
 
     def read(self) -> bytes:
         with vault_files.reading(self.storage.path):

@@ -2,7 +2,6 @@
 
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.vault.lock import Turn
@@ -41,7 +40,7 @@ class MemoryStorage:
     def read(self, key: "Key | None") -> Stored:
         """The records; no key is needed."""
         del key
-        return replace(self._stored, records=copied(self._stored.records))
+        return self._stored._replace(records=copied(self._stored.records))
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
         """As `contract.Storage.commit`."""
@@ -69,7 +68,7 @@ class MemoryStorage:
     def lease(self, key: str, *, wait: bool = True) -> "Iterator[_MemoryLease]":
         """Among threads."""
         with self._guard:
-            lease = self._leases.setdefault(key, _MemoryLease(Turn()))
+            lease = self._leases.setdefault(key, _MemoryLease())
         with lease.turn.taken(self._lock_timeout_s if wait else 0.0):
             yield lease
 
@@ -81,10 +80,10 @@ class MemoryStorage:
         """None: memory is not damaged."""
 
 
-@dataclass(slots=True)
 class _MemoryLease:
-    turn: Turn
-    blob: bytes = b""
+    def __init__(self) -> None:
+        self.turn = Turn()
+        self.blob = b""
 
     def read(self) -> bytes:
         return self.blob
