@@ -1,18 +1,17 @@
 """A process and its ancestors, read from /proc: their names, their command lines, and the repository a git works on.
 
 Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Of this process: what others may
-read of it. Imports os, sys and urllib.
+read of it. Imports os and sys.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from git_credential_bitbucket.git_protocol import normalise_host
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -131,6 +130,8 @@ def asked_path(pid: int, protocol: str, host: str) -> str | None:
 
 
 def _path_in(words: list[str], protocol: str, host: str) -> str | None:
+    from urllib.parse import unquote, urlsplit  # lazy: 2 ms, and mostly git says the path itself
+
     for word in words:
         if not word.startswith(f"{protocol}://"):
             continue

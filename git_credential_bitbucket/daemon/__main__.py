@@ -1,4 +1,4 @@
-"""Where the daemon begins: hardened before it reads a secret, listening before it imports what answers.
+"""Where the daemon begins: hardened before it reads a secret, and imported in the fork that serves.
 
 `… daemon [--detached] [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD]
 [--handover-fd FD] [--predecessor NAME]`, or `--check`. Standard input is one JSON document, `{"env": {…}}`: the
@@ -8,34 +8,19 @@ starter's environment, keys included, which are so kept out of /proc/PID/environ
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import time
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import __version__, access_log, git_config, paths
-from git_credential_bitbucket.agent import handover  # not when needed: by then the files are another version's
-from git_credential_bitbucket.daemon import hardening, lifecycle, limits, listener, peers, supervisor, upgrade
-from git_credential_bitbucket.daemon.thread_pool import ThreadPool
+from git_credential_bitbucket.daemon import hardening, supervisor
 from git_credential_bitbucket.errors import Error, SettingsError
 
+TYPE_CHECKING = False  # typing's own costs as much as all that is imported here, before the fork that copies it
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.agent.dispatch import Role
-
-_LISTENERS: dict[peers.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
 _FLAGS = frozenset({"--check", "--detached", "--memory"})
-_WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", *_LISTENERS.values())
-_CONFIG_PREFIX = "GIT_CONFIG_"
-"""git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
-and global files. A host that it does not know then is served in the caller's process (`Holder.stands_in`)."""
-_SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
-"""These stay out of our own environment, which every process that we start inherits."""
+_WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", "--listen-fd", "--control-fd", "--guests-fd")
+_LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
 def no_step(_name: str) -> None:
@@ -52,183 +37,25 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
         if "--check" in options:
             return _check()
         descriptors = {name: int(options[name]) for name in _WITH_DESCRIPTOR if name in options}
-        activated = listener.activated()
+        activated = _activated()
         if activated is not None:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
         descriptors |= supervisor.separate(detached="--detached" in options)
-        hardening.check_untraced()
-        predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
-        daemon = Daemon(argv, descriptors, predecessor, memory="--memory" in options, step=step)
-        if daemon.listeners:
-            daemon.run()
-        else:
-            _say("ready\n")  # another daemon is
-        supervisor.say_ended_well(daemon.descriptors)
+        from git_credential_bitbucket.daemon import process  # lazy: a fork costs by what was imported before it
+
+        process.serve(argv, options, descriptors, step)
     except Error as exc:
-        _say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
+        supervisor.say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
     # Not by `return`: a job that hangs beyond all patience would keep the interpreter from ending.
     os._exit(0)
 
 
-class Daemon:
-    """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
-
-    def __init__(
-        self,
-        argv: Sequence[str],
-        descriptors: Mapping[str, int],
-        predecessor: upgrade.Predecessor | None,
-        *,
-        memory: bool,
-        step: Callable[[str], None],
-    ) -> None:
-        """Read the document and claim the paths; there are no `listeners` if another daemon serves there."""
-        self._argv = argv
-        self._memory = memory
-        self._step = step
-        self.descriptors = {**descriptors, **(predecessor.descriptors if predecessor is not None else {})}
-        self._until_eof = descriptors.get("--until-eof")
-        self._predecessor = predecessor
-        self._handed_over: dict[str, Any] = predecessor.document if predecessor is not None else {}
-        if "--handover-fd" in descriptors:
-            self._handed_over = upgrade.received(descriptors["--handover-fd"])
-        self._env: dict[str, str] = self._handed_over.get("env") or _document()
-        if self._until_eof is None:
-            self._env = {name: value for name, value in self._env.items() if not name.startswith(_CONFIG_PREFIX)}
-        _adopt(self._env)
-        self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
-        self._lock_after = lifecycle.lock_after_s(self._env)
-        self._guests = peers.admitted_uids(self._env)
-        log = access_log.place(self._env)
-        self._access_log = None if log is None else access_log.AccessLog(log)
-        events = None if memory else access_log.events_path(self._env)  # where nothing is kept, nothing is written
-        self._events = None if events is None else access_log.AccessLog(events, access_log.EVENTS_KEPT_S)
-        self._vault_id = paths.vault_id(self._env)
-        self._fault = ""
-        self._claim = listener.Listener(paths.socket_path(self._env))
-        self.listeners: dict[peers.Door, socket.socket] = {}
-        wanted = listener.doors(self._claim.path, guests=bool(self._guests))
-        if "--listen-fd" in self.descriptors:
-            self._inherit(self.descriptors, wanted)
-        elif (taken := listener.claim(wanted)) is not None:
-            self.listeners, self._claim = taken
-
-    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.Door, str]) -> None:
-        """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
-        for door, option in _LISTENERS.items():
-            if option in descriptors:
-                self.listeners[door] = listener.inherited(descriptors[option])
-        handed = self._handed_over
-        held = handed.get("held") or ({self._claim.path: handed["claim"]} if handed.get("claim") else {})  # 0.1.0's
-        self._claim.held = {path: tuple(identity) for path, identity in held.items()}
-        try:
-            self.listeners |= self._claim.listen({d: path for d, path in wanted.items() if d not in self.listeners})
-        except Error as exc:
-            if not handed:
-                raise
-            self._fault = exc.cause  # what is in memory counts for more
-
-    def run(self) -> None:
-        """Serve until it is time to leave."""
-        # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
-        from git_credential_bitbucket.agent.dispatch import Dispatcher
-        from git_credential_bitbucket.agent.factory import build_agent
-        from git_credential_bitbucket.daemon.host_cache import HostCache
-        from git_credential_bitbucket.daemon.request_handler import serve
-        from git_credential_bitbucket.daemon.server import Server
-
-        workers = ThreadPool(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
-        hosts = HostCache(self._env, workers.submit)
-        agent = build_agent(
-            self._env,
-            workers.submit,
-            hosts.find,
-            in_memory=self._memory,
-            # A predecessor's word counts for more: a person may have locked the vault.
-            with_key=not self._handed_over,
-            step=self._step,
-            submit_renewal=workers.submit_renewal,
-        )
-        self._take_over(agent)
-        # What serves one command only, from memory, is not started anew under it.
-        watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
-        started_at = self._handed_over.get("started_at", time.time())
-        idle_s = self._handed_over.get("idle_s", 0.0)
-        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
-        life.adopted = self._env if watch is not None else None
-        admit = peers.admission(self._guests)
-        dispatcher = Dispatcher(
-            agent,
-            hosts,
-            self._access_log,
-            self._events,
-            lambda role: [*life.facts(server), *self._facts(role)],
-            life.asked_to_leave,
-            life.note_use,
-        )
-        peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
-        server = Server(
-            {listener: admit[door] for door, listener in self.listeners.items()},
-            partial(serve, dispatcher, self._vault_id),
-            peer_limits,
-        )
-        server.fault = self._fault
-        life.lock_for_idleness = dispatcher.lock_for_idleness
-        life.install_signal_handlers(server)
-        for name in ("--until-eof", supervisor.SUPERVISOR):
-            if name in self.descriptors:
-                life.end_with(self.descriptors[name], server)
-        if self._predecessor is not None and not self._predecessor.leaves():
-            os._exit(1)
-        _say("ready\n")
-        life.run(
-            server,
-            agent,
-            works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
-            start_anew=lambda: self._start_anew(agent, life),
-        )
-        self._close_logs()
-        if self._until_eof is not None:
-            listener.remove_directory(self._claim.path)
-
-    def _facts(self, role: Role) -> list[tuple[str, str]]:
-        """What `ping` and `status` tell beside the process: which vault it has, and, of control, where things are."""
-        places = [("vault_path", paths.shown(paths.vault_path(self._env))), ("socket", paths.shown(self._claim.path))]
-        return [("vault_id", self._vault_id), *(places if role == "control" else [])]
-
-    def _take_over(self, agent: Agent) -> None:
-        if "agent" not in self._handed_over:
-            return
-        try:
-            handover.take_over(agent, self._handed_over["agent"])
-        except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
-            pass
-        del self._handed_over["agent"]
-
-    def _close_logs(self) -> None:
-        for log in filter(None, (self._access_log, self._events)):
-            log.close()
-
-    def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:
-        document = {
-            "env": self._env,
-            "held": self._claim.held,
-            "agent": handover.hand_over(agent),
-            "started_at": life.started_at,
-            "idle_s": life.idle_s,
-        }
-        self._close_logs()
-        descriptors = {_LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
-        if not supervisor.IS_SEPARATE:
-            upgrade.become(upgrade.command([], self._argv), document, descriptors)
-            return
-        if supervisor.SUPERVISOR in self.descriptors:
-            descriptors[supervisor.SUPERVISOR] = self.descriptors[supervisor.SUPERVISOR]
-        command = upgrade.command(["--detached"], self._argv)
-        if upgrade.hand_over(command, document, descriptors, lambda: not life.is_leaving):
-            os._exit(0)
+def _activated() -> int | None:
+    """The descriptor that systemd hands over (sd_listen_fds(3)), if it does."""
+    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    return _LISTEN_DESCRIPTOR if pid == str(os.getpid()) and count == "1" else None
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:
@@ -248,51 +75,18 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
     return options
 
 
-def _document() -> dict[str, str]:
-    """The starter's environment from standard input; our own where a service manager or a person started us."""
-    if not os.isatty(0):
-        with open(0, "rb", closefd=False) as file:
-            data = file.read()
-        if data:
-            try:
-                env = json.loads(data)["env"]
-                return {str(name): str(value) for name, value in env.items()}
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise SettingsError(
-                    "what the daemon was told on its standard input is not readable",
-                    hint="start it by: git-credential-bitbucket daemon start",
-                ) from None
-    env = dict(os.environ)
-    git_config.adopt(env)
-    return env
-
-
-def _adopt(env: Mapping[str, str]) -> None:
-    """Make `env` without its secrets our own: libraries look there (proxies, D-Bus), and what we start gets it."""
-    os.environ.clear()
-    os.environ.update({n: v for n, v in env.items() if not n.startswith(_SECRET_PREFIXES)})
-
-
 def _check() -> int:
     """Whether the installed package can be started: everything that an answer may need is imported."""
     import cryptography.hazmat.primitives.ciphers.aead
 
+    from git_credential_bitbucket import __version__
     from git_credential_bitbucket.agent import control, factory
     from git_credential_bitbucket.bitbucket import oauth
-    from git_credential_bitbucket.daemon import host_cache, request_handler, server
+    from git_credential_bitbucket.daemon import host_cache, process, request_handler, server
 
-    del cryptography, control, factory, oauth, host_cache, server, request_handler
-    _say(f"version={__version__}\n")
+    del cryptography, control, factory, oauth, host_cache, process, server, request_handler
+    supervisor.say(f"version={__version__}\n")
     return 0
-
-
-def _say(text: str) -> None:
-    """Tell the starter on the readiness pipe, and let go of it and of the other standard descriptors."""
-    try:
-        os.write(1, text.encode("utf-8", "surrogateescape"))
-    except OSError:  # it does not wait any more
-        pass
-    hardening.null_descriptors((0, 1, 2))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.bitbucket import hosts, providers
+from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ class HostCache:
         if named not in found:
             if len(found) >= MAX_REMEMBERED:
                 found.clear()
+            from git_credential_bitbucket.bitbucket import providers  # lazy: 3 ms, and few answers need it
+
             found[named] = providers.find(self._settings, protocol, host, self._env)
         return found[named]
 

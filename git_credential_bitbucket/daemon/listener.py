@@ -29,7 +29,6 @@ _FREE, _OURS, _LEAVING, _OUTDATED = "free", "ours", "leaving", "outdated"
 """What is found at the path: nothing any more, a daemon that serves, one that is about to unlink its socket, one of the
 release 0.1.0, which has no control socket."""
 _EXIT = b"action=exit\ntimeout=0\n"
-_LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 Identity = tuple[int, int]
 _MODES = {"git": (0o700, 0o600), "control": (0o700, 0o600), "guests": (0o711, 0o666)}
@@ -167,12 +166,6 @@ def remove_directory(path: str) -> None:
             os.rmdir(made)
     except OSError:
         pass  # the maker was faster, or something else is in there
-
-
-def activated() -> int | None:
-    """The descriptor that systemd hands over (sd_listen_fds(3)), if it does."""
-    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
-    return _LISTEN_DESCRIPTOR if pid == str(os.getpid()) and count == "1" else None
 
 
 @contextmanager

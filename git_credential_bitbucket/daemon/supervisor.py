@@ -7,14 +7,14 @@ never be opened. Linux only; elsewhere the process that was started serves. Impo
 
 from __future__ import annotations
 
+import _socket  # not socket: the fork would copy what that imports
 import os
 import signal
-import socket
 import sys
-from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.daemon import hardening
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
@@ -35,16 +35,24 @@ def separate(*, detached: bool) -> dict[str, int]:
     """
     if not IS_SEPARATE:
         return {}
-    ours, theirs = socket.socketpair()
-    if os.fork() != 0:
-        if detached:
+    if detached:
+        if os.fork() != 0:
             os._exit(0)
+        return {}
+    ours, theirs = _socket.socketpair()
+    if os.fork() != 0:
         _supervise(ours)
     ours.close()
-    if not detached:
-        return {SUPERVISOR: theirs.detach()}
-    theirs.close()
-    return {}
+    return {SUPERVISOR: theirs.detach()}
+
+
+def say(text: str) -> None:
+    """Tell the starter on the readiness pipe, and let go of it and of the other standard descriptors."""
+    try:
+        os.write(1, text.encode("utf-8", "surrogateescape"))
+    except OSError:  # it does not wait any more
+        pass
+    hardening.null_descriptors((0, 1, 2))
 
 
 def say_ended_well(descriptors: Mapping[str, int]) -> None:
@@ -56,9 +64,9 @@ def say_ended_well(descriptors: Mapping[str, int]) -> None:
         pass
 
 
-def _supervise(connection: socket.socket) -> NoReturn:
+def _supervise(connection: _socket.socket) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: connection.shutdown(socket.SHUT_WR))
+        signal.signal(number, lambda *_: connection.shutdown(_socket.SHUT_WR))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a daemon that a successor has taken over from
     hardening.null_descriptors((0, 1, 2))
     hardening.close_inherited([connection.fileno()])
