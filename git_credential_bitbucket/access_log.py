@@ -13,7 +13,6 @@ import os
 import queue
 import threading
 import time
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import config, files, paths
@@ -102,6 +101,8 @@ def stamped(entry: Entry) -> Entry:
 
 def moment(entry: Entry) -> float | None:
     """When a line was written, in epoch seconds; None where it does not say."""
+    from datetime import datetime  # lazy: 1 ms, and few readers need it
+
     try:
         return datetime.fromisoformat(str(entry.get("time"))).timestamp()
     except ValueError:
