@@ -59,16 +59,21 @@ class AccessLog:
         self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
         self._writer: threading.Thread | None = None
         self._lost = 0
+        self._starting = threading.Lock()  # jobs note what they have done, too
 
     def note(self, entry: Entry) -> None:
         """Have one line written; returns at once."""
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._work, name="journal", daemon=True)
-            self._writer.start()
+        with self._starting:
+            self._start()
         try:
             self._waiting.put_nowait(stamped(entry))
         except queue.Full:
             self._lost += 1
+
+    def _start(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._writer.start()
 
     def close(self) -> None:
         """Write what waits, but wait no longer than `LAST_WORDS_S`; may be used again."""

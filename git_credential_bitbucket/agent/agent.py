@@ -281,7 +281,7 @@ class Agent:
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
         if self.holdings.trouble is None and revocation.is_due(vault.snapshot().content, now):
-            self.submit(partial(revocation.work_off, vault, now))
+            self.submit(partial(revocation.work_off, vault, now, self.holdings.on_revoked))
 
     def _due_at(self, credential: Credential) -> float:
         if not renewal_schedule.used_since_renewal(credential, self.holdings.last_used(credential)):

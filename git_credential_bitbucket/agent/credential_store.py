@@ -40,6 +40,8 @@ class CredentialStore:
         self.hushed: dict[str, float] = {}
         """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
         self._announced: dict[str, int] = {}
+        self.on_revoked: Callable[[Credential], None] = lambda _: None
+        """Told, by a job, of each login that Bitbucket revoked some time after its logout."""
         self.locked_by_person = False
         self.locked_how = "by hand"
         self.trouble: Error | None = None

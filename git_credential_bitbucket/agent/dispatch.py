@@ -100,6 +100,8 @@ class Dispatcher:
         self.logs = [log for log in (access_log, life_cycle_log) if log is not None]
         self._access_log = access_log
         self._life_cycle_log = life_cycle_log
+        if life_cycle_log is not None:
+            agent.holdings.on_revoked = lambda credential: life_cycle_log.note(life_cycle.revoked(credential))
         self._hosts = hosts
         self._facts = facts
         self._leave = leave

@@ -65,13 +65,16 @@ def begin(agent: Agent, action: str, body: bytes) -> Begun | None:
 
 
 def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
-    """The events that an action was, by its reply: none where it was refused, or changed nothing of the kind."""
+    """The events that an action was, by its reply: none where it was refused, or changed nothing of the kind.
+
+    None either where there is no vault: what is in memory only leaves nothing on a disk.
+    """
     answered = dict(git_protocol.parse_pairs(reply))
-    if "ok" not in answered:
+    if "ok" not in answered or not _has_vault(agent):
         return
     before, index = begun.credential, agent.holdings.index()
     subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before
-    event = "rotate" if "replaces" in begun.fields else _EVENTS[begun.action]
+    event = "rotate" if begun.action == "add" and "replaces" in begun.fields else _EVENTS[begun.action]
     if event != _DISABLE and (event != "unlock" or begun.is_locked):
         yield _entry(event, subject)
     if answered.get("revoked") == revocation.REVOKED:
@@ -82,6 +85,19 @@ def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
         is_meant = credential.replaced_by == subject.id or begun.action == "erase"
         if is_meant and (credential.set_aside_at or 0.0) >= begun.at and credential.kind != token_kinds.UNKNOWN:
             yield _entry(_DISABLE, credential)
+
+
+def _has_vault(agent: Agent) -> bool:
+    storage = agent.holdings.vault.storage
+    try:
+        return storage.durability() != "process" and storage.watch() is not None
+    except Error:
+        return False
+
+
+def revoked(credential: Credential) -> Entry:
+    """That Bitbucket revoked a login which had waited for it since its logout."""
+    return _entry("revoke", credential)
 
 
 def idle_lock() -> Entry:

@@ -104,7 +104,7 @@ class Renewals:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
-            revocation.work_off(self._holdings.vault, self._clock())
+            revocation.work_off(self._holdings.vault, self._clock(), self._holdings.on_revoked)
             raise
         except Error as exc:
             self.troubles[credential.id] = exc

@@ -12,6 +12,8 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.secret import Secret
     from git_credential_bitbucket.vault.vault import Vault
@@ -77,17 +79,22 @@ def is_due(content: Record, now: float) -> bool:
     return any(not 0 < one["retry_at"] - now <= RETRY_S for one in content.get("revocations", ()))
 
 
-def work_off(vault: Vault, now: float) -> None:
-    """Try the revocations that are due. A job: may take as long as Bitbucket does. Raises the vault's trouble."""
+def work_off(vault: Vault, now: float, on_revoked: Callable[[Credential], None] = lambda _: None) -> None:
+    """Try the revocations that are due. A job: may take as long as Bitbucket does. Raises the vault's trouble.
+
+    `on_revoked` is told of each login that Bitbucket revoked.
+    """
     with vault.transaction() as tx:
         due = [one for one in tx.content.get("revocations", ()) if not 0 < one["retry_at"] - now <= RETRY_S]
         for one in due:  # before it is tried: nobody else begins with it meanwhile
             one["retry_at"] = now + RETRY_S
-    done = [
-        one["credential"]["refresh_token"]
-        for one in due
-        if revoke(Credential.from_record(one["credential"])) != UNTOLD or now - one["at"] > QUEUED_S
-    ]
+    done = []
+    for one in due:
+        credential = Credential.from_record(one["credential"])
+        if (told := revoke(credential)) == REVOKED:
+            on_revoked(credential)
+        if told != UNTOLD or now - one["at"] > QUEUED_S:
+            done.append(one["credential"]["refresh_token"])
     if done:
         with vault.transaction() as tx:
             left = [one for one in tx.content["revocations"] if one["credential"]["refresh_token"] not in done]

@@ -77,8 +77,7 @@ class Daemon:
         self._guests = peers.admitted_uids(self._env)
         log = access_log.place(self._env)
         self._access_log = None if log is None else access_log.AccessLog(log)
-        events = None if memory else access_log.events_path(self._env)  # where nothing is kept, nothing is written
-        self._events = None if events is None else access_log.AccessLog(events, access_log.EVENTS_KEPT_S)
+        self._life_cycle_log = access_log.AccessLog(access_log.events_path(self._env), access_log.EVENTS_KEPT_S)
         self._vault_id = paths.vault_id(self._env)
         self._fault = ""
         self._claim = listener.Listener(paths.socket_path(self._env))
@@ -137,7 +136,7 @@ class Daemon:
             agent,
             hosts,
             self._access_log,
-            self._events,
+            self._life_cycle_log,
             lambda role: [*life.facts(server), *self._facts(role)],
             life.asked_to_leave,
             life.note_use,
@@ -182,7 +181,7 @@ class Daemon:
         del self._handed_over["agent"]
 
     def _close_logs(self) -> None:
-        for log in filter(None, (self._access_log, self._events)):
+        for log in filter(None, (self._access_log, self._life_cycle_log)):
             log.close()
 
     def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:

@@ -114,7 +114,7 @@ def test_rejections_that_disable_are_told_and_gets_are_not(desk: Desk) -> None:
     for _ in range(3):
         desk("get", head)
         desk("store", head + f"username=x\npassword={tokens.access_token()}\n".encode())
-        desk("erase", head + f"username=x\npassword={token}\n".encode())
+        desk("erase", head + f"username=x\npassword={token}\nreplaces=x\n".encode())
         world.offset += 2000
     (disabled,) = desk.events()
     assert disabled["event"] == "disable"
@@ -123,6 +123,28 @@ def test_rejections_that_disable_are_told_and_gets_are_not(desk: Desk) -> None:
     desk("restore", id="nobody")
     desk("add", record="{}")
     assert desk.events() == []
+
+
+def test_a_revocation_that_waited_is_told(desk: Desk) -> None:
+    """Bitbucket did not answer at the logout; it does later."""
+    world, login = desk.world, desk.world.login()
+    world.standin.script_fault("revoke", "503")
+    assert desk("remove", id=login.id, revoke="1")["revoked"] == "queued"
+    assert told(desk.events()) == [("logout", None)]
+    world.offset += 3600
+    world.agent.tick()
+    world.executor.shutdown()  # waits for what `tick` has begun
+    (revoked,) = desk.events()
+    assert (revoked["event"], revoked["credential"]) == ("revoke", login.id)
+
+
+def test_what_is_in_memory_only_leaves_no_line(desk: Desk, home: Path) -> None:
+    """Where there is no vault, nobody wanted anything on a disk."""
+    desk.world.path.parent.mkdir(mode=0o700, exist_ok=True)
+    record = {"kind": "api-token", "place": desk.world.standin.url, "secret": tokens.api_token()}
+    assert desk("add", record=json.dumps(record), memory="1")["id"]
+    assert desk.events() == []
+    assert not (home / "events.jsonl").exists()
 
 
 def test_idleness_is_told(desk: Desk) -> None:
