@@ -24,7 +24,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
 ) -> None:
     """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown or in the clear."""
     token = bitbucket.issue_api_token()
-    with person.types(HELPER, "login") as dialogue:
+    with person.types(HELPER, "login", "--no-verify") as dialogue:
         dialogue.reads("API token: yours")
         dialogue.reads("Number [2]: ")
         dialogue.types("")
@@ -406,7 +406,7 @@ def test_the_consumer_may_come_from_the_environment(keyed: Runner, bitbucket: Fa
 def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> None:
     """The passphrase first, then the token; the second login finds it open."""
     for kind in ("--api-token", "--access-token"):
-        with person.types(HELPER, "login", kind) as dialogue:
+        with person.types(HELPER, "login", "--no-verify", kind) as dialogue:
             if kind == "--api-token":
                 for prompt in ("New passphrase", "Repeat passphrase"):
                     dialogue.reads(prompt)

@@ -148,7 +148,7 @@ def test_keys_in_gits_configuration_survive_a_caller_that_drops_git_variables(
     """Vault and key are found without any variable, by verbs and by git's operations."""
     secret = tokens.access_token()
     vault = keys_in_configuration(front, home, daemon=daemon)
-    front(helper, "login", "--access-token", "--for", "acme/app", stdin=secret)
+    front(helper, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=secret)
     assert vault.exists()
     front.env = {name: value for name, value in front.env.items() if not name.startswith("GIT_")}
     assert offered(front) == secret
@@ -174,7 +174,7 @@ def test_a_daemon_answers_for_the_configured_vault_without_a_look_at_the_configu
     """No git is run, whether the vault is named or not; and `git -c` means another vault for one command."""
     secret = tokens.access_token()
     vault = keys_in_configuration(front, home)
-    front(helper, "login", "--access-token", "--for", "acme/app", stdin=secret)
+    front(helper, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=secret)
     without_path = {**front.env, "PATH": "/nonexistent"}
     assert f"password={secret}\n" in front(helper, "get", stdin=request(), env=without_path).stdout
     named = {**without_path, VAULT: str(vault)}
