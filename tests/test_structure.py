@@ -14,11 +14,11 @@ ALLOWED = {
     "agent": {"", "vault", "bitbucket"},
     "daemon": {"", "vault", "bitbucket", "agent"},
     "client": {"", "vault", "bitbucket", "agent"},
-    "ui": {"", "vault", "bitbucket", "agent", "client", "cli"},
+    "ui": {"", "vault", "bitbucket", "agent", "client"},
     "gitsetup": {"", "bitbucket", "client", "ui"},
     "login": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup"},
     "scan": {"", "bitbucket", "agent", "login"},
-    "diagnostics": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan", "cli"},
+    "diagnostics": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan"},
     "cli": {"", "vault", "bitbucket", "agent", "client", "ui", "gitsetup", "login", "scan", "diagnostics"},
     "helper": {"", "vault", "bitbucket", "agent", "client", "cli", "login"},
 }

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import date_options, secret_arguments, status
+from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
@@ -58,9 +59,11 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
             hint="see when: git-credential-bitbucket status --long",
         )
     if date is None:
-        found.sort(key=lambda one: status.ends(one) or math.inf)
+        found.sort(key=lambda one: status_report.ends(one) or math.inf)
         if as_json:
-            rows = [{**{f: v for f, v in one.items() if f in _JSON}, "ends_at": status.ends(one)} for one in found]
+            rows = [
+                {**{f: v for f, v in one.items() if f in _JSON}, "ends_at": status_report.ends(one)} for one in found
+            ]
             click.echo(json.dumps(rows, indent=2))
         else:
             _list(found)
@@ -84,9 +87,9 @@ def _list(found: list[CredentialView]) -> None:
         return
     now = time.time()
     for one in found:
-        at = status.ends(one)
+        at = status_report.ends(one)
         day, left = (dates.day(at), dates.left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""
         output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['place']}{account}")
-    if any(status.ends(one) is None for one in found):
+    if any(status_report.ends(one) is None for one in found):
         output.say("To enter a date: git-credential-bitbucket expires ID DATE")

@@ -1,37 +1,14 @@
-"""`explain`: what git would ask about a URL, who answers, and why that one; or exactly why nobody does.
-
-Owns the gathering; `explained` shows it. Changes nothing, renews nothing, and never shows a secret.
-"""
+"""`explain`: which credential git would get for a URL, and why."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
-from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import daemon_info, environment, login_hint, verdicts
-from git_credential_bitbucket.client.shared_client import look
-from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
-from git_credential_bitbucket.gitsetup import git_behaviour, git_request
-from git_credential_bitbucket.gitsetup.executable import means_us
-from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import Winner
-    from git_credential_bitbucket.bitbucket.rest import VerdictView
-    from git_credential_bitbucket.git_config import GitConfig
-    from git_credential_bitbucket.gitsetup.git_request import Asked, Url
-    from git_credential_bitbucket.ui.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
-
-LOGIN = "git-credential-bitbucket login"
+from git_credential_bitbucket.diagnostics import explanation
 
 
 @click.command(
@@ -50,221 +27,13 @@ LOGIN = "git-credential-bitbucket login"
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document; times are epoch seconds.")
 def command(*, url: str | None, check: bool, as_json: bool) -> int:
     """Explain."""
-    document = explained(url, is_checked=check)
+    document = explanation.explain(url, is_checked=check)
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        from git_credential_bitbucket.ui import explain_view as shown  # here, not above: rich costs 40 ms
+        from git_credential_bitbucket.diagnostics import explain_view as shown  # here, not above: rich costs 40 ms
 
         shown.print_document(document)
     verdict = document.get("verdict")
     is_refused = verdict is not None and verdict["verdict"] in ("rejected", "denied")
     return 0 if document["answer"] is not None and not is_refused else 1
-
-
-def explained(text: str | None, *, is_checked: bool = False) -> Document:
-    """Everything that decides about `text`, or about the remote here; what Bitbucket says of it, if `is_checked`.
-
-    Raises `Error`.
-    """
-    folder = git_request.folder_here()
-    source, url = _address(text, folder)
-    if url is None:
-        return _not_asked(source)
-    here = git_config.read_here(os.environ, folder)
-    git_asks = git_request.question(url, here)
-    document: Document = {
-        "url": url.shown,
-        "source": source,
-        "asked": {
-            key: git_request.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()
-        },
-        "path_withheld": bool(url.path) and git_asks.path is None,
-        "beforehand": git_behaviour.sent(url, here, os.environ),
-        "helpers": _helpers(url, here),
-        "daemon": _daemon(),
-        "environment": None,
-        "vault": None,
-        "candidates": [],
-        "dropped": [],
-        "elsewhere": [],
-        "answer": None,
-        "none": None,
-    }
-    problem = _unreachable(git_asks, document) or _looked_at(url, git_asks, document)
-    if problem is not None:
-        then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
-        document["none"] = {"cause": problem.cause, "cure": problem.hint or "", "then": then}
-    elif is_checked:
-        document["verdict"] = _verdict(url, git_asks, document)
-    return document
-
-
-def _verdict(url: Url, git_asks: Asked, document: Document) -> VerdictView | None:
-    """What Bitbucket says of what git gets."""
-    answer, tokens = document["answer"], []
-    if answer is not None and answer["from"] == "environment":
-        tokens = list(filter(None, [_found(url, git_asks)]))
-    ids = [answer["from"]] if answer is not None and not tokens else []
-    names = scopes.names_of(url.path)
-    repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
-    return next(iter(verdicts.check(ids, tokens, url.base, repository).values()), None)
-
-
-def _found(url: Url, git_asks: Asked) -> environment.EnvironmentCredential | None:
-    """What the environment has for this request."""
-    path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
-    return environment.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
-
-
-def _state(git_asks: Asked, document: Document) -> str | None:
-    """Why nothing is offered, in the word that decides what follows; None where what is kept was not looked at."""
-    if document["vault"] is None:
-        return None
-    return dict(look("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
-
-
-def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
-    """Where the URL is from, in words, and the URL; None for one that git asks nobody about."""
-    if text is not None:
-        return "as given", git_request.named(text)
-    found = git_request.remote(os.environ, folder)
-    if found is None:
-        return "there is no remote here, so Bitbucket itself", git_request.take_apart(hosts.CLOUD_URL)
-    return "the remote of this repository", git_request.take_apart(found)
-
-
-def _not_asked(source: str) -> Document:
-    cause = "git asks credential helpers about http and https only, and this is another kind of address"
-    cure = "use the https address: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
-    return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "cure": cure}}
-
-
-def _helpers(url: Url, here: GitConfig) -> list[Helper]:
-    found = here.helpers(f"{url.base}/{url.path}")
-    return [
-        {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": means_us(value)}
-        for value, origin, scope in found
-    ]
-
-
-def _daemon() -> DaemonView:
-    try:
-        facts = daemon_info.facts_of(daemon_info.socket_here())
-    except DaemonDisabled as exc:
-        return {"state": "off", "detail": f"{exc.cause}; this program answers by itself"}
-    except Error as exc:
-        return {"state": "trouble", "detail": exc.cause}
-    if facts is None:
-        return {"state": "not running", "detail": "git's next question starts it"}
-    return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
-
-
-def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
-    """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
-    base = f"{git_asks.protocol}://{git_asks.host}"
-    if not hosts.is_ours_now(os.environ, git_asks.protocol, git_asks.host):
-        if git_asks.host == hosts.CLOUD_HOST:
-            return Problem("this is plain http, and no secret goes over that", "use https: git remote set-url")
-        return hosts.not_ours(git_asks.protocol, git_asks.host)
-    if not any(one["ours"] for one in document["helpers"]):
-        asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
-        host = hosts.option(git_asks.protocol, git_asks.host)
-        return Problem(
-            f"git does not ask this program about {base}, but {git_protocol.printable(asked_instead)}",
-            f"type: git-credential-bitbucket configure{host}",
-        )
-    return None
-
-
-def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
-    """Fill in what this program looks at, and its answer; returns why there is none."""
-    request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
-    # Whoever answers reads from /proc which repository git works on, where git does not say.
-    fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
-    try:
-        found = _found(url, git_asks)
-        if found is not None:
-            document["environment"] = _of_environment(found)
-            environment.check(found, request.base, os.environ)
-    except Error as exc:
-        document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
-        return exc
-    answer = look("explain", fields, git_protocol.emit(git_asks.pairs()))
-    told = dict(answer)
-    document["vault"] = {
-        "state": told["vault"],
-        "trouble": told.get("trouble"),
-        "cure": told.get("cure") or None,
-        "damaged": told.get("damaged"),
-        "damage": told.get("damage"),
-        "damage_cure": told.get("damage_cure"),
-    }
-    document["candidates"] = candidates = [json.loads(value) for key, value in answer if key == "candidate[]"]
-    document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
-    document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
-    if found is not None:
-        document["answer"] = _answer_of_environment(found)
-        return None
-    winner: Winner | None = next((one for one in candidates if one["wins"]), None)
-    if winner is None:
-        return _none(git_asks, document, fields)
-    document["answer"] = {
-        "from": winner["id"],
-        "what": f"the {label(winner['kind'])} for {winner['place']}"
-        + (f" of {winner['account']}" if winner["account"] else ""),
-        "username": winner["username"],
-        "secret": winner["secret"],
-        "outcome": winner["outcome"],
-        "because": winner["because"],
-        "expires_at": winner["expires_at"],
-    }
-    return None
-
-
-def _of_environment(found: environment.EnvironmentCredential) -> EnvironmentView:
-    return {
-        "variable": found.variable,
-        "kind": found.kind,
-        "username": found.username,
-        "secret": found.secret.masked() if found.client_id is None else None,
-    }
-
-
-def _answer_of_environment(found: environment.EnvironmentCredential) -> Answer:
-    minted = found.client_id is not None
-    what = f"a token for the OAuth consumer in {found.variable}" if minted else f"what {found.variable} holds"
-    return {
-        "from": "environment",
-        "what": what,
-        "username": found.username,
-        "secret": None if minted else found.secret.masked(),
-        "outcome": "minted" if minted else "answers",
-        "because": "the environment goes before everything that is kept",
-        "expires_at": None,
-    }
-
-
-def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) -> Problem:
-    """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
-    vault = document["vault"]
-    if vault is not None and vault["trouble"]:
-        return Problem(vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status")
-    refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
-    if refused:
-        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
-    if document["dropped"]:
-        hint = "log in as that account, or take the username out of the URL"
-        name = git_protocol.printable(git_asks.username or "")
-        return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
-    where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))
-    unusable = environment.unusable(os.environ)
-    if unusable is not None:
-        return unusable
-    told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
-    cure = login_hint.in_a_build() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
-    if document["elsewhere"]:
-        others = ", ".join(document["elsewhere"])
-        hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"
-        return Problem(f"no credential covers {where}; there are some for {others}", f"{cure}{hint}")
-    return Problem(f"no credential is kept for {where}", cure)

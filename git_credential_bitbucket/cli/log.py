@@ -96,11 +96,13 @@ def _path() -> str:
 
 
 def _review(tests: frozenset[str], *, as_json: bool) -> None:
-    from git_credential_bitbucket.cli import status  # lazy: the log alone needs no daemon
-    from git_credential_bitbucket.diagnostics import review  # lazy: as above
+    from git_credential_bitbucket.diagnostics import (
+        review,  # lazy: as above
+        status_report,  # lazy: the log alone needs no daemon
+    )
 
-    report = status.report_now()
-    status.check_readable(report, "the credentials cannot be reviewed")
+    report = status_report.report_now()
+    status_report.check_readable(report, "the credentials cannot be reviewed")
     is_on = access_log.place(os.environ) is not None
     found = review.review(report.credentials, access_log.read(_path()), report.now, tests=tests, log_on=is_on)
     if as_json:

@@ -9,8 +9,7 @@ import click
 
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import wait_notice
-from git_credential_bitbucket.client.shared_client import ask
+from git_credential_bitbucket.client.shared_client import ask, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.login.login_request import repository_names
@@ -50,7 +49,7 @@ def command(*, what: str | None, repositories: str | None) -> None:
             if one in projects:
                 _told_list(one, dict(ask("repositories", [("id", one["id"])]))["repositories"])
                 continue
-            told = renewed(one["id"])
+            told = renew(one["id"])
         except Error as exc:
             failures.append((one, exc))
             continue
@@ -72,15 +71,3 @@ def _list(one: CredentialView, typed: str) -> None:
 
 def _told_list(one: CredentialView, names: str) -> None:
     output.say(f"Repositories of {one['place']}: {', '.join(names.split()) or 'none'}")
-
-
-def renewed(credential_id: str) -> dict[str, str]:
-    """What a renewal ended with (`expires_at`, and whether the refresh token `rotated`), however long Bitbucket takes.
-
-    To be interrupted here ends only the wait.
-    """
-    with wait_notice.noticed(wait_notice.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
-        told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))
-        while "pending" in told:
-            told = dict(ask("refresh", [("id", credential_id)]))
-        return told

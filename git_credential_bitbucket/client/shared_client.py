@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.client import agent_client as front
+from git_credential_bitbucket.client import wait_notice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,6 +43,18 @@ def refuses(protocol: str, host: str) -> Mapping[str, str]:
     named = git_protocol.emit([("protocol", protocol), ("host", host)])
     why = dict(git_protocol.parse_pairs(_holder().offered("why", named)))
     return why if _holder().fall_back_in_process(why) else {}
+
+
+def renew(credential_id: str) -> dict[str, str]:
+    """What a renewal ended with (`expires_at`, and whether the refresh token `rotated`), however long Bitbucket takes.
+
+    To be interrupted here ends only the wait.
+    """
+    with wait_notice.noticed(wait_notice.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
+        told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))
+        while "pending" in told:
+            told = dict(ask("refresh", [("id", credential_id)]))
+        return told
 
 
 @cache

@@ -6,9 +6,9 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.client import environment, verdicts
 from git_credential_bitbucket.client.shared_client import look as look_at
+from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.login import vault_setup
@@ -47,9 +47,9 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
 
 def check(scene: Scene) -> Iterator[Finding]:
     """What Bitbucket says of each credential that is offered, the environment's included."""
-    report = status.report_now()
+    report = status_report.report_now()
     names = {one["id"]: f"{one['kind']} {one['id']} for {one['place']}" for one in report.offered}
-    cures = {one["id"]: status.cure(one) for one in report.offered}
+    cures = {one["id"]: status_report.cure(one) for one in report.offered}
     names |= {one.variable: f"what {one.variable} holds" for one in report.tokens}
     found = verdicts.check([one["id"] for one in report.offered], report.tokens, scene.url.base)
     for name, told in found.items():
@@ -145,7 +145,7 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
     for one in kept:
         name = f"{one['kind']} {one['id']}"
         state: str = one["state"]
-        ends = status.ends(one)
+        ends = status_report.ends(one)
         ended = ends is not None and ends <= now
         if state != "ready":
             # These need nobody: what is put away, and what is renewed with its next use.
@@ -154,10 +154,10 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
         elif ends is not None and ended:
             state = "ended"
             cause = f"{name} for {one['place']} has ended on {dates.day(ends)}"
-            yield Finding("credentials", WRONG, cause, status.cure(one))
+            yield Finding("credentials", WRONG, cause, status_report.cure(one))
         elif ends is not None and ends - now < SOON_S:
             cause = f"{name} for {one['place']} ends: {dates.left(ends - now)}"
-            yield Finding("credentials", NOTE, cause, status.cure(one))
+            yield Finding("credentials", NOTE, cause, status_report.cure(one))
         elif one["suspended_for"]:
             yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["cure"])
         counted[state] += 1

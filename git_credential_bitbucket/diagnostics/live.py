@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.bitbucket import providers, token_kinds
-from git_credential_bitbucket.cli import refresh
 from git_credential_bitbucket.client import environment, rest_authorization
-from git_credential_bitbucket.client.shared_client import offered
+from git_credential_bitbucket.client.shared_client import offered, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.ui import arguments
@@ -320,7 +319,7 @@ def _rotation(live: Live, logins: list[CredentialView]) -> Observation:
     if not live.agrees("Renew the OAuth login now?"):
         return Observation(assumption, why=_NOT_AGREED)
     try:
-        told = refresh.renewed(logins[0]["id"])
+        told = renew(logins[0]["id"])
     except Error as exc:
         return Observation(assumption, why=exc.cause)
     is_new = told.get("rotated") == "1"

@@ -14,11 +14,10 @@ from rich.console import Console
 
 from git_credential_bitbucket.agent.views import CredentialView
 from git_credential_bitbucket.bitbucket import rest
-from git_credential_bitbucket.cli import status
 from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.diagnostics import metrics, status_report, status_table
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.ui import metrics, status_table
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
@@ -66,13 +65,13 @@ def stated(**more: object) -> CredentialView:
     return cast("CredentialView", told)
 
 
-def report(*credentials: CredentialView, **vault: str | None) -> status.Report:
+def report(*credentials: CredentialView, **vault: str | None) -> status_report.Report:
     """A report of these."""
     told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "cure": None, **vault}
-    return status.Report(NOW, told, None, None, list(credentials))
+    return status_report.Report(NOW, told, None, None, list(credentials))
 
 
-def shown(told: status.Report, width: int, *, long: bool = False) -> str:
+def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
     """The report on a terminal of that width."""
     console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file:
@@ -171,7 +170,7 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
 def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
     """Cron mails the line."""
     with pytest.raises(Error, match=cause):
-        status.check(report(one), within * DAY)
+        status_report.check(report(one), within * DAY)
 
 
 @pytest.mark.parametrize(
@@ -184,28 +183,28 @@ def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, 
 )
 def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: CredentialView) -> None:
     """A token that was replaced is no alarm."""
-    status.check(report(one), 7 * DAY)
+    status_report.check(report(one), 7 * DAY)
 
 
 def test_fail_within_passes_a_disabled_token_beside_one_that_works_for_the_same_person() -> None:
     """Git lacks nothing; where it is another person's, somebody does."""
     disabled = stated(id="ba9876543210", state="set-aside", account="alice")
     working = stated(ends_at=NOW + 8 * DAY, account="alice")
-    status.check(report(disabled, working), DAY)
+    status_report.check(report(disabled, working), DAY)
     with pytest.raises(Error, match="is disabled"):
-        status.check(report(disabled, {**working, "account": "bob"}), DAY)
+        status_report.check(report(disabled, {**working, "account": "bob"}), DAY)
 
 
 def test_an_unknown_expiry_passes_where_that_is_said() -> None:
     """Nobody may know the date, and cron is to warn of the rest."""
-    status.check(report(stated()), DAY, unknown_ok=True)
+    status_report.check(report(stated()), DAY, unknown_ok=True)
 
 
 @pytest.mark.parametrize("vault", [{"state": "locked"}, {"trouble": "the vault is damaged"}])
 def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> None:
     """Not knowing is not being well."""
     with pytest.raises(Error, match="nothing can be said"):
-        status.check(report(**vault), DAY)
+        status_report.check(report(**vault), DAY)
 
 
 def test_metrics_tell_what_fail_within_and_check_do() -> None:

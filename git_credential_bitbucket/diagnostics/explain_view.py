@@ -10,7 +10,8 @@ import time
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from git_credential_bitbucket.agent.naming import label
-from git_credential_bitbucket.ui import output, status_table
+from git_credential_bitbucket.diagnostics import status_table
+from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
     from rich.console import Console

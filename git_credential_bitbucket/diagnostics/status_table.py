@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
-    from git_credential_bitbucket.cli.status import Report
+    from git_credential_bitbucket.diagnostics.status_report import Report
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
 _COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
@@ -54,7 +54,7 @@ def print_report(report: Report, *, long: bool) -> None:
 
 def expires_in(one: CredentialView, now: float) -> str:
     """The words of that column."""
-    at = status.ends(one)
+    at = status_report.ends(one)
     if at is not None:
         return dates.left(at - now)
     if one["renewed_at"] is not None:
@@ -81,7 +81,7 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
-    at = status.ends(one)
+    at = status_report.ends(one)
     used = dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
         (output.shown(one["place"]), ""),
@@ -106,7 +106,7 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
     for name, (text, style) in names.items():
         if text:
             _line(console, f"{_INDENT}{name}: {text}", style)
-    at = status.ends(one)
+    at = status_report.ends(one)
     details = {
         "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
         "kept": "in memory only, until the daemon ends" if one.get("memory") else "",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.cli import status
+from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from git_credential_bitbucket.agent.views import CredentialView
-    from git_credential_bitbucket.cli.status import Report
+    from git_credential_bitbucket.diagnostics.status_report import Report
 
 _PREFIX = "git_credential_bitbucket"
 MAX_LABEL_CHARACTERS = 1000
@@ -41,7 +41,7 @@ def text(report: Report) -> str:
         lines,
         "credential_end_timestamp_seconds",
         "When a credential ends that does not renew itself, where that is known.",
-        [(_labels(one), at) for one in report.offered if (at := status.ends(one)) is not None],
+        [(_labels(one), at) for one in report.offered if (at := status_report.ends(one)) is not None],
     )
     _metric(
         lines,
@@ -59,7 +59,11 @@ def text(report: Report) -> str:
         lines,
         "credential_expiry_known",
         "Whether it is known when a credential that does not renew itself expires (1), or not (0).",
-        [(_labels(one), 0 if status.is_unknown(one) else 1) for one in report.offered if one["renewed_at"] is None],
+        [
+            (_labels(one), 0 if status_report.is_unknown(one) else 1)
+            for one in report.offered
+            if one["renewed_at"] is None
+        ],
     )
     _metric(
         lines,

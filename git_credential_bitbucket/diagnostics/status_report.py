@@ -1,0 +1,229 @@
+"""What `status` knows at one moment: every credential, when it expires, what is wrong with it and what helps.
+
+Starts no daemon: it is asked where it runs, else the vault is read in-process.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.agent.naming import anew
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client.shared_client import look
+from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.ui import arguments, dates
+
+if TYPE_CHECKING:
+    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.bitbucket.rest import VerdictView
+    from git_credential_bitbucket.client.environment import EnvironmentCredential
+
+_DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
+NOTHING_SAID = "nothing can be said of what is stored"
+_UNKNOWN = "has no known expiry"
+_DAEMON_WORDS = ("version", "fault")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `status` knows at one moment. `now` is in epoch seconds.
+
+    `environment` is the variable that is answered before all of this; `environment_trouble`, why that is not done now.
+    """
+
+    now: float
+    vault: dict[str, str | None]
+    daemon: dict[str, str | int] | None
+    environment: str | None
+    credentials: list[CredentialView]
+    environment_trouble: str | None = None
+    tokens: list[EnvironmentCredential] = field(default_factory=list)
+    """What the environment holds, one for each scope."""
+    verdicts: dict[str, VerdictView] = field(default_factory=dict)
+    """What Bitbucket says of each, by id or by the environment's variable, where it was asked."""
+
+    @property
+    def offered(self) -> list[CredentialView]:
+        """Those that are in use or could be."""
+        return [one for one in self.credentials if one["state"] != "set-aside"]
+
+    @property
+    def set_aside(self) -> list[CredentialView]:
+        """Those that are only kept to be restored."""
+        return [one for one in self.credentials if one["state"] == "set-aside"]
+
+    def is_rejected(self, name: str) -> bool:
+        """Whether Bitbucket was asked about a credential, by its id or variable, and rejected it."""
+        return name in self.verdicts and self.verdicts[name]["verdict"] == "rejected"
+
+
+def report_now(what: str | None = None) -> Report:
+    """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
+    answer = look("status")
+    told = dict(answer)
+    credentials = arguments.listed(answer)
+    if what is not None:
+        try:
+            credentials = arguments.find_named(credentials, what)
+        except UnknownCredential:
+            if "trouble" not in told:
+                raise
+            credentials = []  # it may be where nobody can look now, and that is what has to be told
+    tokens, name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
+    return Report(
+        now=time.time(),
+        vault=_vault(told),
+        daemon=_daemon(told) if "pid" in told else None,
+        environment=name,
+        credentials=credentials,
+        environment_trouble=trouble,
+        tokens=tokens,
+    )
+
+
+def document(report: Report) -> dict[str, Any]:
+    """The JSON form."""
+    return {
+        "now": int(report.now),
+        "vault": report.vault,
+        "daemon": report.daemon,
+        "environment": report.environment,
+        "environment_trouble": report.environment_trouble,
+        "credentials": report.credentials,
+        "verdicts": report.verdicts,
+    }
+
+
+def ends(one: CredentialView) -> float | None:
+    """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
+
+    A token that renews itself ends only when its log-in does, and that has no date, unless a person gave it one.
+    """
+    dates = (one["forget_at"], *(() if one["renewed_at"] is not None else (one["ends_at"], one["expires_at"])))
+    return min((at for at in dates if at is not None), default=None)
+
+
+def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
+    """Raise `Error` if something expires within that many seconds or needs a person now, or cannot be looked at.
+
+    An expiry that is not known may be today: only with `unknown_ok` it passes.
+    """
+    check_readable(report, NOTHING_SAID)
+    found = rejected(report)
+    for one in report.credentials:
+        if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):
+            dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to go without: --unknown-ok"
+            name = f"the {one['kind']} for {one['place']} ({one['id']})"
+            found[f"{name} {said}"] = dated if said == _UNKNOWN else cure(one)
+    if report.environment_trouble:
+        found[report.environment_trouble] = "see: git-credential-bitbucket doctor"
+    for token in report.tokens:
+        if token.client_id is None and not unknown_ok:
+            found[f"nobody knows when what {token.variable} holds expires"] = "to go without: --unknown-ok"
+    raise_found(found)
+
+
+def rejected(report: Report) -> dict[str, str]:
+    """What Bitbucket rejects of what it was asked about, with the hint for each."""
+    found = {arguments.line(one): cure(one) for one in report.credentials if report.is_rejected(one["id"])}
+    found |= {
+        f"what {one.variable} holds": "put a valid token there, or unset it"
+        for one in report.tokens
+        if report.is_rejected(one.variable)
+    }
+    return {f"Bitbucket rejects {name}": hint for name, hint in found.items()}
+
+
+def raise_found(found: dict[str, str]) -> None:
+    """Raise one `Error` for all that was found, with every hint once."""
+    if found:
+        raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
+
+
+def check_readable(report: Report, consequence: str) -> None:
+    """Raise `Error` where the vault is locked or cannot be read."""
+    if report.vault["state"] == "locked" or report.vault["trouble"]:
+        raise Error(
+            f"{consequence}: {report.vault['trouble'] or 'the vault is locked'}",
+            hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
+        )
+
+
+def cure(one: CredentialView) -> str:
+    """What mends the end of a credential, before it as after it."""
+    if one["cure"]:
+        return str(one["cure"])
+    return anew(one["id"]) if one["kind"] in token_kinds.STATIC else "log in again: git-credential-bitbucket login"
+
+
+def is_unknown(one: CredentialView) -> bool:
+    """Whether it does not renew itself, and nobody knows when it expires."""
+    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and ends(one) is None
+
+
+def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
+    """What of a credential needs a person, or will within that many seconds; None where nothing does."""
+    if one["state"] == "set-aside":
+        return None if one["replaced_by"] or _is_replaced(one, report) else "is disabled"
+    if one["state"] in ("login-expired", token_kinds.APP_PASSWORD):
+        return "needs a new login"
+    if one["state"] == "suspect":
+        return "is suspended"
+    if one["state"] == "unreachable":
+        return "could not be renewed"
+    if one["suspended_for"]:
+        return f"is suspended for {', '.join(one['suspended_for'])}"
+    at = ends(one)
+    if at is not None and at - report.now <= within:
+        return "has expired" if at <= report.now else f"expires in {dates.left(at - report.now)}"
+    if one["state"] != "ready" and one["renewed_at"] is None:
+        return "has expired"
+    return _UNKNOWN if is_unknown(one) and not unknown_ok else None
+
+
+def _is_replaced(one: CredentialView, report: Report) -> bool:
+    """Whether another works for the same scope and person, so that git lacks nothing."""
+    return any(
+        other["state"] == "ready" and other["url"] == one["url"] and arguments.names(other) == arguments.names(one)
+        for other in report.offered
+    )
+
+
+def _daemon(told: dict[str, str]) -> dict[str, str | int]:
+    numbers: dict[str, str | int] = {name: int(told[name]) for name in _DAEMON_NUMBERS if name in told}
+    return {**numbers, **{name: told[name] for name in _DAEMON_WORDS if name in told}}
+
+
+def _vault(told: dict[str, str]) -> dict[str, str | None]:
+    try:
+        source = vault_setup.vault().header()
+    except Error:  # its trouble is the holder's to tell
+        source = None
+    return {
+        "state": told["vault"],
+        "path": vault_setup.shown_path(),
+        "key": vault_setup.shown_key_source(source),
+        "trouble": told.get("trouble"),
+        "cure": told.get("cure") or None,
+        "damaged": told.get("damaged"),
+        "damage": told.get("damage"),
+        "damage_cure": told.get("damage_cure"),
+    }
+
+
+def _environment(bases: set[str]) -> tuple[list[EnvironmentCredential], str | None, str | None]:
+    """What the environment holds, its name, and why it is not answered at a host of `bases`."""
+    found: list[EnvironmentCredential] = []
+    try:
+        found = environment.every(os.environ)
+        for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
+            for one in found:
+                environment.check(one, base, os.environ)
+    except Error as exc:
+        return found, environment.named(found) or None, exc.cause
+    return found, environment.named(found) or None, None
