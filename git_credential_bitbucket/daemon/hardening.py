@@ -23,6 +23,8 @@ def harden(keep: Iterable[int] = ()) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_open_files()
     processes.forbid_tracing()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a starter hands down what it blocks and ignores
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or our children would seem to have ended well, always
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal closes; whoever works in the next one still needs us
 
 

@@ -66,7 +66,6 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
         return environment.answer(found)
     # here, not above: a token from the environment needs none of it
     from git_credential_bitbucket.client.agent_client import AgentClient
-    from git_credential_bitbucket.helper import no_credential
 
     holder = AgentClient().for_request(data)
     if found is not None:
@@ -80,7 +79,11 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     if outcome == ipc.UNACKNOWLEDGED:
         holder.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
     reply = holder.answer("get", data) if outcome != ipc.EMPTY else b""
-    return reply or no_credential.resolve_missing(request, data, holder)
+    if reply:
+        return reply
+    from git_credential_bitbucket.helper import no_credential  # lazy: an answer needs none of it
+
+    return no_credential.resolve_missing(request, data, holder)
 
 
 def store(request: git_protocol.Request, data: bytes) -> None:
