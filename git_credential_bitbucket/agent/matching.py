@@ -53,16 +53,12 @@ class Index:
         self._records: dict[str, Record] = {}
         self._read: dict[str, Credential] = {}
         self._by_place: dict[str, list[str]] = {}
-        self._below: dict[str, list[str]] = {}
         self._persons: dict[str, list[Person]] = {}
         for record in records:
-            self._records[record["id"]] = record
-            place: str = record["place"]
-            for scope in scopes_answered(record):
-                self._by_place.setdefault(scope, []).append(record["id"])
-            host = "/".join(place.split("/", 3)[:3])
-            if host != place:
-                self._below.setdefault(host, []).append(record["id"])
+            credential_id = record["id"]
+            self._records[credential_id] = record
+            for scope in scopes_answered(record) if "project" in record else (record["place"],):
+                self._by_place.setdefault(scope, []).append(credential_id)
 
     def __iter__(self) -> Iterator[Credential]:
         """Every credential."""
@@ -87,12 +83,18 @@ class Index:
 
     def below(self, host_place: str) -> list[Credential]:
         """The credentials for places inside a host; none where the place is not a whole host."""
-        return [self._credential(i) for i in self._below.get(host_place, ())]
+        return [self._credential(i) for i in self._ids_below(host_place)]
+
+    def _ids_below(self, host_place: str) -> list[str]:
+        if host_place.count("/") != 2:  # noqa: PLR2004 - `protocol://host` has two
+            return []
+        inside = host_place + "/"
+        return [i for i, record in self._records.items() if record["place"].startswith(inside)]
 
     def persons(self, host: str) -> list[Person]:
         """The persons whose credentials are kept for a host and what lies below it; read once for each index."""
         if host not in self._persons:
-            ids = (*self._by_place.get(host, ()), *self._below.get(host, ()))
+            ids = (*self._by_place.get(host, ()), *self._ids_below(host))
             self._persons[host] = _persons([self._records[i] for i in ids])
         return self._persons[host]
 
