@@ -15,7 +15,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.gitsetup import private_daemon
-from git_credential_bitbucket.gitsetup.executable import as_helper, stable_path
+from git_credential_bitbucket.gitsetup.executable import helper_here
 from git_credential_bitbucket.ui import arguments
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ ORIGIN = "exec"
 def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
     served = records(os.environ, credentials(os.environ), place)
-    helper = as_helper(stable_path(os.environ))
+    helper = helper_here(os.environ)
     with private_daemon.daemon(os.environ) as holder:
         for _, record in served:
             holder.ask("add", [("record", json.dumps(record)), ("memory", "1")])

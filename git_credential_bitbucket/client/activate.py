@@ -7,13 +7,34 @@ Whoever needs `click`, `cryptography` or the like calls `third_party` first.
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from git_credential_bitbucket.errors import Error
+
+
+def archive() -> str | None:
+    """The one file (`….pyz`) that this program runs from; None where it is installed."""
+    path = getattr(__spec__.loader, "archive", None)  # zipimport's
+    return None if path is None else os.path.abspath(path)
+
+
+def not_installed(cause: str) -> "Error":
+    """What to say where the one file lacks what an installation has."""
+    from git_credential_bitbucket.errors import Error  # lazy: an installation never needs it
+
+    return Error(cause, hint="for everything else install it: pipx install git-credential-bitbucket")
+
 
 def third_party() -> None:
     """Make the packages beside this one importable, then those of the environment or system.
 
     Beside it: a virtual environment's, `pip install --user`'s or `--prefix`'s. The system's may hold some of
     its dependencies too (Debian's `python3-cryptography`). A second call does nothing.
+
+    Raises an `Error` in the one file, which does without.
     """
+    if archive() is not None:
+        raise not_installed("this one-file program answers with tokens from the environment only")
     if not sys.flags.no_site or "site" in sys.modules:
         return
     import site  # here, not above: 3 ms that the relay does without

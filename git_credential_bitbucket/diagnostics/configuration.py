@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import config, git_config, paths
-from git_credential_bitbucket.diagnostics import config_sections
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
 from git_credential_bitbucket.gitsetup import config_writer
-from git_credential_bitbucket.gitsetup.executable import as_helper, means_us, only_word, runs_us, stable_path
+from git_credential_bitbucket.gitsetup.executable import helper_here, is_there, means_us, only_word, runs_us
 from git_credential_bitbucket.gitsetup.git_request import sends_path
 from git_credential_bitbucket.gitsetup.other_helpers import neighbours, reset_after, shown_helper
 
@@ -84,9 +82,8 @@ def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterato
                 cause = f"git asks {value} by its bare name ({origin}), which a program started from a desktop may miss"
                 yield Finding(CHECK, NOTE, cause, cure, _written(scene))
             continue
-        path = only_word(value) or ""
-        if not (os.path.isfile(path) and os.access(path, os.X_OK)):
-            cause = f"git asks {path}, which is not there any more ({origin})"
+        if not is_there(value):
+            cause = f"git asks {only_word(value)}, which is not there any more ({origin})"
             yield Finding(CHECK, WRONG, cause, cure, _written(scene))
 
 
@@ -117,7 +114,7 @@ def _reset(scene: Scene, cure: str) -> Iterator[Finding]:
 
 def _written(scene: Scene) -> Mend:
     def configure() -> None:
-        commands = config_writer.configuring(_scope(scene), scene.url.base, as_helper(stable_path(scene.env)))
+        commands = config_writer.configuring(_scope(scene), scene.url.base, helper_here(scene.env))
         config_writer.run(commands, scene.env)
 
     return Mend(f"configured git for {scene.url.base}", configure)
@@ -128,6 +125,8 @@ def _moved_down(scene: Scene) -> Mend:
     base = scene.url.base
 
     def move() -> None:
+        from git_credential_bitbucket.diagnostics import config_sections  # lazy: the scan of files, for a repair
+
         # Taken back and written anew, it is at the end, and of the last file, unless its section holds something else.
         config_writer.run(config_writer.unconfiguring(_scope(scene), base), scene.env)
         _written(scene).run()

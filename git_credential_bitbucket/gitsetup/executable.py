@@ -10,6 +10,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.client import activate
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.paths import NAME
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 SHORT_NAMES = frozenset({"bitbucket", NAME})
 """How people name this helper by hand: git looks for `git-credential-bitbucket` on PATH."""
+ARCHIVE = f"{NAME}.pyz"
+"""The program as one file, which git has Python run."""
 _GUARD = ["test", "-S"]
+_ISOLATED = ["-I", "-S"]
+"""Python without what the environment and the working directory would bring along, and without `site`: 5 ms."""
 
 
 def stable_path(env: Mapping[str, str]) -> str:
@@ -27,12 +32,16 @@ def stable_path(env: Mapping[str, str]) -> str:
     A link first (`~/.local/bin/…`): the installer that made it keeps it, while what it points at has a version in
     its name, or goes away with an environment. The one on PATH before others, for that is the one a person sees.
     """
-    invoked = _invoked()
+    invoked = activate.archive() or _invoked()
     if invoked is None:
         raise SettingsError(
             "this copy of the program has no executable that git could run",
             hint="install it: install/install in its folder, or pipx install git-credential-bitbucket",
         )
+    if invoked == activate.archive():
+        if os.path.basename(invoked) not in (NAME, ARCHIVE):
+            raise SettingsError(f"{invoked} has a name that is not known again", hint=f"name it {ARCHIVE}")
+        return invoked
     ours = os.path.realpath(invoked)
     found = [path for path in (*_places(env), invoked) if os.path.realpath(path) == ours and os.access(path, os.X_OK)]
     return next((path for path in found if os.path.islink(path)), found[0] if found else invoked)
@@ -40,7 +49,16 @@ def stable_path(env: Mapping[str, str]) -> str:
 
 def as_guarded_helper(socket: str, helper: str) -> str:
     """As `helper`, only while `socket` is there: without it, an ordinary daemon would be started in its place."""
-    return f"!{' '.join(_GUARD)} {shlex.quote(socket)} && {helper}"
+    return f"!{' '.join(_GUARD)} {shlex.quote(socket)} && {helper.removeprefix('!')}"
+
+
+def helper_here(env: Mapping[str, str]) -> str:
+    """The value of `credential.helper` that runs this program. Raises `SettingsError` as `stable_path`."""
+    path = stable_path(env)
+    if path != activate.archive():
+        return as_helper(path)
+    # By Python itself: a shell or env(1) in between would look for it in PATH, and costs a millisecond or two.
+    return "!" + shlex.join([os.path.abspath(sys.executable), *_ISOLATED, path])
 
 
 def as_helper(path: str) -> str:
@@ -54,7 +72,13 @@ def as_helper(path: str) -> str:
 def runs_us(helper: str) -> bool:
     """Whether a value of `credential.helper` is the path of this program, of whichever installation."""
     word = only_word(helper)
-    return word is not None and word.startswith("/") and os.path.basename(word) == NAME
+    return word is not None and word.startswith("/") and os.path.basename(word) in (NAME, ARCHIVE)
+
+
+def is_there(helper: str) -> bool:
+    """Whether the program that a value of `credential.helper` names can be run, or read by the Python before it."""
+    words = [word.removeprefix("!") for word in _words(helper)]
+    return os.access(words[0], os.X_OK) and os.path.isfile(words[-1])
 
 
 def means_us(helper: str) -> bool:
@@ -63,14 +87,22 @@ def means_us(helper: str) -> bool:
 
 
 def only_word(helper: str) -> str | None:
-    """The one word that a value of `credential.helper` is, or becomes behind the guard that `exec` writes."""
+    """The one word that a value of `credential.helper` is, without the guard that `exec` writes and the Python that
+    runs the program as one file; None where there are others.
+    """
+    words = _words(helper)
+    if helper.startswith("!") and words[1:3] == _ISOLATED:
+        words = words[3:]
+    return words[0] if len(words) == 1 else None
+
+
+def _words(helper: str) -> list[str]:
+    """A value of `credential.helper` as the shell takes it apart, behind the guard that `exec` writes."""
     try:
         words = shlex.split(helper)
     except ValueError:  # a quote without its end
-        return None
-    if words[:2] == [f"!{_GUARD[0]}", _GUARD[1]]:
-        words = words[4:]
-    return words[0] if len(words) == 1 else None
+        return []
+    return words[4:] if words[:2] == [f"!{_GUARD[0]}", _GUARD[1]] else words
 
 
 def _invoked() -> str | None:

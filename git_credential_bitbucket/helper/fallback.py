@@ -51,9 +51,21 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
         messages.refused(exc)
     except ImportError as exc:
+        tell_missing(operation, exc)
+    return b""
+
+
+def tell_missing(operation: str, exc: ImportError) -> None:
+    """Say what cannot be imported; the one file has only what the environment needs, and is silent about a `store`."""
+    from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment
+
+    if activate.archive() is None:
         hint = "install git-credential-bitbucket again, for the Python that it runs on"
         messages.error(f"the installation is not whole: there is no {exc.name}", hint)
-    return b""
+    elif operation == "get":
+        cause = "the environment holds no token for it, and this one-file program has no vault and no login"
+        hint = "set BITBUCKET_API_TOKEN or BITBUCKET_ACCESS_TOKEN; or: pipx install git-credential-bitbucket"
+        messages.error(cause, hint)
 
 
 def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:

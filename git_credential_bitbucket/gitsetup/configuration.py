@@ -1,0 +1,99 @@
+"""What `configure` and `unconfigure` do for one host, and what they report. Imports no package of others."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import url_match
+from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.gitsetup import config_writer
+from git_credential_bitbucket.gitsetup.executable import helper_here, means_us, stable_path
+from git_credential_bitbucket.gitsetup.other_helpers import Neighbour, neighbours, reset_after
+from git_credential_bitbucket.ui.output import say, warn
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def host_url(text: str) -> str | None:
+    """A host as git's configuration names it, `https://HOST[:PORT]`; None for what is not the address of a host."""
+    url = url_match.normalise(text)
+    if url is None or url.scheme not in ("https", "http") or url.user is not None or url.path != "/":
+        return None
+    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port else "")
+
+
+def configure(
+    env: Mapping[str, str], host: str | None, username: str | None = None, *, system: bool, dry_run: bool
+) -> None:
+    """Have git ask this program about `host` (bitbucket.org if None), for `username` if given. Raises an `Error`."""
+    url = host or hosts.CLOUD_URL
+    path = stable_path(env)
+    scope = config_writer.open_scope(env, system=system)
+    others = neighbours(scope.read, url)
+    commands = config_writer.configuring(scope, url, helper_here(env), username)
+    if dry_run:
+        _tell(commands)
+        return
+    config_writer.run(commands, env)
+    scope = config_writer.open_scope(env, system=system)
+    left = {(n.value, n.origin) for n in neighbours(scope.read, url)}
+    silenced = [n for n in others if (n.value, n.origin) not in left]
+    _report(scope, url, path, silenced, changed=bool(commands))
+    if username is not None:
+        say(f"  for the account {username} where a URL has no username")
+    _warn(scope, url)
+    if url.startswith("http:"):
+        warn(f"{url} is plain http: whoever is on the way reads the tokens", "use https if the host has it")
+    if system and path.startswith(os.path.expanduser("~") + "/"):
+        warn(f"{path} lies in a home directory, where others may not reach it", "install this program for all users")
+
+
+def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_run: bool) -> None:
+    """Take back what `configure` wrote for `host`, for all if None. Raises an `Error`."""
+    scope = config_writer.open_scope(env, system=system)
+    commands = config_writer.unconfiguring(scope, host)
+    if dry_run:
+        _tell(commands)
+        return
+    config_writer.run(commands, env)
+    taken = [(origin, url) for origin, url in scope.ours() if host in (None, url)]
+    for origin, url in taken:
+        say(f"{url}: git no longer asks this program ({origin})")
+        if username := scope.values(origin, url, config_writer.USERNAME):
+            unset = ["git", "config", "--file", origin, "--unset-all", f"credential.{url}.{config_writer.USERNAME}"]
+            say(f"  left: git asks for the account {username[-1]} there; to undo that: {shlex.join(unset)}")
+    if not taken:
+        say(f"there is nothing of ours in git's {scope.name} configuration" + (f" for {host}" if host else ""))
+
+
+def _tell(commands: list[config_writer.Command]) -> None:
+    """The commands of a dry run, fit for a shell."""
+    for words in commands:
+        say(shlex.join(["git", *words]))
+    if not commands:
+        say("# nothing to change")
+
+
+def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Neighbour], *, changed: bool) -> None:
+    files = [origin for origin, configured in scope.ours() if configured == url]
+    say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already")
+    say(f"  as {files[-1] if files else 'git'} says")
+    for other in silenced:
+        say(f"  no longer asked about it: {other.value} ({other.origin}); unconfigure brings it back")
+
+
+def _warn(scope: config_writer.Scope, url: str) -> None:
+    if not any(means_us(value) for value, _, _ in scope.read.helpers(url)):
+        warn(
+            f"git does not ask this program about {url}: an empty helper line further down takes it off the list",
+            f"remove or move that line: {reset_after(scope.read)}",
+        )
+    for other in neighbours(scope.read, url):
+        where = "after" if other.after else "before"
+        warn(
+            f"git asks {other.value} {where} this program ({other.origin}), and {other.effect}",
+            f"remove that line, or move it above the section for {url}" if other.after else "remove that line",
+        )
