@@ -272,7 +272,7 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
 
 @pytest.mark.usefixtures("consumer")
 def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """With useHttpPath the place is known, so it is offered."""
+    """Bitbucket is asked about the repository that git works on, so nobody has to say what the token is for."""
     url = bitbucket.create_repository("acme/app")
     token = bitbucket.issue_access_token("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
@@ -283,9 +283,7 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, b
         dialogue.types("3")
         dialogue.reads("Access token (not shown): ")
         dialogue.types(token)
-        dialogue.reads("the repository acme/app")
-        dialogue.reads("What is the token for [1]: ")
-        dialogue.types("")
+        dialogue.reads("Bitbucket says what it is for: acme/app.")
         dialogue.reads("When does it end?")
         dialogue.types("")
         dialogue.ends()
