@@ -45,7 +45,7 @@ def place(env: Mapping[str, str]) -> str | None:
 
 
 def events_path(env: Mapping[str, str]) -> str:
-    """The life-cycle log's file, beside the vault that it is about. Raises `PlaceRefused`."""
+    """The life-cycle log's file, beside the vault that it is about. Raises `InsecurePath`."""
     return f"{paths.vault_path(env)}.events.jsonl"
 
 
@@ -115,7 +115,7 @@ def moment(entry: Entry) -> float | None:
 
 
 def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
-    """Append one line, and begin a new file where this one is full. Raises `PlaceRefused`, `OSError`.
+    """Append one line, and begin a new file where this one is full. Raises `InsecurePath`, `OSError`.
 
     With `kept_s`, lines that are a twelfth older are removed, many at once.
     """
@@ -140,7 +140,7 @@ def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
 
 
 def read(path: str) -> Iterator[Entry]:
-    """Every line that can be read, oldest first. Raises `PlaceRefused`, `OSError` where one of its files cannot be."""
+    """Every line that can be read, oldest first. Raises `InsecurePath`, `OSError` where one of its files cannot be."""
     for name in _files(path):
         try:
             with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace", newline="\n") as file:

@@ -83,7 +83,7 @@ class BitbucketAuth:
             return given
         told = dict(git_protocol.parse_pairs(AgentClient().for_request(self._request).offered("token", self._request)))
         if not told.get("password"):
-            problem = login_hint.told(dict(ask("why", (), self._request)))
+            problem = login_hint.add_hint(dict(ask("why", (), self._request)))
             raise UnknownCredential(problem.cause, hint=problem.hint)
         return told
 

@@ -28,7 +28,7 @@ class Problem:
         self.hint = hint
 
 
-class RequestRefused(Error):
+class InvalidRequest(Error):
     """A credential request that breaks git's protocol; it is answered with nothing, and with one line at most.
 
     No git writes one, so mostly there is nothing that whoever reads the line could do, and then it has no cure.
@@ -39,7 +39,7 @@ class SettingsError(Error):
     """git's configuration or the environment holds something unusable."""
 
 
-class PlaceRefused(Error):
+class InsecurePath(Error):
     """A file or directory that must be private is a link, somebody else's, or open to others."""
 
 
@@ -47,7 +47,7 @@ class VaultLocked(Error):
     """The vault's key is not at hand. Nothing was moved or written."""
 
 
-class KeyDoesNotFit(VaultLocked):
+class WrongKey(VaultLocked):
     """A key is at hand, but the vault was sealed with another one."""
 
 
@@ -57,7 +57,7 @@ class VaultDamaged(Error):
     CURE = "see: git-credential-bitbucket doctor"
 
 
-class VaultNewer(Error):
+class NewerVault(Error):
     """The vault was written by a later version of this program."""
 
 
@@ -83,18 +83,18 @@ class KeyringUnavailable(Error):
 
 
 class LoginFailed(Error):
-    """An interactive log-in did not end in a credential."""
+    """An interactive login did not end in a credential."""
 
 
 class LoginExpired(Error):
     """Bitbucket rejected the refresh token: `invalid_grant` or `unauthorized_client`."""
 
 
-class ClientRefused(Error):
+class InvalidClient(Error):
     """Bitbucket rejected the OAuth consumer itself (its key, its secret or its missing callback)."""
 
 
-class BitbucketRefused(Error):
+class RejectedByBitbucket(Error):
     """Bitbucket answered with an error that another try will not mend."""
 
     CURE = "see: git-credential-bitbucket doctor"

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from git_credential_bitbucket.errors import Error, PlaceRefused
+from git_credential_bitbucket.errors import Error, InsecurePath
 from git_credential_bitbucket.paths import check_not_a_users, shown, typed
 
 TYPE_CHECKING = False
@@ -46,24 +46,24 @@ def unwritable(path: str, exc: OSError) -> Error:
 
 
 def check_regular(found: os.stat_result, path: str) -> None:
-    """Raise `PlaceRefused` unless `found` is a regular file: no link, device, pipe, socket or directory."""
+    """Raise `InsecurePath` unless `found` is a regular file: no link, device, pipe, socket or directory."""
     if not stat.S_ISREG(found.st_mode):
         raise _not_plain(path)
 
 
 def check_private(found: os.stat_result, path: str) -> None:
-    """Raise `PlaceRefused` unless `found` is a regular file, ours, and closed to others."""
+    """Raise `InsecurePath` unless `found` is a regular file, ours, and closed to others."""
     check_regular(found, path)
     if found.st_uid != os.geteuid():
-        raise PlaceRefused(f"{shown(path)} belongs to another user", hint="name a file in a directory of your own")
+        raise InsecurePath(f"{shown(path)} belongs to another user", hint="name a file in a directory of your own")
     if found.st_mode & 0o077:
-        raise PlaceRefused(f"{shown(path)} is open to others", hint=f"type: chmod 0600 {typed(path)}")
+        raise InsecurePath(f"{shown(path)} is open to others", hint=f"type: chmod 0600 {typed(path)}")
 
 
 def open_regular(path: str, flags: int) -> int:
     """A descriptor of the regular file at `path`; born 0600 where `flags` create it. Never waits.
 
-    Raises `PlaceRefused` where something else is there, or root would make it among another user's files (`sudo -E`),
+    Raises `InsecurePath` where something else is there, or root would make it among another user's files (`sudo -E`),
     and `OSError`.
     """
     if flags & os.O_CREAT and not os.path.lexists(path):
@@ -85,7 +85,7 @@ def open_regular(path: str, flags: int) -> int:
 
 
 def open_private(path: str, flags: int) -> int:
-    """As `open_regular`, and raises `PlaceRefused` also for a file that is another user's or open to others."""
+    """As `open_regular`, and raises `InsecurePath` also for a file that is another user's or open to others."""
     fd = open_regular(path, flags)
     try:
         found = os.fstat(fd)
@@ -159,7 +159,7 @@ def replace(
 
     A `mode` of None is what the umask gives. `beside` is the file that is filled first and renamed, by default one of a
     name that nobody else uses; where it exists, `FileExistsError` is raised, so it serves as a lock. `check` is called
-    once it is made. Raises `PlaceRefused` where something else than a file is at `path`, `Error` where it cannot be
+    once it is made. Raises `InsecurePath` where something else than a file is at `path`, `Error` where it cannot be
     written, and what `check` raises: then all is as it was. Signals wait meanwhile: neither they nor an error leave
     the new file behind.
     """
@@ -275,7 +275,7 @@ def _settle(path: str) -> None:
         raise Error(cause, hint=_HINTS[errno.EIO]) from exc
 
 
-def _not_plain(path: str) -> PlaceRefused:
-    return PlaceRefused(
+def _not_plain(path: str) -> InsecurePath:
+    return InsecurePath(
         f"{shown(path)} is not a plain file", hint=f"name another file, or look at what is there: ls -ld {typed(path)}"
     )

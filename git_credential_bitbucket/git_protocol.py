@@ -5,7 +5,7 @@ to hand a token to another server. The rules are git's own (gitcredentials(7), g
 never sends is refused, so that nothing smuggled in can change who gets an answer.
 """
 
-from git_credential_bitbucket.errors import RequestRefused
+from git_credential_bitbucket.errors import InvalidRequest
 
 MAX_REQUEST_BYTES = 1 << 20
 """A request's size; git's own are a few hundred bytes, `wwwauth[]` can make them some ten thousand."""
@@ -87,37 +87,37 @@ class Request:
 
 
 def parse(data: bytes) -> Request:
-    """Read a request. Raises `RequestRefused`, whose text never repeats what was sent."""
+    """Read a request. Raises `InvalidRequest`, whose text never repeats what was sent."""
     single, multi = parse_fields(data)
     if "url" in single:
-        raise RequestRefused("a request with `url=` is for git itself to take apart")
+        raise InvalidRequest("a request with `url=` is for git itself to take apart")
     protocol, host = single.get("protocol"), single.get("host")
     if not protocol or host is None or (not host and protocol in _SCHEMES):
-        raise RequestRefused("a request must name its protocol and its host")
+        raise InvalidRequest("a request must name its protocol and its host")
     return Request(single, multi)
 
 
 def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
     """Split `key=value` lines into single-valued and `[]` attributes, up to the first blank line or the end.
 
-    Raises `RequestRefused` on anything that git would not have sent: CR or NUL, one of its own attributes twice, a line
+    Raises `InvalidRequest` on anything that git would not have sent: CR or NUL, one of its own attributes twice, a line
     without `=`. Of any other key that stands twice the last value counts.
     """
     if len(data) > MAX_REQUEST_BYTES:
-        raise RequestRefused("the request is larger than 1 MiB")
+        raise InvalidRequest("the request is larger than 1 MiB")
     single: dict[str, str] = {}
     multi: dict[str, list[str]] = {}
     for line in _lines(data):
         key, equals, value = line.partition(b"=")
         if not equals or not key:
-            raise RequestRefused("a line of the request is no `key=value`")
+            raise InvalidRequest("a line of the request is no `key=value`")
         name, text = _text(key), _text(value)
         if key.endswith(b"[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
             values = multi.setdefault(name, [])
             values.append(text) if value else values.clear()
         elif name in single and name in _SINGLE:
-            raise RequestRefused("the request names the same attribute twice")
+            raise InvalidRequest("the request names the same attribute twice")
         else:
             single[name] = text
     return single, multi
@@ -130,12 +130,12 @@ def _lines(data: bytes) -> list[bytes]:
     if blank:
         head += b"\n"
     if b"\r" in head or b"\0" in head:
-        raise RequestRefused("the request contains a carriage return or a NUL")
+        raise InvalidRequest("the request contains a carriage return or a NUL")
     if head and not head.endswith(b"\n"):
-        raise RequestRefused("the request is cut off: its last line has no end")
+        raise InvalidRequest("the request is cut off: its last line has no end")
     lines = head.split(b"\n")[:-1]
     if any(len(line) > MAX_LINE_BYTES for line in lines):
-        raise RequestRefused("a line of the request is longer than 65535 bytes")
+        raise InvalidRequest("a line of the request is longer than 65535 bytes")
     return lines
 
 
@@ -146,11 +146,11 @@ def normalise_host(protocol: str, host: str) -> str:
 
 
 def emit(pairs: "list[tuple[str, str]]") -> bytes:
-    """Write an answer, one `key=value` line a pair. Raises `RequestRefused` where a value would break a line."""
+    """Write an answer, one `key=value` line a pair. Raises `InvalidRequest` where a value would break a line."""
     lines = []
     for key, value in pairs:
         if "\n" in value or "\r" in value or "\0" in value:
-            raise RequestRefused(f"the value of `{key}` contains a line break or NUL")
+            raise InvalidRequest(f"the value of `{key}` contains a line break or NUL")
         lines.append(f"{key}={value}\n".encode("utf-8", "surrogateescape"))
     return b"".join(lines)
 

@@ -2,7 +2,7 @@
 
 import os
 
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 
 NAME = "git-credential-bitbucket"
 OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
@@ -79,13 +79,13 @@ def _socket_name(env: "Mapping[str, str]") -> str:
     default = env.get(DEFAULT_VAULT)
     try:
         is_default = given == (default or (os.uname().sysname == "Linux" and f"{data_dir(env)}/vault"))
-    except PlaceRefused:  # without a home there is no default vault
+    except InsecurePath:  # without a home there is no default vault
         is_default = False
     return "socket" if is_default else f"socket-{fnv1a(given)}"
 
 
 def vault_id(env: "Mapping[str, str]") -> str:
-    """What tells one vault's daemon from another's: the hash of `vault_path`. Raises `PlaceRefused`."""
+    """What tells one vault's daemon from another's: the hash of `vault_path`. Raises `InsecurePath`."""
     return fnv1a(vault_path(env))
 
 
@@ -104,7 +104,7 @@ def fnv1a(text: str) -> str:
 
 
 def runtime_dir(env: "Mapping[str, str]") -> str:
-    """The directory of socket and markers: never a shared place, and for cron and su the same as for a log-in shell."""
+    """The directory of socket and markers: never a shared place, and for cron and su the same as for a login shell."""
     given = env.get("XDG_RUNTIME_DIR", "")
     if given.startswith("/"):
         return f"{given}/{NAME}"
@@ -126,7 +126,7 @@ def cache_dir(env: "Mapping[str, str]") -> str:
 
 
 def data_dir(env: "Mapping[str, str]") -> str:
-    """The user's data directory for this program: vault and audit log lie here.
+    """The user's data directory for this program: vault and access log lie here.
 
     On Linux the same as platformdirs', which would cost the daemon's start 8 ms and its memory 1.4 MiB; a test
     compares the two.
@@ -142,11 +142,11 @@ def data_dir(env: "Mapping[str, str]") -> str:
 def vault_path(env: "Mapping[str, str]") -> str:
     """`GIT_CREDENTIAL_BITBUCKET_VAULT`, else what git's configuration names, else `vault` in `data_dir`.
 
-    Raises `PlaceRefused`.
+    Raises `InsecurePath`.
     """
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if given and not given.startswith("/"):
-        raise PlaceRefused(
+        raise InsecurePath(
             "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, and every process would look elsewhere",
             hint="write the whole path",
         )
@@ -162,13 +162,13 @@ def _home(env: "Mapping[str, str]") -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
-        raise PlaceRefused("there is no home directory to keep anything in", hint="set HOME") from None
+        raise InsecurePath("there is no home directory to keep anything in", hint="set HOME") from None
 
 
 def check_socket_path(path: str) -> None:
-    """Raise `PlaceRefused` where a socket's path is longer than the system takes, instead of cutting it."""
+    """Raise `InsecurePath` where a socket's path is longer than the system takes, instead of cutting it."""
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
-        raise PlaceRefused(
+        raise InsecurePath(
             f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes",
             hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter place that is yours alone",
         )
@@ -185,7 +185,7 @@ def make_private_dir(path: str, mode: int = 0o700) -> None:
 def make_dir(path: str) -> None:
     """Make `path` with mode 0700 (its parents as the umask has it) unless it is there.
 
-    Raises `PlaceRefused` where it would lock out another user: see `check_not_a_users`.
+    Raises `InsecurePath` where it would lock out another user: see `check_not_a_users`.
     """
     if os.path.lexists(path):
         return
@@ -194,7 +194,7 @@ def make_dir(path: str) -> None:
 
 
 def check_not_a_users(path: str) -> None:
-    """Raise `PlaceRefused` where root would make or exchange `path` in a directory of another user (`sudo -E`)."""
+    """Raise `InsecurePath` where root would make or exchange `path` in a directory of another user (`sudo -E`)."""
     if os.getuid() != 0:
         return
     above = os.path.dirname(os.path.abspath(path))
@@ -209,26 +209,26 @@ def check_not_a_users(path: str) -> None:
         name = pwd.getpwuid(owner).pw_name
     except KeyError:  # a container's volume, which belongs to nobody whom this system knows
         return
-    raise PlaceRefused(
+    raise InsecurePath(
         f"{shown(path)} would be root's, in a directory of the user {name}",
         hint="leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
     )
 
 
 def check_private_dir(path: str, mode: int = 0o700) -> None:
-    """Raise `PlaceRefused` unless `path` is a directory, no link, ours, and open to nobody whom `mode` keeps out."""
+    """Raise `InsecurePath` unless `path` is a directory, no link, ours, and open to nobody whom `mode` keeps out."""
     found = os.lstat(path)
     ours = is_own_dir(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
         hint = f"remove it: rm {typed(path)}" if ours else "name a place in a directory of its own, with mode 0700"
-        raise PlaceRefused(f"{shown(path)} is not a directory", hint=hint)
+        raise InsecurePath(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
-        raise PlaceRefused(f"{shown(path)} belongs to another user", hint=hint)
+        raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o777 & ~mode:
         # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
         hint = f"type: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
-        raise PlaceRefused(f"{shown(path)} is open to others", hint=hint)
+        raise InsecurePath(f"{shown(path)} is open to others", hint=hint)
 
 
 def is_handed_to_us(found: os.stat_result) -> bool:

@@ -92,7 +92,7 @@ def outlive_the_token(stage: Stage) -> None:
         secrets = {e.secret for e in stage.offered(APP, since)}
         stage.found("by another token than before", secrets and digest(old) not in secrets)
         renewals = stage.grants().count("refresh_token")
-        stage.found(f"renewed by the refresh token ({renewals} so far), without a second log-in", renewals)
+        stage.found(f"renewed by the refresh token ({renewals} so far), without a second login", renewals)
     stage.standin.turn(token_lifetime=7200)
 
 
@@ -115,7 +115,7 @@ def outlive_a_revocation(stage: Stage) -> None:
 
 
 def log_in_with_tokens(stage: Stage) -> None:
-    """Two static tokens beside the OAuth log-in, and each repository gets its own."""
+    """Two static tokens beside the OAuth login, and each repository gets its own."""
     api_token = stage.standin.issue_api_token()
     deploy_token = stage.standin.issue_access_token(DEPLOY)
     with stage.step("Keep an API token, for the workspace widgets"):
@@ -200,7 +200,7 @@ def take_leave(stage: Stage) -> None:
         stage.run(NAME, "unconfigure")
         stage.run(NAME, "daemon", "stop")
         revoked = [e.status for e in stage.standin.requests("revoke")]
-        stage.found("Bitbucket was told that the OAuth log-in is over", revoked == [requests.codes.ok])
+        stage.found("Bitbucket was told that the OAuth login is over", revoked == [requests.codes.ok])
         config = (stage.home / ".gitconfig").read_text()
         stage.found("git's configuration does not name the helper any more", NAME not in config)
 

@@ -1,4 +1,4 @@
-"""The audit log's file: private, bounded, and never in anybody's way."""
+"""The access log's file: private, bounded, and never in anybody's way."""
 
 import fcntl
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import access_log
-from git_credential_bitbucket.errors import PlaceRefused, SettingsError
+from git_credential_bitbucket.errors import InsecurePath, SettingsError
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_what_is_no_private_file_is_not_written_to(path: str, tmp_path: Path, ki
     else:
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o644))
         os.chmod(path, 0o644)
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         access_log.write(path, {"operation": "get"})
     assert target.read_bytes() == b""
 

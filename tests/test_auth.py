@@ -47,7 +47,7 @@ def add(host: FakeBitbucket, **record: object) -> None:
 
 
 def log_in(host: FakeBitbucket, **more: object) -> str:
-    """An OAuth log-in of alice; returns its access token."""
+    """An OAuth login of alice; returns its access token."""
     consumer = host.add_consumer()
     access, refresh = host.issue_login(consumer)
     add(

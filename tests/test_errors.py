@@ -7,7 +7,7 @@ from git_credential_bitbucket import errors
 
 PACKAGE = Path(errors.__file__).parent
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
-WITHOUT_CURE = {"RequestRefused"}
+WITHOUT_CURE = {"InvalidRequest"}
 """What it says of itself: no git writes such a request, and one line is all that it gets."""
 
 
@@ -49,5 +49,5 @@ def test_an_error_says_its_cause_in_lower_case_and_without_a_full_stop() -> None
 
 def test_the_own_cure_goes_before_the_kinds() -> None:
     """Whoever makes an error knows more than its kind does."""
-    assert errors.BitbucketRefused("x", hint="y").hint == "y"
-    assert errors.BitbucketRefused("x").hint == errors.BitbucketRefused.CURE
+    assert errors.RejectedByBitbucket("x", hint="y").hint == "y"
+    assert errors.RejectedByBitbucket("x").hint == errors.RejectedByBitbucket.CURE

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.errors import Error, PlaceRefused
+from git_credential_bitbucket.errors import Error, InsecurePath
 from tests.vault import peers
 
 KINDS = ["link", "link to a file", "fifo", "socket", "folder", "device"]
@@ -71,7 +71,7 @@ def test_what_is_no_regular_file_is_neither_replaced_nor_written_to(tmp_path: Pa
         lambda: files.open_regular(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT),
         lambda: files.open_private(str(path), os.O_RDONLY),
     ):
-        with pytest.raises(PlaceRefused, match="it is not a plain file") as refused:
+        with pytest.raises(InsecurePath, match="it is not a plain file") as refused:
             attempt()
         assert refused.value.hint
     with pytest.raises(FileExistsError):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.errors import RequestRefused
+from git_credential_bitbucket.errors import InvalidRequest
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "hostile-requests.json").read_text())
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\n\r\0"), max_size=40)
@@ -20,7 +20,7 @@ def verdict(data: bytes) -> str:
     """What becomes of a request: REFUSE, IGNORE (not ours) or ANSWER."""
     try:
         request = git_protocol.parse(data)
-    except RequestRefused:
+    except InvalidRequest:
         return "REFUSE"
     return "ANSWER" if (request.protocol, request.host) == ("https", "bitbucket.org") else "IGNORE"
 
@@ -52,7 +52,7 @@ def test_many_values_of_one_attribute_cost_no_more_than_many_attributes() -> Non
 def test_the_refusal_never_repeats_what_was_sent() -> None:
     """What is refused may hold a secret."""
     for data in (b"pass\0word=hush\n", b"host=hush\r\n", b"hush\n", b"hush=1\nhush=2\n", b"=hush\n", b"a=hush"):
-        with pytest.raises(RequestRefused) as refused:
+        with pytest.raises(InvalidRequest) as refused:
             git_protocol.parse(data)
         assert "hush" not in str(refused.value)
 
@@ -115,7 +115,7 @@ def test_only_a_line_feed_ends_a_line(junk: str) -> None:
 def test_a_value_that_would_break_a_line_is_not_emitted() -> None:
     """A secret with a line break must not become two attributes."""
     for value in ("a\nhost=evil", "a\rb", "a\0b"):
-        with pytest.raises(RequestRefused):
+        with pytest.raises(InvalidRequest):
             git_protocol.emit([("password", value)])
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import access_log, paths
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 from tests.fake_bitbucket import tokens
 from tests.helpers import request
 from tests.running import Runner
@@ -34,7 +34,7 @@ def test_nobody_is_told_to_close_a_directory_that_is_not_ours(tmp_path: Path) ->
         place = tmp_path / name
         place.mkdir()
         place.chmod(0o1777)
-        with pytest.raises(PlaceRefused) as told:
+        with pytest.raises(InsecurePath) as told:
             paths.check_private_dir(str(place))
         assert told.value.hint is not None
         assert cure in told.value.hint
@@ -42,7 +42,7 @@ def test_nobody_is_told_to_close_a_directory_that_is_not_ours(tmp_path: Path) ->
 
 def test_a_relative_vault_is_refused() -> None:
     """The daemon works in `/`, a verb where it was typed: each would keep its own."""
-    with pytest.raises(PlaceRefused, match="relative path") as told:
+    with pytest.raises(InsecurePath, match="relative path") as told:
         paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "vault"})
     assert told.value.hint == "write the whole path"
     assert paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/srv/vault"}) == "/srv/vault"
@@ -62,22 +62,22 @@ def theirs(home: Path) -> Path:
 def test_sudo_e_leaves_no_directory_of_roots_in_a_users_home(theirs: Path) -> None:
     """The user could not use it any more. It is refused with a way out, however deep it would lie."""
     for path in (theirs / paths.NAME, theirs / ".cache" / "a" / paths.NAME):
-        with pytest.raises(PlaceRefused, match="in a directory of the user nobody") as refused:
+        with pytest.raises(InsecurePath, match="in a directory of the user nobody") as refused:
             paths.make_private_dir(str(path))
         assert refused.value.hint == "leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         access_log.write(str(theirs / "data" / "log.jsonl"), {})
     assert os.listdir(theirs) == []
 
 
 def test_sudo_e_leaves_no_log_of_roots_in_a_users_directory(theirs: Path) -> None:
     """A directory that is there already: the user's own daemon could not write to root's log, and would not say so."""
-    with pytest.raises(PlaceRefused, match="in a directory of the user nobody"):
+    with pytest.raises(InsecurePath, match="in a directory of the user nobody"):
         access_log.write(str(theirs / "log.jsonl"), {})
     assert os.listdir(theirs) == []
     (theirs / "log.jsonl").touch(0o600)
     os.chown(theirs / "log.jsonl", theirs.stat().st_uid, -1)
-    with pytest.raises(PlaceRefused, match="belongs to another user"):
+    with pytest.raises(InsecurePath, match="belongs to another user"):
         access_log.write(str(theirs / "log.jsonl"), {})
 
 

@@ -1,4 +1,4 @@
-"""What the audit log is told of a request and its answer: places, ids and outcomes, never a secret."""
+"""What the access log is told of a request and its answer: places, ids and outcomes, never a secret."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
     answered = dict(git_protocol.parse_pairs(reply))
     told["outcome"] = _outcome(action, answered)
     named = answered.get("id") or ("" if action in GITS else asked.get("id", ""))
-    scope = None if request is None else scopes.place_of(request.protocol, request.host, request.path)
+    scope = None if request is None else scopes.scope_of(request.protocol, request.host, request.path)
     text = answered.get("password") or asked.get("password") or asked.get("credential")
     credential = _named(agent, named, text, scope)
     if scope is not None:
@@ -69,8 +69,8 @@ def _outcome(action: str, answered: Mapping[str, str]) -> str:
 def _named(agent: Agent, named: str, text: str | None, scope: str | None) -> Credential | None:
     """The credential that was meant: by its id, or as the one for `scope` that has or had the secret."""
     if named:
-        return agent.holdings.index().get(named)
+        return agent.credential_store.index().get(named)
     if not text:
         return None
-    minted = None if agent.consumers is None else agent.consumers.holdings.with_secret(text, scope)
-    return minted or agent.holdings.with_secret(text, scope)
+    minted = None if agent.consumers is None else agent.consumers.credential_store.with_secret(text, scope)
+    return minted or agent.credential_store.with_secret(text, scope)

@@ -87,8 +87,8 @@ class Agent:
         self.submit = submit
         self.submit_renewal = submit_renewal or submit
         self.find_provider = find_provider
-        self.holdings = CredentialStore(vault, memory, acquire)
-        self.renewals = Renewals(self.holdings, self.submit_renewal, clock, step)
+        self.credential_store = CredentialStore(vault, memory, acquire)
+        self.renewals = Renewals(self.credential_store, self.submit_renewal, clock, step)
         self.consumers: Agent | None = None
         """Who answers for the consumers in callers' environments, once one has asked (`client_credentials`)."""
         self.consumers_dir: str | None = None
@@ -119,7 +119,7 @@ class Agent:
             lambda index: matching.match(index, request, asked_path),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
-        return self.opened(lambda index: self.serve(asking, index))
+        return self.with_unlocked_vault(lambda index: self.serve(asking, index))
 
     def serve(self, asking: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
@@ -127,10 +127,10 @@ class Agent:
         match = asking.choose(index)
         is_late = False
         for credential in match.candidates:
-            if rejection.withheld(credential, now, match.repository):
+            if rejection.is_withheld(credential, now, match.repository):
                 continue
             is_rejected = matching.state_of(credential) in asking.request.states
-            must_renew = is_rejected or rejection.awaits_renewal(credential, match.repository)
+            must_renew = is_rejected or rejection.needs_renewal(credential, match.repository)
             if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
                     rejected = match.repository if is_rejected else None
@@ -139,9 +139,9 @@ class Agent:
                 if must_renew:
                     continue
             if renewal_schedule.alive(credential, now):
-                self.holdings.use(credential, now)
+                self.credential_store.use(credential, now)
                 return asking.reply(credential, asking.request)
-        if not is_late and self.holdings.trouble is None:
+        if not is_late and self.credential_store.trouble is None:
             asking.on_miss()
         return b""
 
@@ -154,13 +154,15 @@ class Agent:
             usable = is_usable and renewal_schedule.alive(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
-        return Deferred(job, lambda: self.serve(asking, self.holdings.index(), waited | {credential.id}), give_up)
+        return Deferred(
+            job, lambda: self.serve(asking, self.credential_store.index(), waited | {credential.id}), give_up
+        )
 
-    def opened(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
+    def with_unlocked_vault(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
         """Go on with what is at hand once the vault has its key, or it is clear that nobody is there to give it."""
-        index = self.holdings.index()
-        if self.holdings.lacks_key and self._may_ask_for_key(self.clock()):
-            return Deferred(self.submit(self._open), lambda: go_on(self.holdings.index()))
+        index = self.credential_store.index()
+        if self.credential_store.lacks_key and self._may_ask_for_key(self.clock()):
+            return Deferred(self.submit(self._open), lambda: go_on(self.credential_store.index()))
         return go_on(index)
 
     def store(
@@ -183,47 +185,47 @@ class Agent:
         if token_kinds.recognise(request.password) == token_kinds.APP_PASSWORD:
             return refusal(token_kinds.APP_PASSWORDS_GONE)
         stored = retention.Stored(request, asked_path, is_solicited, approves, lifetime_s)
-        return self.opened(lambda index: self._store(index, stored))
+        return self.with_unlocked_vault(lambda index: self._store(index, stored))
 
     def _store(self, index: Index, stored: retention.Stored) -> bytes | Deferred:
         request, now = stored.request, self.clock()
-        secret, scope = Secret(request.password or ""), scopes.place_of(request.protocol, request.host, request.path)
+        secret, scope = Secret(request.password or ""), scopes.scope_of(request.protocol, request.host, request.path)
         for credential in (*index.covering(scope), *index.below(scope)):
             if credential.had_secret(secret):
                 return ACKNOWLEDGED
             if not credential.has_secret(secret) or not stored.is_of(credential):
                 continue
-            if retention.is_in_reserve(index, credential, now):
-                return ACKNOWLEDGED + expiry.noted(self.holdings, credential, now)
-            self.holdings.use(credential, now)
+            if retention.is_fallback(index, credential, now):
+                return ACKNOWLEDGED + expiry.storage_note(self.credential_store, credential, now)
+            self.credential_store.use(credential, now)
             repository = matching.repository_of(request, stored.asked_path) if credential.suspensions else scope
-            if rejection.accepted(credential, repository):
-                return self._changed(credential, partial(rejection.accepted, scope=repository))
-            note = expiry.noted(self.holdings, credential, now)
-            return ACKNOWLEDGED + (note or expiry.mark(self.holdings, credential, now))
-        keep = partial(retention.keep_stored, self.holdings, stored, now)
-        return self.job(keep, lambda kept: expiry.noted(self.holdings, kept, self.clock()))
+            if rejection.on_acceptance(credential, repository):
+                return self._changed(credential, partial(rejection.on_acceptance, scope=repository))
+            note = expiry.storage_note(self.credential_store, credential, now)
+            return ACKNOWLEDGED + (note or expiry.warning_due(self.credential_store, credential, now))
+        keep = partial(retention.store_from_git, self.credential_store, stored, now)
+        return self.job(keep, lambda kept: expiry.storage_note(self.credential_store, kept, self.clock()))
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
         if self.find_provider(request.protocol, request.host) is None:
             return b""
         named = None if request.secret is None else Secret(request.secret)
-        return self.opened(lambda index: self._erase(index, request, named, asked_path))
+        return self.with_unlocked_vault(lambda index: self._erase(index, request, named, asked_path))
 
     def _erase(
         self, index: Index, request: Request, named: Secret | None, asked_path: Callable[[], str | None]
     ) -> bytes | Deferred:
         meant, now = matching.erased(index, request, named), self.clock()
         repository = matching.repository_of(request, asked_path) if meant else ""
-        changing = [credential for credential in meant if rejection.rejected(credential, now, repository)]
+        changing = [credential for credential in meant if rejection.on_rejection(credential, now, repository)]
         if not changing:
             misnamed = None if meant else token_kinds.misnamed(request.password or "", request.username)
             return ACKNOWLEDGED if misnamed is None else refusal(misnamed)
 
         def judge() -> None:
             for credential in changing:
-                retention.reject(self.holdings, credential.id, named, now, repository)
+                retention.reject(self.credential_store, credential.id, named, now, repository)
 
         return self.job(judge)
 
@@ -238,15 +240,17 @@ class Agent:
         return Deferred(future, resume)
 
     def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Deferred:
-        return self.job(lambda: self.holdings.change(credential.id, changes))
+        return self.job(lambda: self.credential_store.change(credential.id, changes))
 
     def _may_ask_for_key(self, now: float) -> bool:
         failed = self._key_failed_at
-        return not self.holdings.locked_by_person and not (failed is not None and 0 <= now - failed < KEY_RETRY_S)
+        return not self.credential_store.locked_by_person and not (
+            failed is not None and 0 <= now - failed < KEY_RETRY_S
+        )
 
     def _open(self) -> None:
         try:
-            self.holdings.open()
+            self.credential_store.open()
         except Error:
             self._key_failed_at = self.clock()
             raise
@@ -256,11 +260,11 @@ class Agent:
         """Start what is due: renewals ahead of time, writing down uses. Returns the seconds until the next look."""
         now = self.clock()
         wait = FLUSH_EVERY_S if self.consumers is None else self.consumers.tick()
-        index = self.holdings.index()
+        index = self.credential_store.index()
         self._catch_up(now)
         for credential in index:
-            if rejection.over(credential, now):
-                self.submit(partial(retention.remove, self.holdings, credential.id))
+            if rejection.is_past_lifetime(credential, now):
+                self.submit(partial(retention.remove, self.credential_store, credential.id))
             elif credential.forget_at is not None:
                 wait = min(wait, credential.forget_at - now)
             if not is_kept_fresh(credential, now):
@@ -272,35 +276,35 @@ class Agent:
                 wait = min(wait, due - now)
         if not 0 <= now - self._flushed_at < FLUSH_EVERY_S:
             self._flushed_at = now
-            self.submit(self.holdings.flush)
+            self.submit(self.credential_store.flush)
         return max(wait, 1.0)
 
     def _catch_up(self, now: float) -> None:
         """Write down what Bitbucket answered and the vault did not take, and revoke what came for a removed login."""
-        vault = self.holdings.vault
+        vault = self.credential_store.vault
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
-        if self.holdings.trouble is None and revocation.is_due(vault.snapshot().content, now):
-            self.submit(partial(revocation.work_off, vault, now, self.holdings.on_revoked))
+        if self.credential_store.trouble is None and revocation.is_due(vault.snapshot().content, now):
+            self.submit(partial(revocation.work_off, vault, now, self.credential_store.on_revoked))
 
     def _due_at(self, credential: Credential) -> float:
-        if not renewal_schedule.used_since_renewal(credential, self.holdings.last_used(credential)):
+        if not renewal_schedule.used_since_renewal(credential, self.credential_store.last_used(credential)):
             return credential.minted_at + renewal_schedule.IDLE_RENEWAL_S
         return renewal_schedule.renewal_due_at(credential)
 
     def must_stay(self) -> bool:
         """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
-        if self.renewals.under_way or self.renewals.unwritten or self.holdings.in_memory_only:
+        if self.renewals.under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
             return True
         if self.consumers is not None and self.consumers.must_stay():
             return True
-        if self.holdings.locked_by_person:
+        if self.credential_store.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
         now = self.clock()
         return any(
             is_kept_fresh(credential, now)
-            and renewal_schedule.used_since_renewal(credential, self.holdings.last_used(credential))
-            for credential in self.holdings.index()
+            and renewal_schedule.used_since_renewal(credential, self.credential_store.last_used(credential))
+            for credential in self.credential_store.index()
         )
 
     def lock(self, how: str) -> None:
@@ -309,15 +313,18 @@ class Agent:
         At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
         behind another's renewal.
         """
-        self.holdings.locked_by_person, self.holdings.locked_how = True, how  # first: no job may open it again
-        self.holdings.vault.lock()
-        if self._has_no_vault():  # it has nothing to hide, and no log-in could found it if it counted as locked
-            self.holdings.locked_by_person = False
-        self.holdings.index()  # lets go of the credentials that were at hand
+        self.credential_store.locked_by_person, self.credential_store.locked_how = (
+            True,
+            how,
+        )  # first: no job may open it again
+        self.credential_store.vault.lock()
+        if self._has_no_vault():  # it has nothing to hide, and no login could found it if it counted as locked
+            self.credential_store.locked_by_person = False
+        self.credential_store.index()  # lets go of the credentials that were at hand
 
     def _has_no_vault(self) -> bool:
         try:
-            return self.holdings.vault.state == "absent"
+            return self.credential_store.vault.state == "absent"
         except Error:
             return False
 
@@ -325,7 +332,7 @@ class Agent:
         """Write down what the vault did not take, and what is kept lazily: when something was last used, no more."""
         try:
             self.renewals.write_answers()
-            self.holdings.flush()
+            self.credential_store.flush()
         except Error:
             return
 

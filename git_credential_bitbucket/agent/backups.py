@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import rejection
-from git_credential_bitbucket.errors import Error, RequestRefused
+from git_credential_bitbucket.errors import Error, InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,43 +17,43 @@ if TYPE_CHECKING:
 
     Pairs = list[tuple[str, str]]
 
-KEPT_S = rejection.KEPT_ASIDE_S
+KEPT_S = rejection.KEPT_DISABLED_S
 
 
-def put(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
+def put(credential_store: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """Keep one `part` of a `batch`, durably; what is older than thirty days goes."""
     batch, part = _field(fields, "batch"), _field(fields, "part")
-    holdings.open(create=True)
-    with holdings.transaction(memory=False) as tx:
+    credential_store.open(create=True)
+    with credential_store.transaction(memory=False) as tx:
         kept = [one for one in tx.content.get("backups", ()) if now - one["at"] < KEPT_S]
         tx.content["backups"] = [*kept, {"batch": batch, "at": now, "part": part}]
     return []
 
 
-def get(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
+def get(credential_store: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """The newest `batch`, and each `part[]` in its order. Raises `Error` where there is none."""
     del fields
-    holdings.open()
-    kept = [one for one in holdings.vault.snapshot().content.get("backups", ()) if now - one["at"] < KEPT_S]
+    credential_store.open()
+    kept = [one for one in credential_store.vault.snapshot().content.get("backups", ()) if now - one["at"] < KEPT_S]
     if not kept:
         raise Error("there is nothing to undo", hint="what migrate took out of files is kept for 30 days")
     batch: str = kept[-1]["batch"]
     return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
 
 
-def drop(holdings: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
+def drop(credential_store: CredentialStore, fields: dict[str, str], now: float) -> Pairs:
     """Forget a `batch`: it was put back."""
     del now
     batch = _field(fields, "batch")
-    holdings.open()
-    with holdings.transaction(memory=False) as tx:
+    credential_store.open()
+    with credential_store.transaction(memory=False) as tx:
         tx.content["backups"] = [one for one in tx.content.get("backups", ()) if one["batch"] != batch]
     return []
 
 
 def _field(fields: dict[str, str], name: str) -> str:
     if not fields.get(name):
-        raise RequestRefused(f"the verb needs a {name}")
+        raise InvalidRequest(f"the verb needs a {name}")
     return fields[name]
 
 

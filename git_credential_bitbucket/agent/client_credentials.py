@@ -19,7 +19,7 @@ from git_credential_bitbucket.agent.credential import Credential, digest
 from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
 from git_credential_bitbucket.agent.diagnosis import or_why
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
-from git_credential_bitbucket.errors import Error, KeyDoesNotFit, RequestRefused, VaultDamaged, VaultNewer
+from git_credential_bitbucket.errors import Error, InvalidRequest, NewerVault, VaultDamaged, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
@@ -51,13 +51,15 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
         return _answer(agent.consumers, request, consumer)
     for _ in range(2):
         agent.consumers = store = _shared(agent, agent.consumers_dir, consumer)
-        if store.holdings.index().get(consumer.id) is None and not _is_ready(agent.consumers_dir, agent.clock()):
+        if store.credential_store.index().get(consumer.id) is None and not _is_ready(
+            agent.consumers_dir, agent.clock()
+        ):
             break
         answer = finish(_answer(store, request, consumer))  # in-process: there is nobody else to serve meanwhile
-        trouble = store.renewals.troubles.get(consumer.id) or store.holdings.trouble
-        if trouble is None and store.holdings.index().get(consumer.id) is not None:
+        trouble = store.renewals.troubles.get(consumer.id) or store.credential_store.trouble
+        if trouble is None and store.credential_store.index().get(consumer.id) is not None:
             return answer
-        if not isinstance(trouble, (VaultDamaged, VaultNewer, KeyDoesNotFit)):
+        if not isinstance(trouble, (VaultDamaged, NewerVault, WrongKey)):
             break  # no room, or a renewal that another process does not end
         _discard(agent.consumers_dir, _folder(consumer))
     agent.consumers = _store(agent, Vault(MemoryStorage()))
@@ -71,7 +73,7 @@ def erase(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred
         return b""
     request, consumer = asked
     agent.consumers = store = _shared(agent, agent.consumers_dir, consumer)
-    shared = store.holdings.index().get(consumer.id)
+    shared = store.credential_store.index().get(consumer.id)
     secret = Secret(request.secret or "")
     if shared is None or not (not secret or shared.has_secret(secret) or shared.had_secret(secret)):
         return b""
@@ -86,7 +88,7 @@ def _asked(agent: Agent, fields: dict[str, str], body: bytes) -> tuple[Request, 
         return None
     client_id, secret = fields.get("client_id"), Secret(fields.get("client_secret", ""))
     if not client_id or not secret:
-        raise RequestRefused("the verb needs an OAuth consumer's key and secret")
+        raise InvalidRequest("the verb needs an OAuth consumer's key and secret")
     endpoint = _endpoint(fields["endpoint"]) if "endpoint" in fields else provider.endpoint.to_record()
     return request, _of_consumer(request, client_id, secret, endpoint, agent.clock())
 
@@ -99,10 +101,10 @@ def _answer(store: Agent, request: Request, consumer: Credential) -> bytes | Def
         return matching.Match(repository, [found] if found is not None else [], [])
 
     def served() -> bytes | Deferred:
-        answer = store.serve(Lookup(request, choose), store.holdings.index())
+        answer = store.serve(Lookup(request, choose), store.credential_store.index())
         return changed(answer, partial(or_why, store, consumer.id, repository))
 
-    if store.holdings.index().get(consumer.id) is not None:
+    if store.credential_store.index().get(consumer.id) is not None:
         return served()
     # A job: another consumer's renewal may hold the memory's lock for as long as Bitbucket takes.
     return Deferred(store.submit(lambda: _add(store, consumer)), served)
@@ -158,7 +160,7 @@ def _is_ready(directory: str, now: float) -> bool:
 
 def _of_consumer(request: Request, client_id: str, secret: Secret, endpoint: Endpoint, now: float) -> Credential:
     """The consumer as a credential, its first token yet to be minted."""
-    host = scopes.place_of(request.protocol, request.host, None)
+    host = scopes.scope_of(request.protocol, request.host, None)
     way = json.dumps(endpoint, sort_keys=True)
     return Credential(
         id=digest(Secret(f"{host}\n{client_id}\n{secret.reveal()}\n{way}")),
@@ -178,7 +180,7 @@ def _add(store: Agent, consumer: Credential) -> None:
 
     Where many ask at once, all but the first find it there, and what was minted for it meanwhile.
     """
-    with store.holdings.vault.transaction() as tx:
+    with store.credential_store.vault.transaction() as tx:
         records = tx.content.setdefault("credentials", [])
         if any(record["id"] == consumer.id for record in records):
             return
@@ -188,10 +190,10 @@ def _add(store: Agent, consumer: Credential) -> None:
 
 
 def _endpoint(text: str) -> Endpoint:
-    """A caller's endpoint, as one JSON object. Raises `RequestRefused`, or `SettingsError` where something is amiss."""
+    """A caller's endpoint, as one JSON object. Raises `InvalidRequest`, or `SettingsError` where something is amiss."""
     from git_credential_bitbucket.bitbucket import providers  # lazy: git's own operations need none of it
 
     try:
         return providers.Endpoint.from_record(dict(json.loads(text))).to_record()
     except (TypeError, ValueError, RecursionError):
-        raise RequestRefused("the endpoint is not readable") from None
+        raise InvalidRequest("the endpoint is not readable") from None

@@ -25,11 +25,11 @@ from git_credential_bitbucket.agent.diagnosis import tell_why
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import (
     Error,
-    KeyDoesNotFit,
-    RequestRefused,
+    InvalidRequest,
     SettingsError,
     UnknownCredential,
     VaultUnwritable,
+    WrongKey,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
     verb = VERBS.get(action)
     if verb is None:
         return refusal(
-            RequestRefused("this version does not know that verb", hint="restart the daemon after an upgrade")
+            InvalidRequest("this version does not know that verb", hint="restart the daemon after an upgrade")
         )
     try:
         fields, _ = git_protocol.parse_fields(body)
@@ -82,20 +82,22 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
 
 def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
-    return agent.opened(lambda _: git_protocol.emit(views.of_agent(agent)))
+    return agent.with_unlocked_vault(lambda _: git_protocol.emit(views.status_view(agent)))
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
     request = git_protocol.parse(body)
-    return agent.opened(lambda _: git_protocol.emit(views.of_request(agent, request, fields.get("asked_path") or None)))
+    return agent.with_unlocked_vault(
+        lambda _: git_protocol.emit(views.explain_view(agent, request, fields.get("asked_path") or None))
+    )
 
 
 def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
     agent.lock("by hand")
-    if not agent.holdings.locked_by_person:
-        raise Error("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
+    if not agent.credential_store.locked_by_person:
+        raise Error("there is no vault yet", hint="the first login makes one: git-credential-bitbucket login")
     return ACKNOWLEDGED
 
 
@@ -105,19 +107,19 @@ def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     What a person has locked is opened by a person (`person=1`), not by a key that lies in a caller's environment.
     """
     del body
-    holdings = agent.holdings
+    credential_store = agent.credential_store
 
     def work() -> None:
-        if holdings.locked_by_person and fields.get("person") != "1":
-            holdings.open()  # says so
-        locked, holdings.locked_by_person = holdings.locked_by_person, False
+        if credential_store.locked_by_person and fields.get("person") != "1":
+            credential_store.open()  # says so
+        locked, credential_store.locked_by_person = credential_store.locked_by_person, False
         try:
             if "key" in fields:
-                holdings.vault.unlock(_key(fields))
+                credential_store.vault.unlock(_key(fields))
             else:
-                holdings.open()
+                credential_store.open()
         except Error:
-            holdings.locked_by_person = locked
+            credential_store.locked_by_person = locked
             raise
 
     return _told(agent, work, lambda _: [])
@@ -126,13 +128,13 @@ def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Re-encrypt the vault with the key in the fields, for whoever brings the present one as `old_key`."""
     del body
-    vault = agent.holdings.vault
+    vault = agent.credential_store.vault
 
     def work() -> None:
         new_key, old_key = _key(fields), _key({"key": fields.get("old_key", ""), "source": "environment"})
-        agent.holdings.open()
+        agent.credential_store.open()
         if vault.key is None or not vault.key.is_same(old_key):
-            raise KeyDoesNotFit("only who has the vault's present key can change it", hint="unlock it with that key")
+            raise WrongKey("only who has the vault's present key can change it", hint="unlock it with that key")
         vault.rekey(new_key)
 
     return _told(agent, work, lambda _: [])
@@ -145,7 +147,7 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
 
 
 def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    """Keep what a log-in brought: `record` is one JSON object, `memory=1` keeps it in memory only.
+    """Keep what a login brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
     With `replaces=ID` it takes that one's place and id, and `previous` is the id that the old one has from then on.
     With `beside=1` it replaces none, and comes after those that work for its scope. Where another works and cannot be
@@ -157,7 +159,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         record = json.loads(fields["record"])
         credential = retention.from_login(record, agent.clock())
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise RequestRefused("the log-in's record is not readable") from None
+        raise InvalidRequest("the login's record is not readable") from None
     protocol, _, host = credential.place.partition("://")
     if agent.find_provider(protocol, host.partition("/")[0]) is None:
         hint = "type: git config --global credential.https://HOST.provider bitbucket"
@@ -168,10 +170,10 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     def work() -> Pairs:
         try:
             if (replaced := fields.get("replaces")) is not None:
-                previous = retention.rotate(agent.holdings, replaced, credential, agent.clock())
+                previous = retention.rotate(agent.credential_store, replaced, credential, agent.clock())
                 return [("id", replaced), ("previous", previous)]
-            kept = retention.keep(
-                agent.holdings,
+            kept = retention.add(
+                agent.credential_store,
                 credential,
                 agent.clock(),
                 memory=fields.get("memory") == "1",
@@ -213,14 +215,14 @@ def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         from git_credential_bitbucket.bitbucket import rest  # lazy: only a person's verbs ask
         from git_credential_bitbucket.bitbucket.providers import Endpoint
 
-        one = agent.holdings.index().get(credential_id)
+        one = agent.credential_store.index().get(credential_id)
         if one is None or one.project is None:
             raise UnknownCredential("there is no such credential of a project", hint=_SEE_STATUS)
         protocol, _, host, workspace, _ = one.place.split("/")
         provider = agent.find_provider(protocol.removesuffix(":"), host)
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
         names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.in_time)
-        agent.holdings.change(credential_id, lambda _: {"repositories": names})
+        agent.credential_store.change(credential_id, lambda _: {"repositories": names})
         return [("repositories", " ".join(names))]
 
     return _told(agent, work, lambda told: told)
@@ -229,7 +231,7 @@ def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Make a credential its scope's default."""
     del body
-    return _told(agent, lambda: retention.set_default(agent.holdings, _id(fields)), lambda _: [])
+    return _told(agent, lambda: retention.set_default(agent.credential_store, _id(fields)), lambda _: [])
 
 
 def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -238,11 +240,11 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     def work() -> str:
         is_told = fields.get("revoke") == "1"
-        removed = retention.remove(agent.holdings, _id(fields), agent.clock() if is_told else None)
+        removed = retention.remove(agent.credential_store, _id(fields), agent.clock() if is_told else None)
         if not is_told:
             return revocation.NOTHING
         told = revocation.revoke(removed)
-        is_queued = revocation.settle(agent.holdings.vault, removed, is_over=told != revocation.UNTOLD)
+        is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNTOLD)
         return revocation.QUEUED if is_queued and told == revocation.UNTOLD else told
 
     return _told(agent, work, lambda revoked: [("revoked", revoked)])
@@ -253,23 +255,23 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
     changes: dict[str, object] = {}
     if "ends_at" in fields:
-        changes = {"ends_at": expiry.end(fields["ends_at"]), "warned_at": None}
-        agent.holdings.unwarn(_id(fields))
+        changes = {"ends_at": expiry.parse_expiry(fields["ends_at"]), "warned_at": None}
+        agent.credential_store.unwarn(_id(fields))
     if "repositories" in fields:
         changes["repositories"] = tuple(fields["repositories"].split())
     names = {name: fields[name] or None for name in _NAMES if name in fields}
 
     def work() -> None:
-        agent.holdings.change(_id(fields), lambda _: changes)
+        agent.credential_store.change(_id(fields), lambda _: changes)
         if names:
-            retention.name(agent.holdings, _id(fields), names, agent.clock())
+            retention.set_names(agent.credential_store, _id(fields), names, agent.clock())
 
     return _told(agent, work, lambda _: [])
 
 
 def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
-    return _told(agent, lambda: retention.restore(agent.holdings, _id(fields), agent.clock()), lambda _: [])
+    return _told(agent, lambda: retention.restore(agent.credential_store, _id(fields), agent.clock()), lambda _: [])
 
 
 def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -281,7 +283,9 @@ def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
     credential_id, by_hand = _id(fields), fields.get("by_hand") == "1"
     generation = fields.get("generation")
-    return agent.opened(lambda index: _refreshed(agent, index.get(credential_id), generation, by_hand=by_hand))
+    return agent.with_unlocked_vault(
+        lambda index: _refreshed(agent, index.get(credential_id), generation, by_hand=by_hand)
+    )
 
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
@@ -318,7 +322,7 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_unasked]
         return matching.Match(found.repository, able, found.dropped)
 
-    return agent.opened(lambda index: agent.serve(Lookup(request, choose, _token_answer), index))
+    return agent.with_unlocked_vault(lambda index: agent.serve(Lookup(request, choose, _token_answer), index))
 
 
 def _token_answer(credential: Credential, request: Request) -> bytes:
@@ -339,17 +343,19 @@ def _token_answer(credential: Credential, request: Request) -> bytes:
 def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
     del body
-    told = expiry.warning(agent.holdings, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
+    told = expiry.warning(agent.credential_store, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
     return git_protocol.emit([("ok", "1"), *told])
 
 
 def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
-    return lambda agent, fields, _: _told(agent, lambda: work(agent.holdings, fields, agent.clock()), lambda told: told)
+    return lambda agent, fields, _: _told(
+        agent, lambda: work(agent.credential_store, fields, agent.clock()), lambda told: told
+    )
 
 
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
-        raise RequestRefused("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
+        raise InvalidRequest("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
     return fields["id"]
 
 

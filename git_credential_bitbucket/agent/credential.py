@@ -36,7 +36,7 @@ class Credential(NamedTuple):
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
-    client key of one installation. `replaced_by` is the id of the newer credential that this one was set aside for.
+    client key of one installation. `replaced_by` is the id of the newer credential that this one was disabled for.
     """
 
     id: str

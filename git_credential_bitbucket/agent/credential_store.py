@@ -37,7 +37,7 @@ class CredentialStore:
         self._index = Index(())
         self._used: dict[str, float] = {}
         self._warned: dict[str, float] = {}
-        self.hushed: dict[str, float] = {}
+        self.silenced: dict[str, float] = {}
         """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
         self._announced: dict[str, int] = {}
         self.on_revoked: Callable[[Credential], None] = lambda _: None
@@ -131,7 +131,7 @@ class CredentialStore:
     def unwarn(self, credential_id: str) -> None:
         """Forget who was told, for the end has changed."""
         self._warned.pop(credential_id, None)
-        self.hushed.pop(credential_id, None)
+        self.silenced.pop(credential_id, None)
 
     def last_warned(self, credential: Credential) -> float | None:
         """When somebody was last told of a credential's end, as far as is known here."""

@@ -13,10 +13,10 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import matching, rejection, renewal_schedule
 from git_credential_bitbucket.agent.agent import refusal
 from git_credential_bitbucket.agent.expiry import DAY_S
-from git_credential_bitbucket.agent.naming import NAMED, anew, label, rotate, shown_place
+from git_credential_bitbucket.agent.naming import MAX_NAMED, label, new_token_hint, rotate_command, shown_scope
 from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
-from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultLocked, VaultNewer
+from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked, WrongKey
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ State = Literal[
     "newer",
     "unavailable",
     "app-password",
-    "set-aside",
-    "suspect",
+    "disabled",
+    "suspended",
     "expired",
     "login-expired",
     "unreachable",
@@ -63,7 +63,7 @@ UNKNOWN_HOST: State = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
 _LOGIN = "type: git-credential-bitbucket login"
-_FOR_WANT: frozenset[State] = frozenset({"none", "login-expired", "expired", "set-aside", "suspect", "unreachable"})
+_FOR_WANT: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
 
@@ -77,7 +77,7 @@ def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     telling = fields.get("telling") == "1"
     state, cause, hint = why(agent, git_protocol.parse(body), fields.get("asked_path") or None, telling=telling)
     pairs = [("state", state), ("error", cause), ("hint", hint)]
-    notice = notice_of_damage(agent.holdings.vault)
+    notice = notice_of_damage(agent.credential_store.vault)
     if state in _FOR_WANT and notice is not None:
         hint = notice.cure if state == "none" else hint
         pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]
@@ -88,10 +88,10 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
     if agent.find_provider(request.protocol, request.host) is None:
         return _of_unknown_host(request)
-    holdings = agent.holdings
-    index = holdings.index()
-    if holdings.trouble is not None:
-        return _of_trouble(holdings.trouble)
+    credential_store = agent.credential_store
+    index = credential_store.index()
+    if credential_store.trouble is not None:
+        return _of_trouble(credential_store.trouble)
     found = matching.match(index, request, lambda: asked_path)
     reasons = [(one, _of_candidate(agent, one, found.repository)) for one in found.candidates]
     for credential, reason in reasons:
@@ -101,7 +101,7 @@ def why(agent: Agent, request: Request, asked_path: str | None = None, *, tellin
         return reason
     if found.dropped:
         return _of_others(agent, request.username or "", found.dropped, telling=telling)
-    place = scopes.place_of(request.protocol, request.host, request.path or asked_path)
+    place = scopes.scope_of(request.protocol, request.host, request.path or asked_path)
     where = git_protocol.printable_name(place.partition("://")[2])
     return Diagnosis("none", f"no credential for {where}", _how_to_have_one(index, place))
 
@@ -112,13 +112,13 @@ def _how_to_have_one(index: Index, place: str) -> str:
     if place == workspace:
         return _LOGIN
     near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
-    looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:NAMED]]
+    looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:MAX_NAMED]]
     return f"if it is in project {'; in project '.join(looking)}; else log in" if looking else _LOGIN
 
 
 def or_why(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
     """`answer`, or instead of an empty one why that credential could not give it for `repository`, as a refusal."""
-    credential = None if answer else agent.holdings.index().get(credential_id)
+    credential = None if answer else agent.credential_store.index().get(credential_id)
     reason = None if credential is None else _of_candidate(agent, credential, repository)
     return answer if reason is None else refusal(Error(reason.cause, hint=reason.hint))
 
@@ -132,7 +132,7 @@ def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diag
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
         cause = f"{_name(credential)} is being renewed{asking}"
         return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
-    return of_credential(credential, now, repository)
+    return diagnose(credential, now, repository)
 
 
 def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
@@ -147,13 +147,13 @@ def _of_others(agent: Agent, username: str, dropped: list[Credential], *, tellin
         while len(told) > MAX_USERNAMES_TOLD:
             del told[next(iter(told))]
     accounts = sorted({git_protocol.printable(one.account or "an unnamed account") for one in dropped})
-    others = f"{', '.join(accounts[:NAMED])}{' and others' if len(accounts) > NAMED else ''}"
+    others = f"{', '.join(accounts[:MAX_NAMED])}{' and others' if len(accounts) > MAX_NAMED else ''}"
     cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
     return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint)
 
 
 def _name(credential: Credential) -> str:
-    return f"the {label(credential.kind)} for {shown_place(credential)}"
+    return f"the {label(credential.kind)} for {shown_scope(credential)}"
 
 
 def _of_unknown_host(request: Request) -> Diagnosis:
@@ -165,29 +165,29 @@ def _of_unknown_host(request: Request) -> Diagnosis:
 
 def _of_trouble(trouble: Error) -> Diagnosis:
     states: tuple[tuple[type[Error], State], ...] = (
-        (KeyDoesNotFit, "locked"),
+        (WrongKey, "locked"),
         (VaultLocked, "locked"),
         (VaultDamaged, "damaged"),
-        (VaultNewer, "newer"),
+        (NewerVault, "newer"),
     )
     unavailable: State = "unavailable"
     state = next((name for kind, name in states if isinstance(trouble, kind)), unavailable)
     return Diagnosis(state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status")
 
 
-def of_credential(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
+def diagnose(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     name = _name(credential)
     if credential.kind == token_kinds.APP_PASSWORD:
         return Diagnosis(
             "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""
         )
-    if rejection.withheld(credential, now, repository):
-        return _withheld(credential, name, now, repository)
+    if rejection.is_withheld(credential, now, repository):
+        return _diagnose_withheld(credential, name, now, repository)
     if credential.login_expired or (credential.refresh_rejected and not renewal_schedule.alive(credential, now)):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
         return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
-    is_rejected = rejection.awaits_renewal(credential, repository)
+    is_rejected = rejection.needs_renewal(credential, repository)
     if renewal_schedule.alive(credential, now) and not is_rejected:
         return None
     if credential.renewable and credential.trouble:
@@ -198,32 +198,34 @@ def of_credential(credential: Credential, now: float, repository: str = "") -> D
     if credential.renewable:
         return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
     return Diagnosis(
-        "expired", f"{name} has expired", anew(credential.id) if credential.kind in token_kinds.STATIC else _LOGIN
+        "expired",
+        f"{name} has expired",
+        new_token_hint(credential.id) if credential.kind in token_kinds.STATIC else _LOGIN,
     )
 
 
-def _withheld(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
+def _diagnose_withheld(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
     if credential.set_aside_at is not None:
         hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:
             hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
-        return Diagnosis("set-aside", f"{name} was set aside: {credential.set_aside_why}", hint)
-    if rejection.over(credential, now):
+        return Diagnosis("disabled", f"{name} was disabled: {credential.set_aside_why}", hint)
+    if rejection.is_past_lifetime(credential, now):
         return Diagnosis("expired", f"{name} was kept for as long as you said, and not longer", _LOGIN)
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    revoked = f"; if it was revoked: {rotate(credential.id)}" if credential.kind in token_kinds.STATIC else ""
+    revoked = f"; if it was revoked: {rotate_command(credential.id)}" if credential.kind in token_kinds.STATIC else ""
     # What a consumer in the environment minted is in no list that a person could restore it from.
     now_hint = "" if credential.origin == "environment" else f"; now: git-credential-bitbucket restore {credential.id}"
     hint = f"check that it has access to this repository{revoked}{now_hint}"
-    return Diagnosis("suspect", f"{name} is held back for {seconds} s: {cause}", hint)
+    return Diagnosis("suspended", f"{name} is suspended for {seconds} s: {cause}", hint)
 
 
 def outcome(credential: Credential, now: float, repository: str) -> Outcome:
     """What a `get` makes of `credential` when its turn has come."""
-    if rejection.withheld(credential, now, repository):
+    if rejection.is_withheld(credential, now, repository):
         return "passed over"
-    must_renew = rejection.awaits_renewal(credential, repository)
+    must_renew = rejection.needs_renewal(credential, repository)
     if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
         if may_attempt(credential, now):
             return "renewed"
@@ -241,7 +243,7 @@ def why_dropped(credential: Credential, request: Request) -> str:
     return f"nobody knows whether it is of {username}, whom git asks for"
 
 
-def because(winner: Credential, others: list[Credential], request: Request) -> str:
+def why_chosen(winner: Credential, others: list[Credential], request: Request) -> str:
     """Why `winner` goes before `others`, which follow it in the order: the first rule that sets it apart from them.
 
     Empty where there are no others.
@@ -255,7 +257,7 @@ def because(winner: Credential, others: list[Credential], request: Request) -> s
     if username in token_kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
         return f"git asks for the username {username}, which goes with its kind"
     if all(other.depth < winner.depth for other in others):
-        return f"it is for a narrower scope than the others: {shown_place(winner)}"
+        return f"it is for a narrower scope than the others: {shown_scope(winner)}"
     if all(other.depth > winner.depth for other in others):
         return "git names no repository, and it is for the whole host"
     if winner.is_default:

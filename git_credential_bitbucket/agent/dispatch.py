@@ -101,7 +101,7 @@ class Dispatcher:
         self._access_log = access_log
         self._life_cycle_log = life_cycle_log
         if life_cycle_log is not None:
-            agent.holdings.on_revoked = lambda credential: life_cycle_log.note(life_cycle.revoked(credential))
+            agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(life_cycle.revoked(credential))
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
@@ -190,7 +190,7 @@ class Dispatcher:
         consumers = self.agent.consumers
         if consumers is None or request.secret is None:
             return self.agent
-        return self.agent if consumers.holdings.with_secret(request.secret) is None else consumers
+        return self.agent if consumers.credential_store.with_secret(request.secret) is None else consumers
 
     def _verb(self, action: str, body: bytes, caller: Caller) -> Answer:
         from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it

@@ -10,8 +10,8 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.naming import anew, label, shown_place
-from git_credential_bitbucket.errors import RequestRefused
+from git_credential_bitbucket.agent.naming import label, new_token_hint, shown_scope
+from git_credential_bitbucket.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
@@ -21,59 +21,59 @@ HOUR_S, DAY_S = 3600, 86400
 STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
 """How long before its end a token is told of: once at each step, and once more if it works past its end."""
 PAUSE_S = DAY_S
-MAX_END = 253402300799
+MAX_EXPIRY = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
 JUST_TYPED_S = 60
-"""How long it is told that a secret is in memory only, or set aside: the front end sends its `store` twice for that."""
-TOLD_TIMES = 2
+"""How long it is told that a secret is in memory only, or disabled: the front end sends its `store` twice for that."""
+MAX_TELLINGS = 2
 """How often it is said what became of such a secret: the front end sends its `store` twice to be told."""
-HUSHED_S = 60 * 60
+SILENCED_S = 60 * 60
 """How long nothing is said after a build was to be told, which does not want to hear it; later it may be a person."""
 
 
-def mark(holdings: CredentialStore, credential: Credential, now: float) -> bytes:
+def warning_due(credential_store: CredentialStore, credential: Credential, now: float) -> bytes:
     """What the acknowledgement of a `store` has behind it: nothing, or whom to ask `warn` about."""
-    if not is_due(credential, holdings.last_warned(credential), now):
+    if not is_due(credential, credential_store.last_warned(credential), now):
         return b""
-    if 0 <= now - holdings.hushed.get(credential.id, -math.inf) < HUSHED_S:
+    if 0 <= now - credential_store.silenced.get(credential.id, -math.inf) < SILENCED_S:
         return b""
     return b"warn=%b\n" % credential.id.encode()
 
 
-def noted(holdings: CredentialStore, credential: Credential, now: float) -> bytes:
+def storage_note(credential_store: CredentialStore, credential: Credential, now: float) -> bytes:
     """What the acknowledgement of a `store` says of a secret that git just stored, or nothing.
 
     It says so twice, for the front end sends its `store` again to be told; then never again.
     """
     if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_TYPED_S:
         return b""
-    told = holdings.announced(credential.id)
-    if told >= TOLD_TIMES:
+    told = credential_store.announced(credential.id)
+    if told >= MAX_TELLINGS:
         return b""
-    holdings.announce(credential.id, told + 1)
+    credential_store.announce(credential.id, told + 1)
     if credential.is_bound:
         return b"kept=bound\n"
     if credential.is_fallback:
         return b"kept=beside\n"
-    return b"kept=memory\n" if holdings.vault_of(credential.id) is holdings.memory else b""
+    return b"kept=memory\n" if credential_store.vault_of(credential.id) is credential_store.memory else b""
 
 
-def warning(holdings: CredentialStore, credential_id: str, now: float, *, hush: bool) -> list[tuple[str, str]]:
+def warning(credential_store: CredentialStore, credential_id: str, now: float, *, hush: bool) -> list[tuple[str, str]]:
     """The warning that is due, and it is taken as told; empty where another process was told it a moment ago.
 
     `hush`: nobody wants to hear it there, so it stays due and is not spoken of for a while.
     """
-    credential = holdings.index().get(credential_id)
-    if credential is None or not is_due(credential, holdings.last_warned(credential), now):
+    credential = credential_store.index().get(credential_id)
+    if credential is None or not is_due(credential, credential_store.last_warned(credential), now):
         return []
     if hush:
-        holdings.hushed[credential_id] = now
+        credential_store.silenced[credential_id] = now
         return []
-    holdings.warn(credential, now)
-    hint = anew(credential.id)
+    credential_store.warn(credential, now)
+    hint = new_token_hint(credential.id)
     if (credential.ends_at or now) <= now:
         hint = f"if it was made to last longer: git-credential-bitbucket expires {credential.id} DATE"
-    return [("warning", words(credential, now)), ("hint", hint)]
+    return [("warning", describe(credential, now)), ("hint", hint)]
 
 
 def is_due(credential: Credential, warned_at: float | None, now: float) -> bool:
@@ -87,22 +87,22 @@ def is_due(credential: Credential, warned_at: float | None, now: float) -> bool:
     return warned_at < passed and now - warned_at >= PAUSE_S
 
 
-def end(text: str) -> float | None:
-    """The end in a field: epoch seconds, None where it is empty. Raises `RequestRefused`."""
+def parse_expiry(text: str) -> float | None:
+    """The end in a field: epoch seconds, None where it is empty. Raises `InvalidRequest`."""
     try:
         ends_at = float(text) if text else None
     except ValueError:
         ends_at = math.nan
-    if ends_at is not None and not 0 < ends_at < MAX_END:
-        raise RequestRefused("the end of a credential is given in epoch seconds")
+    if ends_at is not None and not 0 < ends_at < MAX_EXPIRY:
+        raise InvalidRequest("the end of a credential is given in epoch seconds")
     return ends_at
 
 
-def words(credential: Credential, now: float) -> str:
+def describe(credential: Credential, now: float) -> str:
     """What ends, and when; dates are UTC's, as they were entered."""
     ends_at = credential.ends_at or now
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
-    name = f"the {label(credential.kind)} for {shown_place(credential)}"
+    name = f"the {label(credential.kind)} for {shown_scope(credential)}"
     if ends_at <= now:
         return f"{name} works, but was to end on {day}"
     if ends_at - now <= DAY_S:

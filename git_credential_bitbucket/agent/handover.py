@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 def hand_over(agent: Agent) -> dict[str, Any]:
     """The key, what is in memory only, and what is not written down yet, as JSON can hold them."""
-    key = agent.holdings.vault.key
+    key = agent.credential_store.vault.key
     return {
-        "memory": agent.holdings.memory.snapshot().content,
+        "memory": agent.credential_store.memory.snapshot().content,
         "key": key.to_record() if key is not None else None,
-        "locked_by_person": agent.holdings.locked_by_person,
-        "locked_how": agent.holdings.locked_how,
-        "noted": agent.holdings.noted(),
+        "locked_by_person": agent.credential_store.locked_by_person,
+        "locked_how": agent.credential_store.locked_how,
+        "noted": agent.credential_store.noted(),
         "unwritten": agent.renewals.unwritten,
     }
 
@@ -27,17 +27,17 @@ def take_over(agent: Agent, state: dict[str, Any]) -> None:
     """Go on with what a predecessor handed over. Raises what `Vault.unlock` raises, with all else taken over."""
     from git_credential_bitbucket.vault.key_sources import Key  # here, not above: an upgrade needs it, a start does not
 
-    with agent.holdings.transaction(memory=True) as tx:
+    with agent.credential_store.transaction(memory=True) as tx:
         tx.content.update(state["memory"])
         # 0.1.0 kept there what it had minted for consumers in callers' environments, which is theirs alone.
         records = tx.content.get("credentials", [])
         records[:] = [record for record in records if record.get("origin") != "environment"]
-    agent.holdings.locked_by_person = state["locked_by_person"]
+    agent.credential_store.locked_by_person = state["locked_by_person"]
     if "noted" in state:  # a predecessor from before it said so has none to give
-        agent.holdings.locked_how = state["locked_how"]
-        agent.holdings.take_note(state["noted"])
+        agent.credential_store.locked_how = state["locked_how"]
+        agent.credential_store.take_note(state["noted"])
     for credential_id, held in state["unwritten"].items():
         agent.renewals.unwritten[credential_id] = held if "answer" in held else former_answer(held)
     # The last, for the vault may have another key by now, or not be readable at this moment.
     if state["key"] is not None:
-        agent.holdings.vault.unlock(Key.from_record(state["key"]))
+        agent.credential_store.vault.unlock(Key.from_record(state["key"]))

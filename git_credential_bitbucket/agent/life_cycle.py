@@ -56,12 +56,12 @@ def begin(agent: Agent, action: str, body: bytes) -> Begun | None:
         request = git_protocol.parse(body) if action == "erase" else None
     except Error:
         return None
-    index = agent.holdings.index()
+    index = agent.credential_store.index()
     found = index.get(fields.get("id") or fields.get("replaces") or "")
     if request is not None:
-        scope = scopes.place_of(request.protocol, request.host, request.path)
-        found = agent.holdings.with_secret(request.secret, scope) if request.secret else None
-    return Begun(action, fields, found, agent.clock(), agent.holdings.trouble is not None)
+        scope = scopes.scope_of(request.protocol, request.host, request.path)
+        found = agent.credential_store.with_secret(request.secret, scope) if request.secret else None
+    return Begun(action, fields, found, agent.clock(), agent.credential_store.trouble is not None)
 
 
 def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
@@ -72,7 +72,7 @@ def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
     answered = dict(git_protocol.parse_pairs(reply))
     if "ok" not in answered or not _has_vault(agent):
         return
-    before, index = begun.credential, agent.holdings.index()
+    before, index = begun.credential, agent.credential_store.index()
     subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before
     event = "rotate" if begun.action == "add" and "replaces" in begun.fields else _EVENTS[begun.action]
     if event != _DISABLE and (event != "unlock" or begun.is_locked):
@@ -88,7 +88,7 @@ def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
 
 
 def _has_vault(agent: Agent) -> bool:
-    storage = agent.holdings.vault.storage
+    storage = agent.credential_store.vault.storage
     try:
         return storage.durability() != "process" and storage.watch() is not None
     except Error:

@@ -136,8 +136,8 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
     Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
     called only where that matters. Where it cannot, credentials for the whole host come first.
     """
-    host = scopes.place_of(request.protocol, request.host, None)
-    scope = scopes.place_of(request.protocol, request.host, request.path)
+    host = scopes.scope_of(request.protocol, request.host, None)
+    scope = scopes.scope_of(request.protocol, request.host, request.path)
     found = index.covering(scope)
     below: list[Credential] = []
     path = request.path
@@ -145,7 +145,7 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
         below = index.below(host)
         if (below or any(c.suspensions for c in found)) and (asked := asked_path()) is not None:
             path, below = asked, []
-            found = index.covering(scopes.place_of(request.protocol, request.host, path))
+            found = index.covering(scopes.scope_of(request.protocol, request.host, path))
     repository = scopes.repository_of(request.protocol, request.host, path)
     able = [credential for credential in (*found, *below) if may_answer(credential, request)]
     wanted = _of_person(index.persons(host), request.username) if request.username else None
@@ -240,6 +240,6 @@ def erased(index: Index, request: Request, secret: Secret | None) -> list[Creden
     """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
     if secret is None:
         return [c for c in match(index, request, lambda: None).candidates if named_by(c, request.username)]
-    place = scopes.place_of(request.protocol, request.host, request.path)
+    place = scopes.scope_of(request.protocol, request.host, request.path)
     held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
     return [c for c in held if c.kind != token_kinds.UNKNOWN or may_answer(c, request)]

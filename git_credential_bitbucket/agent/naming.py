@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Credential
 
-NAMED = 5
+MAX_NAMED = 5
 """So many are named where there may be any number."""
 
 
@@ -21,14 +21,14 @@ def label(kind: token_kinds.Kind) -> str:
     return {
         token_kinds.API_TOKEN: "API token",
         token_kinds.ACCESS_TOKEN: "access token",
-        token_kinds.OAUTH: "OAuth log-in",
+        token_kinds.OAUTH: "OAuth login",
         token_kinds.CLIENT_CREDENTIALS: "OAuth consumer",
         token_kinds.JWT_BEARER: "Connect app",
         token_kinds.APP_PASSWORD: "app password",
     }.get(kind, "secret")
 
 
-def shown_place(credential: Credential) -> str:
+def shown_scope(credential: Credential) -> str:
     """A credential's scope without the scheme, safe to show."""
     place = credential.place.partition("://")[2]
     if credential.project is not None:
@@ -36,17 +36,17 @@ def shown_place(credential: Credential) -> str:
     return git_protocol.printable(place)
 
 
-def rotate(credential_id: str) -> str:
+def rotate_command(credential_id: str) -> str:
     """What puts a new token in the place of one that a person made."""
     return f"git-credential-bitbucket rotate {credential_id}"
 
 
-def anew(credential_id: str) -> str:
+def new_token_hint(credential_id: str) -> str:
     """What mends the end of such a token."""
-    return f"make a new one, and put it in its place: {rotate(credential_id)}"
+    return f"make a new one, and put it in its place: {rotate_command(credential_id)}"
 
 
-def listed(credentials: Sequence[Credential]) -> str:
+def names_of(credentials: Sequence[Credential]) -> str:
     """Some by name and id, and the number of the rest."""
-    named = [f"the {label(one.kind)} for {shown_place(one)} ({one.id})" for one in credentials[:NAMED]]
-    return ", ".join(named) + (f" and {len(credentials) - NAMED} more" if len(credentials) > NAMED else "")
+    named = [f"the {label(one.kind)} for {shown_scope(one)} ({one.id})" for one in credentials[:MAX_NAMED]]
+    return ", ".join(named) + (f" and {len(credentials) - MAX_NAMED} more" if len(credentials) > MAX_NAMED else "")

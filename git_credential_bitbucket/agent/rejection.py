@@ -16,11 +16,11 @@ from git_credential_bitbucket.secret import Secret
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
 
-SUSPECT_DELAYS_S = (60, 5 * 60, 15 * 60, 30 * 60, 60 * 60)
-"""How long a rejected secret is held back, by how often it was rejected. git-lfs asks 155 times in 20 s without it."""
-SET_ASIDE_AFTER = 3
-SET_ASIDE_OVER_S = 60 * 60
-KEPT_ASIDE_S = 30 * 86400
+SUSPENSIONS_S = (60, 5 * 60, 15 * 60, 30 * 60, 60 * 60)
+"""How long a rejected secret is suspended, by how often it was rejected. git-lfs asks 155 times in 20 s without it."""
+DISABLE_AFTER = 3
+DISABLE_OVER_S = 60 * 60
+KEPT_DISABLED_S = 30 * 86400
 SPREAD_S = 10 * 60
 """Within this time, rejections at two repositories count for the whole host."""
 FRESH_REJECTION_S = 60
@@ -29,7 +29,7 @@ FRESH_REJECTION_S = 60
 _FRESH_REJECTED: dict[str, object] = {"trouble": "a token minted seconds before was rejected too", "trouble_cure": None}
 
 
-def rejected(credential: Credential, now: float, scope: str) -> dict[str, object]:
+def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, object]:
     """The changes to a credential whose current secret was rejected for `scope`; empty where this is an echo.
 
     A rejection at one repository suspends the credential there. It counts for the whole host where `scope` is the host,
@@ -40,7 +40,7 @@ def rejected(credential: Credential, now: float, scope: str) -> dict[str, object
         return {}
     if credential.kind == token_kinds.UNKNOWN:
         return {"set_aside_at": now, "set_aside_why": "git was refused with it"}
-    if is_suspended(credential, now, scope) or awaits_renewal(credential, scope):
+    if is_suspended(credential, now, scope) or needs_renewal(credential, scope):
         return {}  # several gits were handed it at once: one rejection, told many times
     if scope.count("/") == 2:  # noqa: PLR2004 - protocol://host
         return _rejected_everywhere(credential, now)
@@ -51,7 +51,7 @@ def rejected(credential: Credential, now: float, scope: str) -> dict[str, object
     times = own["times"] + 1
     suspensions[scope] = {
         "at": now,
-        "until": now + _delay(times),
+        "until": now + _suspension_s(times),
         "times": times,
         "counts": True,
         # A token that can be renewed is suspended as this generation, which ends with the renewal.
@@ -69,16 +69,16 @@ def _rejected_everywhere(credential: Credential, now: float) -> dict[str, object
     if credential.renewable:
         return _renewable_rejected(credential, now)
     rejections = (*credential.rejections, now)
-    if len(rejections) >= SET_ASIDE_AFTER and now - rejections[0] > SET_ASIDE_OVER_S:
+    if len(rejections) >= DISABLE_AFTER and now - rejections[0] > DISABLE_OVER_S:
         why = f"rejected {len(rejections)} times over more than an hour"
         return {"rejections": rejections, "set_aside_at": now, "set_aside_why": why, "suspect_until": None}
-    return {"rejections": rejections, "suspect_until": now + _delay(len(rejections))}
+    return {"rejections": rejections, "suspect_until": now + _suspension_s(len(rejections))}
 
 
 def _renewable_rejected(credential: Credential, now: float) -> dict[str, object]:
     if _is_fresh_again(credential, now):
-        rejections = (*credential.rejections, now)[-len(SUSPECT_DELAYS_S) :]  # until one of its tokens works again
-        return {"suspect_until": now + _delay(len(rejections)), "rejections": rejections} | _FRESH_REJECTED
+        rejections = (*credential.rejections, now)[-len(SUSPENSIONS_S) :]  # until one of its tokens works again
+        return {"suspect_until": now + _suspension_s(len(rejections)), "rejections": rejections} | _FRESH_REJECTED
     superseded = credential.superseding()
     return {"secret": Secret(""), "superseded": superseded, "rejected_at": now, "suspect_until": None}
 
@@ -89,7 +89,7 @@ def _is_fresh_again(credential: Credential, now: float) -> bool:
     return since is not None and credential.minted_at >= since and 0 <= now - since < FRESH_REJECTION_S
 
 
-def accepted(credential: Credential, scope: str) -> dict[str, object]:
+def on_acceptance(credential: Credential, scope: str) -> dict[str, object]:
     """The changes to a credential that git reports as working for `scope`; empty where there is nothing to forgive."""
     changes: dict[str, object] = {}
     if credential.rejections or credential.suspect_until or credential.set_aside_at:
@@ -101,14 +101,18 @@ def accepted(credential: Credential, scope: str) -> dict[str, object]:
     return changes
 
 
-def withheld(credential: Credential, now: float, scope: str = "") -> bool:
+def is_withheld(credential: Credential, now: float, scope: str = "") -> bool:
     """Whether the credential is not offered now, for `scope` or (without one) for anything."""
-    if credential.set_aside_at is not None or credential.kind == token_kinds.APP_PASSWORD or over(credential, now):
+    if (
+        credential.set_aside_at is not None
+        or credential.kind == token_kinds.APP_PASSWORD
+        or is_past_lifetime(credential, now)
+    ):
         return True
     return is_suspended(credential, now, scope)
 
 
-def awaits_renewal(credential: Credential, scope: str) -> bool:
+def needs_renewal(credential: Credential, scope: str) -> bool:
     """Whether the current token was rejected at `scope`, and a renewed one may be offered there."""
     one = (credential.suspensions or {}).get(scope)
     return credential.renewable and one is not None and one["generation"] == credential.generation
@@ -117,11 +121,11 @@ def awaits_renewal(credential: Credential, scope: str) -> bool:
 def is_suspended(credential: Credential, now: float, scope: str = "") -> bool:
     """Whether the delay after a rejection is running; one longer than the longest is a clock that was set back."""
     until = credential.suspect_until
-    if until is not None and now < until <= now + SUSPECT_DELAYS_S[-1]:
+    if until is not None and now < until <= now + SUSPENSIONS_S[-1]:
         return True
     # A credential for one repository that was rejected there is of no use to a request that names none.
     there = [one for at, one in (credential.suspensions or {}).items() if at in (scope, credential.place)]
-    return any(one["generation"] is None and now < one["until"] <= now + SUSPECT_DELAYS_S[-1] for one in there)
+    return any(one["generation"] is None and now < one["until"] <= now + SUSPENSIONS_S[-1] for one in there)
 
 
 def suspended_until(credential: Credential, now: float, scope: str = "") -> float:
@@ -136,19 +140,19 @@ def suspended_scopes(credential: Credential, now: float) -> list[str]:
 
 
 def _is_recent(one: dict[str, float], now: float) -> bool:
-    return 0 <= now - one["at"] < 2 * SUSPECT_DELAYS_S[-1]
+    return 0 <= now - one["at"] < 2 * SUSPENSIONS_S[-1]
 
 
-def _delay(times: int) -> int:
-    return SUSPECT_DELAYS_S[min(times, len(SUSPECT_DELAYS_S)) - 1]
+def _suspension_s(times: int) -> int:
+    return SUSPENSIONS_S[min(times, len(SUSPENSIONS_S)) - 1]
 
 
-def in_good_standing(credential: Credential, now: float) -> bool:
+def is_in_good_standing(credential: Credential, now: float) -> bool:
     """Whether nothing speaks against the credential: offered, not at its end, not rejected since it last worked."""
     ended = credential.expires_at is not None and credential.expires_at <= now
-    return not (withheld(credential, now) or ended or credential.rejections or credential.is_bound)
+    return not (is_withheld(credential, now) or ended or credential.rejections or credential.is_bound)
 
 
-def over(credential: Credential, now: float) -> bool:
+def is_past_lifetime(credential: Credential, now: float) -> bool:
     """Whether the lifetime that its owner gave it has ended: it is removed with the next tick."""
     return credential.forget_at is not None and now >= credential.forget_at

@@ -3,7 +3,7 @@
 Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So a
 renewal holds its credential's lease, and the vault's lock only for moments:
 
-1. the lease; what an earlier holder left over is merged;
+1. the lease; what an earlier client left over is merged;
 2. a short transaction: read again, and note the intent where the answer will be written, which takes its disk space;
 3. the request;
 4. the answer as it came, sealed, into the lease's file, durably;
@@ -55,14 +55,14 @@ class Renewals:
 
     def __init__(
         self,
-        holdings: CredentialStore,
+        credential_store: CredentialStore,
         submit: Callable[[Callable[[], Credential]], Future[Credential]],
         clock: Callable[[], float],
         step: Callable[[str], None] = lambda _: None,
     ) -> None:
         """`step` is told each point that a crash test may stop at."""
-        self._holdings = holdings
-        holdings.vault.merge = holdings.memory.merge = merge_answer
+        self._credential_store = credential_store
+        credential_store.vault.merge = credential_store.memory.merge = merge_answer
         self._submit = submit
         self._clock = clock
         self._step = step
@@ -104,7 +104,7 @@ class Renewals:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
-            revocation.work_off(self._holdings.vault, self._clock(), self._holdings.on_revoked)
+            revocation.work_off(self._credential_store.vault, self._clock(), self._credential_store.on_revoked)
             raise
         except Error as exc:
             self.troubles[credential.id] = exc
@@ -136,7 +136,7 @@ class Renewals:
 
         What is in no file yet stays in `unwritten` if it cannot be written, and why not in `troubles`.
         """
-        vault = self._holdings.vault
+        vault = self._credential_store.vault
         for credential_id, held in list(self.unwritten.items()):
             try:
                 with vault.lease(credential_id) as lease:
@@ -157,7 +157,7 @@ class Renewals:
         raised, so that every process and every later `get` knows; what is raised is the vault's own trouble, and that
         this process is `leaving`.
         """
-        vault = self._holdings.vault_of(credential_id)
+        vault = self._credential_store.vault_of(credential_id)
         try:
             with vault.lease(credential_id) as lease:
                 self._step("renewal-leased")
@@ -185,8 +185,8 @@ class Renewals:
             if credential.generation != generation or not (is_early or may_attempt(credential, now)):
                 return credential
             if rejected is not None:
-                credential = update(record, **rejection.rejected(credential, now, rejected))
-                if rejection.withheld(credential, now, rejected):
+                credential = update(record, **rejection.on_rejection(credential, now, rejected))
+                if rejection.is_withheld(credential, now, rejected):
                     return credential
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
@@ -275,7 +275,7 @@ def former_answer(record: Record) -> Record:
 
 def is_kept_fresh(credential: Credential, now: float) -> bool:
     """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
-    return credential.renewable and not rejection.withheld(credential, now)
+    return credential.renewable and not rejection.is_withheld(credential, now)
 
 
 def may_attempt(credential: Credential, now: float) -> bool:

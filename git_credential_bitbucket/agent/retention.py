@@ -61,7 +61,7 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
-def keep_stored(holdings: CredentialStore, stored: Stored, now: float) -> Credential:
+def store_from_git(credential_store: CredentialStore, stored: Stored, now: float) -> Credential:
     """Keep a secret that git stores, under the kind that its prefix tells. A job.
 
     Asked for: an API token is a person's, so it serves the host; an access token the repository that it was stored for
@@ -74,13 +74,13 @@ def keep_stored(holdings: CredentialStore, stored: Stored, now: float) -> Creden
     """
     request, is_asked = stored.request, stored.is_asked
     is_passing = request.is_ephemeral or stored.lifetime_s is not None
-    memory = is_passing or _must_be_memory(holdings)
+    memory = is_passing or _must_be_memory(credential_store)
     credential = _from_git(stored, now, is_asked=is_asked)
     if is_passing:
-        holdings.announce(credential.id, expiry.TOLD_TIMES)  # it said itself that it is not to be kept
-    with holdings.transaction(memory=memory) as tx:
+        credential_store.announce(credential.id, expiry.MAX_TELLINGS)  # it said itself that it is not to be kept
+    with credential_store.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
-        _sweep(tx.content, now)
+        _remove_outdated(tx.content, now)
         if not is_asked:
             _make_room(records, _size(credential.to_record()))
         elif credential.kind != token_kinds.UNKNOWN:
@@ -90,7 +90,7 @@ def keep_stored(holdings: CredentialStore, stored: Stored, now: float) -> Creden
         else:
             replaced = [r for r in records if _is_same_login(r, credential)]
             for record in replaced:
-                _set_aside(record, now, "replaced by a newer one", credential.id)
+                _disable(record, now, "replaced by a newer one", credential.id)
             is_default = any(r.get("is_default") for r in replaced)
             credential = credential._replace(is_default=is_default, is_fallback=_has_working(records, credential, now))
         records.append(credential.to_record())
@@ -113,7 +113,7 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     return Credential(
         id=new_id(),
         kind=kind,
-        place=scopes.place_of(request.protocol, request.host, path),
+        place=scopes.scope_of(request.protocol, request.host, path),
         secret=Secret(password),
         account=request.username if is_named else None,
         typed_username=request.username if is_bound else None,
@@ -162,7 +162,7 @@ def _replace_by_contract(records: list[Record], new: Credential, now: float) -> 
         if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
             records.remove(record)
         else:
-            _set_aside(record, now, "replaced by a newer one", new.id)
+            _disable(record, now, "replaced by a newer one", new.id)
 
 
 def _is_same_login(record: Record, new: Credential) -> bool:
@@ -176,20 +176,22 @@ def _is_same_login(record: Record, new: Credential) -> bool:
 def _has_working(records: list[Record], new: Credential, now: float) -> bool:
     """Whether another credential works for the scope of `new`."""
     same = (Credential.from_record(record) for record in records if record["place"] == new.place)
-    return any(one.kind != token_kinds.UNKNOWN and rejection.in_good_standing(one, now) for one in same)
+    return any(one.kind != token_kinds.UNKNOWN and rejection.is_in_good_standing(one, now) for one in same)
 
 
-def reject(holdings: CredentialStore, credential_id: str, named: Secret | None, now: float, repository: str) -> None:
+def reject(
+    credential_store: CredentialStore, credential_id: str, named: Secret | None, now: float, repository: str
+) -> None:
     """Judge the rejection of a credential by `repository`, unless its secret is not the `named` one any more. A job.
 
     Of unknown kind and stored unasked, what it had replaced returns: nobody wanted that replaced.
     """
-    with holdings.vault_of(credential_id).transaction() as tx:
+    with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         credential = Credential.from_record(record)
         if named is not None and not credential.has_secret(named):
             return
-        changes = rejection.rejected(credential, now, repository)
+        changes = rejection.on_rejection(credential, now, repository)
         update(record, **changes)
         if changes and credential.kind == token_kinds.UNKNOWN and credential.origin == UNASKED:
             for other in tx.content["credentials"]:
@@ -197,18 +199,18 @@ def reject(holdings: CredentialStore, credential_id: str, named: Secret | None, 
                     update(other, set_aside_at=None, set_aside_why=None, replaced_by=None)
 
 
-def _must_be_memory(holdings: CredentialStore) -> bool:
+def _must_be_memory(credential_store: CredentialStore) -> bool:
     try:
-        holdings.open(create=True)
+        credential_store.open(create=True)
     except (VaultLocked, KeyringUnavailable):
-        if holdings.vault.state != "absent" or holdings.locked_by_person:
+        if credential_store.vault.state != "absent" or credential_store.locked_by_person:
             raise
         return True
     return False
 
 
-def keep(
-    holdings: CredentialStore,
+def add(
+    credential_store: CredentialStore,
     credential: Credential,
     now: float,
     *,
@@ -223,10 +225,10 @@ def keep(
     Raises `AccountUnclear` where a person is to be asked.
     """
     if not memory:
-        holdings.open(create=True)
-    with holdings.transaction(memory=memory) as tx:
+        credential_store.open(create=True)
+    with credential_store.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
-        _sweep(tx.content, now)
+        _remove_outdated(tx.content, now)
         if beside:
             credential = credential._replace(is_fallback=_has_working(records, credential, now))
         for record in [] if beside else list(records):
@@ -238,20 +240,20 @@ def keep(
                 raise AccountUnclear(old.id)
             if relation == "same" or (relation == "unclear" and unclear == "replace"):
                 credential = credential._replace(is_default=credential.is_default or old.is_default)
-                if old.has_secret(credential.secret) or _can_be_had_again(old):
+                if old.has_secret(credential.secret) or _is_recoverable(old):
                     records.remove(record)
                 else:
-                    _set_aside(record, now, "replaced by a newer one", credential.id)
+                    _disable(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
 
 
-def rotate(holdings: CredentialStore, credential_id: str, new: Credential, now: float) -> str:
+def rotate(credential_store: CredentialStore, credential_id: str, new: Credential, now: float) -> str:
     """Put a new token in the place of one that is kept, under its id; returns the id that the old one has now. A job.
 
     The old one is disabled for thirty days. Raises `UnknownCredential`, `LoginFailed` if it is the same secret.
     """
-    with holdings.vault_of(credential_id).transaction() as tx:
+    with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         old = Credential.from_record(record)
         if old.has_secret(new.secret):
@@ -270,9 +272,9 @@ def rotate(holdings: CredentialStore, credential_id: str, new: Credential, now: 
         )
         previous = new_id()
         update(record, id=previous)
-        _set_aside(record, now, "replaced by a newer one", kept.id)
+        _disable(record, now, "replaced by a newer one", kept.id)
         tx.content["credentials"].append(kept.to_record())
-        _sweep(tx.content, now)
+        _remove_outdated(tx.content, now)
     return previous
 
 
@@ -285,41 +287,43 @@ class AccountUnclear(Error):
         self.credential_id = credential_id
 
 
-def name(holdings: CredentialStore, credential_id: str, names: dict[str, str | None], now: float) -> Credential:
+def set_names(
+    credential_store: CredentialStore, credential_id: str, names: dict[str, str | None], now: float
+) -> Credential:
     """Note whose a credential is; an older login of the same account, kind and scope is replaced by it. A job."""
-    with holdings.vault_of(credential_id).transaction() as tx:
+    with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         named = update(record, **names)
         for other in tx.content["credentials"]:
             old = Credential.from_record(other) if other is not record and _is_same_login(other, named) else None
             if old is not None and named.names and old.created_at <= named.created_at and named.set_aside_at is None:
-                _set_aside(other, now, "replaced by a newer one", credential_id)
+                _disable(other, now, "replaced by a newer one", credential_id)
                 named = update(record, is_default=named.is_default or old.is_default)
                 update(other, is_default=False)
     return named
 
 
-def set_default(holdings: CredentialStore, credential_id: str) -> None:
+def set_default(credential_store: CredentialStore, credential_id: str) -> None:
     """Make a credential its scope's default, instead of any other. A job. Raises `UnknownCredential`."""
-    with holdings.vault_of(credential_id).transaction() as tx:
+    with credential_store.vault_of(credential_id).transaction() as tx:
         chosen = record_in(tx, credential_id)
         for record in tx.content["credentials"]:
             if record["place"] == chosen["place"] and (record is chosen or record.get("is_default")):
                 update(record, is_default=record is chosen)
 
 
-def is_in_reserve(index: Index, credential: Credential, now: float) -> bool:
-    """Whether a credential is set aside in favour of one that is in good standing still."""
+def is_fallback(index: Index, credential: Credential, now: float) -> bool:
+    """Whether a credential is disabled in favour of one that is in good standing still."""
     other = index.get(credential.replaced_by) if credential.replaced_by and credential.set_aside_at else None
-    return other is not None and rejection.in_good_standing(other, now)
+    return other is not None and rejection.is_in_good_standing(other, now)
 
 
-def _can_be_had_again(old: Credential) -> bool:
+def _is_recoverable(old: Credential) -> bool:
     """Whether nobody misses it: it is minted by a consumer, or was to last two hours (OAuth's implicit grant)."""
     return old.kind in token_kinds.MINTED or (old.kind == token_kinds.OAUTH and old.refresh_token is None)
 
 
-def _set_aside(record: Record, now: float, why: str, by: str) -> None:
+def _disable(record: Record, now: float, why: str, by: str) -> None:
     update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
 
 
@@ -337,47 +341,47 @@ def _relation(new: Credential, old: Credential, now: float) -> Literal["same", "
         return "same" if (new.client_id, new.subject) == (old.client_id, old.subject) else "other"
     if new.names and old.names:
         return "same" if new.names & old.names else "other"
-    return "unclear" if rejection.in_good_standing(old, now) and not _can_be_had_again(old) else "same"
+    return "unclear" if rejection.is_in_good_standing(old, now) and not _is_recoverable(old) else "same"
 
 
-def _sweep(content: Record, now: float) -> None:
-    """Forget what has been set aside, and what `migrate` took out of files, thirty days ago.
+def _remove_outdated(content: Record, now: float) -> None:
+    """Forget what has been disabled, and what `migrate` took out of files, thirty days ago.
 
     Unless the clock has made those days up since the last look.
     """
     looked_at, content["swept_at"] = content.get("swept_at", now), now
-    if 0 <= now - looked_at < rejection.KEPT_ASIDE_S:
-        kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < rejection.KEPT_ASIDE_S]
+    if 0 <= now - looked_at < rejection.KEPT_DISABLED_S:
+        kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < rejection.KEPT_DISABLED_S]
         content["credentials"][:] = kept
         if "backups" in content:
-            content["backups"] = [one for one in content["backups"] if now - one["at"] < rejection.KEPT_ASIDE_S]
+            content["backups"] = [one for one in content["backups"] if now - one["at"] < rejection.KEPT_DISABLED_S]
 
 
-def remove(holdings: CredentialStore, credential_id: str, revoked_at: float | None = None) -> Credential:
+def remove(credential_store: CredentialStore, credential_id: str, revoked_at: float | None = None) -> Credential:
     """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`.
 
     With `revoked_at`, the revocation of its refresh token is queued in the same write, unless it is in memory only.
     """
-    vault = holdings.vault_of(credential_id)
+    vault = credential_store.vault_of(credential_id)
     with vault.transaction() as tx:
         record = record_in(tx, credential_id)
         tx.content["credentials"].remove(record)
         removed = Credential.from_record(record)
-        if revoked_at is not None and vault is holdings.vault:
+        if revoked_at is not None and vault is credential_store.vault:
             revocation.queue(tx.content, removed, removed.refresh_token, revoked_at, retry_at=revoked_at + RETRY_S)
         return removed
 
 
-def restore(holdings: CredentialStore, credential_id: str, now: float) -> Credential:
-    """Offer a credential again that was set aside or is suspect. A job. Raises `UnknownCredential`.
+def restore(credential_store: CredentialStore, credential_id: str, now: float) -> Credential:
+    """Offer a credential again that was disabled or is suspect. A job. Raises `UnknownCredential`.
 
-    What it had been set aside for changes places with it: else that, being newer, would still be the one that answers.
+    What it had been disabled for changes places with it: else that, being newer, would still be the one that answers.
     """
-    with holdings.vault_of(credential_id).transaction() as tx:
+    with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         for other in tx.content["credentials"]:
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
-                _set_aside(other, now, "the one before it was restored", credential_id)
+                _disable(other, now, "the one before it was restored", credential_id)
         return update(
             record,
             set_aside_at=None,
@@ -397,7 +401,7 @@ def restore(holdings: CredentialStore, credential_id: str, now: float) -> Creden
 
 
 def from_login(record: Record, now: float) -> Credential:
-    """A credential as a log-in hands it over: without an id, its lifetimes in seconds from now.
+    """A credential as a login hands it over: without an id, its lifetimes in seconds from now.
 
     Raises `KeyError`, `TypeError` or `ValueError` where the record is none.
     """
@@ -407,7 +411,7 @@ def from_login(record: Record, now: float) -> Credential:
     expires_in = record.pop("expires_in", None)
     if not is_sound(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
         raise ValueError("a field of the record does not hold what it should")
-    if not all(0 <= (record.get(name) or 0) < expiry.MAX_END for name in ("ends_at", "forget_at")):
+    if not all(0 <= (record.get(name) or 0) < expiry.MAX_EXPIRY for name in ("ends_at", "forget_at")):
         raise ValueError("an end has no date")
     if expires_in is None and record["kind"] in token_kinds.RENEWABLE and "expires_at" not in record:
         expires_in = renewal_schedule.ASSUMED_LIFE_S

@@ -26,7 +26,7 @@ REVOKED, REFUSED, UNTOLD, QUEUED, NOTHING = "yes", "no", "unknown", "queued", "n
 
 
 def revoke(credential: Credential) -> str:
-    """Revoke what an OAuth log-in holds; one of the words above. A job: may take as long as Bitbucket does.
+    """Revoke what an OAuth login holds; one of the words above. A job: may take as long as Bitbucket does.
 
     The endpoint is undocumented. It is given the refresh token, with which the access tokens of the same grant go
     (RFC 7009, section 2.1). A token that a person made is only theirs to revoke, on Bitbucket's page.

@@ -27,7 +27,7 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
     """
     from git_credential_bitbucket.bitbucket import rest  # lazy: only a person's verbs ask
 
-    index, now = agent.holdings.index(), agent.clock()
+    index, now = agent.credential_store.index(), agent.clock()
     credentials = [one for one in map(index.get, ids) if one is not None]
     told: dict[str, Verdict] = {}
     questions: dict[str, Callable[[], Verdict]] = {}
@@ -52,4 +52,4 @@ def _note_names(agent: Agent, credential: Credential, verdict: Verdict) -> None:
     account = credential.account or verdict.username
     names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id, "account": account}
     if any(name and name != getattr(credential, field) for field, name in names.items()):
-        retention.name(agent.holdings, credential.id, names, agent.clock())
+        retention.set_names(agent.credential_store, credential.id, names, agent.clock())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import diagnosis, matching, rejection, renewal_schedule
-from git_credential_bitbucket.agent.naming import NAMED, shown_place
+from git_credential_bitbucket.agent.naming import MAX_NAMED, shown_scope
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error, Problem
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
@@ -78,12 +78,12 @@ class Dropped(CredentialView):
     because: str
 
 
-def of_agent(agent: Agent) -> Pairs:
+def status_view(agent: Agent) -> Pairs:
     """The answer to `action=status`: the vault's state and a JSON object for each credential."""
-    index = agent.holdings.index()
-    pairs = of_vault(agent)
+    index = agent.credential_store.index()
+    pairs = vault_view(agent)
     now = agent.clock()
-    stated = sorted((of_credential(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
+    stated = sorted((credential_view(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
     first = _first_of_each_scope(index, now)
     for one in stated:
         one["answers"] = one["id"] in first
@@ -94,7 +94,7 @@ def _first_of_each_scope(index: Index, now: float) -> set[str]:
     """The ids of those that answer a request for exactly their scope which names no account."""
     first: dict[str, Credential] = {}
     for credential in index:
-        if rejection.withheld(credential, now) or credential.is_unasked:
+        if rejection.is_withheld(credential, now) or credential.is_unasked:
             continue
         other = first.get(credential.place)
         if other is None or matching.rank_in_scope(credential) < matching.rank_in_scope(other):
@@ -102,52 +102,52 @@ def _first_of_each_scope(index: Index, now: float) -> set[str]:
     return {credential.id for credential in first.values()}
 
 
-def of_request(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
+def explain_view(agent: Agent, request: Request, asked_path: str | None) -> Pairs:
     """The vault's state, then a JSON object for each credential that covers `request`, the first to be looked at first.
 
     `asked_path` stands for what the daemon reads from the asking git where the request has no path. `elsewhere[]` are
     the scopes on the same host that this request is not for.
     """
-    index, now = agent.holdings.index(), agent.clock()
+    index, now = agent.credential_store.index(), agent.clock()
     match = matching.match(index, request, lambda: asked_path)
     found = match.candidates
     outcomes = [diagnosis.outcome(credential, now, match.repository) for credential in found]
     winner = next((i for i, each in enumerate(outcomes) if each != "passed over"), None)
-    pairs = of_vault(agent)
+    pairs = vault_view(agent)
     for at, credential in enumerate(found):
-        stated = of_credential(credential, agent, now, match.repository)
+        stated = credential_view(credential, agent, now, match.repository)
         told: Candidate = {**stated, "outcome": outcomes[at], "wins": at == winner}
         if at == winner:
-            because = diagnosis.because(credential, found[at + 1 :], request)
+            because = diagnosis.why_chosen(credential, found[at + 1 :], request)
             because = because or f"it is the only one{' left' if at > 0 else ''} for this"
             told = Winner(**told, because=because)
         pairs.append(("candidate[]", json.dumps(told, separators=(",", ":"))))
     for credential in match.dropped:
         because = diagnosis.why_dropped(credential, request)
-        dropped: Dropped = {**of_credential(credential, agent, now), "because": because}
+        dropped: Dropped = {**credential_view(credential, agent, now), "because": because}
         pairs.append(("dropped[]", json.dumps(dropped, separators=(",", ":"))))
     return pairs + [("elsewhere[]", scope) for scope in _elsewhere(index, [*found, *match.dropped], request)]
 
 
 def _elsewhere(index: Index, found: list[Credential], request: Request) -> list[str]:
     """The scopes on the request's host that have credentials, but none that may answer here."""
-    host = scopes.place_of(request.protocol, request.host, None)
+    host = scopes.scope_of(request.protocol, request.host, None)
     covering = {credential.id for credential in found}
     places = {
-        shown_place(credential)
+        shown_scope(credential)
         for credential in index
         if (credential.place == host or credential.place.startswith(host + "/")) and credential.id not in covering
     }
     return sorted(places)
 
 
-def of_vault(agent: Agent) -> Pairs:
+def vault_view(agent: Agent) -> Pairs:
     """The vault's state, as of the last look at it, what is wrong with it, and what damage it has been through."""
-    trouble = agent.holdings.trouble
+    trouble = agent.credential_store.trouble
     pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
-    notice = notice_of_damage(agent.holdings.vault)
+    notice = notice_of_damage(agent.credential_store.vault)
     if notice is not None:
         pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_cure", notice.cure)]
     return pairs
@@ -158,8 +158,8 @@ def _state(agent: Agent) -> str:
 
     `unreadable` where not even that can be seen (a directory under the vault's name, say); the trouble tells why.
     """
-    vault = agent.holdings.vault
-    if agent.holdings.locked_by_person:
+    vault = agent.credential_store.vault
+    if agent.credential_store.locked_by_person:
         return "locked"
     try:
         return "absent" if vault.state == "open" and vault.storage.watch() is None else vault.state
@@ -167,14 +167,14 @@ def _state(agent: Agent) -> str:
         return "unreadable"
 
 
-def of_credential(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
+def credential_view(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
-    reason = diagnosis.of_credential(credential, now, repository)
+    reason = diagnosis.diagnose(credential, now, repository)
     problem = reason or _limit(credential, now)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
-        "place": shown_place(credential),
+        "place": shown_scope(credential),
         "url": git_protocol.printable(credential.place),
         "project": credential.project,
         "repositories": list(credential.repositories),
@@ -195,7 +195,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "cure": problem.hint if problem else None,
         "scopes": list(credential.scopes),
         "created_at": credential.created_at,
-        "last_used_at": agent.holdings.last_used(credential),
+        "last_used_at": agent.credential_store.last_used(credential),
         "expires_at": ends,
         "expires_in": None if ends is None else int(ends - now),
         "ends_at": credential.ends_at,
@@ -205,7 +205,7 @@ def of_credential(credential: Credential, agent: Agent, now: float, repository: 
         "trouble": credential.trouble,
         "trouble_cure": credential.trouble_cure,
         "origin": credential.origin,
-        "memory": agent.holdings.is_in_memory(credential.id),
+        "memory": agent.credential_store.is_in_memory(credential.id),
         "replaced_by": credential.replaced_by,
     }
 
@@ -217,7 +217,7 @@ def _limit(credential: Credential, now: float) -> Problem | None:
     scopes = rejection.suspended_scopes(credential, now)
     if not scopes:
         return None
-    named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in scopes[:NAMED])
+    named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in scopes[:MAX_NAMED])
     hint = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
     return Problem(f"suspended for {named}, which rejected it", hint)
 

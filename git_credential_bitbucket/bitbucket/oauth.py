@@ -61,7 +61,7 @@ def exchange(
     """Tokens for an authorization code, whose `state` the caller has checked. Codes live ten minutes and work once.
 
     A scope is never sent here: those of the authorize URL count. Raises `LoginFailed` if the code is rejected,
-    `ClientRefused`, `BitbucketRefused`, `BitbucketUnreachable`.
+    `InvalidClient`, `RejectedByBitbucket`, `BitbucketUnreachable`.
     """
     session = _session(client_id, redirect_uri=redirect_uri)
     url, auth = endpoint.token_url, _basic(client_id, client_secret)
@@ -115,7 +115,7 @@ def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret
 def mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> Grant:
     """An access token by client credentials: it acts as the consumer, and there is no refresh token to it.
 
-    Raises `ClientRefused`, `BitbucketRefused`, `BitbucketUnreachable`, `SettingsError`.
+    Raises `InvalidClient`, `RejectedByBitbucket`, `BitbucketUnreachable`, `SettingsError`.
     """
     raw = send_mint(endpoint, client_id, client_secret)
     return token_response.judge(raw, "mint", endpoint.token_url, (_revealed(client_secret),)).granted()

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from git_credential_bitbucket import deadline
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.errors import BitbucketRefused, BitbucketUnreachable, Error
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error, RejectedByBitbucket
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
@@ -255,7 +255,7 @@ def repositories_of(
         response = run(partial(transport.ask, endpoint, "GET", url, headers=header))
         if response.status_code != _OK:
             reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list them"}
-            raise BitbucketRefused(reason.get(response.status_code, _no_verdict(response.status_code)))
+            raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))
         document = _document(response)
         for one in document.get("values") or ():
             name = one.get("full_name", "").rpartition("/")[2].lower() if isinstance(one, dict) else ""
@@ -266,4 +266,4 @@ def repositories_of(
             return tuple(names)
         if not (isinstance(url, str) and url.startswith(f"{base}?")):
             break  # the token goes to no other address
-    raise BitbucketRefused("Bitbucket's list of repositories has no end")
+    raise RejectedByBitbucket("Bitbucket's list of repositories has no end")

@@ -10,7 +10,7 @@ _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 _UUID_LENGTHS = [8, 4, 4, 4, 12]
 
 
-def place_of(protocol: str, host: str, path: str | None) -> str:
+def scope_of(protocol: str, host: str, path: str | None) -> str:
     """The narrowest scope that a request or a person names; the host alone where the path names no repository."""
     return "/".join((f"{protocol}://{host}", *names_of(path)))
 

@@ -17,12 +17,12 @@ from urllib.parse import parse_qsl
 
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import (
-    BitbucketRefused,
     BitbucketUnreachable,
-    ClientRefused,
     Error,
+    InvalidClient,
     LoginExpired,
     LoginFailed,
+    RejectedByBitbucket,
 )
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
@@ -203,14 +203,14 @@ def _error(
         cause = "asks for fewer requests (429)" if raw.status == _TOO_MANY else f"has a problem ({raw.status})"
         return BitbucketUnreachable(f"{where} {cause}", hint="wait, then try again", retry_after=raw.retry_after)
     if 300 <= raw.status < 400:  # noqa: PLR2004 - redirects
-        return BitbucketRefused(
+        return RejectedByBitbucket(
             f"{where} answered with a redirect, which no secret follows",
             hint="if it has moved, set credential.<url>.oauthTokenURL to the new address",
         )
     if document is not None and document.get("error"):  # also beside a 200
         return _named_error(document, asked, f"{where} rejected the request with {raw.status}", where, sent)
     if not 200 <= raw.status < 300:  # noqa: PLR2004 - success
-        return BitbucketRefused(
+        return RejectedByBitbucket(
             f"{where} rejected the request with {raw.status} and gave no reason",
             hint="check credential.<url>.oauthTokenURL",
         )
@@ -224,21 +224,21 @@ def _named_error(document: dict[str, Any], asked: GrantType, rejected: str, wher
     if code in _LATER:
         return BitbucketUnreachable(f"{where} has a problem{said}", hint="try again later")
     if "callback uri" in said.lower():
-        return ClientRefused(f"the OAuth consumer has no callback URL{said}", hint=_CALLBACK_HINT)
+        return InvalidClient(f"the OAuth consumer has no callback URL{said}", hint=_CALLBACK_HINT)
     if asked == "refresh" and code in {"invalid_grant", "unauthorized_client"}:
         # A refresh token that was used before has been answered with either of them.
         return LoginExpired(f"Bitbucket rejected the refresh token{said}", hint=_LOGIN_AGAIN)
     if code in {"invalid_client", "unauthorized_client"}:
         hint = _PRIVATE_HINT if asked == "mint" else _CHECK_CONSUMER
-        return ClientRefused(f"Bitbucket rejected the OAuth consumer{said}", hint=hint)
+        return InvalidClient(f"Bitbucket rejected the OAuth consumer{said}", hint=hint)
     if asked == "swap" and code == "invalid_grant":
-        return ClientRefused(f"Bitbucket rejected the Connect app's JWT{said}", hint=_APP_HINT)
+        return InvalidClient(f"Bitbucket rejected the Connect app's JWT{said}", hint=_APP_HINT)
     if asked == "exchange" and code == "invalid_grant":
         return LoginFailed(
             f"Bitbucket rejected the authorization code{said}",
             hint="codes live ten minutes and work once: log in again",
         )
-    return BitbucketRefused(f"{rejected} {_shown(code, 40, sent)}{said}")
+    return RejectedByBitbucket(f"{rejected} {_shown(code, 40, sent)}{said}")
 
 
 def _said(document: dict[str, Any], sent: tuple[str, ...]) -> str:

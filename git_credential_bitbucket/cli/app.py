@@ -41,7 +41,7 @@ SECTIONS = {
         "explain": "Tell which credential git would get for a URL, and why",
         "expires": "Tell which tokens end when, or enter the date",
         "doctor": "Check the whole path from git to Bitbucket",
-        "audit": "Find tokens that lie about in the clear",
+        "audit": "Find tokens that are stored in plain text",
         "log": "Tell who was given what, and when",
     },
     "Using": {
@@ -50,7 +50,7 @@ SECTIONS = {
         "refresh": "Renew an OAuth token now",
         "rotate": "Replace a token by a new one",
         "switch": "Choose the account that answers where several could",
-        "restore": "Offer a credential again that was set aside",
+        "restore": "Offer a credential again that was disabled",
     },
     "Vault and daemon": {
         "lock": "Forget the vault's key",

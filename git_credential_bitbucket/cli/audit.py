@@ -1,4 +1,4 @@
-"""`audit`: finds Bitbucket's secrets that lie about in the clear, and tells where, masked.
+"""`audit`: finds Bitbucket's secrets that are stored in plain text, and tells where, masked.
 
 What is looked for and where is scan/'s; this verb chooses the places, shows progress, and writes the report.
 """

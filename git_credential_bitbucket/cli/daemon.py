@@ -153,4 +153,4 @@ def _print(path: str, facts: dict[str, str]) -> None:
     if facts.get("fault"):
         warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
     if facts["version"] != __version__:
-        warn(f"it is another version than this program ({__version__})", "it starts itself anew in a quiet moment")
+        warn(f"it is another version than this program ({__version__})", "it restarts in a quiet moment")

@@ -28,7 +28,7 @@ def span(ctx: click.Context, param: click.Parameter, text: str | None) -> float 
 def end(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
     """A token's end in epoch seconds (`times.end`). Raises `click.BadParameter`."""
     try:
-        return None if text is None else dates.end(text, time.time())
+        return None if text is None else dates.expiry(text, time.time())
     except Error as exc:
         raise _bad(exc, ctx, param) from exc
 

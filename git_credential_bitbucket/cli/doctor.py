@@ -123,7 +123,7 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
 
     scene = finding.scene(os.environ, text)
     terminal = None if yes else prompts.choosing()
-    agrees = (lambda _: yes) if terminal is None else terminal.agrees
+    agrees = (lambda _: yes) if terminal is None else terminal.confirm
     observed = []
     if not as_json:
         where = "bitbucket.org" if scene.is_cloud else "another host"

@@ -51,10 +51,10 @@ def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
     served = records(os.environ, credentials(os.environ), place)
     helper = helper_here(os.environ)
-    with private_daemon.daemon(os.environ) as holder:
+    with private_daemon.daemon(os.environ) as client:
         for _, record in served:
-            holder.ask("add", [("record", json.dumps(record)), ("memory", "1")])
-        env = holder.command_environment(os.environ, helper, list(dict.fromkeys(url for url, _ in served)))
+            client.ask("add", [("record", json.dumps(record)), ("memory", "1")])
+        env = client.command_environment(os.environ, helper, list(dict.fromkeys(url for url, _ in served)))
         return child_process.run(words, env)
 
 

@@ -1,6 +1,6 @@
 """`expires`: the ledger of ends. Tells which tokens end when, and enters the date of one; Bitbucket tells nobody.
 
-Imports the list from the holder; what git tells by itself is the agent's `ledger`.
+Imports the list from the client; what git tells by itself is the agent's `ledger`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         raise click.UsageError("--json lists, and takes no date")
     ends_at = date if isinstance(date, float) else None
     vault_setup.readable()
-    found = [one for one in arguments.meant(what) if is_static(one)]
+    found = [one for one in arguments.select(what) if is_static(one)]
     if what is not None and not found:
         raise Error(
             "what is kept there renews itself, and has no date",
@@ -68,7 +68,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         else:
             _list(found)
         return
-    one = arguments.one_of(found, prompts.choosing(), "for that place")
+    one = arguments.select_one(found, prompts.choosing(), "for that place")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
     which = f"{one['kind']} for {one['place']}"
     output.say(
@@ -78,7 +78,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
 
 def is_static(one: CredentialView) -> bool:
     """Whether a person has to replace it one day: it is offered, and does not renew itself."""
-    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and one["state"] != "set-aside"
+    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and one["state"] != "disabled"
 
 
 def _list(found: list[CredentialView]) -> None:

@@ -1,4 +1,4 @@
-"""`lock`: the holder forgets the vault's key, until a person unlocks it."""
+"""`lock`: the client forgets the vault's key, until a person unlocks it."""
 
 from __future__ import annotations
 

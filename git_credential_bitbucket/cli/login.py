@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import NAMED, label
+from git_credential_bitbucket.agent.naming import MAX_NAMED, label
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.bitbucket.scopes import place_of
+from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask, refuses
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup.executable import means_us
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
-from git_credential_bitbucket.login.login_request import Wanted, path_on, project_key, repository_names
+from git_credential_bitbucket.login.login_request import LoginRequest, path_on, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     if given["repositories"] is not None and given["project"] is None:
         raise click.UsageError("--repositories goes with --project")
     names = token_flows.names(given["account"])
-    wanted = Wanted(
+    wanted = LoginRequest(
         kind=kind,
         provider=provider,
         path=path,
@@ -170,7 +170,7 @@ def chosen(answers: Answers, provider: Provider) -> token_kinds.Kind:
     return guidance.MENU[answers.terminal.choose("Number", options, default=guidance.default_choice(provider))][0]
 
 
-def log_in(wanted: Wanted, answers: Answers) -> str:
+def log_in(wanted: LoginRequest, answers: Answers) -> str:
     """Obtain what is wanted and keep it; returns its id. Nothing is kept, here or anywhere, before the last answer.
 
     Raises `Error`.
@@ -191,13 +191,13 @@ def log_in(wanted: Wanted, answers: Answers) -> str:
     if wanted.kind == token_kinds.OAUTH:
         return oauth_flows.by_consent(wanted, answers, keep)
     if wanted.kind == token_kinds.CLIENT_CREDENTIALS:
-        return oauth_flows.by_itself(wanted, answers, keep)
+        return oauth_flows.with_client_credentials(wanted, answers, keep)
     if wanted.kind == token_kinds.JWT_BEARER:
-        return oauth_flows.by_app(wanted, answers, keep)
+        return oauth_flows.with_jwt_bearer(wanted, answers, keep)
     return keep(token_flows.record(wanted, answers))
 
 
-def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
+def _added(record: dict[str, Any], wanted: LoginRequest, answers: Answers) -> str:
     """Have a record kept; returns its id. Raises `Error`."""
     if wanted.lifetime_s is not None:
         record = {**record, "lifetime": wanted.lifetime_s}
@@ -212,7 +212,7 @@ def _added(record: dict[str, Any], wanted: Wanted, answers: Answers) -> str:
 
 def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
     """`replace` or `add`, as the person at the terminal decides. Raises `LoginFailed` where nobody can be asked."""
-    other = arguments.line(arguments.meant(other_id)[0])
+    other = arguments.one_line(arguments.select(other_id)[0])
     if answers.terminal is None:
         raise LoginFailed(
             f"another one is kept for the same scope, and it is not clear whose each is: {other}",
@@ -223,10 +223,10 @@ def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
     return ("replace", "add")[answers.terminal.choose("What is to become of it", lines, default=0)]
 
 
-def said(kept_id: str, wanted: Wanted) -> list[str]:
-    """What to tell of a log-in that worked: what is kept and where, and what git lacks to use it."""
+def said(kept_id: str, wanted: LoginRequest) -> list[str]:
+    """What to tell of a login that worked: what is kept and where, and what git lacks to use it."""
     try:
-        one = arguments.meant(kept_id)[0]
+        one = arguments.select(kept_id)[0]
     except UnknownCredential:
         raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again") from None
     whose = f" of {one['account']}" if one["account"] else ""
@@ -236,7 +236,7 @@ def said(kept_id: str, wanted: Wanted) -> list[str]:
     lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
     others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
-        names = ", ".join(other["account"] or other["id"] for other in others[:NAMED])
+        names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
         which = "the new one" if one["answers"] else "another one"
         choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
         lines.append(f"Also kept for {one['place']}: {names}. Where a URL names no account, {which} answers.")
@@ -271,7 +271,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 
 def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
     provider = arguments.provider(f"{request.protocol}://{request.host}")
-    place = place_of(request.protocol, request.host, request.path).partition("://")[2]
+    place = scope_of(request.protocol, request.host, request.path).partition("://")[2]
     terminal.say(f"git needs a credential for {git_protocol.printable_name(place)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
@@ -279,7 +279,7 @@ def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal)
     number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))
     if number == len(guidance.MENU):
         return False
-    wanted = Wanted(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
+    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
     kept_id = log_in(wanted, prompts.Answers(terminal))
     for line in [*said(kept_id, wanted), *(f"Stored, unverified: {reason}." for reason in wanted.unverified)]:
         terminal.say(line)

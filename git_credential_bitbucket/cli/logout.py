@@ -1,4 +1,4 @@
-"""`logout`: removes a credential here for good, and tells Bitbucket that an OAuth log-in is over."""
+"""`logout`: removes a credential here for good, and tells Bitbucket that an OAuth login is over."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("logout")}.
 
-What is kept here is always removed. Bitbucket documents no revocation; where it takes one for an OAuth log-in, it is
+What is kept here is always removed. Bitbucket documents no revocation; where it takes one for an OAuth login, it is
 said. A token that you made can only be revoked by you, on the page where you made it.
 """
 _SAID = {
@@ -39,13 +39,13 @@ _YOURS = "It is still valid at Bitbucket: revoke it on the page where you made i
 def command(*, what: str | None, everything: bool) -> None:
     """Remove."""
     vault_setup.readable()
-    found = arguments.meant(what)
+    found = arguments.select(what)
     if everything:
         meant = list(found)
         if not meant:
             output.say("There is nothing to remove.")
     else:
-        meant = [arguments.one_of(found, prompts.choosing(), "kept here" if what is None else "for that place")]
+        meant = [arguments.select_one(found, prompts.choosing(), "kept here" if what is None else "for that place")]
     for one in meant:
         _remove(one)
 

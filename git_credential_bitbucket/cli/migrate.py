@@ -70,7 +70,7 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
         _tell_plan(plan)
     if dry_run:
         return
-    if terminal is not None and not terminal.agrees("Do this now?"):
+    if terminal is not None and not terminal.confirm("Do this now?"):
         output.say("Nothing was changed.")
         return
     failed = _carry_out(plan) if plan.changes else []
@@ -104,8 +104,8 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
 
 
 def _held() -> Callable[[str, str], list[Kept]]:
-    """What the vault has of a kind for exactly a place, those set aside left out."""
-    kept = [one for one in arguments.meant(None) if one["state"] != "set-aside"]
+    """What the vault has of a kind for exactly a place, those disabled left out."""
+    kept = [one for one in arguments.select(None) if one["state"] != "disabled"]
 
     def held(kind: str, place: str) -> list[Kept]:
         found = []
@@ -147,7 +147,7 @@ def _carry_out(plan: Plan) -> list[Error]:
     failed = []
     for one in plan.cleanings:
         try:
-            file_rewrite.clean(one)
+            file_rewrite.rewrite_file(one)
         except Error as exc:
             failed.append(exc)
         else:
@@ -169,7 +169,7 @@ def _move(move: Move) -> None:
 
 def _name(credential_id: str, email: str) -> None:
     """Give a credential that is kept the email that stands beside its token in a file."""
-    (one,) = (one for one in arguments.kept() if one["id"] == credential_id)
+    (one,) = (one for one in arguments.stored() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
     output.say(f"Kept the email {email} with the {one['kind']} for {one['place']}")

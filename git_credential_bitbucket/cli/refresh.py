@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 def command(*, what: str | None, repositories: str | None) -> None:
     """Renew."""
     vault_setup.readable()
-    offered = [one for one in arguments.meant(what) if one["state"] != "set-aside"]
+    offered = [one for one in arguments.select(what) if one["state"] != "disabled"]
     projects = [one for one in offered if one["project"] is not None]
     if repositories is not None:
-        _list(arguments.one_of(projects, prompts.choosing(), "of a project"), repositories)
+        _list(arguments.select_one(projects, prompts.choosing(), "of a project"), repositories)
         return
     renewable = [one for one in offered if one["renewed_at"] is not None or one in projects]
     if what is not None:
-        renewable = [arguments.one_of(renewable, prompts.choosing(), "there that renews itself")]
+        renewable = [arguments.select_one(renewable, prompts.choosing(), "there that renews itself")]
     if not renewable:
         raise Error(
             "nothing that is kept can be renewed without you",

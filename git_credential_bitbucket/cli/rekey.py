@@ -65,7 +65,7 @@ def command(*, source: str, key_file: str | None) -> None:
     if header.source == KEYRING and header.key_id != key.id:
         _remove_from_keyring(header.key_id)
     output.say(
-        f"The vault is sealed anew; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}."
+        f"The vault is re-encrypted; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}."
     )
     if source == KEY_FILE:
         output.say(

@@ -1,4 +1,4 @@
-"""`restore`: offers a credential again that was set aside, or is held back after a rejection."""
+"""`restore`: offers a credential again that was disabled, or is suspended after a rejection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 def command(*, what: str) -> None:
     """Restore."""
     vault_setup.readable()
-    held = [one for one in arguments.meant(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = arguments.one_of(held, prompts.choosing(), "there that is set aside or held back")
+    held = [one for one in arguments.select(what) if one["state"] != "ready" or one["suspended_for"]]
+    one = arguments.select_one(held, prompts.choosing(), "there that is disabled or suspended")
     ask("restore", [("id", one["id"])])
-    output.say(f"Offered again: {arguments.line({**one, 'state': 'ready'})}")
+    output.say(f"Offered again: {arguments.one_line({**one, 'state': 'ready'})}")

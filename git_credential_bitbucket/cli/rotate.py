@@ -1,6 +1,6 @@
 """`rotate`: guides a person through replacing a token that does not renew itself; the old one is kept to fall back on.
 
-Imports statics' and guidance's parts of a log-in; the holder changes old for new in one write.
+Imports statics' and guidance's parts of a login; the client changes old for new in one write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import guidance, token_flows, vault_setup, verification
-from git_credential_bitbucket.login.login_request import Wanted
+from git_credential_bitbucket.login.login_request import LoginRequest
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 HELP = f"""{summary("rotate")}.
 
 You are told where in Bitbucket to make the new one, and which scopes it needs; then it is asked for, checked, and put
-in the old one's place. The old one is set aside for thirty days, and `restore` changes back. Without a place: the one
+in the old one's place. The old one is disabled for thirty days, and `restore` changes back. Without a place: the one
 that ends first.
 
 Where standard input is no terminal, its first line is the new token.
@@ -53,7 +53,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     old = chosen(what, answers)
     *host, path = (*old["url"].split("/", 3), "")[:4]
     provider = arguments.provider("/".join(host))
-    wanted = Wanted(
+    wanted = LoginRequest(
         kind=old["kind"],
         provider=provider,
         path=path,
@@ -77,19 +77,19 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
 
 def chosen(what: str | None, answers: Answers) -> CredentialView:
     """The token to replace: what is named, else the one that ends first. Raises `Error`."""
-    static = [one for one in arguments.meant(what) if one["kind"] in token_kinds.STATIC]
-    offered = [one for one in static if one["state"] != "set-aside"]
+    static = [one for one in arguments.select(what) if one["kind"] in token_kinds.STATIC]
+    offered = [one for one in static if one["state"] != "disabled"]
     if what is not None:
         if not static:
             raise Error(
                 "what is kept there is no token that you made, so there is nothing to make anew",
-                hint="an OAuth log-in renews itself; to log in again: git-credential-bitbucket login",
+                hint="an OAuth login renews itself; to log in again: git-credential-bitbucket login",
             )
-        return arguments.one_of(offered or static, answers.terminal, "for that place")
+        return arguments.select_one(offered or static, answers.terminal, "for that place")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: one["ends_at"] or 0.0)
-    return arguments.one_of(offered, answers.terminal, "that you made and could replace")
+    return arguments.select_one(offered, answers.terminal, "that you made and could replace")
 
 
 def described(old: CredentialView) -> str:

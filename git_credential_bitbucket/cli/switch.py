@@ -42,7 +42,7 @@ def command(*, account: str | None, place: str) -> None:
         raise UnknownCredential(f"no credential is kept for {scope}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)
     ask("default", [("id", one["id"])])
-    output.say(f"From now on this answers for {one['place']}: {arguments.line(one)}")
+    output.say(f"From now on this answers for {one['place']}: {arguments.one_line(one)}")
 
 
 def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
@@ -51,10 +51,10 @@ def _meant(offered: Sequence[CredentialView], account: str | None) -> Credential
         if not found:
             known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
             raise UnknownCredential("no credential there is that account's", hint=f"there are: {known}")
-        return arguments.one_of(found, prompts.choosing(), "of that account")
+        return arguments.select_one(found, prompts.choosing(), "of that account")
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]
     if len(offered) == 1:
         raise Error("there is only one credential for that scope", hint="add another: git-credential-bitbucket login")
-    return arguments.one_of(offered, prompts.choosing(), "for that scope")
+    return arguments.select_one(offered, prompts.choosing(), "for that scope")

@@ -71,12 +71,12 @@ def fetched(what: str | None) -> dict[str, str]:
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
-        problem = login_hint.told(dict(ask("why", (), place.request())))
+        problem = login_hint.add_hint(dict(ask("why", (), place.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told
 
 
-def _here() -> arguments.Place:
+def _here() -> arguments.ScopeArgument:
     """The repository of the current directory if its remote is at bitbucket.org; elsewhere all of bitbucket.org."""
     text = asked_of_git.remote(os.environ, asked_of_git.folder_here())
     try:
@@ -86,9 +86,9 @@ def _here() -> arguments.Place:
     return place if (place.protocol, place.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
 
 
-def _meant(what: str) -> tuple[arguments.Place, str | None]:
+def _meant(what: str) -> tuple[arguments.ScopeArgument, str | None]:
     """The place to ask for, and the credential's id where that was given."""
-    for one in arguments.kept() if _is_id(what) else ():
+    for one in arguments.stored() if _is_id(what) else ():
         if one["id"] == what:
             return arguments.parse(one["url"]), what
     return arguments.parse(what), None

@@ -1,4 +1,4 @@
-"""`unlock`: the holder gets the vault's key, from keyring, passphrase or file; also in the middle of a `get`."""
+"""`unlock`: the client gets the vault's key, from keyring, passphrase or file; also in the middle of a `get`."""
 
 from __future__ import annotations
 

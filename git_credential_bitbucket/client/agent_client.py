@@ -56,7 +56,7 @@ class AgentClient:
         With `start` off, no daemon is started: where none runs, this process answers.
 
         Raises `DaemonUnavailable` where the daemon keeps silent, and where only git's socket can be reached and it does
-        not answer `action`; and `PlaceRefused` where somebody else could have put the socket there.
+        not answer `action`; and `InsecurePath` where somebody else could have put the socket there.
         """
         if not self.in_process:
             outcome, reply = self._asked(action, body)
@@ -154,14 +154,14 @@ def ask(
     request: bytes = b"",
     *,
     start: bool = True,
-    holder: AgentClient | None = None,
+    client: AgentClient | None = None,
 ) -> Pairs:
     """The lines that answer `action`, in their order. Raises the `Error` that the answer tells, or `DaemonUnavailable`.
 
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
-    than once keeps the `holder`.
+    than once keeps the `client`.
     """
-    asked, body = (holder or AgentClient()).for_request(request, start=start), git_protocol.emit(list(fields)) + request
+    asked, body = (client or AgentClient()).for_request(request, start=start), git_protocol.emit(list(fields)) + request
     found = git_protocol.parse_pairs(asked.reply(action, body, start=start))
     if not found and asked.replace_foreign_daemon(start=start):
         found = git_protocol.parse_pairs(asked.reply(action, body))

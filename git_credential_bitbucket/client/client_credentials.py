@@ -1,6 +1,6 @@
-"""A token for the OAuth consumer in the environment: minted by the holder, into memory.
+"""A token for the OAuth consumer in the environment: minted by the client, into memory.
 
-The holder learns how the caller reaches the host, for its own CA and proxy are those of whoever started it.
+The client learns how the caller reaches the host, for its own CA and proxy are those of whoever started it.
 """
 
 import json
@@ -14,21 +14,21 @@ from git_credential_bitbucket.errors import Error
 
 
 def mint(
-    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: AgentClient
+    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
 ) -> bytes:
-    """The holder's answer to git's `get`; empty where it has none. Raises an `Error`."""
-    if holder.in_process:
+    """The client's answer to git's `get`; empty where it has none. Raises an `Error`."""
+    if client.in_process:
         # Where processes share no token, nobody else remembers that one was rejected as soon as it was minted.
         environment.check(consumer, request.base, os.environ)
-    return holder.answer("mint", _fields(request, consumer) + data)
+    return client.answer("mint", _fields(request, consumer) + data)
 
 
 def erase(
-    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, holder: AgentClient
+    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
 ) -> bool:
     """Whether the rejection of a token was judged that processes share: then the next one is minted anew."""
     try:
-        return bool(holder.answer("mint-erase", _fields(request, consumer) + data))
+        return bool(client.answer("mint-erase", _fields(request, consumer) + data))
     except Error as exc:
         messages.trace(f"erase: {exc.cause}")
         return False

@@ -8,7 +8,7 @@ import struct
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import daemon_launcher, ipc
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 
 PING_S = 5.0
 """Nothing blocks the answer to a ping; only a machine under load makes it wait."""
@@ -81,6 +81,6 @@ def facts_at(path: str) -> dict[str, str]:
     """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
     try:
         _, reply = ipc.send_request(path, ipc.message("ping", b""), PING_S)
-    except PlaceRefused:  # somebody else's
+    except InsecurePath:  # somebody else's
         return {}
     return dict(git_protocol.parse_pairs(reply))

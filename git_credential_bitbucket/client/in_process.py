@@ -27,7 +27,7 @@ def reply(action: str, body: bytes) -> bytes:
         held.agent.close()
         for log in held.logs:
             log.close()
-        if action == "store" and held.agent.holdings.in_memory_only:
+        if action == "store" and held.agent.credential_store.in_memory_only:
             raise Error(
                 "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
                 hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",

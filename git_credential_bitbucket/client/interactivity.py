@@ -18,8 +18,8 @@ READY = "ready"
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
 OTHER_ACCOUNT = "other-account"
-LOGIN_MENDS = frozenset({"none", OTHER_ACCOUNT, "set-aside", "login-expired", "expired", "app-password", "memory"})
-"""States (agent/diagnosis.py) that a new log-in ends, so that a person is asked for one while git waits.
+LOGIN_MENDS = frozenset({"none", OTHER_ACCOUNT, "disabled", "login-expired", "expired", "app-password", "memory"})
+"""States (agent/diagnosis.py) that a new login ends, so that a person is asked for one while git waits.
 
 In the others it would hide what is wrong, or meet the same trouble.
 """

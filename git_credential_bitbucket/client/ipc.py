@@ -10,7 +10,7 @@ import sys
 import time
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def message(action: str, request: bytes, vault_id: str = "") -> bytes:
 def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "tuple[Outcome, bytes]":
     """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
 
-    Raises `PlaceRefused` where somebody else could have put the socket there, or listens.
+    Raises `InsecurePath` where somebody else could have put the socket there, or listens.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -148,7 +148,7 @@ def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
 
 
 def check_peer(connection: "_socket.socket") -> None:
-    """Raise `PlaceRefused` unless who listens is this user, or root: the directory may be another since the look."""
+    """Raise `InsecurePath` unless who listens is this user, or root: the directory may be another since the look."""
     if sys.platform == "darwin":
         credentials = connection.getsockopt(
             _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES
@@ -157,7 +157,7 @@ def check_peer(connection: "_socket.socket") -> None:
         credentials = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _UCRED_BYTES)  # pid, uid, gid
     uid = int.from_bytes(credentials[4:8], sys.byteorder)
     if uid not in (os.getuid(), 0):
-        raise PlaceRefused(
+        raise InsecurePath(
             f"another user's process (user id {uid}) listens at the daemon's socket",
             hint="end it, or give the socket a directory of your own: GIT_CREDENTIAL_BITBUCKET_SOCKET",
         )

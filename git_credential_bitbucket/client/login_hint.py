@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 IN_A_BUILD = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 
 
-def told(why: "Mapping[str, str]") -> Problem:
-    """What is wrong by a holder's answer to `why`, as this process's environment has it."""
+def add_hint(why: "Mapping[str, str]") -> Problem:
+    """What is wrong by a client's answer to `why`, as this process's environment has it."""
     cause, hint = why.get("error", "there is no credential"), why.get("hint")
     if why.get("state") != "none":
         return Problem(cause, hint)
@@ -24,5 +24,5 @@ def told(why: "Mapping[str, str]") -> Problem:
 
 
 def in_a_build() -> str | None:
-    """What can be done instead of a log-in in a build, where nobody could; None elsewhere."""
+    """What can be done instead of a login in a build, where nobody could; None elsewhere."""
     return IN_A_BUILD if interactivity.is_build(os.environ) else None

@@ -11,7 +11,7 @@ import time
 from _blake2 import blake2b
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _KEYS = {PREFIX: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bi
 def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = PREFIX) -> None:
     """Mark `secret` as rejected by `host` (`protocol://host`), or as given for it (`GIVEN`).
 
-    Raises `PlaceRefused` if that cannot be.
+    Raises `InsecurePath` if that cannot be.
     """
     from git_credential_bitbucket import files  # lazy: a `get`, which only looks for marks, needs none of it
 
@@ -46,7 +46,7 @@ def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = P
         finally:
             os.close(descriptor)
     except OSError as exc:
-        raise PlaceRefused(
+        raise InsecurePath(
             f"the rejection cannot be noted in {ascii(directory)[1:-1]}: {(exc.strerror or '').lower()}",
             hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
         ) from exc
@@ -58,7 +58,7 @@ def stands(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = 
     try:
         paths.check_private_dir(directory)
         return is_fresh(f"{directory}/{name(host, secret, prefix)}", prefix)
-    except (OSError, PlaceRefused):  # no directory, or one that others could put marks into
+    except (OSError, InsecurePath):  # no directory, or one that others could put marks into
         return False
 
 

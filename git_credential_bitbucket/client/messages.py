@@ -83,7 +83,7 @@ def _append(lines: str) -> bool:
 
     try:
         descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    except (OSError, ValueError, errors.PlaceRefused):
+    except (OSError, ValueError, errors.InsecurePath):
         return False
     try:
         found = os.fstat(descriptor)  # a file of another user, or with another name, may be there in a shared directory

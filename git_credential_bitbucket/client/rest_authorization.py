@@ -1,4 +1,4 @@
-"""What a request to REST is signed with, by whatever the environment or the holder has. Imports kinds and environment.
+"""What a request to REST is signed with, by whatever the environment or the client has. Imports kinds and environment.
 
 Here because the verb `token` and `BitbucketAuth` must never differ in it.
 """
@@ -20,7 +20,7 @@ _NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the address of the account that
 
 
 def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | None:
-    """What the environment answers git's request `data` with, told as the holder's `token` tells a stored credential.
+    """What the environment answers git's request `data` with, told as the client's `token` tells a stored credential.
 
     It goes before those, as for git; an OAuth consumer's token is minted. `variable` is where it stands. Raises
     `SettingsError` where it is unusable, and `UnknownCredential` where no token is to be had for a consumer.
@@ -45,15 +45,15 @@ def _minted(request: git_protocol.Request, data: bytes, consumer: environment.En
     from git_credential_bitbucket.client import client_credentials, login_hint  # lazy: json, and a token needs neither
     from git_credential_bitbucket.client.agent_client import UNKNOWN_HOST, AgentClient
 
-    holder = AgentClient()
-    told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+    client = AgentClient()
+    told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told:
-        why = dict(git_protocol.parse_pairs(holder.reply("why", data)))
+        why = dict(git_protocol.parse_pairs(client.reply("why", data)))
         if why.get("state") == UNKNOWN_HOST:  # it is named in this process's configuration only
-            holder.in_process = True
-            told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, holder)))
+            client.in_process = True
+            told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told.get("password"):
-        problem = login_hint.told(dict(git_protocol.parse_pairs(holder.reply("why", data))))
+        problem = login_hint.add_hint(dict(git_protocol.parse_pairs(client.reply("why", data))))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told["password"]
 

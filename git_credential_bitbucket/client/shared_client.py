@@ -1,4 +1,4 @@
-"""Whom a person's verb asks: one holder for all its questions, so that a missing daemon is found, and told of, once."""
+"""Whom a person's verb asks: one client for all its questions, so that a missing daemon is found, and told of, once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
     """The lines that answer `action`. Raises the `Error` that the answer tells, or `DaemonUnavailable`."""
-    return front.ask(action, fields, request, holder=_holder())
+    return front.ask(action, fields, request, client=_client())
 
 
 def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
@@ -23,14 +23,14 @@ def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b
 
     A key that needs a dialogue or a passphrase is not asked for: the vault is locked then.
     """
-    return front.ask(action, fields, request, start=False, holder=_holder())
+    return front.ask(action, fields, request, start=False, client=_client())
 
 
 def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
     return dict(
         git_protocol.parse_pairs(
-            _holder().for_request(request).offered(action, git_protocol.emit(list(fields)) + request)
+            _client().for_request(request).offered(action, git_protocol.emit(list(fields)) + request)
         )
     )
 
@@ -41,8 +41,8 @@ def refuses(protocol: str, host: str) -> Mapping[str, str]:
     From then on this process answers itself.
     """
     named = git_protocol.emit([("protocol", protocol), ("host", host)])
-    why = dict(git_protocol.parse_pairs(_holder().offered("why", named)))
-    return why if _holder().fall_back_in_process(why) else {}
+    why = dict(git_protocol.parse_pairs(_client().offered("why", named)))
+    return why if _client().fall_back_in_process(why) else {}
 
 
 def renew(credential_id: str) -> dict[str, str]:
@@ -58,5 +58,5 @@ def renew(credential_id: str) -> dict[str, str]:
 
 
 @cache
-def _holder() -> front.AgentClient:
+def _client() -> front.AgentClient:
     return front.AgentClient()

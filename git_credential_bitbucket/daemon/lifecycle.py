@@ -1,7 +1,7 @@
 """The daemon's life once it listens: ticks, idleness, a path that is lost, an upgrade, and how it leaves.
 
 Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down. Who
-asks it to go is refused while a log-in or a token would be lost with it; a signal is not.
+asks it to go is refused while a login or a token would be lost with it; a signal is not.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     return seconds
 
 
-class Life:
+class Lifecycle:
     """One daemon from its first turn to its last. A class for where it stands: serving, starting anew, leaving."""
 
     def __init__(
@@ -221,7 +221,7 @@ class Life:
                 return
         if self._leaving_at is None and agent.renewals.unwritten:
             server.reply_to_exit(_loss(agent))
-        elif self._leaving_at is None and agent.holdings.in_memory_only:
+        elif self._leaving_at is None and agent.credential_store.in_memory_only:
             server.reply_to_exit(_forgotten(agent))
         else:
             self.leave()
@@ -230,7 +230,7 @@ class Life:
     def _look(self, server: Server, agent: Agent, now: float) -> None:
         """What is looked at now and then."""
         self._look_at = now + LOOK_EVERY_S
-        if self._lock_after and agent.holdings.vault.key is not None:
+        if self._lock_after and agent.credential_store.vault.key is not None:
             self._lock_if_idle(server, agent)
             self._look_at = min(self._look_at, now + max(self._lock_after - self.idle_s, 0.1))
         if server.half_loaded and self._watch is not None:
@@ -245,7 +245,7 @@ class Life:
     def _lock_if_idle(self, server: Server, agent: Agent) -> None:
         """Forget the key when its time is up; whoever connected before that has the time to ask."""
         late = self.idle_s - self._lock_after
-        if late >= 0 and (not server.clients or late >= PEER_S) and agent.holdings.vault.key is not None:
+        if late >= 0 and (not server.clients or late >= PEER_S) and agent.credential_store.vault.key is not None:
             server.guarded(self.lock_for_idleness, None)
 
     def _is_idle(self, server: Server, agent: Agent, now: float) -> bool:
@@ -259,7 +259,7 @@ class Life:
 
     def _look_for_lock(self, agent: Agent, now: float) -> None:
         """Have a successor go on once the vault is locked: it never saw the tokens, and Python does not wipe memory."""
-        locked = agent.holdings.locked_by_person
+        locked = agent.credential_store.locked_by_person
         if locked and not self._was_locked and self._watch is not None:
             self._upgrade_at = now
         self._was_locked = locked
@@ -329,7 +329,7 @@ class Life:
 
 
 def _loss(agent: Agent) -> bytes:
-    """What would be lost with this process: a log-in whose only living refresh token the vault does not take."""
+    """What would be lost with this process: a login whose only living refresh token the vault does not take."""
     from git_credential_bitbucket.agent.agent import refusal  # here, not above: the socket listens before agents are
 
     troubles = agent.renewals.troubles
@@ -339,8 +339,8 @@ def _loss(agent: Agent) -> bytes:
         cause, mend = f": {trouble.cause}", f"{trouble.hint or mend}; then stop it again"
     return refusal(
         Error(
-            f"the daemon stays, for a log-in's new token is in no file yet{cause}",
-            hint=f"{mend}; to lose that log-in instead: git-credential-bitbucket daemon stop --force",
+            f"the daemon stays, for a login's new token is in no file yet{cause}",
+            hint=f"{mend}; to lose that login instead: git-credential-bitbucket daemon stop --force",
         )
     )
 
@@ -348,11 +348,11 @@ def _loss(agent: Agent) -> bytes:
 def _forgotten(agent: Agent) -> bytes:
     """What would be lost with this process, for no vault has it; a person's token is shown only once."""
     from git_credential_bitbucket.agent.agent import refusal  # here, not above: as in `_loss`
-    from git_credential_bitbucket.agent.naming import listed
+    from git_credential_bitbucket.agent.naming import names_of
 
     return refusal(
         Error(
-            f"the daemon stays, for this is in its memory only: {listed(agent.holdings.in_memory_only)}",
+            f"the daemon stays, for this is in its memory only: {names_of(agent.credential_store.in_memory_only)}",
             hint="to keep it, log in with it without --memory; to lose it instead: "
             "git-credential-bitbucket daemon stop --force",
         )

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 BACKLOG = 1024
-"""Connections that queue at the socket while the loop is busy or the daemon starts itself anew."""
+"""Connections that queue at the socket while the loop is busy or the daemon restarts."""
 ACCEPT_BATCH = 64
 """Connections taken before those that are open get their turn again."""
 READ_BYTES = 16384

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import files, git_protocol, paths
 from git_credential_bitbucket.daemon.limits import BACKLOG
 from git_credential_bitbucket.daemon.peers import Door, peer_of
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused, SettingsError
+from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,7 +99,7 @@ class Listener:
 
 
 def claim(wanted: dict[Door, str]) -> tuple[dict[Door, socket.socket], Listener] | None:
-    """Listen at `doors`; None if a daemon of ours does already. Raises `PlaceRefused` or `DaemonUnavailable`."""
+    """Listen at `doors`; None if a daemon of ours does already. Raises `InsecurePath` or `DaemonUnavailable`."""
     path = wanted["git"]
     _check(path)
     deadline = time.monotonic() + START_LOCK_S
@@ -123,7 +123,7 @@ def claim(wanted: dict[Door, str]) -> tuple[dict[Door, socket.socket], Listener]
 def _check(path: str) -> None:
     paths.check_socket_path(path)
     if not path.startswith("/"):
-        raise PlaceRefused(
+        raise InsecurePath(
             "the socket's path is relative, and every process would look elsewhere",
             hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to a path that begins with /",
         )
@@ -213,10 +213,10 @@ def _clear(path: str) -> str:
 
 
 def _remove_socket(path: str) -> None:
-    """Unlink a socket that nobody serves. Raises `PlaceRefused` where something else lies there."""
+    """Unlink a socket that nobody serves. Raises `InsecurePath` where something else lies there."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise PlaceRefused(f"{paths.shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
+            raise InsecurePath(f"{paths.shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
         os.unlink(path)
     except FileNotFoundError:
         pass

@@ -129,7 +129,7 @@ class Daemon:
         watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
         started_at = self._handed_over.get("started_at", time.time())
         idle_s = self._handed_over.get("idle_s", 0.0)
-        life = lifecycle.Life(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
+        life = lifecycle.Lifecycle(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
         life.adopted = self._env if watch is not None else None
         admit = peers.admission(self._guests)
         dispatcher = Dispatcher(
@@ -184,7 +184,7 @@ class Daemon:
         for log in filter(None, (self._access_log, self._life_cycle_log)):
             log.close()
 
-    def _start_anew(self, agent: Agent, life: lifecycle.Life) -> None:
+    def _start_anew(self, agent: Agent, life: lifecycle.Lifecycle) -> None:
         document = {
             "env": self._env,
             "held": self._claim.held,

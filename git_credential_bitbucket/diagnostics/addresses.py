@@ -9,7 +9,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup import config_writer, git_behaviour, git_request
 
@@ -36,7 +36,7 @@ def look(scene: Scene) -> Iterator[Finding]:
         cause = f"git sends an Authorization header of http.extraHeader with every request ({origin})"
         found.append(Finding(CHECK, NOTE, cause, "remove it, unless your CI system put it there for this job"))
     if git_behaviour.in_netrc(scene.url, scene.env):
-        cause = "~/.netrc has an entry for this host, in the clear, and git sends it before it asks anybody"
+        cause = "~/.netrc has an entry for this host, in plain text, and git sends it before it asks anybody"
         found.append(Finding(CHECK, WRONG, cause, _TAKE_OUT))
     yield from found
     if not found:
@@ -118,12 +118,12 @@ def _alike(scene: Scene, entry: Entry) -> list[Entry]:
     return [e for e in same if (e.origin, e.url) == (entry.origin, entry.url)]
 
 
-def _renamed(scene: Scene, entry: Entry, text: str) -> Mend | None:
+def _renamed(scene: Scene, entry: Entry, text: str) -> Fix | None:
     if entry.section == "url" or entry.scope == "command" or len(_alike(scene, entry)) != 1:
         return None
     name = f"{entry.section}.{entry.url}.{entry.key}"
     command = ["config", "--file", scene.path(entry.origin), name, _without_name(text)]
-    return Mend(f"took the name out of the address of {_named(entry)}", lambda: config_writer.run([command], scene.env))
+    return Fix(f"took the name out of the address of {_named(entry)}", lambda: config_writer.run([command], scene.env))
 
 
 def _without_name(text: str) -> str:

@@ -29,7 +29,7 @@ def move_to_end(path: str, url: str, env: Mapping[str, str]) -> None:
 
     git's own lock is held meanwhile, and the file is exchanged in one step.
     """
-    place = locations.Place(path, GIT_CONFIG)
+    place = locations.Location(path, GIT_CONFIG)
     try:
         before = locations.content(place) or b""
     except OSError as exc:
@@ -42,7 +42,7 @@ def move_to_end(path: str, url: str, env: Mapping[str, str]) -> None:
     ours = [entry for entry in read if entry.partition(b"\n")[0].rpartition(b".")[0] + b"." == prefix]
     if _read(after, env) != [*(entry for entry in read if entry not in ours), *ours]:
         raise SettingsError(f"the section for {url} in {path} is written in a way that cannot be moved", hint=_HINT)
-    file_rewrite.clean(file_rewrite.Cleaning(place, before, after, ()))
+    file_rewrite.rewrite_file(file_rewrite.Rewrite(place, before, after, ()))
 
 
 def moved(text: bytes, url: str) -> bytes:

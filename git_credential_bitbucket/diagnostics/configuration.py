@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import config, git_config, paths
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
 from git_credential_bitbucket.gitsetup import config_writer
@@ -112,15 +112,15 @@ def _reset(scene: Scene, cure: str) -> Iterator[Finding]:
         before[place] = before.get(place, False) or not entry.value
 
 
-def _written(scene: Scene) -> Mend:
+def _written(scene: Scene) -> Fix:
     def configure() -> None:
         commands = config_writer.configuring(_scope(scene), scene.url.base, helper_here(scene.env))
         config_writer.run(commands, scene.env)
 
-    return Mend(f"configured git for {scene.url.base}", configure)
+    return Fix(f"configured git for {scene.url.base}", configure)
 
 
-def _moved_down(scene: Scene) -> Mend:
+def _moved_down(scene: Scene) -> Fix:
     """Ours at the end of the file: there, the reset is behind what stood behind it."""
     base = scene.url.base
 
@@ -136,7 +136,7 @@ def _moved_down(scene: Scene) -> Mend:
         if not _is_last(scene):
             raise SettingsError(f"the lines for {base} could not be moved behind all others", hint="see what is left")
 
-    return Mend(f"moved the lines for {base} to the end of git's configuration", move)
+    return Fix(f"moved the lines for {base} to the end of git's configuration", move)
 
 
 def _is_last(scene: Scene) -> bool:

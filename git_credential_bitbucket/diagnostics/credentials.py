@@ -9,7 +9,7 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import environment, verdicts
 from git_credential_bitbucket.client.shared_client import look as look_at
 from git_credential_bitbucket.diagnostics import status_report
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
@@ -42,7 +42,7 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
     told = dict(answer)
     yield from _vault(told, header)
     if "trouble" not in told:
-        yield from _credentials(arguments.listed(answer), now)
+        yield from _credentials(arguments.credentials_in(answer), now)
 
 
 def check(scene: Scene) -> Iterator[Finding]:
@@ -90,7 +90,7 @@ def _keyring(header: Header | None, env: Mapping[str, str]) -> Iterator[Finding]
         keyring_key.fetch(env, header.key_id if header is not None else bytes(16))
     except KeyringUnavailable as exc:
         level = NOTE if header is None else WRONG
-        instead = "the first log-in offers a passphrase instead" if header is None else exc.hint
+        instead = "the first login offers a passphrase instead" if header is None else exc.hint
         yield Finding("keyring", level, exc.cause, instead)
         return
     except VaultLocked as exc:
@@ -115,7 +115,7 @@ def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
     naming = ", ".join(f"{one['account'] or one['kind']} ({one['id']})" for one in unnamed)
     cause = f"no Bitbucket username is known for {naming}: a URL that has it may get no answer"
     cure = "git-credential-bitbucket doctor --fix asks Bitbucket; else log in again with --account USERNAME"
-    yield Finding("accounts", NOTE, cause, cure, Mend("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
+    yield Finding("accounts", NOTE, cause, cure, Fix("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
 
 
 def _learn(unnamed: list[CredentialView]) -> None:
@@ -131,7 +131,7 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     if "trouble" in told:
         yield Finding("vault", WRONG, told["trouble"], told.get("cure") or None)
     elif header is None:
-        yield Finding("vault", OK, "there is none yet; the first log-in makes it")
+        yield Finding("vault", OK, "there is none yet; the first login makes it")
     else:
         source = vault_setup.shown_key_source(header)
         yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
@@ -149,7 +149,7 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
         ended = ends is not None and ends <= now
         if state != "ready":
             # These need nobody: what is put away, and what is renewed with its next use.
-            level = NOTE if state == "set-aside" or (state == "expired" and not ended) else WRONG
+            level = NOTE if state == "disabled" or (state == "expired" and not ended) else WRONG
             yield Finding("credentials", level, f"{name}: {one['why']}", one["cure"])
         elif ends is not None and ended:
             state = "ended"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__, paths
 from git_credential_bitbucket.client import daemon_info, daemon_launcher
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
 from git_credential_bitbucket.errors import DaemonDisabled, Error
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
         if facts is None and daemon_info.listener(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
             cure = "type: git-credential-bitbucket daemon start"
-            yield Finding(CHECK, WRONG, cause, cure, Mend("started the daemon in its place", _start))
+            yield Finding(CHECK, WRONG, cause, cure, Fix("started the daemon in its place", _start))
             return
         if facts is None:
             daemon_launcher.start(env)
@@ -41,7 +41,7 @@ def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
         yield Finding(CHECK, WRONG, cause, "report it; a new start may help: git-credential-bitbucket daemon stop")
     if facts.get("version") != __version__:
         cause = f"the daemon is {facts.get('version', 'of no known version')}, this program {__version__}"
-        yield Finding(CHECK, NOTE, cause, "it starts itself anew in a quiet moment")
+        yield Finding(CHECK, NOTE, cause, "it restarts in a quiet moment")
     yield Finding(CHECK, OK, f"{facts.get('version')}, process {facts.get('pid')}, answers")
 
 

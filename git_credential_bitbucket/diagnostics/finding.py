@@ -27,7 +27,7 @@ _TOKENS = re.compile(r"(ATATT|ATCTT|ATBB)[A-Za-z0-9_=-]{8,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class Fix:
     """What `--fix` may do by itself: nothing that loses anything. `says` is told once it is done."""
 
     says: str
@@ -42,7 +42,7 @@ class Finding:
     level: str
     text: str
     cure: str | None = None
-    mend: Mend | None = None
+    mend: Fix | None = None
 
 
 @dataclass(frozen=True, slots=True)

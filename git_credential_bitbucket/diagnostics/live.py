@@ -75,7 +75,7 @@ class Live:
 
     def __init__(self, scene: Scene, provider: Provider, agrees: Callable[[str], bool]) -> None:
         """`agrees` asks the person before a step that changes something."""
-        self.scene, self.provider, self.agrees = scene, provider, agrees
+        self.scene, self.provider, self.confirm = scene, provider, agrees
         self.answers: list[tuple[str, Response]] = []
         self.rejected: list[str] = []
         self._secrets: list[str] = []
@@ -147,7 +147,7 @@ def look(scene: Scene, agrees: Callable[[str], bool]) -> Iterator[Observation]:
     yield from _limits(live)
 
 
-def _tokens(scene: Scene, repository: arguments.Place | None) -> list[Token]:
+def _tokens(scene: Scene, repository: arguments.ScopeArgument | None) -> list[Token]:
     """One token of each kind, and of access tokens for each length of their scope: for a repository, or for REST."""
     base = arguments.parse(scene.url.base)
     found: dict[tuple[str, int], Token] = {}
@@ -168,7 +168,7 @@ def _tokens(scene: Scene, repository: arguments.Place | None) -> list[Token]:
 
 def _stored(scene: Scene) -> list[CredentialView]:
     """The credentials for the host that work, and that somebody was asked for."""
-    stored = [one for one in arguments.kept() if one["state"] == "ready" and one["bound_to"] is None]
+    stored = [one for one in arguments.stored() if one["state"] == "ready" and one["bound_to"] is None]
     here = [one for one in stored if f"{one['url']}/".startswith(f"{scene.url.base}/")]
     return sorted(here, key=lambda one: "@" not in (one["account"] or ""))  # REST takes an API token with its email
 
@@ -257,7 +257,7 @@ def _minted(live: Live) -> Iterator[Observation]:
     """Client credentials, and the revocation of the token that they brought: of nothing else."""
     minted, revoked = "client credentials bring no refresh token", "a token that is revoked is rejected from then on"
     consumer = _consumer(live)
-    if consumer is None or not live.agrees(
+    if consumer is None or not live.confirm(
         "Mint a token with the OAuth consumer and revoke it (its others may go too)?"
     ):
         why = "no OAuth consumer is in the environment or in git's configuration" if consumer is None else _NOT_AGREED
@@ -316,7 +316,7 @@ def _rotation(live: Live, logins: list[CredentialView]) -> Observation:
     assumption = "a renewal brings a new refresh token"
     if not logins:
         return Observation(assumption, why=_NO_LOGIN)
-    if not live.agrees("Renew the OAuth login now?"):
+    if not live.confirm("Renew the OAuth login now?"):
         return Observation(assumption, why=_NOT_AGREED)
     try:
         told = renew(logins[0]["id"])

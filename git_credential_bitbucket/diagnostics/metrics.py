@@ -97,7 +97,7 @@ def text(report: Report) -> str:
 
 
 def _was_rejected(one: CredentialView) -> bool:
-    return one["state"] in ("suspect", "login-expired") or (one["state"] == "set-aside" and not one["replaced_by"])
+    return one["state"] in ("suspended", "login-expired") or (one["state"] == "disabled" and not one["replaced_by"])
 
 
 def _variable(name: str) -> str:

@@ -74,7 +74,7 @@ def _unknown_name(address: str) -> str | None:
 
 
 def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
-    """The web host, which git talks to, and REST's, which only log-ins are checked at."""
+    """The web host, which git talks to, and REST's, which only logins are checked at."""
     addresses = {"web": endpoint.token_url, "REST": f"{endpoint.api_url}/user"}
     asked = {name: partial(_ahead, endpoint, address) for name, address in addresses.items()}
     answers = deadline.each_within(ANSWER_S, asked)

@@ -9,8 +9,8 @@ import stat
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Mend
-from git_credential_bitbucket.errors import Error, PlaceRefused
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
+from git_credential_bitbucket.errors import Error, InsecurePath
 from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.storage.file import FileStorage
 
@@ -53,7 +53,7 @@ def _socket(path: str) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding("socket", OK, f"{path} is yet to be made")
         return
-    except PlaceRefused as exc:
+    except InsecurePath as exc:
         yield Finding("socket", WRONG, exc.cause, exc.hint)
         return
     mode = stat.S_IMODE(found.st_mode)
@@ -69,7 +69,7 @@ def _socket(path: str) -> Iterator[Finding]:
 def _key_file(env: Mapping[str, str]) -> Iterator[Finding]:
     try:
         key_sources.from_environment(env)
-    except PlaceRefused as exc:
+    except InsecurePath as exc:
         yield Finding(
             "vault", WRONG, exc.cause, exc.hint, _closed(os.path.realpath(env[key_sources.KEY_FILE_VARIABLE]), 0o600)
         )
@@ -77,7 +77,7 @@ def _key_file(env: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding("vault", WRONG, exc.cause, exc.hint)
 
 
-def _closed(path: str, mode: int) -> Mend | None:
+def _closed(path: str, mode: int) -> Fix | None:
     """chmod, where it is ours and no link; never more than it had before."""
     found = os.lstat(path)
     if mode & 0o100 and not paths.is_own_dir(path):
@@ -86,7 +86,7 @@ def _closed(path: str, mode: int) -> Mend | None:
     if found.st_uid != os.getuid() or not kind_fits or not found.st_mode & 0o077:
         return None
     closed = stat.S_IMODE(found.st_mode) & mode | (mode if mode & 0o100 else 0)
-    return Mend(f"closed {path} to others", lambda: _chmod(path, closed))
+    return Fix(f"closed {path} to others", lambda: _chmod(path, closed))
 
 
 def _chmod(path: str, mode: int) -> None:

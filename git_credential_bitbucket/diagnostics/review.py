@@ -89,7 +89,7 @@ def review(
     found = [
         _reviewed(one, uses.get(one["id"], _Use({}, {})), now, reach, is_test=not tests.isdisjoint(_names(one)))
         for one in credentials
-        if one["state"] != "set-aside"
+        if one["state"] != "disabled"
     ]
     return {"now": int(now), "log_on": log_on, "log_since": since, "credentials": found}
 

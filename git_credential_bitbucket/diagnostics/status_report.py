@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent.naming import anew
+from git_credential_bitbucket.agent.naming import new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.client.shared_client import look
@@ -50,12 +50,12 @@ class Report:
     @property
     def offered(self) -> list[CredentialView]:
         """Those that are in use or could be."""
-        return [one for one in self.credentials if one["state"] != "set-aside"]
+        return [one for one in self.credentials if one["state"] != "disabled"]
 
     @property
-    def set_aside(self) -> list[CredentialView]:
+    def disabled(self) -> list[CredentialView]:
         """Those that are only kept to be restored."""
-        return [one for one in self.credentials if one["state"] == "set-aside"]
+        return [one for one in self.credentials if one["state"] == "disabled"]
 
     def is_rejected(self, name: str) -> bool:
         """Whether Bitbucket was asked about a credential, by its id or variable, and rejected it."""
@@ -66,7 +66,7 @@ def report_now(what: str | None = None) -> Report:
     """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
     answer = look("status")
     told = dict(answer)
-    credentials = arguments.listed(answer)
+    credentials = arguments.credentials_in(answer)
     if what is not None:
         try:
             credentials = arguments.find_named(credentials, what)
@@ -102,7 +102,7 @@ def document(report: Report) -> dict[str, Any]:
 def ends(one: CredentialView) -> float | None:
     """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
 
-    A token that renews itself ends only when its log-in does, and that has no date, unless a person gave it one.
+    A token that renews itself ends only when its login does, and that has no date, unless a person gave it one.
     """
     dates = (one["forget_at"], *(() if one["renewed_at"] is not None else (one["ends_at"], one["expires_at"])))
     return min((at for at in dates if at is not None), default=None)
@@ -130,7 +130,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 
 def rejected(report: Report) -> dict[str, str]:
     """What Bitbucket rejects of what it was asked about, with the hint for each."""
-    found = {arguments.line(one): cure(one) for one in report.credentials if report.is_rejected(one["id"])}
+    found = {arguments.one_line(one): cure(one) for one in report.credentials if report.is_rejected(one["id"])}
     found |= {
         f"what {one.variable} holds": "put a valid token there, or unset it"
         for one in report.tokens
@@ -158,7 +158,11 @@ def cure(one: CredentialView) -> str:
     """What mends the end of a credential, before it as after it."""
     if one["cure"]:
         return str(one["cure"])
-    return anew(one["id"]) if one["kind"] in token_kinds.STATIC else "log in again: git-credential-bitbucket login"
+    return (
+        new_token_hint(one["id"])
+        if one["kind"] in token_kinds.STATIC
+        else "log in again: git-credential-bitbucket login"
+    )
 
 
 def is_unknown(one: CredentialView) -> bool:
@@ -168,11 +172,11 @@ def is_unknown(one: CredentialView) -> bool:
 
 def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
     """What of a credential needs a person, or will within that many seconds; None where nothing does."""
-    if one["state"] == "set-aside":
+    if one["state"] == "disabled":
         return None if one["replaced_by"] or _is_replaced(one, report) else "is disabled"
     if one["state"] in ("login-expired", token_kinds.APP_PASSWORD):
         return "needs a new login"
-    if one["state"] == "suspect":
+    if one["state"] == "suspended":
         return "is suspended"
     if one["state"] == "unreachable":
         return "could not be renewed"
@@ -202,7 +206,7 @@ def _daemon(told: dict[str, str]) -> dict[str, str | int]:
 def _vault(told: dict[str, str]) -> dict[str, str | None]:
     try:
         source = vault_setup.vault().header()
-    except Error:  # its trouble is the holder's to tell
+    except Error:  # its trouble is the client's to tell
         source = None
     return {
         "state": told["vault"],

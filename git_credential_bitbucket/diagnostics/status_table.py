@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
 _COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
-_STYLES = {"ready": "green", "set-aside": "dim", "suspect": "yellow", "unreachable": "yellow"}
+_STYLES = {"ready": "green", "disabled": "dim", "suspended": "yellow", "unreachable": "yellow"}
 VERDICT_STYLES = {"rejected": "red", "denied": "yellow"}
 _VERDICTS = {
     "valid": "Bitbucket says that it is valid",
@@ -96,7 +96,7 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
 
 def _default(one: CredentialView) -> str:
     """The mark of a scope's default; a disabled credential keeps it for a restore, and answers nothing till then."""
-    return ", default" if one["default"] and one["state"] != "set-aside" else ""
+    return ", default" if one["default"] and one["state"] != "disabled" else ""
 
 
 def _block(one: CredentialView, report: Report, console: Console) -> None:
@@ -138,7 +138,7 @@ def _troubles(report: Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
         _verdict(one, report, console, f"{one['id']}: ")
-    for one in (*report.offered, *report.set_aside):
+    for one in (*report.offered, *report.disabled):
         if one["why"]:
             _line(console, "")
             _line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))

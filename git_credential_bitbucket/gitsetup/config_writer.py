@@ -49,7 +49,7 @@ class Scope:
 
 def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     """Read what is configured. Raises `SettingsError` where git would not look at what is going to be written, and
-    `PlaceRefused` where root would make another user's file its own.
+    `InsecurePath` where root would make another user's file its own.
     """
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         if env.get(name) and not env[name].startswith("/"):

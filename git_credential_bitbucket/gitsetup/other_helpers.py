@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import GitConfig
 
 _EFFECTS = {
-    "store": "it writes every token to a file in the clear",
+    "store": "it writes every token to a file in plain text",
     "cache": "it keeps every token in its own memory",
     "oauth": "",
 }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol, paths
 from git_credential_bitbucket.client import agent_client, daemon_launcher, ipc
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 from git_credential_bitbucket.gitsetup.executable import as_guarded_helper
 
 if TYPE_CHECKING:
@@ -110,11 +110,11 @@ def _fresh_directory(env: Mapping[str, str]) -> str:
         base = os.path.dirname(paths.control_of(paths.runtime_dir(env) + "/socket"))
         paths.make_private_dir(base)
         directory = tempfile.mkdtemp(prefix=PREFIX, dir=base)
-    except (OSError, PlaceRefused):
+    except (OSError, InsecurePath):
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-")
     try:
         paths.check_socket_path(paths.control_of(directory + _SOCKET))
-    except PlaceRefused:
+    except InsecurePath:
         os.rmdir(directory)
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-", dir="/tmp")
     return directory

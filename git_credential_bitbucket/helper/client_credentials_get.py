@@ -7,19 +7,19 @@ from git_credential_bitbucket.client.environment import EnvironmentCredential
 from git_credential_bitbucket.helper import no_credential
 
 
-def get(request: git_protocol.Request, data: bytes, consumer: EnvironmentCredential, holder: AgentClient) -> bytes:
+def get(request: git_protocol.Request, data: bytes, consumer: EnvironmentCredential, client: AgentClient) -> bytes:
     """The answer; where it is empty, the reason has been told. The consumer goes before the vault, as a token does.
 
     Nobody is asked, for it is not a person's. Raises an `Error`.
     """
 
     def mint() -> bytes:
-        return client_credentials.mint(request, data, consumer, holder)
+        return client_credentials.mint(request, data, consumer, client)
 
     reply = mint()
     for mend in (no_credential.taken_back, no_credential.known_here):
-        if not reply and mend(no_credential.reason(data, holder), holder):
+        if not reply and mend(no_credential.reason(data, client), client):
             reply = mint()
     if not reply:
-        no_credential.tell_reason(no_credential.reason(data, holder))
+        no_credential.tell_reason(no_credential.reason(data, client))
     return reply

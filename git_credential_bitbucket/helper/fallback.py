@@ -79,23 +79,23 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     # here, not above: a token from the environment needs none of it
     from git_credential_bitbucket.client.agent_client import AgentClient
 
-    holder = AgentClient().for_request(data)
+    client = AgentClient().for_request(data)
     if found is not None:
         from git_credential_bitbucket.helper import client_credentials_get  # lazy: a runner without a token of its own
 
-        return client_credentials_get.get(request, data, found, holder)
+        return client_credentials_get.get(request, data, found, client)
     if messages.is_traced():
         from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
 
-        trace.tell_choice(request, data, holder)
+        trace.tell_choice(request, data, client)
     if outcome == ipc.UNACKNOWLEDGED:
-        holder.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
-    reply = holder.answer("get", data) if outcome != ipc.EMPTY else b""
+        client.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
+    reply = client.answer("get", data) if outcome != ipc.EMPTY else b""
     if reply:
         return reply
     from git_credential_bitbucket.helper import no_credential  # lazy: an answer needs none of it
 
-    return no_credential.resolve_missing(request, data, holder)
+    return no_credential.resolve_missing(request, data, client)
 
 
 def store(request: git_protocol.Request, data: bytes) -> None:
@@ -127,9 +127,9 @@ def is_judged(request: git_protocol.Request, data: bytes, consumer: "environment
     from git_credential_bitbucket.client import client_credentials  # lazy: see `get`
     from git_credential_bitbucket.client.agent_client import AgentClient  # lazy: see `get`
 
-    holder = AgentClient()
-    holder.in_process = True
-    return client_credentials.erase(request, data, consumer, holder)
+    client = AgentClient()
+    client.in_process = True
+    return client_credentials.erase(request, data, consumer, client)
 
 
 def usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
@@ -149,29 +149,29 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
     from git_credential_bitbucket.client.agent_client import AgentClient, silent
     from git_credential_bitbucket.helper import without_daemon
 
-    holder = AgentClient().for_request(data)
+    client = AgentClient().for_request(data)
     asked_at = time.monotonic()
-    if is_done(without_daemon.reply(operation, request, data, holder), holder) or holder.in_process:
-        return holder.in_process
+    if is_done(without_daemon.reply(operation, request, data, client), client) or client.in_process:
+        return client.in_process
     waited_s = time.monotonic() - asked_at
     if waited_s > STUCK_S:
         raise silent(waited_s)
     # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
     # daemon on our socket.
-    if not holder.fall_back_in_process(dict(git_protocol.parse_pairs(holder.reply("why", data)))):
-        if holder.start() and is_done(without_daemon.reply(operation, request, data, holder), holder):
+    if not client.fall_back_in_process(dict(git_protocol.parse_pairs(client.reply("why", data)))):
+        if client.start() and is_done(without_daemon.reply(operation, request, data, client), client):
             return False
-        holder.in_process = True
-    is_done(without_daemon.reply(operation, request, data, holder), holder)
+        client.in_process = True
+    is_done(without_daemon.reply(operation, request, data, client), client)
     return True
 
 
-def is_done(reply: bytes, holder: "AgentClient") -> bool:
+def is_done(reply: bytes, client: "AgentClient") -> bool:
     """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
     if not reply.startswith(ipc.ACKNOWLEDGED):
         return False
     if reply != ipc.ACKNOWLEDGED:
         from git_credential_bitbucket.helper import notices  # here, not above: a few times in a token's life
 
-        notices.tell_of(reply, holder)
+        notices.tell_of(reply, client)
     return True

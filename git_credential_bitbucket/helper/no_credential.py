@@ -12,79 +12,79 @@ QUIT = b"quit=1\n"
 """git stops with our message, instead of asking for a password that would not help (git-credential(1))."""
 
 
-def resolve_missing(request: git_protocol.Request, data: bytes, holder: AgentClient) -> bytes:
+def resolve_missing(request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
     """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
-    why = reason(data, holder)
+    why = reason(data, client)
     for mend in (taken_back, known_here, unlocked_by_environment, ready_now):
-        if mend(why, holder):
+        if mend(why, client):
             messages.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
-            reply = holder.answer("get", data)
+            reply = client.answer("get", data)
             if reply:
                 return reply
-            why = reason(data, holder)
+            why = reason(data, client)
     locked = why.get("state") == "locked"
     who = interactivity.who_answers(os.environ, request.url)
     if who == interactivity.PERSON and (locked or why.get("state") in interactivity.LOGIN_MENDS):
-        if not mended_by_person(request, why):
+        if not resolved_by_person(request, why):
             return b""  # git asks for username and password itself, and hands us what it was given
-        reply = holder.answer("get", data)
+        reply = client.answer("get", data)
         if reply:
-            if locked and holder.in_process:
+            if locked and client.in_process:
                 without_daemon.note_given(request, reply)
             return reply
-        why = reason(data, holder)
+        why = reason(data, client)
     if who != interactivity.ASKPASS:
-        tell_at_length(request, data, why, holder)
+        tell_at_length(request, data, why, client)
     return QUIT if locked and who == interactivity.NOBODY else b""
 
 
-def tell_at_length(request: git_protocol.Request, data: bytes, why: dict[str, str], holder: AgentClient) -> None:
+def tell_at_length(request: git_protocol.Request, data: bytes, why: dict[str, str], client: AgentClient) -> None:
     """Tell the reason, in the words for this process and this request."""
-    if why.get("state") == "locked" and holder.in_process:
-        why["hint"] = without_daemon.hint_where_locked(request, why, holder)
+    if why.get("state") == "locked" and client.in_process:
+        why["hint"] = without_daemon.hint_where_locked(request, why, client)
     if why.get("state") == interactivity.OTHER_ACCOUNT:
-        why = reason(git_protocol.emit([("telling", "1")]) + data, holder)  # whose there are instead is told once a day
+        why = reason(git_protocol.emit([("telling", "1")]) + data, client)  # whose there are instead is told once a day
     tell_reason(why)
 
 
-def reason(data: bytes, holder: AgentClient) -> dict[str, str]:
-    """What the holder knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
-    why = dict(git_protocol.parse_pairs(holder.reply("why", data)))
+def reason(data: bytes, client: AgentClient) -> dict[str, str]:
+    """What the client knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
+    why = dict(git_protocol.parse_pairs(client.reply("why", data)))
     messages.trace(f"nothing to offer: {why.get('state', 'whoever listens cannot say why')}")
     return why
 
 
 def tell_reason(why: dict[str, str]) -> None:
     """One line, and one with the cure."""
-    messages.failure(login_hint.told(why))
+    messages.failure(login_hint.add_hint(why))
 
 
-def taken_back(why: dict[str, str], holder: AgentClient) -> bool:
+def taken_back(why: dict[str, str], client: AgentClient) -> bool:
     """Whether another daemon listens now than the one that had no answer.
 
     Who does not know the question is none of ours: git's own cache daemon, which sits down wherever it finds nobody.
     """
-    if not why and not holder.in_process:
-        holder.start()
-    return holder.started
+    if not why and not client.in_process:
+        client.start()
+    return client.started
 
 
-def known_here(why: dict[str, str], holder: AgentClient) -> bool:
+def known_here(why: dict[str, str], client: AgentClient) -> bool:
     """Whether this process answers instead: its configuration names a host that the daemon's does not."""
-    return holder.fall_back_in_process(why)
+    return client.fall_back_in_process(why)
 
 
-def ready_now(why: dict[str, str], _holder: AgentClient) -> bool:
-    """Whether what the holder waited for has come meanwhile: a renewal that took longer than a `get` may."""
+def ready_now(why: dict[str, str], _client: AgentClient) -> bool:
+    """Whether what the client waited for has come meanwhile: a renewal that took longer than a `get` may."""
     return why.get("state") == interactivity.READY
 
 
-def unlocked_by_environment(why: dict[str, str], holder: AgentClient) -> bool:
+def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
     """Whether a daemon that was started without the vault's key has got it from this environment now.
 
     What is wrong with the key here is why it has not, so that becomes what `why` tells.
     """
-    if why.get("state") != "locked" or holder.in_process or not without_daemon.has_key():
+    if why.get("state") != "locked" or client.in_process or not without_daemon.has_key():
         return False
     from git_credential_bitbucket.client.activate import third_party  # here, not above: the rare case
 
@@ -99,13 +99,13 @@ def unlocked_by_environment(why: dict[str, str], holder: AgentClient) -> bool:
     if key is None:
         return False
     try:
-        holder.answer("unlock", git_protocol.emit(list(key.to_record().items())))
+        client.answer("unlock", git_protocol.emit(list(key.to_record().items())))
     except Error:  # it does not fit; why has the better words for that
         return False
     return True
 
 
-def mended_by_person(request: git_protocol.Request, why: dict[str, str]) -> bool:
+def resolved_by_person(request: git_protocol.Request, why: dict[str, str]) -> bool:
     """Have the person at the terminal unlock or log in; False if they would not."""
     from git_credential_bitbucket.client.activate import third_party  # here, not above: nobody waits for a machine
 

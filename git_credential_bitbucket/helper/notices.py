@@ -1,6 +1,6 @@
 """Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or how it is kept.
 
-Whether it is time to, the holder knows.
+Whether it is time to, the client knows.
 """
 
 import os
@@ -33,10 +33,10 @@ def is_wanted(env: "MutableMapping[str, str]") -> bool:
         return by_default
 
 
-def tell_of(acknowledgement: bytes, holder: AgentClient) -> None:
+def tell_of(acknowledgement: bytes, client: AgentClient) -> None:
     """Say what an acknowledgement has to say; for `warn`, ask for the words first: they count as told then.
 
-    Where they are not wanted the holder learns that, and does not send the next git here for a while.
+    Where they are not wanted the client learns that, and does not send the next git here for a while.
     """
     said = dict(git_protocol.parse_pairs(acknowledgement))
     if said.get("kept") == "memory":
@@ -53,7 +53,7 @@ def tell_of(acknowledgement: bytes, holder: AgentClient) -> None:
     wanted = is_wanted(os.environ)
     fields = [("id", credential_id), *([] if wanted else [("hush", "1")])]
     try:
-        told = dict(git_protocol.parse_pairs(holder.reply("warn", git_protocol.emit(fields))))
+        told = dict(git_protocol.parse_pairs(client.reply("warn", git_protocol.emit(fields))))
     except Error:  # what git asked for is done, and the next command will tell
         return
     if "warning" in told:

@@ -8,7 +8,7 @@ import os
 
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.client import ipc
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 
 OPERATIONS = frozenset({"get", "store", "erase"})
 CAPABILITIES = b"version 0\ncapability state\n"
@@ -67,7 +67,7 @@ def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":
         for path in paths.sockets(os.environ):
             if outcome == ipc.ABSENT:
                 outcome, reply = ipc.send_request(path, message)
-    except PlaceRefused:
+    except InsecurePath:
         return ipc.ABSENT, b""
     if operation != "get" and outcome in (ipc.ANSWERED, ipc.EMPTY) and reply != ipc.ACKNOWLEDGED:
         outcome = ipc.UNACKNOWLEDGED

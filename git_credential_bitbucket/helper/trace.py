@@ -1,6 +1,6 @@
 """What a trace tells of a `get`: each credential that covers it, in `explain`'s order, and in the end the answer.
 
-Never a secret: what the holder states is masked, and of an answer only what is named here is told.
+Never a secret: what the client states is masked, and of an answer only what is named here is told.
 """
 
 import json
@@ -15,15 +15,15 @@ from git_credential_bitbucket.errors import DaemonUnavailable
 TOLD = frozenset({"username", "password_expiry_utc", "quit"})
 
 
-def tell_choice(request: git_protocol.Request, data: bytes, holder: AgentClient) -> None:
-    """Tell what the holder would make of each credential for git's request, before it is asked for one."""
+def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient) -> None:
+    """Tell what the client would make of each credential for git's request, before it is asked for one."""
     path = None
     if request.path is None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
         messages.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
     fields = [("asked_path", path)] if path else []
     try:
-        reply = holder.reply("explain", git_protocol.emit(fields) + data)
+        reply = client.reply("explain", git_protocol.emit(fields) + data)
     except DaemonUnavailable as exc:  # `get` may be answered all the same
         messages.trace(exc.cause)
         return

@@ -10,7 +10,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import markers, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
-from git_credential_bitbucket.errors import Error, PlaceRefused, VaultLocked
+from git_credential_bitbucket.errors import Error, InsecurePath, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False
@@ -28,12 +28,12 @@ def has_key() -> bool:
     return any(map(os.environ.get, KEY_VARIABLES))
 
 
-def reply(operation: str, request: git_protocol.Request, data: bytes, holder: AgentClient) -> bytes:
-    """The holder's answer to a `store` or `erase`. Raises an `Error` that says so where a secret is not kept."""
+def reply(operation: str, request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
+    """The client's answer to a `store` or `erase`. Raises an `Error` that says so where a secret is not kept."""
     try:
-        return holder.answer(operation, data)
+        return client.answer(operation, data)
     except Error as exc:
-        if operation != "store" or not holder.in_process or not is_locked(data, holder):
+        if operation != "store" or not client.in_process or not is_locked(data, client):
             raise
         if is_given(request):
             messages.trace("store: it is what the vault gave, and is kept there")
@@ -43,9 +43,9 @@ def reply(operation: str, request: git_protocol.Request, data: bytes, holder: Ag
         raise VaultLocked(f"the secret was not kept: {exc.cause}", hint=hint) from exc
 
 
-def is_locked(data: bytes, holder: AgentClient) -> bool:
+def is_locked(data: bytes, client: AgentClient) -> bool:
     """Whether the vault's key is what is missing."""
-    return dict(git_protocol.parse_pairs(holder.reply("why", data))).get("state") == "locked"
+    return dict(git_protocol.parse_pairs(client.reply("why", data))).get("state") == "locked"
 
 
 def note_given(request: git_protocol.Request, given: bytes) -> None:
@@ -55,7 +55,7 @@ def note_given(request: git_protocol.Request, given: bytes) -> None:
         return  # a password, which might be guessed from a digest
     try:
         markers.leave(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
-    except PlaceRefused:
+    except InsecurePath:
         return
 
 
@@ -66,11 +66,11 @@ def is_given(request: git_protocol.Request) -> bool:
     return markers.stands(os.environ, request.base, Secret(request.password), markers.GIVEN)
 
 
-def hint_where_locked(request: git_protocol.Request, why: "Mapping[str, str]", holder: AgentClient) -> str:
+def hint_where_locked(request: git_protocol.Request, why: "Mapping[str, str]", client: AgentClient) -> str:
     """What to do where nobody can be asked for the key: `unlock` would unlock a daemon, and none answers here."""
     if has_key():
         return why.get("hint", "")
-    if holder.instead:
+    if client.instead:
         setting = f"'credential.{request.protocol}://{request.host}.provider'"
         return f"the daemon may have its key; to let it answer: git config --global {setting} bitbucket"
     return "run it at a terminal, or type: git-credential-bitbucket rekey --to key-file --key-file FILE"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.ui.prompts import Answers, Terminal
 
@@ -68,7 +68,7 @@ class Waiting:
 
 
 def in_browser(
-    log_in: Callable[..., None], wanted: Wanted, answers: Answers, key: str, redeem: Callable[[T], Page]
+    log_in: Callable[..., None], wanted: LoginRequest, answers: Answers, key: str, redeem: Callable[[T], Page]
 ) -> None:
     """Wait for a browser: `log_in` is one of login.browser's two, `redeem` takes what the consent brings."""
     waiting = Waiting(answers.terminal, opened=not wanted.no_browser)

@@ -37,7 +37,7 @@ class CodeGrant:
 
 
 class Attempt:
-    """One log-in under way. A class for its state: the secrets of this attempt, and whether it was answered."""
+    """One login under way. A class for its state: the secrets of this attempt, and whether it was answered."""
 
     def __init__(self, provider: Provider, client_id: str, scopes: tuple[str, ...], *, implicit: bool = False) -> None:
         """`implicit`: for a token at once, and not for a code.

@@ -99,10 +99,10 @@ def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
 
 
 def tell_of_secret(terminal: Terminal, provider: Provider) -> None:
-    """Say why a consumer's secret is asked for with each log-in, and where it would have to lie not to be."""
+    """Say why a consumer's secret is asked for with each login, and where it would have to lie not to be."""
     terminal.say(
-        "Its secret is asked for with each log-in, and kept in the vault with that. git's configuration may hold it as "
-        f"well, but in the clear: {printable(_setting(provider, 'oauthClientSecret'))}"
+        "Its secret is asked for with each login, and kept in the vault with that. git's configuration may hold it as "
+        f"well, but in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
     )
     terminal.say()
 

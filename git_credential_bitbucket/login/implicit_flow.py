@@ -1,4 +1,4 @@
-"""Log-ins by the implicit grant, for an OAuth consumer whose secret may not be handed out: two hours, and no renewal.
+"""Logins by the implicit grant, for an OAuth consumer whose secret may not be handed out: two hours, and no renewal.
 
 Imports the login room for the consent; what is granted is kept before anything is said.
 """
@@ -15,7 +15,7 @@ from git_credential_bitbucket.ui import dates
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.token_response import Grant
-    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.ui.prompts import Answers
 
@@ -23,7 +23,7 @@ ASSUMED_LIFE_S = 2 * 60 * 60
 """What Bitbucket's tokens live where an answer does not say (developer.atlassian.com/cloud/bitbucket/oauth-2)."""
 
 
-def by_consent(wanted: Wanted, answers: Answers, keep: oauth_flows.Keep) -> str:
+def by_consent(wanted: LoginRequest, answers: Answers, keep: oauth_flows.Keep) -> str:
     """Have a person consent, and keep the token; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
     paste = oauth_flows.must_paste(wanted, answers)
@@ -37,7 +37,7 @@ def by_consent(wanted: Wanted, answers: Answers, keep: oauth_flows.Keep) -> str:
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+        from git_credential_bitbucket.login import browser  # here, not above: other logins need no browser
 
         in_browser(browser.log_in_implicitly, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
@@ -46,7 +46,7 @@ def by_consent(wanted: Wanted, answers: Answers, keep: oauth_flows.Keep) -> str:
     return kept_id
 
 
-def _pasted(wanted: Wanted, answers: Answers, key: str) -> Grant:
+def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> Grant:
     from git_credential_bitbucket.login import paste  # here, not above: as the browser
 
     terminal = oauth_flows.terminal_to_paste_at(answers)
@@ -59,7 +59,7 @@ def _pasted(wanted: Wanted, answers: Answers, key: str) -> Grant:
     )
 
 
-def _record(wanted: Wanted, key: str, grant: Grant) -> dict[str, Any]:
+def _record(wanted: LoginRequest, key: str, grant: Grant) -> dict[str, Any]:
     return {
         "kind": wanted.kind,
         "place": wanted.place,
@@ -72,7 +72,7 @@ def _record(wanted: Wanted, key: str, grant: Grant) -> dict[str, Any]:
     }
 
 
-def _page(wanted: Wanted, grant: Grant) -> Page:
+def _page(wanted: LoginRequest, grant: Grant) -> Page:
     page = oauth_flows.page(wanted, grant)
     ends = f"It ends in {_life(grant)} and is not renewed: log in again then."
     return type(page)(page.title, (page.paragraphs[0], ends, page.paragraphs[-1]))

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """One log-in. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
+class LoginRequest:
+    """One login. `path` is WORKSPACE[/REPOSITORY], None for the whole host; `ends_at` is in epoch seconds.
 
     After `lifetime_s` it is forgotten here, whatever Bitbucket would still take. `names` are further ones of its
     account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
@@ -51,7 +51,7 @@ class Wanted:
     @property
     def place(self) -> str:
         """Where it is to serve, as credentials keep it."""
-        return scopes.place_of(self.provider.protocol, self.provider.host, self.path)
+        return scopes.scope_of(self.provider.protocol, self.provider.host, self.path)
 
     @property
     def near_url(self) -> str | None:

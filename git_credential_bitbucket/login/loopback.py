@@ -40,7 +40,7 @@ MAX_STRANGERS = 8
 MAX_FRAGMENT_BYTES = 65536
 """Of a redirect's fragment; OAuth tokens have some 2,600 characters."""
 REFUSED, AGAIN = "refused", "again"
-"""Queries at which our page's script shows what became of its answer, where that is not the log-in's outcome."""
+"""Queries at which our page's script shows what became of its answer, where that is not the login's outcome."""
 _POLL_S = 0.05
 _NONCE_BYTES = 16
 _HTTP_PORT = 80
@@ -57,7 +57,7 @@ STRANGER = (
 
 
 class Loopback:
-    """One log-in's way back. A class for its state: the attempt, the answer once it came, and what became of it."""
+    """One login's way back. A class for its state: the attempt, the answer once it came, and what became of it."""
 
     def __init__(self, attempt: Attempt, warn: "Callable[[str, str], None]") -> None:
         """`listening` makes it listen. `warn` is given a cause and a hint, at most once."""
@@ -105,7 +105,7 @@ class Loopback:
             self._warn(*STRANGER)
 
     def serve(self, query: str, send: "Callable[[HTTPStatus, Page], None]") -> None:
-        """Answer a request to the redirect's address; the first right one waits until the log-in is concluded."""
+        """Answer a request to the redirect's address; the first right one waits until the login is concluded."""
         if self.attempt.implicit and query == self._ticket:
             self._show_outcome(send)
         elif self.attempt.implicit and query == AGAIN:
@@ -159,9 +159,9 @@ def listening(attempt: Attempt, warn: "Callable[[str, str], None]") -> "Iterator
 
 
 class _Listener(socketserver.ThreadingTCPServer):
-    """Listens on one address. Its state: the log-in that its requests are for."""
+    """Listens on one address. Its state: the login that its requests are for."""
 
-    allow_reuse_address = True  # else a log-in right after another would find its own port taken, in TIME_WAIT
+    allow_reuse_address = True  # else a login right after another would find its own port taken, in TIME_WAIT
     daemon_threads = True
     block_on_close = False
     request_queue_size = MAX_THREADS  # else a handful that come at once make our browser wait a second (SYN)

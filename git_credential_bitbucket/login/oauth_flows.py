@@ -1,4 +1,4 @@
-"""Log-ins by an OAuth consumer: with a person's consent in the browser or by pasting, and with the consumer alone.
+"""Logins by an OAuth consumer: with a person's consent in the browser or by pasting, and with the consumer alone.
 
 Imports the login room for the consent, bitbucket.oauth for the tokens; what is granted is kept before anything is said.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.bitbucket.token_response import Grant
     from git_credential_bitbucket.login.authorization import CodeGrant
-    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.secret import Secret
     from git_credential_bitbucket.ui.prompts import Answers, Terminal
@@ -32,7 +32,7 @@ ACCOUNT_SCOPE = "account"
 _INTERRUPT = "to give up: Ctrl-C, then log in again"
 
 
-def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
+def consumer(wanted: LoginRequest, answers: Answers) -> tuple[str, Secret]:
     """Key and secret of the OAuth consumer: from git's configuration, else the environment, else asked for.
 
     Without a terminal, what is missing is read from standard input; two lines are the key and the secret, even where
@@ -56,7 +56,7 @@ def consumer(wanted: Wanted, answers: Answers) -> tuple[str, Secret]:
     return key, secret
 
 
-def consumer_key(wanted: Wanted, answers: Answers) -> str:
+def consumer_key(wanted: LoginRequest, answers: Answers) -> str:
     """As `consumer`, where its secret is neither known nor needed."""
     given = environment.consumer(os.environ) if wanted.provider.client_id is None else None
     if (key := wanted.provider.client_id or (given.client_id if given is not None else None)) is not None:
@@ -66,7 +66,7 @@ def consumer_key(wanted: Wanted, answers: Answers) -> str:
     return paste_validation.consumer_key(answers.line("Key of the consumer"))
 
 
-def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     """Have a person consent, and keep the grant; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
     paste = must_paste(wanted, answers)
@@ -85,7 +85,7 @@ def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        from git_credential_bitbucket.login import browser  # here, not above: other log-ins need no browser
+        from git_credential_bitbucket.login import browser  # here, not above: other logins need no browser
 
         in_browser(browser.log_in, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
@@ -93,7 +93,7 @@ def by_consent(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     return kept_id
 
 
-def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+def with_client_credentials(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     """Let the consumer log in without a person, and keep it; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
     key, secret = consumer(wanted, answers)
@@ -105,7 +105,7 @@ def by_itself(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     return keep(_record(wanted, key, secret, grant))
 
 
-def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
+def with_jwt_bearer(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     """Let an installation of an Atlassian Connect app log in without a person, and keep it. Raises `Error`."""
     providers.check_oauth(wanted.provider)
     if answers.terminal is not None:
@@ -121,7 +121,7 @@ def by_app(wanted: Wanted, answers: Answers, keep: Keep) -> str:
     return keep({**_record(wanted, app, secret, grant), "subject": client_key})
 
 
-def must_paste(wanted: Wanted, answers: Answers) -> bool:
+def must_paste(wanted: LoginRequest, answers: Answers) -> bool:
     """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
     trouble = None if wanted.paste else _against_browser(wanted)
     if trouble is not None:
@@ -144,7 +144,7 @@ def shown_on(terminal: Terminal) -> Callable[[str], None]:
     return lambda text: present(terminal, text) if text.startswith("https://") else terminal.say(text)
 
 
-def _against_browser(wanted: Wanted) -> str | None:
+def _against_browser(wanted: LoginRequest) -> str | None:
     """Why no browser on this machine can bring the answer; None where one can."""
     from git_credential_bitbucket.login import (
         browser,
@@ -158,7 +158,7 @@ def _against_browser(wanted: Wanted) -> str | None:
     return None
 
 
-def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
+def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> CodeGrant:
     from git_credential_bitbucket.login import paste  # here, not above: as the browser
 
     terminal = terminal_to_paste_at(answers)
@@ -171,7 +171,7 @@ def _pasted(wanted: Wanted, answers: Answers, key: str) -> CodeGrant:
     )
 
 
-def _kept(wanted: Wanted, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:
+def _kept(wanted: LoginRequest, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:
     try:
         return keep(_record(wanted, key, secret, grant))
     except DaemonUnavailable:
@@ -181,14 +181,14 @@ def _kept(wanted: Wanted, key: str, secret: Secret, grant: Grant, keep: Keep) ->
         raise
 
 
-def _give_back(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> None:
+def _give_back(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> None:
     """A grant that nobody keeps is revoked, as far as Bitbucket takes that."""
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
 
     oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
 
 
-def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str, Any]:
+def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dict[str, Any]:
     return {
         "kind": wanted.kind,
         "place": wanted.place,
@@ -203,7 +203,7 @@ def _record(wanted: Wanted, key: str, secret: Secret, grant: Grant) -> dict[str,
     }
 
 
-def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
+def identify(wanted: LoginRequest, grant: Grant, kept_id: str) -> None:
     """Note whose login it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
     if wanted.account or ACCOUNT_SCOPE not in grant.scopes:
         return
@@ -212,7 +212,7 @@ def identify(wanted: Wanted, grant: Grant, kept_id: str) -> None:
     ask("identify", [("id[]", kept_id)])
 
 
-def page(wanted: Wanted, grant: Grant) -> Page:
+def page(wanted: LoginRequest, grant: Grant) -> Page:
     """What the browser shows of a grant that is kept: where and for what it is, and how to end it."""
     from git_credential_bitbucket.login.pages import Page  # here, not above: as above
 
@@ -221,7 +221,7 @@ def page(wanted: Wanted, grant: Grant) -> Page:
         "You are logged in",
         (
             f"git on this computer may now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
-            "The log-in renews itself. To end it: git-credential-bitbucket logout.",
+            "The login renews itself. To end it: git-credential-bitbucket logout.",
             "You can close this tab.",
         ),
     )

@@ -21,7 +21,7 @@ _SCRIPT = os.path.join(os.path.dirname(__file__), "fragment.js")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A title and paragraphs, as plain text. `good`: the log-in has worked, or may still."""
+    """A title and paragraphs, as plain text. `good`: the login has worked, or may still."""
 
     title: str
     paragraphs: tuple[str, ...]
@@ -30,22 +30,22 @@ class Page:
 
 
 SECOND_TAB = Page(
-    "This log-in has been answered already",
+    "This login has been answered already",
     ("It was answered in another tab, or this page was loaded again. One answer is enough.", "You can close this tab."),
 )
 NOT_OURS = Page(
-    "This belongs to another log-in",
+    "This belongs to another login",
     (
-        "The address does not carry the mark of the log-in that is waiting in your terminal.",
+        "The address does not carry the mark of the login that is waiting in your terminal.",
         "It may come from an earlier one, or from a page that should not have sent you here. Nothing was accepted.",
-        "The log-in in the terminal still waits: open the address that it shows.",
+        "The login in the terminal still waits: open the address that it shows.",
     ),
     good=False,
 )
 FRAGMENT = Page(
     "Bitbucket has answered",
     (
-        "This page hands the answer to the log-in that waits in your terminal, and takes it out of the address.",
+        "This page hands the answer to the login that waits in your terminal, and takes it out of the address.",
         "It needs JavaScript for that. If this text stays: log in again with --paste, which needs none.",
     ),
     scripted=True,
@@ -67,22 +67,18 @@ STARTED = Page(
     ),
     good=False,
 )
-NOTHING_HERE = Page(
-    "There is nothing here", ("This address belongs to a log-in that waits in a terminal.",), good=False
-)
+NOTHING_HERE = Page("There is nothing here", ("This address belongs to a login that waits in a terminal.",), good=False)
 INTERRUPTED = Page(
-    "The log-in was given up",
+    "The login was given up",
     ("It was stopped in the terminal. Nothing was kept.", "You can close this tab."),
     good=False,
 )
 
 
 def of_error(error: Error) -> Page:
-    """The page for a log-in that failed: the same cause and cure as in the terminal."""
+    """The page for a login that failed: the same cause and cure as in the terminal."""
     cure = (f"What helps: {error.hint}.",) if error.hint else ()
-    return Page(
-        "The log-in did not work", (f"The reason: {error.cause}.", *cure, "You can close this tab."), good=False
-    )
+    return Page("The login did not work", (f"The reason: {error.cause}.", *cure, "You can close this tab."), good=False)
 
 
 def render(page: Page) -> bytes:

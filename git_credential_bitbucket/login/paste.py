@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.token_response import Grant
 
 TRIES = 5
-"""How often a paste may be wrong before the log-in is given up."""
+"""How often a paste may be wrong before the login is given up."""
 
 _AROUND = " \t\r\n\"'`<>"
 
@@ -32,7 +32,7 @@ def obtain_code(
     """The code that the person pastes, alone or within the whole address that Bitbucket led to.
 
     `show` is given each line for the person, the address to open among them; `read_line` returns what they typed. An
-    address must carry this log-in's state; a bare code has none, so that only PKCE binds it. Raises `LoginFailed`.
+    address must carry this login's state; a bare code has none, so that only PKCE binds it. Raises `LoginFailed`.
     """
     attempt = Attempt(provider, client_id, scopes)
     query, code = _pasted(attempt, show, read_line)
@@ -67,7 +67,7 @@ def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callabl
             show(trouble)
         elif query is not None or pasted:
             return query, pasted
-    raise LoginFailed("nothing was pasted that answers this log-in", hint="log in again")
+    raise LoginFailed("nothing was pasted that answers this login", hint="log in again")
 
 
 def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
@@ -82,5 +82,5 @@ def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
     except ValueError:
         query = ""
     if not attempt.is_ours(query):
-        return None, "That does not belong to this log-in, or it was cut: the address must be whole, with its state."
+        return None, "That does not belong to this login, or it was cut: the address must be whole, with its state."
     return query, ""

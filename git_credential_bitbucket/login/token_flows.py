@@ -1,4 +1,4 @@
-"""Log-ins with a token that Bitbucket shows once: an API token or an access token, asked for, checked, made a record.
+"""Logins with a token that Bitbucket shows once: an API token or an access token, asked for, checked, made a record.
 
 Imports pasted, guidance, times and verification.
 """
@@ -23,7 +23,7 @@ from git_credential_bitbucket.ui import arguments, dates
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.ui.prompts import Answers
 
 _T = TypeVar("_T")
@@ -37,8 +37,8 @@ _PROJECT_PROMPT = "Key of the project, if it is a project's token (Enter: of the
 _REPOSITORIES_PROMPT = "Repositories of the project (names, with blanks between them) "
 
 
-def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
-    """Ask for a token of the wanted kind and return it as a log-in's record. Raises `Error`.
+def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
+    """Ask for a token of the wanted kind and return it as a login's record. Raises `Error`.
 
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
     """
@@ -68,18 +68,18 @@ def record(wanted: Wanted, answers: Answers) -> dict[str, Any]:
     return found | verification.learnt(wanted, answers, checked, found) if wanted.verify else found
 
 
-def _must_be_meant(wanted: Wanted, answers: Answers) -> None:
+def _must_be_meant(wanted: LoginRequest, answers: Answers) -> None:
     """Have a person confirm a token whose checksum does not match. Raises `LoginFailed` where nobody does."""
     if wanted.force:
         return
     cause = "checksum mismatch: the token looks incomplete"
     if answers.terminal is None:
         raise LoginFailed(cause, hint="copy all of it; to store it all the same: --force")
-    if not answers.terminal.agrees(f"{cause[0].upper()}{cause[1:]}. Store it all the same?"):
+    if not answers.terminal.confirm(f"{cause[0].upper()}{cause[1:]}. Store it all the same?"):
         raise LoginFailed(f"{cause}, and was not stored", hint="log in again, and copy all of it")
 
 
-def _asked_names(wanted: Wanted, answers: Answers) -> str | None:
+def _asked_names(wanted: LoginRequest, answers: Answers) -> str | None:
     """The account of an API token, its email if that is known; further names go to the wanted ones."""
     account = wanted.account
     if account is None or answers.terminal is None:
@@ -97,12 +97,12 @@ def _asked_names(wanted: Wanted, answers: Answers) -> str | None:
     return account
 
 
-def _has_others(wanted: Wanted, answers: Answers) -> bool:
+def _has_others(wanted: LoginRequest, answers: Answers) -> bool:
     """Whether the username is worth a question: another account's login is kept for the host."""
     if answers.terminal is None:
         return False
     host = f"{wanted.provider.protocol}://{wanted.provider.host}"
-    personal = (one for one in arguments.kept() if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH))
+    personal = (one for one in arguments.stored() if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH))
     return any(one["url"].startswith(host) and one["account"] != wanted.account for one in personal)
 
 
@@ -119,7 +119,7 @@ def names(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def _scope(wanted: Wanted, answers: Answers, checked: paste_validation.Checked) -> dict[str, Any]:
+def _scope(wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked) -> dict[str, Any]:
     """What a token is for, as a record has it; an access token serves a part of Bitbucket. Raises `Error`."""
     if wanted.replaces is not None:
         return {"place": wanted.replaces["url"]}
@@ -130,14 +130,16 @@ def _scope(wanted: Wanted, answers: Answers, checked: paste_validation.Checked) 
     path, project = wanted.path, wanted.project
     if path is None:
         path, project = _reached(wanted, answers, checked) or _asked_scope(wanted, answers)
-    place = scopes.place_of(wanted.provider.protocol, wanted.provider.host, path)
+    place = scopes.scope_of(wanted.provider.protocol, wanted.provider.host, path)
     if project is None:
         return {"place": place}
     names = wanted.repositories or _repositories(wanted, answers, checked, path, project)
     return {"place": scopes.project_place(place, project), "project": project, "repositories": list(names)}
 
 
-def _reached(wanted: Wanted, answers: Answers, checked: paste_validation.Checked) -> tuple[str, str | None] | None:
+def _reached(
+    wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked
+) -> tuple[str, str | None] | None:
     """The scope that Bitbucket tells, by the repository that is being worked on here; None where it does not."""
     near = wanted.near or _repository_here(wanted)
     if "/" not in near or not wanted.verify:
@@ -154,7 +156,7 @@ def _reached(wanted: Wanted, answers: Answers, checked: paste_validation.Checked
     return found
 
 
-def _repository_here(wanted: Wanted) -> str:
+def _repository_here(wanted: LoginRequest) -> str:
     """WORKSPACE/REPOSITORY of the remote in this directory, where that is on the wanted host; else empty."""
     remote = git_request.remote(os.environ, git_request.folder_here())
     try:
@@ -163,7 +165,7 @@ def _repository_here(wanted: Wanted) -> str:
         return ""
 
 
-def _asked_scope(wanted: Wanted, answers: Answers) -> tuple[str, str | None]:
+def _asked_scope(wanted: LoginRequest, answers: Answers) -> tuple[str, str | None]:
     """The workspace and its project, or the repository, that a person at the terminal names. Raises `LoginFailed`."""
     if answers.terminal is None:
         raise LoginFailed(
@@ -182,7 +184,7 @@ def _asked_scope(wanted: Wanted, answers: Answers) -> tuple[str, str | None]:
 
 
 def _repositories(
-    wanted: Wanted, answers: Answers, checked: paste_validation.Checked, workspace: str, project: str
+    wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked, workspace: str, project: str
 ) -> tuple[str, ...]:
     """The names of a project's repositories: REST tells, else a person. Raises `LoginFailed` where nobody does."""
     from git_credential_bitbucket.bitbucket import rest  # lazy: as above
@@ -215,7 +217,7 @@ def _asked_end(answers: Answers) -> float | None:
         return None
     while typed := answers.optional(_DATE_PROMPT):
         try:
-            return dates.end(typed, time.time())
+            return dates.expiry(typed, time.time())
         except Error as exc:
             answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
     return None

@@ -45,7 +45,7 @@ class NewVault:
         self._key = key
 
     def found(self) -> None:
-        """Give the holder its key now; the first credential that is kept writes the vault."""
+        """Give the client its key now; the first credential that is kept writes the vault."""
         key = self._key
         if key is None:
             here = vault()
@@ -131,7 +131,7 @@ def _unfit(typed: str) -> str:
 
 
 def unlock(answers: Answers, key_file: str | None = None, *, by_hand: bool = False) -> None:
-    """Find the vault's key, asking whoever is there, and give it to the holder; `by_hand` as `give`. Raises `Error`."""
+    """Find the vault's key, asking whoever is there, and give it to the client; `by_hand` as `give`. Raises `Error`."""
     give(find_key(answers, header(), key_file), by_hand=by_hand)
 
 
@@ -139,7 +139,7 @@ def header() -> Header:
     """What the vault's file says of its key. Raises `VaultLocked` where there is none yet."""
     found = vault().header()
     if found is None:
-        raise VaultLocked("there is no vault yet", hint="the first log-in makes one: git-credential-bitbucket login")
+        raise VaultLocked("there is no vault yet", hint="the first login makes one: git-credential-bitbucket login")
     return found
 
 

@@ -18,7 +18,7 @@ from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.rest import Verdict
-    from git_credential_bitbucket.login.login_request import Wanted
+    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.paste_validation import Checked
     from git_credential_bitbucket.ui.prompts import Answers
 
@@ -34,7 +34,7 @@ option = click.option(
 )
 
 
-def learnt(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str, Any]) -> dict[str, Any]:
+def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dict[str, Any]) -> dict[str, Any]:
     """What Bitbucket tells of a token, to be stored with its record: OAuth scopes and names.
 
     Where no verdict is to be had, `wanted.unverified` has the reason. Raises `LoginFailed` if the token is rejected.
@@ -59,7 +59,7 @@ def learnt(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str,
     return {"scopes": list(verdict.scopes)} | {field: name for field, name in found.items() if name}
 
 
-def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[str, Any]) -> Verdict:
+def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: dict[str, Any]) -> Verdict:
     """The verdict of git's own question where a repository is known, else REST's; REST tells names in either case.
 
     Raises `LoginFailed` where the token is stored for a repository that it does not reach.
@@ -92,7 +92,7 @@ def _verdict(wanted: Wanted, answers: Answers, checked: Checked, record: dict[st
     return replace(by_rest, valid=True)
 
 
-def tell_unverified(wanted: Wanted, *, is_required: bool) -> None:
+def tell_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
     """Say why a token was stored without a verdict, if it was. Raises `LoginFailed` where one is required."""
     for reason in wanted.unverified:
         cause, hint = f"stored, unverified: {reason}", "to ask Bitbucket again: git-credential-bitbucket status --check"

@@ -1,1 +1,1 @@
-"""Finds Bitbucket's secrets that lie in the clear: in configuration, files, other keyrings, a whole history."""
+"""Finds Bitbucket's secrets that lie in plain text: in configuration, files, other keyrings, a whole history."""

@@ -21,10 +21,10 @@ from git_credential_bitbucket.scan.finding import GIT_CONFIG, GIT_CREDENTIALS, K
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.scan.finding import Finding
-    from git_credential_bitbucket.scan.locations import Place
+    from git_credential_bitbucket.scan.locations import Location
 
 MAX_RECORD_BYTES = 48_000
-"""One record of a backup is one line to the holder, which takes 64 KiB."""
+"""One record of a backup is one line to the client, which takes 64 KiB."""
 _EXTRA_HEADER = re.compile(
     rb"(?im)^(?P<section>[ \t]*\[[^\]\n]*\](?=[ \t]*extraheader))?"
     rb"(?P<entry>[ \t]*extraheader[ \t]*=(?:[^\\\n]|\\\r?\n|\\.)*(?P<end>\n|\Z))"
@@ -48,10 +48,10 @@ class Hunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleaning:
+class Rewrite:
     """What is to be done to one file. `remove` where nothing but the secret is in it."""
 
-    place: Place
+    place: Location
     before: bytes
     after: bytes
     hunks: tuple[Hunk, ...]
@@ -82,11 +82,11 @@ class Cleaning:
         return records
 
 
-def planned(place: Place, text: bytes, findings: list[Finding]) -> Cleaning | None:
+def plan_rewrite(place: Location, text: bytes, findings: list[Finding]) -> Rewrite | None:
     """How `text` is rid of `findings`; None where that cannot be done without understanding what is around them."""
     if place.source == KEYRING:
         hunk = Hunk(0, text, b"", b"", b"")
-        return Cleaning(place, text, b"", (hunk,), remove=True)
+        return Rewrite(place, text, b"", (hunk,), remove=True)
     cuts = sorted(cut for finding in findings if (cut := _cut(place, text, finding.match)) is not None)
     if len(cuts) < len(findings):
         return None
@@ -104,15 +104,15 @@ def planned(place: Place, text: bytes, findings: list[Finding]) -> Cleaning | No
         hunks.append(Hunk(len(after), text[first:last], cleaned, lead, trail))
         after, kept_to = after + cleaned, last
     after += text[kept_to:]
-    return Cleaning(place, text, after, tuple(hunks))
+    return Rewrite(place, text, after, tuple(hunks))
 
 
-def can_remove(place: Place, text: bytes, finding: Finding) -> bool:
+def can_remove(place: Location, text: bytes, finding: Finding) -> bool:
     """Whether a finding can be taken out without understanding what is around it."""
     return place.source == KEYRING or _cut(place, text, finding.match) is not None
 
 
-def clean(cleaning: Cleaning) -> None:
+def rewrite_file(cleaning: Rewrite) -> None:
     """Do it. Raises `Error` where the file has changed meanwhile or cannot be written; then it is as it was."""
     _replace(cleaning.place, cleaning.before, None if cleaning.remove else cleaning.after)
 
@@ -123,7 +123,7 @@ def restore(records: list[dict[str, Any]]) -> None:
     What is back already stays as it is, so an undo that stopped at another file can be had again.
     """
     first = records[0]
-    place = locations.Place(first["path"], first["source"], first["foreign"])
+    place = locations.Location(first["path"], first["source"], first["foreign"])
     hunks = [Hunk(at, *(part.encode("latin-1") for part in parts)) for r in records for at, *parts in r["hunks"]]
     if first["remove"]:
         if not os.path.lexists(place.path) or _content(place) != hunks[0].before:
@@ -141,7 +141,7 @@ def restore(records: list[dict[str, Any]]) -> None:
         _replace(place, current, restored)
 
 
-def _cut(place: Place, text: bytes, match: patterns.Match) -> Cut | None:
+def _cut(place: Location, text: bytes, match: patterns.Match) -> Cut | None:
     line = (text.rfind(b"\n", 0, match.start) + 1, (text.find(b"\n", match.end) + 1) or len(text))
     if place.source == GIT_CREDENTIALS:
         return line
@@ -196,7 +196,7 @@ def _missing(text: bytes, hunks: list[Hunk]) -> list[Hunk]:
     return missing
 
 
-def _merged(current: bytes, hunk: Hunk, place: Place) -> bytes:
+def _merged(current: bytes, hunk: Hunk, place: Location) -> bytes:
     """`current` with `hunk` put back, found by the lines around it: the file was changed since."""
     for lead, trail in ((hunk.lead, hunk.trail), (hunk.lead, b""), (b"", hunk.trail), (b"", b"")):
         known = lead + hunk.after + trail
@@ -210,7 +210,7 @@ def _merged(current: bytes, hunk: Hunk, place: Place) -> bytes:
     )
 
 
-def _replace(place: Place, before: bytes, after: bytes | None) -> None:
+def _replace(place: Location, before: bytes, after: bytes | None) -> None:
     """Write `after` in place of `before`, under git's own lock, or remove the file."""
     path = place.path if place.foreign else os.path.realpath(place.path)
     shown = printable(path, 500)
@@ -233,7 +233,7 @@ def _replace(place: Place, before: bytes, after: bytes | None) -> None:
         raise Error(f"another program is changing {shown}", hint=hint) from exc
 
 
-def _create(place: Place, content: bytes, mode: int) -> None:
+def _create(place: Location, content: bytes, mode: int) -> None:
     """Make a file that was removed anew, unless there is one again."""
     try:
         files.create(place.path, content, mode)
@@ -241,7 +241,7 @@ def _create(place: Place, content: bytes, mode: int) -> None:
         raise files.unwritable(place.path, exc) from exc
 
 
-def _content(place: Place) -> bytes:
+def _content(place: Location) -> bytes:
     try:
         found = locations.content(place)
     except OSError as exc:

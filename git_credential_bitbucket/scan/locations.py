@@ -53,7 +53,7 @@ _GCM_SECRET = ".credential"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A file to look at, and what it is. `foreign` is one of a repository, where links are not followed."""
 
     path: str
@@ -81,42 +81,42 @@ def hosts(read: GitConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.all_ours(read))]))
 
 
-def of_person(env: Mapping[str, str], read: GitConfig) -> list[Place]:
+def of_person(env: Mapping[str, str], read: GitConfig) -> list[Location]:
     """The files of a home directory that are known to hold secrets."""
     home = env.get("HOME", "").rstrip("/")
     config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    places = [Place(path, GIT_CONFIG) for path in safe_git.config_files(env)]
+    places = [Location(path, GIT_CONFIG) for path in safe_git.config_files(env)]
     stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
-    places += [Place(path, GIT_CREDENTIALS) for path in stores]
-    places += [Place(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
-    places += [Place(f"{home}/.npmrc", NPMRC), *(Place(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
+    places += [Location(path, GIT_CREDENTIALS) for path in stores]
+    places += [Location(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
+    places += [Location(f"{home}/.npmrc", NPMRC), *(Location(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
     for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
-        places += [Place(f"{folder}/{name}", SHELL) for name in _listed(folder)]
+        places += [Location(f"{folder}/{name}", SHELL) for name in _listed(folder)]
     # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
     for folder, _, names in os.walk(f"{home}/.gcm/store"):
-        places += [Place(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
+        places += [Location(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
     return list(dict.fromkeys(place for place in places if os.path.lexists(place.path)))
 
 
-def of_repository(repository: Repository, env: Mapping[str, str], known: list[Place]) -> list[Place]:
+def of_repository(repository: Repository, env: Mapping[str, str], known: list[Location]) -> list[Location]:
     """Its configuration, as far as it is not the person's."""
     paths = {place.path for place in known}
     files = [path for path in safe_git.config_files(env, repository) if path not in paths and os.path.lexists(path)]
-    return [Place(path, GIT_CONFIG, foreign=True) for path in files]
+    return [Location(path, GIT_CONFIG, foreign=True) for path in files]
 
 
-def of_tree(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Place]:
+def of_tree(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Location]:
     """Every file below a folder, without git's own: `.git`, and the objects of a bare repository.
 
     The other files of that may be anybody's: three empty ones make any folder one, also in a clone. A repository within
     (a clone, a submodule, a bare one) is not entered: its folder is added to `inner`.
     """
     if not os.path.isdir(top):
-        yield Place(top, _source(top), foreign=True)
+        yield Location(top, _source(top), foreign=True)
         return
     for folder, folders, names in safe_git.walk(top):
         if folders is None:
-            yield Place(folder, SOURCE, foreign=True)  # which cannot be read, and is counted as that
+            yield Location(folder, SOURCE, foreign=True)  # which cannot be read, and is counted as that
             continue
         within = {name for name in folders if _is_repository(f"{folder}/{name}")}
         inner += sorted(os.path.join(folder, name) for name in within)
@@ -125,7 +125,7 @@ def of_tree(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Pl
         for name in sorted(names):
             if name != ".git":
                 path = os.path.join(folder, name)
-                yield Place(path, _source(path), foreign=True)
+                yield Location(path, _source(path), foreign=True)
 
 
 def _is_repository(folder: str) -> bool:
@@ -136,7 +136,7 @@ def _is_repository(folder: str) -> bool:
     return bare or os.path.lexists(f"{folder}/.git")
 
 
-def look(place: Place, search: Search) -> None:
+def look(place: Location, search: Search) -> None:
     """Add what is found in a file, or count why it was not looked at. A file is looked at once."""
     if place.path in search.seen:
         return
@@ -154,7 +154,7 @@ def look(place: Place, search: Search) -> None:
     search.findings += found_in(text, place, search.hosts)
 
 
-def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+def found_in(text: bytes, place: Location, hosts: tuple[str, ...]) -> list[Finding]:
     """What is found in a file's content."""
     if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
         return _in_gcm_file(text, place, hosts)
@@ -170,7 +170,7 @@ def found_in(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]
     ]
 
 
-def content(place: Place) -> bytes | None:
+def content(place: Location) -> bytes | None:
     """A regular file's bytes; empty where it is none, None where it is too large. Raises `OSError`."""
     # A link in a repository leads out of it.
     return files.read(place.path, MAX_FILE_BYTES, follow=not place.foreign)
@@ -198,7 +198,7 @@ def _store_files(read: GitConfig, home: str) -> list[str]:
     return found
 
 
-def _in_gcm_file(text: bytes, place: Place, hosts: tuple[str, ...]) -> list[Finding]:
+def _in_gcm_file(text: bytes, place: Location, hosts: tuple[str, ...]) -> list[Finding]:
     """The secret is the first line; the others say `service=https://HOST` and `account=NAME`."""
     secret, _, rest = text.partition(b"\n")
     told = dict(git_protocol.parse_pairs(rest))

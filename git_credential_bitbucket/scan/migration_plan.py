@@ -11,16 +11,16 @@ from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.scan import locations as where
-from git_credential_bitbucket.scan.file_rewrite import can_remove, planned
+from git_credential_bitbucket.scan.file_rewrite import can_remove, plan_rewrite
 from git_credential_bitbucket.scan.finding import NPMRC, SHELL
 from git_credential_bitbucket.scan.patterns import NETRC, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.scan.file_rewrite import Cleaning
+    from git_credential_bitbucket.scan.file_rewrite import Rewrite
     from git_credential_bitbucket.scan.finding import Finding
-    from git_credential_bitbucket.scan.locations import Place
+    from git_credential_bitbucket.scan.locations import Location
     from git_credential_bitbucket.secret import Secret
 
     Endpoint = dict[str, str | None]
@@ -43,7 +43,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """A token on its way into the vault, as a log-in's record; `beside` another one, after which it comes."""
+    """A token on its way into the vault, as a login's record; `beside` another one, after which it comes."""
 
     record: dict[str, Any] = field(repr=False)
     certain: bool
@@ -69,7 +69,7 @@ class Plan:
     """
 
     moves: list[Move] = field(default_factory=list)
-    cleanings: list[Cleaning] = field(default_factory=list)
+    cleanings: list[Rewrite] = field(default_factory=list)
     anew: list[tuple[str, str]] = field(default_factory=list)
     left: list[tuple[Finding, str]] = field(default_factory=list)
     cleaned: dict[str, list[Finding]] = field(default_factory=dict)
@@ -96,12 +96,12 @@ class Plan:
                 lines.append((f"programs that get a token from {path} will not get one", _PRINT))
         return lines
 
-    def clean(self, place: Place, text: bytes, wanted: list[Finding]) -> None:
+    def clean(self, place: Location, text: bytes, wanted: list[Finding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
         self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
         wanted = [one for one in wanted if can_remove(place, text, one)]
         try:
-            cleaning = planned(place, text, wanted) if wanted else None
+            cleaning = plan_rewrite(place, text, wanted) if wanted else None
             if cleaning is not None:
                 cleaning.records()  # what cannot be kept for an undo is not taken out
         except (Error, OSError):
@@ -136,7 +136,7 @@ class Moves:
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
         path = match.path if match.kind == token_kinds.ACCESS_TOKEN else None
-        place = scopes.place_of(protocol, match.host, path)
+        place = scopes.scope_of(protocol, match.host, path)
         account = _account(match.account) if match.kind == token_kinds.API_TOKEN else None
         there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
         for one in there:
@@ -200,7 +200,7 @@ _NPM = "npm reads it there, and asks no credential helper of git's"
 _BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
 
 
-def plan(places: list[Place], keyring: list[Finding], names: tuple[str, ...], moves: Moves) -> Plan:
+def plan(places: list[Location], keyring: list[Finding], names: tuple[str, ...], moves: Moves) -> Plan:
     """What to do about all that is found in these files, each read once, and in keyrings. `names` are the hosts."""
     made = Plan()
     dead: list[Finding] = []

@@ -33,12 +33,12 @@ REFERENCE_CURE = (
 )
 UNKNOWN_CURE = "take it out; Bitbucket takes no account's password"
 _TITLES = {
-    token_kinds.APP_PASSWORD: "A Bitbucket app password in the clear",
-    token_kinds.API_TOKEN: "An Atlassian API token in the clear",
-    token_kinds.ACCESS_TOKEN: "A Bitbucket access token in the clear",
+    token_kinds.APP_PASSWORD: "A Bitbucket app password in plain text",
+    token_kinds.API_TOKEN: "An Atlassian API token in plain text",
+    token_kinds.ACCESS_TOKEN: "A Bitbucket access token in plain text",
 }
 MAX_TEXT_CHARACTERS = 10_000
-_OTHER_TITLE = "A password for Bitbucket in the clear"
+_OTHER_TITLE = "A password for Bitbucket in plain text"
 _REFERENCE_TITLE = "A reference to a Bitbucket app password, which is dead"
 
 

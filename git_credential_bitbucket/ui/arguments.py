@@ -1,6 +1,6 @@
 """What a person names on the command line: a host, a place on it, or one of the credentials that are kept.
 
-Imports settings and providers for the list of hosts, scopes for what a place is, and asks the holder for its list.
+Imports settings and providers for the list of hosts, scopes for what a place is, and asks the client for its list.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _SSH_HOSTS = frozenset({hosts.CLOUD_HOST, "altssh.bitbucket.org"})
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ScopeArgument:
     """A host and what of it is meant; `path` is None for all of it."""
 
     protocol: str
@@ -45,7 +45,7 @@ class Place:
     @property
     def text(self) -> str:
         """As credentials keep it."""
-        return scopes.place_of(self.protocol, self.host, self.path)
+        return scopes.scope_of(self.protocol, self.host, self.path)
 
     @property
     def url(self) -> str:
@@ -58,7 +58,7 @@ class Place:
         return git_protocol.emit([*pairs, ("path", self.path)] if self.path else pairs)
 
 
-def parse(text: str, base: str = hosts.CLOUD_URL) -> Place:
+def parse(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
     """The place that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
 
     An SSH address means the same repository by https. Raises `Error`; a URL with a password in it is refused without
@@ -85,13 +85,13 @@ def parse(text: str, base: str = hosts.CLOUD_URL) -> Place:
         raise Error("that is no place on a Bitbucket", hint=_LIKE)
     protocol = parts.scheme.lower()
     path = parts.path.strip("/")
-    place = Place(protocol, git_protocol.normalise_host(protocol, host), path or None)
-    if path and place.text == Place(place.protocol, place.host).text:
+    place = ScopeArgument(protocol, git_protocol.normalise_host(protocol, host), path or None)
+    if path and place.text == ScopeArgument(place.protocol, place.host).text:
         raise Error("that names no workspace and no repository", hint=_LIKE)
     return place
 
 
-def check_names(place: Place) -> None:
+def check_names(place: ScopeArgument) -> None:
     """Raise `Error` where a new place could never match: a title was typed instead of the name in the address."""
     if "*" in (place.path or ""):
         raise Error(
@@ -126,12 +126,12 @@ def provider(url: str) -> Provider:
     return found
 
 
-def listed(answer: list[tuple[str, str]]) -> list[CredentialView]:
+def credentials_in(answer: list[tuple[str, str]]) -> list[CredentialView]:
     """The credentials in an answer to `status`."""
     return [json.loads(value) for key, value in answer if key == "credential[]"]
 
 
-def kept() -> list[CredentialView]:
+def stored() -> list[CredentialView]:
     """The credentials that are at hand. Raises `Error` with the vault's trouble where that leaves none."""
     found, trouble = _at_hand()
     if not found and trouble is not None:
@@ -139,7 +139,7 @@ def kept() -> list[CredentialView]:
     return found
 
 
-def meant(what: str | None) -> list[CredentialView]:
+def select(what: str | None) -> list[CredentialView]:
     """All that is kept, or what of it `what` names. Raises `UnknownCredential` where that is nothing.
 
     While the vault is not at hand, only an id in memory can be told; all else is an `Error` with the vault's trouble.
@@ -154,7 +154,7 @@ def _at_hand() -> tuple[list[CredentialView], Error | None]:
     answer = look("status")
     told = dict(answer)
     trouble = Error(told["trouble"], hint=told.get("cure") or None) if "trouble" in told else None
-    return listed(answer), trouble
+    return credentials_in(answer), trouble
 
 
 def find_named(credentials: Sequence[CredentialView], word: str) -> list[CredentialView]:
@@ -185,7 +185,7 @@ def scope_of(text: str) -> str:
 
 def offered_for(url: str) -> list[CredentialView]:
     """What is kept for exactly a scope and could be its default: neither disabled nor bound to one request."""
-    return [one for one in kept() if one["url"] == url and one["state"] != "set-aside" and one["bound_to"] is None]
+    return [one for one in stored() if one["url"] == url and one["state"] != "disabled" and one["bound_to"] is None]
 
 
 def names(one: CredentialView) -> set[str]:
@@ -193,20 +193,20 @@ def names(one: CredentialView) -> set[str]:
     return {name.lower() for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name}
 
 
-def one_of(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:
+def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:
     """The one that is meant: asked for at a terminal, else `Error` with the list."""
     if len(found) == 1:
         return found[0]
     if not found:
         raise UnknownCredential(f"there is no credential {what}", hint=_SEE)
-    lines = [line(one) for one in found]
+    lines = [one_line(one) for one in found]
     if terminal is None:
         raise Error(f"there are several {what}: {'; '.join(lines)}", hint="name one by its id, the last word of each")
     terminal.say(f"There are several {what}:")
     return found[terminal.choose("Which one", lines)]
 
 
-def line(one: CredentialView) -> str:
+def one_line(one: CredentialView) -> str:
     """A credential in one line, its id last."""
     account = f" of {one['account']}" if one["account"] else ""
     return git_protocol.printable(f"{one['kind']} for {one['place']}{account}, {one['state']}, {one['id']}")

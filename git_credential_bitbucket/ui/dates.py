@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 
-from git_credential_bitbucket.agent.expiry import MAX_END, days
+from git_credential_bitbucket.agent.expiry import MAX_EXPIRY, days
 from git_credential_bitbucket.errors import Error
 
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
@@ -29,7 +29,7 @@ def span(text: str) -> float:
     return float(seconds)
 
 
-def end(text: str, now: float) -> float:
+def expiry(text: str, now: float) -> float:
     """The epoch seconds of a token's end: `2027-01-31`, or a span from `now`. Raises `Error`.
 
     A date counts from its beginning in UTC: Bitbucket's page names the day and not the hour, and a warning that comes
@@ -52,7 +52,7 @@ def day(at: float) -> str:
 
     Git's `password_expiry_utc` may say anything, and so may a vault that an earlier version wrote.
     """
-    return datetime.fromtimestamp(min(max(at, 0), MAX_END), UTC).date().isoformat()
+    return datetime.fromtimestamp(min(max(at, 0), MAX_EXPIRY), UTC).date().isoformat()
 
 
 def left(seconds: float) -> str:

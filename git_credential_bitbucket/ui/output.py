@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.client import messages
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def write(path: str, text: str) -> None:
         return
     try:
         files.replace(path, text.encode(), mode=None)
-    except PlaceRefused as exc:
-        raise PlaceRefused(exc.cause, hint="name a file, or - for standard output") from exc
+    except InsecurePath as exc:
+        raise InsecurePath(exc.cause, hint="name a file, or - for standard output") from exc
 
 
 def shown(text: str) -> str:

@@ -109,7 +109,7 @@ class Terminal:
                 return int(typed) - 1
             self._write(f"Type a number from 1 to {len(options)}.\n")
 
-    def agrees(self, question: str) -> bool:
+    def confirm(self, question: str) -> bool:
         """Whether the person says yes; no answer is a no."""
         return self.line(f"{question} [y/N] ").lower() in ("y", "yes")
 

@@ -14,7 +14,7 @@ import zlib
 from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
-from git_credential_bitbucket.errors import KeyDoesNotFit, VaultDamaged, VaultNewer
+from git_credential_bitbucket.errors import NewerVault, VaultDamaged, WrongKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -92,12 +92,12 @@ def seal(key: "Key", content: bytes, generation: int, *, recovered: bool = False
 
 
 def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
-    """Header and content. Raises `KeyDoesNotFit`, `VaultNewer` or `VaultDamaged`, in this order of trust."""
+    """Header and content. Raises `WrongKey`, `NewerVault` or `VaultDamaged`, in this order of trust."""
     from cryptography.exceptions import InvalidTag  # here, not above: 15 ms, and a locked vault needs none of it
 
     layout = _layout(blob)
     if layout.header.key_id != key.id:
-        raise KeyDoesNotFit(
+        raise WrongKey(
             "the vault was sealed with another key",
             hint="give the key it was made with, or: git-credential-bitbucket unlock",
         )
@@ -115,7 +115,7 @@ def intent(generation: int, room: int) -> bytes:
 
 
 def seal_answer(key: "Key | None", credential_id: str, generation: int, answer: bytes) -> bytes:
-    """An answer to a renewal, bound to its credential and the generation asked for; in the clear without a key.
+    """An answer to a renewal, bound to its credential and the generation asked for; in plain text without a key.
 
     Magic 8, generation 8, length 4 and nonce 12 bytes, big-endian, then the ciphertext with its tag of 16 bytes.
     """
@@ -148,7 +148,7 @@ def _bound_to(credential_id: str, generation: int) -> bytes:
 
 
 def header_of(blob: bytes) -> Header:
-    """What the header says, without a key. Raises `VaultNewer` or `VaultDamaged`."""
+    """What the header says, without a key. Raises `NewerVault` or `VaultDamaged`."""
     return _layout(blob).header
 
 
@@ -159,7 +159,7 @@ def _layout(blob: bytes) -> _Layout:
     if magic != MAGIC:
         raise VaultDamaged("the file does not begin like a vault")
     if version > VERSION:
-        raise VaultNewer(
+        raise NewerVault(
             f"the vault has format {version}, and this version reads up to {VERSION}",
             hint="upgrade git-credential-bitbucket; the vault was not touched",
         )

@@ -11,7 +11,7 @@ from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL be
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.errors import KeyDoesNotFit, PlaceRefused, VaultLocked
+from git_credential_bitbucket.errors import InsecurePath, VaultLocked, WrongKey
 from git_credential_bitbucket.paths import is_handed_to_us, shown, typed
 from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header, is_bounded
 
@@ -36,7 +36,7 @@ _UNLOCK = "type: git-credential-bitbucket unlock"
 
 
 class Key:
-    """The vault's key and where it came from. A class because it wipes itself: when its last holder lets go of it
+    """The vault's key and where it came from. A class because it wipes itself: when its last client lets go of it
     (`Vault.lock`, the end of a transaction), the bytes are overwritten. Copies inside OpenSSL are OpenSSL's to wipe.
     """
 
@@ -101,7 +101,7 @@ class Key:
 def from_environment(env: "Mapping[str, str]") -> Key | None:
     """The key in `GIT_CREDENTIAL_BITBUCKET_KEY`, else in the file that `…_KEY_FILE` names; None where neither is set.
 
-    Raises `VaultLocked` where one is set to something that is no key, and `PlaceRefused` for a file others can read.
+    Raises `VaultLocked` where one is set to something that is no key, and `InsecurePath` for a file others can read.
     """
     if text := env.get(KEY_VARIABLE):
         material = _decoded(text.encode("utf-8", "surrogateescape"))
@@ -157,8 +157,8 @@ def obtain(env: "Mapping[str, str]", header: Header | None, *, unlock: bool = Fa
     """The key of the vault with `header` (None: there is no vault yet) without asking for a passphrase.
 
     `unlock` lets the keyring show a dialogue. The key id decides: a key in the environment that belongs to another
-    vault is passed over for the keyring's, but for nothing else. Raises `KeyDoesNotFit`, `VaultLocked`,
-    `KeyringUnavailable`, `PlaceRefused`; each says what is missing.
+    vault is passed over for the keyring's, but for nothing else. Raises `WrongKey`, `VaultLocked`,
+    `KeyringUnavailable`, `InsecurePath`; each says what is missing.
     """
     given = from_environment(env)
     if header is None:
@@ -173,7 +173,7 @@ def obtain(env: "Mapping[str, str]", header: Header | None, *, unlock: bool = Fa
         return keyring_key.fetch(env, header.key_id, unlock=unlock)
     if given is not None:
         variable = KEY_VARIABLE if given.source == "environment" else KEY_FILE_VARIABLE
-        raise KeyDoesNotFit(
+        raise WrongKey(
             f"the key in {variable} is not the one that the vault was sealed with",
             hint=f"the vault's key came from {_ORIGINS[header.source]}",
         )
@@ -213,7 +213,7 @@ def _read_key_file(path: str) -> bytes:
         ) from exc
     try:
         if not is_handed_to_us(os.fstat(fd)):
-            raise PlaceRefused(
+            raise InsecurePath(
                 f"the key file {shown(path)} is not a plain file that only we can read",
                 hint=f"type: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
             )

@@ -26,12 +26,12 @@ class Turn:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._holder: int | None = None
+        self._client: int | None = None
 
     @property
     def is_mine(self) -> bool:
         """Whether this thread holds it."""
-        return self._holder == threading.get_ident()
+        return self._client == threading.get_ident()
 
     @contextmanager
     def taken(self, timeout_s: float) -> "Iterator[None]":
@@ -43,17 +43,17 @@ class Turn:
             raise RuntimeError("a vault transaction was begun inside another one of the same thread")
         if self.is_mine or not self._mutex.acquire(timeout=timeout_s):
             raise VaultBusy("another request holds the vault's lock", hint="try again in a minute")
-        self._holder = threading.get_ident()
+        self._client = threading.get_ident()
         try:
             yield
         finally:
-            self._holder = None
+            self._client = None
             self._mutex.release()
 
 
 @contextmanager
 def flocked(path: str, timeout_s: float, named: str = "the vault's lock") -> "Iterator[int]":
-    """Hold the lock file `path` inside, with its descriptor; the kernel releases it when its holder dies.
+    """Hold the lock file `path` inside, with its descriptor; the kernel releases it when its client dies.
 
     Raises `VaultBusy`, with the lock `named`, after `timeout_s` seconds, and `OSError` where there can be no such file.
     """

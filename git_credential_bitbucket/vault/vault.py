@@ -10,14 +10,7 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from git_credential_bitbucket.errors import (
-    Error,
-    KeyDoesNotFit,
-    KeyringUnavailable,
-    VaultBusy,
-    VaultLocked,
-    VaultUnwritable,
-)
+from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultBusy, VaultLocked, VaultUnwritable, WrongKey
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
@@ -104,7 +97,7 @@ class Transaction:
 class Renewing:
     """One credential's lease, held. A class because it keeps the key with which an answer is sealed, if need be later.
 
-    `interrupted` is the generation that the holder before asked for without an answer, None where none did.
+    `interrupted` is the generation that the client before asked for without an answer, None where none did.
     """
 
     def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "key_sources.Key | None") -> None:
@@ -183,14 +176,14 @@ class Vault:
     def header(self) -> sealed.Header | None:
         """What can be told without a key; None where there is no vault.
 
-        Raises `VaultNewer`, `VaultDamaged`, `VaultUnreadable`, `PlaceRefused`.
+        Raises `NewerVault`, `VaultDamaged`, `VaultUnreadable`, `InsecurePath`.
         """
         return self.storage.header()
 
     def snapshot(self) -> Snapshot:
         """The content as it is now; one stat, and the same object, when nothing has changed.
 
-        Raises `VaultLocked` (also as `KeyDoesNotFit`), `VaultDamaged`, `VaultNewer`, `VaultUnreadable`, `PlaceRefused`.
+        Raises `VaultLocked` (or its `WrongKey`), `VaultDamaged`, `NewerVault`, `VaultUnreadable`, `InsecurePath`.
         """
         with self._mutex:
             key, cached = self._key, self._cached
@@ -234,7 +227,7 @@ class Vault:
 
     @contextmanager
     def lease(self, credential_id: str) -> "Iterator[Renewing]":
-        """Hold the right to renew one credential; what an earlier holder left over is in the vault by then.
+        """Hold the right to renew one credential; what an earlier client left over is in the vault by then.
 
         The vault's lock is not held meanwhile. Raises what `transaction` raises.
         """
@@ -247,10 +240,10 @@ class Vault:
                 self._leased.discard(credential_id)
 
     def unlock(self, key: key_sources.Key) -> None:
-        """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `KeyDoesNotFit`."""
+        """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `WrongKey`."""
         header = self.header()
         if header is not None and header.key_id != key.id:
-            raise KeyDoesNotFit(
+            raise WrongKey(
                 "the vault was sealed with another key",
                 hint=f"this one is from {key.source}, the vault's {header.source}",
             )
@@ -335,7 +328,7 @@ class Vault:
     def _read(self, key: key_sources.Key | None) -> "Stored":
         try:
             return self.storage.read(key)
-        except KeyDoesNotFit:
+        except WrongKey:
             with self._mutex:
                 if self._key is key:  # another process has rekeyed: locked, so that the new key is looked for
                     self._key = self._cached = None
@@ -378,7 +371,7 @@ def notice(vault: Vault) -> Notice | None:
         if vault.state == "open" and vault.snapshot().unmended:
             path = vault.storage.shown
             cause = (
-                f"the vault {path} is damaged and cannot be set aside yet; the generation before it answers, without"
+                f"the vault {path} is damaged and cannot be disabled yet; the generation before it answers, without"
                 " what its last write had added"
             )
             return Notice(path, cause, "see that it can be written to; the next write mends it")
@@ -390,6 +383,6 @@ def notice(vault: Vault) -> Notice | None:
         return None
     if put_aside is None:
         return None
-    cause = f"the vault was damaged: {shown(put_aside)} was set aside, and what its last write had added is missing"
+    cause = f"the vault was damaged: {shown(put_aside)} was disabled, and what its last write had added is missing"
     cure = "log in again for what is missing (git-credential-bitbucket login), then remove the damaged file: rm "
     return Notice(shown(put_aside), cause, cure + typed(put_aside))

@@ -72,7 +72,7 @@ class World:
         return Provider(protocol, host, self.endpoint)
 
     def login(self, **more: Any) -> Credential:  # noqa: ANN401
-        """An OAuth log-in for the whole host, kept in the vault."""
+        """An OAuth login for the whole host, kept in the vault."""
         consumer = self.standin.add_consumer()
         access, refresh = self.standin.issue_login(consumer)
         record = {
@@ -89,7 +89,7 @@ class World:
 
     def keep(self, credential: Credential) -> Credential:
         """Put a credential into the vault."""
-        return retention.keep(self.agent.holdings, credential, self.clock())
+        return retention.add(self.agent.credential_store, credential, self.clock())
 
     def lines(self, text: str = "", path: str = "acme/app.git") -> git_protocol.Request:
         """A request to the stand-in."""

@@ -26,7 +26,7 @@ def a_credential(place: str = HOST, kind: str = token_kinds.API_TOKEN, **fields:
 
 
 def an_oauth_login(place: str = HOST, *, minted_at: float = 0.0, life: float = 7200.0, **fields: Any) -> Credential:  # noqa: ANN401
-    """An OAuth log-in whose access token was minted at `minted_at` and lives `life` seconds."""
+    """An OAuth login whose access token was minted at `minted_at` and lives `life` seconds."""
     values: dict[str, Any] = {
         "minted_at": minted_at,
         "expires_at": minted_at + life,

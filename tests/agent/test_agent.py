@@ -129,8 +129,8 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     world.erase(token)
     assert world.get() == {}
     state, _, hint = why(world.agent, world.lines())
-    assert state == "suspect"
-    (kept,) = world.agent.holdings.index()
+    assert state == "suspended"
+    (kept,) = world.agent.credential_store.index()
     assert f"if it was revoked: git-credential-bitbucket rotate {kept.id}; now: " in hint
     assert hint.endswith(f"git-credential-bitbucket restore {kept.id}")
     world.offset += 61
@@ -149,7 +149,7 @@ def test_why_tells_of_the_repository_at_work(world: World) -> None:
         return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
     assert told("acme/two.git")["error"] == f"no credential for {world.standin.netloc}/acme/two"
-    assert told("acme/app.git")["state"] == told(None)["state"] == "suspect"
+    assert told("acme/app.git")["state"] == told(None)["state"] == "suspended"
 
 
 def test_an_erase_without_a_password_is_not_final_for_anybody(world: World) -> None:
@@ -235,7 +235,7 @@ def test_last_used_is_written_lazily_and_changes_no_answer(world: World) -> None
     world.offset += 61
     world.agent.tick()
     world.executor.submit(lambda: None).result()
-    world.agent.holdings.flush()
+    world.agent.credential_store.flush()
     assert world.kept()[1].last_used_at
 
 
@@ -244,7 +244,9 @@ def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
     token = tokens.api_token()
     world.store("alice", token)
     locked = world.another()
-    locked.holdings._acquire = lambda _: Vault(FileStorage(str(world.path))).unlock(Key(b"x" * 32, "environment"))
+    locked.credential_store._acquire = lambda _: Vault(FileStorage(str(world.path))).unlock(
+        Key(b"x" * 32, "environment")
+    )
     assert world.get(agent=locked) == {}
     state, cause, _ = why(locked, world.lines())
     assert state == "locked"
@@ -258,7 +260,7 @@ def test_two_tokens_of_one_place_and_account_leave_the_old_one_restorable(world:
     old, new = tokens.api_token(), tokens.api_token()
     world.store("alice", old)
     world.erase(old)
-    world.offset += 120  # making a new one takes longer than the old one is held back
+    world.offset += 120  # making a new one takes longer than the old one is suspended
     world.store("alice", new)
     assert world.get()["password"] == new
     assert {c.secret.reveal(): c.set_aside_why for c in world.kept()} == {old: "replaced by a newer one", new: None}
@@ -275,8 +277,8 @@ def test_a_foreign_oauth_token_is_not_offered_past_its_end(world: World) -> None
 def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     """Without a vault and a key, a typed secret lives as long as the process."""
     vault = Vault(FileStorage(str(world.path.with_name("none"))))
-    world.agent.holdings.vault = vault
-    world.agent.holdings._acquire = lambda create: vault.acquire(
+    world.agent.credential_store.vault = vault
+    world.agent.credential_store._acquire = lambda create: vault.acquire(
         {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create
     )
     token = tokens.api_token()
@@ -288,7 +290,7 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert world.agent.must_stay()
     world.offset += 61
     assert world.store("alice", token) == ACKNOWLEDGED
-    assert isinstance(world.agent.holdings.memory.storage, MemoryStorage)
+    assert isinstance(world.agent.credential_store.memory.storage, MemoryStorage)
     assert not world.path.with_name("none").exists()
 
 

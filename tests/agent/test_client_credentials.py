@@ -70,8 +70,8 @@ def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
     assert minted.encode() not in shown
     assert b"OAuth consumer" not in shown
     assert b"client-credentials" not in shown
-    assert not list(world.agent.holdings.index())
-    assert world.agent.holdings.in_memory_only == []
+    assert not list(world.agent.credential_store.index())
+    assert world.agent.credential_store.in_memory_only == []
     log.close()
     named = [(one["operation"], one["outcome"], bool(one.get("credential"))) for one in access_log.read(path)]
     given, done, *nothing = named
@@ -100,7 +100,7 @@ def test_a_minted_token_in_use_is_renewed_ahead_and_keeps_the_daemon(world: Worl
     world.agent.tick()
     assert world.agent.consumers is not None
     world.executor.shutdown()  # waits for what `tick` has begun
-    (renewed,) = world.agent.consumers.holdings.index()
+    (renewed,) = world.agent.consumers.credential_store.index()
     assert renewed.had_secret(Secret(first))
     assert len(world.standin.token_requests()) == 2
     assert not world.agent.must_stay()
@@ -112,7 +112,7 @@ def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None
     for each in (replace(consumer, secret=tokens.consumer_pair()[1]), consumer, world.standin.add_consumer()):
         mint(world, each)
     assert world.agent.consumers is not None
-    kept = [one.client_secret for one in world.agent.consumers.holdings.index()]
+    kept = [one.client_secret for one in world.agent.consumers.credential_store.index()]
     assert len(kept) == 2
     assert Secret(consumer.secret) in kept
 
@@ -125,7 +125,7 @@ def test_a_predecessors_minted_tokens_are_given_to_nobody(world: World) -> None:
     state["memory"] = {"credentials": [record, {**record, "id": "mine", "origin": "login"}]}
     successor = world.another()
     handover.take_over(successor, state)
-    assert [one.id for one in successor.holdings.index() if one.id != login.id] == ["mine"]
+    assert [one.id for one in successor.credential_store.index() if one.id != login.id] == ["mine"]
 
 
 def shared(world: World, directory: Path) -> Agent:

@@ -113,7 +113,7 @@ def test_a_consumer_without_its_secret_is_refused(world: World) -> None:
 def test_a_refresh_that_must_open_the_vault_first_is_answered_with_its_error(world: World) -> None:
     """What goes wrong after the wait for the key is told as well as what goes wrong before it."""
     world.login()
-    world.agent.holdings.vault.lock()
+    world.agent.credential_store.vault.lock()
     assert "no such credential" in ask(world, "refresh", id="none")["error"]
 
 

@@ -24,7 +24,7 @@ PLACES = ("", "/acme", "/acme/app")
 
 def explained(world: World, text: str = "", path: str = "acme/app.git") -> list[dict[str, Any]]:
     """The candidates, the first to be looked at first."""
-    pairs = views.of_request(world.agent, world.lines(text, path), None)
+    pairs = views.explain_view(world.agent, world.lines(text, path), None)
     return [json.loads(value) for key, value in pairs if key == "candidate[]"]
 
 
@@ -55,8 +55,8 @@ def test_the_winner_is_what_the_next_get_hands_out(world: World, seed: int) -> N
         got = world.get()
         if winner is not None and winner["outcome"] == "renewed":
             continue  # what comes of a renewal, nobody knows before it
-        holder = next((one.id for one in world.kept() if one.secret == Secret(got.get("password", ""))), None)
-        assert (winner["id"] if winner else None) == holder, [move, said]
+        client = next((one.id for one in world.kept() if one.secret == Secret(got.get("password", ""))), None)
+        assert (winner["id"] if winner else None) == client, [move, said]
 
 
 def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: World) -> None:
@@ -96,5 +96,5 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
 def test_other_places_on_the_host_are_named(world: World) -> None:
     """For whoever looks for a token where there is none."""
     a_static(world, "/beta/x")
-    pairs = views.of_request(world.agent, world.lines(), None)
+    pairs = views.explain_view(world.agent, world.lines(), None)
     assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

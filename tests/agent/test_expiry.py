@@ -67,7 +67,7 @@ def test_two_steps_within_a_day_are_one_warning() -> None:
 @pytest.mark.parametrize(
     "credential",
     [a_credential(), a_credential(ends_at=END, set_aside_at=1.0), an_oauth_login(ends_at=END)],
-    ids=["no date", "set aside", "renews itself"],
+    ids=["no date", "disabled", "renews itself"],
 )
 def test_nothing_is_told_of_what_nobody_has_to_replace(credential: Credential) -> None:
     """Nor is anything guessed where no date was entered."""
@@ -86,7 +86,7 @@ def test_nothing_is_told_of_what_nobody_has_to_replace(credential: Credential) -
 )
 def test_words(days: float, words: str) -> None:
     """What, for what, and when."""
-    assert expiry.words(a_credential(ends_at=END), END - days * DAY) == words
+    assert expiry.describe(a_credential(ends_at=END), END - days * DAY) == words
 
 
 def test_a_store_names_the_token_until_somebody_was_told(world: World) -> None:
@@ -143,13 +143,13 @@ def test_a_token_in_memory_only_is_told_of_once(world: World) -> None:
     from git_credential_bitbucket.agent import retention
 
     kept = a_credential(world.standin.url, ends_at=world.clock() + 5 * DAY)
-    retention.keep(world.agent.holdings, kept, world.clock(), memory=True)
+    retention.add(world.agent.credential_store, kept, world.clock(), memory=True)
     other = ending(world, 90)
     warn(world.agent, kept.id)
     stored(world, other)
     world.agent.close()
     assert stored(world, kept) == ACKNOWLEDGED
-    assert world.agent.holdings.last_used(kept) is not None
+    assert world.agent.credential_store.last_used(kept) is not None
 
 
 def test_nobody_is_warned_of_what_is_gone(world: World) -> None:

@@ -43,7 +43,7 @@ def cut_off(world: World, point: str) -> Credential:
     login = world.login()
     world.offset += 7300
     dying = world.another(cut_at(point))
-    dying.holdings.open()
+    dying.credential_store.open()
     with pytest.raises(Cut):
         dying.renewals.renew(login.id, login.generation)
     return login
@@ -52,7 +52,7 @@ def cut_off(world: World, point: str) -> Credential:
 def other(world: World) -> Agent:
     """Another process, with the key at hand."""
     agent = world.another()
-    agent.holdings.open()
+    agent.credential_store.open()
     return agent
 
 
@@ -80,11 +80,11 @@ def test_a_hanging_endpoint_holds_its_own_credential_alone(world: World, who: st
     assert world.get()["password"] == token
     assert world.erase(token) == b"ok=1\n"
     later = world.login(place=f"{world.standin.url}/later")
-    retention.remove(world.agent.holdings, later.id)
+    retention.remove(world.agent.credential_store, later.id)
     assert not job.done()
     world.standin.release()
     assert job.result().generation == 2
-    assert hung.holdings.index().get(free.id) == world.agent.holdings.index().get(free.id)
+    assert hung.credential_store.index().get(free.id) == world.agent.credential_store.index().get(free.id)
     assert {c.id: c.generation for c in world.kept()}[free.id] == 2
 
 
@@ -104,30 +104,30 @@ def test_whoever_comes_second_waits_for_the_same_renewal(world: World) -> None:
 
 
 @pytest.mark.parametrize("point", ["renewal-kept", "renewal-written"])
-@pytest.mark.parametrize("who", ["holder", "writer", "reader", "starter", "rekey"])
+@pytest.mark.parametrize("who", ["client", "writer", "reader", "starter", "rekey"])
 def test_a_whole_answer_left_over_is_merged_by_whoever_comes_next(world: World, who: str, point: str) -> None:
     """Before it is in the vault, and once it is: with the first use of the vault after it, and once only."""
     login = cut_off(world, point)
     agent = other(world)
-    if who == "holder":
+    if who == "client":
         assert agent.renewals.renew(login.id, login.generation).generation == 2
     elif who == "writer":
-        agent.holdings.change(login.id, lambda _: {"account": "alice"})
+        agent.credential_store.change(login.id, lambda _: {"account": "alice"})
     elif who == "rekey":
         world.key = os.urandom(32)
-        agent.holdings.vault.rekey(Key(world.key, "environment"))
+        agent.credential_store.vault.rekey(Key(world.key, "environment"))
     elif who == "starter":
         assert world.get(agent=agent)["password"]
     else:
-        found = agent.holdings.index().get(login.id)
+        found = agent.credential_store.index().get(login.id)
         assert found is not None
         assert found.generation == 2
     (kept,) = world.kept()
     assert (kept.generation, kept.failures) == (2, 0)
     assert kept.refresh_token
     assert not world.standin.is_spent(kept.refresh_token.reveal())
-    agent.holdings.change(login.id, lambda _: {"account": "bob"})
-    assert agent.holdings.vault.storage.leases() == []
+    agent.credential_store.change(login.id, lambda _: {"account": "bob"})
+    assert agent.credential_store.vault.storage.leases() == []
     assert len(world.standin.token_requests()) == 1
     world.offset += 7300
     assert world.get(agent=agent)["password"] != kept.secret.reveal()
@@ -161,7 +161,7 @@ def test_an_outage_after_that_does_not_hide_it(world: World) -> None:
     assert world.get() == {}
     assert why(world.agent, world.lines())[0] == "login-expired"
     world.login()
-    assert world.agent.holdings.index().get(login.id) is not None
+    assert world.agent.credential_store.index().get(login.id) is not None
 
 
 def test_an_answer_outlives_a_full_disk_and_the_process(world: World) -> None:
@@ -174,7 +174,7 @@ def test_an_answer_outlives_a_full_disk_and_the_process(world: World) -> None:
         assert not world.agent.renewals.unwritten
         world.agent.close()
         world.agent = other(world)
-        assert [c.generation for c in world.agent.holdings.index()] == [1], "it can still be read"
+        assert [c.generation for c in world.agent.credential_store.index()] == [1], "it can still be read"
     assert world.get()["password"] != login.secret.reveal()
     assert [c.generation for c in world.kept()] == [2]
     assert len(world.standin.token_requests()) == 1
@@ -196,13 +196,13 @@ def test_a_login_removed_meanwhile_stays_gone_and_is_revoked(world: World) -> No
     login = world.login()
     world.offset += 7300
     job = hanging(world, login)
-    retention.remove(world.agent.holdings, login.id)
+    retention.remove(world.agent.credential_store, login.id)
     world.standin.turn(revocation=False)
     world.standin.release()
     with pytest.raises(UnknownCredential):
         job.result()
     assert world.kept() == []
-    vault = world.agent.holdings.vault
+    vault = world.agent.credential_store.vault
     (queued,) = vault.snapshot().content["revocations"]
     assert queued["credential"]["refresh_token"] != (login.refresh_token and login.refresh_token.reveal())
     assert not revocation.is_due(vault.snapshot().content, world.clock())
@@ -225,7 +225,7 @@ def test_an_answer_for_a_vault_that_was_locked_meanwhile_waits_for_its_unlocking
         job.result()
     assert not world.agent.renewals.unwritten
     world.agent.close()
-    other(world).holdings.index()
+    other(world).credential_store.index()
     (kept,) = world.kept()
     assert kept.generation == 2
     assert len(world.standin.token_requests()) == 1
@@ -237,11 +237,11 @@ def test_a_rekey_waits_for_a_renewal_and_loses_nothing(world: World) -> None:
     world.offset += 7300
     job = hanging(world, login)
     impatient = other(world)
-    impatient.holdings.vault.storage._lock_timeout_s = 0.05  # type: ignore[attr-defined]
+    impatient.credential_store.vault.storage._lock_timeout_s = 0.05  # type: ignore[attr-defined]
     new = os.urandom(32)
     with pytest.raises(VaultBusy, match="lease"):
-        impatient.holdings.vault.rekey(Key(new, "environment"))
-    rekeyed = world.agent.submit(lambda: world.agent.holdings.vault.rekey(Key(new, "environment")))
+        impatient.credential_store.vault.rekey(Key(new, "environment"))
+    rekeyed = world.agent.submit(lambda: world.agent.credential_store.vault.rekey(Key(new, "environment")))
     world.standin.release()
     rekeyed.result()
     assert job.result().generation == 2

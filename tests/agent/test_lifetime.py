@@ -32,7 +32,7 @@ def test_a_token_is_offered_for_its_lifetime_and_not_longer(world: World) -> Non
 
 
 def test_what_is_over_is_removed_and_keeps_no_daemon(world: World) -> None:
-    """A log-in in use is neither renewed nor kept past its lifetime."""
+    """A login in use is neither renewed nor kept past its lifetime."""
     world.login(lifetime=EIGHT_HOURS_S)
     world.get()
     assert world.agent.must_stay()
@@ -60,7 +60,7 @@ def test_a_renewal_does_not_lengthen_the_lifetime(world: World) -> None:
     assert renewed.forget_at == kept.forget_at
 
 
-@pytest.mark.parametrize("end", [{"ends_at": expiry.MAX_END}, {"ends_at": -1.0}, {"lifetime": expiry.MAX_END}])
+@pytest.mark.parametrize("end", [{"ends_at": expiry.MAX_EXPIRY}, {"ends_at": -1.0}, {"lifetime": expiry.MAX_EXPIRY}])
 def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
     """Whoever lists it later could not say when."""
     record = {"kind": token_kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
@@ -71,10 +71,10 @@ def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
 def test_what_migrate_took_out_of_files_is_forgotten_after_thirty_days(world: World) -> None:
     """By the next credential that is kept, and not only by the next `migrate`."""
     world.store("alice", tokens.api_token())
-    backups.put(world.agent.holdings, {"batch": "1", "part": "a line"}, world.clock())
+    backups.put(world.agent.credential_store, {"batch": "1", "part": "a line"}, world.clock())
     for days, left in ((20, 1), (29, 1), (31, 0)):
         world.store("alice", tokens.access_token(), path=f"acme/app{days}")
         world.offset = days * 86400
         world.store("alice", tokens.access_token(), path=f"acme/app{days}x")
-        content = world.agent.holdings.vault.snapshot().content
+        content = world.agent.credential_store.vault.snapshot().content
         assert len(content["backups"]) == left, days

@@ -10,7 +10,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.matching import Index, Match, match, repository_of, state_of
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.bitbucket.scopes import place_of, project_place
+from git_credential_bitbucket.bitbucket.scopes import project_place, scope_of
 from tests.agent.credentials import HOST, a_credential
 
 REPOSITORY = a_credential(f"{HOST}/acme/app", token_kinds.ACCESS_TOKEN)
@@ -55,7 +55,7 @@ def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = 
 )
 def test_a_path_names_its_place(path: str | None, place: str) -> None:
     """Case, `.git` and LFS suffixes do not matter; what is no name names the host."""
-    assert place_of("https", "bitbucket.org", path) == HOST + place
+    assert scope_of("https", "bitbucket.org", path) == HOST + place
 
 
 def test_each_repository_gets_its_own() -> None:

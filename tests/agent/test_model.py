@@ -143,8 +143,8 @@ class AgainstModel(RuleBasedStateMachine):
 
     def _forget(self, secret: str) -> None:
         """Have a person remove what the model does not tell of."""
-        self.agent.holdings.index()
-        (found,) = (c for c in self.agent.holdings.index() if c.secret.reveal() == secret)
+        self.agent.credential_store.index()
+        (found,) = (c for c in self.agent.credential_store.index() if c.secret.reveal() == secret)
         self.verb("remove", f"id={found.id}\n".encode())
 
     @rule(host=HOSTS, path=PLACES, person=PERSONS, kind=st.sampled_from((API, ACCESS, OAUTH)), unclear=UNCLEAR)

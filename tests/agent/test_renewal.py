@@ -17,7 +17,7 @@ from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.token_response import RawAnswer
-from git_credential_bitbucket.errors import DaemonUnavailable, KeyDoesNotFit
+from git_credential_bitbucket.errors import DaemonUnavailable, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
@@ -134,10 +134,10 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert (state, "certificate" in cause) == ("unreachable", True)
     assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
     (kept,) = world.kept()
-    stated = views.of_credential(kept, world.agent, world.clock())
+    stated = views.credential_view(kept, world.agent, world.clock())
     assert "http.sslCAInfo FILE (it is tried again in " in str(stated["cure"])
     assert str(stated["trouble_cure"]).endswith("http.sslCAInfo FILE")
-    world.agent.holdings.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
+    world.agent.credential_store.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
     world.offset += 60
     assert world.get()["password"]
     (kept,) = world.kept()
@@ -239,7 +239,7 @@ def test_an_outage_after_a_rejection_is_told_as_an_outage(world: World) -> None:
 
 
 def test_an_outage_is_no_refusal(world: World) -> None:
-    """A night without network, and one refusal in the morning, do not end a log-in."""
+    """A night without network, and one refusal in the morning, do not end a login."""
     world.login()
     world.offset += 7300
     world.standin.script_fault("token", "503", count=renewal.LOGIN_EXPIRED_AFTER)
@@ -261,7 +261,7 @@ def test_a_missing_expires_in_means_short(world: World) -> None:
 def test_the_consumers_own_tokens_are_minted_again(world: World) -> None:
     """client_credentials has no refresh token since 2026; the consumer asks anew."""
     login = world.login()
-    world.agent.holdings.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
+    world.agent.credential_store.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
     consumer = world.standin.add_consumer()
     world.login(
         kind=token_kinds.CLIENT_CREDENTIALS,
@@ -284,7 +284,7 @@ def test_a_revoked_token_is_replaced_within_the_command(world: World) -> None:
     assert "continue" not in second
     assert world.get(f"{STATE}state[]={second['state[]']}\n") == {}, "a token minted moments ago was rejected as well"
     assert len(world.standin.token_requests()) == 1
-    assert why(world.agent, world.lines())[0] == "suspect"
+    assert why(world.agent, world.lines())[0] == "suspended"
 
 
 def test_two_commands_that_meet_one_revoked_token_renew_it_once(world: World) -> None:
@@ -346,7 +346,7 @@ def test_an_end_writes_no_grant_over_a_later_one_and_asks_nobody(world: World) -
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-    world.agent.holdings.change(login.id, lambda _: {"generation": 3, "expires_at": 0.0})
+    world.agent.credential_store.change(login.id, lambda _: {"generation": 3, "expires_at": 0.0})
     world.agent.close()
     (kept,) = world.kept()
     assert kept.generation == 3
@@ -460,7 +460,7 @@ def test_a_clock_an_hour_off_serves_no_ended_token(world: World, jump: float) ->
 
 
 def test_a_log_in_again_keeps_the_former_one_for_thirty_days(world: World) -> None:
-    """What a new log-in replaces is set aside, not thrown away."""
+    """What a new login replaces is disabled, not thrown away."""
     former = world.login()
     world.login()
     aside = {c.id: c.set_aside_why for c in world.kept()}
@@ -487,12 +487,12 @@ def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_ke
     login = world.login()
     held = renewal.former_answer(login.to_record() | {"generation": 2})
     state = handover.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
-    world.agent.holdings.vault.rekey(Key(os.urandom(32), "environment"))
+    world.agent.credential_store.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         handover.take_over(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
-    assert successor.holdings.locked_by_person
+    assert successor.credential_store.locked_by_person
 
 
 def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> None:
@@ -517,14 +517,14 @@ def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> 
     """A use that could not be written down while the vault was locked is what keeps a token renewed."""
     login = world.login()
     world.get()
-    used = world.agent.holdings.last_used(login)
+    used = world.agent.credential_store.last_used(login)
     world.agent.lock("for idleness")
     state = json.loads(json.dumps(handover.hand_over(world.agent)))
     successor = world.another()
     handover.take_over(successor, state)
     _, cause, _ = why(successor, world.lines())
     assert "idleness" in cause
-    assert successor.holdings.last_used(login) == used != login.last_used_at
+    assert successor.credential_store.last_used(login) == used != login.last_used_at
 
 
 def test_no_access_costs_ever_fewer_renewals(world: World) -> None:
@@ -547,8 +547,8 @@ def test_a_grant_is_written_although_another_process_gave_the_log_in_up(world: W
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-    world.another().holdings.vault.unlock(Key(world.key, "environment"))
-    world.agent.holdings.change(login.id, lambda _: {"login_expired": True})
+    world.another().credential_store.vault.unlock(Key(world.key, "environment"))
+    world.agent.credential_store.change(login.id, lambda _: {"login_expired": True})
     world.agent.tick()
     world.agent.renewals.start(login).result()
     (kept,) = world.kept()
@@ -568,11 +568,11 @@ def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: Wo
     world.agent.renewals.write_answers()
     assert not world.agent.must_stay()
     assert world.kept() == []
-    revocation.work_off(world.agent.holdings.vault, world.clock())
+    revocation.work_off(world.agent.credential_store.vault, world.clock())
     given = login._replace(refresh_token=Secret(json.loads(body)["refresh_token"]))
     assert renewal.judge(given, renewal.send(given)).grant is None
     assert len(world.standin.requests("revoke")) == 1
-    assert not world.agent.holdings.vault.snapshot().content.get("revocations")
+    assert not world.agent.credential_store.vault.snapshot().content.get("revocations")
 
 
 def test_a_logout_that_bitbucket_did_not_answer_is_revoked_later(world: World) -> None:
@@ -582,9 +582,9 @@ def test_a_logout_that_bitbucket_did_not_answer_is_revoked_later(world: World) -
     told = finish(control(world.agent, "remove", f"id={login.id}\nrevoke=1\n".encode()))
     assert b"revoked=queued" in told
     assert world.kept() == []
-    revocation.work_off(world.agent.holdings.vault, world.clock() + revocation.RETRY_S + 1)
+    revocation.work_off(world.agent.credential_store.vault, world.clock() + revocation.RETRY_S + 1)
     assert renewal.judge(login, renewal.send(login)).grant is None
-    assert not world.agent.holdings.vault.snapshot().content.get("revocations")
+    assert not world.agent.credential_store.vault.snapshot().content.get("revocations")
 
 
 def test_a_clock_far_ahead_for_a_moment_forgets_nothing(world: World) -> None:

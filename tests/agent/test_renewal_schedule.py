@@ -62,7 +62,7 @@ def test_attempts_are_spaced_and_bounded(failures: int, jitter: float, retry_aft
 
 
 def test_renewals_ahead_of_time_do_not_all_come_at_once() -> None:
-    """A hundred log-ins of one moment, or one log-in's generations, are spread over a fifth of the time ahead."""
+    """A hundred logins of one moment, or one login's generations, are spread over a fifth of the time ahead."""
     ahead = renewal_schedule.RENEW_AHEAD_S
     earliest, latest = 7200 - 1.2 * ahead, 7200 - ahead
     for logins in (

@@ -15,7 +15,7 @@ from git_credential_bitbucket.agent.credential import UNASKED
 from git_credential_bitbucket.agent.deferred import Deferred, finish
 from git_credential_bitbucket.agent.diagnosis import why
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.errors import RequestRefused
+from git_credential_bitbucket.errors import InvalidRequest
 from tests.agent.credentials import a_credential
 from tests.fake_bitbucket import tokens
 
@@ -118,7 +118,7 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     assert why(world.agent, world.lines())[0] == "ready"
     world.agent.lock("by hand")
     assert world.get() == {}
-    world.agent.holdings.locked_by_person = False
+    world.agent.credential_store.locked_by_person = False
     assert unasked(world, "alice", tokens.api_token()) == BOUND
     assert login.id in {c.id for c in world.kept()}
 
@@ -296,7 +296,7 @@ def test_an_unknown_attribute_may_stand_twice(world: World) -> None:
     """Git's own helpers answer such a request; one of git's own attributes twice is smuggled in."""
     world.store("alice", tokens.api_token())
     assert world.get("future=1\nfuture=2\n")["password"]
-    with pytest.raises(RequestRefused):
+    with pytest.raises(InvalidRequest):
         world.lines("username=a\nusername=b\n")
 
 
@@ -328,11 +328,11 @@ def test_a_url_words_no_message(world: World) -> None:
 
 def test_what_was_said_of_stored_secrets_is_not_remembered_without_end(world: World) -> None:
     """A program may have git store and erase a new one all day."""
-    holdings = world.agent.holdings
+    credential_store = world.agent.credential_store
     for count in range(2000):
-        holdings.announce(str(count), 1)
-    assert [holdings.announced(str(count)) for count in (0, 1999)] == [0, 1]
-    assert sum(holdings.announced(str(count)) for count in range(2000)) <= 1024
+        credential_store.announce(str(count), 1)
+    assert [credential_store.announced(str(count)) for count in (0, 1999)] == [0, 1]
+    assert sum(credential_store.announced(str(count)) for count in range(2000)) <= 1024
 
 
 def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
@@ -344,7 +344,7 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     assert finish(control(world.agent, "default", f"id={first.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == first.secret.reveal()
     new = a_credential(world.standin.url, account="a")
-    previous = retention.rotate(world.agent.holdings, first.id, new, world.clock())
+    previous = retention.rotate(world.agent.credential_store, first.id, new, world.clock())
     assert {c.id: c.secret for c in world.kept()}[first.id] == new.secret
     assert {c.id: c.replaced_by for c in world.kept()}[previous] == first.id
     assert world.store("x-bitbucket-api-token-auth", first.secret.reveal()) == ACKNOWLEDGED, "git's late word"
@@ -359,7 +359,7 @@ def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(wor
     """`status` says what it alone answers, and `status --check` does not send it."""
     unasked(world, "mallory", make(), "mallory/lib.git")  # type: ignore[operator]
     (kept,) = world.kept()
-    (shown,) = [json.loads(value) for key, value in views.of_agent(world.agent) if key == "credential[]"]
+    (shown,) = [json.loads(value) for key, value in views.status_view(world.agent) if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
     before = world.standin.mark()
     told = finish(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()

@@ -64,14 +64,14 @@ def nothing(_seat: Seat, _peer: Peer) -> None:
 
 
 def gh(seat: Seat, _peer: Peer) -> None:
-    """A log-in in its configuration, as `gh auth login --insecure-storage` leaves it."""
+    """A login in its configuration, as `gh auth login --insecure-storage` leaves it."""
     _write(
         seat, "gh/hosts.yml", f"github.com:\n    user: alice\n    oauth_token: {seat.token}\n    git_protocol: https\n"
     )
 
 
 def glab(seat: Seat, _peer: Peer) -> None:
-    """A log-in in its configuration."""
+    """A login in its configuration."""
     hosts = f"hosts:\n    gitlab.com:\n        token: {seat.token}\n        user: alice\n        api_host: gitlab.com\n"
     _write(seat, "glab-cli/config.yml", hosts)
 

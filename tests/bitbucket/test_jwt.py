@@ -8,7 +8,7 @@ import pytest
 
 from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Endpoint
-from git_credential_bitbucket.errors import BitbucketUnreachable, ClientRefused, SettingsError
+from git_credential_bitbucket.errors import BitbucketUnreachable, InvalidClient, SettingsError
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
@@ -49,7 +49,7 @@ def test_the_jwt_names_app_and_installation_and_is_good_for_minutes(
 def test_a_wrong_secret_is_told_with_what_to_check(endpoint: Endpoint, consumer: ConsumerKey) -> None:
     """And neither the JWT nor the secret is repeated."""
     wrong = Secret("not the secret of this installation" * 2)
-    with pytest.raises(ClientRefused, match="JWT") as caught:
+    with pytest.raises(InvalidClient, match="JWT") as caught:
         oauth.swap(endpoint, consumer.key, CLIENT_KEY, wrong)
     assert "shared secret" in (caught.value.hint or "")
     assert wrong.reveal() not in caught.value.cause

@@ -8,11 +8,11 @@ import pytest
 from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.errors import (
-    BitbucketRefused,
     BitbucketUnreachable,
-    ClientRefused,
+    InvalidClient,
     LoginExpired,
     LoginFailed,
+    RejectedByBitbucket,
     SettingsError,
 )
 from git_credential_bitbucket.secret import Secret
@@ -54,7 +54,7 @@ def test_a_code_becomes_tokens(
 def test_a_code_works_once_and_with_its_verifier_only(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
-    """A used code, a wrong verifier and a wrong redirect_uri each end the log-in, with the way out."""
+    """A used code, a wrong verifier and a wrong redirect_uri each end the login, with the way out."""
     code = code_from(endpoint, consumer, bitbucket)
     oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     with pytest.raises(LoginFailed, match="code") as caught:
@@ -157,7 +157,7 @@ def test_a_consumer_that_is_not_set_up_says_what_to_tick(bitbucket: FakeBitbucke
         (bitbucket.add_consumer(private=False), None, "private consumer"),
         (bitbucket.add_consumer(), "wrong", "key and secret"),
     ):
-        with pytest.raises(ClientRefused) as caught:
+        with pytest.raises(InvalidClient) as caught:
             oauth.mint(endpoint, made.key, Secret(secret or made.secret))
         assert hint in (caught.value.hint or "")
 
@@ -174,10 +174,10 @@ def test_a_consumer_that_is_not_set_up_says_what_to_tick(bitbucket: FakeBitbucke
         ("500", BitbucketUnreachable),
         ("503", BitbucketUnreachable),
         ("429", BitbucketUnreachable),
-        ("401", BitbucketRefused),
-        ("403", BitbucketRefused),
-        ("404", BitbucketRefused),
-        ("410", BitbucketRefused),
+        ("401", RejectedByBitbucket),
+        ("403", RejectedByBitbucket),
+        ("404", RejectedByBitbucket),
+        ("410", RejectedByBitbucket),
     ],
 )
 def test_each_fault_becomes_its_error(
@@ -228,7 +228,7 @@ def test_a_redirect_is_not_followed(
     _, refresh_token = bitbucket.issue_login(consumer)
     bitbucket.script_fault("token", "redirect", location=f"{bitbucket.url}/site/oauth2/access_token?again")
     mark = bitbucket.mark()
-    with pytest.raises(BitbucketRefused, match="redirect"):
+    with pytest.raises(RejectedByBitbucket, match="redirect"):
         refresh(endpoint, consumer.key, secret, Secret(refresh_token))
     assert len(bitbucket.requests(since=mark)) == 1
 

@@ -158,7 +158,7 @@ def test_the_ca_is_the_one_that_git_would_use(env: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("value", ["false", "False", "no", "off", "0", ""])
 def test_verification_turned_off_is_refused_for_oauth(env: dict[str, str], value: str) -> None:
-    """A static token's owner may do as git lets him, but no log-in or renewal runs unverified."""
+    """A static token's owner may do as git lets him, but no login or renewal runs unverified."""
     with pytest.raises(SettingsError, match=r"http\.sslVerify"):
         providers.check_oauth(found(env, OPTED_IN + f"[http]\n\tsslVerify = {value}\n"))
 

@@ -6,7 +6,7 @@ import pytest
 
 from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint
-from git_credential_bitbucket.errors import BitbucketRefused, SettingsError
+from git_credential_bitbucket.errors import RejectedByBitbucket, SettingsError
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
@@ -44,7 +44,7 @@ def test_an_access_token_is_valid_though_it_is_nobody(bitbucket: FakeBitbucket, 
 def test_oauth_is_valid_for_a_person_and_for_a_consumer(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
-    """A person's log-in names the account, a consumer's own token names none."""
+    """A person's login names the account, a consumer's own token names none."""
     access_token, _ = bitbucket.issue_login(consumer)
     person = rest.verify(endpoint, token_kinds.OAUTH, None, Secret(access_token))
     assert (person.valid, person.username) == (True, "alice")
@@ -142,7 +142,7 @@ def test_a_projects_repositories_come_page_by_page(bitbucket: FakeBitbucket, end
     assert rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "OPS") == ()
     for scopes, reason in ((("pullrequest",), "the token may not list them"), (None, "the token is not valid")):
         other = tokens.access_token() if scopes is None else bitbucket.issue_access_token("acme", scopes=scopes)
-        with pytest.raises(BitbucketRefused, match=reason):
+        with pytest.raises(RejectedByBitbucket, match=reason):
             rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, Secret(other), "acme", "WEB")
 
 
@@ -153,7 +153,7 @@ def test_a_next_page_elsewhere_gets_no_token(bitbucket: FakeBitbucket, endpoint:
     body = json.dumps({"values": [{"full_name": "acme/app"}], "next": base if following == "itself" else following})
     bitbucket.script_fault("api", "odd", count=rest.MAX_PAGES, body=body)
     token = Secret(bitbucket.issue_access_token("acme"))
-    with pytest.raises(BitbucketRefused, match="has no end"):
+    with pytest.raises(RejectedByBitbucket, match="has no end"):
         rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
     assert len(bitbucket.requests("api")) == (rest.MAX_PAGES if following == "itself" else 1)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse, judge
-from git_credential_bitbucket.errors import BitbucketRefused
+from git_credential_bitbucket.errors import RejectedByBitbucket
 from tests.fake_bitbucket import tokens
 
 URL = "https://bitbucket.org/site/oauth2/access_token"
@@ -102,5 +102,5 @@ def test_an_error_repeats_neither_secrets_nor_control_bytes(asked: GrantType, do
 def test_a_rejection_without_words_is_still_a_rejection() -> None:
     """A page for people with 403, an empty 400, a JSON list with 404."""
     for document, status in ((b"<html>", 403), (b"", 400), ([1], 404)):
-        with pytest.raises(BitbucketRefused, match=str(status)):
+        with pytest.raises(RejectedByBitbucket, match=str(status)):
             judged(document, status, "mint").granted()

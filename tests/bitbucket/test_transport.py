@@ -264,7 +264,7 @@ def test_a_proxy_of_another_kind_is_a_setting_to_mend() -> None:
 
 
 def netrc_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home whose ~/.netrc has another log-in for the stand-in."""
+    """A home whose ~/.netrc has another login for the stand-in."""
     netrc = home / ".netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
     netrc.chmod(0o600)

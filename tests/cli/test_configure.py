@@ -257,9 +257,9 @@ def test_plain_http_is_warned_of(bare_run: Runner) -> None:
 @pytest.mark.parametrize(
     ("helper", "effect"),
     [
-        ("store", "writes every token to a file in the clear"),
-        ("store --file /x", "writes every token to a file in the clear"),
-        ("/usr/lib/git-core/git-credential-store", "writes every token to a file in the clear"),
+        ("store", "writes every token to a file in plain text"),
+        ("store --file /x", "writes every token to a file in plain text"),
+        ("/usr/lib/git-core/git-credential-store", "writes every token to a file in plain text"),
         ("cache --timeout 1", "in its own memory"),
         ("osxkeychain", "is told every token"),
         ("!f() { :; }; f", "is told every token"),

@@ -157,11 +157,11 @@ def test_a_helper_before_ours_is_silenced_by_the_reset(healthy: Runner, home: Pa
 
 
 def test_a_storing_helper_after_ours_is_overtaken(healthy: Runner) -> None:
-    """It would write every token to a file in the clear."""
+    """It would write every token to a file in plain text."""
     config(healthy, "--global", "credential.helper", "store")
     document = looked(healthy, code=1)
     said = told(document, "configuration", "wrong")
-    assert "git asks store after this program (~/.gitconfig), and it writes every token to a file in the clear" in said
+    assert "git asks store after this program (~/.gitconfig), and it writes every token to a file in plain text" in said
     looked(healthy, "--fix", code=0)
     assert healthy("git", "config", "--global", "credential.helper").stdout == "store\n"
 
@@ -547,7 +547,7 @@ def test_a_machine_without_a_network_gets_one_finding(healthy: Runner) -> None:
 
 
 def test_an_address_that_is_none_is_named_and_git_is_answered(healthy: Runner) -> None:
-    """A static token needs no endpoint; a log-in is refused with the setting's name, and no traceback."""
+    """A static token needs no endpoint; a login is refused with the setting's name, and no traceback."""
     config(healthy, "--global", f"credential.{CLOUD}.oauthTokenURL", "https://[::1/x")
     healthy(HELPER, "daemon", "stop")
     document = looked(healthy, code=1)

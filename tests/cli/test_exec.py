@@ -153,7 +153,7 @@ def test_a_nested_exec_hands_a_rejection_outwards(bare_run: Runner, given: dict[
     outer = f"BITBUCKET_TOKEN={inner} {NAME} exec --for acme -- sh -c {shlex.quote(job)}; {NAME} token acme/app"
     done = bare_run(NAME, "exec", "--", "sh", "-c", outer, env=given)
     assert done.stdout.split() == [inner, token]
-    assert "is held back for" in done.stderr
+    assert "is suspended for" in done.stderr
 
 
 def test_each_token_of_the_tokens_file_is_served_for_its_scope(bare_run: Runner, home: Path) -> None:

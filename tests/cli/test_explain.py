@@ -94,13 +94,13 @@ def test_what_was_rejected_is_passed_over_and_says_so(configured: Runner) -> Non
         ("passed over", False),
         ("answers", True),
     ]
-    assert "held back" in document["candidates"][0]["why"]
+    assert "suspended" in document["candidates"][0]["why"]
     assert "restore" in document["candidates"][0]["cure"]
     assert filled(configured, f"{CLOUD}/acme/app")["password"] == wide
     configured(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={wide}\n\n")
     none = explained(configured, "acme/app", code=1)
     assert none["answer"] is None
-    assert "held back" in none["none"]["cause"]
+    assert "suspended" in none["none"]["cause"]
 
 
 def test_bitbucket_is_asked_as_git_asks_about_what_git_gets(configured: Runner, bitbucket: FakeBitbucket) -> None:

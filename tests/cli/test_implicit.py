@@ -58,7 +58,7 @@ def test_a_login_without_the_consumers_secret(keyed: Runner, bitbucket: FakeBitb
         chromium.click("#grant")
         shown = dialogue.ends()
     assert "it ends in 2 h 0 min and cannot renew itself; log in again then" in shown
-    assert f"Logged in: OAuth log-in for {bitbucket.netloc}" in shown
+    assert f"Logged in: OAuth login for {bitbucket.netloc}" in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
     (one,) = listed(keyed)
     assert (one["state"], one["renewed_at"]) == ("ready", None)

@@ -1,4 +1,4 @@
-"""The verbs with a real gnome-keyring: the first log-in makes a key in it, rekey moves in and out."""
+"""The verbs with a real gnome-keyring: the first login makes a key in it, rekey moves in and out."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_ctrl_c_leaves_no_key_in_the_keyring(desktop: Runner, session: KeyringSe
 
 
 def test_a_daemon_from_elsewhere_is_given_the_key(desktop: Runner, session: KeyringSession) -> None:
-    """One that cron started has no keyring; the person's log-in brings the key along."""
+    """One that cron started has no keyring; the person's login brings the key along."""
     here = desktop.env.pop("DBUS_SESSION_BUS_ADDRESS")
     desktop.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
     desktop(HELPER, "daemon", "start")
@@ -77,7 +77,7 @@ def test_rekey_out_of_the_keyring_and_back(desktop: Runner, session: KeyringSess
 
 
 def test_a_rekey_that_fails_leaves_no_key_behind(desktop: Runner, session: KeyringSession) -> None:
-    """The vault is damaged, so it is not sealed anew; the keyring is as before."""
+    """The vault is damaged, so it is not re-encrypted; the keyring is as before."""
     desktop(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     before = session.items()
     vault = Path(desktop.env["XDG_DATA_HOME"]) / HELPER / "vault"

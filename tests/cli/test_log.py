@@ -1,4 +1,4 @@
-"""log: the audit log as a person asks for it."""
+"""log: the access log as a person asks for it."""
 
 import json
 from pathlib import Path

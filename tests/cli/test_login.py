@@ -22,7 +22,7 @@ def vault_of(home: Path) -> Path:
 def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
     person: Person, run: Runner, bitbucket: FakeBitbucket, home: Path
 ) -> None:
-    """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown or in the clear."""
+    """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown."""
     token = bitbucket.issue_api_token()
     with person.types(HELPER, "login", "--no-verify") as dialogue:
         dialogue.reads("API token: yours")
@@ -268,7 +268,7 @@ def test_a_rejected_token_is_not_stored_and_a_working_one_stays(
     assert "hint: nothing was stored" in refused.stderr
     assert listed(keyed) == before
     keyed(HELPER, *words, "--replace", "--no-verify", stdin=tokens.access_token())
-    assert sorted(one["state"] for one in listed(keyed)) == ["ready", "set-aside"]
+    assert sorted(one["state"] for one in listed(keyed)) == ["disabled", "ready"]
 
 
 def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -345,7 +345,7 @@ def test_half_a_token_is_refused_unless_somebody_means_it(keyed: Runner, person:
                 dialogue.types("")
             dialogue.ends(code)
     keyed(HELPER, *words, "--force", "--replace", stdin=f"{half[:-1]}\n")
-    assert sorted(one["state"] for one in listed(keyed)) == ["ready", "set-aside"]
+    assert sorted(one["state"] for one in listed(keyed)) == ["disabled", "ready"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ HELPER = "git-credential-bitbucket"
 
 
 def keep_consumer(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """A log-in that can be revoked."""
+    """A login that can be revoked."""
     consumer = bitbucket.add_consumer()
     keyed(
         HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"

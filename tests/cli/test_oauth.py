@@ -60,7 +60,7 @@ def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, bitbucket
     with person_of(keyed).types(HELPER, "login", "--oauth", "--host", bitbucket.url, BROWSER=clicking) as dialogue:
         dialogue.reads("Allow the access in the browser.")
         shown = dialogue.ends()
-    assert f"Logged in: OAuth log-in for {bitbucket.netloc} of alice, kept in the vault." in shown
+    assert f"Logged in: OAuth login for {bitbucket.netloc} of alice, kept in the vault." in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
     (one,) = listed(keyed)
     assert one["account"] == "alice"
@@ -74,7 +74,7 @@ def test_without_the_account_scope_nobody_asks_whose_it_is(
     """Git does not need it, so it is neither wanted nor missed."""
     keyed.env["BROWSER"] = clicking
     said = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url)
-    assert f"OAuth log-in for {bitbucket.netloc}, kept" in said.stdout
+    assert f"OAuth login for {bitbucket.netloc}, kept" in said.stdout
     assert bitbucket.requests("api") == []
 
 
@@ -95,12 +95,12 @@ def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, bitbucket:
 
 @pytest.mark.usefixtures("consumer")
 def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Also after a paste that belongs to another log-in."""
+    """Also after a paste that belongs to another login."""
     words = (HELPER, "login", "--oauth", "--paste", "--host", bitbucket.url)
     with person_of(keyed).types(*words, columns=200) as dialogue:
         dialogue.reads("> ")
         dialogue.types("http://localhost:34106/?code=of&state=another")
-        dialogue.reads("does not belong to this log-in")
+        dialogue.reads("does not belong to this login")
         dialogue.reads("> ")
         dialogue.presses("c")
         dialogue.ends(130)
@@ -142,7 +142,7 @@ def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Ru
         dialogue.reads("Secret of the consumer (not shown): ")
         dialogue.presses("c")
         shown = dialogue.ends(130)
-    assert f"in the clear: credential.{bitbucket.url}.oauthClientSecret" in shown
+    assert f"in plain text: credential.{bitbucket.url}.oauthClientSecret" in shown
     assert "oauthClientId" not in shown
 
 
@@ -157,7 +157,7 @@ def test_a_consumer_that_is_not_configured_is_asked_for(
         dialogue.reads(consumer.callback)
         dialogue.reads("To be asked no more for its key, put that into git's configuration:")
         dialogue.reads(f"git config --global credential.{bitbucket.url}.oauthClientId KEY")
-        dialogue.reads("in the clear:")
+        dialogue.reads("in plain text:")
         dialogue.reads("Key of the consumer: ")
         dialogue.types(consumer.key)
         dialogue.reads("Secret of the consumer (not shown): ")
@@ -176,7 +176,7 @@ def test_a_consumer_that_is_not_configured_is_asked_for(
 def test_a_grant_that_cannot_be_kept_is_given_back(
     keyed: Runner, bitbucket: FakeBitbucket, clicking: str, home: Path
 ) -> None:
-    """The vault cannot be written: that is said, and Bitbucket is told that nobody holds the log-in."""
+    """The vault cannot be written: that is said, and Bitbucket is told that nobody holds the login."""
     keyed(HELPER, "status")
     data = home / ".local" / "share"
     data.mkdir(exist_ok=True)
@@ -199,7 +199,7 @@ def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, bitbucket: Fake
         dialogue.reads("let git ask for username and password")
         dialogue.reads("What do you log in with [1]: ")
         dialogue.types("")
-        dialogue.reads("Logged in: OAuth log-in")
+        dialogue.reads("Logged in: OAuth login")
         dialogue.ends()
     assert (keyed.folder / "app" / ".git").is_dir()
 
@@ -231,7 +231,7 @@ def test_somebody_else_s_browser_is_told_at_the_terminal(
         dialogue.reads("--paste")
         command = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", str(bitbucket.ca_file), start]
         subprocess.run(command, check=True, cwd=ROOT, timeout=60)
-        dialogue.reads("Logged in: OAuth log-in")
+        dialogue.reads("Logged in: OAuth login")
         assert dialogue.ends().count("refused") == 1
 
 
@@ -262,7 +262,7 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
         chromium.text("#grant")
         assert chromium.address() == shown
         chromium.click("#grant")
-        dialogue.reads("Logged in: OAuth log-in")
+        dialogue.reads("Logged in: OAuth login")
         dialogue.ends()
         assert chromium.text("h1").startswith("You are logged in")
         assert "repository:write" in chromium.text("main")

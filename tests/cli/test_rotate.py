@@ -58,7 +58,7 @@ def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, bitbu
     assert old not in shown
     assert new not in shown
     assert given(keyed, bitbucket) == new
-    assert sorted(states(keyed).values()) == ["ready", "set-aside"]
+    assert sorted(states(keyed).values()) == ["disabled", "ready"]
 
 
 def test_the_old_one_comes_back_and_goes_again(keyed: Runner, bitbucket: FakeBitbucket, old: str) -> None:
@@ -67,11 +67,11 @@ def test_the_old_one_comes_back_and_goes_again(keyed: Runner, bitbucket: FakeBit
     new = bitbucket.issue_access_token("acme/app")
     keyed(HELPER, "rotate", f"{bitbucket.netloc}/acme/app", stdin=f"{new}\n")
     (previous,) = set(states(keyed)) - {first}
-    assert states(keyed) == {first: "ready", previous: "set-aside"}, "the new one has the id"
+    assert states(keyed) == {first: "ready", previous: "disabled"}, "the new one has the id"
     for credential_id, token, other in ((previous, old, first), (first, new, previous)):
         keyed(HELPER, "restore", credential_id)
         assert given(keyed, bitbucket) == token
-        assert states(keyed) == {credential_id: "ready", other: "set-aside"}
+        assert states(keyed) == {credential_id: "ready", other: "disabled"}
     why = next(one for one in listed(keyed) if one["id"] == previous)
     assert "replaced by a newer one" in why["why"] or "restored" in why["why"]
     assert f"restore {previous}" in why["cure"]
@@ -131,7 +131,7 @@ def test_only_the_one_that_is_named_is_replaced(keyed: Runner, bitbucket: FakeBi
     keyed(HELPER, "rotate", ids["bob"], stdin=f"{bitbucket.issue_api_token()}\n")
     assert states(keyed)[ids["alice"]] == "ready"
     assert states(keyed)[ids["bob"]] == "ready"
-    assert sorted(states(keyed).values()) == ["ready", "ready", "set-aside"]
+    assert sorted(states(keyed).values()) == ["disabled", "ready", "ready"]
     assert {one["account"] for one in listed(keyed) if one["state"] == "ready"} == {"alice", "bob"}
 
 

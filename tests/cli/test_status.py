@@ -30,7 +30,7 @@ DAY = 86400
 
 
 def stated(**more: object) -> CredentialView:
-    """A credential as the holder states it."""
+    """A credential as the client states it."""
     told = {
         "id": "0123456789ab",
         "place": "bitbucket.org/acme/app",
@@ -81,14 +81,14 @@ def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
 
 def test_what_fits_is_a_table_with_causes_below() -> None:
     """One line a credential, and why one of them is not offered."""
-    gone = stated(id="ba9876543210", state="set-aside", why="it was set aside: rejected", cure="restore ba9876543210")
+    gone = stated(id="ba9876543210", state="disabled", why="it was disabled: rejected", cure="restore ba9876543210")
     text = shown(report(stated(ends_at=NOW + 42 * DAY + 60), gone), 120)
     first, second, third = text.splitlines()[:3]
     assert first.split() == ["WHAT", "FOR", "KIND", "ACCOUNT", "EXPIRES", "IN", "LAST", "USED", "STATE", "ID"]
     assert "42 days" in second
     assert "2 h 0 min ago" in second
-    assert "set-aside" in third
-    assert "ba9876543210: it was set aside: rejected\n  restore ba9876543210\n" in text
+    assert "disabled" in third
+    assert "ba9876543210: it was disabled: rejected\n  restore ba9876543210\n" in text
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 70])
@@ -115,7 +115,7 @@ def test_what_bitbucket_says_is_shown_in_every_form(width: int) -> None:
 
 def test_a_disabled_credential_is_no_default_and_each_name_of_an_account_is_told() -> None:
     """The default is what answers; a username in a URL may be any of the names."""
-    old = stated(id="ba9876543210", state="set-aside", default=True)
+    old = stated(id="ba9876543210", state="disabled", default=True)
     new = stated(default=True, account="alice@example.com", bitbucket_username="Alice", account_id="557058:1")
     text = shown(report(old, new), 60)
     assert text.count("default") == 1
@@ -141,10 +141,8 @@ def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_cure() -> N
 
 def test_what_was_set_aside_as_damaged_is_told_below() -> None:
     """Also where nothing else is wrong."""
-    text = shown(
-        report(stated(), damaged="/v.damaged-1", damage="it was set aside", damage_cure="rm /v.damaged-1"), 120
-    )
-    assert "  it was set aside\n  rm /v.damaged-1\n" in text
+    text = shown(report(stated(), damaged="/v.damaged-1", damage="it was disabled", damage_cure="rm /v.damaged-1"), 120)
+    assert "  it was disabled\n  rm /v.damaged-1\n" in text
 
 
 def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
@@ -161,9 +159,9 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
         (stated(kind="oauth", state="login-expired"), 7, "needs a new login"),
         (stated(kind="app-password", state="app-password"), 7, "needs a new login"),
         (stated(), 7, "has no known expiry"),
-        (stated(ends_at=NOW + 8 * DAY, state="suspect"), 7, "is suspended"),
+        (stated(ends_at=NOW + 8 * DAY, state="suspended"), 7, "is suspended"),
         (stated(ends_at=NOW + 8 * DAY, suspended_for=["bitbucket.org/acme/app"]), 7, "is suspended for bitbucket"),
-        (stated(ends_at=NOW + 8 * DAY, state="set-aside"), 7, "is disabled"),
+        (stated(ends_at=NOW + 8 * DAY, state="disabled"), 7, "is disabled"),
         (stated(kind="oauth", renewed_at=NOW, state="unreachable"), 7, "could not be renewed"),
     ],
 )
@@ -178,7 +176,7 @@ def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, 
     [
         stated(ends_at=NOW + 8 * DAY),
         stated(kind="oauth", renewed_at=NOW, expires_at=NOW + 60),
-        stated(state="set-aside", ends_at=NOW - DAY, replaced_by="ba9876543210"),
+        stated(state="disabled", ends_at=NOW - DAY, replaced_by="ba9876543210"),
     ],
 )
 def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: CredentialView) -> None:
@@ -188,7 +186,7 @@ def test_fail_within_passes_what_lasts_renews_itself_or_is_put_away(one: Credent
 
 def test_fail_within_passes_a_disabled_token_beside_one_that_works_for_the_same_person() -> None:
     """Git lacks nothing; where it is another person's, somebody does."""
-    disabled = stated(id="ba9876543210", state="set-aside", account="alice")
+    disabled = stated(id="ba9876543210", state="disabled", account="alice")
     working = stated(ends_at=NOW + 8 * DAY, account="alice")
     status_report.check(report(disabled, working), DAY)
     with pytest.raises(Error, match="is disabled"):
@@ -211,7 +209,7 @@ def test_metrics_tell_what_fail_within_and_check_do() -> None:
     """A monitor sees what cron is mailed: rejected, not known, and the environment's."""
     token = environment.EnvironmentCredential("BITBUCKET_TOKEN", "access-token", Secret("x"))
     told = replace(
-        report(stated(), stated(id="ba9876543210", state="suspect", ends_at=NOW + DAY)),
+        report(stated(), stated(id="ba9876543210", state="suspended", ends_at=NOW + DAY)),
         tokens=[token],
         verdicts={
             "0123456789ab": rest.Verdict(valid=None).view(),
@@ -417,7 +415,7 @@ def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: Fa
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={token}\n\n")
     (one,) = listed(keyed)
-    assert one["state"] == "suspect"
+    assert one["state"] == "suspended"
     said = keyed(HELPER, "restore", "acme/app").stdout
     assert said.startswith("Offered again: access-token for bitbucket.org/acme/app")
     assert listed(keyed)[0]["state"] == "ready"

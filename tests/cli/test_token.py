@@ -95,7 +95,7 @@ def test_without_a_credential_it_says_why_and_prints_nothing(keyed: Runner) -> N
 
 
 def test_a_host_that_is_no_bitbucket_is_said_to_be_none(keyed: Runner) -> None:
-    """No log-in would help; and nobody is asked for the vault's key before that is told."""
+    """No login would help; and nobody is asked for the vault's key before that is told."""
     keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = "no key"
     refused = keyed(HELPER, "token", "https://github.com/x/y", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -135,7 +135,7 @@ def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tup
 
 
 def test_a_variable_tells_the_kind_where_the_prefix_does_not(keyed: Runner) -> None:
-    """As for git; REST then needs the email, and what is missing is a variable, not a log-in."""
+    """As for git; REST then needs the email, and what is missing is a variable, not a login."""
     keyed.env["BITBUCKET_API_TOKEN"] = token = tokens.oauth_token()
     refused = keyed(HELPER, "token", "--header", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -215,7 +215,7 @@ def test_an_empty_passphrase_changes_nothing(keyed: Runner, person: Person, toke
 
 @pytest.mark.parametrize("verb", ["unlock", "rekey --to passphrase"])
 def test_without_a_vault_there_is_nothing_to_open(keyed: Runner, verb: str) -> None:
-    """The first log-in makes one."""
+    """The first login makes one."""
     refused = keyed(HELPER, *verb.split(), stdin=f"{PASSPHRASE}\n", check=False)
     assert refused.returncode == 1
     assert "there is no vault yet" in refused.stderr
@@ -266,7 +266,7 @@ def test_refresh_says_what_bitbucket_said(keyed: Runner, bitbucket: FakeBitbucke
 
 
 def test_a_vault_that_is_yet_to_be_is_not_locked(keyed: Runner) -> None:
-    """A log-in would be told to unlock it, and `unlock` to log in."""
+    """A login would be told to unlock it, and `unlock` to log in."""
     refused = keyed(HELPER, "lock", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no vault yet" in refused.stderr

@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import agent_client, in_process, ipc
-from git_credential_bitbucket.errors import DaemonUnavailable, Error, PlaceRefused, RequestRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, Error, InsecurePath, InvalidRequest
 from tests.fake_bitbucket import tokens
 from tests.helper.peers import answering, hung_up, listening
 from tests.helpers import control_of, request, socket_of
@@ -48,17 +48,17 @@ def test_daemon_is_started_for_a_verb(home: Path) -> None:
 
 def test_no_daemon_is_started_to_look(home: Path) -> None:
     """Where none runs this process answers, and the next question that needs a daemon starts one all the same."""
-    holder = agent_client.AgentClient()
-    assert dict(agent_client.ask("status", start=False, holder=holder))["vault"] == "absent"
+    client = agent_client.AgentClient()
+    assert dict(agent_client.ask("status", start=False, client=client))["vault"] == "absent"
     assert not socket_of(home).exists()
-    assert dict(agent_client.ask("status", holder=holder))["pid"]
+    assert dict(agent_client.ask("status", client=client))["pid"]
 
 
 def keep(secret: str) -> None:
     """Have a secret kept that git has just asked for in vain."""
-    holder = agent_client.AgentClient()
-    holder.answer("get", request().encode())
-    holder.answer("store", request(username="alice", password=secret).encode())
+    client = agent_client.AgentClient()
+    client.answer("get", request().encode())
+    client.answer("store", request(username="alice", password=secret).encode())
 
 
 @pytest.mark.parametrize("empty", [b"", b"neither this nor that\n"])
@@ -90,7 +90,7 @@ def test_place_that_others_could_have_put_a_socket_into_is_not_taken(home: Path,
     """Whoever listens there may be another user's, and is not even asked."""
     with listening(place(home), answering(b"")) as received:
         place(home).parent.chmod(0o755)
-        with pytest.raises(PlaceRefused):
+        with pytest.raises(InsecurePath):
             agent_client.ask("status")
     assert received == []
 
@@ -110,7 +110,7 @@ def silent(connection: socket.socket) -> bytes:
 
 def test_field_that_would_break_the_request_is_refused(home: Path) -> None:
     """A value with a line break would be two lines to the daemon."""
-    with pytest.raises(RequestRefused):
+    with pytest.raises(InvalidRequest):
         agent_client.ask("remove", [("id", "1\nid=2")])
     assert not socket_of(home).exists()
 

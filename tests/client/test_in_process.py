@@ -57,7 +57,7 @@ def test_rejected_secret_is_held_back_and_the_reason_told(alone: Runner, helper:
     alone("git", "credential", "reject", stdin=text)
     done = alone(helper, "get", stdin=request())
     assert done.stdout == ""
-    assert "held back" in done.stderr
+    assert "suspended" in done.stderr
     assert secret not in done.stderr
 
 

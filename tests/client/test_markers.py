@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.client import markers
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket import tokens
 from tests.helpers import request, socket_of
@@ -148,7 +148,7 @@ def test_open_directory_is_refused_with_the_chmod_to_type(
     place.mkdir(mode=0o755)
     place.chmod(0o755)
     secret = tokens.access_token()
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         markers.leave(bare_env, HOST, Secret(secret))
     text = request(username="x-token-auth", password=secret)
     done = front(helper, "erase", stdin=text, env={**front.env, "BITBUCKET_TOKEN": secret})

@@ -1,4 +1,4 @@
-"""The daemon's audit log: what stands in it, what never does, and that its loss stops nothing."""
+"""The daemon's access log: what stands in it, what never does, and that its loss stops nothing."""
 
 import fcntl
 import json

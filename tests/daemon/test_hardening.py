@@ -30,7 +30,7 @@ def test_no_descriptor_of_its_starter_is_left(start: Start) -> None:
 
 
 def test_it_leaves_no_core_dump(daemon: Daemon) -> None:
-    """A core holds every secret in the clear."""
+    """A core holds every secret in plain text."""
     limits = Path(f"/proc/{daemon.pid}/limits").read_text()
     line = next(line for line in limits.split("\n") if line.startswith("Max core file size"))
     assert line.split()[4:6] == ["0", "0"]

@@ -15,7 +15,7 @@ import pytest
 
 from git_credential_bitbucket.daemon import listener
 from git_credential_bitbucket.daemon.listener import claim, doors
-from git_credential_bitbucket.errors import DaemonUnavailable, PlaceRefused
+from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
 from tests.fake_bitbucket import tokens
@@ -218,7 +218,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
     if there:
         target.write_text("precious")
     (home / "run" / "s.lock").symlink_to(target)
-    with pytest.raises(PlaceRefused, match=r"s\.lock is not a plain file") as refused:
+    with pytest.raises(InsecurePath, match=r"s\.lock is not a plain file") as refused:
         claim(doors(str(path), guests=False))
     assert refused.value.hint
     assert not path.exists()
@@ -227,7 +227,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
 
 def test_a_shared_place_is_refused() -> None:
     """Never under /tmp itself, whatever the setting says."""
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         claim(doors("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point
 
 

@@ -124,7 +124,7 @@ def test_the_program_is_who_had_git_run() -> None:
 
 def test_disabled_credentials_are_not_reviewed() -> None:
     """They answer nothing."""
-    one = cast("CredentialView", kept(state="set-aside", created_at=1.0))
+    one = cast("CredentialView", kept(state="disabled", created_at=1.0))
     found = review([one], [given(3)], NOW, tests=frozenset(), log_on=True)
     assert found["credentials"] == []
     assert found["log_since"] == NOW - 3 * DAY

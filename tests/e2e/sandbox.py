@@ -140,7 +140,7 @@ class Machine:
         self.ask("add", {"record": json.dumps({**record, "place": f"{self.site}/{place}".rstrip("/")})})
 
     def log_in(self, consumer: ConsumerKey, place: str = "", *, expires_in: float = 7200) -> str:
-        """Keep an OAuth log-in of alice's, as after the authorization code grant; returns its access token."""
+        """Keep an OAuth login of alice's, as after the authorization code grant; returns its access token."""
         access, refresh = self.standin.issue_login(consumer)
         record = {"kind": "oauth", "secret": access, "refresh_token": refresh, "expires_in": expires_in}
         self.keep(place, **record, **self.renewed_by(consumer))

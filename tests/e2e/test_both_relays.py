@@ -35,7 +35,7 @@ def test_gits_own_cache_client_is_a_second_front_end(machine: Machine, bitbucket
     machine.git("push", cwd=clone)
     assert bitbucket.head("acme/app") == commit
     machine.git("credential", "reject", stdin=machine.request("acme/app", username="x-token-auth"))
-    assert [one["state"] for one in machine.credentials()] == ["suspect"]
+    assert [one["state"] for one in machine.credentials()] == ["suspended"]
 
 
 def test_the_second_try_works_through_gits_own_client(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:

@@ -163,7 +163,7 @@ def test_parallel_commands_without_a_daemon_mint_once(newer: Machine, bitbucket:
 def test_a_minted_token_revoked_under_a_push_is_minted_again(
     newer: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
-    """The second try works for the environment's consumer as for a log-in."""
+    """The second try works for the environment's consumer as for a login."""
     consumer = bitbucket.add_consumer()
     newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
     clone = newer.clone(url)

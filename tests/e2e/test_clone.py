@@ -36,7 +36,7 @@ def workspace_token(machine: Machine) -> None:
 
 
 def login(machine: Machine) -> None:
-    """An OAuth log-in for everything on the host."""
+    """An OAuth login for everything on the host."""
     machine.log_in(machine.standin.add_consumer())
 
 

@@ -79,7 +79,7 @@ def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, b
 def test_a_revoked_token_in_the_vault_ends_git_lfs(
     older: Machine, url: str, bitbucket: FakeBitbucket, off: str
 ) -> None:
-    """It is held back for a minute, so git-lfs gives up; and it is still there afterwards."""
+    """It is suspended for a minute, so git-lfs gives up; and it is still there afterwards."""
     older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     token = bitbucket.issue_access_token("acme/app")
     older.keep("acme/app", kind="access-token", secret=token)
@@ -90,7 +90,7 @@ def test_a_revoked_token_in_the_vault_ends_git_lfs(
     assert answer.returncode != 0
     assert "Bitbucket rejected it" in answer.stderr
     assert len(batches(older, mark)) <= REASONABLE
-    assert [credential["state"] for credential in older.credentials()] == ["suspect"]
+    assert [credential["state"] for credential in older.credentials()] == ["suspended"]
 
 
 @pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])

@@ -47,7 +47,7 @@ def test_a_static_token_is_held_back_after_a_401_and_not_lost(
         assert place.git("ls-remote", url, check=False).returncode == 128
     assert [entry.status for entry in place.offered()] == [401]
     assert "Bitbucket rejected it" in only_line(place.told[-1])
-    assert states(place) == ["suspect"]
+    assert states(place) == ["suspended"]
     place.helper("restore", str(place.credentials()[0]["id"]))
     place.git("ls-remote", url, check=False)
     assert [entry.secret for entry in place.offered()] == [digest(token)] * 2
@@ -135,7 +135,7 @@ def test_an_app_password_is_not_kept(place: Machine, bitbucket: FakeBitbucket, u
 
 
 def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """For that name and that path only, and set aside at the first 401: git's contract for a helper that stores."""
+    """For that name and that path only, and disabled at the first 401: git's contract for a helper that stores."""
     access, _ = bitbucket.issue_login(bitbucket.add_consumer())
     machine.approve("acme/app", "x-token-auth", access)
     bitbucket.create_repository("acme/other")
@@ -145,7 +145,7 @@ def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, bitb
     for _ in range(2):
         assert machine.git("ls-remote", url, check=False).returncode == 128
     assert [entry.status for entry in machine.offered()].count(401) == 1
-    assert states(machine) == ["set-aside"]
+    assert states(machine) == ["disabled"]
 
 
 @pytest.mark.parametrize("how", ["ls-remote", "submodule"])

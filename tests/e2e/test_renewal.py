@@ -1,4 +1,4 @@
-"""An OAuth log-in never ends under a command: renewed early, renewed once, and renewed when the server says no."""
+"""An OAuth login never ends under a command: renewed early, renewed once, and renewed when the server says no."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -187,7 +187,7 @@ def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, bitbucket
     bitbucket.revoke_logins()
     answer = machine.git("ls-remote", url, check=False)
     assert answer.returncode == 128
-    assert only_line(answer.stderr).startswith("the OAuth log-in for ")
+    assert only_line(answer.stderr).startswith("the OAuth login for ")
     assert len(machine.credentials()) == 1
     assert len(bitbucket.token_requests()) <= 2
     assert not machine.offered()

@@ -18,7 +18,7 @@ def own(bitbucket: FakeBitbucket) -> dict[str, str]:
 
 
 def give(machine: Machine, own: dict[str, str]) -> dict[str, str]:
-    """A token for a repository, one for its workspace, and a person's log-in for the rest: which serves what."""
+    """A token for a repository, one for its workspace, and a person's login for the rest: which serves what."""
     for place, token in own.items():
         machine.keep(place, kind="access-token", secret=token)
     login = machine.log_in(machine.standin.add_consumer())
@@ -90,7 +90,7 @@ def test_the_reason_is_the_repositorys_own_without_use_http_path(
         answer = older.git("ls-remote", bitbucket.create_repository(repository), check=False)
         told[repository] = answer.stderr
     assert only_line(told["acme/two"]) == f"no credential for {bitbucket.netloc}/acme/two"
-    assert "held back" in only_line(told["acme/app"])
+    assert "suspended" in only_line(told["acme/app"])
 
 
 def test_case_suffix_and_coding_of_an_address_do_not_matter(

@@ -75,7 +75,7 @@ def older_scene(older: Machine, bitbucket: FakeBitbucket) -> Iterator[Scene]:
 
 
 def played(machine: Machine, bitbucket: FakeBitbucket) -> Iterator[Scene]:
-    """A scene; what attackers write down in the clear is not ours to look for afterwards."""
+    """A scene; what attackers write down in plain text is not ours to look for afterwards."""
     made = Scene(machine, bitbucket)
     yield made
     shutil.rmtree(machine.work)

@@ -97,7 +97,7 @@ def test_a_key_that_does_not_fit(machine: Machine, bitbucket: FakeBitbucket, url
 
 
 def test_no_keyring_and_no_key(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """A log-in is refused before anything is lost; what git got is kept in memory, and nothing in the clear."""
+    """A login is refused before anything is lost; what git got is kept in memory, and nothing in plain text."""
     for name in ("GIT_CREDENTIAL_BITBUCKET_KEY_FILE", "GIT_CREDENTIAL_BITBUCKET_KEYRING"):
         del newer.env[name]
     token = bitbucket.issue_api_token()
@@ -134,7 +134,7 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     aside = newer.vault.parent / name
     assert aside.read_bytes() == broken
     assert [one["place"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
-    damage_told = f"the vault was damaged: {aside} was set aside, and what its last write had added is missing"
+    damage_told = f"the vault was damaged: {aside} was disabled, and what its last write had added is missing"
     assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other; {damage_told}"
     assert "hint: log in again for what is missing (git-credential-bitbucket login), then " in newer.told[-1]
     newer.approve("acme/third", "alice", bitbucket.issue_access_token("acme/third"))
@@ -143,7 +143,7 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     assert document["damage_cure"].endswith(f"then remove the damaged file: rm {aside}")
     for verb in ("status", "explain", "doctor"):
         said = " ".join(newer.helper(verb, *([urls[1]] if verb != "status" else []), check=False).stdout.split())
-        assert f"{name} was set aside" in said
+        assert f"{name} was disabled" in said
         assert f"rm ~/{aside.relative_to(newer.home)}" in said.replace(str(newer.home), "~")
     aside.unlink()
     assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other"
@@ -184,7 +184,7 @@ FAILURES = ["reset", "429", "500", "502-html", "cut-json", "wrong-type", "error-
 
 @pytest.mark.parametrize("fault", FAILURES)
 def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str) -> None:
-    """The log-in could not be renewed, and why; it is not asked for again at once, and works when Bitbucket does."""
+    """The login could not be renewed, and why; it is not asked for again at once, and works when Bitbucket does."""
     newer.log_in(bitbucket.add_consumer(), expires_in=0)
     bitbucket.script_fault("token", fault, count=100)
     for _ in range(3):

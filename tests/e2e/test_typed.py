@@ -1,4 +1,4 @@
-"""A person at a terminal, which is a real one: what is typed at git's prompt is kept, and so is a log-in in between."""
+"""A person at a terminal, which is a real one: what is typed at git's prompt is kept, and so is a login in between."""
 
 import io
 import os

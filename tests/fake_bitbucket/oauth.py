@@ -53,9 +53,9 @@ def serve_revoke(state: State, request: Request) -> Response:
         return consumer
     with state.lock:
         secret = form.get("token", "")
-        holder = state.tokens.get(secret) or state.refresh_tokens.get(secret)
-        if holder is not None and holder.login is not None and holder.login.consumer is consumer:
-            holder.login.revoked = True
+        client = state.tokens.get(secret) or state.refresh_tokens.get(secret)
+        if client is not None and client.login is not None and client.login.consumer is consumer:
+            client.login.revoked = True
     return json_response(200, {})
 
 

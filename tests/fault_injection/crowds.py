@@ -30,7 +30,7 @@ class Outcome:
 
 
 def expired(machine: Machine) -> None:
-    """Leave an expired log-in in the vault, and nobody who runs."""
+    """Leave an expired login in the vault, and nobody who runs."""
     daemon = machine.daemon()
     machine.log_in(daemon, expires_in=0)
     daemon.end()

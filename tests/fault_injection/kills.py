@@ -179,7 +179,7 @@ class Lane:
             if secret not in held:
                 self._wrong(where, f"the credential for {path} is gone")
         if sorted(r["kind"] for r in records if "client_secret" in r) != ["client-credentials", "oauth"]:
-            self._wrong(where, "a log-in or a consumer is gone")
+            self._wrong(where, "a login or a consumer is gone")
         self._look_at_refresh_token(where, next(r for r in records if r["kind"] == "oauth"))
 
     def _look_at_refresh_token(self, where: str, login: dict[str, Any]) -> None:

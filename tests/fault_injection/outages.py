@@ -47,7 +47,7 @@ class Outcome:
 
 
 def due_log_in(machine: Machine, daemon: Daemon, **more: object) -> dict[str, Any]:
-    """A log-in whose token lives for five minutes yet, and is due for renewal; its record in the vault."""
+    """A login whose token lives for five minutes yet, and is due for renewal; its record in the vault."""
     now = time.time()
     access, refresh = machine.standin.issue_login(machine.consumer)
     record = {"minted_at": now - 6900, "expires_at": now + 300, **machine.renewed_by(), **more}

@@ -54,9 +54,9 @@ def at_once(job):
         future.set_exception(exc)
     return future
 agent = build_agent(os.environ, at_once, lambda protocol, host: providers.Provider(protocol, host, None))
-agent.holdings.open()
+agent.credential_store.open()
 operation, named, body = sys.argv[1:]
-credential = agent.holdings.index().get(named)
+credential = agent.credential_store.index().get(named)
 request = git_protocol.parse(body.encode())
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 os.write(1, b"ready\\n")
@@ -161,9 +161,9 @@ class Scene:
 
     def _renew_again(self, where: str) -> None:
         """The next process renews, as if nothing had been."""
-        holdings = CredentialStore(self._machine.vault(), Vault(MemoryStorage()), lambda _: None)
-        renewals = Renewals(holdings, lambda _: Future(), time.time)
-        login = holdings.change(LOGIN, lambda _: {"expires_at": 0.0})
+        credential_store = CredentialStore(self._machine.vault(), Vault(MemoryStorage()), lambda _: None)
+        renewals = Renewals(credential_store, lambda _: Future(), time.time)
+        login = credential_store.change(LOGIN, lambda _: {"expires_at": 0.0})
         renewed = renewals.renew(LOGIN, login.generation)
         self._seen = self._machine.standin.token_requests()[-1].number
         if renewed.generation != login.generation + 1:

@@ -147,7 +147,7 @@ def test_few_descriptors_are_enough(machine: Machine) -> None:
 def test_no_memory_left_is_a_silent_answer_and_not_a_loss(machine: Machine, daemon: Daemon) -> None:
     """Where a renewal finds no memory there is no answer, and what is at hand is served; later all is well.
 
-    An import that failed halfway cannot be mended in the process: the daemon starts itself anew.
+    An import that failed halfway cannot be mended in the process: the daemon restarts.
     """
     machine.log_in(daemon, expires_in=0, place="/acme")
     static = machine.standin.issue_access_token("other")

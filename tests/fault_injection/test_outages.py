@@ -74,7 +74,7 @@ def test_an_ended_token_is_not_served_and_the_cause_and_cure_are_told(
 def test_an_answer_that_is_lost_on_its_way_is_the_one_loss_and_is_said(
     machine: Machine, daemon: Daemon, kind: str
 ) -> None:
-    """Bitbucket has rotated, its answer did not arrive: the living token is served, then a new log-in is asked for."""
+    """Bitbucket has rotated, its answer did not arrive: the living token is served, then a new login is asked for."""
     login = outages.due_log_in(machine, daemon)
     machine.standin.script_fault("token", kind, act=True)
     assert daemon.told_about("get", machine.request())["password"] == login["secret"]

@@ -21,7 +21,7 @@ from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon.limits import Limits
 from git_credential_bitbucket.daemon.request_handler import serve, split
 from git_credential_bitbucket.daemon.server import Server
-from git_credential_bitbucket.errors import Error, RequestRefused
+from git_credential_bitbucket.errors import Error, InvalidRequest
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
@@ -39,7 +39,7 @@ def parser(data: bytes) -> None:
     """`wire.parse` refuses, or understands what it can write down again with the same meaning."""
     try:
         request = git_protocol.parse(data)
-    except RequestRefused:
+    except InvalidRequest:
         return
     assert request.protocol
     assert not any("A" <= character <= "Z" for character in request.host)
@@ -74,7 +74,7 @@ class Daemon:
             credential = Credential(
                 id=retention.new_id(), kind=token_kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
             )
-            retention.keep(agent.holdings, credential, 0.0)
+            retention.add(agent.credential_store, credential, 0.0)
         self._dispatcher = Dispatcher(agent, leave=lambda _: None)
 
     def close(self) -> None:

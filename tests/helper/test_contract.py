@@ -153,7 +153,7 @@ def test_what_has_expired_is_not_answered(git: Contract) -> None:
 
 
 def test_a_refresh_token_that_comes_along_is_not_given_out(git: Contract) -> None:
-    """Git would hand it to every other helper, which may write it down in the clear."""
+    """Git would hand it to every other helper, which may write it down in plain text."""
     git.directly("store", "username=alice\npassword=secret\noauth_refresh_token=xyzzy\n")
     assert git.directly("get", "username=alice\n") == "username=alice\npassword=secret\n"
 

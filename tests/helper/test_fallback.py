@@ -196,7 +196,7 @@ def test_no_credential_in_a_build_names_the_variables_of_one(front: Runner, help
     ],
 )
 def test_half_a_consumer_is_told_with_its_other_half(front: Runner, helper: Path, there: str, missing: str) -> None:
-    """A log-in is not what was meant."""
+    """A login is not what was meant."""
     front.env |= {"CI": "true", there: "/half"}
     said = front(helper, "get", stdin=request()).stderr
     assert f"error: {there} is set, but {missing} is not\n" in said

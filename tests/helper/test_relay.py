@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.client import environment, ipc
-from git_credential_bitbucket.errors import PlaceRefused
+from git_credential_bitbucket.errors import InsecurePath
 from tests.fake_bitbucket import tokens
 from tests.helper.peers import answering, hung_up, listening, whole
 from tests.helpers import CHECKOUT, request, socket_of
@@ -121,7 +121,7 @@ def test_socket_in_a_place_of_others_is_not_connected_to(home: Path, how: str) -
             os.chown(path.parent, 65534, -1)
         elif how == "link":
             os.symlink(home / "elsewhere", path.parent)
-        with pytest.raises(PlaceRefused):
+        with pytest.raises(InsecurePath):
             ipc.send_request(str(path), b"action=store\n")
     assert received == []
 

@@ -55,7 +55,7 @@ def test_host_of_one_command_is_answered_beside_a_running_daemon(front: Runner, 
     front(*git, "reject", stdin=text)
     done = front(*git, "fill", stdin=request(host=HOST), check=False)
     assert "password=" not in done.stdout
-    assert "held back" in done.stderr
+    assert "suspended" in done.stderr
     assert ask(socket_of(home), "ping")["pid"] == pid
 
 

@@ -76,7 +76,7 @@ class Chromium:
             wanted = {
                 "goog:chromeOptions": options,
                 "goog:loggingPrefs": {"browser": "ALL"},
-                # Nothing waits for a page to be whole: the loopback server answers only when the log-in is over.
+                # Nothing waits for a page to be whole: the loopback server answers only when the login is over.
                 "pageLoadStrategy": "none",
             }
             session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]

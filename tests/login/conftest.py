@@ -1,4 +1,4 @@
-"""A provider that is the stand-in, a redirect on a free port, and a log-in that runs beside the test."""
+"""A provider that is the stand-in, a redirect on a free port, and a login that runs beside the test."""
 
 import os
 import socket

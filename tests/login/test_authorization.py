@@ -1,4 +1,4 @@
-"""attempt.py: what a redirect may say to a log-in, without any network."""
+"""attempt.py: what a redirect may say to a login, without any network."""
 
 import base64
 import hashlib
@@ -15,7 +15,7 @@ from tests.fake_bitbucket import tokens
 
 @pytest.fixture
 def attempt(cloud: Provider) -> Attempt:
-    """A log-in at bitbucket.org that nobody will answer."""
+    """A login at bitbucket.org that nobody will answer."""
     return Attempt(cloud, "key", ("repository", "repository:write"))
 
 
@@ -64,7 +64,7 @@ def test_each_attempt_has_secrets_of_its_own(cloud: Provider) -> None:
     ],
 )
 def test_only_the_one_right_state_is_ours(attempt: Attempt, query: str) -> None:
-    """Missing, wrong, doubled, misspelt or buried: not the answer to this log-in."""
+    """Missing, wrong, doubled, misspelt or buried: not the answer to this login."""
     assert not attempt.is_ours(query.replace("{state}", state_of(attempt)))
 
 

@@ -22,7 +22,7 @@ GRANTED = Page("You are logged in", ("For: alice & <friends>.", "You can close t
 
 
 class LogIn:
-    """A log-in that waits beside the test. Its state: the address that it shows, and what became of it."""
+    """A login that waits beside the test. Its state: the address that it shows, and what became of it."""
 
     def __init__(self, provider: Provider, redeem: Callable[[CodeGrant], Page], timeout_s: float = 60) -> None:
         self._shown: Queue[str] = Queue()
@@ -89,7 +89,7 @@ def test_a_person_refuses(provider: Provider, chromium: Chromium, artefacts: Pat
     login = LogIn(provider, lambda _: pytest.fail("there is no code"))
     chromium.visit(login.url)
     chromium.click("#deny")
-    assert chromium.text("main h1") == "The log-in did not work"
+    assert chromium.text("main h1") == "The login did not work"
     assert "refused in the browser" in chromium.text("main")
     chromium.screenshot(artefacts / "refused.png")
     login.end()
@@ -137,7 +137,7 @@ def test_a_second_tab_gets_a_page_of_its_own(provider: Provider, chromium: Chrom
 
 
 def test_an_answer_to_another_login_is_shown_as_such(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
-    """A redirect with a wrong state is not taken, the page says so, and the log-in waits on."""
+    """A redirect with a wrong state is not taken, the page says so, and the login waits on."""
     login = LogIn(provider, lambda _: GRANTED)
     url = login.url
     chromium.visit(f"{provider.redirect_uri}?code=stolen&state=guessed")

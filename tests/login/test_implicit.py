@@ -25,7 +25,7 @@ DONE = Page("You are logged in", ("For two hours.", "You can close this tab."))
 
 
 class LogIn:
-    """A log-in that waits beside the test. Its state: the address that it shows, the grants, and its error."""
+    """A login that waits beside the test. Its state: the address that it shows, the grants, and its error."""
 
     def __init__(self, provider: Provider) -> None:
         self._shown: Queue[str] = Queue()
@@ -123,7 +123,7 @@ def wait_for_title(chromium: Chromium, title: str) -> None:
 
 @pytest.fixture
 def attempt(cloud: Provider, port: int) -> Attempt:
-    """A log-in whose redirect has a path, on a free port."""
+    """A login whose redirect has a path, on a free port."""
     return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", (), implicit=True)
 
 
@@ -239,7 +239,7 @@ def test_what_is_no_token_ends_the_login(attempt: Attempt, token: str) -> None:
 
 
 def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, provider: Provider) -> None:
-    """Where no browser is: only the address will do, and a token alone belongs to no log-in."""
+    """Where no browser is: only the address will do, and a token alone belongs to no login."""
     lines: list[str] = []
     shown: list[str] = []
 
@@ -253,5 +253,5 @@ def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, prov
 
     grant = paste.obtain_token(provider, provider.client_id or "", (), show=shown.append, read_line=read_line)
     assert grant.access_token.reveal() in bitbucket.secrets()
-    assert len([line for line in shown if "does not belong to this log-in" in line]) == 2
+    assert len([line for line in shown if "does not belong to this login" in line]) == 2
     assert not any(grant.access_token.reveal() in line for line in shown)

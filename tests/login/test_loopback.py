@@ -26,7 +26,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture
 def attempt(cloud: Provider, port: int) -> Attempt:
-    """A log-in whose redirect has a path, on a free port."""
+    """A login whose redirect has a path, on a free port."""
     return Attempt(cloud._replace(redirect_uri=f"http://localhost:{port}/callback"), "key", ())
 
 
@@ -66,7 +66,7 @@ def get(port: int, target: str, host: str | None = None) -> str:
 def test_the_answer_arrives_on_either_loopback_address(
     attempt: Attempt, waiting: loopback.Loopback, port: int, address: str
 ) -> None:
-    """`localhost` means both, and a browser may take either; the page comes when the log-in is concluded."""
+    """`localhost` means both, and a browser may take either; the page comes when the login is concluded."""
     replies: list[str] = []
     request = f"GET {answer_to(attempt)} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
     thread = threading.Thread(target=lambda: replies.append(ask(port, request, address)))
@@ -90,7 +90,7 @@ def test_the_answer_arrives_on_either_loopback_address(
     ],
 )
 def test_another_host_header_is_turned_away(attempt: Attempt, waiting: loopback.Loopback, port: int, host: str) -> None:
-    """A name that somebody has pointed at this machine (DNS rebinding) does not reach the log-in, right
+    """A name that somebody has pointed at this machine (DNS rebinding) does not reach the login, right
     state or not.
     """
     reply = get(port, answer_to(attempt), host.format(port=port))
@@ -132,7 +132,7 @@ def test_only_the_exact_path_is_served(attempt: Attempt, waiting: loopback.Loopb
 
 
 def test_a_wrong_state_neither_ends_the_login_nor_shows_itself(waiting: loopback.Loopback, port: int) -> None:
-    """What the address carried is not repeated, so nothing can be injected; the log-in still waits."""
+    """What the address carried is not repeated, so nothing can be injected; the login still waits."""
     reply = get(port, "/callback?code=c&state=%3Cscript%3Ealert(1)%3C/script%3E&error=%3Cb%3E")
     assert reply.startswith(f"HTTP/1.0 {HTTPStatus.BAD_REQUEST.value} ")
     assert pages.NOT_OURS.title in reply

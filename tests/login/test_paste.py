@@ -66,7 +66,7 @@ def test_the_query_alone_is_taken(bitbucket: FakeBitbucket, provider: Provider) 
 
 
 def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket, provider: Provider) -> None:
-    """The address to open, an answer to another log-in, a cut one: each is refused, and the right one then works."""
+    """The address to open, an answer to another login, a cut one: each is refused, and the right one then works."""
 
     def typed(url: str) -> list[str]:
         right = browser.decide(url, bitbucket.ca_file)
@@ -76,7 +76,7 @@ def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket
     grant, shown = log_in(provider, typed)
     assert grant.code != "stolen"
     assert sum("address to open." in line for line in shown) == 1
-    assert sum("does not belong to this log-in" in line for line in shown) == 2
+    assert sum("does not belong to this login" in line for line in shown) == 2
 
 
 def test_a_refusal_is_told_as_one(bitbucket: FakeBitbucket, provider: Provider) -> None:

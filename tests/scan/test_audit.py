@@ -1,4 +1,4 @@
-"""audit: what lies about in the clear is found at its place, told masked, in each of the report's forms."""
+"""audit: what lies about in plain text is found at its place, told masked, in each of the report's forms."""
 
 import base64
 import json

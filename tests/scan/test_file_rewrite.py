@@ -19,11 +19,11 @@ from tests.vault import peers
 HELPER = "git-credential-bitbucket"
 
 
-def planned(path: Path, source: str) -> file_rewrite.Cleaning:
+def planned(path: Path, source: str) -> file_rewrite.Rewrite:
     """What rids a file of all that is found in it."""
-    place = locations.Place(str(path), source)
+    place = locations.Location(str(path), source)
     text = path.read_bytes()
-    made = file_rewrite.planned(place, text, locations.found_in(text, place, CLOUD_HOSTS))
+    made = file_rewrite.plan_rewrite(place, text, locations.found_in(text, place, CLOUD_HOSTS))
     assert made is not None
     return made
 
@@ -78,7 +78,7 @@ def test_lines_that_were_there_twice_are_there_twice_again(tmp_path: Path) -> No
     kept.write_text(f"{line}https://x:y@x.org\n{line}")
     made = planned(kept, GIT_CREDENTIALS)
     records = made.records()
-    file_rewrite.clean(made)
+    file_rewrite.rewrite_file(made)
     kept.write_text(f"{line}https://x:y@x.org\n")
     for _ in range(2):
         file_rewrite.restore(records)
@@ -92,7 +92,7 @@ def test_a_line_that_only_begins_like_the_one_taken_out_is_another(tmp_path: Pat
     profile.write_text(f"one\nexport BITBUCKET_APP_PASSWORD={token}")
     made = planned(profile, SHELL)
     records = made.records()
-    file_rewrite.clean(made)
+    file_rewrite.rewrite_file(made)
     assert profile.read_text() == "one\nexport BITBUCKET_APP_PASSWORD="
     profile.write_text(f"export BITBUCKET_APP_PASSWORD={token}more\none\nexport BITBUCKET_APP_PASSWORD=")
     file_rewrite.restore(records)
@@ -106,7 +106,7 @@ def test_a_removed_file_is_made_anew_whole_or_not_at_all(home: Path) -> None:
         text = path.read_bytes()
         made = planned(path, KEYRING)
         records = made.records()
-        file_rewrite.clean(made)
+        file_rewrite.rewrite_file(made)
         filler = small / "filler"
         with filler.open("wb", buffering=0) as file:
             while file.write(bytes(4096)) == 4096 and os.statvfs(small).f_bavail:
@@ -145,7 +145,7 @@ def test_what_was_done_is_never_told_as_not_done(
     records = [change.records() for change in changes]
     monkeypatch.setattr(os, "fsync", on_files_only)
     steps = [
-        *(partial(file_rewrite.clean, one) for one in changes),
+        *(partial(file_rewrite.rewrite_file, one) for one in changes),
         *(partial(file_rewrite.restore, one) for one in records),
     ]
     for step in steps:

@@ -86,7 +86,7 @@ def test_a_netrc_entry_is_for_its_machine() -> None:
 def test_a_file_of_git_credential_manager_is_for_its_service(tmp_path: Path, service: str, host: str) -> None:
     """Exactly: a host whose name has bitbucket.org's in it is another."""
     text = f"{tokens.api_token()}\nservice={service}\naccount=alice\n".encode()
-    place = locations.Place(str(tmp_path / "alice.credential"), KEYRING)
+    place = locations.Location(str(tmp_path / "alice.credential"), KEYRING)
     hosts = (*patterns.CLOUD_HOSTS, LIKE_CLOUD, "notbitbucket.org")
     assert [found.match.host for found in locations.found_in(text, place, hosts)] == [host]
     if host != "bitbucket.org":

@@ -36,26 +36,26 @@ def test_what_is_no_span_is_refused(text: str) -> None:
 
 def test_an_end_is_the_beginning_of_its_day_or_a_span_from_now() -> None:
     """A warning may come half a day early, never late."""
-    assert dates.end("2027-01-31", NOON) == datetime(2027, 1, 31, tzinfo=UTC).timestamp()
-    assert dates.end("90d", NOON) == NOON + 90 * 86400
+    assert dates.expiry("2027-01-31", NOON) == datetime(2027, 1, 31, tzinfo=UTC).timestamp()
+    assert dates.expiry("90d", NOON) == NOON + 90 * 86400
 
 
 def test_an_end_may_be_today_and_not_yesterday() -> None:
     """A token may end tonight; one that has ended is of no use."""
-    assert dates.end("2026-11-22", NOON) == NOON + 12 * 3600 - 1
+    assert dates.expiry("2026-11-22", NOON) == NOON + 12 * 3600 - 1
     with pytest.raises(Error, match="past"):
-        dates.end("2026-11-21", NOON)
+        dates.expiry("2026-11-21", NOON)
 
 
 def test_the_last_day_that_has_a_date_is_one() -> None:
     """Many write it for a token that never ends."""
-    assert dates.day(dates.end("9999-12-31", NOON)) == "9999-12-31"
+    assert dates.day(dates.expiry("9999-12-31", NOON)) == "9999-12-31"
 
 
 @pytest.mark.parametrize("text", ["1001y", "99999y", "99999mo", "99999w"])
 def test_a_span_past_all_dates_is_refused_wherever_it_is_written(text: str) -> None:
     """With what to do instead."""
-    for read in (dates.span, lambda text: dates.end(text, NOON)):
+    for read in (dates.span, lambda text: dates.expiry(text, NOON)):
         with pytest.raises(Error, match="more than 1000 years") as refused:
             read(text)
         assert refused.value.hint
@@ -71,7 +71,7 @@ def test_a_day_past_all_dates_is_shown_as_the_last(at: float, day: str) -> None:
 def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
     """The hint shows both ways."""
     with pytest.raises(Error, match="no date") as refused:
-        dates.end(text, NOON)
+        dates.expiry(text, NOON)
     assert "90d" in str(refused.value.hint)
 
 

@@ -115,7 +115,7 @@ def test_more_than_any_secret_is_an_error(keyboard: Keyboard) -> None:
 
 
 def test_the_lines_of_standard_input_are_the_answers_and_read_only_when_needed() -> None:
-    """A log-in that asks nothing must not wait for a pipe that nobody closes."""
+    """A login that asks nothing must not wait for a pipe that nobody closes."""
 
     def hang() -> list[str]:
         raise AssertionError("nobody asked anything")

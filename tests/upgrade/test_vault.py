@@ -16,7 +16,7 @@ from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import finish
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
-from git_credential_bitbucket.errors import KeyDoesNotFit, VaultLocked
+from git_credential_bitbucket.errors import VaultLocked, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
@@ -84,7 +84,7 @@ class Upgraded(World):
 
     def id_of(self, name: str) -> str:
         """The id of the credential that the fixtures call so."""
-        known = {credential.secret.reveal(): credential.id for credential in self.agent.holdings.index()}
+        known = {credential.secret.reveal(): credential.id for credential in self.agent.credential_store.index()}
         return known[release.secret(name)]
 
 
@@ -129,7 +129,7 @@ def test_reading_changes_no_byte(states: Upgraded) -> None:
 
 
 def test_a_write_loses_nothing(states: Upgraded) -> None:
-    """A log-in seals all of it anew: the credentials, and what migrate took out of files."""
+    """A login seals all of it anew: the credentials, and what migrate took out of files."""
     new = states.keep(a_credential("https://bitbucket.org/newcomer", token_kinds.ACCESS_TOKEN))
     states.agent = states.another()
     assert_all_there(states)
@@ -242,7 +242,7 @@ def test_a_passphrase_opens_what_it_sealed(home: Path) -> None:
     assert header is not None
     with pytest.raises(VaultLocked, match="passphrase"):
         key_sources.obtain({}, header)
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         vault.unlock(key_sources.from_passphrase(Secret("another"), header.argon2))
     vault.unlock(key_sources.from_passphrase(Secret(release.PASSPHRASE), header.argon2))
     (record,) = vault.snapshot().content["credentials"]

@@ -48,7 +48,7 @@ def programs_missing() -> str:
 
 
 class KeyringSession:
-    """A gnome-keyring-daemon with a log-in keyring, unlocked, on a private D-Bus. Its state: the two processes."""
+    """A gnome-keyring-daemon with a login keyring, unlocked, on a private D-Bus. Its state: the two processes."""
 
     def __init__(self, home: Path, *, keyring: bool = True, policy: str = "") -> None:
         """`keyring=False` leaves the bus empty; `policy` adds D-Bus rules."""
@@ -86,7 +86,7 @@ class KeyringSession:
         self.bus.stdout.close()
 
     def lock(self) -> None:
-        """Lock the log-in keyring, as the screen lock of some desktops does."""
+        """Lock the login keyring, as the screen lock of some desktops does."""
         with closing(self.connection()) as bus:
             Collection(bus, LOGIN_COLLECTION).lock()
 
@@ -105,7 +105,7 @@ class KeyringSession:
             service.call("SetAlias", "so", "default", SESSION_COLLECTION)
 
     def items(self) -> list[str]:
-        """The labels of what the log-in keyring holds."""
+        """The labels of what the login keyring holds."""
         with closing(self.connection()) as bus:
             return [item.get_label() for item in Collection(bus, LOGIN_COLLECTION).get_all_items()]
 

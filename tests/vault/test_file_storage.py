@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import files, paths
-from git_credential_bitbucket.errors import PlaceRefused, VaultBusy, VaultUnreadable, VaultUnwritable
+from git_credential_bitbucket.errors import InsecurePath, VaultBusy, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.contract import REST
@@ -130,7 +130,7 @@ def test_a_link_is_refused(place: FileStorage, tmp_path: Path, name: str) -> Non
     target.write_bytes(b"somebody's")
     os.unlink(place.path + name)
     os.symlink(target, place.path + name)
-    with pytest.raises(PlaceRefused, match="not a plain file"):
+    with pytest.raises(InsecurePath, match="not a plain file"):
         _use(place)
     assert target.read_bytes() == b"somebody's"
 
@@ -157,7 +157,7 @@ def test_what_is_no_file_is_refused_without_waiting(place: FileStorage, name: st
         os.mkfifo(place.path + name, 0o600)
     else:
         os.mkdir(place.path + name, 0o700)
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         _use(place)
 
 
@@ -168,7 +168,7 @@ def test_a_loose_mode_is_refused_with_the_cure(tmp_path: Path, name: str) -> Non
     write(place, b"one")
     path = os.path.dirname(place.path) if name == "directory" else place.path + name
     os.chmod(path, os.stat(path).st_mode | 0o044)
-    with pytest.raises(PlaceRefused) as caught:
+    with pytest.raises(InsecurePath) as caught:
         _use(place)
     assert caught.value.hint is not None
     subprocess.run(shlex.split(caught.value.hint.removeprefix("type: ")), check=True)
@@ -183,7 +183,7 @@ def test_what_belongs_to_another_is_refused(place: FileStorage, name: str) -> No
     write(place, b"one")
     path = os.path.dirname(place.path) if name == "directory" else place.path + name
     os.chown(path, peers.NOBODY, peers.NOBODY)
-    with pytest.raises(PlaceRefused, match="another user"):
+    with pytest.raises(InsecurePath, match="another user"):
         _use(place)
 
 
@@ -205,7 +205,7 @@ for path in sys.argv[1:]:
         closed / "vault",
         mine / "vault",
     )
-    assert "PlaceRefused" in told[0]
+    assert "InsecurePath" in told[0]
     assert "belongs to another user" in told[0]
     assert "VaultUnwritable" in told[1]
     assert "permission denied" in told[1]
@@ -398,7 +398,7 @@ def test_odd_directories_are_fine(tmp_path: Path, name: str) -> None:
     write(place, b"one")
     write(place, b"two")
     os.chmod(place.path, 0o644)
-    with pytest.raises(PlaceRefused) as caught:
+    with pytest.raises(InsecurePath) as caught:
         place.read(KEY)
     assert not any(ord(character) < 32 for character in f"{caught.value.cause}{caught.value.hint}")
     subprocess.run(["bash", "-c", str(caught.value.hint).removeprefix("type: ")], check=True, cwd=tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_credential_bitbucket.errors import Error, KeyDoesNotFit, VaultDamaged, VaultNewer
+from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, WrongKey
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key_sources import Key
 
@@ -55,7 +55,7 @@ def test_every_byte_of_the_header_counts() -> None:
         for flip in (0x01, 0x80, 0xFF):
             changed = blob[:at] + bytes([blob[at] ^ flip]) + blob[at + 1 :]
             for forged in (changed, with_checksum(changed) if at < CRC_AT.start else changed):
-                with pytest.raises((VaultDamaged, VaultNewer, KeyDoesNotFit)):
+                with pytest.raises((VaultDamaged, NewerVault, WrongKey)):
                     sealed.unseal(key, forged)
 
 
@@ -91,7 +91,7 @@ def test_no_input_does_more_than_be_refused(blob: bytes) -> None:
 
 def test_another_key_is_told_from_damage() -> None:
     """A key that does not fit is told by the id, before anything is decrypted."""
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         sealed.unseal(some_key(), sealed.seal(some_key(), b"{}", 1))
 
 
@@ -100,7 +100,7 @@ def test_a_newer_format_is_left_to_the_newer_program() -> None:
     blob = bytearray(sealed.seal(some_key(), b"{}", 1))
     blob[VERSION_AT] = (sealed.VERSION + 1).to_bytes(2)
     for newer in (bytes(blob), bytes(blob[:10])):
-        with pytest.raises(VaultNewer) as caught:
+        with pytest.raises(NewerVault) as caught:
             sealed.header_of(newer)
         assert "upgrade" in str(caught.value.hint)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_credential_bitbucket.errors import KeyDoesNotFit, KeyringUnavailable, PlaceRefused, SettingsError, VaultLocked
+from git_credential_bitbucket.errors import InsecurePath, KeyringUnavailable, SettingsError, VaultLocked, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
@@ -116,7 +116,7 @@ def test_a_key_file_is_ours_or_handed_to_us_by_root(home: Path, owner: int, mode
     told = peers.as_nobody(
         """
 try: print(key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: sys.argv[1]}).source)
-except PlaceRefused as exc: print("refused", exc.hint)
+except InsecurePath as exc: print("refused", exc.hint)
 """,
         path,
     )
@@ -126,7 +126,7 @@ except PlaceRefused as exc: print("refused", exc.hint)
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
     """A FIFO named as the key file is refused at once."""
     os.mkfifo(tmp_path / "fifo", 0o600)
-    with pytest.raises(PlaceRefused):
+    with pytest.raises(InsecurePath):
         key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: str(tmp_path / "fifo")})
 
 
@@ -237,8 +237,8 @@ def test_a_vault_to_be_takes_what_is_given() -> None:
         ("environment", {}, VaultLocked, key_sources.KEY_VARIABLE),
         ("file", {}, VaultLocked, key_sources.KEY_FILE_VARIABLE),
         ("passphrase", {}, VaultLocked, "passphrase"),
-        ("environment", {key_sources.KEY_VARIABLE: "A" * 43}, KeyDoesNotFit, key_sources.KEY_VARIABLE),
-        ("passphrase", {key_sources.KEY_VARIABLE: "A" * 43}, KeyDoesNotFit, key_sources.KEY_VARIABLE),
+        ("environment", {key_sources.KEY_VARIABLE: "A" * 43}, WrongKey, key_sources.KEY_VARIABLE),
+        ("passphrase", {key_sources.KEY_VARIABLE: "A" * 43}, WrongKey, key_sources.KEY_VARIABLE),
         ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, KeyringUnavailable, "KEYRING"),
         ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "0"}, KeyringUnavailable, "KEYRING"),
         ("keyring", {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "never"}, SettingsError, "KEYRING .* is neither on nor off"),
@@ -261,6 +261,6 @@ def test_a_missing_key_is_told_by_its_source(
 
 
 def _traceback_of_a_misfit(key: key_sources.Key) -> str:
-    with pytest.raises(KeyDoesNotFit) as caught:
+    with pytest.raises(WrongKey) as caught:
         sealed.unseal(key, sealed.seal(key_sources.Key(os.urandom(32), "file"), b"{}", 1))
     return "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())

@@ -23,7 +23,7 @@ NO_OTHER = "keyring.backends.SecretService.Keyring"
 
 @pytest.fixture
 def session(home: Path) -> Iterator[peers.KeyringSession]:
-    """A keyring that is unlocked, as after a log-in to the desktop."""
+    """A keyring that is unlocked, as after a login to the desktop."""
     with peers.KeyringSession(home) as session:
         yield session
 

@@ -28,20 +28,20 @@ def path(tmp_path: Path) -> str:
 
 
 def test_waiting_for_another_process_ends(path: str) -> None:
-    """A holder that does not let go is an error after the bounded wait, and the hint finds it."""
-    with peers.running(HOLD, path) as holder:
-        assert peers.line_of(holder) == "held"
+    """A client that does not let go is an error after the bounded wait, and the hint finds it."""
+    with peers.running(HOLD, path) as client:
+        assert peers.line_of(client) == "held"
         with pytest.raises(VaultBusy) as caught, FileStorage(path, lock_timeout_s=0.05).lock():
             pass
         assert f"fuser {path}.lock" in str(caught.value.hint)
 
 
 def test_a_killed_holder_holds_nothing(path: str) -> None:
-    """The kernel gives the lock back when its holder is killed."""
-    with peers.running(HOLD, path) as holder:
-        assert peers.line_of(holder) == "held"
-        holder.kill()
-        holder.wait()
+    """The kernel gives the lock back when its client is killed."""
+    with peers.running(HOLD, path) as client:
+        assert peers.line_of(client) == "held"
+        client.kill()
+        client.wait()
         with FileStorage(path, lock_timeout_s=0.05).lock():
             pass
 
@@ -88,7 +88,7 @@ def test_an_error_inside_gives_the_lock_back(path: str) -> None:
 
 
 def test_removing_the_lock_file_does_not_let_two_in(path: str) -> None:
-    """Who waits on a file that was removed and made anew waits for the new one's holder."""
+    """Who waits on a file that was removed and made anew waits for the new one's client."""
     with peers.running(HOLD, path) as first:
         assert peers.line_of(first) == "held"
         entered = threading.Event()

@@ -168,7 +168,7 @@ def test_a_lease_s_file_is_private_and_goes_when_it_is_empty(tmp_path: Path) -> 
 
 
 def test_who_waits_for_a_lease_gets_the_one_that_others_see(tmp_path: Path) -> None:
-    """The file is removed when its holder ends; whoever waited for it locks the next one, so two never hold it."""
+    """The file is removed when its client ends; whoever waited for it locks the next one, so two never hold it."""
     path = str(tmp_path / "gcb" / "vault")
     inside: list[int] = []
     most: list[int] = []

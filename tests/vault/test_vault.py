@@ -11,13 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_credential_bitbucket.errors import (
-    KeyDoesNotFit,
-    VaultDamaged,
-    VaultLocked,
-    VaultNewer,
-    VaultUnwritable,
-)
+from git_credential_bitbucket.errors import NewerVault, VaultDamaged, VaultLocked, VaultUnwritable, WrongKey
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
@@ -239,17 +233,17 @@ def test_locked_is_not_damage(path: str, material: bytes) -> None:
     before = beside(path)
     keyless, wrong = Vault(FileStorage(path)), opened(path, os.urandom(32))
     assert keyless.state == "locked"
-    for vault, error in ((keyless, VaultLocked), (wrong, KeyDoesNotFit)):
+    for vault, error in ((keyless, VaultLocked), (wrong, WrongKey)):
         with pytest.raises(error):
             vault.snapshot()
     with pytest.raises(VaultLocked), keyless.transaction():
         pass
     assert beside(path) == before
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         put(opened(path, os.urandom(32)), a=2)
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         opened(path, os.urandom(32)).rekey(Key(os.urandom(32), "file"))
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         keyless.unlock(Key(os.urandom(32), "file"))
     assert {name: blob for name, blob in beside(path).items() if name != "vault.lock"} == before
 
@@ -261,7 +255,7 @@ def test_a_key_that_does_not_fit_leaves_a_damaged_vault_alone(path: str, materia
     put(vault, a=2)
     flip(path, 12)
     before = beside(path)
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         opened(path, os.urandom(32)).snapshot()
     assert beside(path) == before
 
@@ -342,7 +336,7 @@ def test_memory_keeps_and_needs_no_key() -> None:
 
 @pytest.mark.parametrize("damage", ["byte", "key id", "magic", "cut", "emptied", "zeros", "gone"])
 def test_damage_brings_back_the_generation_before(path: str, material: bytes, damage: str) -> None:
-    """A damaged vault is set aside by name, the previous generation answers, marked, and stays marked."""
+    """A damaged vault is disabled by name, the previous generation answers, marked, and stays marked."""
     vault = opened(path, material)
     put(vault, a=1)
     put(vault, a=2)
@@ -367,7 +361,7 @@ def test_damage_brings_back_the_generation_before(path: str, material: bytes, da
         told = notice(reader)
         assert told is not None
         assert Path(told.path).read_bytes() == (broken or b"")
-        assert f"{told.path} was set aside" in told.cause
+        assert f"{told.path} was disabled" in told.cause
     with vault.transaction() as tx:
         assert tx.recovered
         tx.content["a"] = 3
@@ -438,7 +432,7 @@ def test_a_file_that_was_never_a_vault_is_left_alone(path: str, material: bytes,
 
 
 def test_a_damaged_vault_on_a_read_only_disk_still_answers(home: Path, material: bytes) -> None:
-    """Where nothing can be set aside, the previous generation is read all the same, once for each change on disk."""
+    """Where nothing can be disabled, the previous generation is read all the same, once for each change on disk."""
     with peers.mounted(home / "disk", "size=1m") as disk:
         path = str(disk / "vault")
         vault = opened(path, material)
@@ -451,7 +445,7 @@ def test_a_damaged_vault_on_a_read_only_disk_still_answers(home: Path, material:
             assert vault.snapshot() is snapshot
             told = notice(vault)
             assert told is not None
-            assert (told.path, "cannot be set aside yet" in told.cause) == (path, True)
+            assert (told.path, "cannot be disabled yet" in told.cause) == (path, True)
             with pytest.raises(VaultUnwritable, match="read-only"):
                 put(vault, a=3)
 
@@ -470,7 +464,7 @@ def test_reading_never_waits_for_the_lock(path: str, material: bytes) -> None:
 
 
 def test_a_newer_vault_is_left_to_the_newer_program(path: str, material: bytes) -> None:
-    """A later format is neither read, nor written over, nor set aside, though the previous generation is ours."""
+    """A later format is neither read, nor written over, nor disabled, though the previous generation is ours."""
     vault = opened(path, material)
     put(vault, a=1)
     put(vault, a=2)
@@ -479,7 +473,7 @@ def test_a_newer_vault_is_left_to_the_newer_program(path: str, material: bytes) 
     Path(path).write_bytes(blob)
     before = beside(path)
     for attempt in (vault.snapshot, lambda: put(vault, a=3), vault.header, lambda: vault.rekey(Key(material, "file"))):
-        with pytest.raises(VaultNewer, match="format 2"):
+        with pytest.raises(NewerVault, match="format 2"):
             attempt()
     assert beside(path) == before
 
@@ -492,7 +486,7 @@ def test_rekey_changes_both_generations(path: str, material: bytes) -> None:
     new = os.urandom(32)
     vault.rekey(Key(new, "environment"))
     assert vault.snapshot().content == {"a": 2}
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         opened(path, material).snapshot()
     for name in (path, f"{path}.previous"):
         header, plain = sealed.unseal(Key(new, "environment"), Path(name).read_bytes())
@@ -508,7 +502,7 @@ def test_a_rekey_by_another_process_locks(path: str, material: bytes) -> None:
     mine.snapshot()
     new = os.urandom(32)
     other.rekey(Key(new, "environment"))
-    with pytest.raises(KeyDoesNotFit):
+    with pytest.raises(WrongKey):
         mine.snapshot()
     assert (mine.state, mine.key) == ("locked", None)
     mine.acquire({"GIT_CREDENTIAL_BITBUCKET_KEY": Key(new, "environment").to_record()["key"]})

@@ -54,7 +54,7 @@ class Lease(Protocol):
     """The right to renew one credential, held by one process at a time, with room for the answer to its request."""
 
     def read(self) -> bytes:
-        """What this or an earlier holder wrote; empty where nothing is left."""
+        """What this or an earlier client wrote; empty where nothing is left."""
         ...
 
     def write(self, blob: bytes) -> None:
@@ -83,11 +83,11 @@ class Storage(Protocol):
         ...
 
     def header(self) -> "Header | None":
-        """What can be told without a key; None where nothing is stored. Raises `VaultNewer`, `VaultDamaged`."""
+        """What is told without a key; None where nothing is stored. Raises `NewerVault`, `VaultDamaged`."""
         ...
 
     def read(self, key: "Key | None") -> Stored:
-        """All records as they are now. Raises `VaultLocked`, `KeyDoesNotFit`, `VaultDamaged`, `VaultNewer`."""
+        """All records as they are now. Raises `VaultLocked`, `WrongKey`, `VaultDamaged`, `NewerVault`."""
         ...
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Outcome:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import (
     Error,
-    KeyDoesNotFit,
-    PlaceRefused,
+    InsecurePath,
+    NewerVault,
     VaultBusy,
     VaultDamaged,
     VaultLocked,
-    VaultNewer,
     VaultUnreadable,
     VaultUnwritable,
+    WrongKey,
 )
 from git_credential_bitbucket.paths import check_private_dir, make_private_dir, shown, typed
 from git_credential_bitbucket.vault import format as sealed
@@ -158,7 +158,7 @@ class FileStorage:
 
     @contextmanager
     def lock(self, *, wait: bool = True) -> "Iterator[None]":
-        """Be the one writer inside. Raises `VaultBusy`, `VaultUnwritable`, `PlaceRefused`; nested `RuntimeError`."""
+        """Be the one writer inside. Raises `VaultBusy`, `VaultUnwritable`, `InsecurePath`; nested `RuntimeError`."""
         timeout_s = self._lock_timeout_s if wait else 0.0
         deadline = time.monotonic() + timeout_s
         with self._turn.taken(timeout_s), ExitStack() as held:
@@ -232,7 +232,7 @@ class FileStorage:
             stored = self._unsealed(key, kept, stamp)
         except VaultDamaged as exc:
             raise self._beyond_repair(damage) from exc
-        except KeyDoesNotFit as exc:
+        except WrongKey as exc:
             try:
                 sealed.header_of(blob)
             except VaultDamaged:
@@ -265,7 +265,7 @@ class FileStorage:
         """
         try:
             left = self._read_file(self._beside("new"))
-        except (PlaceRefused, VaultUnreadable):
+        except (InsecurePath, VaultUnreadable):
             return None
         if left is None:
             return None
@@ -273,7 +273,7 @@ class FileStorage:
         for length in sorted({len(left[1]), *range(bare, min(bare + sealed.TAG_BYTES, len(left[1])))}, reverse=True):
             try:
                 header, _ = sealed.unseal(key, left[1][:length])
-            except (VaultDamaged, VaultNewer, KeyDoesNotFit):
+            except (VaultDamaged, NewerVault, WrongKey):
                 continue
             return header.generation, length
         return None
