@@ -3,7 +3,7 @@
 `BitbucketAuth` is its interface for Python programs. Imports nothing: every start of the helper passes through here.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
