@@ -1,9 +1,11 @@
 """Puts the executable into the wheel's scripts: the native relay if a C compiler is there, else the shell's.
 
 Beside it goes git-credential-bitbucket.py, which either starts: the relay for what it cannot answer, the
-shell's always. A wheel with the native relay is for this platform only; one without it is for all.
+shell's always. A wheel with the native relay is for this platform only, or for the one that `WHEEL_PLATFORM` names,
+where `$CC` compiles for that; one without it is for all. What is in the wheel, its SBOM says (PEP 770).
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -14,10 +16,13 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.builders.wheel import WheelBuilderConfig
+from packaging.requirements import Requirement
 from packaging.tags import platform_tags
 
 NAME = "git-credential-bitbucket"
-COMPILE_TIMEOUT_S = 60
+PLATFORM = "WHEEL_PLATFORM"
+COMPILE_TIMEOUT_S = 300
+"""A compiler for another platform may have to make that one's libc first."""
 
 
 class Executable(BuildHookInterface[WheelBuilderConfig]):
@@ -26,24 +31,64 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
     _made: str | None = None
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
-        """Add both scripts to `build_data`, and the platform to its tag where one of them is native."""
+        """Add both scripts and the SBOM to `build_data`, and the platform to its tag where a script is native."""
         here = os.path.join(self.root, "install")
         executable = os.path.join(here, NAME)
         source = os.path.join(self.root, "git_credential_bitbucket", "helper", "relay.c")
         self._made = tempfile.mkdtemp(prefix=NAME)
         native = os.path.join(self._made, NAME)
+        platform = os.environ.get(PLATFORM)
         if compiled(source, native):
             executable = native
             build_data["pure_python"] = False
-            build_data["tag"] = f"py3-none-{native_platform()}"
+            build_data["tag"] = f"py3-none-{platform or native_platform()}"
+        elif platform:
+            raise RuntimeError(f"$CC does not compile for {PLATFORM}={platform}")
         else:
             self.app.display_warning("no C compiler: installing the portable executable instead of the native one")
         build_data["shared_scripts"] |= {executable: NAME, os.path.join(here, f"{NAME}.py"): f"{NAME}.py"}
+
+        sbom = os.path.join(self._made, f"{NAME}.cdx.json")
+        core = self.metadata.core
+        with open(sbom, "w", encoding="utf-8") as file:
+            json.dump(
+                bill_of_materials(self.metadata.version, core.dependencies, is_static=bool(platform)), file, indent=1
+            )
+        build_data["sbom_files"] = [sbom]
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove what the compiler made; the wheel has it."""
         if self._made:
             shutil.rmtree(self._made)
+
+
+def bill_of_materials(version: str, requirements: list[str], *, is_static: bool) -> dict[str, Any]:
+    """What the wheel holds and needs, as CycloneDX 1.6 has it; `is_static` says that musl's libc is in the relay."""
+    purl = f"pkg:pypi/{NAME}@{version}"
+    program = {"type": "application", "bom-ref": purl, "name": NAME, "version": version, "purl": purl}
+    needed = {Requirement(text).name: text for text in sorted(requirements)}
+    components: list[dict[str, Any]] = [
+        {
+            "type": "library",
+            "bom-ref": f"pkg:pypi/{name}",
+            "name": name,
+            "purl": f"pkg:pypi/{name}",
+            "properties": [{"name": "requirement", "value": text}],
+        }
+        for name, text in needed.items()
+    ]
+    if is_static:
+        licence = [{"license": {"id": "MIT"}}]
+        components.append({"type": "library", "bom-ref": "musl", "name": "musl", "licenses": licence})
+    references = [component["bom-ref"] for component in components]
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {**program, "licenses": [{"license": {"id": "MIT"}}]}},
+        "components": components,
+        "dependencies": [{"ref": purl, "dependsOn": references}],
+    }
 
 
 def native_platform() -> str:

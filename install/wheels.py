@@ -1,19 +1,32 @@
-"""Builds what a release consists of, byte for byte the same everywhere: `python -m install.wheels --out DIR`."""
+"""Builds what a release consists of, byte for byte the same everywhere: `python -m install.wheels --out DIR`.
+
+The program as one file; with hatchling also the sdist and the wheel for all platforms; with ziglang, which compiles for
+others than this one, wheels with the native relay for Linux.
+"""
 
 import argparse
 import ast
+import hashlib
 import io
 import os
+import shlex
+import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 NAME, PACKAGE = "git-credential-bitbucket", "git_credential_bitbucket"
 EPOCH = 1580601600
 """2020-02-02, which hatchling takes too where SOURCE_DATE_EPOCH is not set."""
+BUILD_TIMEOUT_S = 600
+ARCHITECTURES = ("x86_64", "aarch64")
+PLATFORM = "manylinux_2_17_{0}.musllinux_1_1_{0}"
+"""glibc of 2014 and later, and musl: a static executable needs neither."""
 START = b'#!/bin/sh\nexec /usr/bin/env python3 -I -S "$0" "$@"\n'
 """How the .pyz starts where it is executed: Python isolated, by a shell, for not every env(1) has -S."""
 NOT_IN_PYZ = {
@@ -76,13 +89,67 @@ def imported(file: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def sdist(folder: Path) -> Path:
+    """Build the source distribution into `folder`; returns its path."""
+    return hatch(folder, "sdist")
+
+
+def pure_wheel(folder: Path) -> Path:
+    """Build the wheel for all platforms, with the portable executable, into `folder`; returns its path."""
+    return hatch(folder, "wheel", {"CC": "false"})
+
+
+def native_wheel(folder: Path, architecture: str) -> Path:
+    """Build the wheel with a static relay for Linux on `architecture` into `folder`; returns its path."""
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-musl"]
+    options = {"CC": shlex.join(compiler), "CFLAGS": "-O2 -s", "WHEEL_PLATFORM": PLATFORM.format(architecture)}
+    return hatch(folder, "wheel", options)
+
+
+def hatch(folder: Path, target: str, options: Mapping[str, str] | None = None) -> Path:
+    """Run hatchling with `options` in its environment; returns what it has made in `folder`."""
+    env = {name: value for name, value in os.environ.items() if name not in ("CC", "CFLAGS", "LDFLAGS")}
+    env = {"SOURCE_DATE_EPOCH": str(EPOCH), **env, **(options or {})}
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(folder.resolve())]
+    done = subprocess.run(
+        command, cwd=ROOT, env=env, stdout=-1, stderr=subprocess.STDOUT, text=True, timeout=BUILD_TIMEOUT_S, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"{done.stdout}\nwheels: error: hatchling could not build the {target}")
+    return folder / os.path.basename(done.stdout.splitlines()[-1])
+
+
+def checksums(files: list[Path]) -> str:
+    """Their SHA-256, as `sha256sum --check` reads it."""
+    return "".join(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(files))
+
+
 def main() -> int:
-    """Build into the folder that is named."""
-    parser = argparse.ArgumentParser(prog="python -m install.wheels", description=__doc__)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True)
-    folder: Path = parser.parse_args().out
+    """Build into the folder that is named; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m install.wheels", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="where to")
+    parser.add_argument("--only", choices=("pyz", "pure"), help="the one file alone, or what needs no compiler")
+    options = parser.parse_args()
+    folder: Path = options.out
+    wanted = {"pyz": (), "pure": ("hatchling",), None: ("hatchling", "ziglang")}[options.only]
+    if missing := [name for name in wanted if find_spec(name) is None]:
+        print(  # noqa: T201 - a script's output
+            f"wheels: error: this Python lacks {' and '.join(missing)}\n"
+            f"wheels: hint: {shlex.quote(sys.executable)} -m pip install {' '.join(missing)}; or see --only",
+            file=sys.stderr,
+        )
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
-    print(pyz(folder))  # noqa: T201 - a script's output
+    makers: list[Callable[[Path], Path]] = [pyz]
+    if "hatchling" in wanted:
+        makers += [sdist, pure_wheel]
+    if "ziglang" in wanted:
+        makers += [partial(native_wheel, architecture=architecture) for architecture in ARCHITECTURES]
+    made = []
+    for make in makers:
+        made.append(make(folder))
+        print(made[-1], flush=True)  # noqa: T201 - a script's output
+    (folder / "SHA256SUMS").write_text(checksums(made))
     return 0
 
 

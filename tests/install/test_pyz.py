@@ -141,13 +141,3 @@ def test_it_runs_by_itself_and_tells_its_version(run: Runner, pyz: Path) -> None
         assert run(program, "version").stdout.startswith("git-credential-bitbucket 0.")
         assert run(program, "capability").stdout.startswith("version 0\n")
     assert not run(program, "an-operation-to-come").stdout
-
-
-def test_it_is_made_the_same_anywhere(
-    pyz: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> None:
-    """Another folder, umask and time zone: the same bytes."""
-    before = os.umask(0o077)
-    request.addfinalizer(lambda: os.umask(before))
-    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
-    assert wheels.pyz(tmp_path).read_bytes() == pyz.read_bytes()
