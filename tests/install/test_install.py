@@ -2,6 +2,7 @@
 
 import os
 import plistlib
+import signal
 import subprocess
 from pathlib import Path
 
@@ -41,6 +42,8 @@ def test_installs_configures_upgrades_and_leaves(env: dict[str, str]) -> None:
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached from here")
     assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.endswith(" … done")] == done.stdout.splitlines()[:3]
+    assert "open a new terminal" in done.stdout
     home = Path(env["HOME"])
     link = home / ".local/bin" / installed.NAME
     assert link.readlink() == home / ".local/share" / installed.NAME / "venv/bin" / installed.NAME
@@ -84,11 +87,12 @@ def test_the_services_are_placed_and_taken_back(env: dict[str, str], tmp_path: P
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{told}\n')
         (tmp_path / "bin" / name).chmod(0o700)
     env["PATH"] = f"{tmp_path / 'bin'}:{env['PATH']}"
-    done = install(env, "--no-configure", "--systemd", "--launchd")
+    done = install(env, "--no-configure", "--systemd", "--launchd", "--with", "qr")
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached from here")
     assert done.returncode == 0, done.stderr
     home = Path(env["HOME"])
+    assert list((home / ".local/share" / installed.NAME / "venv").glob("lib/*/site-packages/segno"))
     units = sorted(path.name for path in (home / ".config/systemd/user").iterdir())
     agent = home / "Library/LaunchAgents" / f"{installed.NAME}.plist"
     assert units == [f"{installed.NAME}.service", f"{installed.NAME}.socket"]
@@ -121,8 +125,25 @@ def test_leaves_another_installation_alone(env: dict[str, str], suffix: str) -> 
     assert config(env) == ""
 
 
-def test_refuses_what_it_does_not_know(env: dict[str, str]) -> None:
+def test_ctrl_c_leaves_nothing(env: dict[str, str]) -> None:
+    """What a first installation has made until then goes again, and the exit code is a shell's for SIGINT."""
+    with subprocess.Popen(
+        [SCRIPT], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, cwd="/"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(len("making an environment")) == b"making an environment"
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.stderr.read().decode()
+        assert process.wait(TIMEOUT_S) == 130
+    assert "nothing is installed; what was begun is removed" in told
+    assert not list(Path(env["HOME"], ".local/share").iterdir())
+    assert config(env) == ""
+
+
+@pytest.mark.parametrize("words", [["--no-configur"], ["--with"], ["--with", "qr,rm"]])
+def test_refuses_what_it_does_not_know(env: dict[str, str], words: list[str]) -> None:
     """A mistyped option installs nothing."""
-    done = install(env, "--no-configur")
+    done = install(env, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert list(Path(env["HOME"], ".local/share").iterdir()) == []
