@@ -176,7 +176,11 @@ def _parsed(line: str | bytes) -> Entry:
         entry = json.loads(line)
     except ValueError:
         return {}
-    return entry if isinstance(entry, dict) else {}
+    if not isinstance(entry, dict):
+        return {}
+    if "place" in entry:  # as the release 0.1.0 wrote it
+        entry["scope"] = entry.pop("place")
+    return entry
 
 
 def _opened(path: str) -> int:

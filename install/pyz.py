@@ -99,8 +99,8 @@ def doctor(url: "str | None") -> int:
     found = [*programs.look(os.environ), *configuration.look(scene), *addresses.look(scene), round_trip.look(scene)]
     for one in found:
         say(finding.safe(f"{one.level:5}  {one.check:24}  {one.text}", os.environ))
-        if one.cure and one.level != finding.OK:
-            say(finding.safe(f"{'':33}hint: {one.cure}", os.environ))
+        if one.hint and one.level != finding.OK:
+            say(finding.safe(f"{'':33}hint: {one.hint}", os.environ))
     return int(any(one.level == finding.WRONG for one in found))
 
 

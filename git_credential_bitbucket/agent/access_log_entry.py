@@ -1,4 +1,4 @@
-"""What the access log is told of a request and its answer: places, ids and outcomes, never a secret."""
+"""What the access log is told of a request and its answer: scopes, ids and outcomes, never a secret."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ GITS = frozenset({"get", "store", "erase", "mint", "mint-erase"})
 """What git asks, and front ends for it. Of these the secret alone tells which credential was meant: an id, or what is
 to be replaced, is no part of them, and whoever is watched by the log could write any."""
 MAX_CHARACTERS = 1000
-"""What is written of a place or an id: one who asks may make them as long as a request."""
+"""What is written of a scope or an id: one who asks may make them as long as a request."""
 
 
 def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any]:
-    """One line's content: operation, outcome, and where they are known the place and the credential's id."""
+    """One line's content: operation, outcome, and where they are known the scope and the credential's id."""
     told: dict[str, Any] = {"operation": action}
     try:
         asked, _ = git_protocol.parse_fields(body)
@@ -46,9 +46,9 @@ def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any
     text = answered.get("password") or asked.get("password") or asked.get("credential")
     credential = _named(agent, named, text, scope)
     if scope is not None:
-        told["place"] = scope[:MAX_CHARACTERS]
+        told["scope"] = scope[:MAX_CHARACTERS]
     elif credential is not None:
-        told["place"] = credential.place
+        told["scope"] = credential.place
     if credential is not None or named:
         told["credential"] = named[:MAX_CHARACTERS] if credential is None else credential.id
     if asked.get("replaces") and action not in GITS:

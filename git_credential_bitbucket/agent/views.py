@@ -26,7 +26,7 @@ class CredentialView(TypedDict):
     """A credential as `status` shows it; times are epoch seconds, `expires_in` seconds from now."""
 
     id: str
-    place: str
+    scope: str
     url: str
     project: str | None
     repositories: list[str]
@@ -42,8 +42,8 @@ class CredentialView(TypedDict):
     secret: str | None
     state: diagnosis.State | Literal["ready"]
     why: str | None
-    cure: str | None
-    scopes: list[str]
+    hint: str | None
+    oauth_scopes: list[str]
     created_at: float
     last_used_at: float | None
     expires_at: float | None
@@ -53,7 +53,7 @@ class CredentialView(TypedDict):
     renewed_at: float | None
     renewal_due_at: float | None
     trouble: str | None
-    trouble_cure: str | None
+    trouble_hint: str | None
     origin: str
     memory: bool
     replaced_by: str | None
@@ -83,7 +83,7 @@ def status_view(agent: Agent) -> Pairs:
     index = agent.credential_store.index()
     pairs = vault_view(agent)
     now = agent.clock()
-    stated = sorted((credential_view(c, agent, now) for c in index), key=lambda c: (c["place"], c["kind"], c["id"]))
+    stated = sorted((credential_view(c, agent, now) for c in index), key=lambda c: (c["scope"], c["kind"], c["id"]))
     first = _first_of_each_scope(index, now)
     for one in stated:
         one["answers"] = one["id"] in first
@@ -146,10 +146,10 @@ def vault_view(agent: Agent) -> Pairs:
     trouble = agent.credential_store.trouble
     pairs = [("vault", _state(agent))]
     if trouble is not None:
-        pairs += [("trouble", trouble.cause), ("cure", trouble.hint or "")]
+        pairs += [("trouble", trouble.cause), ("hint", trouble.hint or "")]
     notice = notice_of_damage(agent.credential_store.vault)
     if notice is not None:
-        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_cure", notice.cure)]
+        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_hint", notice.cure)]
     return pairs
 
 
@@ -174,7 +174,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
-        "place": shown_scope(credential),
+        "scope": shown_scope(credential),
         "url": git_protocol.printable(credential.place),
         "project": credential.project,
         "repositories": list(credential.repositories),
@@ -192,8 +192,8 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason.state if reason else "ready",
         "why": problem.cause if problem else None,
-        "cure": problem.hint if problem else None,
-        "scopes": list(credential.scopes),
+        "hint": problem.hint if problem else None,
+        "oauth_scopes": list(credential.scopes),
         "created_at": credential.created_at,
         "last_used_at": agent.credential_store.last_used(credential),
         "expires_at": ends,
@@ -203,7 +203,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "renewed_at": credential.minted_at if credential.renewable else None,
         "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.renewable else None,
         "trouble": credential.trouble,
-        "trouble_cure": credential.trouble_cure,
+        "trouble_hint": credential.trouble_cure,
         "origin": credential.origin,
         "memory": agent.credential_store.is_in_memory(credential.id),
         "replaced_by": credential.replaced_by,

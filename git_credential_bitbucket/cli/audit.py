@@ -183,11 +183,11 @@ def progress() -> Iterator[Tell]:
 
 
 def _print(findings: list[Finding]) -> None:
-    for cure, alike in groupby(findings, reports.cure):
+    for hint, alike in groupby(findings, reports.hint):
         for finding in alike:
             where_found = output.from_home(finding.where, os.environ)
             output.say(f"{where_found}: {finding.what}", style="bold" if finding.level == "error" else None)
-        output.say(f"    {cure}")
+        output.say(f"    {hint}")
     output.say(_sum(findings))
 
 

@@ -147,13 +147,13 @@ def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
     return {
         "version": __version__,
         "well": not any(one.level == WRONG for one in found),
-        "mended": [_safe(text) for text in mended],
+        "fixed": [_safe(text) for text in mended],
         "findings": [
             {
                 "check": one.check,
                 "level": one.level,
                 "finding": _safe(one.text),
-                "cure": _safe(one.cure) if one.cure else None,
+                "hint": _safe(one.hint) if one.hint else None,
                 "fixable": one.mend is not None,
             }
             for one in found
@@ -183,8 +183,8 @@ def _print(found: list[Finding], mended: list[str]) -> None:
         _row(out, ("fixed", "bold green"), "", text)
     for one in found:
         _row(out, (one.level, _STYLES[one.level]), one.check, one.text)
-        if one.cure and one.level != OK:
-            _row(out, ("", ""), "", f"hint: {one.cure}")
+        if one.hint and one.level != OK:
+            _row(out, ("", ""), "", f"hint: {one.hint}")
     wrong = sum(one.level == WRONG for one in found)
     told = "nothing is wrong"
     if wrong:

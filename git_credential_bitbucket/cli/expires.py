@@ -70,7 +70,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         return
     one = arguments.select_one(found, prompts.choosing(), "for that place")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
-    which = f"{one['kind']} for {one['place']}"
+    which = f"{one['kind']} for {one['scope']}"
     output.say(
         f"Expiry date cleared for {which}" if ends_at is None else f"Entered: {which} expires on {dates.day(ends_at)}"
     )
@@ -90,6 +90,6 @@ def _list(found: list[CredentialView]) -> None:
         at = status_report.ends(one)
         day, left = (dates.day(at), dates.left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""
-        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['place']}{account}")
+        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{account}")
     if any(status_report.ends(one) is None for one in found):
         output.say("To enter a date: git-credential-bitbucket expires ID DATE")

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.diagnostics.review import Review
 
 SHOWN = 50
-_COLUMNS = ("time", "operation", "outcome", "place", "credential", "pid", "program")
+_COLUMNS = ("time", "operation", "outcome", "scope", "credential", "pid", "program")
 _EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "program")
 _ON = f"put {access_log.SETTING}=on into your profile, then run: git-credential-bitbucket daemon stop"
-_CURE = "renew what is old: git-credential-bitbucket rotate; remove what is unused: git-credential-bitbucket logout"
+_HINT = "renew what is old: git-credential-bitbucket rotate; remove what is unused: git-credential-bitbucket logout"
 
 HELP = f"""{summary("log")}.
 
@@ -113,7 +113,7 @@ def _review(tests: frozenset[str], *, as_json: bool) -> None:
             output.warn("the access log is off, so programs and repositories are not known", _ON)
     flagged = [one for one in found["credentials"] if one["flags"]]
     if flagged:
-        raise Error(f"{len(flagged)} of {len(found['credentials'])} credentials are flagged", hint=_CURE)
+        raise Error(f"{len(flagged)} of {len(found['credentials'])} credentials are flagged", hint=_HINT)
 
 
 def _show(found: Review) -> None:
@@ -144,15 +144,15 @@ def _fits(
         return False
     if credential is not None and entry.get("credential") != credential:
         return False
-    return place is None or _is_in(str(entry.get("place") or entry.get("scope") or ""), place)
+    return place is None or _is_in(str(entry.get("scope") or ""), place)
 
 
-def _is_in(place: str, wanted: str) -> bool:
-    """Whether `place` is `wanted` or within it, said with its host or without."""
+def _is_in(scope: str, wanted: str) -> bool:
+    """Whether `scope` is `wanted` or within it, said with its host or without."""
     wanted = wanted.strip("/").lower().removesuffix(".git")
-    shown = place.partition("://")[2]
+    shown = scope.partition("://")[2]
     names = shown.partition("/")[2]
-    return any(f"{one}/".startswith(f"{wanted}/") for one in (place, shown, names))
+    return any(f"{one}/".startswith(f"{wanted}/") for one in (scope, shown, names))
 
 
 def _cell(entry: Entry, name: str) -> str:
@@ -161,6 +161,6 @@ def _cell(entry: Entry, name: str) -> str:
         return " < ".join(map(str, value[:4]))
     if name == "operation" and "replaces" in entry:
         return f"{value} for {entry['replaces']}"
-    if name in {"place", "scope"}:
+    if name == "scope":
         return str(value or "").partition("://")[2]
     return "" if value is None else str(value)

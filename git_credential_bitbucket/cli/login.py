@@ -233,13 +233,13 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     until = f" until {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     until += f", forgotten in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
-    lines = [f"Logged in: {label(one['kind'])} for {one['place']}{whose}{until}, kept {where}."]
+    lines = [f"Logged in: {label(one['kind'])} for {one['scope']}{whose}{until}, kept {where}."]
     others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
         which = "the new one" if one["answers"] else "another one"
         choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
-        lines.append(f"Also kept for {one['place']}: {names}. Where a URL names no account, {which} answers.")
+        lines.append(f"Also kept for {one['scope']}: {names}. Where a URL names no account, {which} answers.")
         lines.append(f"To choose: {choose}")
     if not is_configured(wanted.provider):
         lines.append("git does not ask for it yet; to make it: git-credential-bitbucket configure")

@@ -53,7 +53,7 @@ def command(*, what: str | None, everything: bool) -> None:
 def _remove(one: CredentialView) -> None:
     told = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
     account = f" of {one['account']}" if one["account"] else ""
-    output.say(f"Removed: {one['kind']} for {one['place']}{account}")
+    output.say(f"Removed: {one['kind']} for {one['scope']}{account}")
     if one["kind"] in token_kinds.RENEWABLE:
         output.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNTOLD]))
     elif one["kind"] != token_kinds.APP_PASSWORD:

@@ -172,7 +172,7 @@ def _name(credential_id: str, email: str) -> None:
     (one,) = (one for one in arguments.stored() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
-    output.say(f"Kept the email {email} with the {one['kind']} for {one['place']}")
+    output.say(f"Kept the email {email} with the {one['kind']} for {one['scope']}")
 
 
 def _tell_rest(plan: Plan) -> None:

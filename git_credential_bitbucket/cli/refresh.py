@@ -54,11 +54,11 @@ def command(*, what: str | None, repositories: str | None) -> None:
             failures.append((one, exc))
             continue
         left = dates.left(int(told["expires_at"]) - time.time())
-        output.say(f"Renewed: {one['kind']} for {one['place']}, for {left}")
+        output.say(f"Renewed: {one['kind']} for {one['scope']}, for {left}")
     if failures:
         one, first = failures[0]
         rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
-        raise Error(f"{one['kind']} for {one['place']}{rest}: {first.cause}", hint=first.hint)
+        raise Error(f"{one['kind']} for {one['scope']}{rest}: {first.cause}", hint=first.hint)
 
 
 def _list(one: CredentialView, typed: str) -> None:
@@ -70,4 +70,4 @@ def _list(one: CredentialView, typed: str) -> None:
 
 
 def _told_list(one: CredentialView, names: str) -> None:
-    output.say(f"Repositories of {one['place']}: {', '.join(names.split()) or 'none'}")
+    output.say(f"Repositories of {one['scope']}: {', '.join(names.split()) or 'none'}")

@@ -42,7 +42,7 @@ def command(*, account: str | None, place: str) -> None:
         raise UnknownCredential(f"no credential is kept for {scope}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)
     ask("default", [("id", one["id"])])
-    output.say(f"From now on this answers for {one['place']}: {arguments.one_line(one)}")
+    output.say(f"From now on this answers for {one['scope']}: {arguments.one_line(one)}")
 
 
 def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:

@@ -49,9 +49,9 @@ def _of_strangers(scene: Scene) -> Finding:
     if (scene.trusted.value("transfer.credentialsInUrl") or "").lower() == "die":
         return Finding(STRANGERS, OK, "git refuses addresses with a password")
     cause = "git uses addresses with a password, also those that a repository's .gitmodules names"
-    cure = "to have it refuse them (git 2.37): git config --global transfer.credentialsInUrl die"
+    hint = "to have it refuse them (git 2.37): git config --global transfer.credentialsInUrl die"
     limit = "it does not stop a redirect to such an address, nor git-lfs, which reads .lfsconfig"
-    return Finding(STRANGERS, NOTE, cause, f"{cure}; {limit}")
+    return Finding(STRANGERS, NOTE, cause, f"{hint}; {limit}")
 
 
 def _addresses(scene: Scene) -> Iterator[tuple[Entry, str]]:
@@ -67,11 +67,11 @@ def _of_address(scene: Scene, entry: Entry, text: str) -> Iterator[Finding]:
         return
     where = f"{_named(entry)} ({entry.origin})"
     if url.has_password or git_request.is_secret(url.username or ""):
-        cure = "revoke it and take it out: git-credential-bitbucket migrate"
-        yield Finding(CHECK, WRONG, f"there is a secret in the address of {where}: {url.shown}", cure)
+        hint = "revoke it and take it out: git-credential-bitbucket migrate"
+        yield Finding(CHECK, WRONG, f"there is a secret in the address of {where}: {url.shown}", hint)
     elif url.username in _TOKEN_NAMES:
         cause = f"{url.username} is written into the address of {where}; which name is right depends on the token"
-        yield Finding(CHECK, NOTE, cause, _cure(scene, entry, text), _renamed(scene, entry, text))
+        yield Finding(CHECK, NOTE, cause, _hint(scene, entry, text), _renamed(scene, entry, text))
 
 
 def _on_bitbucket(scene: Scene, text: str) -> Url | None:
@@ -91,7 +91,7 @@ def _named(entry: Entry) -> str:
     return f"{entry.section} {entry.url}"
 
 
-def _cure(scene: Scene, entry: Entry, text: str) -> str:
+def _hint(scene: Scene, entry: Entry, text: str) -> str:
     """What to type in this directory, so that the address is in its place without the name."""
     if entry.scope == "command":
         return "take it out where it is set: git's option -c, or GIT_CONFIG_… in the environment"

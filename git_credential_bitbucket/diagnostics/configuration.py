@@ -58,8 +58,8 @@ def _settings(scene: Scene) -> Iterator[Finding]:
     for name in map(config.key, config.KEYED):
         for entry in scene.here.entries(*name.lower().split(".")):
             if entry.scope not in git_config.TRUSTED_SCOPES or entry.origin in elsewhere:
-                cure = "put it into git's own system or global file; for one command: git -c"
-                yield Finding("settings", WRONG, f"{name} in {entry.origin} does not count", cure)
+                hint = "put it into git's own system or global file; for one command: git -c"
+                yield Finding("settings", WRONG, f"{name} in {entry.origin} does not count", hint)
 
 
 def _nobody(scene: Scene, configure: str) -> Finding:
@@ -72,19 +72,19 @@ def _nobody(scene: Scene, configure: str) -> Finding:
     return Finding(CHECK, WRONG, cause, "remove or move that line", _moved_down(scene) if movable else None)
 
 
-def _paths(scene: Scene, ours: list[tuple[str, str, str]], cure: str) -> Iterator[Finding]:
+def _paths(scene: Scene, ours: list[tuple[str, str, str]], hint: str) -> Iterator[Finding]:
     for value, origin, _ in ours:
         if not runs_us(value):
             if find_program(scene.env, "git-credential-bitbucket") is None:
                 cause = f"git finds no {value} on PATH ({origin})"
-                yield Finding(CHECK, WRONG, cause, cure, _written(scene))
+                yield Finding(CHECK, WRONG, cause, hint, _written(scene))
             else:
                 cause = f"git asks {value} by its bare name ({origin}), which a program started from a desktop may miss"
-                yield Finding(CHECK, NOTE, cause, cure, _written(scene))
+                yield Finding(CHECK, NOTE, cause, hint, _written(scene))
             continue
         if not is_there(value):
             cause = f"git asks {only_word(value)}, which is not there any more ({origin})"
-            yield Finding(CHECK, WRONG, cause, cure, _written(scene))
+            yield Finding(CHECK, WRONG, cause, hint, _written(scene))
 
 
 def _neighbours(scene: Scene) -> Iterator[Finding]:
@@ -95,20 +95,20 @@ def _neighbours(scene: Scene) -> Iterator[Finding]:
         if not other.after:
             yield Finding(CHECK, WRONG, cause, "remove that line", _written(scene))
         elif other in global_ones and other.origin.startswith("/"):
-            cure = f'remove that line, or move it above the section [credential "{scene.url.base}"]'
-            yield Finding(CHECK, WRONG, cause, cure, _moved_down(scene))
+            hint = f'remove that line, or move it above the section [credential "{scene.url.base}"]'
+            yield Finding(CHECK, WRONG, cause, hint, _moved_down(scene))
         else:  # the repository's own, or given to one command: nothing of ours can be behind it
             yield Finding(CHECK, WRONG, cause, "remove that line")
 
 
-def _reset(scene: Scene, cure: str) -> Iterator[Finding]:
+def _reset(scene: Scene, hint: str) -> Iterator[Finding]:
     """Ours without a reset right before it: whatever is configured for all hosts one day goes before it."""
     before: dict[tuple[str, str | None], bool] = {}
     for entry in scene.here.entries("credential", "helper"):
         place = (entry.origin, entry.url)
         if means_us(entry.value) and not before.get(place, False):
             cause = f"there is no reset of the list of helpers before this program ({entry.origin})"
-            yield Finding(CHECK, NOTE, cause, cure, _written(scene))
+            yield Finding(CHECK, NOTE, cause, hint, _written(scene))
         before[place] = before.get(place, False) or not entry.value
 
 

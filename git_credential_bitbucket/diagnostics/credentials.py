@@ -48,15 +48,15 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
 def check(scene: Scene) -> Iterator[Finding]:
     """What Bitbucket says of each credential that is offered, the environment's included."""
     report = status_report.report_now()
-    names = {one["id"]: f"{one['kind']} {one['id']} for {one['place']}" for one in report.offered}
-    cures = {one["id"]: status_report.cure(one) for one in report.offered}
+    names = {one["id"]: f"{one['kind']} {one['id']} for {one['scope']}" for one in report.offered}
+    hints = {one["id"]: status_report.hint(one) for one in report.offered}
     names |= {one.variable: f"what {one.variable} holds" for one in report.tokens}
     found = verdicts.check([one["id"] for one in report.offered], report.tokens, scene.url.base)
     for name, told in found.items():
         reason = f": {told['reason']}" if told["reason"] else ""
         if told["verdict"] == "rejected":
-            cure = cures.get(name, "put a valid token there, or unset it")
-            yield Finding("credentials", WRONG, f"Bitbucket rejects {names[name]}{reason}", cure)
+            hint = hints.get(name, "put a valid token there, or unset it")
+            yield Finding("credentials", WRONG, f"Bitbucket rejects {names[name]}{reason}", hint)
         elif not told["verdict"]:
             yield Finding("credentials", NOTE, f"{names[name]} could not be checked{reason}")
     if valid := sum(told["verdict"] == "valid" for told in found.values()):
@@ -114,8 +114,8 @@ def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
         return
     naming = ", ".join(f"{one['account'] or one['kind']} ({one['id']})" for one in unnamed)
     cause = f"no Bitbucket username is known for {naming}: a URL that has it may get no answer"
-    cure = "git-credential-bitbucket doctor --fix asks Bitbucket; else log in again with --account USERNAME"
-    yield Finding("accounts", NOTE, cause, cure, Fix("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
+    hint = "git-credential-bitbucket doctor --fix asks Bitbucket; else log in again with --account USERNAME"
+    yield Finding("accounts", NOTE, cause, hint, Fix("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
 
 
 def _learn(unnamed: list[CredentialView]) -> None:
@@ -129,7 +129,7 @@ def _learn(unnamed: list[CredentialView]) -> None:
 
 def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     if "trouble" in told:
-        yield Finding("vault", WRONG, told["trouble"], told.get("cure") or None)
+        yield Finding("vault", WRONG, told["trouble"], told.get("hint") or None)
     elif header is None:
         yield Finding("vault", OK, "there is none yet; the first login makes it")
     else:
@@ -137,7 +137,7 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
         yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
     if "damage" in told:
         level = WRONG if told["damaged"] == vault_setup.shown_path() else NOTE
-        yield Finding("vault", level, told["damage"], told["damage_cure"])
+        yield Finding("vault", level, told["damage"], told["damage_hint"])
 
 
 def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
@@ -150,16 +150,16 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
         if state != "ready":
             # These need nobody: what is put away, and what is renewed with its next use.
             level = NOTE if state == "disabled" or (state == "expired" and not ended) else WRONG
-            yield Finding("credentials", level, f"{name}: {one['why']}", one["cure"])
+            yield Finding("credentials", level, f"{name}: {one['why']}", one["hint"])
         elif ends is not None and ended:
             state = "ended"
-            cause = f"{name} for {one['place']} has ended on {dates.day(ends)}"
-            yield Finding("credentials", WRONG, cause, status_report.cure(one))
+            cause = f"{name} for {one['scope']} has ended on {dates.day(ends)}"
+            yield Finding("credentials", WRONG, cause, status_report.hint(one))
         elif ends is not None and ends - now < SOON_S:
-            cause = f"{name} for {one['place']} ends: {dates.left(ends - now)}"
-            yield Finding("credentials", NOTE, cause, status_report.cure(one))
+            cause = f"{name} for {one['scope']} ends: {dates.left(ends - now)}"
+            yield Finding("credentials", NOTE, cause, status_report.hint(one))
         elif one["suspended_for"]:
-            yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["cure"])
+            yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["hint"])
         counted[state] += 1
     yield from _unnamed(kept)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))

@@ -24,8 +24,8 @@ def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
         facts = daemon_info.facts_of(path)
         if facts is None and daemon_info.listener(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
-            cure = "type: git-credential-bitbucket daemon start"
-            yield Finding(CHECK, WRONG, cause, cure, Fix("started the daemon in its place", _start))
+            hint = "type: git-credential-bitbucket daemon start"
+            yield Finding(CHECK, WRONG, cause, hint, Fix("started the daemon in its place", _start))
             return
         if facts is None:
             daemon_launcher.start(env)

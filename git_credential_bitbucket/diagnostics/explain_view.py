@@ -53,10 +53,10 @@ class VaultView(TypedDict):
 
     state: str
     trouble: str | None
-    cure: str | None
+    hint: str | None
     damaged: str | None
     damage: str | None
-    damage_cure: str | None
+    damage_hint: str | None
 
 
 Answer = TypedDict(
@@ -78,7 +78,7 @@ class Nothing(TypedDict, total=False):
     """Why git gets nothing, what helps, and what happens then."""
 
     cause: str
-    cure: str
+    hint: str
     then: str
 
 
@@ -159,11 +159,11 @@ def _looked_at(console: Console, document: Document) -> None:
     _line(console, f"  vault: {vault['state']}{trouble}", "red" if trouble else "")
     if vault["damage"]:
         _line(console, f"     {vault['damage']}", "yellow")
-        _line(console, f"     hint: {vault['damage_cure']}")
+        _line(console, f"     hint: {vault['damage_hint']}")
     for at, one in enumerate(document["candidates"], 1):
         _candidate(console, at, one)
     for other in document["dropped"]:
-        whose = f"{label(other['kind'])} for {other['place']}, {other['id']}"
+        whose = f"{label(other['kind'])} for {other['scope']}, {other['id']}"
         _line(console, f"  not offered: {whose}: {other['because']}", "yellow")
     if not document["candidates"] and not trouble:
         _line(console, "  no credential covers this")
@@ -181,14 +181,14 @@ def _environment(told: EnvironmentView | None) -> str:
 
 def _candidate(console: Console, at: int, one: Candidate) -> None:
     whose = f" of {one['account']}" if one["account"] else ""
-    words = [f"  {at}. {label(one['kind'])} for {one['place']}{whose}", one["secret"] or "no token now"]
+    words = [f"  {at}. {label(one['kind'])} for {one['scope']}{whose}", one["secret"] or "no token now"]
     words.append(f"expires: {status_table.expires_in(one, time.time())}")
     outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
     words += [word for word in (outcome, one["id"]) if word]
     _line(console, ", ".join(words), "green" if one["wins"] else "dim")
     if one["outcome"] == "passed over" and one["why"]:
         _line(console, f"     {one['why']}")
-        _line(console, f"     hint: {one['cure']}")
+        _line(console, f"     hint: {one['hint']}")
 
 
 def _answer(console: Console, document: Document) -> None:
@@ -197,7 +197,7 @@ def _answer(console: Console, document: Document) -> None:
     _title(console, "so git gets")
     if answer is None:
         _line(console, f"  nothing from this program: {none['cause']}", "red")
-        _line(console, f"  hint: {none['cure']}")
+        _line(console, f"  hint: {none['hint']}")
         if none.get("then"):
             _line(console, f"  {none['then']}")
         return

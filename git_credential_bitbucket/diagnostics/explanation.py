@@ -62,7 +62,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     problem = _unreachable(git_asks, document) or _looked_at(url, git_asks, document)
     if problem is not None:
         then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
-        document["none"] = {"cause": problem.cause, "cure": problem.hint or "", "then": then}
+        document["none"] = {"cause": problem.cause, "hint": problem.hint or "", "then": then}
     elif is_checked:
         document["verdict"] = _verdict(url, git_asks, document)
     return document
@@ -104,8 +104,8 @@ def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
 
 def _not_asked(source: str) -> Document:
     cause = "git asks credential helpers about http and https only, and this is another kind of address"
-    cure = "use the https address: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
-    return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "cure": cure}}
+    hint = "use the https address: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
+    return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "hint": hint}}
 
 
 def _helpers(url: Url, here: GitConfig) -> list[Helper]:
@@ -163,10 +163,10 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
     document["vault"] = {
         "state": told["vault"],
         "trouble": told.get("trouble"),
-        "cure": told.get("cure") or None,
+        "hint": told.get("hint") or None,
         "damaged": told.get("damaged"),
         "damage": told.get("damage"),
-        "damage_cure": told.get("damage_cure"),
+        "damage_hint": told.get("damage_hint"),
     }
     document["candidates"] = candidates = [json.loads(value) for key, value in answer if key == "candidate[]"]
     document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
@@ -179,7 +179,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
         return _none(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
-        "what": f"the {label(winner['kind'])} for {winner['place']}"
+        "what": f"the {label(winner['kind'])} for {winner['scope']}"
         + (f" of {winner['account']}" if winner["account"] else ""),
         "username": winner["username"],
         "secret": winner["secret"],
@@ -217,10 +217,10 @@ def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) ->
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
     if vault is not None and vault["trouble"]:
-        return Problem(vault["trouble"], vault["cure"] or "see: git-credential-bitbucket status")
+        return Problem(vault["trouble"], vault["hint"] or "see: git-credential-bitbucket status")
     refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
     if refused:
-        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["cure"] or f"type: {LOGIN}")
+        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"type: {LOGIN}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
         name = git_protocol.printable(git_asks.username or "")
@@ -230,9 +230,10 @@ def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) ->
     if unusable is not None:
         return unusable
     told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
-    cure = login_hint.in_a_build() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
+    hint = login_hint.in_a_build() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
-        hint = "" if not document["path_withheld"] else "; git names no repository: git-credential-bitbucket configure"
-        return Problem(f"no credential covers {where}; there are some for {others}", f"{cure}{hint}")
-    return Problem(f"no credential is kept for {where}", cure)
+        if document["path_withheld"]:
+            hint += "; git names no repository: git-credential-bitbucket configure"
+        return Problem(f"no credential covers {where}; there are some for {others}", hint)
+    return Problem(f"no credential is kept for {where}", hint)

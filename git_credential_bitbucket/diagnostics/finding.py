@@ -36,12 +36,12 @@ class Fix:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at: `check` is its name, `cure` what a person can do about it."""
+    """One thing that was looked at: `check` is its name, `hint` what a person can do about it."""
 
     check: str
     level: str
     text: str
-    cure: str | None = None
+    hint: str | None = None
     mend: Fix | None = None
 
 

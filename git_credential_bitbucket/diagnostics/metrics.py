@@ -110,7 +110,7 @@ def _metric(lines: list[str], name: str, meaning: str, samples: Sequence[tuple[s
 
 
 def _labels(one: CredentialView, **more: str) -> str:
-    values = {"id": one["id"], "place": one["place"], "kind": one["kind"], "account": one["account"] or "", **more}
+    values = {"id": one["id"], "scope": one["scope"], "kind": one["kind"], "account": one["account"] or "", **more}
     return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in values.items()) + "}"
 
 

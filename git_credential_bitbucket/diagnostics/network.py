@@ -54,8 +54,8 @@ def _configured(provider: Provider) -> Iterator[Finding]:
         yield Finding("proxy", OK, providers.origin(endpoint.proxy))
     if provider.unverified_by:
         cause = f"{provider.unverified_by} turns TLS verification off: anybody on the way can take the tokens"
-        cure = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth is refused until then"
-        yield Finding("TLS", WRONG, cause, cure)
+        hint = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth is refused until then"
+        yield Finding("TLS", WRONG, cause, hint)
     if endpoint.ca_file:
         yield Finding("CA", OK, f"{endpoint.ca_file}, by {endpoint.ca_from}")
 
@@ -108,10 +108,10 @@ def _ahead(endpoint: Endpoint, url: str) -> float | None:
 def _clock(ahead: float | None) -> Iterator[Finding]:
     if ahead is None:
         return
-    cure = "set this machine's clock: timedatectl set-ntp true"
+    hint = "set this machine's clock: timedatectl set-ntp true"
     which = "behind" if ahead > 0 else "ahead of"
     if abs(ahead) > SKEW_S:
         level = WRONG if abs(ahead) > BAD_SKEW_S else NOTE
-        yield Finding("clock", level, f"this machine's clock is {abs(ahead):.0f} s {which} Bitbucket's", cure)
+        yield Finding("clock", level, f"this machine's clock is {abs(ahead):.0f} s {which} Bitbucket's", hint)
     else:
         yield Finding("clock", OK, "it agrees with Bitbucket's")

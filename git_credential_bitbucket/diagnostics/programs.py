@@ -66,8 +66,8 @@ def _path(env: Mapping[str, str]) -> Iterator[Finding]:
         )
     found = [p for p in (f"{e}/{NAME}" for e in entries if e.startswith("/")) if os.access(p, os.X_OK)]
     if not found:
-        cure = "add its directory to PATH, usually ~/.local/bin; git itself runs it by its whole path"
-        yield Finding("PATH", NOTE, f"{NAME} is not on PATH", cure)
+        hint = "add its directory to PATH, usually ~/.local/bin; git itself runs it by its whole path"
+        yield Finding("PATH", NOTE, f"{NAME} is not on PATH", hint)
         return
     try:
         ours = os.path.realpath(stable_path(env))

@@ -84,7 +84,7 @@ def review(
         if line.get("outcome") == "given" and (name := str(line.get("credential"))):
             use = uses.setdefault(name, _Use({}, {}))
             use.programs.setdefault(program_of(line.get("program")), at)
-            use.scopes.setdefault(str(line.get("place")))
+            use.scopes.setdefault(str(line.get("scope")))
     reach = 0.0 if since is None or not log_on else now - since
     found = [
         _reviewed(one, uses.get(one["id"], _Use({}, {})), now, reach, is_test=not tests.isdisjoint(_names(one)))
@@ -112,10 +112,10 @@ def _names(one: CredentialView) -> set[str]:
 def _reviewed(one: CredentialView, use: _Use, now: float, reach: float, *, is_test: bool) -> Reviewed:
     return {
         "id": one["id"],
-        "scope": one["place"],
+        "scope": one["scope"],
         "kind": one["kind"],
         "account": one["account"],
-        "oauth_scopes": one["scopes"],
+        "oauth_scopes": one["oauth_scopes"],
         "created_at": one["created_at"],
         "age_days": int(max(0.0, now - one["created_at"]) // dates.DAY_S) if one["created_at"] else None,
         "last_used_at": one["last_used_at"],
@@ -145,7 +145,7 @@ def _of_use(one: CredentialView, use: _Use, now: float, reach: float) -> Iterato
         scope = {"/".join(scope.split("/")[:5]) for scope in asked}
         scope = scope if len(scope) == 1 else {"/".join(scope.split("/")[:4]) for scope in asked}
         if len(scope) == 1 and _depth(narrow := scope.pop()) > depth:
-            why = f"is for {one['place']}, but only {_without_scheme(narrow)} was asked for in {dates.left(reach)}"
+            why = f"is for {one['scope']}, but only {_without_scheme(narrow)} was asked for in {dates.left(reach)}"
             yield {"flag": "wide", "why": why}
     if reach > NEW_S and now - one["created_at"] > NEW_S:
         for name in sorted(name for name, first in use.programs.items() if now - first < NEW_S):

@@ -62,7 +62,7 @@ def _nothing(stderr: str, scene: Scene) -> Finding:
             if line.startswith(f"{messages.NAME}: {kind}: "):
                 said.setdefault(kind, line.partition(f": {kind}: ")[2])
     cause = said.get("error") or "no helper answers, and none says why"
-    cure = said.get("hint") or f"see: {messages.NAME} explain {scene.url.base}"
+    hint = said.get("hint") or f"see: {messages.NAME} explain {scene.url.base}"
     return Finding(
-        CHECK, WRONG, f"git gets nothing: {git_protocol.printable(cause, 1000)}", git_protocol.printable(cure, 1000)
+        CHECK, WRONG, f"git gets nothing: {git_protocol.printable(cause, 1000)}", git_protocol.printable(hint, 1000)
     )

@@ -118,8 +118,8 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
     for one in report.credentials:
         if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):
             dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to go without: --unknown-ok"
-            name = f"the {one['kind']} for {one['place']} ({one['id']})"
-            found[f"{name} {said}"] = dated if said == _UNKNOWN else cure(one)
+            name = f"the {one['kind']} for {one['scope']} ({one['id']})"
+            found[f"{name} {said}"] = dated if said == _UNKNOWN else hint(one)
     if report.environment_trouble:
         found[report.environment_trouble] = "see: git-credential-bitbucket doctor"
     for token in report.tokens:
@@ -130,7 +130,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 
 def rejected(report: Report) -> dict[str, str]:
     """What Bitbucket rejects of what it was asked about, with the hint for each."""
-    found = {arguments.one_line(one): cure(one) for one in report.credentials if report.is_rejected(one["id"])}
+    found = {arguments.one_line(one): hint(one) for one in report.credentials if report.is_rejected(one["id"])}
     found |= {
         f"what {one.variable} holds": "put a valid token there, or unset it"
         for one in report.tokens
@@ -150,14 +150,14 @@ def check_readable(report: Report, consequence: str) -> None:
     if report.vault["state"] == "locked" or report.vault["trouble"]:
         raise Error(
             f"{consequence}: {report.vault['trouble'] or 'the vault is locked'}",
-            hint=report.vault["cure"] or "type: git-credential-bitbucket unlock",
+            hint=report.vault["hint"] or "type: git-credential-bitbucket unlock",
         )
 
 
-def cure(one: CredentialView) -> str:
+def hint(one: CredentialView) -> str:
     """What mends the end of a credential, before it as after it."""
-    if one["cure"]:
-        return str(one["cure"])
+    if one["hint"]:
+        return str(one["hint"])
     return (
         new_token_hint(one["id"])
         if one["kind"] in token_kinds.STATIC
@@ -213,10 +213,10 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
         "path": vault_setup.shown_path(),
         "key": vault_setup.shown_key_source(source),
         "trouble": told.get("trouble"),
-        "cure": told.get("cure") or None,
+        "hint": told.get("hint") or None,
         "damaged": told.get("damaged"),
         "damage": told.get("damage"),
-        "damage_cure": told.get("damage_cure"),
+        "damage_hint": told.get("damage_hint"),
     }
 
 

@@ -84,7 +84,7 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
     at = status_report.ends(one)
     used = dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
-        (output.shown(one["place"]), ""),
+        (output.shown(one["scope"]), ""),
         (one["kind"], ""),
         (output.shown(one["account"] or ""), ""),
         (expires_in(one, now), _urgency(None if at is None else at - now)),
@@ -112,13 +112,13 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
         "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
         "ends on": dates.day(at) if at is not None else "",
         "repositories": ", ".join(one["repositories"]),
-        "scopes": " ".join(one["scopes"]),
+        "OAuth scopes": " ".join(one["oauth_scopes"]),
         "kept since": dates.day(one["created_at"]) if one["created_at"] else "",
         "last renewal": dates.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
         "next renewal": _next(one, now),
-        "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_cure")))),
+        "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_hint")))),
         "why": one["why"] or "",
-        "cure": one["cure"] or "",
+        "hint": one["hint"] or "",
     }
     for name, text in details.items():
         if text:
@@ -142,8 +142,8 @@ def _troubles(report: Report, console: Console) -> None:
         if one["why"]:
             _line(console, "")
             _line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))
-            if one["cure"]:
-                _line(console, f"{_INDENT}{output.shown(one['cure'])}")
+            if one["hint"]:
+                _line(console, f"{_INDENT}{output.shown(one['hint'])}")
 
 
 def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
@@ -171,11 +171,11 @@ def _surroundings(report: Report, console: Console) -> None:
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
     _line(console, f"vault: {where}")
-    for cause, cure, style in (("trouble", "cure", "red"), ("damage", "damage_cure", "yellow")):
+    for cause, hint, style in (("trouble", "hint", "red"), ("damage", "damage_hint", "yellow")):
         if vault.get(cause):
             _line(console, f"{_INDENT}{output.shown(vault[cause] or '')}", style)
-            if vault.get(cure):
-                _line(console, f"{_INDENT}{output.shown(vault[cure] or '')}")
+            if vault.get(hint):
+                _line(console, f"{_INDENT}{output.shown(vault[hint] or '')}")
     if report.daemon is not None:
         _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
     before = report.environment_trouble or (report.environment and f"what {report.environment} holds {_BEFORE}")

@@ -32,7 +32,7 @@ def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient)
             told = json.loads(value)
             because = f", because {told['because']}" if told.get("because") else ""
             why = f": {told['why']}" if told["why"] else ""
-            messages.trace(f"{told['kind']} {told['id']} for {told['place']}: {told['outcome']}{because}{why}")
+            messages.trace(f"{told['kind']} {told['id']} for {told['scope']}: {told['outcome']}{because}{why}")
         elif key == "elsewhere[]":
             messages.trace(f"not for this, but kept: {value}")
         elif key in ("vault", "trouble", "error"):

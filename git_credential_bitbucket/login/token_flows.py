@@ -45,8 +45,8 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
     old = wanted.replaces
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
-        if old is not None and old["scopes"]:
-            answers.say(f"The old one has: {printable(', '.join(old['scopes']), 1000)}.")
+        if old is not None and old["oauth_scopes"]:
+            answers.say(f"The old one has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
     what = f"New {label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
     checked = paste_validation.token(answers.secret(what), wanted.kind)
     for warning in checked.warnings:

@@ -73,7 +73,7 @@ def prepare(answers: Answers, *, memory: bool) -> NewVault | None:
     elif told["vault"] == "absent":
         return new_vault(answers, os.environ)
     elif "trouble" in told:
-        raise Error(told["trouble"], hint=told.get("cure") or None)
+        raise Error(told["trouble"], hint=told.get("hint") or None)
     return None
 
 

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 DOCUMENTATION = "https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/"
-CURES = {
+HINTS = {
     token_kinds.APP_PASSWORD: "it is dead since 28 July 2026; remove it, and make an API token",
     token_kinds.API_TOKEN: "revoke it at id.atlassian.com and make another; then run: git-credential-bitbucket login",
     token_kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and make another",
 }
-REFERENCE_CURE = (
+REFERENCE_HINT = (
     "app passwords are dead since 28 July 2026: let it use an API token, or for git this helper; "
     "in scripts: git-credential-bitbucket token"
 )
-UNKNOWN_CURE = "take it out; Bitbucket takes no account's password"
+UNKNOWN_HINT = "take it out; Bitbucket takes no account's password"
 _TITLES = {
     token_kinds.APP_PASSWORD: "A Bitbucket app password in plain text",
     token_kinds.API_TOKEN: "An Atlassian API token in plain text",
@@ -42,9 +42,9 @@ _OTHER_TITLE = "A password for Bitbucket in plain text"
 _REFERENCE_TITLE = "A reference to a Bitbucket app password, which is dead"
 
 
-def cure(finding: Finding) -> str:
+def hint(finding: Finding) -> str:
     """What to do about it."""
-    return REFERENCE_CURE if finding.is_reference else CURES.get(finding.match.kind, UNKNOWN_CURE)
+    return REFERENCE_HINT if finding.is_reference else HINTS.get(finding.match.kind, UNKNOWN_HINT)
 
 
 def document(findings: list[Finding], skipped: dict[str, int]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
         "name": None if match.name is None else _shown(match.name),
         "account": None if match.account is None else _shown(match.account),
         "host": match.host,
-        "cure": cure(finding),
+        "hint": hint(finding),
     }
 
 
@@ -87,7 +87,7 @@ def sarif(findings: list[Finding], base: str, skipped: dict[str, int]) -> dict[s
             {
                 "id": name,
                 "shortDescription": {"text": _title(finding)},
-                "help": {"text": cure(finding)},
+                "help": {"text": hint(finding)},
                 "helpUri": DOCUMENTATION,
             }
             for name, finding in rules
@@ -115,7 +115,7 @@ def _title(finding: Finding) -> str:
 
 
 def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
-    text = f"{_plain(finding.what)} at {_plain(finding.where)}: {cure(finding)}"
+    text = f"{_plain(finding.what)} at {_plain(finding.where)}: {hint(finding)}"
     location: dict[str, Any] = {}
     if finding.source == KEYRING and finding.line is None:
         location["logicalLocations"] = [{"fullyQualifiedName": _plain(finding.path), "kind": "resource"}]

@@ -153,7 +153,7 @@ def select(what: str | None) -> list[CredentialView]:
 def _at_hand() -> tuple[list[CredentialView], Error | None]:
     answer = look("status")
     told = dict(answer)
-    trouble = Error(told["trouble"], hint=told.get("cure") or None) if "trouble" in told else None
+    trouble = Error(told["trouble"], hint=told.get("hint") or None) if "trouble" in told else None
     return credentials_in(answer), trouble
 
 
@@ -209,4 +209,4 @@ def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what:
 def one_line(one: CredentialView) -> str:
     """A credential in one line, its id last."""
     account = f" of {one['account']}" if one["account"] else ""
-    return git_protocol.printable(f"{one['kind']} for {one['place']}{account}, {one['state']}, {one['id']}")
+    return git_protocol.printable(f"{one['kind']} for {one['scope']}{account}, {one['state']}, {one['id']}")

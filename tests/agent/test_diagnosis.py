@@ -66,7 +66,7 @@ def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: W
         world.erase(one.secret.reveal())
     said = explained(world)
     assert [one["outcome"] for one in said] == ["passed over"] * 3
-    assert all(one["why"] and one["cure"] for one in said)
+    assert all(one["why"] and one["hint"] for one in said)
     assert not any(one["wins"] for one in said)
 
 

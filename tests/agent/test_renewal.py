@@ -135,8 +135,8 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
     (kept,) = world.kept()
     stated = views.credential_view(kept, world.agent, world.clock())
-    assert "http.sslCAInfo FILE (it is tried again in " in str(stated["cure"])
-    assert str(stated["trouble_cure"]).endswith("http.sslCAInfo FILE")
+    assert "http.sslCAInfo FILE (it is tried again in " in str(stated["hint"])
+    assert str(stated["trouble_hint"]).endswith("http.sslCAInfo FILE")
     world.agent.credential_store.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
     world.offset += 60
     assert world.get()["password"]

@@ -60,7 +60,7 @@ def told(document: dict[str, Any], check: str, *levels: str) -> str:
     """What was found under that name, at those levels (else: all but ok), cures included; not empty."""
     wanted = levels or ("note", "wrong")
     lines = [
-        f"{one['finding']} | {one['cure']}"
+        f"{one['finding']} | {one['hint']}"
         for one in document["findings"]
         if one["check"] == check and one["level"] in wanted
     ]
@@ -118,8 +118,8 @@ def test_a_git_that_does_not_ask_us_is_configured(healthy: Runner) -> None:
         document, "configuration", "wrong"
     )
     assert "round trip" in wrong(document)
-    assert looked(healthy, "--fix", code=0)["mended"] == ["configured git for https://bitbucket.org"]
-    assert looked(healthy, code=0)["mended"] == []
+    assert looked(healthy, "--fix", code=0)["fixed"] == ["configured git for https://bitbucket.org"]
+    assert looked(healthy, code=0)["fixed"] == []
 
 
 def test_a_stale_path_is_brought_up_to_date(healthy: Runner) -> None:
@@ -174,7 +174,7 @@ def test_a_section_with_other_keys_is_moved_whole(healthy: Runner, home: Path) -
     file.write_text(file.read_text().replace("oauthClientId", "# the consumer of acme\n\toauthClientId"))
     config(healthy, "--global", "credential.helper", "store")
     document = looked(healthy, "--fix", code=0)
-    assert [f"moved the lines for {CLOUD} to the end of git's configuration"] == document["mended"]
+    assert [f"moved the lines for {CLOUD} to the end of git's configuration"] == document["fixed"]
     text = file.read_text()
     assert text.rindex(f'[credential "{CLOUD}"]') > text.index("helper = store")
     assert text.index("# the consumer of acme") > text.index("helper = store")
@@ -193,13 +193,13 @@ def test_what_cannot_be_moved_is_not_said_to_be(healthy: Runner, home: Path) -> 
     assert "fixed" not in done.stdout
     assert "another program is changing that file" in done.stderr
     lock.unlink()
-    assert looked(healthy, "--fix", code=0)["mended"]
+    assert looked(healthy, "--fix", code=0)["fixed"]
     healthy("git", "init", "--quiet", "own")
     own = home / "work" / "own"
     healthy("git", "remote", "add", "origin", f"{CLOUD}/acme/app.git", cwd=own)
     config(healthy, "credential.helper", "store", cwd=own)
     document = looked(healthy, "--fix", code=1, cwd=own)
-    assert document["mended"] == []
+    assert document["fixed"] == []
     assert not any(one["fixable"] for one in document["findings"] if one["check"] == "configuration")
 
 
@@ -308,8 +308,8 @@ def test_what_is_said_of_a_name_in_an_address_can_be_typed(healthy: Runner, clon
     address = "https://x-token-auth@bitbucket.org/acme/"
     value = "bb:" if "{}" in name else f"{address}app"
     config(healthy, f"--{place}", name.format(address), value, cwd=clone)
-    cure = told(looked(healthy, code=0, cwd=folder), "addresses", "note").rpartition(" | type: ")[2]
-    healthy("sh", "-c", cure, cwd=folder)
+    hint = told(looked(healthy, code=0, cwd=folder), "addresses", "note").rpartition(" | type: ")[2]
+    healthy("sh", "-c", hint, cwd=folder)
     told(looked(healthy, code=0, cwd=folder), "addresses", "ok")
     assert healthy("git", "config", f"--{place}", name.format(f"{CLOUD}/acme/"), cwd=clone).stdout == (
         f"{value.replace('x-token-auth@', '')}\n"
@@ -331,8 +331,8 @@ def test_addresses_with_a_password_can_be_refused_by_git(healthy: Runner, bitbuc
 def test_one_of_several_addresses_of_a_remote_is_named(healthy: Runner, clone: Path) -> None:
     """Without that, `git remote set-url` would change the first one."""
     config(healthy, "--add", "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/b+c.git", cwd=clone)
-    cure = told(looked(healthy, "--fix", code=0, cwd=clone), "addresses", "note").rpartition(" | type: ")[2]
-    healthy("sh", "-c", cure, cwd=clone)
+    hint = told(looked(healthy, "--fix", code=0, cwd=clone), "addresses", "note").rpartition(" | type: ")[2]
+    healthy("sh", "-c", hint, cwd=clone)
     urls = healthy("git", "config", "--get-all", "remote.origin.url", cwd=clone).stdout
     assert urls == f"{CLOUD}/acme/app.git\n{CLOUD}/acme/b+c.git\n"
 
@@ -378,9 +378,9 @@ def test_a_place_that_is_open_to_others_is_closed(
     path = home / place
     path.chmod(mode)
     assert "chmod" in told(looked(healthy), check)
-    assert looked(healthy, "--fix", code=0)["mended"] == [f"closed ~/{place} to others"]
+    assert looked(healthy, "--fix", code=0)["fixed"] == [f"closed ~/{place} to others"]
     assert path.stat().st_mode & 0o077 == 0
-    assert looked(healthy, code=0)["mended"] == []
+    assert looked(healthy, code=0)["fixed"] == []
 
 
 def test_a_directory_that_is_not_ours_alone_is_left_alone(healthy: Runner, home: Path) -> None:
@@ -389,7 +389,7 @@ def test_a_directory_that_is_not_ours_alone_is_left_alone(healthy: Runner, home:
     healthy.env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = str(home / "vault")
     document = looked(healthy, "--fix", code=1)
     assert "is open to others" in told(document, "vault", "wrong")
-    assert document["mended"] == []
+    assert document["fixed"] == []
     assert home.stat().st_mode & 0o777 == 0o755
 
 
@@ -433,7 +433,7 @@ def test_git_s_own_cache_daemon_at_our_socket_is_replaced(healthy: Runner, home:
     request = f"protocol=https\nhost=example.org\nusername=a\npassword={os.urandom(4).hex()}\n"
     healthy("git", "credential-cache", "--socket", str(path), "store", stdin=request)
     assert "another program listens" in told(looked(healthy, code=1), "daemon", "wrong")
-    assert "started the daemon in its place" in looked(healthy, "--fix", code=0)["mended"]
+    assert "started the daemon in its place" in looked(healthy, "--fix", code=0)["fixed"]
 
 
 def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
@@ -495,12 +495,12 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
     assert ipc.send_request(str(control_of(home)), ipc.message("amend", entered.encode()))[1] == b"ok=1\n"
-    cure = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
+    hint = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
     assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")
-    assert cure in told(document, "credentials", "wrong")
+    assert hint in told(document, "credentials", "wrong")
     assert "1 kept: 1 ended" in told(document, "credentials", "ok")
-    assert f"hint: {cure}\n" in healthy(HELPER, "status", "--fail-within", "1d", check=False).stderr
+    assert f"hint: {hint}\n" in healthy(HELPER, "status", "--fail-within", "1d", check=False).stderr
 
 
 def test_a_revoked_token_is_wrong_and_one_that_cannot_be_asked_about_is_not(
@@ -608,7 +608,7 @@ def test_the_clock_is_compared_with_bitbucket_s(ahead: float, level: str) -> Non
     """A machine's clock cannot be set in a test, so the comparison itself is tested."""
     (found,) = network._clock(ahead)
     assert found.level == level
-    assert (found.cure is None) == (level == "ok")
+    assert (found.hint is None) == (level == "ok")
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     """By place or by id, as a date or as what is left; `status --fail-within` sees it."""
     said = two(HELPER, "expires", "acme/app", "2999-01-31").stdout
     assert said == "Entered: access-token for bitbucket.org/acme/app expires on 2999-01-31\n"
-    (one,) = [one for one in listed(two) if one["place"].endswith("app")]
+    (one,) = [one for one in listed(two) if one["scope"].endswith("app")]
     two(HELPER, "expires", one["id"], "3d")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)
     assert refused.returncode == 1

@@ -60,7 +60,7 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
         document = explained(configured, f"{CLOUD}/{path}")
         answer = filled(configured, f"{CLOUD}/{path}")
         (winner,) = (one for one in document["candidates"] if one["wins"])
-        assert winner["place"] == place
+        assert winner["scope"] == place
         assert document["candidates"].index(winner) == 0
         assert len(document["candidates"]) == others
         assert document["answer"]["username"] == answer["username"]
@@ -95,7 +95,7 @@ def test_what_was_rejected_is_passed_over_and_says_so(configured: Runner) -> Non
         ("answers", True),
     ]
     assert "suspended" in document["candidates"][0]["why"]
-    assert "restore" in document["candidates"][0]["cure"]
+    assert "restore" in document["candidates"][0]["hint"]
     assert filled(configured, f"{CLOUD}/acme/app")["password"] == wide
     configured(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={wide}\n\n")
     none = explained(configured, "acme/app", code=1)
@@ -245,7 +245,7 @@ def test_a_rejected_token_of_the_environment_is_said_to_be_held_back(configured:
     configured("git", "credential", "reject", stdin=f"{request}password={token}\n\n")
     none = explained(configured, CLOUD, code=1)["none"]
     assert "rejected what BITBUCKET_TOKEN holds" in none["cause"]
-    assert none["cure"]
+    assert none["hint"]
 
 
 def test_no_credential_says_what_there_is_instead_and_what_git_does_then(configured: Runner) -> None:
@@ -256,7 +256,7 @@ def test_no_credential_says_what_there_is_instead_and_what_git_does_then(configu
     assert document["none"]["cause"] == (
         "no credential covers bitbucket.org/acme/app; there are some for bitbucket.org/beta"
     )
-    assert "git-credential-bitbucket login" in document["none"]["cure"]
+    assert "git-credential-bitbucket login" in document["none"]["hint"]
     assert "terminal prompts disabled" in document["none"]["then"]
     assert "GIT_TERMINAL_PROMPT" in document["none"]["then"]
     del configured.env["GIT_TERMINAL_PROMPT"]
@@ -272,7 +272,7 @@ def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
     document = explained(configured, "acme/app", code=1)
     assert document["vault"]["state"] == "locked"
     assert "the vault was locked by hand" in document["none"]["cause"]
-    assert "unlock" in document["none"]["cure"]
+    assert "unlock" in document["none"]["hint"]
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_a_git_that_does_not_ask_us_is_told_of(keyed: Runner) -> None:
     keyed("git", "config", "--global", "credential.helper", "cache")
     document = explained(keyed, "acme/app", code=1)
     assert "does not ask this program about https://bitbucket.org, but cache" in document["none"]["cause"]
-    assert document["none"]["cure"] == "type: git-credential-bitbucket configure"
+    assert document["none"]["hint"] == "type: git-credential-bitbucket configure"
 
 
 def test_helpers_before_ours_and_what_git_sends_unasked_are_told(configured: Runner, home: Path) -> None:

@@ -42,7 +42,7 @@ def test_who_was_given_what(logging: Runner) -> None:
     logging(HELPER, "daemon", "stop", check=False)  # what waits for the disk is written
     lines = entries(logging)
     assert [(line["operation"], line["outcome"]) for line in lines[:2]] == [("store", "done"), ("get", "given")]
-    assert {line["place"] for line in entries(logging, "--for", "acme")} == {"https://bitbucket.org/acme/app"}
+    assert {line["scope"] for line in entries(logging, "--for", "acme")} == {"https://bitbucket.org/acme/app"}
     assert {line["operation"] for line in entries(logging, "--operation", "store")} == {"store"}
     assert entries(logging, "--credential", str(lines[1]["credential"]), "-n", "1")[0]["operation"] == "get"
     assert entries(logging, "--since", "1h") == lines

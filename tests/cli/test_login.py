@@ -48,7 +48,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
     assert PASSPHRASE not in shown
     assert token.encode() not in vault_of(home).read_bytes()
     (one,) = listed(run)
-    assert (one["kind"], one["place"], one["state"]) == ("api-token", "bitbucket.org", "ready")
+    assert (one["kind"], one["scope"], one["state"]) == ("api-token", "bitbucket.org", "ready")
 
 
 @pytest.mark.parametrize("prompts", [1, 2, 3, 4, 5])
@@ -240,7 +240,7 @@ def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, bitbuc
     assert "can fetch with it and not push" in said.stderr
     assert [(entry.username, entry.status) for entry in bitbucket.requests("git")] == [("x-token-auth", 200)]
     (one,) = listed(keyed)
-    assert one["scopes"] == ["repository"]
+    assert one["oauth_scopes"] == ["repository"]
 
 
 def test_names_are_learnt_where_the_token_may_tell_them(keyed: Runner, bitbucket: FakeBitbucket) -> None:

@@ -67,7 +67,7 @@ def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
     keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
     keyed(HELPER, "logout", "acme", "--all")
-    assert [one["place"] for one in listed(keyed)] == ["bitbucket.org/acme/app"]
+    assert [one["scope"] for one in listed(keyed)] == ["bitbucket.org/acme/app"]
     keyed(HELPER, "logout", "--all")
     assert listed(keyed) == []
     assert keyed(HELPER, "logout", "--all").stdout == "There is nothing to remove.\n"

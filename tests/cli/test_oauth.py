@@ -289,4 +289,4 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, b
         dialogue.ends()
     assert (keyed.folder / "app" / ".git").is_dir()
     (one,) = listed(keyed)
-    assert one["place"] == f"{bitbucket.netloc}/acme/app"
+    assert one["scope"] == f"{bitbucket.netloc}/acme/app"

@@ -53,7 +53,7 @@ def test_each_repository_gets_the_token_of_its_project(ready: Runner, bitbucket:
     for name, token in {**wanted, "lone": wide}.items():
         assert token is not None
         assert sent(ready, bitbucket, name) == tokens.digest(token), name
-    told = {(one["place"], one["project"], tuple(one["repositories"])) for one in listed(ready)}
+    told = {(one["scope"], one["project"], tuple(one["repositories"])) for one in listed(ready)}
     host = bitbucket.netloc
     assert told == {
         (f"{host}/acme (project WEB)", "WEB", ("web", "api")),

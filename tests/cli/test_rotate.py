@@ -74,7 +74,7 @@ def test_the_old_one_comes_back_and_goes_again(keyed: Runner, bitbucket: FakeBit
         assert states(keyed) == {credential_id: "ready", other: "disabled"}
     why = next(one for one in listed(keyed) if one["id"] == previous)
     assert "replaced by a newer one" in why["why"] or "restored" in why["why"]
-    assert f"restore {previous}" in why["cure"]
+    assert f"restore {previous}" in why["hint"]
 
 
 def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBitbucket, old: str) -> None:

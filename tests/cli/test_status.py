@@ -33,7 +33,7 @@ def stated(**more: object) -> CredentialView:
     """A credential as the client states it."""
     told = {
         "id": "0123456789ab",
-        "place": "bitbucket.org/acme/app",
+        "scope": "bitbucket.org/acme/app",
         "kind": "access-token",
         "account": None,
         "bitbucket_username": None,
@@ -45,8 +45,8 @@ def stated(**more: object) -> CredentialView:
         "secret": "ATCTT…",
         "state": "ready",
         "why": None,
-        "cure": None,
-        "scopes": ["repository"],
+        "hint": None,
+        "oauth_scopes": ["repository"],
         "created_at": NOW - 5 * DAY,
         "last_used_at": NOW - 7200,
         "expires_at": None,
@@ -67,7 +67,7 @@ def stated(**more: object) -> CredentialView:
 
 def report(*credentials: CredentialView, **vault: str | None) -> status_report.Report:
     """A report of these."""
-    told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "cure": None, **vault}
+    told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "hint": None, **vault}
     return status_report.Report(NOW, told, None, None, list(credentials))
 
 
@@ -81,7 +81,7 @@ def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
 
 def test_what_fits_is_a_table_with_causes_below() -> None:
     """One line a credential, and why one of them is not offered."""
-    gone = stated(id="ba9876543210", state="disabled", why="it was disabled: rejected", cure="restore ba9876543210")
+    gone = stated(id="ba9876543210", state="disabled", why="it was disabled: rejected", hint="restore ba9876543210")
     text = shown(report(stated(ends_at=NOW + 42 * DAY + 60), gone), 120)
     first, second, third = text.splitlines()[:3]
     assert first.split() == ["WHAT", "FOR", "KIND", "ACCOUNT", "EXPIRES", "IN", "LAST", "USED", "STATE", "ID"]
@@ -135,13 +135,13 @@ def test_long_tells_scopes_and_renewals() -> None:
 
 def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_cure() -> None:
     """Before it has ended."""
-    text = shown(report(stated(trouble="no connection", trouble_cure="check the network")), 120, long=True)
+    text = shown(report(stated(trouble="no connection", trouble_hint="check the network")), 120, long=True)
     assert "trouble: no connection; check the network" in text
 
 
 def test_what_was_set_aside_as_damaged_is_told_below() -> None:
     """Also where nothing else is wrong."""
-    text = shown(report(stated(), damaged="/v.damaged-1", damage="it was disabled", damage_cure="rm /v.damaged-1"), 120)
+    text = shown(report(stated(), damaged="/v.damaged-1", damage="it was disabled", damage_hint="rm /v.damaged-1"), 120)
     assert "  it was disabled\n  rm /v.damaged-1\n" in text
 
 
@@ -216,7 +216,7 @@ def test_metrics_tell_what_fail_within_and_check_do() -> None:
             "BITBUCKET_TOKEN": rest.Verdict(valid=False).view(),
         },
     )
-    text = re.sub(r',place="[^}]*', "", metrics.text(told)).replace("git_credential_bitbucket_", "")
+    text = re.sub(r',scope="[^}]*', "", metrics.text(told)).replace("git_credential_bitbucket_", "")
     for line in (
         'credential_expiry_known{id="0123456789ab"} 0',
         'credential_expiry_known{id="ba9876543210"} 1',
@@ -234,7 +234,7 @@ def test_metrics_escape_labels_and_hold_no_secret() -> None:
     """A label's value may be anything."""
     text = metrics.text(report(stated(account='a"b\\c\nd', ends_at=NOW + DAY)))
     assert 'account="a\\"b\\\\c\\\\nd"' in text
-    assert 'credential_end_timestamp_seconds{id="0123456789ab",place="bitbucket.org/acme/app"' in text
+    assert 'credential_end_timestamp_seconds{id="0123456789ab",scope="bitbucket.org/acme/app"' in text
     assert "vault_readable 1\n" in text
     assert "ATCTT" not in text
     assert text.endswith("\n")
@@ -327,7 +327,7 @@ def test_a_place_narrows_the_list(keyed: Runner) -> None:
     for place in ("acme", "acme/app"):
         keyed(HELPER, "login", "--no-verify", "--access-token", "--for", place, stdin=tokens.access_token())
     said = json.loads(keyed(HELPER, "status", "--json", "acme").stdout)
-    assert [one["place"] for one in said["credentials"]] == ["bitbucket.org/acme"]
+    assert [one["scope"] for one in said["credentials"]] == ["bitbucket.org/acme"]
 
 
 def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:

@@ -81,7 +81,7 @@ def test_what_is_in_a_locked_vault_is_not_said_to_be_nowhere(keyed: Runner, toke
     keyed(
         HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", "--memory", stdin=tokens.access_token()
     )
-    [vaulted] = [one["id"] for one in listed(keyed) if one["place"] == "bitbucket.org"]
+    [vaulted] = [one["id"] for one in listed(keyed) if one["scope"] == "bitbucket.org"]
     keyed(HELPER, "lock")
     [remembered] = [one["id"] for one in listed(keyed)]
     for verb in ("logout", "refresh", "restore", "expires", "rotate"):

@@ -48,7 +48,7 @@ def test_each_operation_leaves_a_line(start: Start, logged: dict[str, str]) -> N
         ("get", "refused"),
     ]
     assert lines[0]["credential"] == lines[1]["credential"] == lines[3]["credential"]
-    assert lines[1]["place"] == "https://bitbucket.org/acme/app"
+    assert lines[1]["scope"] == "https://bitbucket.org/acme/app"
     assert "credential" not in lines[2]
     assert all((one["uid"], one["pid"]) == (os.getuid(), os.getpid()) for one in lines)
     assert all(one["program"] and one["time"].endswith("Z") for one in lines)
@@ -72,7 +72,7 @@ def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: di
     _, stored, _, _, *asked, elsewhere = lines_of(daemon)
     assert [one["credential"] for one in asked] == [stored["credential"]] * 2
     assert not [one for one in asked if "replaces" in one]
-    assert len(elsewhere["place"]) == 1000
+    assert len(elsewhere["scope"]) == 1000
 
 
 def test_without_the_setting_nothing_is_written(start: Start, home: Path) -> None:

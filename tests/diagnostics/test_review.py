@@ -22,15 +22,15 @@ GIT = ["git-credential-b", "git", "git-remote-http", "git"]
 def kept(**fields: Any) -> dict[str, Any]:  # noqa: ANN401
     """A credential as `status` shows it: a day old, and used."""
     names = {"account": "alice@example.test", "bitbucket_username": "alice", "account_id": None}
-    times = {"created_at": NOW - DAY, "last_used_at": NOW - 60, "renewed_at": None}
-    rest = {"id": "abc", "place": "bitbucket.org", "url": HOST, "kind": "api-token", "scopes": [], "state": "ready"}
+    times = {"created_at": NOW - DAY, "last_used_at": NOW - 60, "renewed_at": None, "state": "ready"}
+    rest = {"id": "abc", "scope": "bitbucket.org", "url": HOST, "kind": "api-token", "oauth_scopes": []}
     return {**names, **times, **rest, **fields}
 
 
 def given(days_ago: float, place: str = "acme/app", *programs: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
     """A line of the access log."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(NOW - days_ago * DAY))
-    line = {"time": moment, "operation": "get", "outcome": "given", "place": f"{HOST}/{place}".rstrip("/")}
+    line = {"time": moment, "operation": "get", "outcome": "given", "scope": f"{HOST}/{place}".rstrip("/")}
     return {**line, "credential": "abc", "program": [*GIT, *(programs or ("make", "bash"))], **fields}
 
 
@@ -49,7 +49,7 @@ def flags(one: dict[str, Any], *lines: dict[str, Any], **more: Any) -> list[str]
 
 def test_what_was_used_lately_is_fine() -> None:
     """Who used it, and for what, is told."""
-    found = reviewed(kept(scopes=["repository"]), given(0.5), given(0.4, "acme/lib", "code"), given(0.3, ""))
+    found = reviewed(kept(oauth_scopes=["repository"]), given(0.5), given(0.4, "acme/lib", "code"), given(0.3, ""))
     assert found["flags"] == []
     assert (found["programs"], found["repositories"]) == (
         ["code", "make"],
@@ -89,7 +89,7 @@ def test_a_token_for_tests_is_old_after_thirty_days(name: str) -> None:
 
 def test_what_is_wider_than_its_use() -> None:
     """Only where the log reaches back far enough, and every request named what it was for."""
-    host, workspace = kept(), kept(url=f"{HOST}/acme", place="bitbucket.org/acme")
+    host, workspace = kept(), kept(url=f"{HOST}/acme", scope="bitbucket.org/acme")
     old = given(40)
     assert "only bitbucket.org/acme/app was asked for" in reviewed(host, old, given(1))["flags"][0]["why"]
     assert "only bitbucket.org/acme was asked for" in reviewed(host, old, given(1, "acme/lib"))["flags"][0]["why"]

@@ -133,14 +133,14 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     (name,) = (name for name in files_of(newer) if ".damaged-" in name)
     aside = newer.vault.parent / name
     assert aside.read_bytes() == broken
-    assert [one["place"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
+    assert [one["scope"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
     damage_told = f"the vault was damaged: {aside} was disabled, and what its last write had added is missing"
     assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other; {damage_told}"
     assert "hint: log in again for what is missing (git-credential-bitbucket login), then " in newer.told[-1]
     newer.approve("acme/third", "alice", bitbucket.issue_access_token("acme/third"))
     document = json.loads(newer.helper("status", "--json").stdout)["vault"]
     assert (document["state"], document["damaged"], document["damage"]) == ("open", str(aside), damage_told)
-    assert document["damage_cure"].endswith(f"then remove the damaged file: rm {aside}")
+    assert document["damage_hint"].endswith(f"then remove the damaged file: rm {aside}")
     for verb in ("status", "explain", "doctor"):
         said = " ".join(newer.helper(verb, *([urls[1]] if verb != "status" else []), check=False).stdout.split())
         assert f"{name} was disabled" in said

@@ -68,7 +68,7 @@ def test_an_api_token_typed_at_gits_prompt_is_kept_for_the_host(
     mark = bitbucket.mark()
     machine.git("ls-remote", bitbucket.create_repository("beta/tool"))
     assert {(entry.username, entry.status) for entry in machine.offered(since=mark)} == {(API_TOKEN_USERNAME, 200)}
-    assert [(one["kind"], one["place"]) for one in machine.credentials()] == [("api-token", bitbucket.netloc)]
+    assert [(one["kind"], one["scope"]) for one in machine.credentials()] == [("api-token", bitbucket.netloc)]
 
 
 def test_an_access_token_typed_at_gits_prompt_is_kept_for_its_repository(
@@ -81,7 +81,7 @@ def test_an_access_token_typed_at_gits_prompt_is_kept_for_its_repository(
     assert code == 0, shown
     machine.git("ls-remote", bitbucket.clone_url("acme/app", "alice"))
     assert {(entry.username, entry.status) for entry in machine.offered()} == {(TOKEN_USERNAME, 200)}
-    assert [one["place"] for one in machine.credentials()] == [f"{bitbucket.netloc}/acme/app"]
+    assert [one["scope"] for one in machine.credentials()] == [f"{bitbucket.netloc}/acme/app"]
 
 
 @pytest.mark.parametrize("kind", ["api-token", "access-token"])

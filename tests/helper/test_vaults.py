@@ -37,7 +37,7 @@ def scratch(front: Runner, home: Path) -> Runner:
 
 def listed(run: Runner, helper: Path) -> list[str]:
     """The places for which credentials are kept."""
-    return [one["place"] for one in json.loads(run(helper, "status", "--json").stdout)["credentials"]]
+    return [one["scope"] for one in json.loads(run(helper, "status", "--json").stdout)["credentials"]]
 
 
 def test_a_named_vault_is_the_one_that_is_used(front: Runner, scratch: Runner, helper: Path, token: str) -> None:

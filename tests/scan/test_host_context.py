@@ -157,7 +157,7 @@ def test_what_is_another_hosts_is_neither_moved_nor_taken_out(bare_run: Runner, 
     for path, text in files.items():
         path.write_text(text)
     said = bare_run(HELPER, "migrate").stdout
-    assert [one["place"] for one in listed(bare_run)] == [LIKE_CLOUD]
+    assert [one["scope"] for one in listed(bare_run)] == [LIKE_CLOUD]
     assert {path: path.read_text() for path in files} == files
     assert said.count("it is for another host") == 3
     assert "anew" not in said

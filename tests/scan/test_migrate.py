@@ -57,7 +57,7 @@ def test_tokens_are_moved_and_files_cleaned(alone: Runner, home: Path) -> None:
     profile.write_text(f"alias ll=ls\nif true; then\n  export BITBUCKET_APP_PASSWORD={dead}\nfi\n")
     said = alone(HELPER, "migrate").stdout
 
-    assert {(one["kind"], one["place"], one["account"]) for one in listed(alone)} == {
+    assert {(one["kind"], one["scope"], one["account"]) for one in listed(alone)} == {
         ("api-token", "bitbucket.org", "alice@example.com"),
         ("access-token", "bitbucket.org/acme/app", None),
     }
@@ -202,7 +202,7 @@ def test_two_accounts_and_two_repositories_are_kept_apart(alone: Runner, home: P
         f"https://x-token-auth:{whole}@bitbucket.org\nhttps://x-token-auth:{whole}@bitbucket.org/acme/x\n"
     )
     alone(HELPER, "migrate")
-    assert sorted((one["place"], one["account"] or "") for one in listed(alone)) == [
+    assert sorted((one["scope"], one["account"] or "") for one in listed(alone)) == [
         ("bitbucket.org", ""),
         ("bitbucket.org", "alice"),
         ("bitbucket.org", "bob"),
@@ -286,7 +286,7 @@ def test_a_header_of_a_workspace_stays_that_workspaces(alone: Runner, home: Path
         f'[http "https://bitbucket.org/acme/"]\n\textraHeader = Authorization: Bearer {token}\n'
     )
     alone(HELPER, "migrate")
-    assert [one["place"] for one in listed(alone)] == ["bitbucket.org/acme"]
+    assert [one["scope"] for one in listed(alone)] == ["bitbucket.org/acme"]
 
 
 def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) -> None:
@@ -313,7 +313,7 @@ def test_what_would_be_cut_in_half_is_left_and_the_rest_of_the_file_cleaned(alon
     said = alone(HELPER, "migrate").stdout
     assert (home / ".gitconfig").read_text() == helper + remote.format("")
     assert said.count("it cannot be taken out without breaking the line") == 1
-    assert {one["place"] for one in listed(alone)} == {"bitbucket.org", "bitbucket.org/a/b"}
+    assert {one["scope"] for one in listed(alone)} == {"bitbucket.org", "bitbucket.org/a/b"}
 
 
 def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
@@ -382,7 +382,7 @@ def test_a_host_that_is_opted_in_is_migrated_too(keyed: Runner, home: Path, bitb
     token = tokens.access_token()
     (home / ".git-credentials").write_text(f"https://x-token-auth:{token}@{bitbucket.netloc}\n")
     keyed(HELPER, "migrate")
-    assert [one["place"] for one in listed(keyed)] == [bitbucket.netloc]
+    assert [one["scope"] for one in listed(keyed)] == [bitbucket.netloc]
     assert (home / ".git-credentials").read_text() == ""
 
 
@@ -392,7 +392,7 @@ def test_an_address_over_http_stops_nobody_else(keyed: Runner, home: Path, bitbu
     stays = f"http://x-token-auth:{plain}@{bitbucket.netloc}/acme/app\n"
     (home / ".git-credentials").write_text(f"{stays}https://x-token-auth:{token}@{bitbucket.netloc}\n")
     said = keyed(HELPER, "migrate").stdout
-    assert [one["place"] for one in listed(keyed)] == [bitbucket.netloc]
+    assert [one["scope"] for one in listed(keyed)] == [bitbucket.netloc]
     assert (home / ".git-credentials").read_text() == stays
     assert "Left as it is" in said
     assert f"http://{bitbucket.netloc} is not configured as a Bitbucket" in said

@@ -76,18 +76,18 @@ def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
 
 def stated(**more: str) -> CredentialView:
     """A credential as `status` states it."""
-    place = more.get("place", "bitbucket.org")
+    scope = more.get("scope", "bitbucket.org")
     unknown = dict.fromkeys(("account", "bitbucket_username", "account_id"))
-    one = {"kind": "api-token", "place": place, "state": "ready", "id": "a" * 12, **unknown}
-    return cast("CredentialView", {**one, "url": f"https://{place}", **more})
+    one = {"kind": "api-token", "scope": scope, "state": "ready", "id": "a" * 12, **unknown}
+    return cast("CredentialView", {**one, "url": f"https://{scope}", **more})
 
 
 def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:
     """`logout acme` must not remove what serves acme/app, nor the whole host's."""
     kept = [
         stated(),
-        stated(place="bitbucket.org/acme", id="b" * 12),
-        stated(place="bitbucket.org/acme/app", id="acme"),
+        stated(scope="bitbucket.org/acme", id="b" * 12),
+        stated(scope="bitbucket.org/acme/app", id="acme"),
     ]
     assert arguments.find_named(kept, "acme") == [kept[2]]
     assert arguments.find_named(kept[:2], "acme") == [kept[1]]
