@@ -43,6 +43,10 @@ class InsecurePath(Error):
     """A file or directory that must be private is a link, somebody else's, or open to others."""
 
 
+class SourceFailed(Error):
+    """A file or command that a reference names gave no secret; nothing of what it said is repeated."""
+
+
 class VaultLocked(Error):
     """The vault's key is not at hand. Nothing was moved or written."""
 

@@ -67,7 +67,8 @@ def credentials(env: Mapping[str, str]) -> list[environment.EnvironmentCredentia
         raise SettingsError(
             "there is no credential in the environment to run the command with",
             hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
-            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE, to name a file; or BITBUCKET_TOKENS_FILE",
+            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE or _FROM, to name a file or a source; or "
+            "BITBUCKET_TOKENS_FILE",
         )
     return found
 

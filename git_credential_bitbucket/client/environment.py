@@ -215,7 +215,7 @@ def unusable(env: "Mapping[str, str]") -> Problem | None:
 def unpaired(env: "Mapping[str, str]") -> Problem | None:
     """What is wrong where one half of a consumer is set and the other is not."""
     for names in CLIENTS:
-        found = {name: source for name in names for source in (name + "_FILE", name) if env.get(source)}
+        found = {name: source for name in names for source in (name + "_FROM", name + "_FILE", name) if env.get(source)}
         for name in set(names) - set(found) if found else ():
             (there,) = found.values()
             return Problem(f"{there} is set, but {name} is not", f"set {name} as well, or unset {there}")
@@ -231,17 +231,31 @@ def app_password(env: "Mapping[str, str]") -> Problem | None:
 
 
 def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
-    """What `name` or the file that `name_FILE` names holds, and which of them; the variable wins over the file.
+    """What `name`, the file that `name_FILE` names or the source of `name_FROM` holds, and which it is; the first wins.
 
-    Raises `SettingsError` if that is no single line, or a token with blanks in it.
+    Raises `SettingsError` if that is no single line, or a token with blanks in it, and `SourceFailed`.
     """
-    source, text = name, env.get(name)
-    if not text:
-        path = env.get(name + "_FILE")
-        if not path:
-            return None
+    source, text = name, env.get(name) or None
+    if text is None and (path := env.get(name + "_FILE")):
         source, text = name + "_FILE", contents(name + "_FILE", path)
-    return source, _checked(source, text)
+    if text is None and (reference := env.get(name + "_FROM")):
+        source, text = name + "_FROM", _fetched(name + "_FROM", reference, env)
+    return (source, _checked(source, text)) if text is not None else None
+
+
+def _fetched(name: str, reference: str, env: "Mapping[str, str]") -> str:
+    """The value of the source that the variable `name` refers to. Raises `SettingsError` and `SourceFailed`."""
+    from git_credential_bitbucket import sources  # lazy: only a reference needs it
+
+    try:
+        return sources.fetch(sources.parse(reference), env).secret.reveal()
+    except Error as exc:
+        raise type(exc)(f"{name}: {exc.cause}", hint=exc.hint) from None
+
+
+def is_fetched(env: "Mapping[str, str]") -> bool:
+    """Whether the environment refers to a source whose value git may be given."""
+    return any(env.get(f"{name}_FROM") for name in ipc.SECRET_VARIABLES)
 
 
 def _checked(source: str, text: str) -> Secret:

@@ -46,7 +46,7 @@ SECRET_VARIABLES = (
     "BITBUCKET_CLIENT_SECRET",
     "BITBUCKET_OAUTH_CLIENT_SECRET",
 )
-"""Where a credential may stand in the environment, each also as `…_FILE`: it comes before the daemon."""
+"""Where a credential may stand in the environment, each also as `…_FILE` and `…_FROM`: it comes before the daemon."""
 TOKENS_FILE = "BITBUCKET_TOKENS_FILE"
 """Names a file with tokens; so do they."""
 
@@ -74,7 +74,7 @@ def is_special(env: "Mapping[str, str]") -> bool:
     """
     if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE) or names_settings(env):
         return True
-    return any(env.get(name) or env.get(name + "_FILE") for name in SECRET_VARIABLES)
+    return any(env.get(name) or env.get(name + "_FILE") or env.get(name + "_FROM") for name in SECRET_VARIABLES)
 
 
 def names_settings(env: "Mapping[str, str]") -> bool:

@@ -32,7 +32,7 @@ _NOT_FOR_THE_COMMAND = frozenset(
     {
         *(git_config.ADOPTED, git_config.STAMPS, paths.DEFAULT_VAULT),
         ipc.TOKENS_FILE,
-        *(name + ending for name in ipc.SECRET_VARIABLES for ending in ("", "_FILE")),
+        *(name + ending for name in ipc.SECRET_VARIABLES for ending in ("", "_FILE", "_FROM")),
         *(prefix + name for name in ("KEY", "KEY_FILE", "DAEMON") for prefix in _NAMES),
     }
 )

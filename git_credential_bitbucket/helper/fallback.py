@@ -8,9 +8,9 @@ import os
 import time
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment, ipc, markers, messages
-from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.errors import Error, SettingsError, SourceFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +103,9 @@ def store(request: git_protocol.Request, data: bytes) -> None:
     if request.password is None:
         messages.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
         return
+    if environment.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
+        messages.trace("store: a source in the environment has tokens of this kind, so it is not stored")
+        return  # without asking the source again
     found = usable(request)
     if found is not None and environment.names(request, found):
         messages.trace(f"store: it comes from {found.variable}, and is not kept")
@@ -136,7 +139,7 @@ def usable(request: git_protocol.Request) -> "environment.EnvironmentCredential 
     """What the environment holds for `request`, if it can be used: else the `get` before this has told why."""
     try:
         return environment.find(os.environ, request)
-    except SettingsError:
+    except (SettingsError, SourceFailed):
         return None
 
 

@@ -354,3 +354,38 @@ def test_data_center_token_of_the_file_is_never_offered_to_cloud(
     done = front(helper, "get", stdin=request(), env=env)
     assert done.stdout == ""
     assert "line 1 of BITBUCKET_TOKENS_FILE holds a token of Bitbucket Data Center" in done.stderr
+
+
+def test_source_answers_and_is_never_stored(front: Runner, home: Path) -> None:
+    """A file, and a command that is asked for `get` and, after a rejection, once more; nothing of it is stored."""
+    secret = tokens.api_token()
+    (home / "secret").write_text(f"{secret}\n")
+    (home / "source").write_text(f"#!/bin/sh\necho >> {home}/asked\ncat {home}/secret\n")
+    (home / "source").chmod(0o755)
+    assert filled(front, BITBUCKET_API_TOKEN_FROM=f"file:{home}/secret")["password"] == secret
+    env = {**front.env, "BITBUCKET_API_TOKEN_FROM": f"exec:{home}/source"}
+    answer = front("git", "credential", "fill", stdin=request(), env=env).stdout
+    front("git", "credential", "approve", stdin=answer, env=env)
+    assert (home / "asked").read_text() == "\n"
+    assert not socket_of(home).exists()
+    front("git", "credential", "reject", stdin=answer, env=env)
+    done = front("git", "credential", "fill", stdin=request(), env=env, check=False)
+    assert "Bitbucket rejected what BITBUCKET_API_TOKEN_FROM holds" in done.stderr
+    (home / "secret").write_text(rotated := tokens.api_token())
+    assert filled(front, BITBUCKET_API_TOKEN_FROM=f"exec:{home}/source")["password"] == rotated
+
+
+@pytest.mark.parametrize(
+    ("reference", "told"),
+    [
+        ("file:/nowhere/token", "BITBUCKET_TOKEN_FROM: /nowhere/token cannot be read: no such file or directory"),
+        ("exec:vault kv get x", "BITBUCKET_TOKEN_FROM: there is no program vault on the PATH"),
+        ("nonsense", "BITBUCKET_TOKEN_FROM: that is no reference to a secret"),
+    ],
+)
+def test_source_that_fails_is_told(front: Runner, helper: Path, reference: str, told: str) -> None:
+    """On one line, with a hint; and nothing is offered."""
+    done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN_FROM": reference})
+    assert done.stdout == ""
+    assert told in done.stderr
+    assert "hint:" in done.stderr
