@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from install import notes
 from tests.installed import ROOT
 
 TIMEOUT_S = 180
@@ -100,3 +101,32 @@ def test_another_platform_without_its_compiler_is_an_error(tmp_path: Path) -> No
     assert done.returncode != 0
     assert "$CC does not compile for WHEEL_PLATFORM=manylinux_2_17_aarch64" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+LOG = """# Changelog
+
+## 0.3.0 (unreleased)
+
+Not yet.
+
+## 0.2.0 (2026-12-01)
+
+- New.
+
+## 0.1.0 (2026-01-01)
+
+First.
+"""
+
+
+def test_a_releases_notes_are_its_section_of_the_changelog() -> None:
+    """Up to the next heading, or to the end."""
+    assert notes.notes("v0.2.0", "0.2.0", LOG) == "- New.\n"
+    assert notes.notes("v0.1.0", "0.1.0", LOG) == "First.\n"
+
+
+@pytest.mark.parametrize(("tag", "version"), [("v0.2.0", "0.3.0"), ("v0.3.0", "0.3.0"), ("v0.4.0", "0.4.0")])
+def test_a_tag_that_is_not_ready_is_refused(tag: str, version: str) -> None:
+    """Of another version than the package's, of one that is not dated, or of one that the changelog does not know."""
+    with pytest.raises(ValueError, match=r"0\.\d\.0"):
+        notes.notes(tag, version, LOG)
