@@ -13,10 +13,9 @@ def notes(tag: str, version: str, changelog: str) -> str:
     """
     if tag != f"v{version}":
         raise ValueError(f"the tag {tag} is not the package's version {version}")
-    found = re.search(
-        rf"^## {re.escape(version)} \((\d{{4}}-\d\d-\d\d)\)\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL
-    )
-    if found is None or not found[2].strip():
+    heading = rf"^## {re.escape(version)} \(\d{{4}}-\d\d-\d\d\)\n"
+    found = re.search(heading + r"(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    if found is None or not found[1].strip():
         raise ValueError(f"CHANGELOG.md has no section '## {version} (DATE)' with text")
     return found[1].strip() + "\n"
 
