@@ -1,24 +1,24 @@
-"""What can go wrong, as one tree: every error has a cause and, where one exists, the cure. Imports nothing.
+"""The errors of this program: each has a cause and, where something helps, a hint. Imports nothing.
 
-An error's text is shown to a person on one line of stderr, so it holds no secret and nothing unescaped from outside.
+An error's text is shown on one line of stderr, so it holds no secret and nothing unescaped from outside.
 """
 
 
 class Error(Exception):
-    """Something that a person can be told in one line, with a hint that mends it."""
+    """A failure that is told in one line, with a hint about what helps."""
 
-    CURE: "str | None" = None
-    """The hint where an error of a kind has none of its own."""
+    HINT: "str | None" = None
+    """The hint of an error that was raised without one."""
 
     def __init__(self, cause: str, *, hint: str | None = None) -> None:
-        """`cause` is lower case without a full stop; `hint` is what to do or type."""
+        """`cause` is lower case without a full stop; `hint` is what to do or run."""
         super().__init__(cause)
         self.cause = cause
-        self.hint = hint or self.CURE
+        self.hint = hint or self.HINT
 
 
 class Problem:
-    """What is wrong and what helps, as a person is told of it where nothing needs to stop: `Error` without raising."""
+    """A cause and a hint that are reported while the program goes on: an `Error` that is not raised."""
 
     __slots__ = ("cause", "hint")
 
@@ -29,10 +29,7 @@ class Problem:
 
 
 class InvalidRequest(Error):
-    """A credential request that breaks git's protocol; it is answered with nothing, and with one line at most.
-
-    No git writes one, so mostly there is nothing that whoever reads the line could do, and then it has no cure.
-    """
+    """A credential request that breaks git's protocol. No git writes one, so it rarely has a hint."""
 
 
 class SettingsError(Error):
@@ -40,7 +37,7 @@ class SettingsError(Error):
 
 
 class InsecurePath(Error):
-    """A file or directory that must be private is a link, somebody else's, or open to others."""
+    """A file or directory that must be private is a link, another user's, or open to others."""
 
 
 class SourceFailed(Error):
@@ -48,17 +45,17 @@ class SourceFailed(Error):
 
 
 class VaultLocked(Error):
-    """The vault's key is not at hand. Nothing was moved or written."""
+    """The vault's key is not available. Nothing was moved or written."""
 
 
 class WrongKey(VaultLocked):
-    """A key is at hand, but the vault was sealed with another one."""
+    """The key that is available does not decrypt the vault."""
 
 
 class VaultDamaged(Error):
     """The vault and its previous generation are unreadable with the right key."""
 
-    CURE = "see: git-credential-bitbucket doctor"
+    HINT = "see: git-credential-bitbucket doctor"
 
 
 class NewerVault(Error):
@@ -66,15 +63,15 @@ class NewerVault(Error):
 
 
 class VaultBusy(Error):
-    """Another process held the vault's lock for longer than we wait."""
+    """Another process held the vault's lock until the time-out."""
 
 
 class VaultUnreadable(Error):
-    """The machine did not let the vault be read (input/output error, too many open files): no verdict on it."""
+    """The system failed to read the vault (input/output error, too many open files); it may be whole."""
 
 
 class VaultUnwritable(Error):
-    """The vault could not be written: disk full, read-only, quota. What was there still is."""
+    """The vault could not be written: disk full, read-only, quota. Its former content is unchanged."""
 
 
 class KeyringUnavailable(Error):
@@ -99,18 +96,18 @@ class InvalidClient(Error):
 
 
 class RejectedByBitbucket(Error):
-    """Bitbucket answered with an error that another try will not mend."""
+    """Bitbucket answered with an error that will persist."""
 
-    CURE = "see: git-credential-bitbucket doctor"
+    HINT = "see: git-credential-bitbucket doctor"
 
 
 class BitbucketUnreachable(Error):
-    """No usable answer: network, TLS, time-out, 429 or 5xx. Worth another try later.
+    """No usable answer: network, TLS, time-out, 429 or 5xx. A later try may succeed.
 
     `retry_after` is in seconds, where Bitbucket said it.
     """
 
-    CURE = "try again later; if it stays so, see: git-credential-bitbucket doctor"
+    HINT = "try again later; if it stays so, see: git-credential-bitbucket doctor"
 
     def __init__(self, cause: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         """See the class."""
@@ -123,8 +120,8 @@ class DaemonUnavailable(Error):
 
 
 class DaemonDisabled(SettingsError):
-    """The environment says that no daemon may run here."""
+    """`GIT_CREDENTIAL_BITBUCKET_DAEMON` is off."""
 
 
 class UnknownCredential(Error):
-    """A verb names a credential that is not kept."""
+    """A command names a credential that is not stored."""

@@ -1,4 +1,4 @@
-"""The errors: each has a cause in one line, and a cure."""
+"""The errors: each has a cause in one line, and a hint."""
 
 import ast
 from pathlib import Path
@@ -7,7 +7,7 @@ from git_credential_bitbucket import errors
 
 PACKAGE = Path(errors.__file__).parent
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
-WITHOUT_CURE = {"InvalidRequest"}
+WITHOUT_HINT = {"InvalidRequest"}
 """What it says of itself: no git writes such a request, and one line is all that it gets."""
 
 
@@ -23,7 +23,7 @@ def made() -> list[tuple[str, ast.Call]]:
     return found
 
 
-def test_every_error_has_a_cure() -> None:
+def test_every_error_has_a_hint() -> None:
     """Its own, or its kind's."""
     errors_made = made()
     assert len(errors_made) > 100
@@ -31,8 +31,8 @@ def test_every_error_has_a_cure() -> None:
         ast.unparse(call)
         for name, call in errors_made
         if not any(word.arg == "hint" for word in call.keywords)
-        and getattr(KINDS[name], "CURE", None) is None
-        and name not in WITHOUT_CURE
+        and getattr(KINDS[name], "HINT", None) is None
+        and name not in WITHOUT_HINT
         and not (name == "Problem" and len(call.args) > 1)
     ]
     assert bare == []
@@ -47,7 +47,7 @@ def test_an_error_says_its_cause_in_lower_case_and_without_a_full_stop() -> None
     assert {word for word in first if word[0].isupper() and not word.isupper()} <= {"Bitbucket", "OAuth", "PyJWT"}
 
 
-def test_the_own_cure_goes_before_the_kinds() -> None:
+def test_an_errors_own_hint_goes_before_its_classs() -> None:
     """Whoever makes an error knows more than its kind does."""
     assert errors.RejectedByBitbucket("x", hint="y").hint == "y"
-    assert errors.RejectedByBitbucket("x").hint == errors.RejectedByBitbucket.CURE
+    assert errors.RejectedByBitbucket("x").hint == errors.RejectedByBitbucket.HINT

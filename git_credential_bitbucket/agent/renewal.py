@@ -352,7 +352,7 @@ def _failed(credential: Credential, error: Error, now: float, *, last_try: bool,
     refused = isinstance(error, LoginExpired)
     # An outage in between says nothing about the refresh token.
     refusals = max(credential.refusals + (refused and not is_early), int(refused))
-    cure = error.hint if error.hint != error.CURE else None  # to wait is what is done by itself
+    cure = error.hint if error.hint != error.HINT else None  # to wait is what is done by itself
     if refused:
         cure = _login_hint(credential)
         retry_after = max(retry_after or 0.0, REJECTED_PAUSES_S[min(refusals, len(REJECTED_PAUSES_S)) - 1])
