@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import git_config, git_protocol, paths
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.client import login_hint, rest_authorization
+from git_credential_bitbucket.client import interactivity, rest_authorization
 from git_credential_bitbucket.client.activate import third_party
 from git_credential_bitbucket.client.agent_client import AgentClient, ask
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
@@ -83,7 +83,7 @@ class BitbucketAuth:
             return given
         told = dict(git_protocol.parse_pairs(AgentClient().for_request(self._request).offered("token", self._request)))
         if not told.get("password"):
-            problem = login_hint.add_hint(dict(ask("why", (), self._request)))
+            problem = interactivity.missing_credential(dict(ask("why", (), self._request)))
             raise UnknownCredential(problem.cause, hint=problem.hint)
         return told
 

@@ -150,7 +150,7 @@ def read(env: "Mapping[str, str]") -> GitConfig:
     Runs at the root directory, so `includeIf "gitdir:…"` never applies: the directory that git put us in is a work
     tree, and what lies there is not ours to trust.
     """
-    import time  # here, not above: a request for bitbucket.org itself needs no configuration
+    import time  # lazy: a request for bitbucket.org itself needs no configuration
 
     started = time.time_ns()
     entries = _listed(env, "/")
@@ -238,7 +238,7 @@ def run_git(
 
     Raises `SettingsError` where it cannot be run or does not end; what it says is the caller's to judge.
     """
-    import subprocess  # here, not above: 9 ms, and a request for bitbucket.org itself needs no configuration
+    import subprocess  # lazy: 9 ms, and a request for bitbucket.org itself needs no configuration
 
     command = [find_git(env), *words]
     pipe = subprocess.PIPE

@@ -134,7 +134,7 @@ def data_dir(env: "Mapping[str, str]") -> str:
     if os.uname().sysname == "Linux":
         given = env.get("XDG_DATA_HOME", "")
         return f"{given.rstrip('/')}/{NAME}" if given.startswith("/") else f"{_home(env)}/.local/share/{NAME}"
-    import platformdirs  # here, not above: see above
+    import platformdirs  # lazy: see above
 
     return platformdirs.user_data_dir(NAME, appauthor=False)
 
@@ -157,7 +157,7 @@ def _home(env: "Mapping[str, str]") -> str:
     home = env.get("HOME", "")
     if home.startswith("/"):
         return home.rstrip("/")
-    import pwd  # here, not above: only a caller without HOME (cron, su) needs it
+    import pwd  # lazy: only a caller without HOME (cron, su) needs it
 
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
@@ -255,6 +255,6 @@ def shown(path: str) -> str:
 
 def typed(path: str) -> str:
     """`path` as it can be typed into a shell."""
-    import shlex  # here, not above: only an error's hint needs it
+    import shlex  # lazy: only an error's hint needs it
 
     return shlex.quote(path) if path.isprintable() else f"$'{shown(path)}'"

@@ -36,7 +36,7 @@ class Secret:
         """Compared in constant time, for both sides may come from outside."""
         if not isinstance(other, Secret):
             return NotImplemented
-        from _operator import _compare_digest  # here, not above: hmac costs 4 ms and pulls in OpenSSL
+        from _operator import _compare_digest  # lazy: hmac costs 4 ms and pulls in OpenSSL
 
         return bool(_compare_digest(_bytes(self._text), _bytes(other._text)))
 

@@ -10,7 +10,7 @@ import click
 
 from git_credential_bitbucket import __version__, git_protocol, paths
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import daemon_info, daemon_launcher, ipc, wait_notice
+from git_credential_bitbucket.client import daemon_info, daemon_launcher, ipc, messages
 from git_credential_bitbucket.client.agent_client import raise_refusal, unreachable
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.ui import dates
@@ -76,7 +76,7 @@ def stop(*, force: bool) -> None:
     # The release 0.1.0 has one socket for everything.
     control = paths.control_of(path) if "vault_id" in facts else path
     asked = ipc.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
-    with wait_notice.noticed(
+    with messages.WaitNotice(
         "the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"
     ):
         outcome, reply = ipc.send_request(control, asked, LEAVE_S)

@@ -10,7 +10,7 @@ import click
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import is_verbose, summary
-from git_credential_bitbucket.client import login_hint, messages, rest_authorization
+from git_credential_bitbucket.client import interactivity, messages, rest_authorization
 from git_credential_bitbucket.client.shared_client import ask, offered
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.git_protocol import printable
@@ -71,7 +71,7 @@ def fetched(what: str | None) -> dict[str, str]:
     fields = [] if credential_id is None else [("id", credential_id)]
     told = offered("token", fields, place.request())
     if not told.get("password"):
-        problem = login_hint.add_hint(dict(ask("why", (), place.request())))
+        problem = interactivity.missing_credential(dict(ask("why", (), place.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told
 

@@ -37,7 +37,7 @@ def third_party() -> None:
         raise not_installed("this one-file program answers with tokens from the environment only")
     if not sys.flags.no_site or "site" in sys.modules:
         return
-    import site  # here, not above: 3 ms that the relay does without
+    import site  # lazy: 3 ms that the relay does without
 
     site.addsitedir(os.path.realpath(os.path.join(os.path.dirname(__file__), "..", "..")))
     site.main()

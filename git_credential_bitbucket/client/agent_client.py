@@ -133,7 +133,7 @@ class AgentClient:
 
     def start(self) -> bool:
         """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
-        from git_credential_bitbucket.client import daemon_launcher  # here, not above: mostly the daemon is there
+        from git_credential_bitbucket.client import daemon_launcher  # lazy: mostly the daemon is there
 
         try:
             daemon_launcher.start(self.env)

@@ -17,12 +17,12 @@ def reply(action: str, body: bytes) -> bytes:
     third_party()
     from git_credential_bitbucket.agent.deferred import finish  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
-    from git_credential_bitbucket.client import wait_notice
+    from git_credential_bitbucket.client import messages
     from git_credential_bitbucket.client.signals import until_written
 
     held = dispatcher()
     renewals = held.agent.renewals
-    with until_written(renewals), wait_notice.noticed(wait_notice.FOR_BITBUCKET, still=lambda: renewals.asking):
+    with until_written(renewals), messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.asking):
         answer = finish(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()
         for log in held.logs:

@@ -5,8 +5,9 @@ Imports os, tell and config.
 
 import os
 
-from git_credential_bitbucket.client import messages
+from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.config import git_bool
+from git_credential_bitbucket.errors import Problem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 PERSON, ASKPASS, NOBODY = "person", "askpass", "nobody"
 READY = "ready"
 """The state (agent/diagnosis.py) where `get` has only to be asked again."""
+BUILD_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
 OTHER_ACCOUNT = "other-account"
@@ -85,7 +87,7 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
         return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
         return "there is no terminal, or its foreground is another's"
-    from git_credential_bitbucket import git_config  # here, not above: it starts a process, and mostly nobody is there
+    from git_credential_bitbucket import git_config  # lazy: it starts a process, and mostly nobody is there
 
     asked = git_config.read(env).credential(url, "interactive") or "true"
     return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
@@ -94,6 +96,19 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
 def is_build(env: "Mapping[str, str]") -> bool:
     """Whether this is a build, where nobody reads along: `CI` is set, as every build service sets it."""
     return git_bool(env.get("CI", "")) is not False
+
+
+def missing_credential(why: "Mapping[str, str]") -> Problem:
+    """The reply to `why` as an error and its hint, with what this process's environment adds to them."""
+    cause, hint = why.get("error", "there is no credential"), why.get("hint")
+    if why.get("state") != "none":
+        return Problem(cause, hint)
+    return environment.unusable(os.environ) or Problem(cause, hint if "damaged" in why else build_hint() or hint)
+
+
+def build_hint() -> str | None:
+    """What to do instead of a login where this is a build; None elsewhere."""
+    return BUILD_HINT if is_build(os.environ) else None
 
 
 def has_foreground() -> bool:

@@ -10,11 +10,18 @@ from git_credential_bitbucket.git_protocol import printable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.errors import Error, Problem
 
 NAME = "git-credential-bitbucket"
 MAX_SHOWN = 1000
 """Characters of one message; nothing of ours is longer, and a daemon's answer is not trusted to be short."""
+
+
+NOTICE_AFTER_S = 5.0
+"""Bitbucket mostly answers within one second."""
+WAITING_FOR_BITBUCKET = "Bitbucket has not answered yet; waiting up to 5 minutes"
 
 
 def error(cause: str, hint: str | None = None) -> None:
@@ -39,6 +46,25 @@ def refused(exc: OSError) -> None:
     where = f": {exc.filename}" if exc.filename else ""
     hint = files.hint(exc) or "type: git-credential-bitbucket doctor"
     error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}{where}", hint)
+
+
+class WaitNotice:
+    """Within, a warning is printed after `NOTICE_AFTER_S`, if `still` says that there is something to wait for."""
+
+    def __init__(self, cause: str, hint: str | None = None, *, still: "Callable[[], bool]" = lambda: True) -> None:
+        """`cause` is what is waited for; `hint` is how to end the wait."""
+        import threading  # lazy: little waits
+
+        self._timer = threading.Timer(NOTICE_AFTER_S, lambda: warning(cause, hint) if still() else None)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        """Start the timer."""
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        """Stop it."""
+        self._timer.cancel()
 
 
 def is_traced() -> bool:

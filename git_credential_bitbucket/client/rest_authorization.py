@@ -42,7 +42,10 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
 
 
 def _minted(request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential) -> str:
-    from git_credential_bitbucket.client import client_credentials, login_hint  # lazy: json, and a token needs neither
+    from git_credential_bitbucket.client import (
+        client_credentials,
+        interactivity,
+    )  # lazy: json, and a token needs neither
     from git_credential_bitbucket.client.agent_client import UNKNOWN_HOST, AgentClient
 
     client = AgentClient()
@@ -53,7 +56,7 @@ def _minted(request: git_protocol.Request, data: bytes, consumer: environment.En
             client.in_process = True
             told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told.get("password"):
-        problem = login_hint.add_hint(dict(git_protocol.parse_pairs(client.reply("why", data))))
+        problem = interactivity.missing_credential(dict(git_protocol.parse_pairs(client.reply("why", data))))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told["password"]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.client import agent_client as front
-from git_credential_bitbucket.client import wait_notice
+from git_credential_bitbucket.client import messages
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -50,7 +50,7 @@ def renew(credential_id: str) -> dict[str, str]:
 
     To be interrupted here ends only the wait.
     """
-    with wait_notice.noticed(wait_notice.FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
+    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
         told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))
         while "pending" in told:
             told = dict(ask("refresh", [("id", credential_id)]))

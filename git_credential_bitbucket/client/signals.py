@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import contextmanager
 
-from git_credential_bitbucket.client import messages, wait_notice
+from git_credential_bitbucket.client import messages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
         if renewals.asking:
             if signal.SIGINT in heeded:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
-            messages.warning(wait_notice.FOR_BITBUCKET, "to end at once, and perhaps to lose that login: Ctrl-C")
+            messages.warning(messages.WAITING_FOR_BITBUCKET, "to end at once, and perhaps to lose that login: Ctrl-C")
         while renewals.asking:
             time.sleep(LOOK_EVERY_S)
         signal.signal(number, former[signal.Signals(number)])

@@ -69,7 +69,7 @@ class HostCache:
 
     def _read(self) -> None:
         """A job. What went wrong is told by `find`, and tried again after `LOOK_EVERY_S`."""
-        from git_credential_bitbucket import git_config  # here, not above: bitbucket.org is served without it
+        from git_credential_bitbucket import git_config  # lazy: bitbucket.org is served without it
 
         try:
             self._settings = git_config.read(self._env)

@@ -330,7 +330,7 @@ class Lifecycle:
 
 def _loss(agent: Agent) -> bytes:
     """What would be lost with this process: a login whose only living refresh token the vault does not take."""
-    from git_credential_bitbucket.agent.agent import refusal  # here, not above: the socket listens before agents are
+    from git_credential_bitbucket.agent.agent import refusal  # lazy: the socket listens before agents are
 
     troubles = agent.renewals.troubles
     trouble = next((troubles[name] for name in agent.renewals.unwritten if name in troubles), None)
@@ -347,7 +347,7 @@ def _loss(agent: Agent) -> bytes:
 
 def _forgotten(agent: Agent) -> bytes:
     """What would be lost with this process, for no vault has it; a person's token is shown only once."""
-    from git_credential_bitbucket.agent.agent import refusal  # here, not above: as in `_loss`
+    from git_credential_bitbucket.agent.agent import refusal  # lazy: as in `_loss`
     from git_credential_bitbucket.agent.naming import names_of
 
     return refusal(

@@ -105,7 +105,7 @@ class Daemon:
 
     def run(self) -> None:
         """Serve until it is time to leave."""
-        # here, not above: whoever connects from now on waits at the socket, and starts no daemon of his own
+        # lazy: whoever connects from now on waits at the socket, and starts no daemon of his own
         from git_credential_bitbucket.agent.dispatch import Dispatcher
         from git_credential_bitbucket.agent.factory import build_agent
         from git_credential_bitbucket.daemon.host_cache import HostCache

@@ -9,21 +9,19 @@ from __future__ import annotations
 import errno
 import math
 import selectors
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from git_credential_bitbucket.daemon import fault_report, limits
+from git_credential_bitbucket.daemon import limits
 from git_credential_bitbucket.daemon.connection import Connection, Stage
 from git_credential_bitbucket.daemon.peers import Peer, peer_of
-from git_credential_bitbucket.daemon.wakeup import WakeUp
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
-    import socket
-
     from git_credential_bitbucket.agent.deferred import Deferred
     from git_credential_bitbucket.agent.dispatch import Role
 
@@ -60,9 +58,10 @@ class Server:
         self._ended: deque[tuple[Connection, Deferred]] = deque()
         self._selector = selectors.DefaultSelector()
         self._accepting = self._full = False
-        self._alarm = WakeUp()
-        self._selector.register(self._alarm.heard, selectors.EVENT_READ, self._alarm.clear)
-        self.wake = self._alarm.ring
+        self._woken, self._waker = socket.socketpair()
+        self._woken.settimeout(0.0)
+        self._waker.settimeout(0.0)
+        self._selector.register(self._woken, selectors.EVENT_READ, lambda: self._woken.recv(4096))
         for listener in listeners:
             listener.settimeout(0.0)
         self.accept_again()
@@ -75,7 +74,14 @@ class Server:
     @property
     def wake_descriptor(self) -> int:
         """A byte written here ends the present wait: for signal.set_wakeup_fd."""
-        return self._alarm.descriptor
+        return self._waker.fileno()
+
+    def wake(self) -> None:
+        """End the present wait of the loop. May be called from any thread."""
+        try:
+            self._waker.send(b"\0")
+        except OSError:  # full: it is woken already
+            pass
 
     def on_readable(self, descriptor: int, call: Callable[[], None]) -> None:
         """Call `call` whenever `descriptor` can be read or has ended, until it is closed."""
@@ -144,7 +150,8 @@ class Server:
         self.pause()
         self._close_listeners()
         self._selector.close()
-        self._alarm.close()
+        self._woken.close()
+        self._waker.close()
 
     def _close_listeners(self) -> None:
         for listener in self._listeners:
@@ -249,7 +256,7 @@ class Server:
         try:
             return question()
         except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
-            self.fault = fault_report.kind_and_place(exc)
+            self.fault = kind_and_location(exc)
             self.half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
 
@@ -325,3 +332,12 @@ class Server:
                 self._reply(client, self.guarded(client.pending.give_up, b""))
             else:
                 self._close(client)
+
+
+def kind_and_location(exc: Exception) -> str:
+    """The type of an exception and the line that raised it; never its text, which may repeat what was sent."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    location = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else "?"
+    return f"{type(exc).__name__} at {location}"

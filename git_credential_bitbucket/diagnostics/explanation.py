@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import label
 from git_credential_bitbucket.bitbucket import hosts, scopes
-from git_credential_bitbucket.client import daemon_info, environment, login_hint, verdicts
+from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
 from git_credential_bitbucket.client.shared_client import look
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
@@ -230,7 +230,7 @@ def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) ->
     if unusable is not None:
         return unusable
     told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
-    hint = login_hint.in_a_build() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
+    hint = interactivity.build_hint() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         if document["path_withheld"]:

@@ -32,13 +32,13 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
             # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
             from git_credential_bitbucket.client.agent_client import (
                 silent,
-            )  # here, not above: as all that needs the daemon
+            )  # lazy: as all that needs the daemon
 
             raise silent()
         if operation == "get":
             reply = get(request, data, outcome)
             if messages.is_traced():
-                from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
+                from git_credential_bitbucket.helper import trace  # lazy: somebody looks into something
 
                 trace.tell_answer(reply)
             return reply
@@ -76,16 +76,14 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     if found is not None and found.client_id is None:
         environment.check(found, request.base, os.environ)
         return environment.answer(found)
-    # here, not above: a token from the environment needs none of it
+    # lazy: a token from the environment needs none of it
     from git_credential_bitbucket.client.agent_client import AgentClient
 
     client = AgentClient().for_request(data)
     if found is not None:
-        from git_credential_bitbucket.helper import client_credentials_get  # lazy: a runner without a token of its own
-
-        return client_credentials_get.get(request, data, found, client)
+        return get_client_credentials(request, data, found, client)
     if messages.is_traced():
-        from git_credential_bitbucket.helper import trace  # here, not above: somebody looks into something
+        from git_credential_bitbucket.helper import trace  # lazy: somebody looks into something
 
         trace.tell_choice(request, data, client)
     if outcome == ipc.UNACKNOWLEDGED:
@@ -96,6 +94,28 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     from git_credential_bitbucket.helper import no_credential  # lazy: an answer needs none of it
 
     return no_credential.resolve_missing(request, data, client)
+
+
+def get_client_credentials(
+    request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential", client: "AgentClient"
+) -> bytes:
+    """The answer with the OAuth consumer of the environment; where it is empty, the reason has been reported.
+
+    Raises an `Error`.
+    """
+    from git_credential_bitbucket.client import client_credentials  # lazy: few runners have a consumer
+    from git_credential_bitbucket.helper import no_credential  # lazy: as above
+
+    def mint() -> bytes:
+        return client_credentials.mint(request, data, consumer, client)
+
+    reply = mint()
+    for remedy in (no_credential.taken_back, no_credential.known_here):
+        if not reply and remedy(no_credential.reason(data, client), client):
+            reply = mint()
+    if not reply:
+        no_credential.tell_reason(no_credential.reason(data, client))
+    return reply
 
 
 def store(request: git_protocol.Request, data: bytes) -> None:
@@ -148,7 +168,7 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
 
     Returns whether it was this process, which will not remember it.
     """
-    # here, not above: see `get`
+    # lazy: see `get`
     from git_credential_bitbucket.client.agent_client import AgentClient, silent
     from git_credential_bitbucket.helper import without_daemon
 
@@ -174,7 +194,7 @@ def is_done(reply: bytes, client: "AgentClient") -> bool:
     if not reply.startswith(ipc.ACKNOWLEDGED):
         return False
     if reply != ipc.ACKNOWLEDGED:
-        from git_credential_bitbucket.helper import notices  # here, not above: a few times in a token's life
+        from git_credential_bitbucket.helper import notices  # lazy: a few times in a token's life
 
         notices.tell_of(reply, client)
     return True

@@ -3,7 +3,7 @@
 import os
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.client import interactivity, login_hint, messages
+from git_credential_bitbucket.client import interactivity, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.helper import without_daemon
@@ -56,7 +56,7 @@ def reason(data: bytes, client: AgentClient) -> dict[str, str]:
 
 def tell_reason(why: dict[str, str]) -> None:
     """One line, and one with the cure."""
-    messages.failure(login_hint.add_hint(why))
+    messages.failure(interactivity.missing_credential(why))
 
 
 def taken_back(why: dict[str, str], client: AgentClient) -> bool:
@@ -86,10 +86,10 @@ def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
     """
     if why.get("state") != "locked" or client.in_process or not without_daemon.has_key():
         return False
-    from git_credential_bitbucket.client.activate import third_party  # here, not above: the rare case
+    from git_credential_bitbucket.client.activate import third_party  # lazy: the rare case
 
     third_party()
-    from git_credential_bitbucket.vault import key_sources  # here, not above: the rare case
+    from git_credential_bitbucket.vault import key_sources  # lazy: the rare case
 
     try:
         key = key_sources.from_environment(os.environ)
@@ -107,16 +107,16 @@ def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
 
 def resolved_by_person(request: git_protocol.Request, why: dict[str, str]) -> bool:
     """Have the person at the terminal unlock or log in; False if they would not."""
-    from git_credential_bitbucket.client.activate import third_party  # here, not above: nobody waits for a machine
+    from git_credential_bitbucket.client.activate import third_party  # lazy: nobody waits for a machine
 
     third_party()
     from git_credential_bitbucket import git_config  # lazy: as above
 
     git_config.adopt(os.environ)  # a verb knows from there which vault is meant, and where its key is
     if why.get("state") == "locked":
-        from git_credential_bitbucket.cli import unlock  # here, not above: it brings prompts and the keyring
+        from git_credential_bitbucket.cli import unlock  # lazy: it brings prompts and the keyring
 
         return unlock.during_get(request, why)
-    from git_credential_bitbucket.cli import login  # here, not above: it brings prompts, a browser and OAuth
+    from git_credential_bitbucket.cli import login  # lazy: it brings prompts, a browser and OAuth
 
     return login.during_get(request, why)

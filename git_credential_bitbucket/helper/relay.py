@@ -34,11 +34,23 @@ def main(argv: "list[str]") -> int:
         if argv[1:] == ["capability"]:
             write(1, CAPABILITIES)
             return 0
-        from git_credential_bitbucket.helper import verbs  # here, not above: a person's verbs cost a hundred times more
-
-        return verbs.run(argv[1:])
+        return run_command(argv[1:])
     except KeyboardInterrupt:  # Ctrl-C reaches git and us alike; git says what there is to say
         os._exit(130)
+
+
+def run_command(arguments: "list[str]") -> int:
+    """Run a command of the command line; returns the exit code. Silent for an operation that only a later git knows."""
+    from git_credential_bitbucket.client.activate import third_party  # lazy: click costs a hundred times a `get`
+
+    third_party()
+    from git_credential_bitbucket.cli import app  # lazy: as above
+
+    # gitcredentials(7): a helper ignores operations that it does not know. git gives it a pipe to read from; at a
+    # terminal a mistyped command is reported always, elsewhere where the word resembles one of ours.
+    if len(arguments) == 1 and not os.isatty(0) and not (app.knows(arguments[0]) or app.mistyped(arguments[0])):
+        return 0
+    return app.main(arguments)
 
 
 def relay(operation: str) -> None:
@@ -53,7 +65,7 @@ def relay(operation: str) -> None:
                 if operation == "get":
                     write(1, reply[:-1])  # without the blank line, which is between the daemon and us
                 return
-    from git_credential_bitbucket.helper import fallback  # here, not above: an answer from the daemon does not need it
+    from git_credential_bitbucket.helper import fallback  # lazy: an answer from the daemon does not need it
 
     write(1, fallback.run(operation, request, outcome))
 

@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.client import environment, wait_notice
+from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import guidance, paste_validation
@@ -77,7 +77,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
         from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
 
         endpoint = wanted.provider.endpoint
-        with wait_notice.noticed(wait_notice.FOR_BITBUCKET, _INTERRUPT):
+        with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
             grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
         granted.append((_kept(wanted, key, secret, grant, keep), grant))
         return page(wanted, grant)
@@ -100,7 +100,7 @@ def with_client_credentials(wanted: LoginRequest, answers: Answers, keep: Keep) 
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
 
     # Minted at once, for a slip in key or secret is better told now than by git.
-    with wait_notice.noticed(wait_notice.FOR_BITBUCKET, _INTERRUPT):
+    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
         grant = oauth.mint(wanted.provider.endpoint, key, secret)
     return keep(_record(wanted, key, secret, grant))
 
@@ -116,7 +116,7 @@ def with_jwt_bearer(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     answers.check_all_read()
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
 
-    with wait_notice.noticed(wait_notice.FOR_BITBUCKET, _INTERRUPT):
+    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
         grant = oauth.swap(wanted.provider.endpoint, app, client_key, secret)
     return keep({**_record(wanted, app, secret, grant), "subject": client_key})
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.client import wait_notice
+from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.ui import output
@@ -42,7 +42,7 @@ def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dic
     if wanted.provider.protocol != "https":
         wanted.unverified.append("the host is plain http")
         return {}
-    with wait_notice.noticed("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
+    with messages.WaitNotice("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
         verdict = _verdict(wanted, answers, checked, record)
     if verdict.valid is False:
         hint = "nothing was stored; copy it again, or make another; to store it all the same: --no-verify"

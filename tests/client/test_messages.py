@@ -1,22 +1,24 @@
 """Messages: one line, one hint, nothing that a terminal would obey."""
 
 import os
+import threading
 
 import pytest
 
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import Error
+from tests.daemon.daemons import eventually
 
 
 def test_error_and_hint_have_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
     """And standard output has nothing."""
-    messages.failure(Error("it is broken", hint="mend it"))
+    messages.failure(Error("it is broken", hint="fix it"))
     messages.failure(Error("it is broken"))
     out, err = capfd.readouterr()
     assert out == ""
     assert err == (
         "git-credential-bitbucket: error: it is broken\n"
-        "git-credential-bitbucket: hint: mend it\n"
+        "git-credential-bitbucket: hint: fix it\n"
         "git-credential-bitbucket: error: it is broken\n"
     )
 
@@ -37,11 +39,46 @@ def test_endless_message_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_closed_standard_error_is_not_an_error() -> None:
-    """There is nobody to tell."""
+    """Messages are best effort."""
     kept = os.dup(2)
     os.close(2)
     try:
-        messages.error("nobody hears this")
+        messages.error("not seen")
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def test_wait_notice_is_printed_once_after_a_while(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """On stderr, with what ends the wait; standard output is git's."""
+    monkeypatch.setattr(messages, "NOTICE_AFTER_S", 0.0)
+    told: list[str] = []
+
+    def is_printed() -> bool:
+        told.append(capfd.readouterr().err)
+        return "hint" in "".join(told)
+
+    with messages.WaitNotice("it takes long", "wait"):
+        eventually(is_printed)
+    assert capfd.readouterr() == ("", "")
+    assert "".join(told) == "git-credential-bitbucket: warning: it takes long\ngit-credential-bitbucket: hint: wait\n"
+
+
+def test_nothing_is_printed_of_what_is_quick_or_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The usual case."""
+    with messages.WaitNotice("it takes long"):
+        pass
+    monkeypatch.setattr(messages, "NOTICE_AFTER_S", 0.0)
+    asked = threading.Event()
+
+    def still() -> bool:
+        asked.set()
+        return False
+
+    with messages.WaitNotice("it takes long", still=still):
+        assert asked.wait(30)
+    assert capfd.readouterr() == ("", "")
