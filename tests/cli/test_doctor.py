@@ -18,6 +18,7 @@ from git_credential_bitbucket.client import ipc
 from git_credential_bitbucket.diagnostics import config_sections, finding, network, programs
 from git_credential_bitbucket.errors import SettingsError
 from tests.cli.person import Person
+from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helpers import control_of
@@ -49,8 +50,7 @@ def clone(healthy: Runner, home: Path) -> Path:
 def looked(run: Runner, *words: str, code: int | None = None, cwd: Path | None = None) -> dict[str, Any]:
     """The JSON document; it is well exactly where the exit code says so."""
     done = run(HELPER, "doctor", "--json", *words, check=False, cwd=cwd)
-    document: dict[str, Any] = json.loads(done.stdout or "{}")
-    assert document, done.stderr
+    document: dict[str, Any] = validated("doctor", done.stdout)
     assert done.returncode == (0 if document["well"] else 1)
     assert code is None or done.returncode == code, document
     return document

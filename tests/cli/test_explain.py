@@ -10,6 +10,7 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
@@ -29,7 +30,7 @@ def explained(run: Runner, *words: str, code: int = 0, cwd: Path | None = None) 
     """The JSON document, which must come with that exit code."""
     done = run(HELPER, "explain", "--json", *words, check=False, cwd=cwd)
     assert done.returncode == code, done.stderr
-    document: dict[str, Any] = json.loads(done.stdout)
+    document: dict[str, Any] = validated("explain", done.stdout)
     return document
 
 

@@ -12,6 +12,7 @@ from git_credential_bitbucket.client import ipc
 from git_credential_bitbucket.diagnostics import finding, live
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.cli.schemas import validated
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.helpers import control_of
 from tests.running import Runner
@@ -57,7 +58,7 @@ def observed(run: Runner, *words: str, code: int = 0) -> dict[str, dict[str, str
     """The observations, by their assumptions."""
     done = run(HELPER, "doctor", "--live", "--json", *words, check=False)
     assert done.returncode == code, done.stdout + done.stderr
-    return {one["assumption"]: one for one in json.loads(done.stdout)["observations"]}
+    return {one["assumption"]: one for one in validated("doctor-live", done.stdout)["observations"]}
 
 
 def verdict(found: dict[str, dict[str, str]], text: str) -> str:

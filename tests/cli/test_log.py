@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import access_log
+from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.running import Runner
 
@@ -28,7 +29,8 @@ def asked(run: Runner, operation: str, path: str, more: str = "") -> str:
 
 def entries(run: Runner, *options: str) -> list[dict[str, object]]:
     """The log's lines as JSON."""
-    return [json.loads(line) for line in run(HELPER, "log", "--json", *options).stdout.split("\n") if line]
+    name = "log-events" if "--events" in options else "log"
+    return [validated(name, line) for line in run(HELPER, "log", "--json", *options).stdout.split("\n") if line]
 
 
 def test_who_was_given_what(logging: Runner) -> None:
@@ -61,7 +63,7 @@ def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None
     (event,) = entries(logging, "--events")
     assert (event["event"], event["account"], event["scope"]) == ("login", "alice", "https://bitbucket.org")
     assert "alice" in logging(HELPER, "log", "--events").stdout
-    (fine,) = json.loads(logging(HELPER, "log", "--review", "--json").stdout)["credentials"]
+    (fine,) = validated("log-review", logging(HELPER, "log", "--review", "--json").stdout)["credentials"]
     assert (fine["id"], fine["repositories"], fine["flags"]) == (event["credential"], ["bitbucket.org/acme/app"], [])
     path = home / ".local" / "share" / "git-credential-bitbucket" / "log.jsonl"
     line = {"time": "2024-01-01T00:00:00.000Z", "operation": "get", "outcome": "given", "credential": fine["id"]}

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from git_credential_bitbucket.diagnostics.review import Flag, Review, Reviewed, program_of, review
+from git_credential_bitbucket.diagnostics.review import Reviewed, program_of, review
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -128,10 +127,3 @@ def test_disabled_credentials_are_not_reviewed() -> None:
     found = review([one], [given(3)], NOW, tests=frozenset(), log_on=True)
     assert found["credentials"] == []
     assert found["log_since"] == NOW - 3 * DAY
-
-
-def test_the_readme_names_every_key() -> None:
-    """A program that reads the document relies on them."""
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    keys = {**Review.__annotations__, **Reviewed.__annotations__, **Flag.__annotations__}
-    assert [key for key in keys if f"`{key}`" not in readme] == []

@@ -80,6 +80,7 @@ def test_both_wheels_hold_the_same_but_for_the_executable(wheels: dict[str, Path
     assert all(found == names[0] for found in names)
     assert not [name for name in names[0] if not name.startswith("git_credential_bitbucket")]
     assert not [name for name in names[0] if name.endswith(".c")]
+    assert "git_credential_bitbucket/schemas/status.json" in names[0]
     for wheel in wheels.values():
         assert scripts(wheel).keys() == {"git-credential-bitbucket", "git-credential-bitbucket.py"}
         assert scripts(wheel)["git-credential-bitbucket.py"].startswith(b"#!python\n")

@@ -10,6 +10,7 @@ from urllib.parse import unquote_to_bytes
 import pytest
 
 from tests.cli.person import Person
+from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.running import Runner
 from tests.scan import repositories
@@ -28,7 +29,7 @@ def audit(run: Runner, *words: str, found: bool = True, code: int | None = None)
 
 def entries(run: Runner, *words: str) -> list[tuple[str, str, int | None]]:
     """Kind, place and line of what the JSON form tells."""
-    document = json.loads(audit(run, *words, "--json"))
+    document = validated("audit", audit(run, *words, "--json"))
     return [(one["kind"], one["path"], one["line"]) for one in document["findings"]]
 
 
