@@ -32,7 +32,7 @@ START = b'#!/bin/sh\nexec /usr/bin/env python3 -I -S "$0" "$@"\n'
 NOT_IN_PYZ = {
     f"{PACKAGE}.{name}"
     for name in (
-        *("agent", "auth", "cli", "daemon", "login", "scan", "vault"),
+        *("agent", "auth", "cli", "login", "scan", "vault"),
         *("bitbucket.http_errors", "bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
         *("client.daemon_launcher", "client.in_process", "diagnostics.config_sections"),
         *("ui.explain_view", "ui.prompts", "ui.status_table"),
@@ -46,21 +46,22 @@ def pyz(folder: Path) -> Path:
     path = folder / f"{NAME}.pyz"
     stamp = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", EPOCH)))[:6]
     front = ROOT / "install" / "pyz.py"
-    entries = {"__main__.py": front, **{str(file.relative_to(ROOT)): file for file in used_by(front)}}
+    contents = {"__main__.py": front.read_bytes(), "install/": b""}  # no package, which Python 3.11 takes as a folder
+    contents |= {str(file.relative_to(ROOT)): file.read_bytes() for file in used_by(front)}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as file:
-        for name, source in sorted(entries.items()):
+        for name, data in sorted(contents.items()):
             entry = zipfile.ZipInfo(name, stamp)
             entry.external_attr = 0o100644 << 16
             entry.compress_type = zipfile.ZIP_DEFLATED
-            file.writestr(entry, source.read_bytes())
+            file.writestr(entry, data)
     path.write_bytes(START + archive.getvalue())
     path.chmod(0o755)
     return path
 
 
 def used_by(front: Path) -> set[Path]:
-    """The package's files that `front` imports, then or later, itself or by others, but for NOT_IN_PYZ."""
+    """The files of ours that `front` imports, then or later, itself or by others, but for NOT_IN_PYZ."""
     found: set[Path] = set()
     left = [front]
     while left:
@@ -78,14 +79,14 @@ def used_by(front: Path) -> set[Path]:
 
 
 def imported(file: Path) -> Iterator[str]:
-    """What `file` imports of the package when it runs."""
+    """What `file` imports of ours when it runs."""
     nodes: list[ast.AST] = [ast.parse(file.read_bytes())]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             continue
         nodes += ast.iter_child_nodes(node)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] == PACKAGE:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.partition(".")[0] in (PACKAGE, "install"):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 

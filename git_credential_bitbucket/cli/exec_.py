@@ -10,9 +10,8 @@ import click
 
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts, providers
-from git_credential_bitbucket.cli import child_process
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import child_process, environment
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.gitsetup import private_daemon
 from git_credential_bitbucket.gitsetup.executable import helper_here
@@ -49,28 +48,13 @@ ORIGIN = "exec"
 @click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
-    served = records(os.environ, credentials(os.environ), place)
+    served = records(os.environ, environment.required(os.environ), place)
     helper = helper_here(os.environ)
     with private_daemon.daemon(os.environ) as client:
         for _, record in served:
             client.ask("add", [("record", json.dumps(record)), ("memory", "1")])
         env = client.command_environment(os.environ, helper, list(dict.fromkeys(url for url, _ in served)))
         return child_process.run(words, env)
-
-
-def credentials(env: Mapping[str, str]) -> list[environment.EnvironmentCredential]:
-    """What the environment holds, longest scopes first. Raises `SettingsError` if that is nothing usable."""
-    found = environment.every(env)
-    if not found:
-        if (unusable := environment.unusable(env)) is not None:
-            raise SettingsError(unusable.cause, hint=unusable.hint)
-        raise SettingsError(
-            "there is no credential in the environment to run the command with",
-            hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
-            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE or _FROM, to name a file or a source; or "
-            "BITBUCKET_TOKENS_FILE",
-        )
-    return found
 
 
 def records(

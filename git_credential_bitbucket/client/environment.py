@@ -97,6 +97,21 @@ def every(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
     return [*from_tokens_file(env), *filter(None, [token(env) or consumer(env)])]
 
 
+def required(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
+    """As `every`, for who needs one. Raises `SettingsError` if that is nothing usable."""
+    found = every(env)
+    if not found:
+        if (problem := unusable(env)) is not None:
+            raise SettingsError(problem.cause, hint=problem.hint)
+        raise SettingsError(
+            "there is no credential in the environment to run the command with",
+            hint="set BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN, BITBUCKET_TOKEN, or BITBUCKET_CLIENT_ID and "
+            "BITBUCKET_CLIENT_SECRET; or one of them with _FILE or _FROM, to name a file or a source; or "
+            "BITBUCKET_TOKENS_FILE",
+        )
+    return found
+
+
 def named(found: "list[EnvironmentCredential]") -> str:
     """The variables that hold `found`, and the scopes in the tokens' file."""
     listed = ", ".join("/".join(one.scope) for one in found if one.scope)

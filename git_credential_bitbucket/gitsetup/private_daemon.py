@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol, paths
-from git_credential_bitbucket.client import agent_client, daemon_launcher, ipc
+from git_credential_bitbucket.client import agent_client, ipc
 from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 from git_credential_bitbucket.gitsetup.executable import as_guarded_helper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 PREFIX = "exec-"
 _SOCKET = "/git/socket"
@@ -81,17 +81,24 @@ class Daemon:
         return child
 
 
-@contextmanager
-def daemon(env: Mapping[str, str]) -> Iterator[Daemon]:
-    """A private daemon, gone at the end with its directory, however this process ends. Raises as `launch.start`."""
+def launch(env: Mapping[str, str], path: str, guard: int) -> None:
+    """Start a daemon that listens at `path`, its vault in memory, until the pipe `guard` ends. Raises an `Error`."""
+    from git_credential_bitbucket.client import daemon_launcher  # lazy: the one file has none
+
     daemon_launcher.check_allowed(env)
+    told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
+    daemon_launcher.start({**told, **paths.private(path)}, memory=True, until_eof=guard)
+
+
+@contextmanager
+def daemon(env: Mapping[str, str], start: Callable[[Mapping[str, str], str, int], None] = launch) -> Iterator[Daemon]:
+    """A private daemon, gone at the end with its directory, however this process ends. Raises as `start`."""
     directory = _fresh_directory(env)
     guard, held = os.pipe()
     handle = -1
     try:
-        told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
         started = Daemon(directory + _SOCKET)
-        daemon_launcher.start({**told, **paths.private(started.path)}, memory=True, until_eof=guard)
+        start(env, started.path, guard)
         os.close(guard)
         guard = -1
         handle = _handle(int(dict(started.ask("ping"))["pid"]))

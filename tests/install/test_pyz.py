@@ -1,8 +1,11 @@
 """The program as one file: what a CI job on a machine with Python and git can do with it, and what it is made of."""
 
 import os
+import select
 import shutil
+import signal
 import stat
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 
 from git_credential_bitbucket.gitsetup import executable
 from install import wheels
+from tests.daemon.daemons import listener_of
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 from tests.running import Runner
@@ -51,6 +55,12 @@ def configured(run: Runner, copied: Path, bitbucket: FakeBitbucket) -> Runner:
     return run
 
 
+def modules(pyz: Path) -> list[str]:
+    """The modules in the file, each by its path in the checkout."""
+    with zipfile.ZipFile(pyz) as file:
+        return [name for name in file.namelist() if name.endswith(".py") and "/" in name]
+
+
 def test_it_is_small_and_holds_modules_of_the_package_as_they_are(pyz: Path) -> None:
     """No second implementation: but for where it begins, each file is the checkout's."""
     assert pyz.stat().st_size < MAX_BYTES
@@ -58,19 +68,19 @@ def test_it_is_small_and_holds_modules_of_the_package_as_they_are(pyz: Path) -> 
     with zipfile.ZipFile(pyz) as file:
         names = file.namelist()
         assert names == sorted(names)
-        assert [name for name in names if not name.startswith(f"{wheels.PACKAGE}/")] == ["__main__.py"]
-        for name in names[1:]:
+        assert sorted(set(names) - set(modules(pyz))) == ["__main__.py", "install/"]
+        for name in modules(pyz):
             assert file.read(name) == (wheels.ROOT / name).read_bytes()
 
 
 def test_it_needs_nothing_but_pythons_own_modules(run: Runner, pyz: Path) -> None:
     """Every module in it can be imported by a Python without packages, and brings none along."""
-    with zipfile.ZipFile(pyz) as file:
-        names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in file.namelist()[1:]]
-    assert run(PYTHON, "-I", "-S", "-c", _MODULES, pyz, *names).stdout.split() == ["__main__", wheels.PACKAGE]
+    names = [name.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for name in modules(pyz)]
+    told = run(PYTHON, "-I", "-S", "-c", _MODULES, pyz, *names).stdout
+    assert told.split() == ["__main__", wheels.PACKAGE, "install"]
 
 
-@pytest.mark.parametrize("source", ["variable", "file", "tokens file"])
+@pytest.mark.parametrize("source", ["variable", "file", "reference", "tokens file"])
 def test_a_job_copies_configures_and_clones(
     configured: Runner, bitbucket: FakeBitbucket, home: Path, source: str
 ) -> None:
@@ -82,6 +92,7 @@ def test_a_job_copies_configures_and_clones(
     given = {
         "variable": {"BITBUCKET_ACCESS_TOKEN": token},
         "file": {"BITBUCKET_TOKEN_FILE": str(secret)},
+        "reference": {"BITBUCKET_TOKEN_FROM": f"exec:cat {secret}"},
         "tokens file": {"BITBUCKET_TOKENS_FILE": str(secret)},
     }[source]
     told = configured("git", "clone", "--quiet", url, "clone", env={**configured.env, **given}).stderr
@@ -104,6 +115,53 @@ def test_what_needs_the_installation_says_so(configured: Runner, copied: Path, b
         assert told.stderr.startswith(f"git-credential-bitbucket: error: {verb} is not part of this one-file program\n")
     request = f"protocol=https\nhost={url.split('/')[2]}\nusername=alice\npassword=typed\n"
     assert not configured("git", "credential", "approve", stdin=request).stderr
+
+
+def test_exec_serves_a_command_that_holds_no_secret(
+    configured: Runner, copied: Path, bitbucket: FakeBitbucket, home: Path
+) -> None:
+    """Its git is answered from the environment that `exec` has, its exit code is the command's, and nothing is left."""
+    url, token = bitbucket.create_repository("acme/app"), bitbucket.issue_access_token("acme/app")
+    job = f"env; git clone --quiet {url} clone && cd clone && git fetch && exit 7"
+    env = {**configured.env, "BITBUCKET_TOKEN": token}
+    answer = configured(PYTHON, copied, "exec", "--", "sh", "-c", job, env=env, check=False)
+    assert answer.returncode == 7, answer.stderr
+    assert "GIT_CONFIG_COUNT=" in answer.stdout
+    assert token not in answer.stdout + answer.stderr
+    used = {(entry.secret, entry.status) for entry in bitbucket.requests("git") if entry.auth}
+    assert used == {(digest(token), 200)}
+    assert not [path for path in home.rglob("*") if path.name.startswith("exec-")]
+
+
+def test_exec_says_why_it_has_nothing_to_offer(configured: Runner, copied: Path, bitbucket: FakeBitbucket) -> None:
+    """A rejected token is not offered again for a minute; a consumer, whose tokens are to be minted, needs more."""
+    url, token = bitbucket.create_repository("acme/app"), bitbucket.issue_access_token("acme/app")
+    bitbucket.revoke(token)
+    env = {**configured.env, "BITBUCKET_TOKEN": token}
+    job = f"git ls-remote {url}; git ls-remote {url}"
+    told = configured(PYTHON, copied, "exec", "sh", "-c", job, env=env, check=False).stderr
+    assert "git-credential-bitbucket: error: Bitbucket rejected what BITBUCKET_TOKEN holds" in told
+    assert len([entry for entry in bitbucket.requests("git") if entry.auth]) == 1
+    env = {**configured.env, "BITBUCKET_CLIENT_ID": "key", "BITBUCKET_CLIENT_SECRET": "secret"}
+    told = configured(PYTHON, copied, "exec", "true", env=env, check=False).stderr
+    assert told.startswith("git-credential-bitbucket: error: this one-file program does not serve an OAuth consumer\n")
+
+
+def test_what_serves_exec_ends_with_it(configured: Runner, copied: Path) -> None:
+    """By the end of a pipe: SIGKILL leaves nobody who could say that it ends."""
+    env = {**configured.env, "BITBUCKET_TOKEN": "ATCTT3-not-a-token"}
+    command = [PYTHON, str(copied), "exec", "--", "sh", "-c", "echo $GIT_CREDENTIAL_BITBUCKET_SOCKET; sleep 60"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        path = process.stdout.readline().decode().strip()
+        handle = os.pidfd_open(listener_of(path))
+        process.send_signal(signal.SIGKILL)
+        try:
+            assert select.select([handle], [], [], 20)[0], "it still runs"
+        finally:
+            os.close(handle)
+            os.killpg(process.pid, signal.SIGKILL)
+    assert not os.path.exists(os.path.dirname(path))
 
 
 def test_doctor_looks_at_the_way_to_a_token(configured: Runner, copied: Path, bitbucket: FakeBitbucket) -> None:
