@@ -48,7 +48,7 @@ class BitbucketAuth:
         parts = urlsplit(url)
         provider = providers.find_now(os.environ, parts.scheme, git_protocol.normalise_host(parts.scheme, parts.netloc))
         if provider is None:
-            raise hosts.not_ours(parts.scheme, parts.netloc.rpartition("@")[2])
+            raise hosts.unconfigured_host(parts.scheme, parts.netloc.rpartition("@")[2])
         self._api = urlsplit(provider.endpoint.api_url)
         if provider.protocol == "https" != self._api.scheme:
             raise SettingsError(

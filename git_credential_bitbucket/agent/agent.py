@@ -11,7 +11,7 @@ from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_
 from git_credential_bitbucket.agent.credential_store import CredentialStore
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.open_misses import OpenMisses
-from git_credential_bitbucket.agent.renewal import Renewals, is_kept_fresh, may_attempt
+from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.agent.matching import Index
-    from git_credential_bitbucket.agent.open_misses import Asker
+    from git_credential_bitbucket.agent.open_misses import GitProcess
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.errors import Problem
     from git_credential_bitbucket.git_protocol import Request
@@ -40,13 +40,13 @@ KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
 
 
-def answer(credential: Credential, request: Request) -> bytes:
+def format_answer(credential: Credential, request: Request) -> bytes:
     """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
     pairs = [("username", credential.username), ("password", credential.secret.reveal())]
     ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
     if ends:
         pairs.append(("password_expiry_utc", str(int(min(ends)))))
-    if credential.renewable and "state" in request.capabilities:
+    if credential.is_renewable and "state" in request.capabilities:
         pairs[:0] = [("capability[]", "state")]
         pairs.append(("state[]", matching.state_of(credential)))
         if not any(state.startswith(matching.STATE_PREFIX) for state in request.states):
@@ -59,7 +59,7 @@ class Lookup(NamedTuple):
 
     request: Request
     choose: Callable[[Index], matching.Match]
-    reply: Callable[[Credential, Request], bytes] = answer
+    reply: Callable[[Credential, Request], bytes] = format_answer
     on_miss: Callable[[], None] = lambda: None
 
 
@@ -94,7 +94,7 @@ class Agent:
         self.consumers_dir: str | None = None
         """The private directory in which processes share what is minted for a consumer; None: in memory only."""
         self.misses = OpenMisses()
-        self.usernames_told: dict[str, float] = {}
+        self.usernames_reported: dict[str, float] = {}
         """When it was told whose credentials are kept instead of a username's that git asked for (`why`)."""
         self._key_failed_at: float | None = None
         self._flushed_at = clock()
@@ -103,7 +103,7 @@ class Agent:
         self,
         request: Request,
         asked_path: Callable[[], str | None] = lambda: None,
-        asker: Callable[[], Asker] = lambda: None,
+        asker: Callable[[], GitProcess] = lambda: None,
         *,
         is_owners: bool = True,
     ) -> bytes | Deferred:
@@ -116,7 +116,7 @@ class Agent:
 
         asking = Lookup(
             request,
-            lambda index: matching.match(index, request, asked_path),
+            lambda index: matching.find_candidates(index, request, asked_path),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
         return self.with_unlocked_vault(lambda index: self.serve(asking, index))
@@ -127,18 +127,18 @@ class Agent:
         match = asking.choose(index)
         is_late = False
         for credential in match.candidates:
-            if rejection.is_withheld(credential, now, match.repository):
+            if rejection.is_blocked(credential, now, match.repository):
                 continue
             is_rejected = matching.state_of(credential) in asking.request.states
             must_renew = is_rejected or rejection.needs_renewal(credential, match.repository)
-            if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
+            if credential.is_renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
                     rejected = match.repository if is_rejected else None
                     return self._after_renewal(credential, asking, waited, rejected, is_usable=not must_renew)
                 is_late = is_late or not credential.refresh_rejected
                 if must_renew:
                     continue
-            if renewal_schedule.alive(credential, now):
+            if renewal_schedule.has_valid_token(credential, now):
                 self.credential_store.use(credential, now)
                 return asking.reply(credential, asking.request)
         if not is_late and self.credential_store.trouble is None:
@@ -151,7 +151,7 @@ class Agent:
         job = self.renewals.start(credential, rejected=rejected)
 
         def give_up() -> bytes:
-            usable = is_usable and renewal_schedule.alive(credential, self.clock())
+            usable = is_usable and renewal_schedule.has_valid_token(credential, self.clock())
             return asking.reply(credential, asking.request) if usable else b""
 
         return Deferred(
@@ -170,7 +170,7 @@ class Agent:
         request: Request,
         asked_path: Callable[[], str | None] = lambda: None,
         approves: Callable[[], bool] = lambda: False,
-        asker: Callable[[], Asker] = lambda: None,
+        asker: Callable[[], GitProcess] = lambda: None,
         lifetime_s: float | None = None,
     ) -> bytes | Deferred:
         """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too).
@@ -183,7 +183,7 @@ class Agent:
         if not (request.username and request.password):
             return ACKNOWLEDGED
         if token_kinds.recognise(request.password) == token_kinds.APP_PASSWORD:
-            return refusal(token_kinds.APP_PASSWORDS_GONE)
+            return error_answer(token_kinds.APP_PASSWORDS_GONE)
         stored = retention.Stored(request, asked_path, is_solicited, approves, lifetime_s)
         return self.with_unlocked_vault(lambda index: self._store(index, stored))
 
@@ -204,7 +204,7 @@ class Agent:
             note = expiry.storage_note(self.credential_store, credential, now)
             return ACKNOWLEDGED + (note or expiry.warning_due(self.credential_store, credential, now))
         keep = partial(retention.store_from_git, self.credential_store, stored, now)
-        return self.job(keep, lambda kept: expiry.storage_note(self.credential_store, kept, self.clock()))
+        return self.run_job(keep, lambda kept: expiry.storage_note(self.credential_store, kept, self.clock()))
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
@@ -216,31 +216,31 @@ class Agent:
     def _erase(
         self, index: Index, request: Request, named: Secret | None, asked_path: Callable[[], str | None]
     ) -> bytes | Deferred:
-        meant, now = matching.erased(index, request, named), self.clock()
+        meant, now = matching.find_erased(index, request, named), self.clock()
         repository = matching.repository_of(request, asked_path) if meant else ""
         changing = [credential for credential in meant if rejection.on_rejection(credential, now, repository)]
         if not changing:
-            misnamed = None if meant else token_kinds.misnamed(request.password or "", request.username)
-            return ACKNOWLEDGED if misnamed is None else refusal(misnamed)
+            misnamed = None if meant else token_kinds.username_problem(request.password or "", request.username)
+            return ACKNOWLEDGED if misnamed is None else error_answer(misnamed)
 
         def judge() -> None:
             for credential in changing:
-                retention.reject(self.credential_store, credential.id, named, now, repository)
+                retention.apply_rejection(self.credential_store, credential.id, named, now, repository)
 
-        return self.job(judge)
+        return self.run_job(judge)
 
-    def job(self, work: Callable[[], Any], note: Callable[[Any], bytes] = lambda _: b"") -> Deferred:
+    def run_job(self, work: Callable[[], Any], note: Callable[[Any], bytes] = lambda _: b"") -> Deferred:
         """Run `work` elsewhere and acknowledge it, with a `note` on its result; or say in the answer why it failed."""
         future = self.submit(work)
 
         def resume() -> bytes:
             error = future.exception()
-            return refusal(error) if isinstance(error, Error) else ACKNOWLEDGED + note(future.result())
+            return error_answer(error) if isinstance(error, Error) else ACKNOWLEDGED + note(future.result())
 
         return Deferred(future, resume)
 
     def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Deferred:
-        return self.job(lambda: self.credential_store.change(credential.id, changes))
+        return self.run_job(lambda: self.credential_store.change(credential.id, changes))
 
     def _may_ask_for_key(self, now: float) -> bool:
         failed = self._key_failed_at
@@ -267,7 +267,7 @@ class Agent:
                 self.submit(partial(retention.remove, self.credential_store, credential.id))
             elif credential.forget_at is not None:
                 wait = min(wait, credential.forget_at - now)
-            if not is_kept_fresh(credential, now):
+            if not is_renewed_ahead(credential, now):
                 continue
             due = self._due_at(credential)
             if due <= now and may_attempt(credential, now):
@@ -285,25 +285,25 @@ class Agent:
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
         if self.credential_store.trouble is None and revocation.is_due(vault.snapshot().content, now):
-            self.submit(partial(revocation.work_off, vault, now, self.credential_store.on_revoked))
+            self.submit(partial(revocation.retry_due, vault, now, self.credential_store.on_revoked))
 
     def _due_at(self, credential: Credential) -> float:
-        if not renewal_schedule.used_since_renewal(credential, self.credential_store.last_used(credential)):
+        if not renewal_schedule.was_used_since_renewal(credential, self.credential_store.last_used(credential)):
             return credential.minted_at + renewal_schedule.IDLE_RENEWAL_S
         return renewal_schedule.renewal_due_at(credential)
 
-    def must_stay(self) -> bool:
+    def must_keep_running(self) -> bool:
         """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
         if self.renewals.under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
             return True
-        if self.consumers is not None and self.consumers.must_stay():
+        if self.consumers is not None and self.consumers.must_keep_running():
             return True
         if self.credential_store.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
         now = self.clock()
         return any(
-            is_kept_fresh(credential, now)
-            and renewal_schedule.used_since_renewal(credential, self.credential_store.last_used(credential))
+            is_renewed_ahead(credential, now)
+            and renewal_schedule.was_used_since_renewal(credential, self.credential_store.last_used(credential))
             for credential in self.credential_store.index()
         )
 
@@ -337,7 +337,7 @@ class Agent:
             return
 
 
-def refusal(error: Error | Problem) -> bytes:
+def error_answer(error: Error | Problem) -> bytes:
     """An error as a control verb, `store` or `erase` answers it."""
     pairs = [("error", git_protocol.printable(error.cause, 1000))]
     if error.hint:

@@ -16,8 +16,8 @@ from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.agent import matching
 from git_credential_bitbucket.agent.agent import Agent, Lookup
 from git_credential_bitbucket.agent.credential import Credential, digest
-from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
-from git_credential_bitbucket.agent.diagnosis import or_why
+from git_credential_bitbucket.agent.deferred import Deferred, map_answer, wait_for
+from git_credential_bitbucket.agent.diagnosis import or_diagnosis
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, InvalidRequest, NewerVault, VaultDamaged, WrongKey
 from git_credential_bitbucket.secret import Secret
@@ -55,7 +55,7 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
             agent.consumers_dir, agent.clock()
         ):
             break
-        answer = finish(_answer(store, request, consumer))  # in-process: there is nobody else to serve meanwhile
+        answer = wait_for(_answer(store, request, consumer))  # in-process: there is nobody else to serve meanwhile
         trouble = store.renewals.troubles.get(consumer.id) or store.credential_store.trouble
         if trouble is None and store.credential_store.index().get(consumer.id) is not None:
             return answer
@@ -102,7 +102,7 @@ def _answer(store: Agent, request: Request, consumer: Credential) -> bytes | Def
 
     def served() -> bytes | Deferred:
         answer = store.serve(Lookup(request, choose), store.credential_store.index())
-        return changed(answer, partial(or_why, store, consumer.id, repository))
+        return map_answer(answer, partial(or_diagnosis, store, consumer.id, repository))
 
     if store.credential_store.index().get(consumer.id) is not None:
         return served()

@@ -19,9 +19,9 @@ from git_credential_bitbucket.agent import (
     revocation,
     views,
 )
-from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, refusal
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, error_answer
 from git_credential_bitbucket.agent.deferred import Deferred
-from git_credential_bitbucket.agent.diagnosis import tell_why
+from git_credential_bitbucket.agent.diagnosis import answer_why
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import (
     Error,
@@ -55,7 +55,7 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
     """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer. `asked_path` as `get`'s."""
     verb = VERBS.get(action)
     if verb is None:
-        return refusal(
+        return error_answer(
             InvalidRequest("this version does not know that verb", hint="restart the daemon after an upgrade")
         )
     try:
@@ -64,7 +64,7 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
             fields["asked_path"] = asked_path() or ""
         return verb(agent, fields, body)
     except Error as exc:
-        return refusal(exc)
+        return error_answer(exc)
 
 
 def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[tuple[str, str]]]) -> Deferred:
@@ -74,7 +74,7 @@ def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[t
     def resume() -> bytes:
         error = future.exception()
         if isinstance(error, Error):
-            return refusal(error)
+            return error_answer(error)
         return git_protocol.emit([("ok", "1"), *tell(future.result())])
 
     return Deferred(future, resume)
@@ -157,7 +157,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del body
     try:
         record = json.loads(fields["record"])
-        credential = retention.from_login(record, agent.clock())
+        credential = retention.credential_from_login(record, agent.clock())
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InvalidRequest("the login's record is not readable") from None
     protocol, _, host = credential.place.partition("://")
@@ -221,7 +221,7 @@ def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         protocol, _, host, workspace, _ = one.place.split("/")
         provider = agent.find_provider(protocol.removesuffix(":"), host)
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
-        names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.in_time)
+        names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.within_deadline)
         agent.credential_store.change(credential_id, lambda _: {"repositories": names})
         return [("repositories", " ".join(names))]
 
@@ -244,8 +244,8 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         if not is_told:
             return revocation.NOTHING
         told = revocation.revoke(removed)
-        is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNTOLD)
-        return revocation.QUEUED if is_queued and told == revocation.UNTOLD else told
+        is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNKNOWN)
+        return revocation.QUEUED if is_queued and told == revocation.UNKNOWN else told
 
     return _told(agent, work, lambda revoked: [("revoked", revoked)])
 
@@ -256,7 +256,7 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     changes: dict[str, object] = {}
     if "ends_at" in fields:
         changes = {"ends_at": expiry.parse_expiry(fields["ends_at"]), "warned_at": None}
-        agent.credential_store.unwarn(_id(fields))
+        agent.credential_store.forget_warning(_id(fields))
     if "repositories" in fields:
         changes["repositories"] = tuple(fields["repositories"].split())
     names = {name: fields[name] or None for name in _NAMES if name in fields}
@@ -289,9 +289,9 @@ def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
-    if credential is None or not credential.renewable:
+    if credential is None or not credential.is_renewable:
         hint = "see: git-credential-bitbucket status"
-        return refusal(UnknownCredential("there is no such credential that can be renewed", hint=hint))
+        return error_answer(UnknownCredential("there is no such credential that can be renewed", hint=hint))
     if refused is not None:
         fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:
@@ -302,11 +302,11 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
     def resume() -> bytes:
         error = job.exception()
         if isinstance(error, Error):
-            return refusal(error)
+            return error_answer(error)
         renewed = job.result()
         if renewed.generation == generation:
             hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
-            return refusal(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
+            return error_answer(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         rotated = "0" if renewed.refresh_token == refresh_token else "1"
         return git_protocol.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
 
@@ -318,8 +318,8 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     request = git_protocol.parse(body)
 
     def choose(index: Index) -> matching.Match:
-        found = matching.match(index, request, lambda: fields.get("asked_path") or None)
-        able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_unasked]
+        found = matching.find_candidates(index, request, lambda: fields.get("asked_path") or None)
+        able = [c for c in found.candidates if fields.get("id") in (None, c.id) and not c.is_unsolicited]
         return matching.Match(found.repository, able, found.dropped)
 
     return agent.with_unlocked_vault(lambda index: agent.serve(Lookup(request, choose, _token_answer), index))
@@ -377,6 +377,6 @@ VERBS: dict[str, Verb] = {
     "token": _token,
     "unlock": _unlock,
     "warn": _warn,
-    "why": tell_why,
+    "why": answer_why,
     **{name: _backup(work) for name, work in backups.VERBS.items()},
 }

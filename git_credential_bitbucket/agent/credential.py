@@ -10,7 +10,7 @@ from git_credential_bitbucket.secret import Secret
 
 Record = dict[str, Any]
 
-UNASKED = "git-unasked"
+UNSOLICITED = "git-unasked"
 """The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
 SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
@@ -91,7 +91,7 @@ class Credential(NamedTuple):
         return (digest(self.secret), *self.superseded)[:SUPERSEDED_KEPT] if self.secret else self.superseded
 
     @property
-    def renewable(self) -> bool:
+    def is_renewable(self) -> bool:
         """Whether a fresh access token can be had without a person."""
         if self.login_expired or self.endpoint is None or self.client_id is None:
             return False
@@ -120,9 +120,9 @@ class Credential(NamedTuple):
         return self.typed_username is not None and self.kind != token_kinds.UNKNOWN
 
     @property
-    def is_unasked(self) -> bool:
+    def is_unsolicited(self) -> bool:
         """Whether git stored it although nobody was asked for it: it may stand in a URL of a repository's."""
-        return self.is_bound or self.origin == UNASKED
+        return self.is_bound or self.origin == UNSOLICITED
 
     def has_secret(self, secret: Secret) -> bool:
         """Whether `secret` is the current one."""
@@ -205,7 +205,7 @@ def names_in(record: Record) -> tuple[set[str], set[str]]:
     return names, usernames
 
 
-def is_sound(record: Record) -> bool:
+def is_valid_record(record: Record) -> bool:
     """Whether every field that we know holds what it may: one record that does not would stop all answers."""
     return all(_may_hold(declared, record[name]) for name, declared in _DECLARED.items() if name in record)
 

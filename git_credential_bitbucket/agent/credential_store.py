@@ -118,17 +118,17 @@ class CredentialStore:
         """Note that somebody was told of a credential's end; written down as uses are."""
         self._warned[credential.id] = now
 
-    def announced(self, credential_id: str) -> int:
+    def note_count(self, credential_id: str) -> int:
         """How often it was said what became of a secret that git stored; 0 as well for one of long ago."""
         return self._announced.get(credential_id, 0)
 
-    def announce(self, credential_id: str, times: int) -> None:
+    def set_note_count(self, credential_id: str, times: int) -> None:
         """Note how often that was said by now."""
         self._announced[credential_id] = times
         while len(self._announced) > MAX_ANNOUNCED:
             del self._announced[next(iter(self._announced))]
 
-    def unwarn(self, credential_id: str) -> None:
+    def forget_warning(self, credential_id: str) -> None:
         """Forget who was told, for the end has changed."""
         self._warned.pop(credential_id, None)
         self.silenced.pop(credential_id, None)
@@ -137,11 +137,11 @@ class CredentialStore:
         """When somebody was last told of a credential's end, as far as is known here."""
         return max(filter(None, (self._warned.get(credential.id), credential.warned_at)), default=None)
 
-    def noted(self) -> dict[str, dict[str, float]]:
-        """Uses and warnings that are not written down yet, for a successor's `take_note`."""
+    def pending_notes(self) -> dict[str, dict[str, float]]:
+        """Uses and warnings that are not written down yet, for a successor's `add_notes`."""
         return {"used": self._used, "warned": self._warned}
 
-    def take_note(self, noted: dict[str, dict[str, float]]) -> None:
+    def add_notes(self, noted: dict[str, dict[str, float]]) -> None:
         """Go on with what a predecessor had noted."""
         self._used.update(noted["used"])
         self._warned.update(noted["warned"])

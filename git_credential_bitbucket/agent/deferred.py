@@ -40,15 +40,15 @@ class Deferred:
 
     def map(self, change: Callable[[bytes], bytes]) -> Deferred:
         """The same, with `change` applied once to the answer, whenever and however it comes."""
-        return Deferred(self.future, lambda: changed(self.resume(), change), lambda: change(self.give_up()))
+        return Deferred(self.future, lambda: map_answer(self.resume(), change), lambda: change(self.give_up()))
 
 
-def changed(answer: bytes | Deferred, change: Callable[[bytes], bytes]) -> bytes | Deferred:
+def map_answer(answer: bytes | Deferred, change: Callable[[bytes], bytes]) -> bytes | Deferred:
     """`change` applied to an answer that is there, or to one that comes later."""
     return answer.map(change) if isinstance(answer, Deferred) else change(answer)
 
 
-def finish(answer: bytes | Deferred) -> bytes:
+def wait_for(answer: bytes | Deferred) -> bytes:
     """Wait an answer through, where there is nobody else to serve."""
     while isinstance(answer, Deferred):
         answer.future.exception()  # waits; what went wrong is `resume`'s to tell

@@ -1,4 +1,4 @@
-"""What becomes of each credential that could answer a request, and why: for `why`, `explain` and `status`.
+"""What becomes of each credential that could answer a request, and why: for `diagnose_request`, `explain` and `status`.
 
 Starts no renewal and changes nothing. It says of each what `Agent.serve` would make of it, from the same rules.
 """
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import matching, rejection, renewal_schedule
-from git_credential_bitbucket.agent.agent import refusal
+from git_credential_bitbucket.agent.agent import error_answer
 from git_credential_bitbucket.agent.expiry import DAY_S
-from git_credential_bitbucket.agent.naming import MAX_NAMED, label, new_token_hint, rotate_command, shown_scope
+from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, new_token_hint, rotate_command, shown_scope
 from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked, WrongKey
@@ -56,57 +56,61 @@ class Diagnosis(NamedTuple):
 
 OTHER_ACCOUNT: State = "other-account"
 """The state where what is kept is another person's than the username that git asks for."""
-MAX_USERNAMES_TOLD = 64
+MAX_USERNAMES_REPORTED = 64
 READY: State = "ready"
 """The state where `get` would be answered now: what it waited for came after its deadline, a renewal mostly."""
 UNKNOWN_HOST: State = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
 _LOGIN = "type: git-credential-bitbucket login"
-_FOR_WANT: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
+_RESTORABLE: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
 
-def tell_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
-    """The verb `why`. `asked_path` is the repository that git works on, if git's request names none.
+def answer_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
+    """The verb `diagnose_request`. `asked_path` is the repository that git works on, if git's request names none.
 
     With `telling=1` a person is told now, and what is told once a day is shorter the next time.
 
     Where the vault was damaged, that is told as well, and `damaged` is the file.
     """
     telling = fields.get("telling") == "1"
-    state, cause, hint = why(agent, git_protocol.parse(body), fields.get("asked_path") or None, telling=telling)
+    state, cause, hint = diagnose_request(
+        agent, git_protocol.parse(body), fields.get("asked_path") or None, telling=telling
+    )
     pairs = [("state", state), ("error", cause), ("hint", hint)]
     notice = notice_of_damage(agent.credential_store.vault)
-    if state in _FOR_WANT and notice is not None:
+    if state in _RESTORABLE and notice is not None:
         hint = notice.cure if state == "none" else hint
         pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]
     return git_protocol.emit(pairs)
 
 
-def why(agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False) -> Diagnosis:
+def diagnose_request(
+    agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False
+) -> Diagnosis:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
     if agent.find_provider(request.protocol, request.host) is None:
-        return _of_unknown_host(request)
+        return _diagnose_unknown_host(request)
     credential_store = agent.credential_store
     index = credential_store.index()
     if credential_store.trouble is not None:
-        return _of_trouble(credential_store.trouble)
-    found = matching.match(index, request, lambda: asked_path)
-    reasons = [(one, _of_candidate(agent, one, found.repository)) for one in found.candidates]
+        return _diagnose_trouble(credential_store.trouble)
+    found = matching.find_candidates(index, request, lambda: asked_path)
+    reasons = [(one, _diagnose_candidate(agent, one, found.repository)) for one in found.candidates]
     for credential, reason in reasons:
         if reason is None:
             return Diagnosis(READY, f"{_name(credential)} was not ready in time, and is now", "run the command again")
     if reasons and (reason := reasons[0][1]) is not None:
         return reason
     if found.dropped:
-        return _of_others(agent, request.username or "", found.dropped, telling=telling)
+        return _diagnose_username(agent, request.username or "", found.dropped, telling=telling)
     place = scopes.scope_of(request.protocol, request.host, request.path or asked_path)
     where = git_protocol.printable_name(place.partition("://")[2])
-    return Diagnosis("none", f"no credential for {where}", _how_to_have_one(index, place))
+    return Diagnosis("none", f"no credential for {where}", _login_hint(index, place))
 
 
-def _how_to_have_one(index: Index, place: str) -> str:
+def _login_hint(index: Index, place: str) -> str:
     """To log in; or to look again where a project of that workspace may have a new repository."""
     host, workspace = "/".join(place.split("/")[:3]), "/".join(place.split("/")[:4])
     if place == workspace:
@@ -116,35 +120,35 @@ def _how_to_have_one(index: Index, place: str) -> str:
     return f"if it is in project {'; in project '.join(looking)}; else log in" if looking else _LOGIN
 
 
-def or_why(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
+def or_diagnosis(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
     """`answer`, or instead of an empty one why that credential could not give it for `repository`, as a refusal."""
     credential = None if answer else agent.credential_store.index().get(credential_id)
-    reason = None if credential is None else _of_candidate(agent, credential, repository)
-    return answer if reason is None else refusal(Error(reason.cause, hint=reason.hint))
+    reason = None if credential is None else _diagnose_candidate(agent, credential, repository)
+    return answer if reason is None else error_answer(Error(reason.cause, hint=reason.hint))
 
 
-def _of_candidate(agent: Agent, credential: Credential, repository: str) -> Diagnosis | None:
+def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -> Diagnosis | None:
     now = agent.clock()
     trouble = agent.renewals.troubles.get(credential.id)
-    if trouble is not None and not renewal_schedule.alive(credential, now):
-        return _of_trouble(trouble)
-    if agent.renewals.is_under_way(credential.id) and not renewal_schedule.alive(credential, now):
+    if trouble is not None and not renewal_schedule.has_valid_token(credential, now):
+        return _diagnose_trouble(trouble)
+    if agent.renewals.is_under_way(credential.id) and not renewal_schedule.has_valid_token(credential, now):
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
         cause = f"{_name(credential)} is being renewed{asking}"
         return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
     return diagnose(credential, now, repository)
 
 
-def _of_others(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
+def _diagnose_username(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
     """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
     shown, now = git_protocol.printable_name(username), agent.clock()
-    told = agent.usernames_told
+    told = agent.usernames_reported
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
         return Diagnosis(OTHER_ACCOUNT, f"no credential is known to be {shown}'s", hint)
     if telling:
         told[shown] = now
-        while len(told) > MAX_USERNAMES_TOLD:
+        while len(told) > MAX_USERNAMES_REPORTED:
             del told[next(iter(told))]
     accounts = sorted({git_protocol.printable(one.account or "an unnamed account") for one in dropped})
     others = f"{', '.join(accounts[:MAX_NAMED])}{' and others' if len(accounts) > MAX_NAMED else ''}"
@@ -153,17 +157,17 @@ def _of_others(agent: Agent, username: str, dropped: list[Credential], *, tellin
 
 
 def _name(credential: Credential) -> str:
-    return f"the {label(credential.kind)} for {shown_scope(credential)}"
+    return f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
 
 
-def _of_unknown_host(request: Request) -> Diagnosis:
+def _diagnose_unknown_host(request: Request) -> Diagnosis:
     host = git_protocol.printable(f"{request.protocol}://{request.host}")
     setting = shlex.quote(f"credential.{host}.provider")
     cause = f"{host} is not configured as a Bitbucket where the daemon looks: in git's system and global configuration"
     return Diagnosis(UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket")
 
 
-def _of_trouble(trouble: Error) -> Diagnosis:
+def _diagnose_trouble(trouble: Error) -> Diagnosis:
     states: tuple[tuple[type[Error], State], ...] = (
         (WrongKey, "locked"),
         (VaultLocked, "locked"),
@@ -182,20 +186,22 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
         return Diagnosis(
             "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""
         )
-    if rejection.is_withheld(credential, now, repository):
-        return _diagnose_withheld(credential, name, now, repository)
-    if credential.login_expired or (credential.refresh_rejected and not renewal_schedule.alive(credential, now)):
+    if rejection.is_blocked(credential, now, repository):
+        return _diagnose_blocked(credential, name, now, repository)
+    if credential.login_expired or (
+        credential.refresh_rejected and not renewal_schedule.has_valid_token(credential, now)
+    ):
         cure = credential.trouble_cure or f"{_LOGIN} --oauth"
         return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
     is_rejected = rejection.needs_renewal(credential, repository)
-    if renewal_schedule.alive(credential, now) and not is_rejected:
+    if renewal_schedule.has_valid_token(credential, now) and not is_rejected:
         return None
-    if credential.renewable and credential.trouble:
+    if credential.is_renewable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
         again = f"it is tried again in {seconds} s"
         hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
         return Diagnosis("unreachable", f"{name} could not be renewed: {credential.trouble}", hint)
-    if credential.renewable:
+    if credential.is_renewable:
         return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
     return Diagnosis(
         "expired",
@@ -204,7 +210,7 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     )
 
 
-def _diagnose_withheld(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
+def _diagnose_blocked(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
     if credential.set_aside_at is not None:
         hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:
@@ -223,15 +229,15 @@ def _diagnose_withheld(credential: Credential, name: str, now: float, repository
 
 def outcome(credential: Credential, now: float, repository: str) -> Outcome:
     """What a `get` makes of `credential` when its turn has come."""
-    if rejection.is_withheld(credential, now, repository):
+    if rejection.is_blocked(credential, now, repository):
         return "passed over"
     must_renew = rejection.needs_renewal(credential, repository)
-    if credential.renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
+    if credential.is_renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
         if may_attempt(credential, now):
             return "renewed"
         if must_renew:
             return "passed over"
-    return "answers" if renewal_schedule.alive(credential, now) else "passed over"
+    return "answers" if renewal_schedule.has_valid_token(credential, now) else "passed over"
 
 
 def why_dropped(credential: Credential, request: Request) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol, processes
 from git_credential_bitbucket.agent import access_log_entry, life_cycle
-from git_credential_bitbucket.agent.agent import refusal
-from git_credential_bitbucket.agent.deferred import Deferred, changed
+from git_credential_bitbucket.agent.agent import error_answer
+from git_credential_bitbucket.agent.deferred import Deferred, map_answer
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ class Dispatcher:
         self._access_log = access_log
         self._life_cycle_log = life_cycle_log
         if life_cycle_log is not None:
-            agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(life_cycle.revoked(credential))
+            agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(
+                life_cycle.revoked_entry(credential)
+            )
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
@@ -130,13 +132,13 @@ class Dispatcher:
         if reply is None:
             note(b"")
             return None
-        return changed(reply, note)
+        return map_answer(reply, note)
 
     def lock_for_idleness(self) -> None:
         """Lock the vault because nobody has used it for as long as its owner said."""
         self.agent.lock("for idleness")
         if self._life_cycle_log is not None:
-            self._life_cycle_log.note(life_cycle.idle_lock())
+            self._life_cycle_log.note(life_cycle.idle_lock_entry())
 
     def _answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         if caller.role not in ACTIONS.get(action, _CONTROL_ONLY):
@@ -150,7 +152,7 @@ class Dispatcher:
             return git_protocol.emit(self._facts(caller.role))
         if action == "status":
             head = git_protocol.emit(self._facts(caller.role))
-            return changed(self._verb(action, body, caller), lambda answer: head + answer)
+            return map_answer(self._verb(action, body, caller), lambda answer: head + answer)
         return self._verb(action, body, caller)
 
     def _operation(self, operation: str, body: bytes, caller: Caller) -> Answer:
@@ -179,7 +181,7 @@ class Dispatcher:
                     )
                 return agent.erase(request, lambda: _asked_path(caller, request))
             except Error as exc:
-                return b"" if operation == "get" else refusal(exc)
+                return b"" if operation == "get" else error_answer(exc)
 
         if self._hosts is None or self._hosts.known(request.protocol, request.host):
             return go_on()

@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.naming import label, new_token_hint, shown_scope
+from git_credential_bitbucket.agent.naming import kind_label, new_token_hint, shown_scope
 from git_credential_bitbucket.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential_store import CredentialStore
 
 HOUR_S, DAY_S = 3600, 86400
-STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
+WARNING_STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
 """How long before its end a token is told of: once at each step, and once more if it works past its end."""
 PAUSE_S = DAY_S
 MAX_EXPIRY = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
-JUST_TYPED_S = 60
+JUST_STORED_S = 60
 """How long it is told that a secret is in memory only, or disabled: the front end sends its `store` twice for that."""
-MAX_TELLINGS = 2
+MAX_NOTES = 2
 """How often it is said what became of such a secret: the front end sends its `store` twice to be told."""
 SILENCED_S = 60 * 60
 """How long nothing is said after a build was to be told, which does not want to hear it; later it may be a person."""
@@ -45,12 +45,12 @@ def storage_note(credential_store: CredentialStore, credential: Credential, now:
 
     It says so twice, for the front end sends its `store` again to be told; then never again.
     """
-    if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_TYPED_S:
+    if not credential.origin.startswith("git") or not 0 <= now - credential.created_at < JUST_STORED_S:
         return b""
-    told = credential_store.announced(credential.id)
-    if told >= MAX_TELLINGS:
+    told = credential_store.note_count(credential.id)
+    if told >= MAX_NOTES:
         return b""
-    credential_store.announce(credential.id, told + 1)
+    credential_store.set_note_count(credential.id, told + 1)
     if credential.is_bound:
         return b"kept=bound\n"
     if credential.is_fallback:
@@ -79,11 +79,16 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
 def is_due(credential: Credential, warned_at: float | None, now: float) -> bool:
     """Whether a step towards the end has been passed since the last warning, and that was not today."""
     ends_at = credential.ends_at
-    if ends_at is None or credential.renewable or credential.set_aside_at is not None or ends_at - now > STEPS_S[0]:
+    if (
+        ends_at is None
+        or credential.is_renewable
+        or credential.set_aside_at is not None
+        or ends_at - now > WARNING_STEPS_S[0]
+    ):
         return False
     if warned_at is None or warned_at > now:  # never, or by a clock that was set back since
         return True
-    passed = max(ends_at - step for step in STEPS_S if ends_at - step <= now)
+    passed = max(ends_at - step for step in WARNING_STEPS_S if ends_at - step <= now)
     return warned_at < passed and now - warned_at >= PAUSE_S
 
 
@@ -102,7 +107,7 @@ def describe(credential: Credential, now: float) -> str:
     """What ends, and when; dates are UTC's, as they were entered."""
     ends_at = credential.ends_at or now
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
-    name = f"the {label(credential.kind)} for {shown_scope(credential)}"
+    name = f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
     if ends_at <= now:
         return f"{name} works, but was to end on {day}"
     if ends_at - now <= DAY_S:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent.renewal import former_answer
+from git_credential_bitbucket.agent.renewal import answer_of_0_1_0
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
 
 
-def hand_over(agent: Agent) -> dict[str, Any]:
+def export_state(agent: Agent) -> dict[str, Any]:
     """The key, what is in memory only, and what is not written down yet, as JSON can hold them."""
     key = agent.credential_store.vault.key
     return {
@@ -18,12 +18,12 @@ def hand_over(agent: Agent) -> dict[str, Any]:
         "key": key.to_record() if key is not None else None,
         "locked_by_person": agent.credential_store.locked_by_person,
         "locked_how": agent.credential_store.locked_how,
-        "noted": agent.credential_store.noted(),
+        "noted": agent.credential_store.pending_notes(),
         "unwritten": agent.renewals.unwritten,
     }
 
 
-def take_over(agent: Agent, state: dict[str, Any]) -> None:
+def import_state(agent: Agent, state: dict[str, Any]) -> None:
     """Go on with what a predecessor handed over. Raises what `Vault.unlock` raises, with all else taken over."""
     from git_credential_bitbucket.vault.key_sources import Key  # here, not above: an upgrade needs it, a start does not
 
@@ -35,9 +35,9 @@ def take_over(agent: Agent, state: dict[str, Any]) -> None:
     agent.credential_store.locked_by_person = state["locked_by_person"]
     if "noted" in state:  # a predecessor from before it said so has none to give
         agent.credential_store.locked_how = state["locked_how"]
-        agent.credential_store.take_note(state["noted"])
+        agent.credential_store.add_notes(state["noted"])
     for credential_id, held in state["unwritten"].items():
-        agent.renewals.unwritten[credential_id] = held if "answer" in held else former_answer(held)
+        agent.renewals.unwritten[credential_id] = held if "answer" in held else answer_of_0_1_0(held)
     # The last, for the vault may have another key by now, or not be readable at this moment.
     if state["key"] is not None:
         agent.credential_store.vault.unlock(Key.from_record(state["key"]))

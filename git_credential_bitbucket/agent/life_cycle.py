@@ -37,7 +37,7 @@ _EVENTS = {
 _DISABLE = "disable"
 
 
-class Begun(NamedTuple):
+class PendingAction(NamedTuple):
     """An action before it is done: what it is about goes with a logout, and is another one after a restore."""
 
     action: str
@@ -47,7 +47,7 @@ class Begun(NamedTuple):
     is_locked: bool
 
 
-def begin(agent: Agent, action: str, body: bytes) -> Begun | None:
+def begin(agent: Agent, action: str, body: bytes) -> PendingAction | None:
     """What to remember of an action; None where it is no event."""
     if action not in _EVENTS:
         return None
@@ -61,10 +61,10 @@ def begin(agent: Agent, action: str, body: bytes) -> Begun | None:
     if request is not None:
         scope = scopes.scope_of(request.protocol, request.host, request.path)
         found = agent.credential_store.with_secret(request.secret, scope) if request.secret else None
-    return Begun(action, fields, found, agent.clock(), agent.credential_store.trouble is not None)
+    return PendingAction(action, fields, found, agent.clock(), agent.credential_store.trouble is not None)
 
 
-def entries(agent: Agent, begun: Begun, reply: bytes) -> Iterator[Entry]:
+def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]:
     """The events that an action was, by its reply: none where it was refused, or changed nothing of the kind.
 
     None either where there is no vault: what is in memory only leaves nothing on a disk.
@@ -95,12 +95,12 @@ def _has_vault(agent: Agent) -> bool:
         return False
 
 
-def revoked(credential: Credential) -> Entry:
+def revoked_entry(credential: Credential) -> Entry:
     """That Bitbucket revoked a login which had waited for it since its logout."""
     return _entry("revoke", credential)
 
 
-def idle_lock() -> Entry:
+def idle_lock_entry() -> Entry:
     """That the vault was locked because nobody had used it for as long as its owner said."""
     return {"event": "lock", "why": "for idleness"}
 

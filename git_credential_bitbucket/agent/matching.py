@@ -40,7 +40,7 @@ def repository_of(request: Request, asked_path: Callable[[], str | None] = lambd
     `asked_path` tells of the repository that git works on where the request names none.
     """
     path = request.path
-    if scopes.leaves_repository_open(path):
+    if scopes.names_no_repository(path):
         path = asked_path() or path
     return scopes.repository_of(request.protocol, request.host, path)
 
@@ -126,7 +126,7 @@ def _persons(records: Iterable[Record]) -> list[Person]:
     return [*persons, Person(frozenset(), has_username=False)] if nameless else persons
 
 
-def match(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
+def find_candidates(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
     """What may answer `request`, in this order.
 
     git's own `state[]` first; credentials of other persons than the asked username's are dropped; then the longest
@@ -141,21 +141,21 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
     found = index.covering(scope)
     below: list[Credential] = []
     path = request.path
-    if scope == host and scopes.leaves_repository_open(request.path):
+    if scope == host and scopes.names_no_repository(request.path):
         below = index.below(host)
         if (below or any(c.suspensions for c in found)) and (asked := asked_path()) is not None:
             path, below = asked, []
             found = index.covering(scopes.scope_of(request.protocol, request.host, path))
     repository = scopes.repository_of(request.protocol, request.host, path)
     able = [credential for credential in (*found, *below) if may_answer(credential, request)]
-    wanted = _of_person(index.persons(host), request.username) if request.username else None
+    wanted = _names_of_person(index.persons(host), request.username) if request.username else None
     kept = able if wanted is None else [c for c in able if not _is_personal(c) or c.names & wanted]
     stated = {state.split(":")[1] for state in request.states if state.startswith(STATE_PREFIX)}
 
     def rank(credential: Credential) -> tuple[object, ...]:
         return (
             credential.id not in stated,
-            _lateness(credential),
+            _trust_rank(credential),
             request.username in token_kinds.TOKEN_USERNAMES and credential.username != request.username,
             credential.depth if below else -credential.depth,
             rank_in_scope(credential),
@@ -168,7 +168,7 @@ def match(index: Index, request: Request, asked_path: Callable[[], str | None]) 
 def rank_in_scope(credential: Credential) -> tuple[object, ...]:
     """Sorts credentials of one scope: the default that a person set, then the newest login."""
     return (
-        _lateness(credential),
+        _trust_rank(credential),
         not credential.is_default,
         credential.is_fallback,
         -credential.created_at,
@@ -176,12 +176,12 @@ def rank_in_scope(credential: Credential) -> tuple[object, ...]:
     )
 
 
-def _lateness(credential: Credential) -> int:
+def _trust_rank(credential: Credential) -> int:
     """0 for what is known to work with Bitbucket; 1 for a secret of unknown kind, 2 for what nobody was asked for."""
-    return 2 if credential.is_unasked else int(credential.kind == token_kinds.UNKNOWN)
+    return 2 if credential.is_unsolicited else int(credential.kind == token_kinds.UNKNOWN)
 
 
-def _of_person(persons: list[Person], username: str) -> frozenset[str] | None:
+def _names_of_person(persons: list[Person], username: str) -> frozenset[str] | None:
     """The names of the person that `username` names; none of them where it could be somebody unknown; None: anybody.
 
     An unknown username is anybody's where a single person's credentials are kept, or where every person's Bitbucket
@@ -212,7 +212,7 @@ def may_answer(credential: Credential, request: Request) -> bool:
     Unknown kinds follow git's own contract (credential.c, credential_match): whatever the request names, the entry must
     have. An unasked one answers exactly the username, and the path if it has one, that it came with.
     """
-    if credential.is_unasked:
+    if credential.is_unsolicited:
         same_path = credential.typed_path is None or request.path == credential.typed_path
         return request.username == credential.typed_username and same_path
     if credential.kind != token_kinds.UNKNOWN:
@@ -227,7 +227,7 @@ def state_of(credential: Credential) -> str:
     return f"{STATE_PREFIX}{credential.id}:{credential.generation}"
 
 
-def named_by(credential: Credential, username: str | None) -> bool:
+def has_username(credential: Credential, username: str | None) -> bool:
     """Whether a username is one of the credential's, or there is none."""
     return (
         username is None
@@ -236,10 +236,12 @@ def named_by(credential: Credential, username: str | None) -> bool:
     )
 
 
-def erased(index: Index, request: Request, secret: Secret | None) -> list[Credential]:
+def find_erased(index: Index, request: Request, secret: Secret | None) -> list[Credential]:
     """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
     if secret is None:
-        return [c for c in match(index, request, lambda: None).candidates if named_by(c, request.username)]
+        return [
+            c for c in find_candidates(index, request, lambda: None).candidates if has_username(c, request.username)
+        ]
     place = scopes.scope_of(request.protocol, request.host, request.path)
     held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
     return [c for c in held if c.kind != token_kinds.UNKNOWN or may_answer(c, request)]

@@ -16,7 +16,7 @@ MAX_NAMED = 5
 """So many are named where there may be any number."""
 
 
-def label(kind: token_kinds.Kind) -> str:
+def kind_label(kind: token_kinds.Kind) -> str:
     """The kind in words."""
     return {
         token_kinds.API_TOKEN: "API token",
@@ -48,5 +48,5 @@ def new_token_hint(credential_id: str) -> str:
 
 def names_of(credentials: Sequence[Credential]) -> str:
     """Some by name and id, and the number of the rest."""
-    named = [f"the {label(one.kind)} for {shown_scope(one)} ({one.id})" for one in credentials[:MAX_NAMED]]
+    named = [f"the {kind_label(one.kind)} for {shown_scope(one)} ({one.id})" for one in credentials[:MAX_NAMED]]
     return ", ".join(named) + (f" and {len(credentials) - MAX_NAMED} more" if len(credentials) > MAX_NAMED else "")

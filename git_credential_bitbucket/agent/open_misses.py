@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.git_protocol import Request
 
-Asker = tuple[int, int] | None
+GitProcess = tuple[int, int] | None
 """The git that asks (`processes.asking_git`); None where it cannot be seen."""
 
 OPEN_S = 10 * 60
 """How long a person may take to answer git's prompt."""
 MAX_OPEN = 64
 """How many are remembered; the oldest is forgotten first."""
-MAX_NAMES = 4096
+MAX_NAME_CHARACTERS = 4096
 """Characters of a username and a path that are remembered together; git's own requests have far fewer."""
 
 
@@ -29,11 +29,11 @@ class OpenMisses:
 
     def __init__(self) -> None:
         """None is open at first."""
-        self._open: dict[tuple[str, str, str | None, str | None], tuple[float, Asker]] = {}
+        self._open: dict[tuple[str, str, str | None, str | None], tuple[float, GitProcess]] = {}
 
-    def open(self, request: Request, now: float, asker: Asker) -> None:
+    def open(self, request: Request, now: float, asker: GitProcess) -> None:
         """Remember that `request` was answered with nothing."""
-        if len(request.path or "") + len(request.username or "") > MAX_NAMES:
+        if len(request.path or "") + len(request.username or "") > MAX_NAME_CHARACTERS:
             return
         key = (request.protocol, request.host, request.path, request.username)
         self._open.pop(key, None)
@@ -41,7 +41,7 @@ class OpenMisses:
         while len(self._open) > MAX_OPEN:
             del self._open[next(iter(self._open))]
 
-    def close(self, request: Request, now: float, asker: Callable[[], Asker]) -> bool:
+    def close(self, request: Request, now: float, asker: Callable[[], GitProcess]) -> bool:
         """Whether a `store` answers an open miss, and uses it up: same protocol, host, path and git, no other username.
 
         One git asks and stores. Else a repository could have one address asked for in vain, and name the same with a

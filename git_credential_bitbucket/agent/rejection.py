@@ -47,7 +47,7 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
     suspensions = {k: v for k, v in (credential.suspensions or {}).items() if _is_recent(v, now)}
     own = suspensions.get(scope, {"times": 0})
     others = [v for k, v in suspensions.items() if k != scope and v["counts"] and 0 <= now - v["at"] < SPREAD_S]
-    renews = credential.renewable and not _is_fresh_again(credential, now)
+    renews = credential.is_renewable and not _is_fresh_replacement(credential, now)
     times = own["times"] + 1
     suspensions[scope] = {
         "at": now,
@@ -58,7 +58,7 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
         "generation": credential.generation if renews else None,
     }
     changes: dict[str, object] = {"suspensions": suspensions}
-    if credential.renewable and not renews:
+    if credential.is_renewable and not renews:
         changes |= _FRESH_REJECTED
     if others:
         return changes | _rejected_everywhere(credential, now)
@@ -66,7 +66,7 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
 
 
 def _rejected_everywhere(credential: Credential, now: float) -> dict[str, object]:
-    if credential.renewable:
+    if credential.is_renewable:
         return _renewable_rejected(credential, now)
     rejections = (*credential.rejections, now)
     if len(rejections) >= DISABLE_AFTER and now - rejections[0] > DISABLE_OVER_S:
@@ -76,14 +76,14 @@ def _rejected_everywhere(credential: Credential, now: float) -> dict[str, object
 
 
 def _renewable_rejected(credential: Credential, now: float) -> dict[str, object]:
-    if _is_fresh_again(credential, now):
+    if _is_fresh_replacement(credential, now):
         rejections = (*credential.rejections, now)[-len(SUSPENSIONS_S) :]  # until one of its tokens works again
         return {"suspect_until": now + _suspension_s(len(rejections)), "rejections": rejections} | _FRESH_REJECTED
     superseded = credential.superseding()
     return {"secret": Secret(""), "superseded": superseded, "rejected_at": now, "suspect_until": None}
 
 
-def _is_fresh_again(credential: Credential, now: float) -> bool:
+def _is_fresh_replacement(credential: Credential, now: float) -> bool:
     """Whether the rejected token was itself minted to replace a rejected one, moments ago: another will not help."""
     since = credential.rejected_at
     return since is not None and credential.minted_at >= since and 0 <= now - since < FRESH_REJECTION_S
@@ -101,7 +101,7 @@ def on_acceptance(credential: Credential, scope: str) -> dict[str, object]:
     return changes
 
 
-def is_withheld(credential: Credential, now: float, scope: str = "") -> bool:
+def is_blocked(credential: Credential, now: float, scope: str = "") -> bool:
     """Whether the credential is not offered now, for `scope` or (without one) for anything."""
     if (
         credential.set_aside_at is not None
@@ -115,7 +115,7 @@ def is_withheld(credential: Credential, now: float, scope: str = "") -> bool:
 def needs_renewal(credential: Credential, scope: str) -> bool:
     """Whether the current token was rejected at `scope`, and a renewed one may be offered there."""
     one = (credential.suspensions or {}).get(scope)
-    return credential.renewable and one is not None and one["generation"] == credential.generation
+    return credential.is_renewable and one is not None and one["generation"] == credential.generation
 
 
 def is_suspended(credential: Credential, now: float, scope: str = "") -> bool:
@@ -150,7 +150,7 @@ def _suspension_s(times: int) -> int:
 def is_in_good_standing(credential: Credential, now: float) -> bool:
     """Whether nothing speaks against the credential: offered, not at its end, not rejected since it last worked."""
     ended = credential.expires_at is not None and credential.expires_at <= now
-    return not (is_withheld(credential, now) or ended or credential.rejections or credential.is_bound)
+    return not (is_blocked(credential, now) or ended or credential.rejections or credential.is_bound)
 
 
 def is_past_lifetime(credential: Credential, now: float) -> bool:

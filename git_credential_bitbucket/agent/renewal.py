@@ -70,7 +70,7 @@ class Renewals:
         """Gives a credential its host's endpoint as it is configured at the moment of a request."""
         self._running: dict[str, Future[Credential]] = {}
         self._asking: set[str] = set()
-        self.leaving = False
+        self.stopping = False
         """Set when this process is about to end: from then on no request begins, for its answer might find nobody."""
         self.troubles: dict[str, Error] = {}
         """Why renewals could not even be written down as failed: the vault's own trouble, by credential."""
@@ -104,7 +104,7 @@ class Renewals:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
-            revocation.work_off(self._credential_store.vault, self._clock(), self._credential_store.on_revoked)
+            revocation.retry_due(self._credential_store.vault, self._clock(), self._credential_store.on_revoked)
             raise
         except Error as exc:
             self.troubles[credential.id] = exc
@@ -155,7 +155,7 @@ class Renewals:
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
         raised, so that every process and every later `get` knows; what is raised is the vault's own trouble, and that
-        this process is `leaving`.
+        this process is `stopping`.
         """
         vault = self._credential_store.vault_of(credential_id)
         try:
@@ -181,22 +181,22 @@ class Renewals:
             record = record_in(tx, credential_id)
             credential = Credential.from_record(record)
             now = self._clock()
-            is_early = by_hand and credential.renewable and not may_attempt(credential, now)
+            is_early = by_hand and credential.is_renewable and not may_attempt(credential, now)
             if credential.generation != generation or not (is_early or may_attempt(credential, now)):
                 return credential
             if rejected is not None:
                 credential = update(record, **rejection.on_rejection(credential, now, rejected))
-                if rejection.is_withheld(credential, now, rejected):
+                if rejection.is_blocked(credential, now, rejected):
                     return credential
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
         self._step("renewal-reserved")
-        self._asking.add(credential_id)  # first: who sets `leaving` looks at this next
-        if self.leaving:
+        self._asking.add(credential_id)  # first: who sets `stopping` looks at this next
+        if self.stopping:
             lease.forget()
             raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
         try:
-            raw = send(self.with_endpoint(credential))
+            raw = send_request(self.with_endpoint(credential))
         except Error as exc:
             if not last_try:
                 lease.forget()
@@ -204,7 +204,9 @@ class Renewals:
                 record = record_in(tx, credential_id)
                 if record["generation"] != generation:
                     return Credential.from_record(record)
-                return update(record, **_failed(credential, exc, self._clock(), last_try=last_try, is_early=is_early))
+                return update(
+                    record, **_on_failure(credential, exc, self._clock(), last_try=last_try, is_early=is_early)
+                )
         answer = {"raw": raw.to_record(), "asked": credential.to_record(), "at": self._clock(), "last_try": last_try}
         answer["is_early"] = is_early
         self._step("renewal-granted")
@@ -234,10 +236,10 @@ def merge_answer(content: Record, credential_id: str, generation: int, answer: R
     A new refresh token is kept whatever else the answer says. Nothing changes where the record is not any more the one
     that was asked for; for one that was logged out, the new refresh token is queued for revocation.
     """
-    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `judge`
+    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `interpret`
 
     asked = Credential.from_record(answer["asked"])
-    response = judge(asked, RawAnswer.from_record(answer["raw"]))
+    response = interpret(asked, RawAnswer.from_record(answer["raw"]))
     record = next((one for one in content.get("credentials", ()) if one["id"] == credential_id), None)
     if record is None:
         revocation.queue(content, asked, response.refresh_token, answer["at"])
@@ -246,19 +248,19 @@ def merge_answer(content: Record, credential_id: str, generation: int, answer: R
     if credential.generation != generation or asked.refresh_token not in (None, credential.refresh_token):
         return
     try:
-        changes = _granted(credential, response.granted(), answer["at"])
+        changes = _on_grant(credential, response.granted(), answer["at"])
     except Error as exc:
         early = bool(answer.get("is_early"))  # an answer that 0.1.0 left has none
-        changes = _failed(credential, exc, answer["at"], last_try=answer["last_try"], is_early=early)
+        changes = _on_failure(credential, exc, answer["at"], last_try=answer["last_try"], is_early=early)
         if response.refresh_token is not None:  # the one before is spent: what was said of it is not said of this one
             changes |= {"refresh_token": response.refresh_token, "refusals": 0}
             changes |= {"refresh_rejected": False, "login_expired": False}
     update(record, **changes)
 
 
-def former_answer(record: Record) -> Record:
+def answer_of_0_1_0(record: Record) -> Record:
     """What version 0.1.0 hands over for `unwritten`, a whole record with a grant in it, as an answer is kept."""
-    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `judge`
+    from git_credential_bitbucket.bitbucket.token_response import RawAnswer  # lazy: as in `interpret`
 
     grant = {
         "access_token": record["secret"],
@@ -273,20 +275,20 @@ def former_answer(record: Record) -> Record:
     return {"generation": record["generation"] - 1, "answer": answer}
 
 
-def is_kept_fresh(credential: Credential, now: float) -> bool:
+def is_renewed_ahead(credential: Credential, now: float) -> bool:
     """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
-    return credential.renewable and not rejection.is_withheld(credential, now)
+    return credential.is_renewable and not rejection.is_blocked(credential, now)
 
 
 def may_attempt(credential: Credential, now: float) -> bool:
     """Whether a renewal may be tried now; a pause longer than the longest is a clock that was set back."""
-    if not credential.renewable:
+    if not credential.is_renewable:
         return False
     pause = (credential.retry_at or 0.0) - now
-    return pause <= 0 or pause > 2 * renewal_schedule.ATTEMPT_CEILING_S
+    return pause <= 0 or pause > 2 * renewal_schedule.MAX_RETRY_S
 
 
-def send(credential: Credential) -> RawAnswer:
+def send_request(credential: Credential) -> RawAnswer:
     """What Bitbucket answers to a request for a new access token, to be made durable before it is judged.
 
     Raises `BitbucketUnreachable` where no answer came, `LoginExpired` where there is nothing to ask with,
@@ -299,28 +301,28 @@ def send(credential: Credential) -> RawAnswer:
     endpoint = Endpoint.from_record(credential.endpoint or {})
     client_id = credential.client_id or ""
     if credential.kind == token_kinds.CLIENT_CREDENTIALS:
-        return oauth.send_mint(endpoint, client_id, credential.client_secret)
+        return oauth.send_client_credentials(endpoint, client_id, credential.client_secret)
     if credential.kind == token_kinds.JWT_BEARER:
-        return oauth.send_swap(endpoint, client_id, credential.subject or "", credential.client_secret)
+        return oauth.send_jwt(endpoint, client_id, credential.subject or "", credential.client_secret)
     if credential.refresh_token is None:
         raise LoginExpired("this login has no refresh token", hint=_login_hint(credential))
     return oauth.send_refresh(endpoint, client_id, credential.client_secret, credential.refresh_token)
 
 
-def judge(credential: Credential, raw: RawAnswer) -> TokenResponse:
+def interpret(credential: Credential, raw: RawAnswer) -> TokenResponse:
     """What the answer to `send(credential)` means. Raises nothing."""
     from git_credential_bitbucket.bitbucket import token_response  # lazy: most answers need no request
 
-    asked: GrantType = "refresh"
+    asked: GrantType = "refresh_token"
     if credential.kind in token_kinds.MINTED:
-        asked = "mint" if credential.kind == token_kinds.CLIENT_CREDENTIALS else "swap"
+        asked = "client_credentials" if credential.kind == token_kinds.CLIENT_CREDENTIALS else "jwt_bearer"
     sent = tuple(secret.reveal() for secret in (credential.refresh_token, credential.client_secret) if secret)
     url = str((credential.endpoint or {}).get("token_url", ""))
-    return token_response.judge(raw, asked, url, sent)
+    return token_response.interpret(raw, asked, url, sent)
 
 
-def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, object]:
-    lifetime = renewal_schedule.ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in
+def _on_grant(credential: Credential, grant: Grant, now: float) -> dict[str, object]:
+    lifetime = renewal_schedule.ASSUMED_LIFETIME_S if grant.expires_in is None else grant.expires_in
     return {
         "secret": grant.access_token,
         "refresh_token": grant.refresh_token or credential.refresh_token,
@@ -340,7 +342,9 @@ def _granted(credential: Credential, grant: Grant, now: float) -> dict[str, obje
     }
 
 
-def _failed(credential: Credential, error: Error, now: float, *, last_try: bool, is_early: bool) -> dict[str, object]:
+def _on_failure(
+    credential: Credential, error: Error, now: float, *, last_try: bool, is_early: bool
+) -> dict[str, object]:
     """What a failure changes; `last_try`: the refresh token may have been spent before.
 
     Because the vault is the previous generation, or a renewal was cut off after its intent and before its answer.

@@ -12,57 +12,57 @@ if TYPE_CHECKING:
 
 RENEW_AHEAD_S = 30 * 60
 """A token in use is renewed in the background this long before its end, or a quarter of its life if that is less."""
-PROMISED_LIFE_S = 10 * 60
+MIN_REMAINING_S = 10 * 60
 """A `get` waits for a new token rather than hand out one with less left, or with less than a twelfth of its life."""
-ASSUMED_LIFE_S = 10 * 60
+ASSUMED_LIFETIME_S = 10 * 60
 """How long a token is taken to live whose answer names no `expires_in`: short, not for ever."""
-ATTEMPT_FLOOR_S = 5.0
-"""The least time between two attempts after one failed; grows with each failure up to `ATTEMPT_CEILING_S`."""
-ATTEMPT_CEILING_S = 15 * 60
+MIN_RETRY_S = 5.0
+"""The least time between two attempts after one failed; grows with each failure up to `MAX_RETRY_S`."""
+MAX_RETRY_S = 15 * 60
 CLOCK_SLACK_S = 60
 """A token minted further ahead than this came from a clock that was set back since: its end cannot be trusted."""
 IDLE_RENEWAL_S = 75 * 86400
 """An unused refresh token dies after three months (Atlassian CHANGE-3052); one is renewed well before."""
 
 
-def life(credential: Credential) -> float:
+def lifetime_s(credential: Credential) -> float:
     """The whole life of the current access token, in seconds."""
     return max(0.0, (credential.expires_at or 0.0) - credential.minted_at)
 
 
-def alive(credential: Credential, now: float) -> bool:
+def has_valid_token(credential: Credential, now: float) -> bool:
     """Whether the current access token may still be handed out at all: there is one, and its end has not come."""
     return bool(credential.secret) and (credential.expires_at is None or now < credential.expires_at)
 
 
 def must_wait(credential: Credential, now: float) -> bool:
     """Whether a `get` waits for a new token: none is alive, or less is left of it than is promised."""
-    if not alive(credential, now) or now < credential.minted_at - CLOCK_SLACK_S:
+    if not has_valid_token(credential, now) or now < credential.minted_at - CLOCK_SLACK_S:
         return True
     if credential.expires_at is None:
         return False
-    return credential.expires_at - now < min(PROMISED_LIFE_S, life(credential) / 12)
+    return credential.expires_at - now < min(MIN_REMAINING_S, lifetime_s(credential) / 12)
 
 
 def renewal_due_at(credential: Credential) -> float:
     """When the background renews a token in use: ahead of its end, jittered so many daemons do not call at once."""
     if not credential.secret or credential.expires_at is None:
         return credential.minted_at
-    ahead = min(RENEW_AHEAD_S, life(credential) / 4)
+    ahead = min(RENEW_AHEAD_S, lifetime_s(credential) / 4)
     return credential.expires_at - ahead * (1.0 + 0.2 * _jitter(credential))
 
 
-def used_since_renewal(credential: Credential, last_used_at: float | None) -> bool:
+def was_used_since_renewal(credential: Credential, last_used_at: float | None) -> bool:
     """Whether anybody used the credential since its token was minted."""
     return last_used_at is not None and last_used_at >= credential.minted_at
 
 
 def next_attempt_at(now: float, failures: int, retry_after: float | None, jitter: float) -> float:
     """When a failed renewal is tried again: what Bitbucket asked for, or exponential with jitter (0 to 1), bounded."""
-    backoff = min(ATTEMPT_CEILING_S, ATTEMPT_FLOOR_S * 2.0 ** min(failures - 1, 12))
+    backoff = min(MAX_RETRY_S, MIN_RETRY_S * 2.0 ** min(failures - 1, 12))
     backoff *= 1.0 + 0.5 * jitter
     if retry_after is not None:
-        backoff = max(backoff, min(retry_after, float(ATTEMPT_CEILING_S)))
+        backoff = max(backoff, min(retry_after, float(MAX_RETRY_S)))
     return now + backoff
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, revocation
-from git_credential_bitbucket.agent.credential import UNASKED, Credential, binds_account, is_sound, update
+from git_credential_bitbucket.agent.credential import UNSOLICITED, Credential, binds_account, is_valid_record, update
 from git_credential_bitbucket.agent.credential_store import record_in
 from git_credential_bitbucket.agent.revocation import RETRY_S
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.matching import Index
     from git_credential_bitbucket.git_protocol import Request
 
-FOREIGN_TOKEN_LIFE_S = 2 * 60 * 60
+FOREIGN_TOKEN_LIFETIME_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
-MAX_UNASKED = 64
-MAX_UNASKED_BYTES = 256 * 1024
+MAX_UNSOLICITED = 64
+MAX_UNSOLICITED_BYTES = 256 * 1024
 """How many such secrets are kept, and how large they are together, with their usernames and paths; the oldest go first.
 Any repository may name some in its `.gitmodules`, and each write of the vault would cost more for each."""
 
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
     lifetime_s: float | None = None
 
     @property
-    def is_asked(self) -> bool:
+    def is_intended(self) -> bool:
         """Whether it is kept as a login would be."""
         return self.is_solicited or self.approves()
 
@@ -53,7 +53,7 @@ class Stored(NamedTuple):
         named = (self.request.username, self.request.path)
         if credential.kind == token_kinds.UNKNOWN and (credential.typed_username, credential.typed_path) != named:
             return False
-        return not (credential.is_unasked and self.is_asked)
+        return not (credential.is_unsolicited and self.is_intended)
 
 
 def new_id() -> str:
@@ -69,15 +69,15 @@ def store_from_git(credential_store: CredentialStore, stored: Stored, now: float
     those that work. Unasked, it is bound to exactly its username and path, also in an empty vault. Secrets of unknown
     kind follow git's own contract: they replace what has the same path and username (unasked, only what was unasked).
 
-    Where no vault and no key is to be had, it is kept in memory, and the acknowledgement says so (`ledger.noted`).
+    Where there is no vault and no key, it goes to memory, and the acknowledgement says so (`expiry.storage_note`).
     Raises `Error` where it is unasked and too large to be kept.
     """
-    request, is_asked = stored.request, stored.is_asked
+    request, is_asked = stored.request, stored.is_intended
     is_passing = request.is_ephemeral or stored.lifetime_s is not None
     memory = is_passing or _must_be_memory(credential_store)
     credential = _from_git(stored, now, is_asked=is_asked)
     if is_passing:
-        credential_store.announce(credential.id, expiry.MAX_TELLINGS)  # it said itself that it is not to be kept
+        credential_store.set_note_count(credential.id, expiry.MAX_NOTES)  # it said itself that it is not to be kept
     with credential_store.transaction(memory=memory) as tx:
         records = tx.content.setdefault("credentials", [])
         _remove_outdated(tx.content, now)
@@ -104,11 +104,11 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     is_bound = kind == token_kinds.UNKNOWN or not is_asked
     if kind == token_kinds.ACCESS_TOKEN and not is_bound:
         path = request.path
-        if scopes.leaves_repository_open(path):
+        if scopes.names_no_repository(path):
             path = stored.asked_path()
     expiry: float | None = request.password_expiry_utc
     if kind == token_kinds.UNKNOWN and request.username == token_kinds.ACCESS_TOKEN_USERNAME and expiry is None:
-        expiry = now + FOREIGN_TOKEN_LIFE_S
+        expiry = now + FOREIGN_TOKEN_LIFETIME_S
     is_named = kind == token_kinds.API_TOKEN and not is_bound and request.username not in token_kinds.TOKEN_USERNAMES
     return Credential(
         id=new_id(),
@@ -123,19 +123,19 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
         minted_at=now,
         expires_at=expiry,
         forget_at=None if stored.lifetime_s is None else now + stored.lifetime_s,
-        origin="git" if is_asked else UNASKED,
+        origin="git" if is_asked else UNSOLICITED,
     )
 
 
 def _make_room(records: list[Record], size: int) -> None:
     """Remove the oldest unasked records until one of `size` fits. Raises `Error` where it never will."""
-    if size > MAX_UNASKED_BYTES // 16:
+    if size > MAX_UNSOLICITED_BYTES // 16:
         raise Error(
             "a secret that nobody was asked for is too large to be kept, or its username or path is",
             hint="to keep it, log in with it: git-credential-bitbucket login",
         )
-    unasked = sorted((r for r in records if r.get("origin") == UNASKED), key=lambda r: r.get("created_at", 0.0))
-    while unasked and (len(unasked) >= MAX_UNASKED or size + sum(map(_size, unasked)) > MAX_UNASKED_BYTES):
+    unasked = sorted((r for r in records if r.get("origin") == UNSOLICITED), key=lambda r: r.get("created_at", 0.0))
+    while unasked and (len(unasked) >= MAX_UNSOLICITED or size + sum(map(_size, unasked)) > MAX_UNSOLICITED_BYTES):
         records.remove(unasked.pop(0))
 
 
@@ -157,7 +157,7 @@ def _replace_by_contract(records: list[Record], new: Credential, now: float) -> 
     for record in [r for r in records if (r["kind"], r.get("typed_username"), r.get("typed_path")) == key]:
         if record["place"].split("/", 3)[:3] != host or binds_account(record):
             continue
-        if new.is_unasked and record.get("set_aside_at") is None and record.get("origin") != UNASKED:
+        if new.is_unsolicited and record.get("set_aside_at") is None and record.get("origin") != UNSOLICITED:
             continue
         if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
             records.remove(record)
@@ -179,7 +179,7 @@ def _has_working(records: list[Record], new: Credential, now: float) -> bool:
     return any(one.kind != token_kinds.UNKNOWN and rejection.is_in_good_standing(one, now) for one in same)
 
 
-def reject(
+def apply_rejection(
     credential_store: CredentialStore, credential_id: str, named: Secret | None, now: float, repository: str
 ) -> None:
     """Judge the rejection of a credential by `repository`, unless its secret is not the `named` one any more. A job.
@@ -193,7 +193,7 @@ def reject(
             return
         changes = rejection.on_rejection(credential, now, repository)
         update(record, **changes)
-        if changes and credential.kind == token_kinds.UNKNOWN and credential.origin == UNASKED:
+        if changes and credential.kind == token_kinds.UNKNOWN and credential.origin == UNSOLICITED:
             for other in tx.content["credentials"]:
                 if other.get("replaced_by") == credential_id:
                     update(other, set_aside_at=None, set_aside_why=None, replaced_by=None)
@@ -400,7 +400,7 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
         )
 
 
-def from_login(record: Record, now: float) -> Credential:
+def credential_from_login(record: Record, now: float) -> Credential:
     """A credential as a login hands it over: without an id, its lifetimes in seconds from now.
 
     Raises `KeyError`, `TypeError` or `ValueError` where the record is none.
@@ -409,11 +409,11 @@ def from_login(record: Record, now: float) -> Credential:
     if (lifetime := record.pop("lifetime", None)) is not None:
         record["forget_at"] = now + float(lifetime)
     expires_in = record.pop("expires_in", None)
-    if not is_sound(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
+    if not is_valid_record(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
         raise ValueError("a field of the record does not hold what it should")
     if not all(0 <= (record.get(name) or 0) < expiry.MAX_EXPIRY for name in ("ends_at", "forget_at")):
         raise ValueError("an end has no date")
     if expires_in is None and record["kind"] in token_kinds.RENEWABLE and "expires_at" not in record:
-        expires_in = renewal_schedule.ASSUMED_LIFE_S
+        expires_in = renewal_schedule.ASSUMED_LIFETIME_S
     credential = Credential.from_record(record)
     return credential if expires_in is None else credential._replace(expires_at=now + expires_in)

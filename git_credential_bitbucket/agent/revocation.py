@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 QUEUED_S = 7 * 86400
 """How long a revocation is tried again that gets no answer."""
 RETRY_S = 10 * 60
-REVOKED, REFUSED, UNTOLD, QUEUED, NOTHING = "yes", "no", "unknown", "queued", "nothing"
+REVOKED, REJECTED, UNKNOWN, QUEUED, NOTHING = "yes", "no", "unknown", "queued", "nothing"
 """What became of it: Bitbucket took it, rejected it, gave no answer that tells, is asked again, or nothing to do."""
 
 
@@ -48,8 +48,8 @@ def revoke(credential: Credential) -> str:
             Endpoint.from_record(credential.endpoint), credential.client_id, credential.client_secret, token
         )
     except Error:  # an endpoint that may not be used: it is removed here all the same
-        return UNTOLD
-    return {True: REVOKED, False: REFUSED, None: UNTOLD}[taken]
+        return UNKNOWN
+    return {True: REVOKED, False: REJECTED, None: UNKNOWN}[taken]
 
 
 def queue(
@@ -79,7 +79,7 @@ def is_due(content: Record, now: float) -> bool:
     return any(not 0 < one["retry_at"] - now <= RETRY_S for one in content.get("revocations", ()))
 
 
-def work_off(vault: Vault, now: float, on_revoked: Callable[[Credential], None] = lambda _: None) -> None:
+def retry_due(vault: Vault, now: float, on_revoked: Callable[[Credential], None] = lambda _: None) -> None:
     """Try the revocations that are due. A job: may take as long as Bitbucket does. Raises the vault's trouble.
 
     `on_revoked` is told of each login that Bitbucket revoked.
@@ -93,7 +93,7 @@ def work_off(vault: Vault, now: float, on_revoked: Callable[[Credential], None] 
         credential = Credential.from_record(one["credential"])
         if (told := revoke(credential)) == REVOKED:
             on_revoked(credential)
-        if told != UNTOLD or now - one["at"] > QUEUED_S:
+        if told != UNKNOWN or now - one["at"] > QUEUED_S:
             done.append(one["credential"]["refresh_token"])
     if done:
         with vault.transaction() as tx:

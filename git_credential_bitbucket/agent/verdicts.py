@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.rest import Verdict
 
-_UNASKED = "nobody was asked for it, so it is not sent to REST"
+_UNSOLICITED = "nobody was asked for it, so it is not sent to REST"
 _NO_TOKEN = "it has no living token now; the next command renews it"
 _NOT_OURS = "its host is not configured as Bitbucket where the daemon looks"
 
@@ -34,20 +34,20 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
     for one in credentials:
         protocol, _, host = one.place.partition("://")
         provider = agent.find_provider(protocol, host.partition("/")[0])
-        if provider is None or one.is_unasked or not renewal_schedule.alive(one, now):
-            reason = _UNASKED if one.is_unasked else _NOT_OURS if provider is None else _NO_TOKEN
+        if provider is None or one.is_unsolicited or not renewal_schedule.has_valid_token(one, now):
+            reason = _UNSOLICITED if one.is_unsolicited else _NOT_OURS if provider is None else _NO_TOKEN
             told[one.id] = rest.Verdict(valid=None, reason=reason)
             continue
         answered = tuple(f"{scope}/" for scope in scopes_answered(one.to_record()))
         covered = repository if repository and f"{repository}/".lower().startswith(answered) else None
-        questions[one.id] = rest.question(provider.endpoint, one.kind, one.account, one.secret, covered)
-    told |= rest.each_verdict(questions)
+        questions[one.id] = rest.prepare_verification(provider.endpoint, one.kind, one.account, one.secret, covered)
+    told |= rest.find_verdicts(questions)
     for one in credentials:
-        _note_names(agent, one, told[one.id])
+        _store_names(agent, one, told[one.id])
     return told
 
 
-def _note_names(agent: Agent, credential: Credential, verdict: Verdict) -> None:
+def _store_names(agent: Agent, credential: Credential, verdict: Verdict) -> None:
     """Store the names of a credential's person; writes nothing that is known."""
     account = credential.account or verdict.username
     names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id, "account": account}

@@ -94,7 +94,7 @@ def _first_of_each_scope(index: Index, now: float) -> set[str]:
     """The ids of those that answer a request for exactly their scope which names no account."""
     first: dict[str, Credential] = {}
     for credential in index:
-        if rejection.is_withheld(credential, now) or credential.is_unasked:
+        if rejection.is_blocked(credential, now) or credential.is_unsolicited:
             continue
         other = first.get(credential.place)
         if other is None or matching.rank_in_scope(credential) < matching.rank_in_scope(other):
@@ -109,7 +109,7 @@ def explain_view(agent: Agent, request: Request, asked_path: str | None) -> Pair
     the scopes on the same host that this request is not for.
     """
     index, now = agent.credential_store.index(), agent.clock()
-    match = matching.match(index, request, lambda: asked_path)
+    match = matching.find_candidates(index, request, lambda: asked_path)
     found = match.candidates
     outcomes = [diagnosis.outcome(credential, now, match.repository) for credential in found]
     winner = next((i for i, each in enumerate(outcomes) if each != "passed over"), None)
@@ -170,7 +170,7 @@ def _state(agent: Agent) -> str:
 def credential_view(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
     reason = diagnosis.diagnose(credential, now, repository)
-    problem = reason or _limit(credential, now)
+    problem = reason or _restriction(credential, now)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
@@ -200,8 +200,8 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "expires_in": None if ends is None else int(ends - now),
         "ends_at": credential.ends_at,
         "forget_at": credential.forget_at,
-        "renewed_at": credential.minted_at if credential.renewable else None,
-        "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.renewable else None,
+        "renewed_at": credential.minted_at if credential.is_renewable else None,
+        "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.is_renewable else None,
         "trouble": credential.trouble,
         "trouble_hint": credential.trouble_cure,
         "origin": credential.origin,
@@ -210,9 +210,9 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     }
 
 
-def _limit(credential: Credential, now: float) -> Problem | None:
+def _restriction(credential: Credential, now: float) -> Problem | None:
     """For what alone a credential that is offered is not, or is, and what to do about it."""
-    if credential.is_unasked:
+    if credential.is_unsolicited:
         return Problem(f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it")
     scopes = rejection.suspended_scopes(credential, now)
     if not scopes:
@@ -224,7 +224,7 @@ def _limit(credential: Credential, now: float) -> Problem | None:
 
 def _bound_to(credential: Credential) -> str | None:
     """The username, and the path if there is one, that alone is answered with what git stored unasked."""
-    if not credential.is_unasked:
+    if not credential.is_unsolicited:
         return None
     path = f" at {credential.typed_path}" if credential.typed_path else ""
     return git_protocol.printable(f"{credential.typed_username}{path}")

@@ -24,7 +24,7 @@ def is_cloud(protocol: str, host: str) -> bool:
     return (protocol, host) == (CLOUD_PROTOCOL, CLOUD_HOST)
 
 
-def is_ours(settings: "GitConfig | None", protocol: str, host: str) -> bool:
+def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
     """Whether secrets may go to `host` (normalised as `wire.parse` does) over `protocol`."""
     if is_cloud(protocol, host):
         return True
@@ -34,28 +34,28 @@ def is_ours(settings: "GitConfig | None", protocol: str, host: str) -> bool:
     return named is not None and named.lower() == PROVIDER
 
 
-def is_ours_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
-    """As `is_ours`, git's configuration read on the spot where it decides. Raises `SettingsError` if it cannot be."""
+def is_bitbucket_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
+    """As `is_bitbucket`, reading git's configuration where that decides. Raises `SettingsError` where that fails."""
     if is_cloud(protocol, host) or not _is_plain(protocol, host):
         return is_cloud(protocol, host)
     from git_credential_bitbucket import git_config  # lazy: it starts a process, and bitbucket.org needs none
 
-    return is_ours(git_config.read(env), protocol, host)
+    return is_bitbucket(git_config.read(env), protocol, host)
 
 
-def all_ours(settings: "GitConfig") -> list[tuple[str, str]]:
+def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
     """Protocol and host of bitbucket.org, and of every host that git's configuration names."""
     found = [(CLOUD_PROTOCOL, CLOUD_HOST)]
     for address in settings.credential_urls():
         url = url_match.normalise(address)
         if url is not None and url.user is None:
             host = f"{url.host}:{url.port}" if url.port else url.host
-            if is_ours(settings, url.scheme, host):
+            if is_bitbucket(settings, url.scheme, host):
                 found.append((url.scheme, host))
     return list(dict.fromkeys(found))
 
 
-def not_ours(protocol: str, host: str) -> "SettingsError":
+def unconfigured_host(protocol: str, host: str) -> "SettingsError":
     """What to raise where a host is none of ours, with the setting that makes it one."""
     import shlex  # lazy, as the others: only an error needs them
 
@@ -69,7 +69,7 @@ def not_ours(protocol: str, host: str) -> "SettingsError":
     )
 
 
-def option(protocol: str, host: str) -> str:
+def host_option(protocol: str, host: str) -> str:
     """What the verbs `configure` and `login` need besides, to mean this host: nothing for bitbucket.org."""
     import shlex  # lazy: only a hint needs it
 

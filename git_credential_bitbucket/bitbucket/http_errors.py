@@ -15,16 +15,16 @@ from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.git_protocol import printable
 
-ONLINE = "check the network, and http.proxy if there is a proxy in between; then try again"
+NETWORK_HINT = "check the network, and http.proxy if there is a proxy in between; then try again"
 
 
-def overdue(url: str, seconds: float, *, sent: bool) -> Error:
+def timed_out(url: str, seconds: float, *, sent: bool) -> Error:
     """The error for what was cut off after `seconds`: an answer, or, before anything was `sent`, the way there."""
     said = "gave no whole answer" if sent else "did not let a connection be made"
-    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=ONLINE)
+    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=NETWORK_HINT)
 
 
-def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
+def translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
     """Our error for theirs. `sent`: TLS stood, so the request may have left. `ca` is where a CA was named, in words."""
     where = origin(url)
     causes = list(_causes(exc))
@@ -44,7 +44,7 @@ def explain(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str 
         cause = f"{where} did not answer to the end: {_reason(causes)}"
     else:
         cause = f"no connection to {where}: {_reason(causes)}"
-    return BitbucketUnreachable(cause, hint=ONLINE)
+    return BitbucketUnreachable(cause, hint=NETWORK_HINT)
 
 
 def _causes(exc: BaseException) -> Iterator[BaseException]:

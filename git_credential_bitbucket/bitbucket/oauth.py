@@ -55,7 +55,7 @@ def implicit_url(endpoint: "Endpoint", client_id: str, redirect_uri: str, scopes
     return _authorize(endpoint, _session(client_id, client, redirect_uri, scopes), state)
 
 
-def exchange(
+def exchange_code(
     endpoint: "Endpoint", client_id: str, client_secret: Secret | None, code: str, redirect_uri: str, verifier: str
 ) -> Grant:
     """Tokens for an authorization code, whose `state` the caller has checked. Codes live ten minutes and work once.
@@ -65,14 +65,16 @@ def exchange(
     """
     session = _session(client_id, redirect_uri=redirect_uri)
     url, auth = endpoint.token_url, _basic(client_id, client_secret)
-    raw = transport.ask_for_token(
+    raw = transport.send_token_request(
         endpoint, session, lambda: session.fetch_token(url, code=code, code_verifier=verifier, auth=auth)
     )
     sent = (code, verifier, _revealed(client_secret))
-    response = token_response.judge(raw, "exchange", endpoint.token_url, sent)
+    response = token_response.interpret(raw, "authorization_code", endpoint.token_url, sent)
     if response.grant is None and response.refresh_token is not None:  # the code is spent, and this is not
         raw = send_refresh(endpoint, client_id, client_secret, response.refresh_token)
-        response = token_response.judge(raw, "refresh", endpoint.token_url, (*sent, response.refresh_token.reveal()))
+        response = token_response.interpret(
+            raw, "refresh_token", endpoint.token_url, (*sent, response.refresh_token.reveal())
+        )
     return response.granted()
 
 
@@ -86,17 +88,17 @@ def send_refresh(
     """
     session = _session(client_id)
     url, auth, token = endpoint.token_url, _basic(client_id, client_secret), refresh_token.reveal()
-    return transport.ask_for_token(
+    return transport.send_token_request(
         endpoint, session, lambda: session.refresh_token(url, refresh_token=token, auth=auth)
     )
 
 
-def send_mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> RawAnswer:
+def send_client_credentials(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> RawAnswer:
     """The answer to client credentials. Raises `BitbucketUnreachable` where none came, and `SettingsError`."""
-    return _send_backend(endpoint, client_id, _basic(client_id, client_secret))
+    return _send_grant_type(endpoint, client_id, _basic(client_id, client_secret))
 
 
-def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> RawAnswer:
+def send_jwt(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> RawAnswer:
     """The answer to a JWT that we sign for a workspace in which an Atlassian Connect app is installed.
 
     Client key and shared secret came to the app's `installed` callback.
@@ -109,25 +111,27 @@ def send_swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret
         request.headers["Authorization"] = f"JWT {signed}"
         return request
 
-    return _send_backend(endpoint, app_key, auth, JWT_GRANT)
+    return _send_grant_type(endpoint, app_key, auth, JWT_GRANT)
 
 
-def mint(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> Grant:
+def fetch_with_client_credentials(endpoint: "Endpoint", client_id: str, client_secret: Secret | None) -> Grant:
     """An access token by client credentials: it acts as the consumer, and there is no refresh token to it.
 
     Raises `InvalidClient`, `RejectedByBitbucket`, `BitbucketUnreachable`, `SettingsError`.
     """
-    raw = send_mint(endpoint, client_id, client_secret)
-    return token_response.judge(raw, "mint", endpoint.token_url, (_revealed(client_secret),)).granted()
+    raw = send_client_credentials(endpoint, client_id, client_secret)
+    return token_response.interpret(
+        raw, "client_credentials", endpoint.token_url, (_revealed(client_secret),)
+    ).granted()
 
 
-def swap(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> Grant:
-    """An access token for a Connect app's installation, as `send_swap` asks for it; there is no refresh token to it.
+def fetch_with_jwt(endpoint: "Endpoint", app_key: str, client_key: str, shared_secret: Secret | None) -> Grant:
+    """An access token for a Connect app's installation, as `send_jwt` asks for it; there is no refresh token to it.
 
-    Raises as `mint` does.
+    Raises as `fetch_with_client_credentials` does.
     """
-    raw = send_swap(endpoint, app_key, client_key, shared_secret)
-    return token_response.judge(raw, "swap", endpoint.token_url, (_revealed(shared_secret),)).granted()
+    raw = send_jwt(endpoint, app_key, client_key, shared_secret)
+    return token_response.interpret(raw, "jwt_bearer", endpoint.token_url, (_revealed(shared_secret),)).granted()
 
 
 def _signed(app_key: str, client_key: str, shared_secret: str) -> str:
@@ -150,7 +154,9 @@ def revoke(endpoint: "Endpoint", client_id: str, client_secret: Secret | None, t
     """
     form = {"token": token.reveal()}
     try:
-        answer = transport.ask(endpoint, "POST", endpoint.revoke_url, data=form, auth=_basic(client_id, client_secret))
+        answer = transport.send_request(
+            endpoint, "POST", endpoint.revoke_url, data=form, auth=_basic(client_id, client_secret)
+        )
     except BitbucketUnreachable:
         return None
     if 200 <= answer.status_code < 300:  # noqa: PLR2004 - success
@@ -175,7 +181,7 @@ def _authorize(endpoint: "Endpoint", session: OAuth2Session, state: str, **more:
     return session.authorization_url(endpoint.authorize_url, state, **more)[0]
 
 
-def _send_backend(
+def _send_grant_type(
     endpoint: "Endpoint",
     client_id: str,
     auth: "Callable[[requests.PreparedRequest], requests.PreparedRequest]",
@@ -185,7 +191,7 @@ def _send_backend(
     client = BackendApplicationClient(client_id)
     client.grant_type = grant_type
     session = _session(client_id, client)
-    return transport.ask_for_token(endpoint, session, lambda: session.fetch_token(endpoint.token_url, auth=auth))
+    return transport.send_token_request(endpoint, session, lambda: session.fetch_token(endpoint.token_url, auth=auth))
 
 
 def _basic(client_id: str, client_secret: Secret | None) -> requests.auth.HTTPBasicAuth:

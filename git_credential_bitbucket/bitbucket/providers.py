@@ -141,7 +141,7 @@ def find(
         if not hosts.is_cloud(protocol, host):
             raise settings
         settings = None
-    if not hosts.is_ours(settings, protocol, host):
+    if not hosts.is_bitbucket(settings, protocol, host):
         return None
     base = f"{protocol}://{host}/"
     read = _Reader(settings, base)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
-WITHIN_S = 6.0
+DEADLINE_S = 6.0
 """How long a person's verb waits for verdicts, name resolution included: without a network it must not hang."""
 MAX_PAGES = 100
 """Of a project's repositories, a hundred each."""
@@ -65,12 +65,14 @@ class Verdict:
         }
 
 
-def verdict(ask: "Callable[[], Verdict]", seconds: float = WITHIN_S) -> Verdict:
-    """As `each_verdict`, of one question."""
-    return each_verdict({"": ask}, seconds)[""]
+def find_verdict(ask: "Callable[[], Verdict]", seconds: float = DEADLINE_S) -> Verdict:
+    """As `find_verdicts`, of one question."""
+    return find_verdicts({"": ask}, seconds)[""]
 
 
-def each_verdict(questions: "Mapping[str, Callable[[], Verdict]]", seconds: float = WITHIN_S) -> "dict[str, Verdict]":
+def find_verdicts(
+    questions: "Mapping[str, Callable[[], Verdict]]", seconds: float = DEADLINE_S
+) -> "dict[str, Verdict]":
     """The verdicts that `questions` get, asked at once; none where one takes longer than `seconds` or cannot be asked.
 
     An `Error` is that of a proxy of an unknown kind, a CA file that cannot be read, an API token without its email.
@@ -86,7 +88,7 @@ def each_verdict(questions: "Mapping[str, Callable[[], Verdict]]", seconds: floa
     return found
 
 
-def question(
+def prepare_verification(
     endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret", repository: str | None = None
 ) -> "Callable[[], Verdict]":
     """What asks Bitbucket about a secret: as git does where a `repository` (a URL) is known, else by REST."""
@@ -95,9 +97,9 @@ def question(
     return partial(verify, endpoint, kind, email, secret)
 
 
-def in_time(work: "Callable[[], _T]") -> _T:
-    """The result of `work` within `WITHIN_S`. Raises its `Error`, and `BitbucketUnreachable` where it takes longer."""
-    (result,) = deadline.each_within(WITHIN_S, {"": work}).values()
+def within_deadline(work: "Callable[[], _T]") -> _T:
+    """The result of `work` within `DEADLINE_S`. Raises its `Error`, and `BitbucketUnreachable` after that time."""
+    (result,) = deadline.each_within(DEADLINE_S, {"": work}).values()
     if isinstance(result, TimeoutError):
         raise BitbucketUnreachable(str(result))
     if isinstance(result, BaseException):
@@ -117,7 +119,7 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
     for service in ("git-upload-pack", "git-receive-pack"):
         url = f"{repository}.git/info/refs?service={service}"
         try:
-            status = transport.ask(endpoint, "GET", url, auth=login, headers=header, whole=False).status_code
+            status = transport.send_request(endpoint, "GET", url, auth=login, headers=header, whole=False).status_code
         except BitbucketUnreachable as exc:
             return Verdict(valid=None, reason=exc.cause)
         if status not in (_FORBIDDEN, _NOT_FOUND):
@@ -144,7 +146,7 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
 
     header = {"Authorization": token_kinds.rest_header(kind, email, secret), "Accept": "application/json"}
     try:
-        response = transport.ask(endpoint, "GET", endpoint.api_url + "/user", headers=header)
+        response = transport.send_request(endpoint, "GET", endpoint.api_url + "/user", headers=header)
     except BitbucketUnreachable as exc:
         return Verdict(valid=None, reason=exc.cause)
     return _verdict(response, kind)
@@ -157,7 +159,7 @@ def _verdict(response: "Response", kind: str) -> Verdict:
         if kind == token_kinds.API_TOKEN:
             reason += ", or it belongs to another email address, or it was made without scopes"
         return Verdict(valid=False, reason=reason)
-    if response.status_code == _OK or _is_of_a_credential(response, scopes):
+    if response.status_code == _OK or _names_credential(response, scopes):
         return Verdict(
             valid=True,
             username=_of_person(response, "username"),
@@ -171,7 +173,7 @@ def _no_verdict(status: int) -> str:
     return f"Bitbucket answered with {status}, which is no verdict"
 
 
-def _is_of_a_credential(response: "Response", scopes: str | None) -> bool:
+def _names_credential(response: "Response", scopes: str | None) -> bool:
     """Whether a 403 is Bitbucket's own, which knows the token."""
     return response.status_code == _FORBIDDEN and bool(scopes or _header(response, "x-credential-type"))
 
@@ -195,14 +197,14 @@ def _of_person(response: "Response", field: str) -> str | None:
     return printable(name, 100) if isinstance(name, str) and name else None
 
 
-class Reach(NamedTuple):
+class TokenScope(NamedTuple):
     """What an access token is of: a repository, a project's key where it is a project's, or else a workspace."""
 
     path: str
     project: str | None = None
 
 
-def reach(endpoint: "Endpoint", secret: "Secret", repository: str) -> Reach | None:
+def find_token_scope(endpoint: "Endpoint", secret: "Secret", repository: str) -> TokenScope | None:
     """What an access token reaches that reaches `repository` (`workspace/name`); None where Bitbucket does not tell.
 
     Bitbucket names the kind of token beside every answer. A public repository says nothing, for it answers everybody;
@@ -214,18 +216,18 @@ def reach(endpoint: "Endpoint", secret: "Secret", repository: str) -> Reach | No
         "Authorization": token_kinds.rest_header(token_kinds.ACCESS_TOKEN, None, secret),
         "Accept": "application/json",
     }
-    response = transport.ask(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", headers=header)
+    response = transport.send_request(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", headers=header)
     told = _document(response)
     if response.status_code != _OK or told.get("is_private") is not True:
         return None
     kind, workspace = _header(response, "x-credential-type"), repository.partition("/")[0]
     if kind == "repo_access_token":
-        return Reach(repository)
+        return TokenScope(repository)
     if kind == "workspace_access_token":
-        return Reach(workspace)
+        return TokenScope(workspace)
     project = told.get("project")
     key = project.get("key") if isinstance(project, dict) else None
-    return Reach(workspace, key) if kind == "project_access_token" and is_project_key(key) else None
+    return TokenScope(workspace, key) if kind == "project_access_token" and is_project_key(key) else None
 
 
 def is_project_key(key: object) -> bool:
@@ -252,7 +254,7 @@ def repositories_of(
     query = {"q": f'project.key="{project}"', "pagelen": "100", "fields": "next,values.full_name"}
     url, names = f"{base}?{urlencode(query)}", dict[str, None]()
     for _ in range(MAX_PAGES):
-        response = run(partial(transport.ask, endpoint, "GET", url, headers=header))
+        response = run(partial(transport.send_request, endpoint, "GET", url, headers=header))
         if response.status_code != _OK:
             reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list them"}
             raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))

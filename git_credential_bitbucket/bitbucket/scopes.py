@@ -15,9 +15,9 @@ def scope_of(protocol: str, host: str, path: str | None) -> str:
     return "/".join((f"{protocol}://{host}", *names_of(path)))
 
 
-def project_place(workspace: str, project: str) -> str:
+def project_scope(workspace: str, project: str) -> str:
     """The scope of a project in the workspace with that scope. No path names it: braces stand for UUIDs there."""
-    return f"{workspace}/{{{folded(project)}}}"
+    return f"{workspace}/{{{fold_case(project)}}}"
 
 
 def names_of(path: str | None) -> tuple[str, ...]:
@@ -41,7 +41,7 @@ def repository_of(protocol: str, host: str, path: str | None) -> str:
     A path such as `acme//%61pp.git/` is worth no credential of `acme/app`, but what is rejected there is rejected here.
     """
     names: list[str] = []
-    for segment in folded(_unquoted((path or "").partition("?")[0])).split("/"):
+    for segment in fold_case(_unquoted((path or "").partition("?")[0])).split("/"):
         if segment == "..":
             del names[-1:]
         elif segment not in {"", "."}:
@@ -54,7 +54,7 @@ def is_name(text: str) -> bool:
     return bool(text) and set(text) <= _NAME_CHARACTERS
 
 
-def leaves_repository_open(path: str | None) -> bool:
+def names_no_repository(path: str | None) -> bool:
     """Whether a path names no repository in a way that git's command line may make up for: none, or only UUIDs.
 
     git-lfs verify addresses hold those in place of names: `{}/{uuid}/info/lfs/…`.
@@ -62,7 +62,7 @@ def leaves_repository_open(path: str | None) -> bool:
     return not path or all(_is_uuid(_unquoted(segment)) for segment in _segments(path)[:2])
 
 
-def folded(text: str) -> str:
+def fold_case(text: str) -> str:
     """`text` with its ASCII letters in lower case."""
     if text.isascii():
         return text.lower()
@@ -70,7 +70,7 @@ def folded(text: str) -> str:
 
 
 def _segments(path: str | None) -> list[str]:
-    return folded(path).removeprefix("/").removesuffix("/").split("/") if path else []
+    return fold_case(path).removeprefix("/").removesuffix("/").split("/") if path else []
 
 
 def _unquoted(segment: str) -> str:

@@ -73,7 +73,7 @@ def git_username(kind: str) -> str | None:
     return _USERNAMES.get(kind)
 
 
-def misnamed(secret: str, username: str | None) -> Problem | None:
+def username_problem(secret: str, username: str | None) -> Problem | None:
     """What is wrong where git sent `secret` with a username that Bitbucket never takes for its kind; else None.
 
     A rejection then says nothing about the secret. An API token goes with its owner's Bitbucket username as well.
@@ -111,7 +111,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGI
     return "Basic " + b2a_base64(pair, newline=False).decode("ascii")
 
 
-def checksum(secret: str) -> bool | None:
+def is_checksum_valid(secret: str) -> bool | None:
     """Whether the CRC-32 at a token's end fits (8 upper-case hex digits, over all before); None if none is
     due.
     """
@@ -123,7 +123,7 @@ def checksum(secret: str) -> bool | None:
     return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
 
 
-def bare(pasted: str) -> tuple[str, list[str]]:
+def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
     """A secret without what stands around it, and what that was; what is inside is left as it is."""
     removed: list[str] = []
     secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), removed)
@@ -137,11 +137,11 @@ def bare(pasted: str) -> tuple[str, list[str]]:
     return secret, removed
 
 
-def tidy(pasted: str) -> tuple[str, list[str]]:
+def clean_paste(pasted: str) -> tuple[str, list[str]]:
     """A pasted secret without what came along with it, and what to tell the person, each without repeating
     the secret.
     """
-    secret, warnings = bare(pasted)
+    secret, warnings = strip_wrapping(pasted)
     if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
         secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
     if recognise(secret) == APP_PASSWORD:

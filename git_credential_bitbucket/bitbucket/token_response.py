@@ -27,10 +27,10 @@ from git_credential_bitbucket.errors import (
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
 
-GrantType = Literal["exchange", "refresh", "mint", "swap"]
+GrantType = Literal["authorization_code", "refresh_token", "client_credentials", "jwt_bearer"]
 """What was asked for: tokens for an authorization code, for a refresh token, for client credentials, for a JWT."""
 
-TOKEN_ANSWER_S = 300.0
+TOKEN_TIMEOUT_S = 300.0
 """How long an answer is waited for: the refresh token that was sent is spent, and the new one is in it."""
 MAX_LIFETIME_S = 366 * 86400
 """Nothing that Bitbucket mints lives longer; a number beyond it is no lifetime."""
@@ -75,7 +75,7 @@ class RawAnswer:
         return cls(**{**known, "body": base64.b64decode(known["body"], validate=True)})
 
     def compact(self) -> "RawAnswer":
-        """The same to `judge`, with a body of at most `MAX_KEPT_BYTES`."""
+        """The same to `interpret`, with a body of at most `MAX_KEPT_BYTES`."""
         if len(self.body) <= MAX_KEPT_BYTES:
             return self
         document = _document(self)
@@ -120,7 +120,7 @@ class TokenResponse:
         return self.grant
 
 
-def judge(raw: RawAnswer, asked: GrantType, url: str, sent: tuple[str, ...] = ()) -> TokenResponse:
+def interpret(raw: RawAnswer, asked: GrantType, url: str, sent: tuple[str, ...] = ()) -> TokenResponse:
     """What `raw`, which `url` answered, means. `sent` are the secrets of the request, which no error's text repeats.
 
     Raises nothing.
@@ -128,13 +128,13 @@ def judge(raw: RawAnswer, asked: GrantType, url: str, sent: tuple[str, ...] = ()
     document = _document(raw)
     new = next((token for token in _refresh_tokens(raw, document) if token.reveal() not in sent), None)
     error = _error(raw, document, asked, origin(url), sent)
-    grant = None if error is not None or document is None else granted(document)
+    grant = None if error is not None or document is None else parse_grant(document)
     if grant is None:
         return TokenResponse(new, None, error or BitbucketUnreachable(_no_grant(raw, document, origin(url))))
     return TokenResponse(new, replace(grant, refresh_token=new or grant.refresh_token), None)
 
 
-def granted(document: Mapping[str, object]) -> Grant | None:
+def parse_grant(document: Mapping[str, object]) -> Grant | None:
     """The grant in an answer's fields, which stand in a JSON object or in a redirect's fragment; None without one."""
     token = _token(document.get("access_token"))
     if token is None:
@@ -220,28 +220,28 @@ def _error(
 def _named_error(document: dict[str, Any], asked: GrantType, rejected: str, where: str, sent: tuple[str, ...]) -> Error:
     """The error that `document` names. Bitbucket sends them with 400 and with 401, so the status tells nothing."""
     code = document["error"] if isinstance(document["error"], str) else "error"
-    said = _said(document, sent)
+    said = _server_text(document, sent)
     if code in _LATER:
         return BitbucketUnreachable(f"{where} has a problem{said}", hint="try again later")
     if "callback uri" in said.lower():
         return InvalidClient(f"the OAuth consumer has no callback URL{said}", hint=_CALLBACK_HINT)
-    if asked == "refresh" and code in {"invalid_grant", "unauthorized_client"}:
+    if asked == "refresh_token" and code in {"invalid_grant", "unauthorized_client"}:
         # A refresh token that was used before has been answered with either of them.
         return LoginExpired(f"Bitbucket rejected the refresh token{said}", hint=_LOGIN_AGAIN)
     if code in {"invalid_client", "unauthorized_client"}:
-        hint = _PRIVATE_HINT if asked == "mint" else _CHECK_CONSUMER
+        hint = _PRIVATE_HINT if asked == "client_credentials" else _CHECK_CONSUMER
         return InvalidClient(f"Bitbucket rejected the OAuth consumer{said}", hint=hint)
-    if asked == "swap" and code == "invalid_grant":
+    if asked == "jwt_bearer" and code == "invalid_grant":
         return InvalidClient(f"Bitbucket rejected the Connect app's JWT{said}", hint=_APP_HINT)
-    if asked == "exchange" and code == "invalid_grant":
+    if asked == "authorization_code" and code == "invalid_grant":
         return LoginFailed(
             f"Bitbucket rejected the authorization code{said}",
             hint="codes live ten minutes and work once: log in again",
         )
-    return RejectedByBitbucket(f"{rejected} {_shown(code, 40, sent)}{said}")
+    return RejectedByBitbucket(f"{rejected} {_redacted(code, 40, sent)}{said}")
 
 
-def _said(document: dict[str, Any], sent: tuple[str, ...]) -> str:
+def _server_text(document: dict[str, Any], sent: tuple[str, ...]) -> str:
     """The server's own words, in brackets."""
     words = document.get("error_description")
     error = document["error"]
@@ -249,10 +249,10 @@ def _said(document: dict[str, Any], sent: tuple[str, ...]) -> str:
         words = error.get("message")
     if not isinstance(words, str) or not words.strip():
         words = error if isinstance(error, str) else ""
-    return f" ({_shown(words.strip(), 160, sent)})" if words else ""
+    return f" ({_redacted(words.strip(), 160, sent)})" if words else ""
 
 
-def _shown(words: str, characters: int, sent: tuple[str, ...]) -> str:
+def _redacted(words: str, characters: int, sent: tuple[str, ...]) -> str:
     """The server's words without anything secret that they may have repeated."""
     for secret in sent:
         words = words.replace(secret, "…") if secret else words

@@ -26,7 +26,7 @@ import urllib3.exceptions
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import http_errors
 from git_credential_bitbucket.bitbucket.providers import origin
-from git_credential_bitbucket.bitbucket.token_response import TOKEN_ANSWER_S, RawAnswer
+from git_credential_bitbucket.bitbucket.token_response import TOKEN_TIMEOUT_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.git_protocol import printable
 
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 """For each address of the host's name; nothing has been sent yet when it runs out."""
-CONNECTED_WITHIN_S = 45.0
+CONNECTION_TIMEOUT_S = 45.0
 """For all of the way there: a few addresses, the proxy and TLS."""
-ANSWER_S = 30.0
+ANSWER_TIMEOUT_S = 30.0
 """For any other whole answer; nothing is lost without it."""
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 """Tokens exceed 2,500 characters each; a thousand times that is no answer of Bitbucket's."""
@@ -49,7 +49,7 @@ MAX_RETRY_AFTER_S = 86400.0
 _PIECE_BYTES = 65536
 
 
-def ask(
+def send_request(
     endpoint: "Endpoint",
     method: str,
     url: str,
@@ -64,29 +64,29 @@ def ask(
     """
     require_https(url)
     with requests.Session() as session:
-        adapter = _restrict(session, endpoint, ANSWER_S)
+        adapter = _restrict(session, endpoint, ANSWER_TIMEOUT_S)
         answer = session.request(method, url, **request)
     if whole and adapter.incomplete is not None:
-        raise BitbucketUnreachable(adapter.incomplete, hint=http_errors.ONLINE)
+        raise BitbucketUnreachable(adapter.incomplete, hint=http_errors.NETWORK_HINT)
     return answer
 
 
-def ask_for_token(endpoint: "Endpoint", session: requests.Session, send: "Callable[[], object]") -> RawAnswer:
+def send_token_request(endpoint: "Endpoint", session: requests.Session, send: "Callable[[], object]") -> RawAnswer:
     """What the token endpoint answers, whole or not, to the one request that `send` makes with `session`.
 
     `send` goes no further than the answer's arrival: what a library decodes and judges first, it may lose. Raises as
-    `ask` where no answer began to arrive.
+    `send_request` where no answer began to arrive.
     """
     require_https(endpoint.token_url)
-    adapter = _restrict(session, endpoint, TOKEN_ANSWER_S)
+    adapter = _restrict(session, endpoint, TOKEN_TIMEOUT_S)
     arrived: list[requests.Response] = []
 
     def take(response: requests.Response, **_: object) -> None:
         arrived.append(response)
-        raise _Arrived
+        raise _AnswerArrived
 
     session.hooks["response"] = [take]
-    with session, suppress(_Arrived):
+    with session, suppress(_AnswerArrived):
         send()
     (answer,) = arrived
     raw = RawAnswer(
@@ -137,7 +137,7 @@ def require_https(url: str) -> None:
         )
 
 
-class _Arrived(Exception):
+class _AnswerArrived(Exception):
     """Ends a token request in the library that sent it, as soon as the answer is here."""
 
 
@@ -147,7 +147,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
     """
 
     def __init__(self, endpoint: "Endpoint", answer_s: float) -> None:
-        self._ca = _ca_place(endpoint)
+        self._ca = _ca_path(endpoint)
         self._ca_named = f"{printable(endpoint.ca_file, 1000)}, by {_ca_from(endpoint)}" if endpoint.ca_file else None
         self._proxy = _proxy_url(endpoint.proxy)
         self._answer_s = answer_s
@@ -190,7 +190,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
-            raise http_errors.overdue(url, self._answer_s, sent=True)
+            raise http_errors.timed_out(url, self._answer_s, sent=True)
         response.headers.pop("Location", None)  # requests would follow it, and no secret does
         response.raw = io.BytesIO(body)
         return response
@@ -237,12 +237,12 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _failure(self, url: str, exc: Exception) -> Error:
         sent = self._reached.is_set()
         if self._overdue.is_set():
-            return http_errors.overdue(url, self._answer_s if sent else CONNECTED_WITHIN_S, sent=sent)
-        return http_errors.explain(url, self._proxy, exc, sent=sent, ca=self._ca_named)
+            return http_errors.timed_out(url, self._answer_s if sent else CONNECTION_TIMEOUT_S, sent=sent)
+        return http_errors.translate(url, self._proxy, exc, sent=sent, ca=self._ca_named)
 
     def _watch(self) -> None:
         """Cut the request off where it is not connected in time, or not answered."""
-        if self._ended.wait(CONNECTED_WITHIN_S):
+        if self._ended.wait(CONNECTION_TIMEOUT_S):
             return
         if not self._reached.is_set() or not self._ended.wait(self._answer_s):
             self._cut()
@@ -274,7 +274,7 @@ def _ca_from(endpoint: "Endpoint") -> str:
     return endpoint.ca_from or "GIT_SSL_CAINFO, or else http.sslCAInfo"
 
 
-def _ca_place(endpoint: "Endpoint") -> str | bool:
+def _ca_path(endpoint: "Endpoint") -> str | bool:
     """The file or directory of CAs: the one of the endpoint, else the system's, and only without either
     certifi's.
     """

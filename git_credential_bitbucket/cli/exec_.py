@@ -66,7 +66,7 @@ def records(
     """
     read = git_config.read(env)
     found: dict[str, tuple[str, Record]] = {}
-    for protocol, host in hosts.all_ours(read):
+    for protocol, host in hosts.configured_hosts(read):
         provider = providers.find(read, protocol, host, env)
         if provider is None:
             continue

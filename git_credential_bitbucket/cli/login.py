@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import MAX_NAMED, label
+from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import date_options, secret_arguments
@@ -233,7 +233,7 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     until = f" until {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     until += f", forgotten in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
-    lines = [f"Logged in: {label(one['kind'])} for {one['scope']}{whose}{until}, kept {where}."]
+    lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{until}, kept {where}."]
     others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])

@@ -24,10 +24,10 @@ said. A token that you made can only be revoked by you, on the page where you ma
 """
 _SAID = {
     revocation.REVOKED: "Bitbucket took its revocation.",
-    revocation.REFUSED: "Bitbucket refused to revoke it: it may be over already. Your Bitbucket settings list what has "
-    "access, under “App authorizations”.",
+    revocation.REJECTED: "Bitbucket refused to revoke it: it may be over already. Your Bitbucket settings list what "
+    "has access, under “App authorizations”.",
     revocation.QUEUED: "Bitbucket did not say whether it is revoked; the daemon asks again, for up to a week.",
-    revocation.UNTOLD: "Bitbucket did not say whether it is revoked; its access token ends by itself. Your Bitbucket "
+    revocation.UNKNOWN: "Bitbucket did not say whether it is revoked; its access token ends by itself. Your Bitbucket "
     "settings list what has access, under “App authorizations”.",
 }
 _YOURS = "It is still valid at Bitbucket: revoke it on the page where you made it."
@@ -55,6 +55,6 @@ def _remove(one: CredentialView) -> None:
     account = f" of {one['account']}" if one["account"] else ""
     output.say(f"Removed: {one['kind']} for {one['scope']}{account}")
     if one["kind"] in token_kinds.RENEWABLE:
-        output.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNTOLD]))
+        output.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:
         output.say(_YOURS)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.cli import date_options, expires, secret_arguments
 from git_credential_bitbucket.cli.app import summary
@@ -67,7 +67,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     record = token_flows.record(wanted, answers)
     previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
     until = f" until {dates.day(record['ends_at'])}" if record["ends_at"] else ""
-    output.say(f"Replaced: {label(record['kind'])} for {old['scope']}{until}; its id is still {old['id']}.")
+    output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{until}; its id is still {old['id']}.")
     output.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
     addresses = guidance.pages(old["kind"], provider, path)
     where = f" here: {' or '.join(addresses)}" if addresses else ""
@@ -96,4 +96,4 @@ def described(old: CredentialView) -> str:
     """The old one in words: what for, whose, until when."""
     account = f" of {old['account']}" if old["account"] else ""
     ends = f", which ends on {dates.day(old['ends_at'])}" if old["ends_at"] else ""
-    return f"the {label(old['kind'])} for {old['scope']}{account}{ends}"
+    return f"the {kind_label(old['kind'])} for {old['scope']}{account}{ends}"

@@ -81,7 +81,7 @@ def find(env: "Mapping[str, str]", request: git_protocol.Request) -> Environment
     scoped = from_tokens_file(env)
     if scoped:
         path = request.path
-        if scopes.leaves_repository_open(path):
+        if scopes.names_no_repository(path):
             from git_credential_bitbucket import processes  # lazy: urllib, for a git that names no repository
 
             path = processes.asked_path(os.getpid(), request.protocol, request.host) or path
@@ -277,7 +277,7 @@ def _checked(source: str, text: str) -> Secret:
     """The secret that `text`, of `source`, is. Raises `SettingsError` where it is none."""
     # CI systems and editors put a line break behind a secret, and .env files keep its quotes; a line break or a blank
     # inside it means that the wrong thing was pasted.
-    text = token_kinds.bare(text)[0]
+    text = token_kinds.strip_wrapping(text)[0]
     what = None if text else "nothing"
     if any(c < " " or c == "\x7f" for c in text):
         what = "more than one line"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def reply(action: str, body: bytes) -> bytes:
     """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
     third_party()
-    from git_credential_bitbucket.agent.deferred import finish  # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket.agent.deferred import wait_for  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
     from git_credential_bitbucket.client import messages
     from git_credential_bitbucket.client.signals import until_written
@@ -23,7 +23,7 @@ def reply(action: str, body: bytes) -> bytes:
     held = dispatcher()
     renewals = held.agent.renewals
     with until_written(renewals), messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.asking):
-        answer = finish(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
+        answer = wait_for(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()
         for log in held.logs:
             log.close()

@@ -38,7 +38,7 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
 
     def end(number: int, frame: "FrameType | None") -> None:
         del frame
-        renewals.leaving = True
+        renewals.stopping = True
         if renewals.asking:
             if signal.SIGINT in heeded:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)

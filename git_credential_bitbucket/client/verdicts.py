@@ -53,5 +53,7 @@ def _of_environment(
         elif one.client_id is not None or provider is None:
             told[one.variable] = rest.Verdict(valid=None, reason=_MINTED if provider else "its host is not configured")
         else:
-            questions[one.variable] = rest.question(provider.endpoint, one.kind, one.account, one.secret, repository)
-    return {name: verdict.view() for name, verdict in (told | rest.each_verdict(questions)).items()}
+            questions[one.variable] = rest.prepare_verification(
+                provider.endpoint, one.kind, one.account, one.secret, repository
+            )
+    return {name: verdict.view() for name, verdict in (told | rest.find_verdicts(questions)).items()}

@@ -255,7 +255,7 @@ class Lifecycle:
         if left > 0 or server.clients:
             self._look_at = min(self._look_at, now + max(left, 0.1))
             return False
-        return not self._workers.busy and not server.guarded(agent.must_stay, otherwise=True)
+        return not self._workers.busy and not server.guarded(agent.must_keep_running, otherwise=True)
 
     def _look_for_lock(self, agent: Agent, now: float) -> None:
         """Have a successor go on once the vault is locked: it never saw the tokens, and Python does not wipe memory."""
@@ -319,7 +319,7 @@ class Lifecycle:
     def _gone(self, server: Server, agent: Agent) -> bool:
         if self._leaving_at is None:
             return False
-        agent.renewals.leaving = True
+        agent.renewals.stopping = True
         if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S and not agent.renewals.asking:
             return True
         self._released = self._released or self.claim.release()
@@ -330,14 +330,14 @@ class Lifecycle:
 
 def _loss(agent: Agent) -> bytes:
     """What would be lost with this process: a login whose only living refresh token the vault does not take."""
-    from git_credential_bitbucket.agent.agent import refusal  # lazy: the socket listens before agents are
+    from git_credential_bitbucket.agent.agent import error_answer  # lazy: the socket listens before agents are
 
     troubles = agent.renewals.troubles
     trouble = next((troubles[name] for name in agent.renewals.unwritten if name in troubles), None)
     cause, mend = "", "stop it again once the vault can be written"
     if trouble is not None:
         cause, mend = f": {trouble.cause}", f"{trouble.hint or mend}; then stop it again"
-    return refusal(
+    return error_answer(
         Error(
             f"the daemon stays, for a login's new token is in no file yet{cause}",
             hint=f"{mend}; to lose that login instead: git-credential-bitbucket daemon stop --force",
@@ -347,10 +347,10 @@ def _loss(agent: Agent) -> bytes:
 
 def _forgotten(agent: Agent) -> bytes:
     """What would be lost with this process, for no vault has it; a person's token is shown only once."""
-    from git_credential_bitbucket.agent.agent import refusal  # lazy: as in `_loss`
+    from git_credential_bitbucket.agent.agent import error_answer  # lazy: as in `_loss`
     from git_credential_bitbucket.agent.naming import names_of
 
-    return refusal(
+    return error_answer(
         Error(
             f"the daemon stays, for this is in its memory only: {names_of(agent.credential_store.in_memory_only)}",
             hint="to keep it, log in with it without --memory; to lose it instead: "

@@ -175,7 +175,7 @@ class Daemon:
         if "agent" not in self._handed_over:
             return
         try:
-            handover.take_over(agent, self._handed_over["agent"])
+            handover.import_state(agent, self._handed_over["agent"])
         except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
             pass
         del self._handed_over["agent"]
@@ -188,7 +188,7 @@ class Daemon:
         document = {
             "env": self._env,
             "held": self._claim.held,
-            "agent": handover.hand_over(agent),
+            "agent": handover.export_state(agent),
             "started_at": life.started_at,
             "idle_s": life.idle_s,
         }

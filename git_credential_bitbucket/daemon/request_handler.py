@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.deferred import changed
+from git_credential_bitbucket.agent.deferred import map_answer
 from git_credential_bitbucket.agent.dispatch import Caller
 from git_credential_bitbucket.git_protocol import emit
 
@@ -41,8 +41,8 @@ def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: 
     if reply is None or action not in _ENDED:
         return reply
     if action == "get":
-        return changed(reply, _ended)
-    return reply if lifetime_s is None else changed(reply, _without_acknowledgement)
+        return map_answer(reply, _ended)
+    return reply if lifetime_s is None else map_answer(reply, _without_acknowledgement)
 
 
 def _ended(answer: bytes) -> bytes:

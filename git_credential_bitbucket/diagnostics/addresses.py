@@ -82,7 +82,7 @@ def _on_bitbucket(scene: Scene, text: str) -> Url | None:
     if url is None:
         return None
     # Over http, too: a secret in it is as bad.
-    return url if hosts.is_ours(scene.trusted, "https", url.host) else None
+    return url if hosts.is_bitbucket(scene.trusted, "https", url.host) else None
 
 
 def _named(entry: Entry) -> str:

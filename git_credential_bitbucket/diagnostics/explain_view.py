@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.diagnostics import status_table
 from git_credential_bitbucket.ui import output
 
@@ -163,7 +163,7 @@ def _looked_at(console: Console, document: Document) -> None:
     for at, one in enumerate(document["candidates"], 1):
         _candidate(console, at, one)
     for other in document["dropped"]:
-        whose = f"{label(other['kind'])} for {other['scope']}, {other['id']}"
+        whose = f"{kind_label(other['kind'])} for {other['scope']}, {other['id']}"
         _line(console, f"  not offered: {whose}: {other['because']}", "yellow")
     if not document["candidates"] and not trouble:
         _line(console, "  no credential covers this")
@@ -176,12 +176,14 @@ def _environment(told: EnvironmentView | None) -> str:
         return "no token"
     if "trouble" in told:
         return str(told["trouble"])
-    return f"{told['variable']} ({label(told['kind'])} {told['secret'] or ''}".rstrip() + "), before all that is kept"
+    return (
+        f"{told['variable']} ({kind_label(told['kind'])} {told['secret'] or ''}".rstrip() + "), before all that is kept"
+    )
 
 
 def _candidate(console: Console, at: int, one: Candidate) -> None:
     whose = f" of {one['account']}" if one["account"] else ""
-    words = [f"  {at}. {label(one['kind'])} for {one['scope']}{whose}", one["secret"] or "no token now"]
+    words = [f"  {at}. {kind_label(one['kind'])} for {one['scope']}{whose}", one["secret"] or "no token now"]
     words.append(f"expires: {status_table.expires_in(one, time.time())}")
     outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
     words += [word for word in (outcome, one["id"]) if word]

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
 from git_credential_bitbucket.client.shared_client import look
@@ -131,13 +131,13 @@ def _daemon() -> DaemonView:
 def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
     """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
-    if not hosts.is_ours_now(os.environ, git_asks.protocol, git_asks.host):
+    if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
         if git_asks.host == hosts.CLOUD_HOST:
             return Problem("this is plain http, and no secret goes over that", "use https: git remote set-url")
-        return hosts.not_ours(git_asks.protocol, git_asks.host)
+        return hosts.unconfigured_host(git_asks.protocol, git_asks.host)
     if not any(one["ours"] for one in document["helpers"]):
         asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
-        host = hosts.option(git_asks.protocol, git_asks.host)
+        host = hosts.host_option(git_asks.protocol, git_asks.host)
         return Problem(
             f"git does not ask this program about {base}, but {git_protocol.printable(asked_instead)}",
             f"type: git-credential-bitbucket configure{host}",
@@ -179,7 +179,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
         return _none(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
-        "what": f"the {label(winner['kind'])} for {winner['scope']}"
+        "what": f"the {kind_label(winner['kind'])} for {winner['scope']}"
         + (f" of {winner['account']}" if winner["account"] else ""),
         "username": winner["username"],
         "secret": winner["secret"],

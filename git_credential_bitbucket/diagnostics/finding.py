@@ -68,7 +68,7 @@ class Scene:
     @property
     def host_option(self) -> str:
         """What `configure` and `login` need besides, to mean this host."""
-        return hosts.option(self.url.protocol, self.url.host)
+        return hosts.host_option(self.url.protocol, self.url.host)
 
     def path(self, origin: str) -> str:
         """The whole path of a file as git names it: from the top of the work tree, wherever in that it is asked."""
@@ -88,8 +88,8 @@ def scene(env: Mapping[str, str], text: str | None) -> Scene:
     url = git_request.named(text) if text is not None else _remote(env, folder, trusted)
     if url is None:
         raise Error("that is no https address", hint="see: git remote -v")
-    if not hosts.is_ours(trusted, url.protocol, url.host):
-        raise hosts.not_ours(url.protocol, url.host)
+    if not hosts.is_bitbucket(trusted, url.protocol, url.host):
+        raise hosts.unconfigured_host(url.protocol, url.host)
     return Scene(env, folder, url, here, trusted)
 
 
@@ -104,6 +104,6 @@ def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | No
         url = git_request.take_apart(text) if text is not None else None
     except Error:  # git refuses it, too
         url = None
-    if url is None or not hosts.is_ours(trusted, url.protocol, url.host):
+    if url is None or not hosts.is_bitbucket(trusted, url.protocol, url.host):
         return git_request.take_apart(hosts.CLOUD_URL)
     return url

@@ -85,7 +85,7 @@ class Live:
         from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
 
         self.hide(headers.get("Authorization", "").partition(" ")[2])
-        answer = transport.ask(self.provider.endpoint, method, url, headers=headers)
+        answer = transport.send_request(self.provider.endpoint, method, url, headers=headers)
         self.answers.append((kind, answer))
         return answer
 
@@ -267,7 +267,7 @@ def _minted(live: Live) -> Iterator[Observation]:
 
     endpoint = live.provider.endpoint
     try:
-        grant = oauth.mint(endpoint, *consumer)
+        grant = oauth.fetch_with_client_credentials(endpoint, *consumer)
     except Error as exc:
         yield from (Observation(assumption, why=exc.cause) for assumption in (minted, revoked))
         return

@@ -99,7 +99,7 @@ def _ahead(endpoint: Endpoint, url: str) -> float | None:
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and doctor first says what it can without
 
     try:
-        date = transport.ask(endpoint, "GET", url).headers.get("Date", "")
+        date = transport.send_request(endpoint, "GET", url).headers.get("Date", "")
         return parsedate_to_datetime(date).timestamp() - time.time()
     except (ValueError, OverflowError):  # no date that can be read
         return None

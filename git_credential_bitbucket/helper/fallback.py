@@ -24,7 +24,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     """The answer to git's request, decided from the start; `outcome` is what the daemon did with it."""
     try:
         request = git_protocol.parse(data)
-        ours = request.is_web and hosts.is_ours_now(os.environ, request.protocol, request.host)
+        ours = request.is_web and hosts.is_bitbucket_now(os.environ, request.protocol, request.host)
         messages.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
         if not ours:
             return b""

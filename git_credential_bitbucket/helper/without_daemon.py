@@ -38,7 +38,7 @@ def reply(operation: str, request: git_protocol.Request, data: bytes, client: Ag
         if is_given(request):
             messages.trace("store: it is what the vault gave, and is kept there")
             return b""
-        host = hosts.option(request.protocol, request.host)
+        host = hosts.host_option(request.protocol, request.host)
         hint = exc.hint if has_key() else f"to have it kept, type: git-credential-bitbucket login{host}"
         raise VaultLocked(f"the secret was not kept: {exc.cause}", hint=hint) from exc
 

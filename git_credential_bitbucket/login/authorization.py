@@ -85,7 +85,7 @@ class Attempt:
         fields = _fields(fragment)
         if "error" in fields:
             raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
-        grant = token_response.granted({name: values[0] for name, values in fields.items() if len(values) == 1})
+        grant = token_response.parse_grant({name: values[0] for name, values in fields.items() if len(values) == 1})
         if grant is None:
             raise LoginFailed("Bitbucket's answer has no usable token in it", hint="log in again")
         return grant

@@ -78,7 +78,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
 
         endpoint = wanted.provider.endpoint
         with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
-            grant = oauth.exchange(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
+            grant = oauth.exchange_code(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
         granted.append((_kept(wanted, key, secret, grant, keep), grant))
         return page(wanted, grant)
 
@@ -101,7 +101,7 @@ def with_client_credentials(wanted: LoginRequest, answers: Answers, keep: Keep) 
 
     # Minted at once, for a slip in key or secret is better told now than by git.
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
-        grant = oauth.mint(wanted.provider.endpoint, key, secret)
+        grant = oauth.fetch_with_client_credentials(wanted.provider.endpoint, key, secret)
     return keep(_record(wanted, key, secret, grant))
 
 
@@ -117,7 +117,7 @@ def with_jwt_bearer(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
 
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
-        grant = oauth.swap(wanted.provider.endpoint, app, client_key, secret)
+        grant = oauth.fetch_with_jwt(wanted.provider.endpoint, app, client_key, secret)
     return keep({**_record(wanted, app, secret, grant), "subject": client_key})
 
 

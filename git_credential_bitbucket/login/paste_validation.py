@@ -33,7 +33,7 @@ class Checked:
 def token(text: str, wanted: token_kinds.Kind) -> Checked:
     """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
     alone = _out_of_an_address(text)
-    secret, told = token_kinds.tidy(alone or text)
+    secret, told = token_kinds.clean_paste(alone or text)
     _check(secret, "token")
     kind = token_kinds.recognise(secret)
     if kind == token_kinds.APP_PASSWORD:
@@ -49,12 +49,12 @@ def token(text: str, wanted: token_kinds.Kind) -> Checked:
         warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
     elif kind != wanted:
         warnings.append(f"by its beginning this is {_NAMES[kind]}, so it is kept as one")
-    return Checked(Secret(secret), kind, tuple(warnings), token_kinds.checksum(secret) is not False)
+    return Checked(Secret(secret), kind, tuple(warnings), token_kinds.is_checksum_valid(secret) is not False)
 
 
 def consumer_secret(text: str) -> Secret:
     """An OAuth consumer's secret: tidied, no more can be told of it. Raises `LoginFailed`."""
-    secret, _ = token_kinds.tidy(text)
+    secret, _ = token_kinds.clean_paste(text)
     _check(secret, "consumer's secret")
     if token_kinds.recognise(secret) != token_kinds.UNKNOWN:
         raise LoginFailed(
@@ -66,7 +66,7 @@ def consumer_secret(text: str) -> Secret:
 
 def consumer_key(text: str) -> str:
     """An OAuth consumer's key. Raises `LoginFailed`."""
-    key, _ = token_kinds.tidy(text)
+    key, _ = token_kinds.clean_paste(text)
     _check(key, "consumer's key")
     if token_kinds.recognise(key) != token_kinds.UNKNOWN:
         raise LoginFailed(
@@ -78,7 +78,7 @@ def consumer_key(text: str) -> str:
 
 def app_key(text: str) -> str:
     """What names a Connect app, or its installation. Raises `LoginFailed`."""
-    key, _ = token_kinds.tidy(text)
+    key, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(key) != token_kinds.UNKNOWN:
         raise LoginFailed("this is a token, where a key of the Connect app belongs", hint="see: login --help")
     if not key or not key.isprintable() or not key.isascii() or " " in key:
@@ -88,7 +88,7 @@ def app_key(text: str) -> str:
 
 def account(text: str) -> str | None:
     """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
-    name, _ = token_kinds.tidy(text)
+    name, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(name) != token_kinds.UNKNOWN:
         raise LoginFailed("that is a token, where the account's email belongs", hint="log in again, and type the email")
     if not name.isprintable() or any(c.isspace() or c == ":" for c in name):
@@ -101,7 +101,7 @@ def _out_of_an_address(text: str) -> str | None:
 
     None where there is none, and for a token that is alone.
     """
-    parts = [unquote(part) for part in re.split(r"[\s:/@]+", token_kinds.bare(text)[0])]
+    parts = [unquote(part) for part in re.split(r"[\s:/@]+", token_kinds.strip_wrapping(text)[0])]
     found = {
         part
         for part in parts

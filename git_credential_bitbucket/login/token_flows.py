@@ -11,7 +11,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
@@ -47,7 +47,7 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if old is not None and old["oauth_scopes"]:
             answers.say(f"The old one has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
-    what = f"New {label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
+    what = f"New {kind_label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
     checked = paste_validation.token(answers.secret(what), wanted.kind)
     for warning in checked.warnings:
         wanted.warn(answers, warning)
@@ -134,7 +134,7 @@ def _scope(wanted: LoginRequest, answers: Answers, checked: paste_validation.Che
     if project is None:
         return {"place": place}
     names = wanted.repositories or _repositories(wanted, answers, checked, path, project)
-    return {"place": scopes.project_place(place, project), "project": project, "repositories": list(names)}
+    return {"place": scopes.project_scope(place, project), "project": project, "repositories": list(names)}
 
 
 def _reached(
@@ -147,7 +147,7 @@ def _reached(
     from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
 
     try:
-        found = rest.in_time(partial(rest.reach, wanted.provider.endpoint, checked.secret, near))
+        found = rest.within_deadline(partial(rest.find_token_scope, wanted.provider.endpoint, checked.secret, near))
     except Error:
         return None
     if found is None:
@@ -192,7 +192,9 @@ def _repositories(
     endpoint, cause = wanted.provider.endpoint, "Bitbucket was not asked"
     try:
         if wanted.verify:
-            return rest.repositories_of(endpoint, checked.kind, checked.secret, workspace, project, rest.in_time)
+            return rest.repositories_of(
+                endpoint, checked.kind, checked.secret, workspace, project, rest.within_deadline
+            )
     except Error as exc:
         cause = exc.cause
     if answers.terminal is None:

@@ -75,7 +75,7 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
     )
     by_git = None
     if repository is not None:
-        by_git = rest.verdict(rest.question(endpoint, kind, None, secret, repository))
+        by_git = rest.find_verdict(rest.prepare_verification(endpoint, kind, None, secret, repository))
         if by_git.is_denied and is_for_repository:
             hint = "nothing was stored; check --for and what it may do, or store it all the same: --no-verify"
             raise LoginFailed(f"it is of no use there: {by_git.reason}", hint=hint)
@@ -83,7 +83,7 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
             return by_git
         if by_git.is_denied:
             wanted.warn(answers, f"{repository}: {by_git.reason}")
-    by_rest = rest.verdict(rest.question(endpoint, kind, record["account"], secret))
+    by_rest = rest.find_verdict(rest.prepare_verification(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
     doubt = f"git may use it, but REST rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason

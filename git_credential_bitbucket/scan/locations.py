@@ -78,7 +78,7 @@ class Search:
 
 def hosts(read: GitConfig) -> tuple[str, ...]:
     """bitbucket.org's names, and those of the hosts that git's configuration names as Bitbucket."""
-    return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.all_ours(read))]))
+    return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.configured_hosts(read))]))
 
 
 def of_person(env: Mapping[str, str], read: GitConfig) -> list[Location]:

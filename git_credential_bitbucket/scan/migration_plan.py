@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent.naming import label
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.login import guidance
@@ -53,7 +53,7 @@ class Move:
     def words(self) -> str:
         """It in words."""
         account = f" of {redacted(self.record['account'])}" if self.record["account"] else ""
-        return f"{label(self.record['kind'])} for {self.record['place'].partition('://')[2]}{account}"
+        return f"{kind_label(self.record['kind'])} for {self.record['place'].partition('://')[2]}{account}"
 
     @property
     def host_url(self) -> str:

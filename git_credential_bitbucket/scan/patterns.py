@@ -220,7 +220,7 @@ def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
             end=found.end("cut"),
             secret=Secret(secret),
             kind=token_kinds.recognise(secret),
-            certain=token_kinds.checksum(secret) is not False,
+            certain=token_kinds.is_checksum_valid(secret) is not False,
             account=_text(user) or None,
             protocol=found["scheme"].decode().lower(),
             host=canonical(host),
@@ -250,7 +250,7 @@ def _tokens(text: bytes) -> Iterator[Match]:
 def _checked(run: str, kind: str) -> tuple[str, bool]:
     """The token at the beginning of a run of characters that tokens are made of; and whether its checksum fits."""
     for token in (run, run[: _LENGTHS[kind]], run.rstrip("-_=")):
-        if token_kinds.checksum(token):
+        if token_kinds.is_checksum_valid(token):
             return token, True
     return run, False
 
@@ -289,7 +289,7 @@ def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surrou
                 end=found.end(),
                 secret=Secret(secret),
                 kind=kind,
-                certain=token_kinds.checksum(secret) is not False,
+                certain=token_kinds.is_checksum_valid(secret) is not False,
                 account=user or None,
             )
 
@@ -336,7 +336,7 @@ def _in_npmrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
                 end=found.end("value"),
                 secret=Secret(secret),
                 kind=kind,
-                certain=token_kinds.checksum(secret) is not False,
+                certain=token_kinds.is_checksum_valid(secret) is not False,
                 account=user or None,
                 host=canonical(host),
             )
@@ -410,7 +410,7 @@ def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
             end=max(v.end() for v in values.values()),
             secret=Secret(secret),
             kind=token_kinds.recognise(secret),
-            certain=token_kinds.checksum(secret) is not False,
+            certain=token_kinds.is_checksum_valid(secret) is not False,
             account=_unquoted(login[0]) if login else None,
             host=canonical(host),
         )
@@ -425,7 +425,7 @@ def _unquoted(word: bytes) -> str:
 def _is_real(secret: str) -> bool:
     kind = token_kinds.recognise(secret)
     if kind != token_kinds.UNKNOWN:
-        return token_kinds.checksum(secret) is True or _looks_real(secret, kind)
+        return token_kinds.is_checksum_valid(secret) is True or _looks_real(secret, kind)
     return bool(secret) and not _is_placeholder(secret.encode("utf-8", "surrogateescape"))
 
 

@@ -122,7 +122,7 @@ def provider(url: str) -> Provider:
     place = parse(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
     found = find_now(os.environ, place.protocol, place.host)
     if found is None:
-        raise hosts.not_ours(place.protocol, place.host)
+        raise hosts.unconfigured_host(place.protocol, place.host)
     return found
 
 
@@ -179,7 +179,7 @@ def scope_of(text: str) -> str:
     """The scope that a person names, as credentials keep it; a project's is written `acme/{WEB}`. Raises `Error`."""
     workspace, brace, key = text.partition("/{")
     if brace and key.endswith("}"):
-        return scopes.project_place(parse(workspace).text, key[:-1])
+        return scopes.project_scope(parse(workspace).text, key[:-1])
     return parse(text).text
 
 

@@ -14,7 +14,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import retention
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.errors import VaultUnwritable
@@ -85,7 +85,7 @@ class World:
             "endpoint": self.endpoint.to_record(),
             "expires_in": 7200,
         }
-        return self.keep(retention.from_login(record | more, self.clock()))
+        return self.keep(retention.credential_from_login(record | more, self.clock()))
 
     def keep(self, credential: Credential) -> Credential:
         """Put a credential into the vault."""
@@ -98,18 +98,18 @@ class World:
 
     def get(self, text: str = "", agent: Agent | None = None, path: str = "acme/app.git") -> dict[str, str]:
         """What git reads for a `get`."""
-        reply = finish((agent or self.agent).get(self.lines(text, path)))
+        reply = wait_for((agent or self.agent).get(self.lines(text, path)))
         return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
     def store(self, username: str, password: str, path: str = "acme/app.git", *, approved: bool = True) -> bytes:
         """What the `store` of `git credential approve` is answered, or of a git that was given a URL."""
         request = self.lines(f"username={username}\npassword={password}\n", path)
-        return finish(self.agent.store(request, approves=lambda: approved))
+        return wait_for(self.agent.store(request, approves=lambda: approved))
 
     def erase(self, password: str | None = None, path: str = "acme/app.git") -> bytes:
         """What git's `erase` is answered."""
         text = "" if password is None else f"username=x\npassword={password}\n"
-        return finish(self.agent.erase(self.lines(text, path)))
+        return wait_for(self.agent.erase(self.lines(text, path)))
 
     @contextmanager
     def full_disk(self, *, has_room: bool = False) -> Iterator[None]:

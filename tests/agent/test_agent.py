@@ -10,8 +10,8 @@ import pytest
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.vault.key_sources import Key
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def test_nothing_kept_is_nothing_answered(world: World) -> None:
     """And the reason is told, with the command that mends it."""
     assert world.get() == {}
-    state, cause, hint = why(world.agent, world.lines())
+    state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, cause) == ("none", f"no credential for {world.standin.netloc}/acme/app")
     assert hint == "type: git-credential-bitbucket login"
 
@@ -102,7 +102,7 @@ def test_a_store_is_the_first_thing_a_new_process_hears(world: World) -> None:
     login = world.login()
     other = world.another()
     text = f"username=x-token-auth\npassword={login.secret.reveal()}\n"
-    assert finish(other.store(world.lines(text))) == ACKNOWLEDGED
+    assert wait_for(other.store(world.lines(text))) == ACKNOWLEDGED
     assert len(world.kept()) == 1
 
 
@@ -128,7 +128,7 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     world.store("alice", token)
     world.erase(token)
     assert world.get() == {}
-    state, _, hint = why(world.agent, world.lines())
+    state, _, hint = diagnose_request(world.agent, world.lines())
     assert state == "suspended"
     (kept,) = world.agent.credential_store.index()
     assert f"if it was revoked: git-credential-bitbucket rotate {kept.id}; now: " in hint
@@ -145,7 +145,7 @@ def test_why_tells_of_the_repository_at_work(world: World) -> None:
     asked = git_protocol.emit([("protocol", "https"), ("host", world.standin.netloc)])
 
     def told(path: str | None) -> dict[str, str]:
-        reply = finish(control(world.agent, "why", asked, lambda: path))
+        reply = wait_for(control(world.agent, "why", asked, lambda: path))
         return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
     assert told("acme/two.git")["error"] == f"no credential for {world.standin.netloc}/acme/two"
@@ -175,7 +175,7 @@ def test_an_erase_of_another_helpers_secret_is_not_about_ours(world: World, kind
 
     def erase(text: str) -> bytes:
         body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n{text}".encode()
-        return finish(Dispatcher(world.agent).answer("erase", body, Caller(0, 0, CONTROL)) or b"")
+        return wait_for(Dispatcher(world.agent).answer("erase", body, Caller(0, 0, CONTROL)) or b"")
 
     consumer = world.standin.add_consumer()
     if kind == token_kinds.OAUTH:
@@ -248,10 +248,10 @@ def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
         Key(b"x" * 32, "environment")
     )
     assert world.get(agent=locked) == {}
-    state, cause, _ = why(locked, world.lines())
+    state, cause, _ = diagnose_request(locked, world.lines())
     assert state == "locked"
     assert "another key" in cause
-    assert b"error=" in finish(locked.store(world.lines(f"username=a\npassword={tokens.api_token()}\n")))
+    assert b"error=" in wait_for(locked.store(world.lines(f"username=a\npassword={tokens.api_token()}\n")))
     assert [c.secret.reveal() for c in world.kept()] == [token]
 
 
@@ -282,12 +282,12 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
         {"GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, create=create
     )
     token = tokens.api_token()
-    assert not world.agent.must_stay()
+    assert not world.agent.must_keep_running()
     assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n"
     assert world.store("alice", token) == ACKNOWLEDGED + b"kept=memory\n", "sent again by who has to tell it"
     assert world.store("alice", token) == ACKNOWLEDGED
     assert world.get()["password"] == token
-    assert world.agent.must_stay()
+    assert world.agent.must_keep_running()
     world.offset += 61
     assert world.store("alice", token) == ACKNOWLEDGED
     assert isinstance(world.agent.credential_store.memory.storage, MemoryStorage)
@@ -298,19 +298,19 @@ def test_a_log_in_that_was_set_aside_keeps_no_agent(world: World) -> None:
     """It was used, but nobody renews it any more."""
     world.login()
     world.get()
-    assert world.agent.must_stay()
+    assert world.agent.must_keep_running()
     world.login()
     assert [c.set_aside_why for c in world.kept()] == ["replaced by a newer one", None]
-    assert not world.agent.must_stay()
+    assert not world.agent.must_keep_running()
 
 
 def test_a_lock_by_hand_keeps_the_agent(world: World) -> None:
     """Idleness must not undo what a person asked for."""
     world.store("alice", tokens.api_token())
-    assert not world.agent.must_stay()
-    assert finish(control(world.agent, "lock", b"")) == ACKNOWLEDGED
+    assert not world.agent.must_keep_running()
+    assert wait_for(control(world.agent, "lock", b"")) == ACKNOWLEDGED
     assert world.get() == {}
-    assert world.agent.must_stay()
+    assert world.agent.must_keep_running()
 
 
 def test_an_access_token_typed_without_a_path_is_kept_for_the_repository_at_work(world: World) -> None:
@@ -318,11 +318,11 @@ def test_an_access_token_typed_without_a_path_is_kept_for_the_repository_at_work
     first, second = tokens.access_token(), tokens.access_token()
     for repository, secret in (("acme/app.git", first), ("acme/lib.git", second)):
         request = world.lines(f"username=x-token-auth\npassword={secret}\n", path="")
-        assert finish(world.agent.store(request, partial(str, repository), lambda: True)) == b"ok=1\n"
+        assert wait_for(world.agent.store(request, partial(str, repository), lambda: True)) == b"ok=1\n"
     assert {c.place.rpartition("/")[2]: c.secret.reveal() for c in world.kept()} == {"app": first, "lib": second}
     assert all(c.set_aside_at is None for c in world.kept())
     request = world.lines(f"username=x-token-auth\npassword={first}\n", path="")
-    assert finish(world.agent.store(request)) == b"ok=1\n"
+    assert wait_for(world.agent.store(request)) == b"ok=1\n"
     assert len(world.kept()) == 2, "what is held is not kept again, whoever does not know the repository"
 
 

@@ -13,8 +13,8 @@ import pytest
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import handover
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.secret import Secret
 from tests.daemon.daemons import eventually
@@ -34,7 +34,7 @@ def body_of(world: World, consumer: ConsumerKey) -> bytes:
 
 def mint(world: World, consumer: ConsumerKey) -> dict[str, str]:
     """What a runner with a consumer in its environment is answered."""
-    return dict(git_protocol.parse_pairs(finish(control(world.agent, "mint", body_of(world, consumer)))))
+    return dict(git_protocol.parse_pairs(wait_for(control(world.agent, "mint", body_of(world, consumer)))))
 
 
 def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
@@ -46,7 +46,7 @@ def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
     assert "could not be renewed: " in told["error"]
     assert "tried again" in told["hint"]
     assert world.get() == {}
-    assert why(world.agent, world.lines())[::2] == ("none", "type: git-credential-bitbucket login")
+    assert diagnose_request(world.agent, world.lines())[::2] == ("none", "type: git-credential-bitbucket login")
     world.offset += 60
     assert mint(world, consumer)["password"]
 
@@ -59,7 +59,7 @@ def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
     body = body_of(world, world.standin.add_consumer())
 
     def answer(action: str, body: bytes) -> bytes:
-        return finish(asked.answer(action, body, Caller(0, 0, CONTROL)) or b"")
+        return wait_for(asked.answer(action, body, Caller(0, 0, CONTROL)) or b"")
 
     minted = dict(git_protocol.parse_pairs(answer("mint", body)))["password"]
     request = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
@@ -87,7 +87,7 @@ def test_a_rejected_token_is_minted_again(world: World, named: bool) -> None:
     world.offset += 120
     body = f"protocol=https\nhost={world.standin.netloc}\nusername=x-token-auth\n"
     body += f"password={first}\n" if named else ""
-    finish(Dispatcher(world.agent).answer("erase", body.encode(), Caller(0, 0, CONTROL)) or b"")
+    wait_for(Dispatcher(world.agent).answer("erase", body.encode(), Caller(0, 0, CONTROL)) or b"")
     eventually(lambda: mint(world, consumer)["password"] != first)
 
 
@@ -95,7 +95,7 @@ def test_a_minted_token_in_use_is_renewed_ahead_and_keeps_the_daemon(world: Worl
     """As a person's login is; one that nobody used since its renewal is let go."""
     consumer = world.standin.add_consumer()
     first = mint(world, consumer)["password"]
-    assert world.agent.must_stay()
+    assert world.agent.must_keep_running()
     world.offset += 7200 - 600  # half an hour before the end it is due
     world.agent.tick()
     assert world.agent.consumers is not None
@@ -103,7 +103,7 @@ def test_a_minted_token_in_use_is_renewed_ahead_and_keeps_the_daemon(world: Worl
     (renewed,) = world.agent.consumers.credential_store.index()
     assert renewed.had_secret(Secret(first))
     assert len(world.standin.token_requests()) == 2
-    assert not world.agent.must_stay()
+    assert not world.agent.must_keep_running()
 
 
 def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None:
@@ -120,11 +120,11 @@ def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None
 def test_a_predecessors_minted_tokens_are_given_to_nobody(world: World) -> None:
     """0.1.0 handed them over among a person's; each consumer has its own minted again."""
     login = world.login()
-    state = json.loads(json.dumps(handover.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.export_state(world.agent)))
     record = {**login.to_record(), "id": "minted", "origin": "environment"}
     state["memory"] = {"credentials": [record, {**record, "id": "mine", "origin": "login"}]}
     successor = world.another()
-    handover.take_over(successor, state)
+    handover.import_state(successor, state)
     assert [one.id for one in successor.credential_store.index() if one.id != login.id] == ["mine"]
 
 
@@ -137,7 +137,7 @@ def shared(world: World, directory: Path) -> Agent:
 
 def mint_by(agent: Agent, world: World, consumer: ConsumerKey, verb: str = "mint", more: bytes = b"") -> dict[str, str]:
     """What an in-process get (or erase) is answered."""
-    return dict(git_protocol.parse_pairs(finish(control(agent, verb, body_of(world, consumer) + more))))
+    return dict(git_protocol.parse_pairs(wait_for(control(agent, verb, body_of(world, consumer) + more))))
 
 
 def minted(world: World) -> int:

@@ -10,8 +10,8 @@ import pytest
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.credential import Credential, is_sound
-from git_credential_bitbucket.agent.deferred import Deferred, finish
+from git_credential_bitbucket.agent.credential import Credential, is_valid_record
+from git_credential_bitbucket.agent.deferred import Deferred, wait_for
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World
@@ -43,7 +43,7 @@ BAD_FIELDS: list[dict[str, Any]] = [
 
 def ask(world: World, action: str, **fields: str) -> dict[str, str]:
     """What the verb answers."""
-    reply = finish(control(world.agent, action, git_protocol.emit(list(fields.items()))))
+    reply = wait_for(control(world.agent, action, git_protocol.emit(list(fields.items()))))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
@@ -68,7 +68,7 @@ def test_a_record_with_a_wrong_field_is_refused(world: World, bad: dict[str, Any
 @pytest.mark.parametrize("name", Credential._fields)
 def test_every_field_of_a_record_is_checked(name: str) -> None:
     """Each annotation is known to the check, and none holds a list in a list."""
-    assert not is_sound({name: [[]]})
+    assert not is_valid_record({name: [[]]})
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5", "null", "NaN", "[" * 50000, '"x"', "{}", '{"kind": "oauth"}'])
@@ -129,7 +129,7 @@ def test_another_consumers_slow_renewal_does_not_hold_up_the_loop(world: World) 
     stuck = asked.is_alive()
     asked.join()
     assert not stuck
-    assert all(b"password=" in finish(job) for job in jobs)
+    assert all(b"password=" in wait_for(job) for job in jobs)
 
 
 def test_many_first_questions_for_one_consumer_mint_once(world: World) -> None:
@@ -139,7 +139,7 @@ def test_many_first_questions_for_one_consumer_mint_once(world: World) -> None:
         f"protocol=https\nhost={world.standin.netloc}\n".encode()
     )
     pending = [control(world.agent, "mint", body) for _ in range(20)]
-    assert len({finish(one) for one in pending}) == 1
+    assert len({wait_for(one) for one in pending}) == 1
     assert len(world.standin.token_requests()) == 1
 
 
@@ -152,11 +152,11 @@ def test_locking_does_not_wait_for_a_renewal(world: World) -> None:
     renewed = world.agent.get(world.lines())
     while not world.standin.token_requests():
         world.agent.tick()
-    asked = threading.Thread(target=lambda: finish(control(world.agent, "lock", b"")))
+    asked = threading.Thread(target=lambda: wait_for(control(world.agent, "lock", b"")))
     asked.start()
     asked.join(0.5)
     stuck = asked.is_alive()
     asked.join()
-    finish(renewed)
+    wait_for(renewed)
     assert not stuck
     assert world.get() == {}

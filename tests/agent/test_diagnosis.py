@@ -31,7 +31,7 @@ def explained(world: World, text: str = "", path: str = "acme/app.git") -> list[
 def a_static(world: World, place: str = "") -> Credential:
     """An API token, kept for that place of the stand-in."""
     record = {"kind": token_kinds.API_TOKEN, "place": world.standin.url + place, "secret": tokens.api_token()}
-    return world.keep(retention.from_login(record, world.clock()))
+    return world.keep(retention.credential_from_login(record, world.clock()))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import access_log_entry, control, dispatch, retention
-from git_credential_bitbucket.agent.deferred import Deferred, changed, finish
+from git_credential_bitbucket.agent.deferred import Deferred, map_answer, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
 from tests.fake_bitbucket import tokens
@@ -43,10 +43,10 @@ def test_git_and_guests_get_nothing_of_the_rest(world: World, role: dispatch.Rol
     body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n".encode()
     allowed = {action for action in (*ACTIONS, "no-such-verb") if asked.answer(action, body, caller(role)) != b""}
     assert allowed <= {"get", "store", "erase", "why"}
-    assert secret.encode() in finish(asked.answer("get", body, caller(role)) or b"")
+    assert secret.encode() in wait_for(asked.answer("get", body, caller(role)) or b"")
     assert not left
-    assert secret.encode() in finish(asked.answer("token", body, caller(CONTROL)) or b"")
-    assert b"does not know that verb" in finish(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
+    assert secret.encode() in wait_for(asked.answer("token", body, caller(CONTROL)) or b"")
+    assert b"does not know that verb" in wait_for(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
 
 
 @pytest.mark.parametrize(("role", "counts"), [(GIT, True), (GUEST, False)])
@@ -70,7 +70,7 @@ def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) 
     body = head + f"username=alice\npassword={tokens.access_token()}\n".encode()
     answer = asked.answer("store", body, caller(CONTROL))
     assert isinstance(answer, Deferred)
-    assert finish(answer).startswith(b"ok=1\n")
+    assert wait_for(answer).startswith(b"ok=1\n")
     log.close()
     assert [(one["operation"], one["outcome"]) for one in access_log.read(path)] == [("store", "done")]
 
@@ -89,7 +89,7 @@ def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_ask
             "secret": secret,
             "endpoint": world.endpoint.to_record(),
         }
-        ids[place] = world.keep(retention.from_login(record, world.clock())).id
+        ids[place] = world.keep(retention.credential_from_login(record, world.clock())).id
     path = str(home / "log.jsonl")
     log = access_log.AccessLog(path)
     asked = Dispatcher(world.agent, access_log=log)
@@ -99,7 +99,7 @@ def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_ask
             more = f"username=x-token-auth\npassword={secret}\n".encode() if operation == "erase" else b""
             answer = asked.answer(operation, body + more, caller(CONTROL))
             assert answer is not None
-            finish(answer)
+            wait_for(answer)
     log.close()
     found = [one["credential"] for one in access_log.read(path)]
     assert found == [ids[places[1]], ids[places[1]], ids[places[2]], ids[places[2]]]
@@ -110,14 +110,14 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
     first: Future[None] = Future()
     first.set_result(None)
     last = Deferred(first, lambda: b"late", lambda: b"early")
-    answer = changed(Deferred(first, lambda: last, lambda: b"at once"), lambda found: found + b"!")
+    answer = map_answer(Deferred(first, lambda: last, lambda: b"at once"), lambda found: found + b"!")
     assert isinstance(answer, Deferred)
     assert answer.give_up() == b"at once!"
     resumed = answer.resume()
     assert isinstance(resumed, Deferred)
     assert resumed.give_up() == b"early!"
     assert resumed.resume() == b"late!"
-    assert changed(b"there", lambda found: found + b"!") == b"there!"
+    assert map_answer(b"there", lambda found: found + b"!") == b"there!"
 
 
 def test_every_action_is_noted_or_is_a_question() -> None:

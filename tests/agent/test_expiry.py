@@ -9,7 +9,7 @@ import pytest
 from git_credential_bitbucket.agent import expiry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from tests.agent.credentials import a_credential, an_oauth_login
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ END = 1000 * DAY
 
 def warn(agent: Agent, credential_id: str, more: str = "") -> dict[str, str]:
     """What the verb `warn` answers."""
-    reply = finish(control(agent, "warn", f"id={credential_id}\n{more}".encode()))
+    reply = wait_for(control(agent, "warn", f"id={credential_id}\n{more}".encode()))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 
@@ -35,7 +35,7 @@ def ending(world: World, days: float) -> Credential:
 def stored(world: World, credential: Credential, agent: Agent | None = None) -> bytes:
     """What is answered to git's `store` of that token."""
     text = f"username=x\npassword={credential.secret.reveal()}\n"
-    return finish((agent or world.agent).store(world.lines(text)))
+    return wait_for((agent or world.agent).store(world.lines(text)))
 
 
 def test_each_step_is_told_once() -> None:
@@ -125,7 +125,7 @@ def test_another_date_begins_anew(world: World) -> None:
     warn(world.agent, credential.id)
     world.agent.close()
     for ends_at, due in ((world.clock() + 3 * DAY, True), ("", False), (world.clock() + 90 * DAY, False)):
-        finish(control(world.agent, "amend", f"id={credential.id}\nends_at={ends_at}\n".encode()))
+        wait_for(control(world.agent, "amend", f"id={credential.id}\nends_at={ends_at}\n".encode()))
         assert (b"warn=" in stored(world, credential)) == due
 
 
@@ -133,7 +133,7 @@ def test_another_date_begins_anew(world: World) -> None:
 def test_what_is_no_date_is_refused(world: World, text: str) -> None:
     """And changes nothing."""
     credential = ending(world, 5)
-    reply = finish(control(world.agent, "amend", f"id={credential.id}\nends_at={text}\n".encode()))
+    reply = wait_for(control(world.agent, "amend", f"id={credential.id}\nends_at={text}\n".encode()))
     assert reply.startswith(b"error=")
     assert world.kept() == [credential]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket.agent import handover, renewal, retention, revocation
-from git_credential_bitbucket.agent.deferred import Deferred, finish
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
 from git_credential_bitbucket.vault.key_sources import Key
 
@@ -99,7 +99,7 @@ def test_whoever_comes_second_waits_for_the_same_renewal(world: World) -> None:
     assert pending.give_up() == b"", "at its deadline it answers with what lives: nothing here"
     assert not pending.future.done()
     world.standin.release()
-    assert f"password={job.result().secret.reveal()}\n".encode() in finish(pending)
+    assert f"password={job.result().secret.reveal()}\n".encode() in wait_for(pending)
     assert len(world.standin.token_requests()) == 1
 
 
@@ -146,7 +146,7 @@ def test_what_was_lost_with_the_process_is_told_as_what_it_is(world: World) -> N
     """The answer had not arrived on the disk: the refresh token is spent, a login helps, and waiting does not."""
     cut_off(world, "renewal-granted")
     assert world.get() == {}
-    state, cause, hint = why(world.agent, world.lines())
+    state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, "cut off" in cause, "login" in hint) == ("login-expired", True, True)
     assert len(world.standin.token_requests()) == 2
 
@@ -156,10 +156,10 @@ def test_an_outage_after_that_does_not_hide_it(world: World) -> None:
     login = cut_off(world, "renewal-granted")
     world.standin.script_fault("token", "reset", count=1)
     assert world.get() == {}
-    assert why(world.agent, world.lines())[0] == "unreachable"
+    assert diagnose_request(world.agent, world.lines())[0] == "unreachable"
     world.offset += 600
     assert world.get() == {}
-    assert why(world.agent, world.lines())[0] == "login-expired"
+    assert diagnose_request(world.agent, world.lines())[0] == "login-expired"
     world.login()
     assert world.agent.credential_store.index().get(login.id) is not None
 
@@ -170,7 +170,7 @@ def test_an_answer_outlives_a_full_disk_and_the_process(world: World) -> None:
     world.offset += 7300
     with world.full_disk(has_room=True):
         assert world.get() == {}
-        assert why(world.agent, world.lines())[1] == "the disk is full"
+        assert diagnose_request(world.agent, world.lines())[1] == "the disk is full"
         assert not world.agent.renewals.unwritten
         world.agent.close()
         world.agent = other(world)
@@ -263,9 +263,9 @@ def test_what_an_earlier_version_hands_over_is_an_answer(world: World) -> None:
     """Version 0.1.0 gave a whole record with the grant in it."""
     login = world.login()
     granted = {"secret": "new", "refresh_token": "newer", "generation": 2, "minted_at": 5.0, "expires_at": 7205.0}
-    state = handover.hand_over(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
+    state = handover.export_state(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
     successor = world.another()
-    handover.take_over(successor, json.loads(json.dumps(state)))
+    handover.import_state(successor, json.loads(json.dumps(state)))
     successor.close()
     (kept,) = world.kept()
     assert (kept.generation, kept.secret.reveal(), kept.expires_at) == (2, "new", 7205.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.vault.key_sources import Key
 from tests.fake_bitbucket import tokens
@@ -33,7 +33,7 @@ class Desk:
         """What a verb is answered."""
         text = git_protocol.emit(list(fields.items())) + body
         return dict(
-            git_protocol.parse_pairs(finish(self.asked.answer(action, text, Caller(os.getpid(), 0, CONTROL)) or b""))
+            git_protocol.parse_pairs(wait_for(self.asked.answer(action, text, Caller(os.getpid(), 0, CONTROL)) or b""))
         )
 
     def log_in(self, account: str, **more: str) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket.agent import backups, expiry, retention
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from tests.fake_bitbucket import tokens
 
@@ -20,13 +20,13 @@ EIGHT_HOURS_S = 8 * 3600
 def test_a_token_is_offered_for_its_lifetime_and_not_longer(world: World) -> None:
     """Git is told the end, too, so that whoever caches it further on does not keep it."""
     record = {"kind": token_kinds.API_TOKEN, "place": world.standin.url, "secret": tokens.api_token()}
-    kept = world.keep(retention.from_login({**record, "lifetime": EIGHT_HOURS_S}, world.clock()))
+    kept = world.keep(retention.credential_from_login({**record, "lifetime": EIGHT_HOURS_S}, world.clock()))
     assert world.get()["password_expiry_utc"] == str(int(kept.forget_at or 0))
     world.offset += EIGHT_HOURS_S - 60
     assert world.get()["password"] == kept.secret.reveal()
     world.offset += 120
     assert world.get() == {}
-    state, cause, hint = why(world.agent, world.lines())
+    state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, hint) == ("expired", "type: git-credential-bitbucket login")
     assert "as long as you said" in cause
 
@@ -35,9 +35,9 @@ def test_what_is_over_is_removed_and_keeps_no_daemon(world: World) -> None:
     """A login in use is neither renewed nor kept past its lifetime."""
     world.login(lifetime=EIGHT_HOURS_S)
     world.get()
-    assert world.agent.must_stay()
+    assert world.agent.must_keep_running()
     world.offset += EIGHT_HOURS_S + 1
-    assert not world.agent.must_stay()
+    assert not world.agent.must_keep_running()
     world.agent.tick()
     world.executor.shutdown()
     assert world.kept() == []
@@ -65,7 +65,7 @@ def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
     """Whoever lists it later could not say when."""
     record = {"kind": token_kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
     with pytest.raises(ValueError, match="no date"):
-        retention.from_login({**record, **end}, 1.0)
+        retention.credential_from_login({**record, **end}, 1.0)
 
 
 def test_what_migrate_took_out_of_files_is_forgotten_after_thirty_days(world: World) -> None:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.matching import Index, Match, match, repository_of, state_of
+from git_credential_bitbucket.agent.matching import Index, Match, find_candidates, repository_of, state_of
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.bitbucket.scopes import project_place, scope_of
+from git_credential_bitbucket.bitbucket.scopes import project_scope, scope_of
 from tests.agent.credentials import HOST, a_credential
 
 REPOSITORY = a_credential(f"{HOST}/acme/app", token_kinds.ACCESS_TOKEN)
@@ -23,7 +23,7 @@ ALL = (PERSON, OTHER, WORKSPACE, REPOSITORY)
 def matched(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = ALL) -> Match:
     """What may answer a request of these lines; `path` is what the asking git is seen to work on."""
     request = git_protocol.parse(b"protocol=https\n" + text.encode("utf-8", "surrogateescape"))
-    return match(Index(c.to_record() for c in kept), request, lambda: path)
+    return find_candidates(Index(c.to_record() for c in kept), request, lambda: path)
 
 
 def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = ALL) -> list[Credential]:
@@ -68,7 +68,7 @@ def test_each_repository_gets_its_own() -> None:
 def test_a_projects_token_is_for_the_repositories_of_its_list() -> None:
     """Between repository and workspace; for a name that is not in the list it is no candidate."""
     web, ops = (
-        a_credential(project_place(WORKSPACE.place, key), token_kinds.ACCESS_TOKEN, project=key, repositories=names)
+        a_credential(project_scope(WORKSPACE.place, key), token_kinds.ACCESS_TOKEN, project=key, repositories=names)
         for key, names in (("WEB", ("app", "site")), ("OPS", ("ops", "site")))
     )
     kept = (*ALL, web, ops)
@@ -83,7 +83,7 @@ def test_a_projects_token_is_for_the_repositories_of_its_list() -> None:
 def test_a_request_without_a_path_gets_a_projects_token_by_what_git_works_on() -> None:
     """Where that is not known, it comes after wider ones and before a repository's."""
     web = a_credential(
-        project_place(WORKSPACE.place, "WEB"), token_kinds.ACCESS_TOKEN, project="WEB", repositories=("app",)
+        project_scope(WORKSPACE.place, "WEB"), token_kinds.ACCESS_TOKEN, project="WEB", repositories=("app",)
     )
     assert asked("host=bitbucket.org\n", path="acme/app", kept=(web, WORKSPACE)) == [web, WORKSPACE]
     assert asked("host=bitbucket.org\n", path="acme/lib", kept=(web, WORKSPACE)) == [WORKSPACE]
@@ -241,5 +241,5 @@ def test_a_request_that_names_no_repository_is_answered_at_once_among_many() -> 
     index = Index([a_credential(f"{HOST}/workspace{n}", token_kinds.ACCESS_TOKEN).to_record() for n in range(5000)])
     request = git_protocol.parse(b"protocol=https\nhost=bitbucket.org\n")
     started = time.process_time()
-    assert len(match(index, request, lambda: None).candidates) == 5000
+    assert len(find_candidates(index, request, lambda: None).candidates) == 5000
     assert time.process_time() - started < 3, "it takes a tenth of a second"

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.vault.key_sources import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
@@ -104,7 +104,7 @@ class AgainstModel(RuleBasedStateMachine):
 
     def verb(self, action: str, body: bytes) -> dict[str, str]:
         """What a verb answers, each key's last line."""
-        reply = finish(control(self.agent, action, body)).decode()
+        reply = wait_for(control(self.agent, action, body)).decode()
         return dict(line.split("=", 1) for line in reply.split("\n") if line)
 
     @rule(host=HOSTS, path=PATHS, user=TYPED, kind=KINDS, approved=APPROVED, asked=ASKED, fails=st.booleans())
@@ -130,7 +130,7 @@ class AgainstModel(RuleBasedStateMachine):
             self.now += 1
             secret = {API: tokens.api_token, ACCESS: tokens.access_token}.get(kind, lambda: os.urandom(9).hex())()
             request = git_protocol.parse(self.lines(host, path, user, secret))
-            finish(self.agent.store(request, approves=lambda word=word: word))  # type: ignore[misc]  # bound here
+            wait_for(self.agent.store(request, approves=lambda word=word: word))  # type: ignore[misc]  # bound here
             if kind == UNKNOWN and user == USERNAMES[ACCESS]:
                 self._forget(secret)  # another helper's OAuth token, which ends after two hours
                 self.model.closes(host, path, user, self.now)
@@ -176,7 +176,7 @@ class AgainstModel(RuleBasedStateMachine):
             self.assert_chosen(host, path, user, self.verb("token", self.lines(host, path, user)), rest=True)
         elif before is not None:
             self.verb(before, self.lines(host, path, user) if before != "status" else b"")
-        reply = finish(self.agent.get(git_protocol.parse(self.lines(host, path, user)))).decode()
+        reply = wait_for(self.agent.get(git_protocol.parse(self.lines(host, path, user)))).decode()
         answer = dict(line.split("=", 1) for line in reply.split("\n") if line)
         self.assert_chosen(host, path, user, answer, rest=False)
         if not answer:
@@ -224,7 +224,7 @@ class AgainstModel(RuleBasedStateMachine):
         request = git_protocol.parse(self.lines(kept.host, path, user, kept.secret))
         repository = repository_of(kept.host, path)
         if accepted:
-            finish(self.agent.store(request))
+            wait_for(self.agent.store(request))
             if self.model.closes(kept.host, path, user, self.now) and kept.unasked:  # somebody was asked, and typed it
                 self.model.kept.remove(kept)
                 self.model.store(
@@ -233,7 +233,7 @@ class AgainstModel(RuleBasedStateMachine):
             else:
                 self.model.accept(kept, repository)
         else:
-            finish(self.agent.erase(request))
+            wait_for(self.agent.erase(request))
             self.model.reject(kept, repository, self.now)
 
     @precondition(lambda self: any(kept.former for kept in self.model.kept))
@@ -243,7 +243,9 @@ class AgainstModel(RuleBasedStateMachine):
         kept = drawn(data, [kept for kept in self.model.kept if kept.former])
         former = drawn(data, sorted(kept.former))
         path = "/".join(kept.scope) or None
-        finish(getattr(self.agent, operation)(git_protocol.parse(self.lines(kept.host, path, "x-token-auth", former))))
+        wait_for(
+            getattr(self.agent, operation)(git_protocol.parse(self.lines(kept.host, path, "x-token-auth", former)))
+        )
         if operation == "store":
             self.model.closes(kept.host, path, "x-token-auth", self.now)
 
@@ -318,14 +320,14 @@ def test_no_question_changes_what_the_next_one_gets(
         secret = tokens.api_token() if kind == API else tokens.access_token()
         record = {"kind": kind, "place": "/".join(("https://one.test", *names(path))), "secret": secret}
         record |= person if kind == API else {}
-        finish(control(agent, "add", git_protocol.emit([("record", json.dumps(record)), ("unclear", "add")])))
+        wait_for(control(agent, "add", git_protocol.emit([("record", json.dumps(record)), ("unclear", "add")])))
 
     def asked(action: str, path: str | None, user: str | None) -> bytes:
         clock[0] += 1
         text = {"path": path, "username": user}
         pairs = [("protocol", "https"), ("host", "one.test"), *((k, v) for k, v in text.items() if v is not None)]
         body = git_protocol.emit(pairs)
-        return finish(agent.get(git_protocol.parse(body)) if action == "get" else control(agent, action, body))
+        return wait_for(agent.get(git_protocol.parse(body)) if action == "get" else control(agent, action, body))
 
     first = {request: asked("get", *request) for request in requests}
     for path, user in again.draw(st.permutations(requests)):

@@ -32,8 +32,8 @@ def renewed(credential: Credential, now: float) -> Credential:
 def test_a_rejected_token_is_held_back_for_a_minute_and_offered_again() -> None:
     """git-lfs asks again at once and for ever, so it must not get the same secret again at once."""
     token = after(a_credential(), 1000)
-    assert rejection.is_withheld(token, 1059)
-    assert not rejection.is_withheld(token, 1060)
+    assert rejection.is_blocked(token, 1059)
+    assert not rejection.is_blocked(token, 1060)
 
 
 def test_one_rejection_told_by_many_gits_counts_once() -> None:
@@ -71,7 +71,7 @@ def test_three_rejections_over_more_than_an_hour_set_aside() -> None:
         token = after(token, now)
     assert token.set_aside_at == 3601
     assert "3 times" in str(token.set_aside_why)
-    assert rejection.is_withheld(token, 1e9)
+    assert rejection.is_blocked(token, 1e9)
     assert token.secret
 
 
@@ -95,7 +95,7 @@ def test_a_rejected_oauth_token_is_dropped_and_its_refresh_token_kept() -> None:
     assert not dropped.secret
     assert dropped.refresh_token == login.refresh_token
     assert dropped.had_secret(login.secret)
-    assert not rejection.is_withheld(dropped, 100)
+    assert not rejection.is_blocked(dropped, 100)
 
 
 def test_a_token_minted_for_a_rejection_and_rejected_too_is_not_minted_again() -> None:
@@ -103,22 +103,22 @@ def test_a_token_minted_for_a_rejection_and_rejected_too_is_not_minted_again() -
     minted = renewed(after(an_oauth_login(), 100), 101)
     held = after(minted, 110)
     assert held.secret
-    assert rejection.is_withheld(held, 120)
-    assert not rejection.is_withheld(held, 171)
+    assert rejection.is_blocked(held, 120)
+    assert not rejection.is_blocked(held, 171)
     assert not after(minted, 170).secret, "a minute later it may be renewed again"
 
 
 def test_a_rejection_at_a_repository_suspends_the_token_there_alone() -> None:
     """One hostile address, or one repository without access, costs no other repository anything."""
     token = after(a_credential(), 1000, APP)
-    assert rejection.is_withheld(token, 1001, APP)
-    assert not rejection.is_withheld(token, 1001, LIB)
-    assert not rejection.is_withheld(token, 1001)
-    assert not rejection.is_withheld(token, 1060, APP)
+    assert rejection.is_blocked(token, 1001, APP)
+    assert not rejection.is_blocked(token, 1001, LIB)
+    assert not rejection.is_blocked(token, 1001)
+    assert not rejection.is_blocked(token, 1060, APP)
     assert rejection.suspended_scopes(token, 1001) == [APP]
     for now in range(4000, 37000, 4000):
         token = after(token, now, APP)
-    assert not rejection.is_withheld(token, 36001, LIB)
+    assert not rejection.is_blocked(token, 36001, LIB)
     assert token.set_aside_at is None
     assert rejection.suspended_until(token, 36000, APP) == 36000 + 3600
 
@@ -126,18 +126,18 @@ def test_a_rejection_at_a_repository_suspends_the_token_there_alone() -> None:
 def test_rejections_at_two_repositories_within_ten_minutes_count_for_the_host() -> None:
     """The token itself is bad, then."""
     token = after(after(a_credential(), 1000, APP), 1599, LIB)
-    assert rejection.is_withheld(token, 1600, f"{HOST}/other/repo")
-    assert rejection.is_withheld(token, 1600)
+    assert rejection.is_blocked(token, 1600, f"{HOST}/other/repo")
+    assert rejection.is_blocked(token, 1600)
     late = after(after(a_credential(), 1000, APP), 1600, LIB)
-    assert not rejection.is_withheld(late, 1601, f"{HOST}/other/repo")
+    assert not rejection.is_blocked(late, 1601, f"{HOST}/other/repo")
 
 
 def test_an_acceptance_between_keeps_rejections_apart() -> None:
     """It works somewhere, so it is not bad; where it was rejected before, it stays suspended."""
     token = accepted(after(a_credential(), 1000, APP), LIB)
     token = after(token, 1030, f"{HOST}/third/repo")
-    assert rejection.is_withheld(token, 1031, APP)
-    assert not rejection.is_withheld(token, 1031, LIB)
+    assert rejection.is_blocked(token, 1031, APP)
+    assert not rejection.is_blocked(token, 1031, LIB)
     assert rejection.suspended_scopes(accepted(token, APP), 1031) == [f"{HOST}/third/repo"]
 
 
@@ -155,9 +155,9 @@ def test_at_most_one_renewal_a_minute_is_caused_by_rejections() -> None:
     """A fresh token rejected again is suspended for that repository alone, and not renewed."""
     fresh = renewed(after(an_oauth_login(), 100, APP), 101)
     again = after(fresh, 110, APP)
-    assert rejection.is_withheld(again, 111, APP)
+    assert rejection.is_blocked(again, 111, APP)
     assert not rejection.needs_renewal(again, APP)
-    assert not rejection.is_withheld(again, 111, LIB)
+    assert not rejection.is_blocked(again, 111, LIB)
     assert not rejection.needs_renewal(
         after(fresh, 110, "https://bitbucket.org/evil/x"), "https://bitbucket.org/evil/x"
     )
@@ -166,4 +166,4 @@ def test_at_most_one_renewal_a_minute_is_caused_by_rejections() -> None:
 
 def test_a_clock_set_back_ends_the_delay() -> None:
     """A delay that has become longer than the longest is no delay."""
-    assert not rejection.is_withheld(a_credential(suspect_until=10_000.0), 10)
+    assert not rejection.is_blocked(a_credential(suspect_until=10_000.0), 10)

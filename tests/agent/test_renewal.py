@@ -13,8 +13,8 @@ import pytest
 
 from git_credential_bitbucket.agent import handover, renewal, renewal_schedule, revocation, views
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import Deferred, finish
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.token_response import RawAnswer
 from git_credential_bitbucket.errors import DaemonUnavailable, WrongKey
@@ -58,7 +58,7 @@ def test_fifty_parallel_gets_on_an_expired_token_make_one_request(world: World) 
     world.standin.turn(latency=0.3)
     pending = [world.agent.get(world.lines()) for _ in range(50)]
     assert all(isinstance(one, Deferred) for one in pending)
-    answers = {finish(one) for one in pending}
+    answers = {wait_for(one) for one in pending}
     assert len(answers) == 1
     assert b"password=" in answers.pop()
     assert len(world.standin.token_requests()) == 1
@@ -117,7 +117,7 @@ def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: 
     world.standin.script_fault("token", "503")
     world.offset += 7300
     assert world.get() == {}
-    state, cause, hint = why(world.agent, world.lines())
+    state, cause, hint = diagnose_request(world.agent, world.lines())
     assert state == "unreachable"
     assert cause
     assert "tried again" in hint
@@ -130,7 +130,7 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     world.login(endpoint={**world.endpoint.to_record(), "ca_file": None})
     world.offset += 7300
     assert world.get() == {}
-    state, cause, hint = why(world.agent, world.lines())
+    state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, "certificate" in cause) == ("unreachable", True)
     assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
     (kept,) = world.kept()
@@ -156,7 +156,7 @@ def test_after_an_outage_not_all_log_ins_are_tried_at_the_same_moment(world: Wor
     for name in names:
         assert world.get(path=f"{name}/app.git") == {}
     pauses = [(kept.retry_at or 0.0) - now for kept in world.kept()]
-    floor = renewal_schedule.ATTEMPT_FLOOR_S
+    floor = renewal_schedule.MIN_RETRY_S
     assert all(floor <= pause <= 1.5 * floor for pause in pauses), pauses
     assert len(set(pauses)) > 1
 
@@ -168,7 +168,7 @@ def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tri
     world.offset += 7300
     for _ in range(renewal.LOGIN_EXPIRED_AFTER):
         assert world.get() == {}
-        state, cause, hint = why(world.agent, world.lines())
+        state, cause, hint = diagnose_request(world.agent, world.lines())
         assert state == "login-expired"
         assert "has expired: Bitbucket rejected the refresh token" in cause
         assert hint == "type: git-credential-bitbucket login --oauth --for acme"
@@ -189,10 +189,10 @@ def test_a_person_s_refresh_is_tried_within_the_pause(world: World) -> None:
     assert world.get() == {}
     assert len(world.standin.token_requests()) == 1, "the pause"
     by_hand, waiting = f"id={login.id}\nby_hand=1\n".encode(), f"id={login.id}\n".encode()
-    assert b"error=" in finish(control(world.agent, "refresh", by_hand))
-    assert b"error=" in finish(control(world.agent, "refresh", waiting))
+    assert b"error=" in wait_for(control(world.agent, "refresh", by_hand))
+    assert b"error=" in wait_for(control(world.agent, "refresh", waiting))
     assert len(world.standin.token_requests()) == 2
-    assert b"expires_at=" in finish(control(world.agent, "refresh", by_hand))
+    assert b"expires_at=" in wait_for(control(world.agent, "refresh", by_hand))
     assert len(world.standin.token_requests()) == 3
 
 
@@ -201,7 +201,7 @@ def test_an_impatient_person_does_not_lose_a_login_to_a_lock_out(world: World) -
     login = world.login()
     world.standin.revoke_logins()
     for _ in range(renewal.LOGIN_EXPIRED_AFTER + 1):
-        assert b"error=" in finish(control(world.agent, "refresh", f"id={login.id}\nby_hand=1\n".encode()))
+        assert b"error=" in wait_for(control(world.agent, "refresh", f"id={login.id}\nby_hand=1\n".encode()))
     (kept,) = world.kept()
     assert (kept.refusals, kept.login_expired) == (1, False)
 
@@ -212,10 +212,10 @@ def test_a_login_outlives_a_lock_out(world: World) -> None:
     world.offset += 7300
     assert world.get()["password"]
     world.standin.turn(reuse_lockout=50)
-    renewal.send(login)
+    renewal.send_request(login)
     world.offset += 7300
     assert world.get() == {}
-    assert why(world.agent, world.lines())[0] == "login-expired"
+    assert diagnose_request(world.agent, world.lines())[0] == "login-expired"
     for seconds in (30, 31):
         asked = len(world.standin.token_requests())
         world.offset += seconds
@@ -235,7 +235,7 @@ def test_an_outage_after_a_rejection_is_told_as_an_outage(world: World) -> None:
     world.standin.script_fault("token", "503")
     world.offset += 1800
     assert world.get() == {}
-    assert why(world.agent, world.lines())[0] == "unreachable"
+    assert diagnose_request(world.agent, world.lines())[0] == "unreachable"
 
 
 def test_an_outage_is_no_refusal(world: World) -> None:
@@ -284,7 +284,7 @@ def test_a_revoked_token_is_replaced_within_the_command(world: World) -> None:
     assert "continue" not in second
     assert world.get(f"{STATE}state[]={second['state[]']}\n") == {}, "a token minted moments ago was rejected as well"
     assert len(world.standin.token_requests()) == 1
-    assert why(world.agent, world.lines())[0] == "suspended"
+    assert diagnose_request(world.agent, world.lines())[0] == "suspended"
 
 
 def test_two_commands_that_meet_one_revoked_token_renew_it_once(world: World) -> None:
@@ -304,7 +304,7 @@ def test_the_deadline_answers_with_a_token_that_still_lives(world: World) -> Non
     pending = world.agent.get(world.lines())
     assert isinstance(pending, Deferred)
     assert login.secret.reveal().encode() in pending.give_up()
-    finish(pending)
+    wait_for(pending)
 
 
 def test_a_grant_that_cannot_be_written_is_not_answered_and_not_lost(world: World) -> None:
@@ -313,8 +313,8 @@ def test_a_grant_that_cannot_be_written_is_not_answered_and_not_lost(world: Worl
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-        assert why(world.agent, world.lines())[1] == "the disk is full"
-        assert world.agent.must_stay()
+        assert diagnose_request(world.agent, world.lines())[1] == "the disk is full"
+        assert world.agent.must_keep_running()
     answer = world.get()
     (kept,) = world.kept()
     assert kept.secret.reveal() == answer["password"] != login.secret.reveal()
@@ -361,7 +361,7 @@ def test_who_is_leaving_begins_no_request(world: World) -> None:
     with FileStorage(str(world.path)).lock():
         waiting = world.agent.renewals.start(login)
         assert not world.agent.renewals.asking
-        world.agent.renewals.leaving = True
+        world.agent.renewals.stopping = True
     with pytest.raises(DaemonUnavailable):
         waiting.result()
     assert world.get() == {}
@@ -426,7 +426,7 @@ def test_a_new_refresh_token_beside_an_error_waits_for_the_disk(world: World) ->
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-        assert world.agent.must_stay()
+        assert world.agent.must_keep_running()
     world.agent.close()
     (kept,) = world.kept()
     assert kept.refresh_token not in (None, login.refresh_token)
@@ -485,12 +485,12 @@ def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
 def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_key(world: World) -> None:
     """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
     login = world.login()
-    held = renewal.former_answer(login.to_record() | {"generation": 2})
-    state = handover.hand_over(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
+    held = renewal.answer_of_0_1_0(login.to_record() | {"generation": 2})
+    state = handover.export_state(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
     world.agent.credential_store.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
     with pytest.raises(WrongKey):
-        handover.take_over(successor, state)
+        handover.import_state(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
     assert successor.credential_store.locked_by_person
 
@@ -501,10 +501,10 @@ def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> No
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-    state = json.loads(json.dumps(handover.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.export_state(world.agent)))
     successor = world.another()
-    handover.take_over(successor, state)
-    assert successor.must_stay()
+    handover.import_state(successor, state)
+    assert successor.must_keep_running()
     successor.close()
     (kept,) = world.kept()
     assert kept.generation == 2
@@ -519,10 +519,10 @@ def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> 
     world.get()
     used = world.agent.credential_store.last_used(login)
     world.agent.lock("for idleness")
-    state = json.loads(json.dumps(handover.hand_over(world.agent)))
+    state = json.loads(json.dumps(handover.export_state(world.agent)))
     successor = world.another()
-    handover.take_over(successor, state)
-    _, cause, _ = why(successor, world.lines())
+    handover.import_state(successor, state)
+    _, cause, _ = diagnose_request(successor, world.lines())
     assert "idleness" in cause
     assert successor.credential_store.last_used(login) == used != login.last_used_at
 
@@ -564,13 +564,13 @@ def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: Wo
         assert world.get() == {}
         (held,) = world.agent.renewals.unwritten.values()
     body = RawAnswer.from_record(held["answer"]["raw"]).body
-    finish(control(world.agent, "remove", f"id={login.id}\n".encode()))
+    wait_for(control(world.agent, "remove", f"id={login.id}\n".encode()))
     world.agent.renewals.write_answers()
-    assert not world.agent.must_stay()
+    assert not world.agent.must_keep_running()
     assert world.kept() == []
-    revocation.work_off(world.agent.credential_store.vault, world.clock())
+    revocation.retry_due(world.agent.credential_store.vault, world.clock())
     given = login._replace(refresh_token=Secret(json.loads(body)["refresh_token"]))
-    assert renewal.judge(given, renewal.send(given)).grant is None
+    assert renewal.interpret(given, renewal.send_request(given)).grant is None
     assert len(world.standin.requests("revoke")) == 1
     assert not world.agent.credential_store.vault.snapshot().content.get("revocations")
 
@@ -579,11 +579,11 @@ def test_a_logout_that_bitbucket_did_not_answer_is_revoked_later(world: World) -
     """The login is gone here at once; the queue in the vault is worked off once Bitbucket is back."""
     login = world.login()
     world.standin.script_fault("revoke", "404", count=1)
-    told = finish(control(world.agent, "remove", f"id={login.id}\nrevoke=1\n".encode()))
+    told = wait_for(control(world.agent, "remove", f"id={login.id}\nrevoke=1\n".encode()))
     assert b"revoked=queued" in told
     assert world.kept() == []
-    revocation.work_off(world.agent.credential_store.vault, world.clock() + revocation.RETRY_S + 1)
-    assert renewal.judge(login, renewal.send(login)).grant is None
+    revocation.retry_due(world.agent.credential_store.vault, world.clock() + revocation.RETRY_S + 1)
+    assert renewal.interpret(login, renewal.send_request(login)).grant is None
     assert not world.agent.credential_store.vault.snapshot().content.get("revocations")
 
 

@@ -28,7 +28,7 @@ def test_a_dropped_token_is_waited_for() -> None:
     """After an erase there is no token, whatever its end would have been."""
     login = an_oauth_login(secret=Secret(""))
     assert renewal_schedule.must_wait(login, 1)
-    assert not renewal_schedule.alive(login, 1)
+    assert not renewal_schedule.has_valid_token(login, 1)
 
 
 def test_a_static_token_is_never_waited_for() -> None:
@@ -57,8 +57,8 @@ def test_renewal_comes_before_anybody_has_to_wait(life: float, generation: int) 
 def test_attempts_are_spaced_and_bounded(failures: int, jitter: float, retry_after: float | None) -> None:
     """Each failure waits at least the floor, at most a bounded time, and as long as Bitbucket asked within it."""
     pause = renewal_schedule.next_attempt_at(0, failures, retry_after, jitter)
-    assert renewal_schedule.ATTEMPT_FLOOR_S <= pause <= 1.5 * renewal_schedule.ATTEMPT_CEILING_S
-    assert pause >= min(retry_after or 0, renewal_schedule.ATTEMPT_CEILING_S)
+    assert renewal_schedule.MIN_RETRY_S <= pause <= 1.5 * renewal_schedule.MAX_RETRY_S
+    assert pause >= min(retry_after or 0, renewal_schedule.MAX_RETRY_S)
 
 
 def test_renewals_ahead_of_time_do_not_all_come_at_once() -> None:

@@ -11,9 +11,9 @@ import pytest
 from git_credential_bitbucket.agent import open_misses, retention, views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.credential import UNASKED
-from git_credential_bitbucket.agent.deferred import Deferred, finish
-from git_credential_bitbucket.agent.diagnosis import why
+from git_credential_bitbucket.agent.credential import UNSOLICITED
+from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import InvalidRequest
 from tests.agent.credentials import a_credential
@@ -54,7 +54,7 @@ def test_a_bound_secret_serves_no_rest(world: World) -> None:
     unasked(world, "mallory", tokens.api_token(), "")
     body = f"protocol=https\nhost={world.standin.netloc}\nusername=mallory\n".encode()
     assert world.get("username=mallory\n", path="")["password"]
-    assert finish(control(world.agent, "token", body)) == b""
+    assert wait_for(control(world.agent, "token", body)) == b""
 
 
 def test_it_is_said_once_what_became_of_it(world: World) -> None:
@@ -112,10 +112,10 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     assert isinstance(pending, Deferred)
     assert pending.give_up() == b""
     assert unasked(world, "alice", tokens.api_token()) == BOUND
-    assert why(world.agent, world.lines())[0] == "unreachable"
+    assert diagnose_request(world.agent, world.lines())[0] == "unreachable"
     world.standin.release()
-    finish(pending)
-    assert why(world.agent, world.lines())[0] == "ready"
+    wait_for(pending)
+    assert diagnose_request(world.agent, world.lines())[0] == "ready"
     world.agent.lock("by hand")
     assert world.get() == {}
     world.agent.credential_store.locked_by_person = False
@@ -123,20 +123,20 @@ def test_a_late_renewal_and_a_locked_vault_are_no_misses(world: World) -> None:
     assert login.id in {c.id for c in world.kept()}
 
 
-def _itself(asker: open_misses.Asker) -> open_misses.Asker:
+def _itself(asker: open_misses.GitProcess) -> open_misses.GitProcess:
     return asker
 
 
 def test_only_the_git_that_asked_in_vain_may_answer(world: World) -> None:
     """A repository may name an address first, and then the same with a password: those are two gits."""
     request = world.lines("username=mallory\n", "mallory/lib.git")
-    assert finish(world.agent.get(request, asker=lambda: (100, 1))) == b""
+    assert wait_for(world.agent.get(request, asker=lambda: (100, 1))) == b""
     stored = world.lines(f"username=mallory\npassword={tokens.api_token()}\n", "mallory/lib.git")
     for other in ((101, 1), (100, 2), None):
-        assert finish(world.agent.store(stored, asker=partial(_itself, other))).startswith(b"ok=1\n")
+        assert wait_for(world.agent.store(stored, asker=partial(_itself, other))).startswith(b"ok=1\n")
         (kept,) = world.kept()
         assert kept.is_bound
-    assert finish(world.agent.store(stored, asker=lambda: (100, 1))).startswith(b"ok=1\n")
+    assert wait_for(world.agent.store(stored, asker=lambda: (100, 1))).startswith(b"ok=1\n")
     (kept,) = world.kept()
     assert not kept.is_bound
 
@@ -186,11 +186,11 @@ def test_unknown_kinds_follow_gits_contract(world: World) -> None:
         assert unasked(world, username, secret) == ACKNOWLEDGED
     assert world.get("username=svc\n")["password"] == "two"
     assert world.get("username=other\n")["password"] == "one"
-    finish(world.agent.erase(world.lines("username=svc\npassword=one\n")))
+    wait_for(world.agent.erase(world.lines("username=svc\npassword=one\n")))
     assert world.get("username=svc\n")["password"] == "two"
-    finish(world.agent.erase(world.lines("username=svc\npassword=two\n")))
+    wait_for(world.agent.erase(world.lines("username=svc\npassword=two\n")))
     assert world.get("username=svc\n")["password"] == "one"
-    finish(world.agent.erase(world.lines("username=svc\npassword=one\n")))
+    wait_for(world.agent.erase(world.lines("username=svc\npassword=one\n")))
     assert world.get("username=svc\n") == {}
     assert world.get("username=other\n")["password"] == "one"
 
@@ -199,7 +199,7 @@ def test_what_a_person_replaced_does_not_return(world: World) -> None:
     """Approved, and rejected later: the value before it was given up on purpose."""
     for secret in ("one", "two"):
         assert world.store("svc", secret) == ACKNOWLEDGED
-    finish(world.agent.erase(world.lines("username=svc\npassword=two\n")))
+    wait_for(world.agent.erase(world.lines("username=svc\npassword=two\n")))
     assert world.get("username=svc\n") == {}
 
 
@@ -236,7 +236,7 @@ def test_what_nobody_was_asked_for_takes_no_unknown_kinds_place(world: World, us
     unasked(world, username, "mallory's", "")
     for text in ("", "username=x-token-auth\n"):
         assert world.get(text, path="")["password"] == "mine"
-    finish(world.agent.erase(world.lines("username=x-token-auth\npassword=mine\n", "")))
+    wait_for(world.agent.erase(world.lines("username=x-token-auth\npassword=mine\n", "")))
     assert world.get(f"username={username}\n", path="")["password"] == "mallory's"
 
 
@@ -252,7 +252,7 @@ def test_what_is_to_be_forgotten_is_never_written_to_disk(world: World, more: st
     """It said so itself, or came with a time-out of git's own cache client."""
     secret = tokens.api_token()
     request = world.lines(f"username=alice\npassword={secret}\n{more}")
-    answer = finish(world.agent.store(request, approves=lambda: True, lifetime_s=None if more else 900.0))
+    answer = wait_for(world.agent.store(request, approves=lambda: True, lifetime_s=None if more else 900.0))
     assert answer == ACKNOWLEDGED
     assert world.get()["password"] == secret
     assert not any(secret.encode() in c.secret.reveal().encode() for c in world.kept())
@@ -264,15 +264,15 @@ def test_unasked_secrets_are_few_and_small(world: World) -> None:
     """Any repository may name some; what a person logged in with stays, whatever comes."""
     mine = tokens.api_token()
     world.store("alice", mine)
-    for number in range(retention.MAX_UNASKED + 3):
+    for number in range(retention.MAX_UNSOLICITED + 3):
         unasked(world, f"user{number}", f"password{number}")
-    kept = [c for c in world.kept() if c.origin == UNASKED]
+    kept = [c for c in world.kept() if c.origin == UNSOLICITED]
     assert [c.typed_username for c in kept][:1] == ["user3"]
-    assert len(kept) == retention.MAX_UNASKED
+    assert len(kept) == retention.MAX_UNSOLICITED
     for number in range(20):
         unasked(world, f"large{number}", "x" * 16000)
-    kept = [c for c in world.kept() if c.origin == UNASKED]
-    assert sum(len(c.secret.reveal()) for c in kept) <= retention.MAX_UNASKED_BYTES
+    kept = [c for c in world.kept() if c.origin == UNSOLICITED]
+    assert sum(len(c.secret.reveal()) for c in kept) <= retention.MAX_UNSOLICITED_BYTES
     assert unasked(world, "larger", "x" * 16400).startswith(b"error=")
     assert world.get()["password"] == mine
 
@@ -285,11 +285,11 @@ def test_what_nobody_was_asked_for_costs_no_more_by_its_names(world: World) -> N
         unasked(world, f"{number}" * 8000, "x", f"acme/{number}")
     for large in ({"username": "u" * 20_000}, {"path": "p" * 20_000}):
         assert unasked(world, **{"username": "u", "secret": "x", **large}).startswith(b"error=")
-    assert world.path.stat().st_size < before + 2 * retention.MAX_UNASKED_BYTES
-    for name in ("u" * open_misses.MAX_NAMES, "u" * 100):
+    assert world.path.stat().st_size < before + 2 * retention.MAX_UNSOLICITED_BYTES
+    for name in ("u" * open_misses.MAX_NAME_CHARACTERS, "u" * 100):
         world.agent.misses.open(world.lines(f"username={name}\n"), world.clock(), None)
         is_solicited = world.agent.misses.close(world.lines(f"username={name}\n"), world.clock(), lambda: None)
-        assert is_solicited == (len(name) < open_misses.MAX_NAMES)
+        assert is_solicited == (len(name) < open_misses.MAX_NAME_CHARACTERS)
 
 
 def test_an_unknown_attribute_may_stand_twice(world: World) -> None:
@@ -306,12 +306,12 @@ def test_whose_credentials_there_are_is_told_once_a_day(world: World) -> None:
         world.keep(a_credential(world.standin.url, account=account))
     request = world.lines("username=carol\n")
     assert world.get("username=carol\n") == {}
-    assert "those of" in why(world.agent, request)[1], "explain asks, and counts for nothing"
-    said = [why(world.agent, request, telling=True)[1] for _ in range(2)]
+    assert "those of" in diagnose_request(world.agent, request)[1], "explain asks, and counts for nothing"
+    said = [diagnose_request(world.agent, request, telling=True)[1] for _ in range(2)]
     assert "those of alice@example.test, bob@example.test" in said[0]
     assert said[1] == "no credential is known to be carol's"
     world.offset += 86401
-    assert "those of" in why(world.agent, request, telling=True)[1]
+    assert "those of" in diagnose_request(world.agent, request, telling=True)[1]
 
 
 def test_a_url_words_no_message(world: World) -> None:
@@ -321,7 +321,7 @@ def test_a_url_words_no_message(world: World) -> None:
         world.keep(a_credential(f"{world.standin.url}/acme/app", account=account))
     for request in (world.lines(f"username={hostile}\n"), world.lines(path=hostile)):
         for telling in (True, False):
-            told = why(world.agent, request, telling=telling)
+            told = diagnose_request(world.agent, request, telling=telling)
             assert "x:%20gone.%20hint:" in told.cause
             assert len(told.cause + told.hint) < 400
 
@@ -330,9 +330,9 @@ def test_what_was_said_of_stored_secrets_is_not_remembered_without_end(world: Wo
     """A program may have git store and erase a new one all day."""
     credential_store = world.agent.credential_store
     for count in range(2000):
-        credential_store.announce(str(count), 1)
-    assert [credential_store.announced(str(count)) for count in (0, 1999)] == [0, 1]
-    assert sum(credential_store.announced(str(count)) for count in range(2000)) <= 1024
+        credential_store.set_note_count(str(count), 1)
+    assert [credential_store.note_count(str(count)) for count in (0, 1999)] == [0, 1]
+    assert sum(credential_store.note_count(str(count)) for count in range(2000)) <= 1024
 
 
 def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
@@ -341,7 +341,7 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     for one in (first, second):
         world.keep(one)
     assert world.get()["password"] == second.secret.reveal()
-    assert finish(control(world.agent, "default", f"id={first.id}\n".encode())) == b"ok=1\n"
+    assert wait_for(control(world.agent, "default", f"id={first.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == first.secret.reveal()
     new = a_credential(world.standin.url, account="a")
     previous = retention.rotate(world.agent.credential_store, first.id, new, world.clock())
@@ -349,7 +349,7 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
     assert {c.id: c.replaced_by for c in world.kept()}[previous] == first.id
     assert world.store("x-bitbucket-api-token-auth", first.secret.reveal()) == ACKNOWLEDGED, "git's late word"
     assert world.get()["password"] == new.secret.reveal()
-    assert finish(control(world.agent, "default", f"id={second.id}\n".encode())) == b"ok=1\n"
+    assert wait_for(control(world.agent, "default", f"id={second.id}\n".encode())) == b"ok=1\n"
     assert world.get()["password"] == second.secret.reveal()
     assert {c.id: c.is_default for c in world.kept() if c.set_aside_at is None} == {first.id: False, second.id: True}
 
@@ -362,7 +362,7 @@ def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(wor
     (shown,) = [json.loads(value) for key, value in views.status_view(world.agent) if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
     before = world.standin.mark()
-    told = finish(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()
+    told = wait_for(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()
     assert '"verdict":""' in told
     assert "nobody was asked for it" in told
     assert not world.standin.requests(since=before)

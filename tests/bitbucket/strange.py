@@ -31,7 +31,7 @@ def refresh(endpoint: Endpoint, client_id: str, client_secret: Secret, refresh_t
     """The grant that a refresh token is answered with. Raises what a renewal would note."""
     raw = oauth.send_refresh(endpoint, client_id, client_secret, refresh_token)
     sent = (client_secret.reveal(), refresh_token.reveal())
-    return token_response.judge(raw, "refresh", endpoint.token_url, sent).granted()
+    return token_response.interpret(raw, "refresh_token", endpoint.token_url, sent).granted()
 
 
 class Strange:

@@ -20,7 +20,7 @@ def test_a_signed_jwt_becomes_a_token(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
     """In the header that Bitbucket wants, in its own words; there is no refresh token."""
-    grant = oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
+    grant = oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, secret)
     assert grant.access_token.reveal() in bitbucket.secrets()
     assert (grant.refresh_token, grant.expires_in) == (None, 7200)
     (asked,) = bitbucket.token_requests()
@@ -36,12 +36,12 @@ def test_the_jwt_names_app_and_installation_and_is_good_for_minutes(
     made: list[str] = []
     sign = jwt.encode
 
-    def noted(*given: Any, **more: Any) -> str:  # noqa: ANN401 - PyJWT's own
+    def record_call(*given: Any, **more: Any) -> str:  # noqa: ANN401 - PyJWT's own
         made.append(sign(*given, **more))
         return made[-1]
 
-    monkeypatch.setattr(jwt, "encode", noted)
-    oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
+    monkeypatch.setattr(jwt, "encode", record_call)
+    oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, secret)
     claims = jwt.decode(made[0], consumer.secret, algorithms=["HS256"], options={"verify_sub": True})
     assert (claims["iss"], claims["sub"], claims["exp"] - claims["iat"]) == (consumer.key, CLIENT_KEY, 180)
 
@@ -50,7 +50,7 @@ def test_a_wrong_secret_is_told_with_what_to_check(endpoint: Endpoint, consumer:
     """And neither the JWT nor the secret is repeated."""
     wrong = Secret("not the secret of this installation" * 2)
     with pytest.raises(InvalidClient, match="JWT") as caught:
-        oauth.swap(endpoint, consumer.key, CLIENT_KEY, wrong)
+        oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, wrong)
     assert "shared secret" in (caught.value.hint or "")
     assert wrong.reveal() not in caught.value.cause
 
@@ -61,7 +61,7 @@ def test_trouble_at_bitbucket_is_no_verdict(
     """It is tried again later."""
     bitbucket.script_fault("token", "503")
     with pytest.raises(BitbucketUnreachable):
-        oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
+        oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, secret)
 
 
 def test_without_pyjwt_the_way_to_it_is_told(
@@ -70,5 +70,5 @@ def test_without_pyjwt_the_way_to_it_is_told(
     """It is an extra, for few have such an app."""
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(SettingsError) as caught:
-        oauth.swap(endpoint, consumer.key, CLIENT_KEY, secret)
+        oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, secret)
     assert "pipx inject git-credential-bitbucket PyJWT" in (caught.value.hint or "")

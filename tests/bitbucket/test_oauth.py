@@ -38,7 +38,7 @@ def test_a_code_becomes_tokens(
 ) -> None:
     """The whole grant, with PKCE and the secret; the redirect_uri is sent again, a scope is not."""
     code = code_from(endpoint, consumer, bitbucket)
-    grant = oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+    grant = oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     assert grant.scopes == SCOPES
     assert grant.expires_in == 7200
     assert grant.refresh_token
@@ -56,15 +56,15 @@ def test_a_code_works_once_and_with_its_verifier_only(
 ) -> None:
     """A used code, a wrong verifier and a wrong redirect_uri each end the login, with the way out."""
     code = code_from(endpoint, consumer, bitbucket)
-    oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+    oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     with pytest.raises(LoginFailed, match="code") as caught:
-        oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+        oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     assert caught.value.hint
     code = code_from(endpoint, consumer, bitbucket)
     with pytest.raises(LoginFailed):
-        oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK + "other", VERIFIER)
+        oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK + "other", VERIFIER)
     with pytest.raises(LoginFailed):
-        oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, "another-" * 6)
+        oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, "another-" * 6)
 
 
 def test_a_consent_is_not_lost_to_an_odd_answer(
@@ -73,7 +73,7 @@ def test_a_consent_is_not_lost_to_an_odd_answer(
     """The code is spent, but the refresh token that came without an access token is good for one."""
     code = code_from(endpoint, consumer, bitbucket)
     bitbucket.script_fault("token", "odd", body='{"access_token": null, "refresh_token": "{refresh_token}"}')
-    grant = oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+    grant = oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     assert grant.refresh_token
     assert not bitbucket.is_spent(grant.refresh_token.reveal())
     assert [asked.form["grant_type"] for asked in bitbucket.token_requests()] == ["authorization_code", "refresh_token"]
@@ -119,7 +119,7 @@ def test_a_missing_lifetime_is_told_as_missing(
 ) -> None:
     """Nobody makes up an `expires_in` that Bitbucket did not send."""
     bitbucket.turn(omit_expires_in=True)
-    assert oauth.mint(endpoint, consumer.key, secret).expires_in is None
+    assert oauth.fetch_with_client_credentials(endpoint, consumer.key, secret).expires_in is None
 
 
 @pytest.mark.parametrize("code", ["invalid_grant", "unauthorized_client"])
@@ -141,7 +141,7 @@ def test_client_credentials_are_minted_without_a_refresh_token(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
     """Each mint is a token of its own; the form says nothing but the grant."""
-    first, second = (oauth.mint(endpoint, consumer.key, secret) for _ in range(2))
+    first, second = (oauth.fetch_with_client_credentials(endpoint, consumer.key, secret) for _ in range(2))
     assert first.access_token != second.access_token
     assert first.refresh_token is None
     assert bitbucket.token_requests()[0].form == {
@@ -158,7 +158,7 @@ def test_a_consumer_that_is_not_set_up_says_what_to_tick(bitbucket: FakeBitbucke
         (bitbucket.add_consumer(), "wrong", "key and secret"),
     ):
         with pytest.raises(InvalidClient) as caught:
-            oauth.mint(endpoint, made.key, Secret(secret or made.secret))
+            oauth.fetch_with_client_credentials(endpoint, made.key, Secret(secret or made.secret))
         assert hint in (caught.value.hint or "")
 
 
@@ -212,12 +212,12 @@ def test_retry_after_is_understood_in_seconds_and_as_a_date(
     ):
         bitbucket.script_fault("token", "429", retry_after=header)
         with pytest.raises(BitbucketUnreachable) as caught:
-            oauth.mint(endpoint, consumer.key, secret)
+            oauth.fetch_with_client_credentials(endpoint, consumer.key, secret)
         assert low <= (caught.value.retry_after or 0) <= high
     for header in ("soon", "-5", "", "\u0663"):
         bitbucket.script_fault("token", "503", retry_after=header)
         with pytest.raises(BitbucketUnreachable) as caught:
-            oauth.mint(endpoint, consumer.key, secret)
+            oauth.fetch_with_client_credentials(endpoint, consumer.key, secret)
         assert caught.value.retry_after is None
 
 
@@ -242,9 +242,9 @@ def test_no_plain_http_even_if_the_library_is_told_to_allow_it(
     token = Secret("a" * 20)
     for ask in (
         lambda: oauth.authorize_url(plain, consumer.key, CALLBACK, SCOPES, "s", VERIFIER),
-        lambda: oauth.exchange(plain, consumer.key, secret, "code", CALLBACK, VERIFIER),
+        lambda: oauth.exchange_code(plain, consumer.key, secret, "code", CALLBACK, VERIFIER),
         lambda: refresh(plain, consumer.key, secret, token),
-        lambda: oauth.mint(plain, consumer.key, secret),
+        lambda: oauth.fetch_with_client_credentials(plain, consumer.key, secret),
         lambda: oauth.revoke(plain, consumer.key, secret, token),
     ):
         with pytest.raises(SettingsError, match="plain http"):
@@ -267,10 +267,10 @@ def test_nothing_secret_is_logged_at_any_level(
     code = code_from(endpoint, consumer, bitbucket)
     capfd.readouterr()  # the browser above is a test's, and prints what it does
     caplog.clear()
-    grant = oauth.exchange(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
+    grant = oauth.exchange_code(endpoint, consumer.key, secret, code, CALLBACK, VERIFIER)
     assert grant.refresh_token
     refresh(endpoint, consumer.key, secret, grant.refresh_token)
-    oauth.mint(endpoint, consumer.key, secret)
+    oauth.fetch_with_client_credentials(endpoint, consumer.key, secret)
     oauth.revoke(endpoint, consumer.key, secret, grant.access_token)
     printed = caplog.text + "".join(capfd.readouterr())
     assert "Starting new HTTPS connection" in printed

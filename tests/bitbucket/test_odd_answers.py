@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from git_credential_bitbucket.bitbucket.token_response import MAX_KEPT_BYTES, RawAnswer, judge
+from git_credential_bitbucket.bitbucket.token_response import MAX_KEPT_BYTES, RawAnswer, interpret
 
 URL = "https://bitbucket.org/site/oauth2/access_token"
 SENT, NEW, ACCESS = "the-refresh-token-that-was-sent", "the+new/refresh-token==", "the_new-access.token="
@@ -135,7 +135,7 @@ def test_the_new_refresh_token_is_found_before_the_rest_is_judged(odd: Odd) -> N
     compact = raw.compact()
     assert len(compact.body) <= MAX_KEPT_BYTES
     for each in (raw, compact, RawAnswer.from_record(json.loads(json.dumps(compact.to_record())))):
-        response = judge(each, "refresh", URL, (SENT,))
+        response = interpret(each, "refresh_token", URL, (SENT,))
         assert (response.refresh_token.reveal() if response.refresh_token else None) == (NEW if odd.kept else None)
         if odd.told is None:
             grant = response.granted()
@@ -163,5 +163,5 @@ def test_the_whole_grant_outlives_what_is_cut_away_around_it() -> None:
     """Lifetime and scopes as well."""
     text = f'{{"x": "{"y" * MAX_KEPT_BYTES}", {BOTH}, "expires_in": 7200, "scopes": "repository account"}}'
     raw = replace(ODD["none"], body=text).raw()
-    assert judge(raw, "refresh", URL) == judge(raw.compact(), "refresh", URL)
-    assert judge(raw.compact(), "refresh", URL).granted().scopes == ("repository", "account")
+    assert interpret(raw, "refresh_token", URL) == interpret(raw.compact(), "refresh_token", URL)
+    assert interpret(raw.compact(), "refresh_token", URL).granted().scopes == ("repository", "account")

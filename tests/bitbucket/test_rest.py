@@ -48,7 +48,7 @@ def test_oauth_is_valid_for_a_person_and_for_a_consumer(
     access_token, _ = bitbucket.issue_login(consumer)
     person = rest.verify(endpoint, token_kinds.OAUTH, None, Secret(access_token))
     assert (person.valid, person.username) == (True, "alice")
-    minted = oauth.mint(endpoint, consumer.key, secret)
+    minted = oauth.fetch_with_client_credentials(endpoint, consumer.key, secret)
     app = rest.verify(endpoint, token_kinds.CLIENT_CREDENTIALS, None, minted.access_token)
     assert (app.valid, app.username) == (True, None)
 
@@ -118,7 +118,7 @@ def test_a_verdict_is_waited_for_no_longer_than_said(bitbucket: FakeBitbucket, e
     """A server that does not answer, or a name that is resolved for ever, must not hang a login."""
     bitbucket.script_fault("api", "hold")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.verdict(rest.question(endpoint, token_kinds.ACCESS_TOKEN, None, token), 0.1)
+    verdict = rest.find_verdict(rest.prepare_verification(endpoint, token_kinds.ACCESS_TOKEN, None, token), 0.1)
     assert (verdict.valid, verdict.reason) == (None, "there was no answer within 0.1 seconds")
     bitbucket.release()
 
@@ -127,7 +127,7 @@ def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBit
     """A proxy of a kind that is not supported is no reason to store nothing."""
     unusable = endpoint._replace(proxy="socks5://127.0.0.1:1")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.verdict(rest.question(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
+    verdict = rest.find_verdict(rest.prepare_verification(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
     assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
 
 
@@ -170,9 +170,9 @@ def test_what_an_access_token_is_of_is_told_beside_a_private_repository(
         bitbucket.create_repository(f"acme/{name}", project="WEB", public=public, files={})
     bitbucket.create_repository("beta/app", files={})
     token = Secret(bitbucket.issue_access_token(place, project=project))
-    assert rest.reach(endpoint, token, "acme/app") == told
-    assert rest.reach(endpoint, token, "acme/open") is None
-    assert rest.reach(endpoint, token, "beta/app") is None
+    assert rest.find_token_scope(endpoint, token, "acme/app") == told
+    assert rest.find_token_scope(endpoint, token, "acme/open") is None
+    assert rest.find_token_scope(endpoint, token, "beta/app") is None
 
 
 def test_what_cannot_be_asked_is_said_before_asking(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:

@@ -45,20 +45,20 @@ def test_the_checksum_covers_all_before_it() -> None:
     others.
     """
     token = tokens.api_token()
-    assert token_kinds.checksum(token) is True
-    assert token_kinds.checksum(tokens.access_token()) is True
-    assert token_kinds.checksum(tokens.app_password()) is True
-    assert token_kinds.checksum(token[:-1]) is False
-    assert token_kinds.checksum(token[:20] + ("a" if token[20] != "a" else "b") + token[21:]) is False
-    assert token_kinds.checksum("ATATT3") is False
-    assert token_kinds.checksum(tokens.oauth_token()) is None
+    assert token_kinds.is_checksum_valid(token) is True
+    assert token_kinds.is_checksum_valid(tokens.access_token()) is True
+    assert token_kinds.is_checksum_valid(tokens.app_password()) is True
+    assert token_kinds.is_checksum_valid(token[:-1]) is False
+    assert token_kinds.is_checksum_valid(token[:20] + ("a" if token[20] != "a" else "b") + token[21:]) is False
+    assert token_kinds.is_checksum_valid("ATATT3") is False
+    assert token_kinds.is_checksum_valid(tokens.oauth_token()) is None
 
 
 def test_a_whole_token_is_left_as_it_is() -> None:
     """Nothing to tidy, nothing to say; the line feed that ends every paste is not worth a word."""
     token = tokens.api_token()
-    assert token_kinds.tidy(token) == (token, [])
-    assert token_kinds.tidy(token + "\r\n") == (token, [])
+    assert token_kinds.clean_paste(token) == (token, [])
+    assert token_kinds.clean_paste(token + "\r\n") == (token, [])
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
     secret says so.
     """
     token = tokens.access_token()
-    secret, warnings = token_kinds.tidy(wrap.format(token))
+    secret, warnings = token_kinds.clean_paste(wrap.format(token))
     assert secret == token
     assert warnings
     assert not any(token in warning for warning in warnings)
@@ -88,18 +88,18 @@ def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
 def test_a_token_copied_over_two_lines_is_joined() -> None:
     """A terminal's line break inside a token is not part of it."""
     token = tokens.api_token()
-    assert token_kinds.tidy(f"{token[:80]}\n  {token[80:]}\n") == (token, ["removed blanks inside it"])
+    assert token_kinds.clean_paste(f"{token[:80]}\n  {token[80:]}\n") == (token, ["removed blanks inside it"])
 
 
 def test_an_email_and_an_app_password_are_named_as_such() -> None:
     """The two classic mistakes each get their own words."""
-    assert token_kinds.tidy("alice@example.com")[1] == ["this looks like an email address, not like a token"]
-    assert "app password" in token_kinds.tidy(tokens.app_password())[1][0]
+    assert token_kinds.clean_paste("alice@example.com")[1] == ["this looks like an email address, not like a token"]
+    assert "app password" in token_kinds.clean_paste(tokens.app_password())[1][0]
 
 
 def test_an_unknown_secret_keeps_its_blanks_inside() -> None:
     """A password of unknown kind may hold blanks."""
-    assert token_kinds.tidy("correct horse battery") == ("correct horse battery", [])
+    assert token_kinds.clean_paste("correct horse battery") == ("correct horse battery", [])
 
 
 def test_rest_takes_an_api_token_with_its_email_only() -> None:
@@ -137,6 +137,6 @@ def test_a_username_that_cannot_work_is_known(
     secret: Callable[[], str], username: str | None, cause: str | None
 ) -> None:
     """Only where Bitbucket never takes it: an API token goes with its owner's Bitbucket username as well."""
-    told = token_kinds.misnamed(secret(), username)
+    told = token_kinds.username_problem(secret(), username)
     assert (told is None) == (cause is None)
     assert told is None or (cause or "") in told.cause

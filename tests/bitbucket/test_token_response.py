@@ -4,17 +4,17 @@ import json
 
 import pytest
 
-from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse, judge
+from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse, interpret
 from git_credential_bitbucket.errors import RejectedByBitbucket
 from tests.fake_bitbucket import tokens
 
 URL = "https://bitbucket.org/site/oauth2/access_token"
 
 
-def judged(document: object, status: int = 200, asked: GrantType = "refresh", sent: str = "") -> TokenResponse:
+def judged(document: object, status: int = 200, asked: GrantType = "refresh_token", sent: str = "") -> TokenResponse:
     """What an answer with this document or body means."""
     body = document if isinstance(document, bytes) else json.dumps(document).encode()
-    return judge(RawAnswer(status, "application/json", None, body), asked, URL, (sent,))
+    return interpret(RawAnswer(status, "application/json", None, body), asked, URL, (sent,))
 
 
 def granted(**fields: object) -> Grant:
@@ -76,7 +76,7 @@ def test_a_token_that_git_could_not_be_given_is_refused(token: object) -> None:
     assert "without a usable access token" in str(judged({"access_token": token}).error)
 
 
-@pytest.mark.parametrize("asked", ["exchange", "refresh", "mint", "swap"])
+@pytest.mark.parametrize("asked", ["authorization_code", "refresh_token", "client_credentials", "jwt_bearer"])
 @pytest.mark.parametrize(
     "document",
     [
@@ -103,4 +103,4 @@ def test_a_rejection_without_words_is_still_a_rejection() -> None:
     """A page for people with 403, an empty 400, a JSON list with 404."""
     for document, status in ((b"<html>", 403), (b"", 400), ([1], 404)):
         with pytest.raises(RejectedByBitbucket, match=str(status)):
-            judged(document, status, "mint").granted()
+            judged(document, status, "client_credentials").granted()

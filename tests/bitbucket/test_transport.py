@@ -56,8 +56,8 @@ def closed_port() -> int:
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same limits, in tenths of seconds."""
-    monkeypatch.setattr(transport, "CONNECTED_WITHIN_S", 0.6)
-    monkeypatch.setattr(transport, "TOKEN_ANSWER_S", 0.4)
+    monkeypatch.setattr(transport, "CONNECTION_TIMEOUT_S", 0.6)
+    monkeypatch.setattr(transport, "TOKEN_TIMEOUT_S", 0.4)
 
 
 @pytest.mark.usefixtures("short_limits")
@@ -82,7 +82,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
 
 def test_a_server_that_never_answers_is_given_up(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence after the request is told from silence before it: it may have been acted on."""
-    monkeypatch.setattr(transport, "TOKEN_ANSWER_S", 0.4)
+    monkeypatch.setattr(transport, "TOKEN_TIMEOUT_S", 0.4)
     released = threading.Event()
     server = strange(lambda _: released.wait(60) and None)
     error = refused(endpoint_at(server.url, server.ca_file))
@@ -141,7 +141,7 @@ def test_what_arrived_of_an_answer_is_kept(strange: Maker, sent: bytes) -> None:
     """The new refresh token is in it, and however it ends nobody sends it again."""
     server = strange(lambda connection: connection.sendall(sent))
     raw = oauth.send_refresh(endpoint_at(server.url, server.ca_file), "key", Secret("hush"), Secret("sent"))
-    found = token_response.judge(raw, "refresh", server.url, ("sent",))
+    found = token_response.interpret(raw, "refresh_token", server.url, ("sent",))
     assert found.refresh_token == Secret(NEW)
     assert found.grant is None
 
@@ -151,7 +151,7 @@ def test_what_came_before_the_deadline_is_kept(strange: Maker) -> None:
     """A server that is stopped in the middle of its answer."""
     server = strange(drip(b" ", 0.05, HEAD + b"Content-Length: 100000\r\n\r\n" + WHOLE[:-9]))
     raw = oauth.send_refresh(endpoint_at(server.url, server.ca_file), "key", Secret("hush"), Secret("sent"))
-    found = token_response.judge(raw, "refresh", server.url, ("sent",))
+    found = token_response.interpret(raw, "refresh_token", server.url, ("sent",))
     assert found.refresh_token == Secret(NEW)
     assert "gave no whole answer within" in str(found.error)
 
@@ -212,7 +212,7 @@ def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> Non
     """Missing, or named relative to wherever the daemon happens to be: refused by name."""
     for ca_file in (str(tmp_path / "missing.pem"), "ca.pem"):
         with pytest.raises(SettingsError, match="cannot be read"):
-            oauth.mint(endpoint_at("https://127.0.0.1:9", ca_file), "key", Secret("hush"))
+            oauth.fetch_with_client_credentials(endpoint_at("https://127.0.0.1:9", ca_file), "key", Secret("hush"))
 
 
 def test_no_server_and_no_name_are_told_apart() -> None:
@@ -228,7 +228,7 @@ def test_an_address_that_is_none_is_a_setting_to_mend() -> None:
     """A port out of range, a label that no name can have."""
     for url in ("https://127.0.0.1:99999", f"https://{'a' * 70}\u00e9.example", "https://[::1", "https://"):
         with pytest.raises(SettingsError, match="no address"):
-            oauth.mint(endpoint_at(url, None), "key", Secret("hush"))
+            oauth.fetch_with_client_credentials(endpoint_at(url, None), "key", Secret("hush"))
 
 
 def test_a_proxy_is_gone_through_with_the_real_names(
@@ -238,7 +238,7 @@ def test_a_proxy_is_gone_through_with_the_real_names(
     endpoint = Endpoint.from_record(
         {**CLOUD.to_record(), "ca_file": bitbucket.ca_file, "proxy": bitbucket.proxy_url.removeprefix("http://")}
     )
-    assert oauth.mint(endpoint, consumer.key, secret).access_token
+    assert oauth.fetch_with_client_credentials(endpoint, consumer.key, secret).access_token
     assert bitbucket.requests("proxy")[0].path == "bitbucket.org:443"
 
 
@@ -260,7 +260,9 @@ def test_a_proxy_that_fails_is_named_without_its_password(bitbucket: FakeBitbuck
 def test_a_proxy_of_another_kind_is_a_setting_to_mend() -> None:
     """SOCKS needs a library that is not there; better said at once than in its words."""
     with pytest.raises(SettingsError, match="socks5h"):
-        oauth.mint(endpoint_at("https://127.0.0.1:9", None, proxy="socks5h://127.0.0.1:1080"), "key", Secret("hush"))
+        oauth.fetch_with_client_credentials(
+            endpoint_at("https://127.0.0.1:9", None, proxy="socks5h://127.0.0.1:1080"), "key", Secret("hush")
+        )
 
 
 def netrc_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -285,7 +287,7 @@ def test_the_environment_s_proxies_and_netrc_decide_nothing(
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
-    assert oauth.mint(endpoint, consumer.key, secret).access_token
+    assert oauth.fetch_with_client_credentials(endpoint, consumer.key, secret).access_token
     assert [each.username for each in bitbucket.token_requests()] == [consumer.key]
 
 
@@ -303,4 +305,4 @@ def test_a_netrc_entry_does_not_replace_what_a_request_brings(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
     token = Secret(bitbucket.issue_access_token("acme"))
     assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token).valid is True
-    assert oauth.swap(endpoint, consumer.key, "installation", secret).access_token
+    assert oauth.fetch_with_jwt(endpoint, consumer.key, "installation", secret).access_token

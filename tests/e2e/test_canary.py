@@ -130,7 +130,7 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, bitbucket: FakeBi
 
 
 def leaking_processes(machine: Machine, endpoint: str, count: int, job: Callable[[], object]) -> list[str]:
-    """The processes that show a secret while `job` waits for the answer to its request number `count`."""
+    """The processes that show a secret while `run_job` waits for the answer to its request number `count`."""
     bitbucket, mark = machine.standin, machine.standin.mark()
     bitbucket.script_fault(endpoint, "hold", after=count - 1)
     with ThreadPoolExecutor(1) as pool:

@@ -74,7 +74,7 @@ def outage(machine: Machine, daemon: Daemon, seconds: float = 0.0) -> Outcome:
     for client in clients:
         client.join()
     took = time.monotonic() - began
-    allowed = int(1 + math.log2(1 + took / renewal_schedule.ATTEMPT_FLOOR_S))
+    allowed = int(1 + math.log2(1 + took / renewal_schedule.MIN_RETRY_S))
     return Outcome(len(answers), frozenset(answers), len(machine.standin.token_requests(since=since)), allowed)
 
 

@@ -43,7 +43,7 @@ from concurrent.futures import Future
 from functools import partial
 import requests.auth, requests_oauthlib
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.agent.factory import build_agent
 from git_credential_bitbucket.bitbucket import oauth, providers, transport
 def at_once(job):
@@ -65,7 +65,7 @@ if operation == "renew":
     agent.renewals.renew(credential.id, credential.generation)
     os.write(1, b"ok=1\\n")
 else:
-    os.write(1, finish(agent.store(request, approves=lambda: True)))
+    os.write(1, wait_for(agent.store(request, approves=lambda: True)))
 """
 
 

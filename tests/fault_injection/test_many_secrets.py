@@ -19,7 +19,7 @@ def test_300_secrets_cost_the_vault_and_the_daemon_no_more_than_their_cap(machin
     for number in range(300):
         secret = os.urandom(size // 2).hex()
         daemon.told_about("store", machine.request(f"evil/{number}.git", username=f"u{number}", password=secret))
-    assert machine.path.stat().st_size < 2 * retention.MAX_UNASKED_BYTES
+    assert machine.path.stat().st_size < 2 * retention.MAX_UNSOLICITED_BYTES
     status = Path("/proc", str(daemon.pid), "status").read_text().split("\n")
     peak_kib = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     assert peak_kib < 64 * 1024, "they are 18 MB, and cost 135 MB where all are kept"

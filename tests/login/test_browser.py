@@ -63,7 +63,7 @@ def test_a_person_grants_access_and_reads_that_it_worked(
     def redeem(grant: CodeGrant) -> Page:
         key, secret = provider.client_id or "", provider.client_secret
         sent = grant.code, grant.redirect_uri, grant.verifier
-        grants.append(oauth.exchange(provider.endpoint, key, secret, *sent))
+        grants.append(oauth.exchange_code(provider.endpoint, key, secret, *sent))
         return GRANTED
 
     login = LogIn(provider, redeem)

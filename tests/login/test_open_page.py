@@ -105,7 +105,7 @@ def test_the_whole_way_with_the_person_s_own_browser(
 
     def redeem(code: CodeGrant) -> Page:
         sent = code.code, code.redirect_uri, code.verifier
-        grant = oauth.exchange(provider.endpoint, key, provider.client_secret, *sent)
+        grant = oauth.exchange_code(provider.endpoint, key, provider.client_secret, *sent)
         renewable.append(grant.refresh_token is not None)
         return Page("Done", ())
 

@@ -36,7 +36,7 @@ def test_the_whole_address_is_taken_with_what_came_along(
 ) -> None:
     """As a browser's address bar, a mail or a chat program gives it; and the code is good for tokens."""
     grant, shown = log_in(provider, lambda url: [wrap.format(browser.decide(url, bitbucket.ca_file))])
-    tokens = oauth.exchange(
+    tokens = oauth.exchange_code(
         provider.endpoint,
         provider.client_id or "",
         provider.client_secret,

@@ -13,7 +13,7 @@ import pytest
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import finish
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import VaultLocked, WrongKey
@@ -80,7 +80,7 @@ class Upgraded(World):
 
     def verb(self, action: str, **fields: str) -> list[str]:
         """The lines that a verb answers."""
-        return finish(control(self.agent, action, git_protocol.emit(list(fields.items())))).decode().split("\n")[:-1]
+        return wait_for(control(self.agent, action, git_protocol.emit(list(fields.items())))).decode().split("\n")[:-1]
 
     def id_of(self, name: str) -> str:
         """The id of the credential that the fixtures call so."""
