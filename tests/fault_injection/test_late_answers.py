@@ -20,7 +20,7 @@ from tests.fault_injection.test_leaving import _ENTER, asking, living
 
 _HASTY = """
 from git_credential_bitbucket.daemon import limits
-limits.Limits.__init__.__defaults__ = (limits.MAX_CLIENTS, 10.0, 1.5)
+limits.Limits.__new__.__defaults__ = (limits.MAX_CLIENTS, 10.0, 1.5)
 """
 
 _SLOW_TO_SAY_WHY = """
