@@ -27,8 +27,8 @@ HEAD = rf""".\" Written by install/manual.py
 git\-credential\-bitbucket \- give git the right Bitbucket token, and keep it fresh
 .SH SYNOPSIS
 .nf
-git\-credential\-bitbucket \fIVERB\fR [\fIOPTION\fR ...]
-git credential\-bitbucket \fIVERB\fR [\fIOPTION\fR ...]
+git\-credential\-bitbucket \fICOMMAND\fR [\fIOPTION\fR ...]
+git credential\-bitbucket \fICOMMAND\fR [\fIOPTION\fR ...]
 git\-credential\-bitbucket (get|store|erase|capability)
 .fi
 .SH DESCRIPTION
@@ -111,7 +111,7 @@ $ BITBUCKET_ACCESS_TOKEN=... git clone https://bitbucket.org/acme/app.git
 def page() -> str:
     """The manual page, in man(7)."""
     readme = README.read_text(encoding="utf-8")
-    parts = [HEAD, ".SH VERBS\n", *verbs(), *settings(readme), TAIL]
+    parts = [HEAD, ".SH COMMANDS\n", *verbs(), *settings(readme), TAIL]
     return "".join(parts).replace("\n\n", "\n")
 
 

@@ -94,10 +94,10 @@ def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, bit
     bitbucket.create_repository("acme/app")
     typed = iter(re.findall(r"^\$ (.*)$", block("transcript"), re.MULTILINE))
     answers = {
-        "What do you log in with [2]: ": "2",
+        "How do you want to authenticate [2]: ": "2",
         "API token (not shown): ": bitbucket.issue_api_token(),
-        "empty to leave out) ": "alice@example.com",
-        "empty if you do not know) ": "1y",
+        "Enter to skip): ": "alice@example.com",
+        "(Enter if unknown): ": "1y",
     }
     with Dialogue(["/bin/sh"], desktop, home / "work", columns=COLUMNS) as dialogue:
         prompt = re.compile("|".join(map(re.escape, ["\n$ ", *answers])))
@@ -110,7 +110,7 @@ def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, bit
         shown = dialogue.ends()
     lines = [re.sub(r".*\r", "", line).rstrip() for line in shown.partition("$ exit")[0].split("\n")]
     told = "\n".join(line for line in lines if not line.startswith(GIT_PROGRESS))
-    told = re.sub(r"until \d{4}-\d\d-\d\d", "until 2027-11-22", told.replace(str(home), "/home/alice"))
+    told = re.sub(r"expires \d{4}-\d\d-\d\d", "expires 2027-11-22", told.replace(str(home), "/home/alice"))
     assert told == block("transcript")
 
 

@@ -29,36 +29,36 @@ ERROR, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 """Exit codes; the last two are what a shell says of a program that SIGINT or SIGPIPE ended."""
 
 SECTIONS = {
-    "Setting up": {
-        "configure": "Make git ask this helper for Bitbucket's credentials",
-        "unconfigure": "Take back what configure wrote",
-        "login": "Keep a token, or log in by OAuth",
-        "logout": "Remove a credential, and revoke it where that can be done",
-        "migrate": "Move off app passwords and other helpers",
+    "Set up": {
+        "configure": "Make git ask this helper for Bitbucket credentials",
+        "unconfigure": "Remove what configure wrote",
+        "login": "Store a token, or log in with OAuth",
+        "logout": "Remove a credential, and revoke it where possible",
+        "migrate": "Move tokens from files and other helpers into the vault",
     },
-    "Looking": {
-        "status": "List what is kept: for what, which kind, until when",
-        "explain": "Tell which credential git would get for a URL, and why",
-        "expires": "Tell which tokens end when, or enter the date",
-        "doctor": "Check the whole path from git to Bitbucket",
-        "audit": "Find tokens that are stored in plain text",
-        "log": "Tell who was given what, and when",
+    "Inspect": {
+        "status": "Show stored credentials",
+        "explain": "Show which credential git would get for a URL, and why",
+        "expires": "Show when tokens expire, or enter a date",
+        "doctor": "Check everything between git and Bitbucket",
+        "audit": "Find tokens stored in plain text",
+        "log": "Show the access log",
     },
-    "Using": {
-        "token": "Print the current secret, for REST and scripts",
-        "exec": "Run a command; its git uses the environment's credentials",
-        "refresh": "Renew an OAuth token now",
-        "rotate": "Replace a token by a new one",
-        "switch": "Choose the account that answers where several could",
-        "restore": "Offer a credential again that was disabled",
+    "Use": {
+        "token": "Print the current token, for REST and scripts",
+        "exec": "Run a command whose git uses the environment's credentials",
+        "refresh": "Renew OAuth tokens now",
+        "rotate": "Replace a token with a new one",
+        "switch": "Choose which account git uses where several match",
+        "restore": "Re-enable a disabled credential",
     },
     "Vault and daemon": {
-        "lock": "Forget the vault's key",
-        "unlock": "Give the daemon the vault's key",
-        "rekey": "Change the vault's key, or where it comes from",
-        "daemon": "Start or stop the daemon, or see how it is",
-        "version": "Tell the version of this program, and of what it runs on",
-        "help": "Show the help of a verb, or of the program",
+        "lock": "Lock the vault: make the daemon forget its key",
+        "unlock": "Unlock the vault: give the daemon its key",
+        "rekey": "Change the vault's key, or where it is stored",
+        "daemon": "Start, stop or inspect the daemon",
+        "version": "Show the version of this program and of what it uses",
+        "help": "Show the help of a command, or of the program",
     },
 }
 """The verbs in the order of a first day; each line is also its help's first."""
@@ -104,12 +104,10 @@ class Verbs(click.Group):
     cls=Verbs,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     options_metavar="[-v]",
-    subcommand_metavar="VERB …",
-    epilog="git itself calls this program with get, store and erase. Each verb has its own --help.",
+    subcommand_metavar="COMMAND …",
+    epilog="git itself runs this program with get, store and erase. Every command has its own --help.",
 )
-@click.option(
-    "-v", "--verbose", is_flag=True, help="Tell more: every decision, versions, and what lies behind an error."
-)
+@click.option("-v", "--verbose", is_flag=True, help="Show every decision, all versions, and the cause of an error.")
 @click.version_option(__version__, prog_name=messages.NAME, message="%(prog)s %(version)s")
 def verbs(*, verbose: bool) -> None:
     """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""

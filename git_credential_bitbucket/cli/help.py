@@ -8,7 +8,7 @@ from git_credential_bitbucket.cli import app, secret_arguments
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=f"{app.summary('help')}.")
-@click.argument("verb", metavar="[VERB]", required=False)
+@click.argument("verb", metavar="[COMMAND]", required=False)
 @click.pass_context
 def command(ctx: click.Context, *, verb: str | None) -> None:
     """Show help."""

@@ -165,9 +165,13 @@ def chosen(answers: Answers, provider: Provider) -> token_kinds.Kind:
             "say what to log in with, for there is no terminal to ask at",
             hint="one of --api-token, --access-token, --oauth, --client-credentials and --jwt-bearer",
         )
-    answers.say(f"What do you have for {git_protocol.printable(provider.host)}, or would like to make?")
-    options = [line for _, line in guidance.MENU]
-    return guidance.MENU[answers.terminal.choose("Number", options, default=guidance.default_choice(provider))][0]
+    answers.say(f"Logging in to {git_protocol.printable(provider.host)}.")
+    return guidance.MENU[_menu_choice(answers.terminal, provider)][0]
+
+
+def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
+    options = [*(line for _, line in guidance.MENU), *more]
+    return terminal.choose("How do you want to authenticate", options, default=guidance.default_choice(provider))
 
 
 def log_in(wanted: LoginRequest, answers: Answers) -> str:
@@ -215,12 +219,12 @@ def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
     other = arguments.one_line(arguments.select(other_id)[0])
     if answers.terminal is None:
         raise LoginFailed(
-            f"another one is kept for the same scope, and it is not clear whose each is: {other}",
-            hint="add --replace to put this one in its place, or --add to keep both",
+            f"a credential for the same scope is stored already, and may be another account's: {other}",
+            hint="add --replace to replace it, or --add to keep both",
         )
-    answers.say(f"Another one is kept for the same scope: {other}.")
+    answers.say(f"A credential for the same scope is stored already: {other}.")
     lines = ["replace it (it can be restored for 30 days)", "keep both; the newer one answers"]
-    return ("replace", "add")[answers.terminal.choose("What is to become of it", lines, default=0)]
+    return ("replace", "add")[answers.terminal.choose("What do you want to do", lines, default=0)]
 
 
 def said(kept_id: str, wanted: LoginRequest) -> list[str]:
@@ -230,19 +234,19 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     except UnknownCredential:
         raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again") from None
     whose = f" of {one['account']}" if one["account"] else ""
-    until = f" until {dates.day(one['ends_at'])}" if one["ends_at"] else ""
-    until += f", forgotten in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
-    where = "in memory only: it is gone with the daemon" if wanted.memory else "in the vault"
-    lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{until}, kept {where}."]
+    expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
+    expiry += f", removed here in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
+    where = "in memory only, until the daemon stops" if wanted.memory else "in the vault"
+    lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{expiry}, stored {where}."]
     others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
         which = "the new one" if one["answers"] else "another one"
         choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
-        lines.append(f"Also kept for {one['scope']}: {names}. Where a URL names no account, {which} answers.")
+        lines.append(f"Also stored for {one['scope']}: {names}. Where a URL names no account, {which} answers.")
         lines.append(f"To choose: {choose}")
     if not is_configured(wanted.provider):
-        lines.append("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+        lines.append("git does not ask this helper yet; run: git-credential-bitbucket configure")
     return [git_protocol.printable(line, 1000) for line in lines]
 
 
@@ -275,8 +279,7 @@ def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal)
     terminal.say(f"git needs a credential for {git_protocol.printable_name(place)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
-    options = [*(line for _, line in guidance.MENU), "none of these: let git ask for username and password"]
-    number = terminal.choose("What do you log in with", options, default=guidance.default_choice(provider))
+    number = _menu_choice(terminal, provider, "none of these: let git ask for username and password")
     if number == len(guidance.MENU):
         return False
     wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])

@@ -193,7 +193,7 @@ def _tell_git(plan: Plan) -> None:
     urls = dict.fromkeys(move.host_url for move in plan.moves)
     for url in urls:
         if not is_configured(arguments.provider(url)):
-            output.say("git does not ask for it yet; to make it: git-credential-bitbucket configure")
+            output.say("git does not ask this helper yet; run: git-credential-bitbucket configure")
             continue
         for other in neighbours(git_config.read(os.environ), url):  # one that stores writes the token down again
             output.warn(f"git asks {other.value} too, and {other.effect}", "type: git-credential-bitbucket configure")

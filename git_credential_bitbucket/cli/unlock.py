@@ -32,7 +32,7 @@ def command(*, key_file: str | None) -> None:
     """Unlock."""
     told = dict(ask("status"))
     if told["vault"] == "open" and key_file is None:
-        output.say("The vault is open already.")
+        output.say("The vault is already unlocked.")
         return
     vault_setup.header()  # without a vault there is nothing to open anywhere
     if "pid" not in told:
@@ -42,7 +42,7 @@ def command(*, key_file: str | None) -> None:
             "git-credential-bitbucket rekey --to key-file --key-file FILE",
         )
     vault_setup.unlock(prompts.answers(), key_file, by_hand=True)
-    output.say("The vault is open.")
+    output.say("Vault unlocked.")
 
 
 def during_get(request: Request, why: Mapping[str, str]) -> bool:

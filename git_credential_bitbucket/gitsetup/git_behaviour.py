@@ -68,7 +68,7 @@ def then(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -
         return prompt(here, env)
     who = interactivity.who_answers(env, url)
     if who == interactivity.PERSON:
-        what = "has you unlock the vault" if state == LOCKED else "asks what you log in with"
+        what = "has you unlock the vault" if state == LOCKED else "asks how you want to authenticate"
         return f"git then waits while this program {what}, here at the terminal"
     if state == LOCKED and who == interactivity.NOBODY:
         forbidden = interactivity.forbidden(env, url)

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.ui.prompts import Terminal
 
 MENU: tuple[tuple[token_kinds.Kind, str], ...] = (
-    (token_kinds.OAUTH, "OAuth, in the browser: renews itself; needs a workspace's OAuth consumer"),
-    (token_kinds.API_TOKEN, "API token: yours, for all that you reach; ends after a year at most"),
-    (token_kinds.ACCESS_TOKEN, "access token: of a repository, project or workspace; not tied to a person"),
-    (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for machines"),
+    (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an OAuth consumer in a workspace"),
+    (token_kinds.API_TOKEN, "API token: for all repositories that you can access; expires within a year"),
+    (token_kinds.ACCESS_TOKEN, "access token of a repository, project or workspace: not tied to a person"),
+    (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for CI and servers"),
 )
 """What one may have, in the order in which it is offered."""
 
@@ -59,7 +59,7 @@ def tell(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: 
 
 def scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
     """Say the least scopes."""
-    terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; {WRITE_SCOPES[kind]} as well to push. Nothing else is needed.")
+    terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; add {WRITE_SCOPES[kind]} to push. No others are needed.")
 
 
 def pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[
 
 def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
     if addresses := pages(token_kinds.API_TOKEN, provider, place):
-        terminal.say("Make one here, by “Create API token with scopes”, for the app Bitbucket:")
+        terminal.say("Create one here, with “Create API token with scopes”, for the app Bitbucket:")
         terminal.show(addresses[0])
     scopes(terminal, token_kinds.API_TOKEN)
 

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.ui.prompts import Answers
 
 _T = TypeVar("_T")
-_DATE_PROMPT = "When does it end? (like 2027-01-31 or 90d; empty if you do not know) "
-_EMAIL_PROMPT = "Email of your Atlassian account (REST needs it, git does not; empty to leave out) "
-_USERNAME_PROMPT = "Bitbucket username, as in the URLs of the Clone button (Enter to skip) "
+_DATE_PROMPT = "Expiry date, such as 2027-01-31 or 90d (Enter if unknown): "
+_EMAIL_PROMPT = "Email of your Atlassian account (only for the REST API; Enter to skip): "
+_USERNAME_PROMPT = "Bitbucket username, as in the URLs of the Clone button (Enter to skip): "
 _ACCOUNT_ID = re.compile(r"[0-9]{6}:[0-9a-f-]{36}|[0-9a-f]{24}")
 """Atlassian's account ids: of new accounts, and of old ones."""
-_PLACE_PROMPT = "Which workspace or repository is it for? (WORKSPACE or WORKSPACE/REPOSITORY) "
-_PROJECT_PROMPT = "Key of the project, if it is a project's token (Enter: of the whole workspace) "
-_REPOSITORIES_PROMPT = "Repositories of the project (names, with blanks between them) "
+_PLACE_PROMPT = "Workspace or repository of the token (WORKSPACE or WORKSPACE/REPOSITORY): "
+_PROJECT_PROMPT = "Project key, if it is a project's token (Enter for the whole workspace): "
+_REPOSITORIES_PROMPT = "Repositories in the project (names separated by spaces): "
 
 
 def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:

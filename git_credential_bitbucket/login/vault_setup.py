@@ -93,7 +93,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
                 reason=exc.reason,
                 hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
             ) from exc
-        answers.say(f"Tokens are stored encrypted. The key cannot be in the system's keyring: {exc.cause}.")
+        answers.say(f"Tokens are stored encrypted. No system keyring was found, so choose a passphrase ({exc.cause}).")
         return NewVault(new_passphrase(answers))
     return NewVault(None)
 
@@ -103,17 +103,17 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
 
     Raises `VaultLocked` where none is typed; `otherwise` is what there is to do instead.
     """
-    answers.say("Choose a passphrase for the vault, of several words. Nobody can recover it: keep it somewhere safe.")
+    answers.say("Use several words, and keep the passphrase somewhere safe: a lost one cannot be recovered.")
     cause = ""
     for tries_left in reversed(range(prompts.TRIES)):
         typed = answers.secret("New passphrase")
         if not typed:
-            raise VaultLocked("without a passphrase nothing was done", hint=otherwise)
+            raise VaultLocked("no passphrase was given, and nothing was stored", hint=otherwise)
         cause = _unfit(typed)
         if not cause:
             if answers.terminal is None or answers.secret("Repeat passphrase") == typed:
                 return key_sources.from_passphrase(Secret(typed))
-            cause = "the two passphrases differ"
+            cause = "the passphrases do not match"
         if answers.terminal is None:
             break
         if tries_left:  # the last one's is the error
@@ -152,7 +152,7 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         return given
     if header.source != "passphrase":
         if header.source == "keyring":
-            answers.say("Asking the keyring; it may show a dialogue, for a minute.")
+            answers.say("Waiting for the keyring, which may open a dialogue (up to a minute).")
         return key_sources.obtain(os.environ, header, unlock=True)
     try:
         given = key_sources.from_environment(os.environ)

@@ -50,7 +50,7 @@ def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dic
     if verdict.valid is None:
         wanted.unverified.append(verdict.reason or "")
         return {}
-    answers.say("Bitbucket says that it is valid.", style="green")
+    answers.say("Bitbucket accepted the token.", style="green")
     for warning in _lacking(checked.kind, verdict.scopes):
         wanted.warn(answers, warning)
     found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}

@@ -279,7 +279,12 @@ def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
 @pytest.mark.parametrize(
     ("locked", "forbidding", "foretold", "shown"),
     [
-        (False, {}, "git then waits while this program asks what you log in with", "What do you log in with"),
+        (
+            False,
+            {},
+            "git then waits while this program asks how you want to authenticate",
+            "How do you want to authenticate",
+        ),
         (False, {"GIT_TERMINAL_PROMPT": "0"}, "terminal prompts disabled", "terminal prompts disabled"),
         (False, {"CI": "true"}, "git then asks for username and password at the terminal", "Username for"),
         (True, {}, "git then waits while this program has you unlock the vault", "git needs a credential for"),

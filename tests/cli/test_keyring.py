@@ -102,4 +102,4 @@ def test_a_locked_keyring_is_told_with_the_way_out(desktop: Runner, session: Key
     assert "(locked, its key from the keyring)" in said
     assert "unlock" in said
     session.unlock()
-    assert desktop(HELPER, "unlock").stdout == "The vault is open already.\n"  # by the daemon that this starts
+    assert desktop(HELPER, "unlock").stdout == "The vault is already unlocked.\n"  # by the daemon that this starts

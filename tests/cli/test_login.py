@@ -26,9 +26,9 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
     token = bitbucket.issue_api_token()
     with person.types(HELPER, "login", "--no-verify") as dialogue:
         dialogue.reads("API token: yours")
-        dialogue.reads("Number [2]: ")
+        dialogue.reads("How do you want to authenticate [2]: ")
         dialogue.types("")
-        dialogue.reads("Nobody can recover it")
+        dialogue.reads("a lost one cannot be recovered")
         dialogue.reads("New passphrase (not shown): ")
         dialogue.types(PASSPHRASE)
         dialogue.reads("Repeat passphrase (not shown): ")
@@ -39,7 +39,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
         dialogue.types(token)
         dialogue.reads("Email of your Atlassian account")
         dialogue.types("alice@example.com")
-        dialogue.reads("When does it end?")
+        dialogue.reads("Expiry date")
         dialogue.types("90d")
         shown = dialogue.ends()
     assert "Logged in: API token for bitbucket.org of alice@example.com until" in shown
@@ -86,7 +86,7 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
         dialogue.types(PASSPHRASE)
         dialogue.reads("Repeat passphrase")
         dialogue.types(PASSPHRASE.upper())
-        dialogue.reads("The two passphrases differ.")
+        dialogue.reads("The passphrases do not match.")
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
@@ -341,7 +341,7 @@ def test_half_a_token_is_refused_unless_somebody_means_it(keyed: Runner, person:
             assert listed(keyed) == []
             dialogue.types(answer)
             if answer:
-                dialogue.reads("When does it end?")
+                dialogue.reads("Expiry date")
                 dialogue.types("")
             dialogue.ends(code)
     keyed(HELPER, *words, "--force", "--replace", stdin=f"{half[:-1]}\n")
@@ -421,12 +421,12 @@ def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> N
             if kind == "--api-token":
                 dialogue.reads("Email")
             else:
-                dialogue.reads("Which workspace or repository is it for?")
+                dialogue.reads("Workspace or repository of the token")
                 dialogue.types("")
                 dialogue.reads("that names no place")
-                dialogue.reads("Which workspace or repository is it for?")
+                dialogue.reads("Workspace or repository of the token")
             dialogue.types("" if kind == "--api-token" else "acme/app")
-            dialogue.reads("When does it end?")
+            dialogue.reads("Expiry date")
             dialogue.types("")
             dialogue.ends()
         run(HELPER, "lock")

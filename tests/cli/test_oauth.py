@@ -60,7 +60,7 @@ def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, bitbucket
     with person_of(keyed).types(HELPER, "login", "--oauth", "--host", bitbucket.url, BROWSER=clicking) as dialogue:
         dialogue.reads("Allow the access in the browser.")
         shown = dialogue.ends()
-    assert f"Logged in: OAuth login for {bitbucket.netloc} of alice, kept in the vault." in shown
+    assert f"Logged in: OAuth login for {bitbucket.netloc} of alice, stored in the vault." in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
     (one,) = listed(keyed)
     assert one["account"] == "alice"
@@ -167,7 +167,7 @@ def test_a_consumer_that_is_not_configured_is_asked_for(
         dialogue.reads("> ")
         dialogue.types(browser.decide(address, bitbucket.ca_file, account="bob"))
         shown = dialogue.ends()
-    assert "of bob, kept in memory only" in shown
+    assert "of bob, stored in memory only" in shown
     assert consumer.secret not in shown
     assert len(listed(keyed)) == 1
 
@@ -197,7 +197,7 @@ def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, bitbucket: Fake
     with person_of(keyed).types(*words, BROWSER=clicking) as dialogue:
         dialogue.reads("git needs a credential for")
         dialogue.reads("let git ask for username and password")
-        dialogue.reads("What do you log in with [1]: ")
+        dialogue.reads("How do you want to authenticate [1]: ")
         dialogue.types("")
         dialogue.reads("Logged in: OAuth login")
         dialogue.ends()
@@ -252,7 +252,7 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     script, fifo = started
     with chromium, person_of(keyed).types(*words, BROWSER=script, columns=400) as dialogue:
-        dialogue.reads("What do you log in with [1]: ")
+        dialogue.reads("How do you want to authenticate [1]: ")
         dialogue.types("")
         shown = dialogue.reads_match(ADDRESS)
         start = fifo.read_text()
@@ -279,12 +279,12 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, b
     keyed("git", "config", "--global", f"credential.{bitbucket.url}.useHttpPath", "true")
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     with person_of(keyed).types(*words) as dialogue:
-        dialogue.reads("What do you log in with")
+        dialogue.reads("How do you want to authenticate")
         dialogue.types("3")
         dialogue.reads("Access token (not shown): ")
         dialogue.types(token)
         dialogue.reads("Bitbucket says what it is for: acme/app.")
-        dialogue.reads("When does it end?")
+        dialogue.reads("Expiry date")
         dialogue.types("")
         dialogue.ends()
     assert (keyed.folder / "app" / ".git").is_dir()

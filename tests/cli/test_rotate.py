@@ -49,10 +49,10 @@ def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, bitbu
         dialogue.reads("repository to fetch")
         dialogue.reads("New access token (not shown): ")
         dialogue.types(new)
-        dialogue.reads("When does it end?")
+        dialogue.reads("Expiry date")
         dialogue.types("90d")
         shown = dialogue.ends()
-    assert "Bitbucket says that it is valid." in shown
+    assert "Bitbucket accepted the token." in shown
     assert f"Replaced: access token for {bitbucket.netloc}/acme/app until " in shown
     assert "revoke the old one at Bitbucket here: " in shown
     assert old not in shown

@@ -89,9 +89,9 @@ def test_a_second_access_token_for_one_workspace_is_asked_about(keyed: Runner, p
     with person.types(HELPER, "login", "--no-verify", "--access-token", "--for", "acme") as dialogue:
         dialogue.reads("Access token (not shown): ")
         dialogue.types(second)
-        dialogue.reads("When does it end?")
+        dialogue.reads("Expiry date")
         dialogue.types("")
-        dialogue.reads("What is to become of it [1]: ")
+        dialogue.reads("What do you want to do [1]: ")
         dialogue.types("2")
         dialogue.reads("Logged in")
         dialogue.ends()
@@ -108,7 +108,7 @@ def test_a_second_account_is_asked_for_its_username(keyed: Runner, person: Perso
         dialogue.types("bob@example.com")
         dialogue.reads("Bitbucket username, as in the URLs of the Clone button")
         dialogue.types("bobby")
-        dialogue.reads("When does it end?")
+        dialogue.reads("Expiry date")
         dialogue.types("")
         dialogue.reads("Logged in")
         dialogue.ends()
@@ -166,7 +166,7 @@ def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runn
     first = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "alice@example.com", stdin=token()).stdout
     assert "Also kept" not in first
     second = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "bob@example.com", stdin=token()).stdout
-    assert "Also kept for bitbucket.org: alice@example.com." in second
+    assert "Also stored for bitbucket.org: alice@example.com." in second
     assert "the new one answers.\nTo choose: git-credential-bitbucket switch\n" in second
     keyed(HELPER, "switch", "alice@example.com")
     assert "another one answers" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
@@ -178,7 +178,7 @@ def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucke
     for names, secret in ((("--account", "alice@example.com"), token), (("--add",), bitbucket.issue_api_token("bob"))):
         keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, *names, stdin=secret)
     said = keyed(HELPER, "status", "--check").stdout
-    assert "Bitbucket says that it is valid" in said
+    assert "Bitbucket accepted the token" in said
     assert "did not say whether it is valid: Bitbucket's REST API takes an API token only together" in said
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", "--json", check=False)

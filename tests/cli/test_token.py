@@ -159,7 +159,7 @@ def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
     token = tokens.access_token()
     with person.types("sh", "-c", f"{HELPER} login --no-verify --access-token --for acme && {HELPER} lock") as dialogue:
         for prompt, answer in (("New passphrase", "one two three"), ("Repeat passphrase", "one two three"),
-                               ("token (not shown)", token), ("When does it end?", "")):  # fmt: skip
+                               ("token (not shown)", token), ("Expiry date", "")):  # fmt: skip
             dialogue.reads(prompt)
             dialogue.types(answer)
         dialogue.ends()

@@ -47,9 +47,9 @@ def test_locked_by_hand_means_until_unlocked_by_hand(keyed: Runner, token: str) 
     assert gets(keyed, token)
     assert "unlock" in keyed(HELPER, "lock").stdout
     assert not gets(keyed, token)
-    assert keyed(HELPER, "unlock").stdout == "The vault is open.\n"
+    assert keyed(HELPER, "unlock").stdout == "Vault unlocked.\n"
     assert gets(keyed, token)
-    assert keyed(HELPER, "unlock").stdout == "The vault is open already.\n"
+    assert keyed(HELPER, "unlock").stdout == "The vault is already unlocked.\n"
 
 
 def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, person: Person, token: str) -> None:

@@ -126,10 +126,10 @@ def test_a_person_logs_in_while_git_waits(machine: Machine, bitbucket: FakeBitbu
     """Our own questions come first, on the terminal; the typed email is an account, never git's username."""
     token = bitbucket.issue_api_token()
     answers = [
-        ("What do you log in with", "2"),
+        ("How do you want to authenticate", "2"),
         ("not shown", token),
         ("Email of", "alice@example.com"),
-        ("When does it end", "90d"),
+        ("Expiry date", "90d"),
     ]
     code, shown = type_at("clone", "--quiet", url, "clone", answers=answers)
     assert code == 0, shown
@@ -144,7 +144,7 @@ def test_a_person_who_would_rather_not_is_asked_by_git(
 ) -> None:
     """The last choice leaves it to git, and what is typed there is kept."""
     token = bitbucket.issue_api_token()
-    answers = [("What do you log in with", "5"), ("Username for", "alice"), ("Password for", token)]
+    answers = [("How do you want to authenticate", "5"), ("Username for", "alice"), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers)
     assert code == 0, shown
     assert [one["kind"] for one in machine.credentials()] == ["api-token"]

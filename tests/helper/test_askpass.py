@@ -84,5 +84,5 @@ def test_a_person_at_the_terminal_is_asked_first(jenkins: Runner, remote: str) -
     terminal = pexpect.spawn(
         "git", ["ls-remote", remote], env=jenkins.env, cwd=str(jenkins.folder), encoding="utf-8", timeout=30
     )
-    terminal.expect_exact("What do you log in with")
+    terminal.expect_exact("How do you want to authenticate")
     terminal.close(force=True)

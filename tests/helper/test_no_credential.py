@@ -46,11 +46,11 @@ def test_person_logs_in_while_git_waits(front: Runner, home: Path) -> None:
     """The dialogue is on the terminal alone; git gets what was just kept, and standard error stays empty."""
     secret = tokens.api_token()
     git = Git(front, home)
-    git.terminal.expect("What do you log in with")
+    git.terminal.expect("How do you want to authenticate")
     git.terminal.sendline("2")
     git.terminal.expect(SECRETLY)
     git.terminal.sendline(secret)
-    while git.terminal.expect([r"\) $", pexpect.EOF]) == 0:  # whose it is, and when it ends
+    while git.terminal.expect([r"(skip|unknown)\): $", pexpect.EOF]) == 0:  # whose it is, and when it ends
         git.terminal.sendline("")
     out, err = git.ended()
     assert f"password={secret}\n" in out
@@ -64,11 +64,11 @@ def test_person_logs_in_to_the_vault_that_gits_configuration_names(front: Runner
     front("git", "credential", "fill", stdin=request(), check=False)
     secret = tokens.api_token()
     git = Git(front, home)
-    git.terminal.expect("What do you log in with")
+    git.terminal.expect("How do you want to authenticate")
     git.terminal.sendline("2")
     git.terminal.expect(SECRETLY)
     git.terminal.sendline(secret)
-    while git.terminal.expect([r"\) $", pexpect.EOF]) == 0:
+    while git.terminal.expect([r"(skip|unknown)\): $", pexpect.EOF]) == 0:
         git.terminal.sendline("")
     assert f"password={secret}\n" in git.ended()[0]
     assert vault.exists()
@@ -77,7 +77,7 @@ def test_person_logs_in_to_the_vault_that_gits_configuration_names(front: Runner
 def test_person_who_would_rather_not_is_asked_by_git(front: Runner, home: Path) -> None:
     """Git's own prompt comes next, and what is typed there is kept as any other."""
     git = Git(front, home)
-    git.terminal.expect("What do you log in with")
+    git.terminal.expect("How do you want to authenticate")
     git.terminal.sendline("5")
     git.terminal.expect("Username for 'https://bitbucket.org/acme/app.git':")
     git.terminal.sendline("alice")
@@ -91,7 +91,7 @@ def test_person_who_would_rather_not_is_asked_by_git(front: Runner, home: Path) 
 def test_interrupted_dialogue_leaves_no_traceback(front: Runner, home: Path) -> None:
     """Ctrl-C ends git and its helper; nobody is left, and nothing is said about Python."""
     git = Git(front, home)
-    git.terminal.expect("What do you log in with")
+    git.terminal.expect("How do you want to authenticate")
     git.terminal.sendintr()
     out, err = git.ended()
     assert out == ""
