@@ -382,7 +382,7 @@ def _parse(output: bytes) -> list[Entry]:
 def _complaint(stderr: bytes) -> str:
     lines = stderr.decode("utf-8", "replace").split("\n")
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))] or [""]
-    return printable(fatal[-1].partition(": ")[2] or "it did not say why")
+    return printable(fatal[-1].partition(": ")[2] or "no reason given")
 
 
 def _stamps(entries: list[Entry], env: "Mapping[str, str]", started: int) -> "dict[str, Stamp]":

@@ -97,7 +97,7 @@ def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     del fields, body
     agent.lock("by hand")
     if not agent.credential_store.locked_by_person:
-        raise Error("there is no vault yet", hint="the first login makes one: git-credential-bitbucket login")
+        raise Error("there is no vault yet", hint="the first login creates it: git-credential-bitbucket login")
     return ACKNOWLEDGED
 
 

@@ -35,20 +35,21 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("audit")}.
 
-Finds app passwords (dead since July 2026), API tokens, access tokens, and passwords for Bitbucket in URLs, headers,
-.netrc and .npmrc files and variables; and references to app passwords: the names BITBUCKET_APP_PASSWORD and, in what
-is about Bitbucket, app_password. Without PATH it looks into what is yours (git's configuration, ~/.git-credentials,
-~/.netrc, ~/.npmrc, shell profiles, the keyring entries of git-credential-manager and of git's libsecret helper) and
-into the repository that you are in; with PATH, into those alone. A repository is its configuration and all files of
-its work tree, ignored ones too. Those below PATH (clones, submodules, bare ones) are looked into as well.
+Searches for app passwords (removed by Bitbucket in July 2026), API tokens, access tokens, and passwords for Bitbucket
+in URLs, headers, .netrc and .npmrc files and variables; also for references to app passwords: the name
+BITBUCKET_APP_PASSWORD and, in files about Bitbucket, app_password. Without PATH it searches your own files (git's
+configuration, ~/.git-credentials, ~/.netrc, ~/.npmrc, shell profiles, the keyring entries of git-credential-manager and
+of git's libsecret helper) and the repository you are in; with PATH, only PATH. In a repository it searches the
+configuration and all files of the work tree, ignored ones included. Repositories below PATH (clones, submodules, bare
+ones) are searched as well.
 
 \b
 Exit codes:
   0  nothing was found
-  1  a secret was found, or it could not be looked for (told on stderr)
-  2  the command line was not understood
+  1  a secret was found, or the search failed (see stderr)
+  2  usage error
   3  no secret was found, but references to app passwords
-  4  no secret was found, but not everything could be looked at (told on stderr)
+  4  no secret was found, but not everything could be searched (see stderr)
 """
 SECRETS, REFERENCES, INCOMPLETE = ERROR, 3, 4
 """Exit codes of what was found, the first that applies; but `INCOMPLETE` goes before `REFERENCES`."""
@@ -57,24 +58,24 @@ _TELL_EVERY_S = 0.1
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
-@click.option("--history", "with_history", is_flag=True, help="Look through the repositories' whole history, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print all of it as one JSON document.")
+@click.option("--history", "with_history", is_flag=True, help="Search the repositories' whole history as well.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0 to FILE (- for standard output).")
 def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_file: str | None) -> int:
     """Look, and tell."""
     if as_json and sarif_file == "-":
-        raise click.UsageError("--json and --sarif - both want standard output")
+        raise click.UsageError("--json and --sarif - cannot both write to standard output")
     read = git_config.read(os.environ)
     search = where.Search(hosts=where.hosts(read))
     with progress() as tell:
         repositories = _look(paths, search, read, tell)
         if with_history:
             if not repositories:
-                raise Error("there is no repository here whose history could be looked through", hint="name its folder")
+                raise Error("no repository was found whose history could be searched", hint="name its directory")
             for repository in {one.common: one for one in reversed(repositories)}.values():
                 _look_back(repository, search, tell, several=len(repositories) > 1)
     for reason, count in search.skipped.items():
-        output.warn(f"not looked at: {count} {reason}")
+        output.warn(f"not searched: {count} {reason}")
     base = _base(paths)
     if sarif_file is not None:
         output.write(sarif_file, json.dumps(reports.sarif(search.findings, base, search.skipped), indent=2) + "\n")
@@ -121,7 +122,7 @@ def _inner(path: str, search: where.Search) -> Repository | None:
     try:
         return repository_at(path)
     except Error as exc:
-        search.skip(f"repository, but for its files ({exc.cause})")
+        search.skip(f"repository, except for its files ({exc.cause})")
         return None
 
 
@@ -136,7 +137,7 @@ def _base(paths: tuple[str, ...]) -> str:
 def repository_at(path: str) -> Repository | None:
     """The repository that a file or folder is in. Raises `Error` where there is neither, or git refuses."""
     if not os.path.lexists(path):
-        raise Error(f"there is no {printable(path)}", hint="name a folder or a file")
+        raise Error(f"{printable(path)} does not exist", hint="name a file or directory")
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
     return safe_git.find(os.path.abspath(folder), os.environ)
 
@@ -201,6 +202,6 @@ def _sum(findings: list[Finding]) -> str:
     if references:
         told.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
     if not told:
-        return "Nothing was found."
-    way_out = " To move what still works into the vault: git-credential-bitbucket migrate" if secrets else ""
+        return "Nothing found."
+    way_out = " To move working tokens into the vault, run: git-credential-bitbucket migrate" if secrets else ""
     return f"Found: {'; '.join(told)}.{way_out}"

@@ -16,25 +16,25 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     del context, parameter
     url = None if value is None else configuration.host_url(value)
     if value is not None and url is None:
-        raise click.BadParameter("it must be an address without path or name, such as https://bitbucket.example.com")
+        raise click.BadParameter("it must be a URL without path or username, such as https://bitbucket.example.com")
     return url
 
 
 @click.command(
     help=f"""{summary("configure")}.
 
-    Writes three lines into git's global configuration: a reset of the list of helpers for https://bitbucket.org, so
-    that no other one is handed the tokens; the path of this program; and useHttpPath, so that each repository can have
-    a token of its own. Done twice it changes nothing; `unconfigure` takes back what it wrote.
+    Writes three lines for https://bitbucket.org into git's global configuration: an empty helper line, so that no
+    other helper gets the tokens; the path of this program; and useHttpPath, so that each repository can have its own
+    token. Running it again changes nothing; `unconfigure` removes what it wrote.
 
-    With --host it writes the same for that host, and a line that opts it in. With --account it writes which account's
-    credential git asks for; a username in a URL goes before it. That line is git's own setting, so `unconfigure`
-    leaves it and says so."""
+    With --host it writes the same for that host, and a line that marks it as a Bitbucket host. With --account it sets
+    which account's credential git asks for where a URL has no username. That line is a setting of git's own:
+    `unconfigure` keeps it and says so."""
 )
-@click.option("--host", metavar="URL", callback=address, help="For this host instead of bitbucket.org.")
-@click.option("--account", metavar="NAME", help="The username that git asks for where a URL has none.")
-@click.option("--system", is_flag=True, help="For all users of this machine.")
-@click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
+@click.option("--host", metavar="URL", callback=address, help="Configure this host instead of bitbucket.org.")
+@click.option("--account", metavar="NAME", help="The username git asks for if a URL has none.")
+@click.option("--system", is_flag=True, help="Configure git for all users of this machine.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the git commands without running them.")
 def command(*, host: str | None, account: str | None, system: bool, dry_run: bool) -> None:
     """Write the configuration."""
     username = paste_validation.account(account) if account else None

@@ -27,13 +27,14 @@ _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
 
 @click.group(
     no_args_is_help=False,
-    help=f"{summary('daemon')}.\n\nIt starts by itself when git needs it, and leaves when nobody does.",
+    help=f"{summary('daemon')}.\n\nIt starts when git needs it, and exits after an hour without requests, unless state"
+    " would be lost.",
 )
 def command() -> None:
     """Hold the verbs."""
 
 
-@command.command(help="Start it, unless it runs; return when it listens.")
+@command.command(help="Start the daemon unless it is running; return when it listens.")
 def start() -> None:
     """Start the daemon."""
     path = daemon_info.socket_here()
@@ -41,12 +42,12 @@ def start() -> None:
     if before is None:
         daemon_launcher.start(os.environ)
     after = daemon_info.facts_of(path) or {}
-    say(f"the daemon {'runs already' if before else 'runs now'} (pid {after.get('pid', '?')})")
+    say(f"daemon {'already running' if before else 'started'} (pid {after.get('pid', '?')})")
 
 
 @command.command(
-    help="Run it here and now, in this process: for systemd, launchd and containers.",
-    short_help="Run it in this process: for systemd and containers.",
+    help="Run the daemon in this process, in the foreground: for systemd, launchd and containers.",
+    short_help="Run the daemon in this process, in the foreground.",
 )
 def run() -> None:
     """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
@@ -55,7 +56,9 @@ def run() -> None:
     os.set_blocking(told, False)
     data = json.dumps({"env": daemon_launcher.passed(os.environ)}).encode()
     if os.write(told, data) < len(data):
-        raise SettingsError("the environment is too large to be handed on", hint="start it with env -i HOME=… PATH=…")
+        raise SettingsError(
+            "the environment is too large to pass on to the daemon", hint="start it with env -i HOME=… PATH=…"
+        )
     os.close(told)
     os.dup2(document, 0)
     # As from git: what it needs to know comes by pipe, for /proc/PID/environ would show it for ever.
@@ -64,8 +67,10 @@ def run() -> None:
     os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
 
 
-@command.command(help="Stop it; return when all is served and written down. It stays for what is in memory only.")
-@click.option("--force", is_flag=True, help="Even if it loses what is in memory only, or cannot be written down.")
+@command.command(
+    help="Stop the daemon; return when it has exited. It does not stop while credentials are in memory only."
+)
+@click.option("--force", is_flag=True, help="Stop it even if what is in memory is lost.")
 def stop(*, force: bool) -> None:
     """Stop the daemon."""
     path = daemon_info.socket_here()
@@ -76,20 +81,20 @@ def stop(*, force: bool) -> None:
     # The release 0.1.0 has one socket for everything.
     control = paths.control_of(path) if "vault_id" in facts else path
     asked = ipc.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
-    with messages.WaitNotice(
-        "the daemon finishes what it has begun; an answer of Bitbucket's may take it up to 5 minutes"
-    ):
+    with messages.WaitNotice("the daemon finishes its work; an answer from Bitbucket can take up to 5 minutes"):
         outcome, reply = ipc.send_request(control, asked, LEAVE_S)
     raise_refusal(git_protocol.parse_pairs(reply))
     if outcome == ipc.ABSENT and daemon_info.listener(path) is not None:
         raise unreachable()
     if outcome != ipc.ANSWERED and daemon_info.listener(path) is not None:
         raise daemon_info.silent(path)
-    say(f"the daemon has left (pid {facts['pid']})")
+    say(f"daemon stopped (pid {facts['pid']})")
 
 
-@command.command(help=f"Tell whether it runs, and how it is. Where none does, the exit code is {NOT_RUNNING}.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
+@command.command(
+    help=f"Show whether the daemon is running, and its state. The exit code is {NOT_RUNNING} if it is not."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; uptime is in seconds.")
 def status(*, as_json: bool) -> int:
     """Tell about the daemon; never starts it."""
     path = daemon_info.socket_here()
@@ -98,15 +103,15 @@ def status(*, as_json: bool) -> int:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
         pid = daemon_info.listener(path)
-        found = "no daemon is running" if pid is None else f"process {pid or '?'} listens, which is no daemon of ours,"
+        found = "no daemon is running" if pid is None else f"process {pid or '?'}, which is not this daemon, listens"
         say(f"{found} at {path}")
     else:
         _print(path, facts)
     return 0 if facts is not None else NOT_RUNNING
 
 
-@command.command(name="list", help="List your daemons: there is one for each vault that is in use.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON document; uptime is in seconds.")
+@command.command(name="list", help="List your daemons: one for each vault in use.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; uptime is in seconds.")
 def list_daemons(*, as_json: bool) -> None:
     """List the user's daemons."""
     found = [
@@ -123,9 +128,11 @@ def list_daemons(*, as_json: bool) -> None:
         table(rows, ("PID", "VERSION", "VAULT", "SOCKET"))
 
 
-@command.command(name="socket", help="Print the path of git's socket; a daemon need not run.")
+@command.command(name="socket", help="Print the path of git's socket; the daemon need not run.")
 @click.option(
-    "--control", is_flag=True, help="Of the control socket, which obeys every verb: never forward or mount it."
+    "--control",
+    is_flag=True,
+    help="The path of the control socket, which accepts every command: never forward or mount it.",
 )
 def socket_path(*, control: bool) -> None:
     """Print the path of a socket."""
@@ -149,8 +156,11 @@ def _print(path: str, facts: dict[str, str]) -> None:
     ]
     table(rows)
     if facts.get("leaving"):
-        say("it is leaving")
+        say("it is stopping")
     if facts.get("fault"):
-        warn(f"the daemon met a fault of its own: {facts['fault']}", "please report it; a new start may help")
+        warn(
+            f"internal error in the daemon: {facts['fault']}",
+            "please report it; to restart: git-credential-bitbucket daemon stop",
+        )
     if facts["version"] != __version__:
-        warn(f"it is another version than this program ({__version__})", "it restarts in a quiet moment")
+        warn(f"its version is not this program's ({__version__})", "it restarts by itself when it is idle")

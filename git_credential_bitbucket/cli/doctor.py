@@ -47,21 +47,21 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
     cls=secret_arguments.SecretRefusingCommand,
     help=f"""{summary("doctor")}.
 
-    URL is an address on the Bitbucket that is meant; without it the remote of the repository here if that is one, else
-    https://bitbucket.org. Bitbucket is asked whether each credential is valid, unless it cannot be reached. What is
-    printed holds no secret and can be pasted into a bug report.
+    URL is an address on the Bitbucket host to check; by default the remote of the repository here, if that is on one,
+    else https://bitbucket.org. Bitbucket is asked whether each credential is valid, if it can be reached. The output
+    holds no secret and can be pasted into a bug report.
 
-    With --live, URL is a repository (WORKSPACE/REPOSITORY will do), and Bitbucket is asked instead: what it really does
-    where this program relies on an assumption, as a transcript for a report. It names no account and no repository.
-    Before a login is renewed, or a token minted and revoked, it asks; without a terminal, only --yes does these.
+    With --live, URL is a repository (or WORKSPACE/REPOSITORY), and Bitbucket itself is tested: how it behaves where
+    this program relies on an assumption, as a transcript for a report, which names no account and no repository. It
+    asks before it renews a login, or creates and revokes a token; without a terminal it does so only with --yes.
 
-    Exit code 1 where something is wrong, or with --live differs; with --fix, where something still is.""",
+    Exit code 1 if there is a problem, or with --live a difference; with --fix, if a problem remains.""",
 )
 @click.argument("url", metavar="[URL]", required=False)
-@click.option("--fix", is_flag=True, help="Mend what can be mended without losing anything, and look again.")
-@click.option("--live", "is_live", is_flag=True, help="Test what is assumed of Bitbucket, for a report.")
-@click.option("-y", "--yes", is_flag=True, help="With --live: do not ask before what changes something.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON document.")
+@click.option("--fix", is_flag=True, help="Fix what can be fixed without losing anything, and check again.")
+@click.option("--live", "is_live", is_flag=True, help="Test how Bitbucket behaves, for a bug report.")
+@click.option("-y", "--yes", is_flag=True, help="With --live: do not ask before changing anything.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bool) -> int:
     """Look, mend, look again."""
     if is_live:
@@ -171,7 +171,7 @@ def _mend(found: list[Finding]) -> list[str]:
         except Error as exc:
             warn(_safe(exc.cause), _safe(exc.hint) if exc.hint else None)
         except OSError as exc:
-            warn(_safe(f"{exc.filename or 'it'} could not be mended: {(exc.strerror or '').lower()}"))
+            warn(_safe(f"{exc.filename or 'it'} could not be fixed: {(exc.strerror or '').lower()}"))
         else:
             done.append(mend.says)
     return done
@@ -186,11 +186,11 @@ def _print(found: list[Finding], mended: list[str]) -> None:
         if one.hint and one.level != OK:
             _row(out, ("", ""), "", f"hint: {one.hint}")
     wrong = sum(one.level == WRONG for one in found)
-    told = "nothing is wrong"
+    told = "no problems found"
     if wrong:
         fixable = any(one.mend is not None for one in found if one.level == WRONG)
-        told = f"{wrong} {'thing is' if wrong == 1 else 'things are'} wrong"
-        told += "; what can be mended safely, this mends: git-credential-bitbucket doctor --fix" if fixable else ""
+        told = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
+        told += "; to fix what can be fixed safely, run: git-credential-bitbucket doctor --fix" if fixable else ""
     out.print()
     out.print(told, soft_wrap=True)
 

@@ -30,21 +30,22 @@ ORIGIN = "exec"
     options_metavar="[--for WORKSPACE[/REPOSITORY]] [--]",
     help=f"""{summary("exec")}.
 
-    That is a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
+    These are a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
     BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET (or BITBUCKET_OAUTH_CLIENT_ID and …_SECRET), each also as …_FILE,
-    which names a file that holds it; and the tokens in BITBUCKET_TOKENS_FILE. None of them is in COMMAND's
-    environment: a daemon of its own, with everything in memory, answers its git, and ends with it.
+    which names a file that holds it; and the tokens in BITBUCKET_TOKENS_FILE. COMMAND's environment has none of
+    them: a separate daemon, with everything in memory, answers COMMAND's git, and exits with COMMAND.
 
-    Within another exec, what that one serves and this one does not is served on.
+    Within another exec, the outer one still answers for scopes that this one has no credential for.
 
-    This keeps a secret from being shown or handed on, and not from a COMMAND that wants it: it can ask as git does
-    (git credential fill, the verb token), and read /proc/PID/environ of the shell that holds the variable. Prefer
-    …_FILE, and run exec as the first process of a job or container, so that no other process holds it.
+    This keeps a secret from being shown or passed on by accident. It does not keep it from a COMMAND that wants it,
+    which can ask as git does (git credential fill, the command token), and read /proc/PID/environ of the shell that
+    holds the variable. Prefer …_FILE, and run exec as the first process of a job or container, so that no other
+    process holds the secret.
 
-    The exit code is COMMAND's own, 128 and its number if a signal ended it, 127 if it is not
-    found, 126 if it cannot be run.""",
+    The exit code is COMMAND's own, 128 plus the number of the signal that ended it, 127 if it is not found, or 126 if
+    it cannot be run.""",
 )
-@click.option("--for", "place", metavar="PLACE", help="Only for this workspace or repository.")
+@click.option("--for", "place", metavar="SCOPE", help="Only for this workspace or repository.")
 @click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(*, place: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
@@ -88,8 +89,8 @@ def records(
             found[narrower] = (url, {**_record(one), "place": narrower, "endpoint": provider.endpoint.to_record()})
     if not found:
         raise SettingsError(
-            "that place is on no host that may get the credential",
-            hint="a host is opted in by: git config --global credential.URL.provider bitbucket",
+            "no host that may get a credential has this scope",
+            hint="to allow a host, run: git config --global credential.URL.provider bitbucket",
         )
     return list(found.values())
 

@@ -26,37 +26,37 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("expires")}.
 
-Bitbucket names a token's end on the page where it is made, and nowhere else, so the date is yours to enter: here, or
-when you log in. Behind git's commands you are then warned 30, 7 and 1 days before, once a day at most and never in a
-build (CI): set GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for never.
+Bitbucket shows a token's expiry date only on the page where it is created, so you enter it here, or when you log in.
+After git commands you are then warned 30, 7 and 1 days before it expires, at most once a day and never in CI: set
+GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for no warnings.
 
 \b
-  git-credential-bitbucket expires                       what ends, the first to end first
+  git-credential-bitbucket expires                       list tokens, the next to expire first
   git-credential-bitbucket expires acme/app 2027-01-31   enter a date
-  git-credential-bitbucket expires acme/app 90d          or what is left
-  git-credential-bitbucket expires acme/app {date_options.UNKNOWN}      forget it
+  git-credential-bitbucket expires acme/app 90d          or the time left
+  git-credential-bitbucket expires acme/app {date_options.UNKNOWN}      clear the date
 
-For cron and CI there is: git-credential-bitbucket status --fail-within 7d
+For cron and CI: git-credential-bitbucket status --fail-within 7d
 """
 _JSON = ("id", "kind", "url", "account")
 """What `--json` says of each, beside its `ends_at`."""
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.argument("date", metavar="[DATE]", required=False, callback=date_options.end_or_unknown)
-@click.option("--json", "as_json", is_flag=True, help="List them as one JSON document; times are epoch seconds.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document; times are epoch seconds.")
 def command(*, what: str | None, date: float | str | None, as_json: bool) -> None:
     """List or enter."""
     if as_json and date is not None:
-        raise click.UsageError("--json lists, and takes no date")
+        raise click.UsageError("--json lists tokens and takes no DATE")
     ends_at = date if isinstance(date, float) else None
     vault_setup.readable()
     found = [one for one in arguments.select(what) if is_static(one)]
     if what is not None and not found:
         raise Error(
-            "what is kept there renews itself, and has no date",
-            hint="see when: git-credential-bitbucket status --long",
+            "the credential for this scope renews itself, so it needs no expiry date",
+            hint="see: git-credential-bitbucket status --long",
         )
     if date is None:
         found.sort(key=lambda one: status_report.ends(one) or math.inf)
@@ -68,11 +68,13 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         else:
             _list(found)
         return
-    one = arguments.select_one(found, prompts.choosing(), "for that place")
+    one = arguments.select_one(found, prompts.choosing(), "for this scope")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
     which = f"{one['kind']} for {one['scope']}"
     output.say(
-        f"Expiry date cleared for {which}" if ends_at is None else f"Entered: {which} expires on {dates.day(ends_at)}"
+        f"Expiry date cleared for {which}"
+        if ends_at is None
+        else f"Expiry date entered for {which}: {dates.day(ends_at)}"
     )
 
 
@@ -83,7 +85,7 @@ def is_static(one: CredentialView) -> bool:
 
 def _list(found: list[CredentialView]) -> None:
     if not found:
-        output.say("Nothing is kept that ends without renewing itself.")
+        output.say("No stored token expires without renewing itself.")
         return
     now = time.time()
     for one in found:
@@ -92,4 +94,4 @@ def _list(found: list[CredentialView]) -> None:
         account = f" of {one['account']}" if one["account"] else ""
         output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{account}")
     if any(status_report.ends(one) is None for one in found):
-        output.say("To enter a date: git-credential-bitbucket expires ID DATE")
+        output.say("To enter a date, run: git-credential-bitbucket expires ID DATE")

@@ -15,16 +15,17 @@ from git_credential_bitbucket.diagnostics import explanation
     cls=secret_arguments.SecretRefusingCommand,
     help=f"""{summary("explain")}.
 
-    URL may also be a place such as acme/app. Without it: the address that git would fetch from in this directory, else
-    https://bitbucket.org. The configuration is the one that git obeys here, a repository's own included.
+    URL may also be a scope such as acme/app. Without it: the remote of the repository here, else https://bitbucket.org.
+    The git configuration that applies here is used, including the repository's own.
 
-    With --check Bitbucket is asked about what git gets: for a repository as git asks before it fetches, else by REST.
+    With --check, Bitbucket is asked whether git's credential is valid: for a repository with git's own request, else by
+    the REST API.
 
-    Exit code 1 where git would get nothing; with --check, also where Bitbucket rejects it or gives it no access.""",
+    Exit code 1 if git would get no credential; with --check, also if Bitbucket rejects it or denies access.""",
 )
 @click.argument("url", metavar="[URL]", required=False)
-@click.option("--check", is_flag=True, help="Ask Bitbucket whether what git gets is valid.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON document; times are epoch seconds.")
+@click.option("--check", is_flag=True, help="Ask Bitbucket whether git's credential is valid.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are epoch seconds.")
 def command(*, url: str | None, check: bool, as_json: bool) -> int:
     """Explain."""
     document = explanation.explain(url, is_checked=check)

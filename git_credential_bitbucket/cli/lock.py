@@ -12,8 +12,8 @@ from git_credential_bitbucket.ui import output
 
 HELP = f"""{summary("lock")}.
 
-git gets nothing then until `unlock`, also where the key could be had without asking. What the daemon holds in memory
-only is not locked.
+git gets no credentials until `unlock`, even if the key could be read without asking. Credentials that are only in the
+daemon's memory stay available.
 """
 
 
@@ -22,8 +22,9 @@ def command() -> None:
     """Lock."""
     if "pid" not in dict(ask("status")):
         raise Error(
-            "there is no daemon that could hold the vault locked",
-            hint="each command opens it with the key it finds; take the key away: rekey --to passphrase",
+            "no daemon is running, so the vault cannot be kept locked",
+            hint="each command reads the key itself; to require a passphrase, run: "
+            "git-credential-bitbucket rekey --to passphrase",
         )
     ask("lock")
-    output.say("Locked. To open it again: git-credential-bitbucket unlock")
+    output.say("Vault locked. To unlock it, run: git-credential-bitbucket unlock")

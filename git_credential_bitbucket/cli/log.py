@@ -26,32 +26,40 @@ if TYPE_CHECKING:
 SHOWN = 50
 _COLUMNS = ("time", "operation", "outcome", "scope", "credential", "pid", "program")
 _EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "program")
-_ON = f"put {access_log.SETTING}=on into your profile, then run: git-credential-bitbucket daemon stop"
-_HINT = "renew what is old: git-credential-bitbucket rotate; remove what is unused: git-credential-bitbucket logout"
+_ON = f"set {access_log.SETTING}=on in your shell profile, then run: git-credential-bitbucket daemon stop"
+_HINT = "replace old tokens: git-credential-bitbucket rotate; remove unused ones: git-credential-bitbucket logout"
 
 HELP = f"""{summary("log")}.
 
-The daemon writes it where {access_log.SETTING} is "on", or names a file, in the environment that starts the daemon;
-restart it after a change. No secret is ever in it. What git is given from the environment's own variables
-(BITBUCKET_API_TOKEN and its like) is answered without the daemon, and is not in it either.
+The daemon writes it if {access_log.SETTING} is "on", or names a file, in the environment that starts the
+daemon; restart it after a change. It never holds a secret. Tokens that git gets from environment variables
+(BITBUCKET_API_TOKEN and so on) are answered without the daemon and are not in it.
 
---events shows the life-cycle log, which is always written and kept for two years: login, rotate, switch, disable,
-restore, logout, revoke, lock, unlock, rekey.
+--events shows the event log, which is always written and kept for two years: login, rotate, switch, disable, restore,
+logout, revoke, lock, unlock, rekey.
 
 --review shows each credential's age, OAuth scopes, last use, and the programs and repositories that used it. It flags
-what was not used for 90 days (unused), is older than 90 days (old), is for more than was asked for in 30 days or more
-(wide), or was used by a program for the first time this week (new-program), and exits with 1 where something is
-flagged, so that cron can mail it. Programs and repositories are what the access log knows.
+a credential that was not used for 90 days (unused), is older than 90 days (old), has a wider scope than was used in 30
+days or more (wide), or was used by a program for the first time this week (new-program), and exits with 1 if anything
+is flagged, so that cron can mail it. Programs and repositories come from the access log.
 """
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.option("--for", "place", metavar="PLACE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
+@click.option("--for", "place", metavar="SCOPE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
 @click.option("--since", metavar="SPAN", callback=date_options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
-@click.option("-n", "--lines", type=click.IntRange(1), default=SHOWN, show_default=True, help="The newest so many.")
-@click.option("--events", is_flag=True, help="Show the life-cycle log instead.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(1),
+    default=SHOWN,
+    show_default=True,
+    metavar="N",
+    help="Only the newest N entries.",
+)
+@click.option("--events", is_flag=True, help="Show the event log instead.")
 @click.option("--review", "is_review", is_flag=True, help="Review every credential; exit code 1 if one is flagged.")
 @click.option(
     "--test",
@@ -60,7 +68,7 @@ flagged, so that cron can mail it. Programs and repositories are what the access
     multiple=True,
     help="With --review: a token for tests, which is old after 30 days. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="JSON lines, as they are in the file; of --review one document.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, as in the file; with --review, one document.")
 def command(
     *,
     lines: int,
@@ -80,8 +88,8 @@ def command(
     found = deque((e for e in access_log.read(path) if _fits(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
         if events:
-            raise Error("nothing has happened yet", hint="log in: git-credential-bitbucket login")
-        raise Error(f"there is no log: {access_log.SETTING} is not set, or nothing was asked for yet", hint=_ON)
+            raise Error("the event log is empty", hint="log in: git-credential-bitbucket login")
+        raise Error(f"there is no access log: {access_log.SETTING} is not set, or there was no request yet", hint=_ON)
     if as_json:
         for entry in found:
             click.echo(json.dumps(entry))

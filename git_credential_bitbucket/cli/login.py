@@ -42,18 +42,18 @@ PASSWORD_OPTIONS = ("--password", "--username")
 
 HELP = f"""{summary("login")}.
 
-Without a method you are asked what you have, and told where in Bitbucket it is made. Secrets are asked for at the
-terminal, never shown, and never arguments. Where standard input is no terminal, its lines are the answers:
+Without a method you are asked for one, and shown where in Bitbucket to create the credential. Secrets are entered at
+the terminal without being shown, never as arguments. If standard input is not a terminal, its lines are the answers:
 
 \b
-  --api-token           the token; then, if you like, your account's email
+  --api-token           the token; optionally your account's email
   --access-token        the token
   --client-credentials  the consumer's key; its secret
   --jwt-bearer          the app's key; the installation's client key; its shared secret
   --oauth               the consumer's key; its secret (not with --implicit)
 
-The consumer is asked for only if git's configuration (credential.<url>.oauthClientId and oauthClientSecret) and the
-environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) do not name it.
+The consumer is asked for only if neither git's configuration (credential.<url>.oauthClientId and oauthClientSecret) nor
+the environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) names it.
 """
 
 
@@ -69,53 +69,57 @@ class Login(secret_arguments.SecretRefusingCommand):
 
 @click.command(cls=Login, help=HELP)
 @click.argument("words", metavar="", nargs=-1)
-@click.option("--api-token", is_flag=True, help="Your own token, for every repository that you reach.")
+@click.option("--api-token", is_flag=True, help="Your own token, for every repository that you can access.")
 @click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
-@click.option("--oauth", is_flag=True, help="By consent in the browser; renews itself.")
+@click.option("--oauth", is_flag=True, help="Log in with OAuth in the browser; renews itself.")
 @click.option(
-    "--implicit", is_flag=True, help="With --oauth: for a consumer without its secret; two hours, no renewal."
+    "--implicit", is_flag=True, help="With --oauth: for a consumer without its secret; lasts two hours, is not renewed."
 )
-@click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for machines.")
+@click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for CI and servers.")
 @click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
-@click.option("--for", "place", metavar="PLACE", help="WORKSPACE or WORKSPACE/REPOSITORY that it is for.")
-@click.option("--project", metavar="KEY", help="With --for WORKSPACE: the project whose access token it is.")
-@click.option("--repositories", metavar="NAMES", help="Which are in the project, with commas; else Bitbucket is asked.")
+@click.option("--for", "place", metavar="SCOPE", help="WORKSPACE or WORKSPACE/REPOSITORY of the credential.")
+@click.option("--project", metavar="KEY", help="With --for WORKSPACE: the project of the access token.")
 @click.option(
-    "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host, named as Bitbucket in git's config."
+    "--repositories",
+    metavar="NAMES",
+    help="The project's repositories, comma-separated; by default Bitbucket is asked.",
+)
+@click.option(
+    "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host that git's configuration marks as Bitbucket."
 )
 @click.option(
     "--account",
     metavar="NAME",
     multiple=True,
-    help="Whose it is: email, Bitbucket username or account id; may be given for each.",
+    help="The account: email, Bitbucket username or account id; may be repeated.",
 )
-@click.option("--add", is_flag=True, help="Keep it beside another that cannot be told apart from it.")
-@click.option("--replace", is_flag=True, help="Put it in the place of such a one.")
+@click.option("--add", is_flag=True, help="Store it beside a credential that may be the same account's.")
+@click.option("--replace", is_flag=True, help="Replace a credential that may be the same account's.")
 @click.option(
-    "--expires", metavar="DATE", callback=date_options.end, help="When the token ends: 2027-01-31, or 90d, or 1y."
+    "--expires", metavar="DATE", callback=date_options.end, help="Expiry date of the token: 2027-01-31, 90d or 1y."
 )
 @click.option(
     "--lifetime",
     metavar="SPAN",
     callback=date_options.span,
-    help="Forget it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
+    help="Remove it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
 @verification.option
 @click.option("--force", is_flag=True, help="Store a token although its checksum does not match.")
-@click.option("--memory", is_flag=True, help="Keep it in the daemon's memory only, not on disk.")
-@click.option("--paste", is_flag=True, help="With --oauth: no browser here; paste the address that it ends at.")
-@click.option("--no-browser", is_flag=True, help="With --oauth: do not open the browser, I will.")
+@click.option("--memory", is_flag=True, help="Store it in the daemon's memory only, not on disk.")
+@click.option("--paste", is_flag=True, help="With --oauth: paste the address from a browser elsewhere.")
+@click.option("--no-browser", is_flag=True, help="With --oauth: show the address, and do not open a browser.")
 def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values, each of its option's type
     """Log in."""
     if words:
         # Not repeated: it may be a secret of a kind that cannot be recognised.
         raise Error(
-            "login takes no argument; a secret is asked for, or read from standard input",
-            hint="an account is named by --account; a secret would be in your shell's history now: revoke it",
+            "login takes no argument: enter a secret at the prompt, or on standard input",
+            hint="name an account with --account; a secret typed here is in your shell's history: revoke it",
         )
     methods = [kind for name, kind in METHODS.items() if given[name]]
     if len(methods) > 1:
-        raise click.UsageError("one method at a time")
+        raise click.UsageError("only one login method can be given")
     answers = prompts.answers()
     provider = arguments.provider(given["host"])
     kind = methods[0] if methods else chosen(answers, provider)
@@ -162,8 +166,8 @@ def chosen(answers: Answers, provider: Provider) -> token_kinds.Kind:
     """The kind that a person picks from the menu. Raises `LoginFailed` where nobody can be asked."""
     if answers.terminal is None:
         raise LoginFailed(
-            "say what to log in with, for there is no terminal to ask at",
-            hint="one of --api-token, --access-token, --oauth, --client-credentials and --jwt-bearer",
+            "no login method was given, and there is no terminal to ask at",
+            hint="add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer",
         )
     answers.say(f"Logging in to {git_protocol.printable(provider.host)}.")
     return guidance.MENU[_menu_choice(answers.terminal, provider)][0]
@@ -223,7 +227,7 @@ def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
             hint="add --replace to replace it, or --add to keep both",
         )
     answers.say(f"A credential for the same scope is stored already: {other}.")
-    lines = ["replace it (it can be restored for 30 days)", "keep both; the newer one answers"]
+    lines = ["replace it (it can be restored for 30 days)", "store both; the newer one is used"]
     return ("replace", "add")[answers.terminal.choose("What do you want to do", lines, default=0)]
 
 
@@ -232,7 +236,9 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     try:
         one = arguments.select(kept_id)[0]
     except UnknownCredential:
-        raise LoginFailed("it was kept, and removed again by somebody else", hint="log in again") from None
+        raise LoginFailed(
+            "the credential was stored, and then removed by another program", hint="log in again"
+        ) from None
     whose = f" of {one['account']}" if one["account"] else ""
     expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     expiry += f", removed here in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
@@ -243,8 +249,8 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
         which = "the new one" if one["answers"] else "another one"
         choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
-        lines.append(f"Also stored for {one['scope']}: {names}. Where a URL names no account, {which} answers.")
-        lines.append(f"To choose: {choose}")
+        lines.append(f"Also stored for {one['scope']}: {names}. For URLs without a username, {which} is used.")
+        lines.append(f"To choose another one, run: {choose}")
     if not is_configured(wanted.provider):
         lines.append("git does not ask this helper yet; run: git-credential-bitbucket configure")
     return [git_protocol.printable(line, 1000) for line in lines]

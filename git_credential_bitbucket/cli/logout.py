@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("logout")}.
 
-What is kept here is always removed. Bitbucket documents no revocation; where it takes one for an OAuth login, it is
-said. A token that you made can only be revoked by you, on the page where you made it.
+The credential is always removed here. Bitbucket documents no way to revoke a token by its API; the output says whether
+it revoked an OAuth login. A token that you created can only be revoked by you, on the page where you created it.
 """
 _SAID = {
-    revocation.REVOKED: "Bitbucket took its revocation.",
-    revocation.REJECTED: "Bitbucket refused to revoke it: it may be over already. Your Bitbucket settings list what "
-    "has access, under “App authorizations”.",
-    revocation.QUEUED: "Bitbucket did not say whether it is revoked; the daemon asks again, for up to a week.",
-    revocation.UNKNOWN: "Bitbucket did not say whether it is revoked; its access token ends by itself. Your Bitbucket "
+    revocation.REVOKED: "Revoked at Bitbucket.",
+    revocation.REJECTED: "Bitbucket rejected the revocation; the login may be revoked already. Your Bitbucket settings "
+    "list what has access, under “App authorizations”.",
+    revocation.QUEUED: "Bitbucket did not confirm the revocation; the daemon tries again, for up to a week.",
+    revocation.UNKNOWN: "Bitbucket did not confirm the revocation; the access token expires by itself. Your Bitbucket "
     "settings list what has access, under “App authorizations”.",
 }
-_YOURS = "It is still valid at Bitbucket: revoke it on the page where you made it."
+_YOURS = "It is still valid at Bitbucket: revoke it on the page where you created it."
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.option("--all", "everything", is_flag=True, help="All that match, or all that is kept.")
+@click.argument("what", metavar="[SCOPE|ID]", required=False)
+@click.option(
+    "--all", "everything", is_flag=True, help="Remove all that match; without a scope or id, all credentials."
+)
 def command(*, what: str | None, everything: bool) -> None:
     """Remove."""
     vault_setup.readable()
@@ -45,7 +47,7 @@ def command(*, what: str | None, everything: bool) -> None:
         if not meant:
             output.say("There is nothing to remove.")
     else:
-        meant = [arguments.select_one(found, prompts.choosing(), "kept here" if what is None else "for that place")]
+        meant = [arguments.select_one(found, prompts.choosing(), "here" if what is None else "for this scope")]
     for one in meant:
         _remove(one)
 

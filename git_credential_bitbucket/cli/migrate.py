@@ -35,24 +35,24 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("migrate")}.
 
-Looks into git's configuration (yours, and that of the repository you are in or of those at PATH), ~/.git-credentials,
-~/.netrc, shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the
-vault, after another one that is kept for the same scope; app passwords are dead, so they are taken out and it is said
-what to make instead. In files only the lines with a secret change: remotes lose name and password, ~/.git-credentials
-and ~/.netrc their entries, variables their values. What was taken out is kept in the vault for 30 days, for --undo.
-Keyrings encrypt, so their entries stay. At a terminal it shows what it will do and asks first.
+Searches git's configuration (yours, and that of the repository here or of those at PATH), ~/.git-credentials, ~/.netrc,
+shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the vault, after
+any credential already stored for the same scope; app passwords no longer work, so they are removed, and a replacement
+is suggested. In files only the lines with a secret change: remotes lose username and password, ~/.git-credentials and
+~/.netrc their entries, variables their values. What was removed is kept in the vault for 30 days, for --undo. Keyring
+entries are encrypted, so they stay. At a terminal the plan is shown first, and you are asked to confirm it.
 
-Files of a work tree are listed by `audit`; programs read them, so they are yours to change.
+Files in a work tree are not changed, because programs read them; `audit` lists them.
 """
 
-_BESIDE = ", after another one that is kept for the same scope"
+_BESIDE = ", after the one already stored for the same scope"
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
-@click.option("-n", "--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask at a terminal; without one, nothing is asked.")
-@click.option("--undo", is_flag=True, help="Put back what the last run took out of files.")
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be done, without doing it.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation at a terminal.")
+@click.option("--undo", is_flag=True, help="Restore what the last run removed from files.")
 def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> None:
     """Move."""
     if undo:
@@ -91,7 +91,7 @@ def _planned(paths: tuple[str, ...]) -> Plan:
         if repository is not None:
             known += where.of_repository(repository, os.environ, known)
         elif paths:
-            raise Error(f"{git_protocol.printable(path)} is in no repository", hint="name the folder of one")
+            raise Error(f"{git_protocol.printable(path)} is not in a repository", hint="name the directory of one")
     keyring, trouble = keyrings.findings(os.environ, names)
     if trouble is not None:
         output.warn(trouble)
@@ -122,7 +122,7 @@ def _tell_plan(plan: Plan) -> None:
     for move in plan.moves:
         output.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
     for email in plan.emails.values():
-        output.say(f"Would keep an email with a token that is kept already: {email}")
+        output.say(f"Would add an email to a stored token: {email}")
     for one in plan.cleanings:
         output.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
         for finding in plan.cleaned[one.place.path]:
@@ -153,7 +153,7 @@ def _carry_out(plan: Plan) -> list[Error]:
         else:
             output.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.place.path}")
     if len(failed) < len(plan.cleanings):
-        output.say("To put the files back, within 30 days: git-credential-bitbucket migrate --undo")
+        output.say("To restore the files within 30 days, run: git-credential-bitbucket migrate --undo")
     return failed
 
 
@@ -162,9 +162,9 @@ def _move(move: Move) -> None:
     kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
     output.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
     if move.beside:
-        output.say(f"    to use it instead: git-credential-bitbucket switch {kept['id']}")
+        output.say(f"    to use it instead, run: git-credential-bitbucket switch {kept['id']}")
     if not move.certain:
-        output.warn("its checksum does not fit: it may be cut short", "see whether it works: git ls-remote URL")
+        output.warn("checksum mismatch: the token looks incomplete", "test it: git ls-remote URL")
 
 
 def _name(credential_id: str, email: str) -> None:
@@ -172,7 +172,7 @@ def _name(credential_id: str, email: str) -> None:
     (one,) = (one for one in arguments.stored() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
-    output.say(f"Kept the email {email} with the {one['kind']} for {one['scope']}")
+    output.say(f"Added the email {email} to the {one['kind']} for {one['scope']}")
 
 
 def _tell_rest(plan: Plan) -> None:
@@ -181,10 +181,10 @@ def _tell_rest(plan: Plan) -> None:
         output.say(f"Note: {line}")
         output.say(f"    {hint}")
     for line, hint in plan.anew:
-        output.say(f"To be made anew: {line}")
+        output.say(f"Needs a new token: {line}")
         output.say(f"    {hint}")
     for finding, why in plan.left:
-        output.say(f"Left as it is: {finding.where}: {finding.what}")
+        output.say(f"Left unchanged: {finding.where}: {finding.what}")
         output.say(f"    {why}")
 
 
@@ -196,7 +196,7 @@ def _tell_git(plan: Plan) -> None:
             output.say("git does not ask this helper yet; run: git-credential-bitbucket configure")
             continue
         for other in neighbours(git_config.read(os.environ), url):  # one that stores writes the token down again
-            output.warn(f"git asks {other.value} too, and {other.effect}", "type: git-credential-bitbucket configure")
+            output.warn(f"git asks {other.value} too, and {other.effect}", "run: git-credential-bitbucket configure")
 
 
 def _undo() -> None:
@@ -215,8 +215,8 @@ def _undo() -> None:
         except Error as exc:
             failed.append(exc)
         else:
-            output.say(f"Put back: {path}")
+            output.say(f"Restored: {path}")
     if failed:
         raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
     ask("backup-drop", [("batch", batch)])
-    output.say("What was moved stays in the vault as well; to remove it: git-credential-bitbucket logout")
+    output.say("The moved tokens stay in the vault as well; to remove them, run: git-credential-bitbucket logout")

@@ -21,27 +21,27 @@ if TYPE_CHECKING:
 
 @click.command(
     cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('refresh')}.\n\nWithout a place or an id: all of them. It is done without you before a token"
-    " expires. What has just failed is tried again at once. Of a project's access token, the list of repositories is"
-    " asked for again.",
+    help=f"{summary('refresh')}.\n\nWithout a scope or id: all of them. Tokens are renewed automatically before"
+    " they expire. A renewal that has just failed is tried again at once. For a project's access token, the list of its"
+    " repositories is read again.",
 )
-@click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.option("--repositories", metavar="NAMES", help="Instead: these are in the project, with commas between them.")
+@click.argument("what", metavar="[SCOPE|ID]", required=False)
+@click.option("--repositories", metavar="NAMES", help="Set the project's repositories instead, comma-separated.")
 def command(*, what: str | None, repositories: str | None) -> None:
     """Renew."""
     vault_setup.readable()
     offered = [one for one in arguments.select(what) if one["state"] != "disabled"]
     projects = [one for one in offered if one["project"] is not None]
     if repositories is not None:
-        _list(arguments.select_one(projects, prompts.choosing(), "of a project"), repositories)
+        _list(arguments.select_one(projects, prompts.choosing(), "for a project"), repositories)
         return
     renewable = [one for one in offered if one["renewed_at"] is not None or one in projects]
     if what is not None:
-        renewable = [arguments.select_one(renewable, prompts.choosing(), "there that renews itself")]
+        renewable = [arguments.select_one(renewable, prompts.choosing(), "for this scope that can be renewed")]
     if not renewable:
         raise Error(
-            "nothing that is kept can be renewed without you",
-            hint="tokens are made anew at Bitbucket; what renews itself: git-credential-bitbucket login --oauth",
+            "no stored credential can be renewed automatically",
+            hint="create a new token at Bitbucket, or log in with OAuth: git-credential-bitbucket login --oauth",
         )
     failures = []
     for one in renewable:
@@ -54,7 +54,7 @@ def command(*, what: str | None, repositories: str | None) -> None:
             failures.append((one, exc))
             continue
         left = dates.left(int(told["expires_at"]) - time.time())
-        output.say(f"Renewed: {one['kind']} for {one['scope']}, for {left}")
+        output.say(f"Renewed: {one['kind']} for {one['scope']}, valid for {left}")
     if failures:
         one, first = failures[0]
         rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""

@@ -27,23 +27,26 @@ KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file"
 HELP = f"""{summary("rekey")}.
 
 \b
-  --to keyring      a new key, kept in the system's keyring
-  --to passphrase   asked for twice at the terminal, or the first line of standard input
-  --to key-file     the key in --key-file FILE, which is made if there is none
+  --to keyring      a new key, stored in the system keyring
+  --to passphrase   entered twice at the terminal, or the first line of standard input
+  --to key-file     the key in --key-file FILE, which is created if it does not exist
   --to environment  the key in {key_sources.KEY_VARIABLE};
-                    a present one that comes from there, too, is to be in {key_sources.KEY_FILE_VARIABLE}
+                    if the present key is in that variable too, put it into a file
+                    and name that in {key_sources.KEY_FILE_VARIABLE}
 
-The present key is needed, wherever it comes from; without a terminal its passphrase comes before the new one.
+The present key is needed, wherever it is stored; without a terminal, its passphrase is read before the new one.
 """
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.option("--to", "source", type=click.Choice([KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT]), required=True)
-@click.option("--key-file", metavar="FILE", help="With --to key-file: where the key is, or is to be.")
+@click.option(
+    "--key-file", metavar="FILE", help="With --to key-file: the file with the key, created if it does not exist."
+)
 def command(*, source: str, key_file: str | None) -> None:
     """Seal anew."""
     if source == KEY_FILE and key_file is None:
-        raise click.UsageError("--to key-file needs --key-file FILE: where the key is, or is to be made")
+        raise click.UsageError("--to key-file needs --key-file FILE")
     if source != KEY_FILE and key_file is not None:
         raise click.UsageError("--key-file FILE goes with --to key-file")
     header = vault_setup.header()
@@ -64,9 +67,7 @@ def command(*, source: str, key_file: str | None) -> None:
         raise
     if header.source == KEYRING and header.key_id != key.id:
         _remove_from_keyring(header.key_id)
-    output.say(
-        f"The vault is re-encrypted; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}."
-    )
+    output.say(f"Vault re-encrypted; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}.")
     if source == KEY_FILE:
         output.say(
             f"Set this where git runs: {key_sources.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}"
@@ -76,7 +77,7 @@ def command(*, source: str, key_file: str | None) -> None:
 def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
     """The key to seal with from here on. Raises `Error` where it cannot be had."""
     if source == PASSPHRASE:
-        return vault_setup.new_passphrase(answers, "the vault's key is what it was; try again")
+        return vault_setup.new_passphrase(answers, "the vault's key is unchanged; try again")
     if source == KEYRING:
         from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
 
@@ -88,7 +89,9 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
     else:
         given = key_sources.from_environment({key_sources.KEY_VARIABLE: os.environ.get(key_sources.KEY_VARIABLE, "")})
     if given is None:
-        raise VaultLocked(f"{key_sources.KEY_VARIABLE} is not set", hint="make a key: head -c 32 /dev/urandom | base64")
+        raise VaultLocked(
+            f"{key_sources.KEY_VARIABLE} is not set", hint="create a key: head -c 32 /dev/urandom | base64"
+        )
     return given
 
 
@@ -115,4 +118,4 @@ def _remove_from_keyring(key_id: bytes) -> None:
     try:
         keyring_key.remove(os.environ, key_id)
     except KeyringUnavailable as exc:
-        output.warn(f"the old key is still in the keyring: {exc.cause}", "it opens nothing any more")
+        output.warn(f"the old key is still in the keyring: {exc.cause}", "it no longer opens the vault")

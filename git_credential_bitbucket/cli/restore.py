@@ -12,13 +12,14 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 
 
 @click.command(
-    cls=secret_arguments.SecretRefusingCommand, help=f"{summary('restore')}.\n\nThirty days after that it is removed."
+    cls=secret_arguments.SecretRefusingCommand,
+    help=f"{summary('restore')}.\n\nA credential is removed thirty days after it was disabled.",
 )
-@click.argument("what", metavar="ID|PLACE")
+@click.argument("what", metavar="ID|SCOPE")
 def command(*, what: str) -> None:
     """Restore."""
     vault_setup.readable()
     held = [one for one in arguments.select(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = arguments.select_one(held, prompts.choosing(), "there that is disabled or suspended")
+    one = arguments.select_one(held, prompts.choosing(), "for this scope that is disabled or suspended")
     ask("restore", [("id", one["id"])])
-    output.say(f"Offered again: {arguments.one_line({**one, 'state': 'ready'})}")
+    output.say(f"Re-enabled: {arguments.one_line({**one, 'state': 'ready'})}")

@@ -27,25 +27,25 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("rotate")}.
 
-You are told where in Bitbucket to make the new one, and which scopes it needs; then it is asked for, checked, and put
-in the old one's place. The old one is disabled for thirty days, and `restore` changes back. Without a place: the one
-that ends first.
+You are shown where in Bitbucket to create the new token, and which scopes it needs; then it is read, checked, and
+replaces the old one. The old one is disabled for thirty days, and `restore` re-enables it. Without a scope: the token
+that expires first.
 
-Where standard input is no terminal, its first line is the new token.
+If standard input is not a terminal, its first line is the new token.
 """
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.argument("what", metavar="[PLACE|ID]", required=False)
+@click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option(
     "--expires",
     "ends_at",
     metavar="DATE",
     callback=date_options.end,
-    help="When the new one ends: 2027-01-31, or 90d, or 1y.",
+    help="Expiry date of the new token: 2027-01-31, 90d or 1y.",
 )
 @verification.option
-@click.option("--force", is_flag=True, help="Store it although its checksum does not match.")
+@click.option("--force", is_flag=True, help="Store the new token although its checksum does not match.")
 def command(*, what: str | None, ends_at: float | None, verify: bool | None, force: bool) -> None:
     """Replace a token."""
     vault_setup.readable()
@@ -66,12 +66,14 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     answers.say(f"Replacing: {printable(described(old), 1000)}.")
     record = token_flows.record(wanted, answers)
     previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
-    until = f" until {dates.day(record['ends_at'])}" if record["ends_at"] else ""
-    output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{until}; its id is still {old['id']}.")
-    output.say(f"The old one is disabled for 30 days. To change back: git-credential-bitbucket restore {previous}")
+    expiry = f", expires {dates.day(record['ends_at'])}" if record["ends_at"] else ""
+    output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{expiry}; its id is still {old['id']}.")
+    output.say(
+        f"The old token is disabled for 30 days. To re-enable it, run: git-credential-bitbucket restore {previous}"
+    )
     addresses = guidance.pages(old["kind"], provider, path)
     where = f" here: {' or '.join(addresses)}" if addresses else ""
-    output.say(f"Once git has worked with the new one, revoke the old one at Bitbucket{where}")
+    output.say(f"Once git works with the new token, revoke the old one at Bitbucket{where}")
     verification.tell_unverified(wanted, is_required=verify is True)
 
 
@@ -82,18 +84,18 @@ def chosen(what: str | None, answers: Answers) -> CredentialView:
     if what is not None:
         if not static:
             raise Error(
-                "what is kept there is no token that you made, so there is nothing to make anew",
-                hint="an OAuth login renews itself; to log in again: git-credential-bitbucket login",
+                "only API tokens and access tokens can be rotated",
+                hint="an OAuth login renews itself; to log in again, run: git-credential-bitbucket login",
             )
-        return arguments.select_one(offered or static, answers.terminal, "for that place")
+        return arguments.select_one(offered or static, answers.terminal, "for this scope")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: one["ends_at"] or 0.0)
-    return arguments.select_one(offered, answers.terminal, "that you made and could replace")
+    return arguments.select_one(offered, answers.terminal, "that can be rotated")
 
 
 def described(old: CredentialView) -> str:
     """The old one in words: what for, whose, until when."""
     account = f" of {old['account']}" if old["account"] else ""
-    ends = f", which ends on {dates.day(old['ends_at'])}" if old["ends_at"] else ""
+    ends = f", expires {dates.day(old['ends_at'])}" if old["ends_at"] else ""
     return f"the {kind_label(old['kind'])} for {old['scope']}{account}{ends}"

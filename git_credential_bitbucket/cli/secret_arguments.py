@@ -37,6 +37,6 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
 def leaked() -> Error:
     """What to say of a secret on the command line; the secret itself is not repeated."""
     return Error(
-        "a secret on the command line is no secret any more: it is in your shell's history, and others saw it in ps",
-        hint="revoke it at Bitbucket and make another; it is asked for, or read from standard input: … < FILE",
+        "a secret on the command line is exposed: it is in your shell's history, and others may have seen it in ps",
+        hint="revoke it at Bitbucket and create another; enter that at the prompt, or on standard input: … < FILE",
     )

@@ -19,20 +19,20 @@ from git_credential_bitbucket.ui import output
     cls=secret_arguments.SecretRefusingCommand,
     help=f"""{summary("status")}.
 
-    No daemon is started: where none runs, the vault is read if that takes no passphrase and no dialogue.
+    No daemon is started: if none is running, the vault is read if that needs no passphrase and no dialogue.
 
-    Exit code 1 with --fail-within where something expires within that time or has expired, is suspended, disabled
-    or rejected (of the environment's tokens as well), has no known expiry, or cannot be looked at.""",
+    Exit code 1 with --fail-within if a credential expires within that time or has expired, is suspended, disabled or
+    rejected (the environment's tokens included), has no known expiry, or cannot be read.""",
 )
-@click.argument("what", metavar="[PLACE|ID]", required=False)
-@click.option("--json", "as_json", is_flag=True, help="All of it as one JSON document; times are epoch seconds.")
-@click.option("--long", "-l", "as_blocks", is_flag=True, help="Everything that is known of each.")
+@click.argument("what", metavar="[SCOPE|ID]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are epoch seconds.")
+@click.option("--long", "-l", "as_blocks", is_flag=True, help="Show everything that is known of each.")
 @click.option(
     "--fail-within",
     "within",
     metavar="SPAN",
     callback=date_options.span,
-    help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs a person now.",
+    help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs you now.",
 )
 @click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is not known.")
 @click.option("--require", is_flag=True, help="Fail if no credential is stored.")
@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """List what is kept."""
     if as_json and metrics_file == "-":
-        raise click.UsageError("--json and --prometheus - both want standard output")
+        raise click.UsageError("--json and --prometheus - cannot both write to standard output")
     if asked["unknown_ok"] and within is None:
         raise click.UsageError("--unknown-ok goes with --fail-within")
     report = status_report.report_now(what)
@@ -74,7 +74,7 @@ def command(
         status_table.print_report(report, long=as_blocks)
     if asked["require"] and not report.offered:
         status_report.check_readable(report, status_report.NOTHING_SAID)
-        raise Error("no credential is stored", hint="type: git-credential-bitbucket login")
+        raise Error("no credential is stored", hint="run: git-credential-bitbucket login")
     if within is not None:
         status_report.check(report, within, unknown_ok=asked["unknown_ok"])
     status_report.raise_found(status_report.rejected(report))

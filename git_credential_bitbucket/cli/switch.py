@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("switch")}.
 
-ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; of two, the
-other one is taken. The choice stands until the next `switch`. It is for requests that name nobody: a username in the
-URL goes before it.
+ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; with two
+accounts, the other one is taken. The choice stays until the next `switch`. It is for URLs without a username; a
+username in the URL selects its own account.
 
 To choose by directory, set git's own credential.https://bitbucket.org.username in a file that git includes there
 (includeIf in git-config(1)); `configure --account NAME` writes that setting.
@@ -39,10 +39,10 @@ def command(*, account: str | None, place: str) -> None:
     scope = arguments.scope_of(place)
     offered = arguments.offered_for(scope)
     if not offered:
-        raise UnknownCredential(f"no credential is kept for {scope}", hint="see: git-credential-bitbucket status")
+        raise UnknownCredential(f"no credential is stored for {scope}", hint="see: git-credential-bitbucket status")
     one = _meant(offered, account)
     ask("default", [("id", one["id"])])
-    output.say(f"From now on this answers for {one['scope']}: {arguments.one_line(one)}")
+    output.say(f"Default for {one['scope']}: {arguments.one_line(one)}")
 
 
 def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
@@ -50,11 +50,13 @@ def _meant(offered: Sequence[CredentialView], account: str | None) -> Credential
         found = [one for one in offered if account.lower() in {one["id"], *arguments.names(one)}]
         if not found:
             known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
-            raise UnknownCredential("no credential there is that account's", hint=f"there are: {known}")
-        return arguments.select_one(found, prompts.choosing(), "of that account")
+            raise UnknownCredential("no stored credential is of this account", hint=f"stored accounts: {known}")
+        return arguments.select_one(found, prompts.choosing(), "for this account")
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]
     if len(offered) == 1:
-        raise Error("there is only one credential for that scope", hint="add another: git-credential-bitbucket login")
-    return arguments.select_one(offered, prompts.choosing(), "for that scope")
+        raise Error(
+            "only one credential is stored for this scope", hint="to add another, run: git-credential-bitbucket login"
+        )
+    return arguments.select_one(offered, prompts.choosing(), "for this scope")

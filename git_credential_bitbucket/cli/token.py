@@ -23,9 +23,9 @@ _CLOUD = arguments.parse(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
-Without a scope: in a repository whose remote is at bitbucket.org, what git would get for it; elsewhere what serves all
-of bitbucket.org. A token that is about to end is renewed first. As with git, a token in the environment
-(BITBUCKET_TOKEN and its like) comes before what is kept.
+Without a scope: in a repository whose remote is on bitbucket.org, the token that git would get for it; elsewhere the
+one for all of bitbucket.org. A token that is about to expire is renewed first. As with git, a token in the environment
+(BITBUCKET_TOKEN and so on) comes before stored ones.
 
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
@@ -33,15 +33,15 @@ of bitbucket.org. A token that is about to end is renewed first. As with git, a 
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.argument("what", metavar="[URL|PLACE|ID]", required=False)
-@click.option("--rest", is_flag=True, help="With --header: as the REST API wants it (the default).")
-@click.option("--git", "for_git", is_flag=True, help="With --header: as git's host wants it.")
+@click.argument("what", metavar="[URL|SCOPE|ID]", required=False)
+@click.option("--rest", is_flag=True, help="With --header: for the REST API (the default).")
+@click.option("--git", "for_git", is_flag=True, help="With --header: for git over HTTPS.")
 @click.option("--for", "former", hidden=True)
-@click.option("--header", is_flag=True, help="The whole line, `Authorization: …`.")
+@click.option("--header", is_flag=True, help="Print the whole header, `Authorization: …`.")
 def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, header: bool) -> None:
     """Print a secret."""
     if former is not None:
-        raise click.UsageError("--for names a scope: write token --rest or token --git, and a scope without any option")
+        raise click.UsageError("token has no --for: give the scope as an argument, and --rest or --git")
     if rest and for_git:
         raise click.UsageError("--rest and --git exclude each other")
     told = fetched(what)
@@ -103,7 +103,7 @@ def write(text: str) -> None:
     """One line on standard output, as it is."""
     if any(c in text for c in "\r\n\0"):
         raise Error(
-            "the secret holds a line break, and cannot be printed as one line",
-            hint="log in with one that has none: git-credential-bitbucket login",
+            "the secret contains a line break, so it cannot be printed as one line",
+            hint="log in with another one: git-credential-bitbucket login",
         )
     click.echo(text)

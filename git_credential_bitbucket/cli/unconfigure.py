@@ -14,11 +14,11 @@ from git_credential_bitbucket.gitsetup import configuration
 @click.command(
     help=f"""{summary("unconfigure")}.
 
-    Lines of other helpers were only hidden, and count again. Credentials are not touched: `logout` removes those."""
+    Lines of other helpers that were overridden take effect again. Credentials stay; `logout` removes them."""
 )
-@click.option("--host", metavar="URL", callback=address, help="For this host only; without it, for all.")
-@click.option("--system", is_flag=True, help="In the configuration for all users of this machine.")
-@click.option("-n", "--dry-run", is_flag=True, help="Print the git commands, and run none.")
+@click.option("--host", metavar="URL", callback=address, help="Only this host; by default all.")
+@click.option("--system", is_flag=True, help="In the configuration of all users of this machine.")
+@click.option("-n", "--dry-run", is_flag=True, help="Print the git commands without running them.")
 def command(*, host: str | None, system: bool, dry_run: bool) -> None:
     """Take the configuration back."""
     configuration.unconfigure(os.environ, host, system=system, dry_run=dry_run)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 HELP = f"""{summary("unlock")}.
 
-The key comes from where the vault's own came from: the keyring (its dialogue may show, for a minute), a passphrase
-(asked for at the terminal, or the first line of standard input), or the environment.
+The key is read from where it is stored: the keyring (which may open a dialogue, for up to a minute), a passphrase
+(entered at the terminal, or the first line of standard input), or the environment.
 """
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.option("--key-file", metavar="FILE", help="Take the key from FILE: 32 bytes, raw or in base64.")
+@click.option("--key-file", metavar="FILE", help="Read the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock."""
     told = dict(ask("status"))
@@ -37,8 +37,8 @@ def command(*, key_file: str | None) -> None:
     vault_setup.header()  # without a vault there is nothing to open anywhere
     if "pid" not in told:
         raise Error(
-            "there is no daemon that could hold the vault open",
-            hint="each command opens it with the key it finds, so use a key file: "
+            "no daemon is running, so the vault cannot be kept unlocked",
+            hint="each command reads the key itself; to use a key file, run: "
             "git-credential-bitbucket rekey --to key-file --key-file FILE",
         )
     vault_setup.unlock(prompts.answers(), key_file, by_hand=True)

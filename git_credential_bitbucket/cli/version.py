@@ -18,7 +18,7 @@ PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "pl
 
 
 @click.command(help=f"{summary('version')}.")
-@click.option("-v", "--verbose", is_flag=True, help="Also Python, git and the packages that this uses.")
+@click.option("-v", "--verbose", is_flag=True, help="Also show the versions of Python, git and packages.")
 def command(*, verbose: bool) -> None:
     """Print versions."""
     say(f"{messages.NAME} {__version__}")

@@ -35,7 +35,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
     try:
         pid = os.posix_spawnp(command[0], list(command), dict(env), setsigmask=mask, setsigdef=_AS_USUAL)
     except (OSError, ValueError) as exc:
-        why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "there is a NUL in it"
+        why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "it contains a NUL byte"
         messages.error(f"{command[0]} cannot be run: {why}", "see: git-credential-bitbucket exec --help")
         return NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_RUNNABLE
     while True:

@@ -53,7 +53,7 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     """
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         if env.get(name) and not env[name].startswith("/"):
-            raise SettingsError(f"{name} is not an absolute path", hint="git would find another file in each directory")
+            raise SettingsError(f"{name} is not an absolute path", hint="git would use another file in each directory")
     if system and git_bool(env.get("GIT_CONFIG_NOSYSTEM", "")) is not False:
         raise SettingsError(
             "GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint="unset it, or leave out --system"
@@ -101,11 +101,11 @@ def run(commands: list[Command], env: Mapping[str, str]) -> None:
 
 
 def _refused(stderr: str) -> SettingsError:
-    told = printable(next((line for line in stderr.split("\n") if line), "it did not say why"), 500)
+    told = printable(next((line for line in stderr.split("\n") if line), "no reason given"), 500)
     told = told.removeprefix("fatal: ").removeprefix("error: ")
-    hint = "can you write to that file and its directory? GIT_CONFIG_GLOBAL names another"
+    hint = "check that you can write to that file and its directory, or name another in GIT_CONFIG_GLOBAL"
     if told.endswith(f": {os.strerror(errno.EEXIST)}"):  # git's own lock, `FILE.lock`
-        hint = "another program is changing that file; if none is, remove the .lock beside it"
+        hint = "another program is changing that file; if not, remove the .lock file beside it"
     return SettingsError(f"git could not write its configuration: {told}", hint=hint)
 
 

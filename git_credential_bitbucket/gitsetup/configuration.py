@@ -46,9 +46,12 @@ def configure(
         say(f"  for the account {username} where a URL has no username")
     _warn(scope, url)
     if url.startswith("http:"):
-        warn(f"{url} is plain http: whoever is on the way reads the tokens", "use https if the host has it")
+        warn(f"{url} is plain http: anyone on the network can read the tokens", "use https if the host supports it")
     if system and path.startswith(os.path.expanduser("~") + "/"):
-        warn(f"{path} lies in a home directory, where others may not reach it", "install this program for all users")
+        warn(
+            f"{path} is in a home directory, which other users may not be able to read",
+            "install this program for all users",
+        )
 
 
 def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_run: bool) -> None:
@@ -64,9 +67,9 @@ def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_r
         say(f"{url}: git no longer asks this program ({origin})")
         if username := scope.values(origin, url, config_writer.USERNAME):
             unset = ["git", "config", "--file", origin, "--unset-all", f"credential.{url}.{config_writer.USERNAME}"]
-            say(f"  left: git asks for the account {username[-1]} there; to undo that: {shlex.join(unset)}")
+            say(f"  kept: git asks for the account {username[-1]}; to remove that, run: {shlex.join(unset)}")
     if not taken:
-        say(f"there is nothing of ours in git's {scope.name} configuration" + (f" for {host}" if host else ""))
+        say(f"nothing to remove from git's {scope.name} configuration" + (f" for {host}" if host else ""))
 
 
 def _tell(commands: list[config_writer.Command]) -> None:
@@ -80,15 +83,15 @@ def _tell(commands: list[config_writer.Command]) -> None:
 def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Neighbour], *, changed: bool) -> None:
     files = [origin for origin, configured in scope.ours() if configured == url]
     say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already")
-    say(f"  as {files[-1] if files else 'git'} says")
+    say(f"  configured in {files[-1] if files else 'git'}")
     for other in silenced:
-        say(f"  no longer asked about it: {other.value} ({other.origin}); unconfigure brings it back")
+        say(f"  no longer asked: {other.value} ({other.origin}); `unconfigure` restores it")
 
 
 def _warn(scope: config_writer.Scope, url: str) -> None:
     if not any(means_us(value) for value, _, _ in scope.read.helpers(url)):
         warn(
-            f"git does not ask this program about {url}: an empty helper line further down takes it off the list",
+            f"git has no credential helper of this program configured for {url}: a later empty line resets the list",
             f"remove or move that line: {reset_after(scope.read)}",
         )
     for other in neighbours(scope.read, url):

@@ -35,12 +35,15 @@ def stable_path(env: Mapping[str, str]) -> str:
     invoked = activate.archive() or _invoked()
     if invoked is None:
         raise SettingsError(
-            "this copy of the program has no executable that git could run",
-            hint="install it: install/install in its folder, or pipx install git-credential-bitbucket",
+            "this copy of the program has no executable for git to run",
+            hint="install it: run install/install in its directory, or pipx install git-credential-bitbucket",
         )
     if invoked == activate.archive():
         if os.path.basename(invoked) not in (NAME, ARCHIVE):
-            raise SettingsError(f"{invoked} has a name that is not known again", hint=f"name it {ARCHIVE}")
+            raise SettingsError(
+                f"{invoked} has a name that git's configuration could not be recognised by",
+                hint=f"rename it to {ARCHIVE}",
+            )
         return invoked
     ours = os.path.realpath(invoked)
     found = [path for path in (*_places(env), invoked) if os.path.realpath(path) == ours and os.access(path, os.X_OK)]

@@ -72,7 +72,7 @@ def then(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -
         return f"git then waits while this program {what}, here at the terminal"
     if state == LOCKED and who == interactivity.NOBODY:
         forbidden = interactivity.forbidden(env, url)
-        return f'git then stops with "told us to quit", for nobody can be asked to unlock the vault: {forbidden}'
+        return f'git then stops with "told us to quit", because no one can be asked to unlock the vault: {forbidden}'
     return prompt(here, env)
 
 

@@ -101,7 +101,7 @@ def take_apart(text: str) -> Url | None:
     name, colon, _ = userinfo.partition(":")
     pieces = [_decoded(piece) for piece in (name, host, path.partition("?")[0].partition("#")[0])]
     if not pieces[1] or any(c < " " or c == "\x7f" for piece in pieces for c in piece):
-        raise Error("git refuses that URL: it names no host, or holds control characters", hint="see: git remote -v")
+        raise Error("git rejects this URL: it has no host, or contains control characters", hint="see: git remote -v")
     protocol = protocol.lower()
     host = git_protocol.normalise_host(protocol, pieces[1])
     return Url(protocol, host, pieces[2].strip("/"), pieces[0] if at else None, bool(colon))

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 _EFFECTS = {
     "store": "it writes every token to a file in plain text",
-    "cache": "it keeps every token in its own memory",
+    "cache": "it keeps every token in memory",
     "oauth": "",
 }
 """What helpers do with what they are told; one that stores nothing does no harm behind ours."""
-_STORES = "it is told every token, to store it in its own way"
+_STORES = "it receives every token, and may store it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Neighbour:
     def effect(self) -> str:
         """What comes of it, for people."""
         if not self.after:
-            return "what it answers goes before what is kept here"
+            return "its answers come before the credentials stored here"
         return _effect(self.value)
 
 

@@ -46,11 +46,11 @@ class Waiting:
             output.warn(f"waiting for a browser to open {url}")
             return
         if self._opened:
-            terminal.say("Allow the access in the browser. If it did not open, open this address:")
+            terminal.say("Allow access in the browser. If it did not open, open this address:")
         else:
-            terminal.say("Open this address in a browser on this computer, and allow the access there:")
+            terminal.say("Open this address in a browser on this computer, and allow access:")
         present(terminal, url)
-        terminal.say("Waiting. Ctrl-C gives up, and leaves nothing behind.", style="dim")
+        terminal.say("Waiting. Press Ctrl-C to cancel; nothing is stored then.", style="dim")
         spinner = "dots" if terminal.is_utf8 else "line"
         self._console = terminal.console()
         self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))
@@ -94,7 +94,7 @@ def present(terminal: Terminal, url: str) -> None:
     elif code is not None:
         width, height = code
         size = f"{width} columns and {height + LINES_BESIDE} lines"
-        terminal.say(f"The window is too small for a QR code of it: that takes {size}.", style="dim")
+        terminal.say(f"The window is too small for a QR code, which needs {size}.", style="dim")
 
 
 def qr_code(text: str, columns: int, lines: int) -> str | tuple[int, int] | None:

@@ -22,8 +22,8 @@ _MAX_FIELDS = 50
 _STATE_BYTES, _VERIFIER_BYTES = 32, 64  # RFC 7636 wants a verifier of 43 to 128 characters; 64 bytes are 86
 
 _SCOPE_HINT = (
-    "tick repository read (and write, to push) in the consumer's permissions, "
-    "or name what it has in credential.<url>.oauthScopes"
+    "allow repository read (and write, to push) in the consumer's permissions, "
+    "or list the OAuth scopes that it has in credential.<url>.oauthScopes"
 )
 
 
@@ -77,7 +77,7 @@ class Attempt:
             raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
         codes = fields.get("code", [])
         if len(codes) != 1:
-            raise LoginFailed("Bitbucket's answer has no authorization code in it", hint="log in again")
+            raise LoginFailed("Bitbucket's answer contains no authorization code", hint="log in again")
         return self.with_code(codes[0])
 
     def token(self, fragment: str) -> Grant:
@@ -87,7 +87,7 @@ class Attempt:
             raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
         grant = token_response.parse_grant({name: values[0] for name, values in fields.items() if len(values) == 1})
         if grant is None:
-            raise LoginFailed("Bitbucket's answer has no usable token in it", hint="log in again")
+            raise LoginFailed("Bitbucket's answer contains no usable token", hint="log in again")
         return grant
 
     def is_refused(self, query: str) -> bool:
@@ -97,10 +97,10 @@ class Attempt:
     def with_code(self, code: str) -> CodeGrant:
         """The grant of a bare code. Raises `LoginFailed` if it cannot be one."""
         if not 0 < len(code) <= MAX_CODE_CHARACTERS or not code.isascii() or not code.isprintable() or " " in code:
-            raise LoginFailed("that is no authorization code", hint="log in again")
+            raise LoginFailed("not an authorization code", hint="log in again")
         if token_kinds.recognise(code) != token_kinds.UNKNOWN:
-            hint = "to keep a token, type: git-credential-bitbucket login"
-            raise LoginFailed("that is a token, and no authorization code", hint=hint)
+            hint = "to store a token, run: git-credential-bitbucket login"
+            raise LoginFailed("this is a token, not an authorization code", hint=hint)
         return CodeGrant(code, self.redirect_uri, self._verifier)
 
 
@@ -113,6 +113,6 @@ def _fields(query: str) -> dict[str, list[str]]:
 
 def _refusal(error: str, description: str) -> LoginFailed:
     if error == "access_denied":
-        return LoginFailed("access was refused in the browser", hint="to allow it after all, log in again")
+        return LoginFailed("access was denied in the browser", hint="to allow it, log in again")
     said = printable(error, 40) + (f": {printable(description, 160)}" if description else "")
-    return LoginFailed(f"Bitbucket refused ({said})", hint=_SCOPE_HINT if error == "invalid_scope" else None)
+    return LoginFailed(f"Bitbucket rejected the login ({said})", hint=_SCOPE_HINT if error == "invalid_scope" else None)

@@ -42,8 +42,8 @@ WRITE_SCOPES = {
 }
 """What push needs as well: an API token's write scope does not imply its read scope."""
 
-NO_PASSWORD = "Bitbucket takes no account password, neither for git nor for OAuth (the password grant was removed)"
-NO_PASSWORD_HINT = "log in with the browser instead (login --oauth), or with a token (login --api-token)"
+NO_PASSWORD = "Bitbucket accepts no account password, neither for git nor for OAuth (the password grant was removed)"
+NO_PASSWORD_HINT = "log in with the browser (login --oauth), or with a token (login --api-token)"
 
 
 def default_choice(provider: Provider) -> int:
@@ -82,7 +82,7 @@ def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
 
 
 def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    terminal.say("Make one under “Access tokens” in the settings of the repository, its project, or the workspace:")
+    terminal.say("Create one under “Access tokens” in the settings of the repository, its project, or the workspace:")
     for address in pages(token_kinds.ACCESS_TOKEN, provider, place):
         terminal.show(address)
     scopes(terminal, token_kinds.ACCESS_TOKEN)
@@ -94,15 +94,15 @@ def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
     terminal.show(printable(provider.redirect_uri))
     scopes(terminal, token_kinds.OAUTH)
     if provider.client_id is None:
-        terminal.say("To be asked no more for its key, put that into git's configuration:")
+        terminal.say("To store its key in git's configuration, run:")
         terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
 
 
 def tell_of_secret(terminal: Terminal, provider: Provider) -> None:
     """Say why a consumer's secret is asked for with each login, and where it would have to lie not to be."""
     terminal.say(
-        "Its secret is asked for with each login, and kept in the vault with that. git's configuration may hold it as "
-        f"well, but in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
+        "Its secret is asked for at each login, and stored in the vault. git's configuration can hold it as well, but "
+        f"in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
     )
     terminal.say()
 
@@ -113,21 +113,21 @@ def _setting(provider: Provider, key: str) -> str:
 
 def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
     _consumer(terminal, provider, place)
-    terminal.say("Tick “This is a private consumer”, and give it any callback URL: it does not work without either.")
+    terminal.say("Select “This is a private consumer”, and enter any callback URL: both are required.")
     scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
 
 
 def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
     del provider, place
-    terminal.say("An Atlassian Connect app gets all three with each installation, by its `installed` callback:")
-    terminal.say("`key`, `clientKey` and `sharedSecret`. Since 2 February 2026 no new ones can be registered.")
+    terminal.say("An Atlassian Connect app receives `key`, `clientKey` and `sharedSecret` in its `installed` callback.")
+    terminal.say("Since 2 February 2026 no new apps can be registered.")
     read, write = READ_SCOPES[token_kinds.JWT_BEARER], WRITE_SCOPES[token_kinds.JWT_BEARER]
-    terminal.say(f"The app's scopes hold: {read} to fetch, {write} to push.")
+    terminal.say(f"The app needs the OAuth scopes {read} to fetch, and {write} to push.")
 
 
 def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
     workspace = printable(place.partition("/")[0]) or "WORKSPACE"
-    terminal.say("An OAuth consumer is made in the settings of a workspace, under “OAuth consumers”:")
+    terminal.say("Create an OAuth consumer in the settings of a workspace, under “OAuth consumers”:")
     terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
 
 

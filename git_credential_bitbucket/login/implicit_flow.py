@@ -42,7 +42,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: oauth_flows.Keep) -
         in_browser(browser.log_in_implicitly, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
     oauth_flows.identify(wanted, grant, kept_id)
-    wanted.warn(answers, f"it ends in {_life(grant)} and cannot renew itself; log in again then")
+    wanted.warn(answers, f"it expires in {_life(grant)} and cannot be renewed; log in again then")
     return kept_id
 
 
@@ -74,7 +74,7 @@ def _record(wanted: LoginRequest, key: str, grant: Grant) -> dict[str, Any]:
 
 def _page(wanted: LoginRequest, grant: Grant) -> Page:
     page = oauth_flows.page(wanted, grant)
-    ends = f"It ends in {_life(grant)} and is not renewed: log in again then."
+    ends = f"It expires in {_life(grant)} and is not renewed: log in again then."
     return type(page)(page.title, (page.paragraphs[0], ends, page.paragraphs[-1]))
 
 

@@ -70,11 +70,11 @@ def path_on(provider: Provider, text: str) -> str:
     """WORKSPACE[/REPOSITORY] of `text`, which may be a URL of `provider`'s host too. Raises `Error`."""
     place = arguments.parse(text, f"{provider.protocol}://{provider.host}")
     if (place.protocol, place.host) != (provider.protocol, provider.host):
-        raise Error("that is a place on another host", hint="name the host by --host URL")
+        raise Error("this scope is on another host", hint="name the host: --host URL")
     arguments.check_names(place)
     names = place.text.split("/", 3)[3:]
     if not names or "{" in text:
-        raise Error("that names no workspace and no repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
+        raise Error("not a workspace or repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
     return names[0]
 
 
@@ -83,7 +83,7 @@ def project_key(text: str) -> str:
     from git_credential_bitbucket.bitbucket import rest  # lazy: few tokens are a project's
 
     if not rest.is_project_key(text):
-        raise Error("that is no key of a project", hint="it is letters and digits, as in the project's address: WEB")
+        raise Error("not a project key", hint="it has letters and digits only, as in the project's URL: WEB")
     return text
 
 
@@ -91,5 +91,5 @@ def repository_names(provider: Provider, workspace: str, text: str) -> tuple[str
     """The repositories of a workspace in a list with commas or blanks between them. Raises `Error`."""
     found = [word.removeprefix(f"{workspace}/") for word in text.replace(",", " ").split()]
     if any("/" in name for name in found):
-        raise Error("that is no list of repositories", hint="name them alone, with commas between them: app,api")
+        raise Error("not a list of repositories", hint="give their names only, comma-separated: app,api")
     return tuple(dict.fromkeys(path_on(provider, f"{workspace}/{name}").partition("/")[2] for name in found))

@@ -50,8 +50,8 @@ _AHEAD_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 _ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
 _PASTE_HINT = "or log in without it: git-credential-bitbucket login --oauth --paste"
 STRANGER = (
-    "the login page refused a program that the system does not show to be yours",
-    "if it was your browser, press Ctrl-C and type: git-credential-bitbucket login --oauth --paste",
+    "the login page rejected a program that may be another user's",
+    "if it was your browser, press Ctrl-C and run: git-credential-bitbucket login --oauth --paste",
 )
 """What the person at the terminal is told, and what helps."""
 
@@ -82,7 +82,7 @@ class Loopback:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
             raise LoginFailed(
-                f"nobody answered in the browser within {seconds / 60:.0f} minutes",
+                f"no answer from the browser within {seconds / 60:.0f} minutes",
                 hint=f"log in again, {_PASTE_HINT}",
             ) from None
 
@@ -306,7 +306,7 @@ def _loopback(redirect_uri: str) -> _Way:
         parts, hosts, port = urlsplit(""), (), 0
     if parts.scheme != "http" or not hosts or parts.username is not None:
         raise SettingsError(
-            f"the redirect address {printable(redirect_uri)} is not one of this machine",
+            f"the redirect address {printable(redirect_uri)} is not on this machine",
             hint=f"register http://localhost:34106/ at the consumer and in oauthRedirectURI, {_PASTE_HINT}",
         )
     return _Way(hosts, port, parts.netloc.lower().removesuffix(f":{_HTTP_PORT}"), parts.path or "/")
@@ -333,6 +333,6 @@ def _listeners(loopback: Loopback, stack: contextlib.ExitStack) -> list[_Listene
 def _taken(port: int, exc: OSError) -> LoginFailed:
     setting = "register another one at the consumer and set it in credential.<url>.oauthRedirectURI"
     if exc.errno == errno.EADDRINUSE:
-        cause = f"port {port}, to which Bitbucket sends the browser back, is in use by another program"
-        return LoginFailed(cause, hint=f"end that program (try: ss -ltnp sport = :{port}), {setting}, {_PASTE_HINT}")
-    return LoginFailed(f"nothing can listen on port {port}: {exc.strerror}", hint=f"{setting}, {_PASTE_HINT}")
+        cause = f"port {port}, to which Bitbucket redirects the browser, is in use by another program"
+        return LoginFailed(cause, hint=f"stop that program (try: ss -ltnp sport = :{port}), {setting}, {_PASTE_HINT}")
+    return LoginFailed(f"cannot listen on port {port}: {exc.strerror}", hint=f"{setting}, {_PASTE_HINT}")

@@ -125,7 +125,7 @@ def must_paste(wanted: LoginRequest, answers: Answers) -> bool:
     """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
     trouble = None if wanted.paste else _against_browser(wanted)
     if trouble is not None:
-        answers.say(f"{trouble}, so the answer has to be pasted.")
+        answers.say(f"{trouble}, so you will paste the address that it ends at.")
     paste = wanted.paste or trouble is not None
     if paste:
         terminal_to_paste_at(answers)
@@ -135,7 +135,9 @@ def must_paste(wanted: LoginRequest, answers: Answers) -> bool:
 def terminal_to_paste_at(answers: Answers) -> Terminal:
     """The terminal. Raises `LoginFailed` where there is none."""
     if answers.terminal is None:
-        raise LoginFailed("there is no terminal to paste at", hint="log in at a terminal, or with login --api-token")
+        raise LoginFailed(
+            "there is no terminal to paste into", hint="log in at a terminal, or with a token: login --api-token"
+        )
     return answers.terminal
 
 
@@ -154,7 +156,7 @@ def _against_browser(wanted: LoginRequest) -> str | None:
     if not wanted.no_browser and not browser.can_open(os.environ):
         return "No browser can be opened from here"
     if not connection_owner.can_tell():
-        return "This system does not tell whose browser it is that answers"
+        return "This system cannot show that a browser is yours"
     return None
 
 
@@ -216,12 +218,12 @@ def page(wanted: LoginRequest, grant: Grant) -> Page:
     """What the browser shows of a grant that is kept: where and for what it is, and how to end it."""
     from git_credential_bitbucket.login.pages import Page  # here, not above: as above
 
-    allowed = ", ".join(printable(scope) for scope in grant.scopes) or "what its consumer may do"
+    allowed = ", ".join(printable(scope) for scope in grant.scopes) or "the permissions of its consumer"
     return Page(
         "You are logged in",
         (
-            f"git on this computer may now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
-            "The login renews itself. To end it: git-credential-bitbucket logout.",
+            f"git on this computer can now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
+            "The login renews itself. To remove it, run: git-credential-bitbucket logout.",
             "You can close this tab.",
         ),
     )

@@ -30,55 +30,55 @@ class Page:
 
 
 SECOND_TAB = Page(
-    "This login has been answered already",
-    ("It was answered in another tab, or this page was loaded again. One answer is enough.", "You can close this tab."),
+    "This login is already complete",
+    ("It was answered in another tab, or this page was reloaded.", "You can close this tab."),
 )
 NOT_OURS = Page(
     "This belongs to another login",
     (
-        "The address does not carry the mark of the login that is waiting in your terminal.",
-        "It may come from an earlier one, or from a page that should not have sent you here. Nothing was accepted.",
-        "The login in the terminal still waits: open the address that it shows.",
+        "The address does not match the login waiting in your terminal.",
+        "It may be from an earlier login, or from a page that should not have sent you here. Nothing was accepted.",
+        "The login in the terminal is still waiting: open the address shown there.",
     ),
     good=False,
 )
 FRAGMENT = Page(
     "Bitbucket has answered",
     (
-        "This page hands the answer to the login that waits in your terminal, and takes it out of the address.",
-        "It needs JavaScript for that. If this text stays: log in again with --paste, which needs none.",
+        "This page passes the answer to the login in your terminal, and removes it from the address.",
+        "It needs JavaScript. If this text does not change, log in with --paste, which works without.",
     ),
     scripted=True,
 )
 STRANGER = Page(
-    "This browser is not known to be yours",
+    "This browser may belong to another user",
     (
-        "Only programs of the user who logs in, in a terminal on this computer, may open this page.",
+        "Only programs of the user who is logging in, on this computer, may open this page.",
         "The system does not show that this browser is one of them, so nothing was accepted.",
-        "If the login is yours, log in with: git-credential-bitbucket login --oauth --paste.",
+        "If the login is yours, run: git-credential-bitbucket login --oauth --paste.",
     ),
     good=False,
 )
 STARTED = Page(
     "This address works once",
     (
-        "The login that waits in your terminal has been opened already.",
-        "To open it again, use the address that the terminal shows.",
+        "The login in your terminal has already been opened.",
+        "To open it again, use the address shown there.",
     ),
     good=False,
 )
-NOTHING_HERE = Page("There is nothing here", ("This address belongs to a login that waits in a terminal.",), good=False)
+NOTHING_HERE = Page("Not found", ("This address belongs to a login in a terminal.",), good=False)
 INTERRUPTED = Page(
-    "The login was given up",
-    ("It was stopped in the terminal. Nothing was kept.", "You can close this tab."),
+    "The login was cancelled",
+    ("It was cancelled in the terminal. Nothing was stored.", "You can close this tab."),
     good=False,
 )
 
 
 def of_error(error: Error) -> Page:
     """The page for a login that failed: the same cause and cure as in the terminal."""
-    cure = (f"What helps: {error.hint}.",) if error.hint else ()
-    return Page("The login did not work", (f"The reason: {error.cause}.", *cure, "You can close this tab."), good=False)
+    hint = (f"Hint: {error.hint}.",) if error.hint else ()
+    return Page("The login failed", (f"Error: {error.cause}.", *hint, "You can close this tab."), good=False)
 
 
 def render(page: Page) -> bytes:

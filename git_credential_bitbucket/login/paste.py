@@ -55,11 +55,11 @@ def obtain_token(
 
 def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callable[[], str]") -> tuple[str | None, str]:
     """The query or fragment that was pasted, or else the code. Raises `LoginFailed` after some tries."""
-    show("Open this address in a browser on any computer, and allow the access:")
+    show("Open this address in a browser on any computer, and allow access:")
     show(attempt.url)
-    show(f"The browser then goes to {attempt.redirect_uri}… and cannot show it: that is as it should be.")
+    show(f"The browser then goes to {attempt.redirect_uri}… and shows an error: that is expected.")
     for _ in range(TRIES):
-        only = "" if attempt.implicit else ", or only the code in it"
+        only = "" if attempt.implicit else ", or only its code"
         show(f"Paste that whole address here{only}:")
         pasted = read_line().strip(_AROUND)
         query, trouble = _query_of(pasted, attempt)
@@ -67,7 +67,7 @@ def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callabl
             show(trouble)
         elif query is not None or pasted:
             return query, pasted
-    raise LoginFailed("nothing was pasted that answers this login", hint="log in again")
+    raise LoginFailed("no address of this login was pasted", hint="log in again")
 
 
 def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
@@ -75,12 +75,12 @@ def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
     if not any(mark in pasted for mark in ("://", "?", "code=", "error=")) and not (attempt.implicit and pasted):
         return None, ""
     if pasted.startswith(attempt.url.partition("?")[0]):
-        return None, "That is the address to open. Paste the one that the browser ends at, after you have allowed it."
+        return None, "This is the address to open. Paste the one that the browser ends at, after you allow access."
     try:
         parts = urlsplit(pasted)
         query = (attempt.implicit and parts.fragment) or parts.query or pasted.rpartition("?")[2]
     except ValueError:
         query = ""
     if not attempt.is_ours(query):
-        return None, "That does not belong to this login, or it was cut: the address must be whole, with its state."
+        return None, "This address is not of this login, or is incomplete: paste all of it, with its state."
     return query, ""

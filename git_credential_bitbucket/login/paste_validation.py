@@ -40,15 +40,15 @@ def token(text: str, wanted: token_kinds.Kind) -> Checked:
         raise LoginFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
     if secret.startswith(DATA_CENTER_PREFIX):
         raise LoginFailed(
-            "this is a token of Bitbucket Data Center, and bitbucket.org takes none of those",
-            hint="make an API token: git-credential-bitbucket login --api-token",
+            "this is a Bitbucket Data Center token, which bitbucket.org does not accept",
+            hint="create an API token: git-credential-bitbucket login --api-token",
         )
-    warnings = ["took the token out of what it was pasted with", *told] if alone else list(told)
+    warnings = ["only the token in the pasted text is used", *told] if alone else list(told)
     if kind == token_kinds.UNKNOWN:
         kind = wanted
-        warnings.append(f"it does not begin as {_NAMES[wanted]} does ({_PREFIXES[wanted]}): is it the right one?")
+        warnings.append(f"{_NAMES[wanted]} starts with {_PREFIXES[wanted]}, and this does not: is it the right one?")
     elif kind != wanted:
-        warnings.append(f"by its beginning this is {_NAMES[kind]}, so it is kept as one")
+        warnings.append(f"this is {_NAMES[kind]} by its prefix, so it is stored as one")
     return Checked(Secret(secret), kind, tuple(warnings), token_kinds.is_checksum_valid(secret) is not False)
 
 
@@ -80,9 +80,11 @@ def app_key(text: str) -> str:
     """What names a Connect app, or its installation. Raises `LoginFailed`."""
     key, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(key) != token_kinds.UNKNOWN:
-        raise LoginFailed("this is a token, where a key of the Connect app belongs", hint="see: login --help")
+        raise LoginFailed(
+            "this is a token, not a key of the Connect app", hint="see: git-credential-bitbucket login --help"
+        )
     if not key or not key.isprintable() or not key.isascii() or " " in key:
-        raise LoginFailed("that is no key of a Connect app", hint="it is one word, without blanks")
+        raise LoginFailed("not a key of a Connect app", hint="it is one word, without spaces")
     return key
 
 
@@ -90,9 +92,9 @@ def account(text: str) -> str | None:
     """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
     name, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(name) != token_kinds.UNKNOWN:
-        raise LoginFailed("that is a token, where the account's email belongs", hint="log in again, and type the email")
+        raise LoginFailed("this is a token, not an email", hint="log in again, and enter the email")
     if not name.isprintable() or any(c.isspace() or c == ":" for c in name):
-        raise LoginFailed("that is no email and no account's name", hint="it has neither blanks nor colons")
+        raise LoginFailed("not an email or username", hint="it has no spaces or colons")
     return name or None
 
 
@@ -114,23 +116,21 @@ def _out_of_an_address(text: str) -> str | None:
 
 def _check(text: str, what: str) -> None:
     if not text:
-        raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page and paste it")
+        raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page, and paste it")
     if "://" in text:
         raise LoginFailed(
-            f"this is an address, where the {what} belongs",
-            hint="copy the secret alone; where an address holds one, it stands between the name's colon and the @",
+            f"this is a URL, not a {what}",
+            hint="copy the secret only; in a URL it is between the colon after the username and the @",
         )
     if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
         raise LoginFailed(
-            f"this is an email address, where the {what} belongs",
-            hint="the address is asked for apart, or given by --account",
+            f"this is an email, not a {what}",
+            hint="the email is asked for separately, or given with --account",
         )
     if not text.isprintable() or not text.isascii() or " " in text:
-        raise LoginFailed(
-            f"what was pasted is no {what}: it holds blanks or control characters", hint="copy the token alone"
-        )
+        raise LoginFailed(f"not a {what}: it contains spaces or control characters", hint="copy the token only")
     if len(text) < MIN_TOKEN_CHARACTERS:
-        raise LoginFailed(f"that is too short for a {what}", hint="copy all of it; Bitbucket shows it only once")
+        raise LoginFailed(f"too short for a {what}", hint="copy all of it; Bitbucket shows it only once")
 
 
 _NAMES = {

@@ -46,7 +46,7 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
     if answers.terminal is not None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if old is not None and old["oauth_scopes"]:
-            answers.say(f"The old one has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
+            answers.say(f"The old token has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
     what = f"New {kind_label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
     checked = paste_validation.token(answers.secret(what), wanted.kind)
     for warning in checked.warnings:
@@ -74,9 +74,9 @@ def _must_be_meant(wanted: LoginRequest, answers: Answers) -> None:
         return
     cause = "checksum mismatch: the token looks incomplete"
     if answers.terminal is None:
-        raise LoginFailed(cause, hint="copy all of it; to store it all the same: --force")
-    if not answers.terminal.confirm(f"{cause[0].upper()}{cause[1:]}. Store it all the same?"):
-        raise LoginFailed(f"{cause}, and was not stored", hint="log in again, and copy all of it")
+        raise LoginFailed(cause, hint="copy the whole token; to store it anyway, add --force")
+    if not answers.terminal.confirm(f"{cause[0].upper()}{cause[1:]}. Store it anyway?"):
+        raise LoginFailed(f"{cause}, and was not stored", hint="log in again, and copy the whole token")
 
 
 def _asked_names(wanted: LoginRequest, answers: Answers) -> str | None:
@@ -93,7 +93,7 @@ def _asked_names(wanted: LoginRequest, answers: Answers) -> str | None:
         typed = paste_validation.account(answers.optional(_USERNAME_PROMPT))
         wanted.names.update({"bitbucket_username": typed} if typed else {})
     if account is not None and "@" not in account:
-        wanted.warn(answers, "REST takes an API token with the account's email only; for git this name does no harm")
+        wanted.warn(answers, "the REST API needs the account's email for an API token; git does not")
     return account
 
 
@@ -125,7 +125,7 @@ def _scope(wanted: LoginRequest, answers: Answers, checked: paste_validation.Che
         return {"place": wanted.replaces["url"]}
     if checked.kind != token_kinds.ACCESS_TOKEN:
         if wanted.project is not None:
-            raise LoginFailed("only an access token is a project's", hint="leave out --project")
+            raise LoginFailed("only an access token can belong to a project", hint="leave out --project")
         return {"place": wanted.place}
     path, project = wanted.path, wanted.project
     if path is None:
@@ -152,7 +152,7 @@ def _reached(
         return None
     if found is None:
         return None
-    answers.say(f"Bitbucket says what it is for: {printable(' project '.join(filter(None, found)))}.")
+    answers.say(f"Bitbucket says that it is for {printable(' project '.join(filter(None, found)))}.")
     return found
 
 
@@ -169,13 +169,13 @@ def _asked_scope(wanted: LoginRequest, answers: Answers) -> tuple[str, str | Non
     """The workspace and its project, or the repository, that a person at the terminal names. Raises `LoginFailed`."""
     if answers.terminal is None:
         raise LoginFailed(
-            "an access token is a repository's, a project's or a workspace's, and Bitbucket does not tell which",
+            "an access token belongs to a repository, project or workspace, and Bitbucket does not say which",
             hint="name it: --for WORKSPACE/REPOSITORY, --for WORKSPACE, or --for WORKSPACE --project KEY",
         )
     workspace, _, repository = wanted.near.partition("/")
     near, at = (wanted.near, workspace), 2
     if repository:
-        lines = [f"the repository {wanted.near}", f"the workspace {workspace}, or a project of it", "another one"]
+        lines = [f"the repository {wanted.near}", f"the workspace {workspace}, or a project in it", "another one"]
         at = answers.terminal.choose("What is the token for", [printable(line) for line in lines], default=0)
     path = near[at] if at < len(near) else _insisted(answers, _PLACE_PROMPT, partial(path_on, wanted.provider))
     if "/" in path:
@@ -198,9 +198,9 @@ def _repositories(
     except Error as exc:
         cause = exc.cause
     if answers.terminal is None:
-        cause = f"which repositories are in project {project} is not known: {cause}"
+        cause = f"the repositories of project {project} are not known: {cause}"
         raise LoginFailed(cause, hint="name them: --repositories NAME,NAME")
-    answers.say(f"An address does not tell which project a repository is in, and {cause}.")
+    answers.say(f"A URL does not show which project a repository is in, and {cause}.")
     return _insisted(answers, _REPOSITORIES_PROMPT, partial(repository_names, wanted.provider, workspace))
 
 

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.vault.format import Header
     from git_credential_bitbucket.vault.key_sources import Key
 
-_MEMORY = "to keep it only until the daemon ends: git-credential-bitbucket login --memory"
+_MEMORY = "to store it only until the daemon stops: git-credential-bitbucket login --memory"
 MIN_PASSPHRASE_CHARACTERS = 12
 """Argon2id makes guessing slow, not impossible: a shorter new passphrase is refused."""
-_TOKEN_TYPED = "this is a Bitbucket token, and the vault's passphrase is asked for"
+_TOKEN_TYPED = "this is a Bitbucket token, not the vault's passphrase"
 
 
 def vault() -> Vault:
@@ -64,8 +64,8 @@ def prepare(answers: Answers, *, memory: bool) -> NewVault | None:
     if memory:
         if "pid" not in told:
             daemon_launcher.check_allowed(os.environ)
-            cause = "there is no daemon that could hold it in memory"
-            raise DaemonUnavailable(cause, hint="git-credential-bitbucket daemon start")
+            cause = "no daemon is running to hold the credential in memory"
+            raise DaemonUnavailable(cause, hint="run: git-credential-bitbucket daemon start")
         return None
     if told["vault"] == "locked":
         answers.say("The vault is locked.")
@@ -89,7 +89,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
     except KeyringUnavailable as exc:
         if answers.terminal is None:
             raise KeyringUnavailable(
-                f"there is no key to encrypt it with: {exc.cause}",
+                f"there is no key to encrypt the vault with: {exc.cause}",
                 reason=exc.reason,
                 hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
             ) from exc
@@ -118,7 +118,7 @@ def new_passphrase(answers: Answers, otherwise: str = _MEMORY) -> Key:
             break
         if tries_left:  # the last one's is the error
             answers.say(f"{cause[0].upper()}{cause[1:]}.", style="yellow")
-    raise VaultLocked(cause, hint="nothing was done; try again")
+    raise VaultLocked(cause, hint="nothing was stored; try again")
 
 
 def _unfit(typed: str) -> str:
@@ -126,7 +126,7 @@ def _unfit(typed: str) -> str:
     if token_kinds.recognise(typed.strip()) != token_kinds.UNKNOWN:
         return _TOKEN_TYPED
     if len(typed) < MIN_PASSPHRASE_CHARACTERS:
-        return f"a passphrase needs {MIN_PASSPHRASE_CHARACTERS} characters: a shorter one can be guessed from the file"
+        return f"a passphrase needs at least {MIN_PASSPHRASE_CHARACTERS} characters; shorter ones can be guessed"
     return ""
 
 
@@ -139,7 +139,7 @@ def header() -> Header:
     """What the vault's file says of its key. Raises `VaultLocked` where there is none yet."""
     found = vault().header()
     if found is None:
-        raise VaultLocked("there is no vault yet", hint="the first login makes one: git-credential-bitbucket login")
+        raise VaultLocked("there is no vault yet", hint="the first login creates it: git-credential-bitbucket login")
     return found
 
 
@@ -148,7 +148,7 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
     if key_file is not None:
         given = key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: key_file})
         if given is None or given.id != header.key_id:
-            raise VaultLocked("the key in this file is not the vault's", hint="give the file that it was made with")
+            raise VaultLocked("the key in this file is not the vault's", hint="give the file with the vault's key")
         return given
     if header.source != "passphrase":
         if header.source == "keyring":
@@ -161,7 +161,7 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         given = None
     if given is not None and given.id == header.key_id:
         return given
-    cause = "its passphrase was not given"
+    cause = "no passphrase was given"
     for _ in range(prompts.TRIES if answers.terminal is not None else 1):
         typed = answers.secret("Passphrase of the vault")
         if not typed:
@@ -170,9 +170,9 @@ def find_key(answers: Answers, header: Header, key_file: str | None = None) -> K
         if key.id == header.key_id:
             return key
         is_token = token_kinds.recognise(typed.strip()) != token_kinds.UNKNOWN
-        cause = _TOKEN_TYPED if is_token else "that is not its passphrase"
-        answers.say(f"{_TOKEN_TYPED}." if is_token else "That is not the vault's passphrase.", style="yellow")
-    raise VaultLocked(f"the vault stays locked: {cause}", hint="try again: git-credential-bitbucket unlock")
+        cause = _TOKEN_TYPED if is_token else "wrong passphrase"
+        answers.say(f"{_TOKEN_TYPED}." if is_token else "Wrong passphrase.", style="yellow")
+    raise VaultLocked(f"the vault is still locked: {cause}", hint="to try again, run: git-credential-bitbucket unlock")
 
 
 def give(key: Key, *, by_hand: bool = False) -> None:

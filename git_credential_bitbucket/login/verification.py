@@ -29,8 +29,8 @@ _REPOSITORY_SLASHES = 4
 option = click.option(
     "--verify/--no-verify",
     default=None,
-    help="Ask Bitbucket whether a token is valid before it is stored (the default); with --verify, fail where it does"
-    " not say.",
+    help="Ask Bitbucket whether a token is valid before it is stored (the default); with --verify, fail if it does not"
+    " answer.",
 )
 
 
@@ -42,11 +42,13 @@ def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dic
     if wanted.provider.protocol != "https":
         wanted.unverified.append("the host is plain http")
         return {}
-    with messages.WaitNotice("Bitbucket has not answered yet", "to give up: Ctrl-C, then log in with --no-verify"):
+    with messages.WaitNotice(
+        "Bitbucket has not answered yet", "to skip this check, press Ctrl-C, then log in with --no-verify"
+    ):
         verdict = _verdict(wanted, answers, checked, record)
     if verdict.valid is False:
-        hint = "nothing was stored; copy it again, or make another; to store it all the same: --no-verify"
-        raise LoginFailed(f"Bitbucket rejected it: {verdict.reason}", hint=hint)
+        hint = "nothing was stored; copy it again, or create another; to store it anyway, add --no-verify"
+        raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=hint)
     if verdict.valid is None:
         wanted.unverified.append(verdict.reason or "")
         return {}
@@ -77,8 +79,8 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
     if repository is not None:
         by_git = rest.find_verdict(rest.prepare_verification(endpoint, kind, None, secret, repository))
         if by_git.is_denied and is_for_repository:
-            hint = "nothing was stored; check --for and what it may do, or store it all the same: --no-verify"
-            raise LoginFailed(f"it is of no use there: {by_git.reason}", hint=hint)
+            hint = "nothing was stored; check --for and the token's permissions; to store it anyway, add --no-verify"
+            raise LoginFailed(f"it does not work for this repository: {by_git.reason}", hint=hint)
         if not (by_git.valid or by_git.is_denied):
             return by_git
         if by_git.is_denied:
@@ -86,7 +88,9 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
     by_rest = rest.find_verdict(rest.prepare_verification(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
-    doubt = f"git may use it, but REST rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason
+    doubt = (
+        f"git can use it, but the REST API rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason
+    )
     if doubt:
         wanted.warn(answers, doubt)
     return replace(by_rest, valid=True)
@@ -95,7 +99,7 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
 def tell_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
     """Say why a token was stored without a verdict, if it was. Raises `LoginFailed` where one is required."""
     for reason in wanted.unverified:
-        cause, hint = f"stored, unverified: {reason}", "to ask Bitbucket again: git-credential-bitbucket status --check"
+        cause, hint = f"stored, unverified: {reason}", "to check it later, run: git-credential-bitbucket status --check"
         if is_required:
             raise LoginFailed(cause, hint=hint)
         output.warn(cause, hint)
@@ -108,7 +112,7 @@ def _lacking(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
     read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
     implied = kind != token_kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
     if read not in scopes and not implied:
-        return [f"it lacks the scope {read}, so git cannot fetch with it"]
+        return [f"it lacks the OAuth scope {read}, so git cannot fetch"]
     if write not in scopes:
-        return [f"it lacks the scope {write}, so git can fetch with it and not push"]
+        return [f"it lacks the OAuth scope {write}, so git can fetch but not push"]
     return []

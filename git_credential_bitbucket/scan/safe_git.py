@@ -148,7 +148,7 @@ def _told(folder: str, env: Mapping[str, str], *words: str) -> str | None:
     stderr = done.stderr.decode("utf-8", "replace")
     if "not a git repository" in stderr:
         return None
-    line = printable(next((line for line in stderr.split("\n") if line), "it did not say why"), 300)
+    line = printable(next((line for line in stderr.split("\n") if line), "no reason given"), 300)
     hint = None
     if "dubious ownership" in stderr:
         hint = "if you trust it: git config --global --add safe.directory DIRECTORY"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.ui.prompts import Terminal
 
 _SEE = "see: git-credential-bitbucket status"
-_LIKE = "write it like acme, acme/app, bitbucket.org/acme/app, or as the URL that git has"
+_LIKE = "write acme, acme/app, bitbucket.org/acme/app, or the URL that git uses"
 _SSH = re.compile(
     r"(?:(?:git\+)?ssh(?:\+git)?://(?:[^@/]*@)?([^/:@]+)(?::[0-9]*)?/|[^@/:]+@([^/:@]+):)(?!/)(.+)", re.IGNORECASE
 )
@@ -67,7 +67,7 @@ def parse(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
     text = _by_https(text, base)
     first = text.partition("/")[0]
     if not first:
-        raise Error("that names no place", hint=_LIKE)
+        raise Error("not a workspace or repository", hint=_LIKE)
     if "://" not in text:
         named_host = "." in first or ":" in first
         text = f"{hosts.CLOUD_PROTOCOL}://{text}" if named_host else f"{base}/{text}"
@@ -75,19 +75,19 @@ def parse(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
         parts = urlsplit(text)
         host, password = parts.netloc.rpartition("@")[2], parts.password
     except ValueError:
-        raise Error("that is no place on a Bitbucket", hint=_LIKE) from None
+        raise Error("not a URL of a Bitbucket host", hint=_LIKE) from None
     if password:
         raise Error(
-            "there is a password in that URL, and it is in your shell's history now",
-            hint="revoke it, and take it out of git's configuration: git remote set-url",
+            "this URL contains a password, which is in your shell's history now",
+            hint="revoke it, and remove it from git's configuration: git remote set-url",
         )
     if parts.scheme.lower() not in ("https", "http") or not host or " " in host or not text.isprintable():
-        raise Error("that is no place on a Bitbucket", hint=_LIKE)
+        raise Error("not a URL of a Bitbucket host", hint=_LIKE)
     protocol = parts.scheme.lower()
     path = parts.path.strip("/")
     place = ScopeArgument(protocol, git_protocol.normalise_host(protocol, host), path or None)
     if path and place.text == ScopeArgument(place.protocol, place.host).text:
-        raise Error("that names no workspace and no repository", hint=_LIKE)
+        raise Error("not a workspace or repository", hint=_LIKE)
     return place
 
 
@@ -95,12 +95,12 @@ def check_names(place: ScopeArgument) -> None:
     """Raise `Error` where a new place could never match: a title was typed instead of the name in the address."""
     if "*" in (place.path or ""):
         raise Error(
-            "a scope has no wildcards: an address does not tell which project a repository is in",
+            "a scope has no wildcards: a URL does not show which project a repository is in",
             hint="write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY",
         )
     if not all(map(scopes.is_name, place.text.split("/")[3:])):
         raise Error(
-            "that is no name of a workspace or a repository: the one in its address has neither blanks nor signs",
+            "not a workspace or repository: its name in the URL has no spaces or special characters",
             hint=_LIKE,
         )
 
@@ -169,9 +169,7 @@ def find_named(credentials: Sequence[CredentialView], word: str) -> list[Credent
     scope = scope_of(word)
     found = [one for one in credentials if one["url"] == scope]
     if not found:
-        raise UnknownCredential(
-            "there is no credential with this id, of this account or for exactly this scope", hint=_SEE
-        )
+        raise UnknownCredential("no stored credential has this id, this account or exactly this scope", hint=_SEE)
     return found
 
 
@@ -198,11 +196,14 @@ def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UnknownCredential(f"there is no credential {what}", hint=_SEE)
+        raise UnknownCredential(f"no credential is stored {what}", hint=_SEE)
     lines = [one_line(one) for one in found]
     if terminal is None:
-        raise Error(f"there are several {what}: {'; '.join(lines)}", hint="name one by its id, the last word of each")
-    terminal.say(f"There are several {what}:")
+        raise Error(
+            f"several credentials are stored {what}: {'; '.join(lines)}",
+            hint="name one by its id, the last word of each",
+        )
+    terminal.say(f"Several credentials are stored {what}:")
     return found[terminal.choose("Which one", lines)]
 
 

@@ -19,12 +19,12 @@ def span(text: str) -> float:
     """Seconds of `30m` (minutes), `12h`, `7d`, `2w`, `3mo` (months of 30 days) or `1y` (365 days). Raises `Error`."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
-        raise Error("that is no span of time", hint="write it like 30m (minutes), 12h, 7d, 2w, 3mo (months) or 1y")
+        raise Error("not a time span", hint="write 30m (minutes), 12h, 7d, 2w, 3mo (months) or 1y")
     seconds = int(found[1]) * _UNITS[found[2]]
     if seconds > MAX_SPAN_YEARS * _UNITS["y"]:
         raise Error(
-            f"that is a span of more than {MAX_SPAN_YEARS} years",
-            hint="write a shorter one; what has no end needs none",
+            f"the time span is longer than {MAX_SPAN_YEARS} years",
+            hint="write a shorter one, or none if there is no limit",
         )
     return float(seconds)
 
@@ -40,10 +40,10 @@ def expiry(text: str, now: float) -> float:
     except ValueError:
         if _SPAN.fullmatch(text.strip().lower()) is not None:
             return now + span(text)
-        raise Error("that is no date", hint="write it like 2027-01-31, or as what is left of it: 90d, 1y") from None
+        raise Error("not a date", hint="write 2027-01-31, or the time left: 90d, 1y") from None
     found = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     if found + DAY_S < now:
-        raise Error("that day is past", hint="a token that has ended is of no use: make a new one")
+        raise Error("this date is in the past", hint="an expired token cannot be used: create a new one")
     return found if found > now else found + DAY_S - 1
 
 

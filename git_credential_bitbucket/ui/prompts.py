@@ -131,7 +131,7 @@ class Terminal:
                         raise KeyboardInterrupt
                 else:
                     typed.append(byte)
-        raise Error("that is longer than any secret of Bitbucket's", hint="copy the token alone")
+        raise Error("this is longer than any Bitbucket token", hint="copy the token only")
 
     def _write(self, text: str) -> None:
         data = text.encode(_encoding(), ascii_fallback.ERRORS)
@@ -174,8 +174,8 @@ class Answers:
         """Raise `Error` where standard input holds a line that nobody asks for."""
         if self.lines_left():
             raise Error(
-                "standard input holds more lines than are read here",
-                hint=f"see which lines it reads: {_running()} --help",
+                "standard input has more lines than this command reads",
+                hint=f"see which lines are read: {_running()} --help",
             )
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
@@ -187,8 +187,8 @@ class Answers:
         found = self._next()
         if not found:
             raise Error(
-                f"no terminal to ask at, and standard input holds no line for this: {what}",
-                hint=f"see which lines it reads: {_running()} --help",
+                f"no terminal to ask at, and standard input has no line for: {what}",
+                hint=f"see which lines are read: {_running()} --help",
             )
         return found
 
@@ -209,8 +209,8 @@ def answers() -> Answers:
     terminal = open_terminal()
     if terminal is None:
         raise Error(
-            "this process has no terminal of its own to ask at",
-            hint="give the secret by standard input: … < FILE",
+            "this process has no terminal to ask at",
+            hint="give the secret on standard input: … < FILE",
         )
     return Answers(terminal)
 
@@ -232,7 +232,7 @@ def piped() -> list[str]:
     except OSError:  # there is no standard input
         return []
     if len(data) > MAX_TYPED_BYTES:
-        raise Error("standard input holds more than 64 KiB", hint="give one secret a line, and nothing else")
+        raise Error("standard input has more than 64 KiB", hint="give one secret per line, and nothing else")
     return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
 
 

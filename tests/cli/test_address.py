@@ -56,7 +56,7 @@ def test_a_window_that_is_too_small_is_said_to_be() -> None:
         is_utf8 = True
 
     address_prompt.present(Window(-1), URL)
-    assert shown == [URL, "The window is too small for a QR code of it: that takes 65 columns and 39 lines."]
+    assert shown == [URL, "The window is too small for a QR code, which needs 65 columns and 39 lines."]
 
 
 def test_without_the_extra_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ def test_what_was_there_stays_and_comes_back(bare_run: Runner, home: Path, text:
 def test_a_reset_of_somebody_else_comes_back_as_it_meant(bare_run: Runner, home: Path) -> None:
     """Two equal lines cannot be told apart by `git config`, so they are written anew, in their order."""
     (home / ".gitconfig").write_text(f'[credential "{URL}"]\n\thelper =\n\thelper = cache # mine\n')
-    assert "no longer asked about it: cache" in bare_run(NAME, "configure").stdout
+    assert "no longer asked: cache" in bare_run(NAME, "configure").stdout
     assert helpers(bare_run)[:3] == ["", "cache", ""]
     bare_run(NAME, "unconfigure")
     assert helpers(bare_run) == ["", "cache"]
@@ -93,7 +93,7 @@ def test_a_reset_of_somebody_else_comes_back_as_it_meant(bare_run: Runner, home:
 
 def test_unconfigure_twice_is_no_error(bare_run: Runner) -> None:
     """Where nothing of ours is, nothing is done."""
-    assert "nothing of ours" in bare_run(NAME, "unconfigure").stdout
+    assert "nothing to remove" in bare_run(NAME, "unconfigure").stdout
 
 
 def test_a_helper_named_by_hand_is_not_ours_to_take_back(bare_run: Runner) -> None:
@@ -125,7 +125,7 @@ def test_a_reset_for_the_same_host_behind_ours_is_overtaken(bare_run: Runner, li
     bare_run(NAME, "configure")
     for value in ("", "cache"):
         bare_run("git", "config", "--global", "--add", f"credential.{URL}.helper", value)
-    assert "no longer asked about it: cache" in bare_run(NAME, "configure").stdout
+    assert "no longer asked: cache" in bare_run(NAME, "configure").stdout
     assert helpers(bare_run) == ["", "cache", "", str(link)]
     assert_git_asks_us(bare_run)
     bare_run(NAME, "unconfigure")
@@ -205,7 +205,7 @@ def test_the_system_s_configuration(bare_run: Runner, home: Path, link: Path) ->
     assert f"git asks store after this program ({home}/.gitconfig)" in done.stderr
     assert "home directory" in done.stderr
     assert "already" in run(NAME, "configure", "--system").stdout
-    assert "nothing of ours" in run(NAME, "unconfigure").stdout
+    assert "nothing to remove" in run(NAME, "unconfigure").stdout
     run(NAME, "unconfigure", "--system")
     assert system.read_text() == ""
 
@@ -260,9 +260,9 @@ def test_plain_http_is_warned_of(bare_run: Runner) -> None:
         ("store", "writes every token to a file in plain text"),
         ("store --file /x", "writes every token to a file in plain text"),
         ("/usr/lib/git-core/git-credential-store", "writes every token to a file in plain text"),
-        ("cache --timeout 1", "in its own memory"),
-        ("osxkeychain", "is told every token"),
-        ("!f() { :; }; f", "is told every token"),
+        ("cache --timeout 1", "every token in memory"),
+        ("osxkeychain", "receives every token"),
+        ("!f() { :; }; f", "receives every token"),
     ],
 )
 def test_a_storing_helper_behind_ours_is_warned_of(bare_run: Runner, home: Path, helper: str, effect: str) -> None:
@@ -294,7 +294,7 @@ def test_a_reset_behind_ours_is_warned_of(bare_run: Runner, home: Path) -> None:
         f'[credential "{URL}"]\n\tusername = alice\n[credential]\n\thelper =\n\thelper = cache\n'
     )
     done = bare_run(NAME, "configure")
-    assert "git does not ask this program" in done.stderr
+    assert "git has no credential helper of this program" in done.stderr
     assert str(home / ".gitconfig") in done.stderr
 
 

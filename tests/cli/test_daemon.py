@@ -43,8 +43,8 @@ def test_start_is_done_when_it_listens_and_changes_nothing_twice(bare_run: Runne
     first = bare_run(NAME, "daemon", "start").stdout
     assert path.is_socket()
     second = bare_run(NAME, "daemon", "start").stdout
-    assert first == f"the daemon runs now (pid {pid_of(bare_run)})\n"
-    assert second == f"the daemon runs already (pid {pid_of(bare_run)})\n"
+    assert first == f"daemon started (pid {pid_of(bare_run)})\n"
+    assert second == f"daemon already running (pid {pid_of(bare_run)})\n"
 
 
 def test_stop_is_done_when_it_has_left(bare_run: Runner, path: Path) -> None:
@@ -53,7 +53,7 @@ def test_stop_is_done_when_it_has_left(bare_run: Runner, path: Path) -> None:
     pid = pid_of(bare_run)
     handle = os.pidfd_open(pid)
     try:
-        assert bare_run(NAME, "daemon", "stop").stdout == f"the daemon has left (pid {pid})\n"
+        assert bare_run(NAME, "daemon", "stop").stdout == f"daemon stopped (pid {pid})\n"
         assert not path.exists()
         assert select.select([handle], [], [], 10)[0]
     finally:
@@ -64,7 +64,7 @@ def test_stop_is_done_when_it_has_left(bare_run: Runner, path: Path) -> None:
 def test_its_verbs_have_whole_lines_in_a_narrow_terminal(bare_run: Runner) -> None:
     """Click cuts a line that is too long off."""
     said = bare_run(NAME, "daemon", "--help", env={**bare_run.env, "COLUMNS": "80"}).stdout
-    assert "for systemd and containers." in said
+    assert "in the foreground." in said
     assert "..." not in said.partition("Commands:")[2]
 
 
@@ -112,7 +112,7 @@ def test_git_s_own_cache_daemon_gives_way(bare_run: Runner, path: Path) -> None:
         storer.communicate(storing.encode(), timeout=30)
     assert path.is_socket()
     assert bare_run(NAME, "daemon", "status", check=False).returncode == 3
-    assert "runs now" in bare_run(NAME, "daemon", "start").stdout
+    assert "daemon started" in bare_run(NAME, "daemon", "start").stdout
     assert pid_of(bare_run) > 0
 
 

@@ -88,7 +88,7 @@ def test_a_healthy_machine_has_nothing_wrong(healthy: Runner, clone: Path) -> No
     }
     assert "username x-token-auth and password ATCTT…" in told(document, "round trip", "ok")
     assert "1 kept: 1 ready" in told(document, "credentials", "ok")
-    assert "nothing is wrong" in healthy(HELPER, "doctor", cwd=clone).stdout
+    assert "no problems found" in healthy(HELPER, "doctor", cwd=clone).stdout
 
 
 def test_the_report_can_be_pasted_into_a_bug_report(healthy: Runner, clone: Path, home: Path) -> None:
@@ -699,7 +699,7 @@ def test_a_removed_directory_is_no_trouble(healthy: Runner, home: Path) -> None:
     gone = home / "work" / "gone"
     gone.mkdir()
     done = healthy("sh", "-c", f"rmdir {gone}; exec {HELPER} doctor", cwd=gone)
-    assert "nothing is wrong" in done.stdout
+    assert "no problems found" in done.stdout
 
 
 def test_app_password_in_the_environment_is_noted(healthy: Runner) -> None:

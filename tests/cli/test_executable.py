@@ -105,4 +105,4 @@ def test_a_copy_without_executable_is_told_what_to_do(bare_env: dict[str, str], 
     code = f"import sys; sys.argv[0] = '/x/__main__.py'; sys.path[:0] = [{str(checkout)!r}]"
     code += "; from git_credential_bitbucket.gitsetup.executable import stable_path; stable_path({})"
     done = Runner(bare_env, home / "work")(python, "-c", code, check=False)
-    assert "has no executable that git could run" in done.stderr
+    assert "has no executable for git to run" in done.stderr

@@ -45,7 +45,7 @@ def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
 def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     """By place or by id, as a date or as what is left; `status --fail-within` sees it."""
     said = two(HELPER, "expires", "acme/app", "2999-01-31").stdout
-    assert said == "Entered: access-token for bitbucket.org/acme/app expires on 2999-01-31\n"
+    assert said == "Expiry date entered for access-token for bitbucket.org/acme/app: 2999-01-31\n"
     (one,) = [one for one in listed(two) if one["scope"].endswith("app")]
     two(HELPER, "expires", one["id"], "3d")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)
@@ -107,4 +107,4 @@ def test_what_renews_itself_has_no_date(keyed: Runner, bitbucket: FakeBitbucket)
     )
     refused = keyed(HELPER, "expires", bitbucket.netloc, "90d", check=False)
     assert "renews itself" in refused.stderr
-    assert "Nothing is kept that ends" in keyed(HELPER, "expires").stdout
+    assert "No stored token expires" in keyed(HELPER, "expires").stdout

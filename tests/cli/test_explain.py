@@ -288,8 +288,8 @@ def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
         (False, {"GIT_TERMINAL_PROMPT": "0"}, "terminal prompts disabled", "terminal prompts disabled"),
         (False, {"CI": "true"}, "git then asks for username and password at the terminal", "Username for"),
         (True, {}, "git then waits while this program has you unlock the vault", "git needs a credential for"),
-        (True, {"GIT_TERMINAL_PROMPT": "0"}, "nobody can be asked to unlock the vault: GIT_TERM", "told us to quit"),
-        (True, {"CI": "true"}, "nobody can be asked to unlock the vault: CI is set", "told us to quit"),
+        (True, {"GIT_TERMINAL_PROMPT": "0"}, "no one can be asked to unlock the vault: GIT_TERM", "told us to quit"),
+        (True, {"CI": "true"}, "no one can be asked to unlock the vault: CI is set", "told us to quit"),
     ],
 )
 def test_what_is_said_to_follow_is_what_follows(
@@ -391,7 +391,7 @@ def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -
 def test_what_is_no_address_is_refused(configured: Runner) -> None:
     """Instead of being looked for, and not found."""
     refused = configured(HELPER, "explain", "not a url", check=False)
-    assert "no name of a workspace or a repository" in refused.stderr
+    assert "not a workspace or repository" in refused.stderr
     assert refused.stdout == ""
 
 

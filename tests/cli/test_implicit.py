@@ -57,7 +57,7 @@ def test_a_login_without_the_consumers_secret(keyed: Runner, bitbucket: FakeBitb
         dialogue.reads("waiting for the browser")
         chromium.click("#grant")
         shown = dialogue.ends()
-    assert "it ends in 2 h 0 min and cannot renew itself; log in again then" in shown
+    assert "it expires in 2 h 0 min and cannot be renewed; log in again then" in shown
     assert f"Logged in: OAuth login for {bitbucket.netloc}" in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
     (one,) = listed(keyed)
@@ -72,7 +72,7 @@ def test_logging_in_every_two_hours_leaves_one_behind(keyed: Runner, bitbucket: 
     """Nobody wants to have a token back that ends by itself; log-out tells Bitbucket."""
     for _ in range(2):
         shown = pasted(keyed, bitbucket)
-        assert "cannot renew itself" in shown
+        assert "cannot be renewed" in shown
     (one,) = listed(keyed)
     keyed(HELPER, "logout", one["id"])
     assert listed(keyed) == []

@@ -22,7 +22,7 @@ def test_a_lifetime_is_told_and_listed(keyed: Runner) -> None:
         "8h",
         stdin=tokens.access_token(),
     )
-    assert "forgotten in" in told.stdout
+    assert "removed here in" in told.stdout
     (one,) = json.loads(keyed(HELPER, "status", "--json").stdout)["credentials"]
     assert 0 < one["forget_at"] - time.time() <= 8 * 3600
 
@@ -32,7 +32,7 @@ def test_a_lifetime_past_all_dates_keeps_nothing(keyed: Runner) -> None:
     token = tokens.access_token()
     told = keyed(HELPER, "login", "--no-verify", "--access-token", "--lifetime", "99999y", stdin=token, check=False)
     assert told.returncode == 2
-    assert "more than 1000 years" in told.stderr
+    assert "longer than 1000 years" in told.stderr
     assert json.loads(keyed(HELPER, "status", "--json").stdout)["credentials"] == []
 
 
@@ -40,4 +40,4 @@ def test_what_is_no_span_is_refused_before_anything_is_asked(keyed: Runner) -> N
     """One line, with how to write it."""
     told = keyed(HELPER, "login", "--no-verify", "--access-token", "--lifetime", "tomorrow", check=False)
     assert told.returncode == 2
-    assert "(write it like 30m (minutes), 12h" in told.stderr
+    assert "(write 30m (minutes), 12h" in told.stderr

@@ -25,7 +25,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
     """The menu, the page where it is made, the scopes, a passphrase typed twice; no secret is shown."""
     token = bitbucket.issue_api_token()
     with person.types(HELPER, "login", "--no-verify") as dialogue:
-        dialogue.reads("API token: yours")
+        dialogue.reads("API token: for all repositories")
         dialogue.reads("How do you want to authenticate [2]: ")
         dialogue.types("")
         dialogue.reads("a lost one cannot be recovered")
@@ -42,7 +42,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
         dialogue.reads("Expiry date")
         dialogue.types("90d")
         shown = dialogue.ends()
-    assert "Logged in: API token for bitbucket.org of alice@example.com until" in shown
+    assert "Logged in: API token for bitbucket.org of alice@example.com, expires" in shown
     assert "git-credential-bitbucket configure" in shown
     assert token not in shown
     assert PASSPHRASE not in shown
@@ -55,7 +55,7 @@ def test_a_first_login_guides_from_nothing_to_a_token_in_an_encrypted_vault(
 def test_ctrl_c_at_any_prompt_leaves_nothing_behind(person: Person, run: Runner, home: Path, prompts: int) -> None:
     """No vault, no key, no credential; and the terminal echoes again."""
     asked = [
-        ("Number", "2"),
+        ("How do you want to authenticate", "2"),
         ("New passphrase", PASSPHRASE),
         ("Repeat passphrase", PASSPHRASE),
         ("API token (not shown)", tokens.api_token()),
@@ -90,7 +90,7 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
-    assert "hint: to keep it only until the daemon ends: git-credential-bitbucket login --memory" in shown
+    assert "hint: to store it only until the daemon stops: git-credential-bitbucket login --memory" in shown
     assert not vault_of(home).exists()
 
 
@@ -99,13 +99,13 @@ def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Pers
     with person.types(HELPER, "login", "--no-verify", "--api-token") as dialogue:
         dialogue.reads("New passphrase")
         dialogue.types("elevenchars")
-        dialogue.reads("A passphrase needs 12 characters")
+        dialogue.reads("A passphrase needs at least 12 characters")
         dialogue.reads("New passphrase")
         dialogue.types(tokens.api_token())
         dialogue.reads("This is a Bitbucket token")
         dialogue.reads("New passphrase")
         dialogue.types("short")
-        assert dialogue.ends(1).lower().count("a passphrase needs 12 characters") == 2
+        assert dialogue.ends(1).lower().count("a passphrase needs at least 12 characters") == 2
     assert not vault_of(home).exists()
 
 
@@ -123,7 +123,7 @@ def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
         "1y",
         stdin=token + "\r\n",
     )
-    assert said.stdout.startswith("Logged in: access token for bitbucket.org/acme/app until ")
+    assert said.stdout.startswith("Logged in: access token for bitbucket.org/acme/app, expires ")
     assert said.stderr == ""
     filled = keyed(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
     assert f"password={token}\n" in filled.stdout
@@ -138,7 +138,7 @@ def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
     )
     assert (refused.returncode, refused.stdout) == (2, "")
     assert f"invalid value for '{option}'" in refused.stderr
-    assert "(write it like" in refused.stderr
+    assert "(write " in refused.stderr
     assert listed(keyed) == []
 
 
@@ -155,7 +155,7 @@ def test_without_a_key_and_a_terminal_it_refuses_unless_memory_is_asked_for(run:
     token = tokens.api_token()
     refused = run(HELPER, "login", "--no-verify", "--api-token", stdin=token, check=False)
     assert refused.returncode == 1
-    assert "error: there is no key to encrypt it with" in refused.stderr
+    assert "error: there is no key to encrypt the vault with" in refused.stderr
     assert "--memory" in refused.stderr
     said = run(HELPER, "login", "--no-verify", "--api-token", "--memory", stdin=token)
     assert "in memory only" in said.stdout
@@ -237,7 +237,7 @@ def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, bitbuc
     bitbucket.create_repository("acme/app")
     token = bitbucket.issue_access_token("acme/app", scopes=("repository",))
     said = keyed(HELPER, "login", "--access-token", "--host", bitbucket.url, "--for", "acme/app", stdin=token)
-    assert "can fetch with it and not push" in said.stderr
+    assert "can fetch but not push" in said.stderr
     assert [(entry.username, entry.status) for entry in bitbucket.requests("git")] == [("x-token-auth", 200)]
     (one,) = listed(keyed)
     assert one["oauth_scopes"] == ["repository"]
@@ -264,7 +264,7 @@ def test_a_rejected_token_is_not_stored_and_a_working_one_stays(
     before = listed(keyed)
     refused = keyed(HELPER, *words, "--replace", stdin=tokens.access_token(), check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "error: Bitbucket rejected it: the token is not valid" in refused.stderr
+    assert "error: Bitbucket rejected the token: the token is not valid" in refused.stderr
     assert "hint: nothing was stored" in refused.stderr
     assert listed(keyed) == before
     keyed(HELPER, *words, "--replace", "--no-verify", stdin=tokens.access_token())
@@ -278,7 +278,7 @@ def test_a_token_that_does_not_reach_its_repository_is_not_stored(keyed: Runner,
     words = ("login", "--access-token", "--host", bitbucket.url, "--for", "acme/web")
     refused = keyed(HELPER, *words, stdin=bitbucket.issue_access_token("acme/app"), check=False)
     assert refused.returncode == 1
-    assert "it is of no use there: Bitbucket answered git with 403" in refused.stderr
+    assert "it does not work for this repository: Bitbucket answered git with 403" in refused.stderr
     assert listed(keyed) == []
 
 
@@ -314,7 +314,7 @@ def test_an_email_that_rest_rejects_is_told_where_git_works(keyed: Runner, bitbu
     bitbucket.create_repository("acme/app")
     words = ("login", "--api-token", "--host", bitbucket.url, "--for", "acme/app", "--account", "alcie@example.com")
     said = keyed(HELPER, *words, stdin=bitbucket.issue_api_token())
-    assert "git may use it, but REST rejects it" in said.stderr
+    assert "git can use it, but the REST API rejects it" in said.stderr
     assert len(listed(keyed)) == 1
 
 
@@ -337,7 +337,7 @@ def test_half_a_token_is_refused_unless_somebody_means_it(keyed: Runner, person:
         with at_keyboard.types(HELPER, *words) as dialogue:
             dialogue.reads("Access token (not shown): ")
             dialogue.types(half)
-            dialogue.reads("Checksum mismatch: the token looks incomplete. Store it all the same? [y/N] ")
+            dialogue.reads("Checksum mismatch: the token looks incomplete. Store it anyway? [y/N] ")
             assert listed(keyed) == []
             dialogue.types(answer)
             if answer:
@@ -379,7 +379,7 @@ def test_two_lines_are_key_and_secret_also_where_the_key_is_configured(keyed: Ru
         keyed(*words, stdin=text)
     assert {entry.username for entry in bitbucket.token_requests()} == {consumer.key, other.key}
     refused = keyed(*words, stdin=f"{other.key}\n{other.secret}\nmore\n", check=False)
-    assert "standard input holds more lines" in refused.stderr
+    assert "standard input has more lines" in refused.stderr
 
 
 def test_a_consumer_alone_logs_in_at_once(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -423,7 +423,7 @@ def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> N
             else:
                 dialogue.reads("Workspace or repository of the token")
                 dialogue.types("")
-                dialogue.reads("that names no place")
+                dialogue.reads("not a workspace or repository")
                 dialogue.reads("Workspace or repository of the token")
             dialogue.types("" if kind == "--api-token" else "acme/app")
             dialogue.reads("Expiry date")

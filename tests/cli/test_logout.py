@@ -23,13 +23,14 @@ def test_a_log_in_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket
     """Bitbucket's yes is told."""
     keep_consumer(keyed, bitbucket)
     said = keyed(HELPER, "logout", bitbucket.netloc)
-    assert said.stdout.endswith("Bitbucket took its revocation.\n")
+    assert said.stdout.endswith("Revoked at Bitbucket.\n")
     assert len(bitbucket.requests("revoke")) == 1
     assert listed(keyed) == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("404", "did not say whether it is revoked"), ("403", "refused"), ("reset", "did not say")]
+    ("fault", "words"),
+    [("404", "did not confirm the revocation"), ("403", "rejected the revocation"), ("reset", "did not confirm")],
 )
 def test_it_is_removed_here_whatever_bitbucket_says(
     keyed: Runner, bitbucket: FakeBitbucket, fault: str, words: str
@@ -39,7 +40,7 @@ def test_it_is_removed_here_whatever_bitbucket_says(
     bitbucket.script_fault("revoke", fault, count=5)
     said = keyed(HELPER, "logout", bitbucket.netloc)
     assert words in said.stdout
-    assert "took its revocation" not in said.stdout
+    assert "Revoked at Bitbucket" not in said.stdout
     assert listed(keyed) == []
 
 
@@ -78,7 +79,7 @@ def test_a_person_chooses_which(person: Person, keyed: Runner) -> None:
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
     keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
     with person.types(HELPER, "logout") as dialogue:
-        dialogue.reads("There are several kept here:")
+        dialogue.reads("Several credentials are stored here:")
         for wrong in ("x", "3"):
             dialogue.reads("Which one: ")
             dialogue.types(wrong)

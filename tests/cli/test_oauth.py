@@ -58,7 +58,7 @@ def test_a_login_in_the_browser_is_kept_and_used_by_git(keyed: Runner, bitbucket
     url = bitbucket.create_repository("acme/app")
     keyed("git", "config", "--global", f"credential.{bitbucket.url}.oauthScopes", "account repository")
     with person_of(keyed).types(HELPER, "login", "--oauth", "--host", bitbucket.url, BROWSER=clicking) as dialogue:
-        dialogue.reads("Allow the access in the browser.")
+        dialogue.reads("Allow access in the browser.")
         shown = dialogue.ends()
     assert f"Logged in: OAuth login for {bitbucket.netloc} of alice, stored in the vault." in shown
     keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
@@ -74,7 +74,7 @@ def test_without_the_account_scope_nobody_asks_whose_it_is(
     """Git does not need it, so it is neither wanted nor missed."""
     keyed.env["BROWSER"] = clicking
     said = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url)
-    assert f"OAuth login for {bitbucket.netloc}, kept" in said.stdout
+    assert f"OAuth login for {bitbucket.netloc}, stored" in said.stdout
     assert bitbucket.requests("api") == []
 
 
@@ -86,7 +86,7 @@ def test_pasting_the_address_where_there_is_no_browser(keyed: Runner, bitbucket:
         address = dialogue.reads_match(ADDRESS)
         dialogue.reads("> ")
         dialogue.types(address)
-        dialogue.reads("That is the address to open.")
+        dialogue.reads("This is the address to open.")
         dialogue.reads("> ")
         dialogue.types(browser.decide(address, bitbucket.ca_file))
         dialogue.ends()
@@ -100,7 +100,7 @@ def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, bitbucke
     with person_of(keyed).types(*words, columns=200) as dialogue:
         dialogue.reads("> ")
         dialogue.types("http://localhost:34106/?code=of&state=another")
-        dialogue.reads("does not belong to this login")
+        dialogue.reads("is not of this login")
         dialogue.reads("> ")
         dialogue.presses("c")
         dialogue.ends(130)
@@ -130,7 +130,7 @@ def test_a_refusal_in_the_browser_is_said_in_the_terminal(
     keyed.env["BROWSER"] = clicking
     refused = keyed(HELPER, "login", "--oauth", "--host", bitbucket.url, check=False)
     assert refused.returncode == 1
-    assert "access was refused in the browser" in refused.stderr
+    assert "access was denied in the browser" in refused.stderr
 
 
 def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -155,14 +155,14 @@ def test_a_consumer_that_is_not_configured_is_asked_for(
     with person.types(*words) as dialogue:
         dialogue.reads("/workspace/settings/api")
         dialogue.reads(consumer.callback)
-        dialogue.reads("To be asked no more for its key, put that into git's configuration:")
+        dialogue.reads("To store its key in git's configuration, run:")
         dialogue.reads(f"git config --global credential.{bitbucket.url}.oauthClientId KEY")
         dialogue.reads("in plain text:")
         dialogue.reads("Key of the consumer: ")
         dialogue.types(consumer.key)
         dialogue.reads("Secret of the consumer (not shown): ")
         dialogue.types(consumer.secret)
-        dialogue.reads("allow the access:")
+        dialogue.reads("allow access:")
         address = dialogue.reads_match(ADDRESS)
         dialogue.reads("> ")
         dialogue.types(browser.decide(address, bitbucket.ca_file, account="bob"))
@@ -227,7 +227,7 @@ def test_somebody_else_s_browser_is_told_at_the_terminal(
         heard = visit_as_another(start, urlsplit(start).path, tries=2)
         assert "login --oauth --paste" in heard
         assert bitbucket.url not in heard
-        dialogue.reads("Note: the login page refused a program")
+        dialogue.reads("Note: the login page rejected a program")
         dialogue.reads("--paste")
         command = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", str(bitbucket.ca_file), start]
         subprocess.run(command, check=True, cwd=ROOT, timeout=60)
@@ -283,7 +283,7 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, b
         dialogue.types("3")
         dialogue.reads("Access token (not shown): ")
         dialogue.types(token)
-        dialogue.reads("Bitbucket says what it is for: acme/app.")
+        dialogue.reads("Bitbucket says that it is for acme/app.")
         dialogue.reads("Expiry date")
         dialogue.types("")
         dialogue.ends()

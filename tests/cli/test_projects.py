@@ -94,7 +94,7 @@ def test_what_rest_does_not_tell_a_person_does(ready: Runner, bitbucket: FakeBit
     bitbucket.script_fault("api", "410")
     refused = ready(HELPER, *words, stdin=bitbucket.issue_access_token("acme", project="WEB"), check=False)
     assert refused.returncode == 1
-    assert "which repositories are in project WEB is not known: Bitbucket answered with 410" in refused.stderr
+    assert "the repositories of project WEB are not known: Bitbucket answered with 410" in refused.stderr
     assert "--repositories" in refused.stderr
     assert listed(ready) == []
     token = bitbucket.issue_access_token("acme", project="WEB")
@@ -141,9 +141,9 @@ def test_a_projects_token_is_named_like_any_other(ready: Runner, bitbucket: Fake
         (("--project", "WEB"), "--project goes with --access-token and --for WORKSPACE"),
         (("--for", "acme/app", "--project", "WEB"), "--project goes with --access-token and --for WORKSPACE"),
         (("--for", "acme", "--repositories", "app"), "--repositories goes with --project"),
-        (("--for", "acme", "--project", 'W"EB'), "no key of a project"),
-        (("--for", "acme", "--project", "WEB", "--repositories", "a/b"), "no list of repositories"),
-        (("--for", "acme/{WEB}"), "names no workspace"),
+        (("--for", "acme", "--project", 'W"EB'), "not a project key"),
+        (("--for", "acme", "--project", "WEB", "--repositories", "a/b"), "not a list of repositories"),
+        (("--for", "acme/{WEB}"), "not a workspace"),
         (("--for", "acme/OPS/*"), "a scope has no wildcards"),
     ],
 )

@@ -44,7 +44,7 @@ def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, bitbu
     new = bitbucket.issue_access_token("acme/app")
     person = Person({**keyed.env, "TERM": "xterm-256color"}, keyed.folder)
     with person.types(HELPER, "rotate", columns=140) as dialogue:
-        dialogue.reads(f"Replacing: the access token for {bitbucket.netloc}/acme/app, which ends on ")
+        dialogue.reads(f"Replacing: the access token for {bitbucket.netloc}/acme/app, expires ")
         dialogue.reads(f"{bitbucket.url}/acme/app/admin/access-tokens")
         dialogue.reads("repository to fetch")
         dialogue.reads("New access token (not shown): ")
@@ -85,7 +85,7 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBi
         (bitbucket.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
         (old, "the token that is kept already"),
         ("alice@example.com", "an email address"),
-        ("", "standard input holds no line"),
+        ("", "standard input has no line"),
     ):
         refused = keyed(HELPER, "rotate", stdin=f"{typed}\n" if typed else "", check=False)
         assert refused.returncode == 1
@@ -127,7 +127,7 @@ def test_only_the_one_that_is_named_is_replaced(keyed: Runner, bitbucket: FakeBi
         keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, "--account", account, stdin=f"{token}\n")
         ids[account] = next(one["id"] for one in listed(keyed) if one["account"] == account)
     ambiguous = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)
-    assert "there are several for that place" in ambiguous.stderr
+    assert "several credentials are stored for this scope" in ambiguous.stderr
     keyed(HELPER, "rotate", ids["bob"], stdin=f"{bitbucket.issue_api_token()}\n")
     assert states(keyed)[ids["alice"]] == "ready"
     assert states(keyed)[ids["bob"]] == "ready"
@@ -147,13 +147,13 @@ def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, bitbucket: 
 
 def test_what_renews_itself_is_not_rotated(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """And nothing at all is not either."""
-    assert "no credential that you made" in keyed(HELPER, "rotate", stdin="x\n", check=False).stderr
+    assert "no credential is stored that can be rotated" in keyed(HELPER, "rotate", stdin="x\n", check=False).stderr
     consumer = bitbucket.add_consumer()
     keyed(
         HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
     )
     refused = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)
-    assert "nothing to make anew" in refused.stderr
+    assert "only API tokens and access tokens can be rotated" in refused.stderr
 
 
 def test_the_audit_log_has_the_history(keyed: Runner, bitbucket: FakeBitbucket) -> None:

@@ -47,7 +47,7 @@ def test_two_accounts_stand_side_by_side_and_switch_chooses(keyed: Runner) -> No
     assert marked == {"alice@example.com": (True, True), "bob@example.com": (False, False)}
     assert "ready, default" in keyed(HELPER, "status").stdout
     keyed(HELPER, "switch")
-    assert offered(keyed) == bobs, "of two, the other one"
+    assert offered(keyed) == bobs, "with two accounts, the other one"
     told = json.loads(keyed(HELPER, "explain", "acme/app", "--json", check=False).stdout)
     if told["answer"] is not None:  # git may not be configured here
         assert "bob@example.com" in told["answer"]["what"]
@@ -70,7 +70,7 @@ def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -
     assert [one["state"] for one in listed(keyed)].count("ready") == 1
     refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token(), check=False)
     assert refused.returncode == 1
-    assert "not clear whose each is" in refused.stderr
+    assert "may be another account's" in refused.stderr
     assert "--replace" in refused.stderr
     assert offered(keyed) == newer
     beside = login(keyed, more=("--add",))
@@ -156,7 +156,7 @@ def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
     assert run("git", "config", "credential.https://bitbucket.org.username").stdout == "bobby\n"
     told = run(HELPER, "unconfigure").stdout
     assert "git asks for the account bobby there" in told
-    run("sh", "-c", told.partition("to undo that: ")[2])
+    run("sh", "-c", told.partition("to remove that: ")[2])
     assert run("git", "config", "credential.https://bitbucket.org.username", check=False).stdout == ""
 
 
@@ -164,10 +164,10 @@ def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runn
     """Nobody looks for `switch` who does not know that there is something to choose."""
     token = tokens.api_token
     first = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "alice@example.com", stdin=token()).stdout
-    assert "Also kept" not in first
+    assert "Also stored" not in first
     second = keyed(HELPER, "login", "--no-verify", "--api-token", "--account", "bob@example.com", stdin=token()).stdout
     assert "Also stored for bitbucket.org: alice@example.com." in second
-    assert "the new one answers.\nTo choose: git-credential-bitbucket switch\n" in second
+    assert "the new one is used.\nTo choose another one, run: git-credential-bitbucket switch\n" in second
     keyed(HELPER, "switch", "alice@example.com")
     assert "another one answers" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
 

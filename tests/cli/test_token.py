@@ -53,7 +53,7 @@ def test_for_is_a_scope_everywhere(keyed: Runner) -> None:
     """The former --for git|api is told what replaces it."""
     refused = keyed(HELPER, "token", "--for", "git", check=False)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "token --rest or token --git" in refused.stderr
+    assert "--rest or --git" in refused.stderr
 
 
 def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, bitbucket: FakeBitbucket) -> None:

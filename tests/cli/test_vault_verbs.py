@@ -59,7 +59,7 @@ def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, pers
     keyed.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
     refused = keyed(HELPER, "unlock", stdin=token, check=False)
     assert refused.returncode == 1
-    assert "this is a Bitbucket token, and the vault's passphrase is asked for" in refused.stderr
+    assert "this is a Bitbucket token, not the vault's passphrase" in refused.stderr
     assert token not in refused.stderr
 
 
@@ -143,10 +143,10 @@ def test_a_passphrase_takes_the_key_files_place(keyed: Runner, person: Person, t
     assert "not the vault's" in refused.stderr
     refused = keyed(HELPER, "unlock", stdin="something else\n", check=False)
     assert refused.returncode == 1
-    assert "that is not its passphrase" in refused.stderr
+    assert "wrong passphrase" in refused.stderr
     assert "something else" not in refused.stderr
     refused = keyed(HELPER, "unlock", check=False)
-    assert "hint: see which lines it reads: git-credential-bitbucket unlock --help\n" in refused.stderr
+    assert "hint: see which lines are read: git-credential-bitbucket unlock --help\n" in refused.stderr
     assert not gets(keyed, token)
     keyed(HELPER, "unlock", stdin=f"{PASSPHRASE}\n")
     assert gets(keyed, token)
@@ -208,7 +208,7 @@ def test_an_empty_passphrase_changes_nothing(keyed: Runner, person: Person, toke
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
-    assert "the vault's key is what it was" in shown
+    assert "the vault's key is unchanged" in shown
     assert "--memory" not in shown
     assert gets(keyed, token)
 

@@ -77,7 +77,7 @@ def test_a_state_is_good_for_one_answer(attempt: Attempt) -> None:
 
 def test_a_refusal_says_who_refused_and_why(attempt: Attempt) -> None:
     """The person's own no, Bitbucket's, and one with control bytes in it."""
-    with pytest.raises(LoginFailed, match="refused in the browser"):
+    with pytest.raises(LoginFailed, match="denied in the browser"):
         attempt.grant("error=access_denied")
     with pytest.raises(LoginFailed, match="invalid_scope: The consumer lacks") as caught:
         attempt.grant(urlencode({"error": "invalid_scope", "error_description": "The consumer lacks that scope."}))

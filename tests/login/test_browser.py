@@ -89,12 +89,12 @@ def test_a_person_refuses(provider: Provider, chromium: Chromium, artefacts: Pat
     login = LogIn(provider, lambda _: pytest.fail("there is no code"))
     chromium.visit(login.url)
     chromium.click("#deny")
-    assert chromium.text("main h1") == "The login did not work"
-    assert "refused in the browser" in chromium.text("main")
+    assert chromium.text("main h1") == "The login failed"
+    assert "denied in the browser" in chromium.text("main")
     chromium.screenshot(artefacts / "refused.png")
     login.end()
     assert isinstance(login.error, LoginFailed)
-    assert login.error.cause == "access was refused in the browser"
+    assert login.error.cause == "access was denied in the browser"
 
 
 def test_a_failed_exchange_is_told_in_the_browser_too(provider: Provider, chromium: Chromium, artefacts: Path) -> None:

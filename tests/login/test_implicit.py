@@ -96,7 +96,7 @@ def test_a_person_refuses(provider: Provider, chromium: Chromium) -> None:
     chromium.click("#deny")
     login.end()
     assert isinstance(login.error, LoginFailed)
-    assert login.error.cause == "access was refused in the browser"
+    assert login.error.cause == "access was denied in the browser"
 
 
 def test_a_second_tab_and_a_stranger_s_answer_have_their_pages(provider: Provider, chromium: Chromium) -> None:
@@ -224,7 +224,7 @@ def test_a_token_in_the_query_is_not_taken(attempt: Attempt, waiting: loopback.L
     refusal = f"error=access_denied&state={parse_qs(urlsplit(attempt.url).query)['state'][0]}"
     thread = threading.Thread(target=lambda: get(port, f"/callback?{refusal}"))
     thread.start()
-    with pytest.raises(LoginFailed, match="refused in the browser"):
+    with pytest.raises(LoginFailed, match="denied in the browser"):
         attempt.token(waiting.wait(20))
     waiting.conclude(DONE)
     thread.join(20)
@@ -253,5 +253,5 @@ def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, prov
 
     grant = paste.obtain_token(provider, provider.client_id or "", (), show=shown.append, read_line=read_line)
     assert grant.access_token.reveal() in bitbucket.secrets()
-    assert len([line for line in shown if "does not belong to this login" in line]) == 2
+    assert len([line for line in shown if "is not of this login" in line]) == 2
     assert not any(grant.access_token.reveal() in line for line in shown)

@@ -225,7 +225,7 @@ def test_the_port_is_free_again_and_no_thread_is_left(attempt: Attempt, port: in
 def test_a_redirect_that_leads_elsewhere_is_a_setting_to_mend(cloud: Provider, redirect_uri: str) -> None:
     """Only this machine's loopback addresses are listened on."""
     attempt = Attempt(cloud._replace(redirect_uri=redirect_uri), "key", ())
-    with pytest.raises(SettingsError, match="not one of this machine"):
+    with pytest.raises(SettingsError, match="not on this machine"):
         loopback.Loopback(attempt, no_warning)
 
 

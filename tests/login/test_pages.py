@@ -41,6 +41,6 @@ def test_the_policy_knows_the_style_that_is_sent() -> None:
 def test_an_error_s_page_has_its_cause_and_its_cure() -> None:
     """The same words as in the terminal; without a cure, none is made up."""
     page = pages.of_error(LoginFailed("it rained", hint="wait for the sun"))
-    assert page.paragraphs[:2] == ("The reason: it rained.", "What helps: wait for the sun.")
+    assert page.paragraphs[:2] == ("Error: it rained.", "Hint: wait for the sun.")
     assert not page.good
     assert len(pages.of_error(LoginFailed("it rained")).paragraphs) == 2

@@ -76,17 +76,17 @@ def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket
     grant, shown = log_in(provider, typed)
     assert grant.code != "stolen"
     assert sum("address to open." in line for line in shown) == 1
-    assert sum("does not belong to this login" in line for line in shown) == 2
+    assert sum("is not of this login" in line for line in shown) == 2
 
 
 def test_a_refusal_is_told_as_one(bitbucket: FakeBitbucket, provider: Provider) -> None:
     """The address after a click on Cancel says so."""
-    with pytest.raises(LoginFailed, match="refused in the browser"):
+    with pytest.raises(LoginFailed, match="denied in the browser"):
         log_in(provider, lambda url: [browser.decide(url, bitbucket.ca_file, button="deny")])
 
 
 @pytest.mark.parametrize("lines", [[], ["\n"] * 5, ["https://[::1"] * 9, ["http://localhost/?code=c"] * 9])
 def test_giving_up_and_guessing_end(provider: Provider, lines: list[str]) -> None:
     """The end of input, nothing but blank lines, nothing but nonsense."""
-    with pytest.raises(LoginFailed, match="nothing was pasted"):
+    with pytest.raises(LoginFailed, match="no address of this login was pasted"):
         log_in(provider, lambda _: list(lines))

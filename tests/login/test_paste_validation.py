@@ -42,7 +42,7 @@ def test_a_token_in_an_address_is_taken_out_of_it(make: "object", text: str) -> 
     for written in (secret, secret.replace("=", "%3D")):
         checked = paste_validation.token(text.format(written), token_kinds.recognise(secret))
         assert checked.secret.reveal() == secret
-        assert checked.warnings == ("took the token out of what it was pasted with",)
+        assert checked.warnings == ("only the token in the pasted text is used",)
     with pytest.raises(LoginFailed, match="app password"):
         paste_validation.token(text.format(tokens.app_password()), token_kinds.API_TOKEN)
 
@@ -66,12 +66,12 @@ def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> No
     [
         ("", "no token was given"),
         ("  \n", "no token was given"),
-        ("alice@example.com", "email address"),
-        ("https://x-token-auth:some-oauth-token-or-other@bitbucket.org/acme/app.git", "an address, where the token"),
+        ("alice@example.com", "an email"),
+        ("https://x-token-auth:some-oauth-token-or-other@bitbucket.org/acme/app.git", "a URL, not a token"),
         ("tiny-one", "too short"),
-        ("what is this thing here for", "blanks"),
-        ("\x1b[31mred and long enough\x1b[0m", "blanks or control"),
-        ("pässword-long-enough", "blanks or control"),
+        ("what is this thing here for", "spaces"),
+        ("\x1b[31mred and long enough\x1b[0m", "spaces or control"),
+        ("pässword-long-enough", "spaces or control"),
         ("BBDC-" + "x" * 40, "Data Center"),
     ],
 )

@@ -35,7 +35,7 @@ def entries(run: Runner, *words: str) -> list[tuple[str, str, int | None]]:
 
 def test_nothing_is_found_where_nothing_is(bare_run: Runner) -> None:
     """And that is exit code 0."""
-    assert audit(bare_run, found=False) == "Nothing was found.\n"
+    assert audit(bare_run, found=False) == "Nothing found.\n"
 
 
 def test_a_persons_files_are_looked_into(bare_run: Runner, home: Path) -> None:
@@ -156,7 +156,7 @@ def test_history_is_looked_through_with_commits_and_paths(bare_run: Runner, home
         ],
     )
     commits = repositories.git(bare_run.folder, bare_run.env, "rev-list", "--reverse", "main").split()
-    assert audit(bare_run, ".", found=False) == "Nothing was found.\n"
+    assert audit(bare_run, ".", found=False) == "Nothing found.\n"
     found = json.loads(audit(bare_run, ".", "--history", "--json"))["findings"]
     assert [(f["kind"], f["path"], f["line"], f["commit"], f["times"]) for f in found] == [
         ("access-token", "(commit message)", 1, commits[2], 1),
@@ -251,7 +251,7 @@ def test_nothing_hides_in_what_looks_like_a_repository(bare_run: Runner, home: P
     said = bare_run(HELPER, "audit", ".", "--history", "--json", check=False)
     found = [one["path"] for one in json.loads(said.stdout)["findings"]]
     assert sorted(found) == [f"{folder}/{place}" for place in ("f", "hooks/f", "objects/f")]
-    assert "not looked at: 1 history of a repository (git " in said.stderr
+    assert "not searched: 1 history of a repository (git " in said.stderr
 
 
 @pytest.mark.parametrize("path", ["packed-refs", f"objects/ab/{'c' * 38}", f"../elsewhere/ab/{'c' * 38}"])
@@ -283,7 +283,7 @@ def test_folders_may_lie_within_each_other_as_deep_as_they_like(bare_run: Runner
     bare_run("rm", "-rf", "d")  # Python's own gives up as os.walk does
     found = [one["path"] for one in json.loads(said.stdout)["findings"]]
     assert found[0] == f"{home}/work/{'d/' * 1010}f"
-    assert "not looked at: 1 unreadable (file name too long)" in said.stderr
+    assert "not searched: 1 unreadable (file name too long)" in said.stderr
 
 
 def test_a_folder_s_name_of_two_lines_is_one(bare_run: Runner, home: Path) -> None:
@@ -291,7 +291,7 @@ def test_a_folder_s_name_of_two_lines_is_one(bare_run: Runner, home: Path) -> No
     folder = repositories.make(home / "work" / "a\nb", bare_run.env, repositories.long_history(3, {}))
     (home / "work" / "a").mkdir()
     said = bare_run(HELPER, "audit", str(folder), "--history", check=False)
-    assert (said.returncode, said.stdout) == (0, "Nothing was found.\n")
+    assert (said.returncode, said.stdout) == (0, "Nothing found.\n")
 
 
 def test_repositories_within_are_looked_into_as_well(bare_run: Runner, home: Path) -> None:
@@ -326,8 +326,8 @@ def test_a_repository_within_that_git_does_not_open_is_said(bare_run: Runner, ho
     bare_run("git", "init", "-q", str(broken))
     (broken / ".git" / "config").write_text("[core]\n\trepositoryFormatVersion = 99\n")
     said = bare_run(HELPER, "audit", ".", check=False)
-    assert (said.returncode, said.stdout) == (4, "Nothing was found.\n")
-    assert "not looked at: 1 repository, but for its files" in said.stderr
+    assert (said.returncode, said.stdout) == (4, "Nothing found.\n")
+    assert "not searched: 1 repository, except for its files" in said.stderr
     (broken / "f").write_text(tokens.app_password())
     assert bare_run(HELPER, "audit", ".", check=False).returncode == 1
 
@@ -379,10 +379,10 @@ def test_what_cannot_be_looked_at_is_said(bare_run: Runner, home: Path) -> None:
         file.truncate(33 << 20)
     said = bare_run(HELPER, "audit", ".", "--json", check=False)
     assert said.returncode == 4
-    assert "warning: not looked at: 1 larger than 32 MiB" in said.stderr
+    assert "warning: not searched: 1 larger than 32 MiB" in said.stderr
     [run] = json.loads(bare_run(HELPER, "audit", ".", "--sarif", "-", check=False).stdout)["runs"]
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
-    assert notification["message"]["text"] == "not looked at: 1 larger than 32 MiB"
+    assert notification["message"]["text"] == "not searched: 1 larger than 32 MiB"
 
 
 def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: Path) -> None:
@@ -390,7 +390,7 @@ def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: P
     folder = repositories.make(home / "work" / "r", bare_run.env, repositories.long_history(300, {}))
     with person.types(HELPER, "audit", str(folder), "--history") as dialogue:
         dialogue.reads("history")
-        dialogue.reads("Nothing was found.")
+        dialogue.reads("Nothing found.")
         dialogue.ends()
 
 
@@ -448,5 +448,5 @@ def test_what_several_histories_leave_out_is_added_up(bare_run: Runner, home: Pa
             bare_run("git", f"--git-dir={name}", "hash-object", "-w", str(huge))
     said = bare_run(HELPER, "audit", "--history", "a", "b", "c", check=False)
     assert said.returncode == 4
-    assert "warning: not looked at: 3 objects larger than 32 MiB" in said.stderr
+    assert "warning: not searched: 3 objects larger than 32 MiB" in said.stderr
     assert bare_run(HELPER, "audit", "--history", "c").stderr == ""

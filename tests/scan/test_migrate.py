@@ -72,7 +72,7 @@ def test_tokens_are_moved_and_files_cleaned(alone: Runner, home: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o640
     assert netrc.read_text() == "machine x.org login a password b\n"
     assert profile.read_text() == "alias ll=ls\nif true; then\n  export BITBUCKET_APP_PASSWORD=\nfi\n"
-    assert "To be made anew: the app password of alice" in said
+    assert "Needs a new token: the app password of alice" in said
     assert not any(secret[5:] in said for secret in (dead, mine, app))
     left = alone(HELPER, "audit", check=False)
     assert (left.returncode, "Found: 1 reference to app passwords.\n" in left.stdout) == (3, True)
@@ -152,9 +152,9 @@ def test_a_token_never_takes_anothers_place(alone: Runner, home: Path) -> None:
     text = f"https://x-bitbucket-api-token-auth:{found}@bitbucket.org\nhttps://u:{kept}@bitbucket.org\n"
     (home / ".git-credentials").write_text(text)
     dry = alone(HELPER, "migrate", "--dry-run").stdout
-    assert "after another one that is kept for the same scope" in dry
+    assert "after the one already stored for the same scope" in dry
     said = alone(HELPER, "migrate").stdout
-    assert "after another one that is kept for the same scope" in said
+    assert "after the one already stored for the same scope" in said
     assert (home / ".git-credentials").read_text() == ""
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
     assert [one["state"] for one in listed(alone)] == ["ready", "ready"]
@@ -174,7 +174,7 @@ def test_what_is_kept_goes_first_whosever_it_is(alone: Runner, home: Path) -> No
     text = "".join(f"https://{name}:{tokens.api_token()}@bitbucket.org\n" for name in ("bob", "carol"))
     (home / ".git-credentials").write_text(text)
     said = alone(HELPER, "migrate").stdout
-    assert said.count("after another one that is kept for the same scope") == 2
+    assert said.count("after the one already stored for the same scope") == 2
     assert filled(alone, "protocol=https\nhost=bitbucket.org\n")["password"] == kept
     assert [one["state"] for one in listed(alone)] == ["ready"] * 3
 
@@ -251,7 +251,7 @@ def test_what_is_of_no_known_kind_is_left_and_told(alone: Runner, home: Path) ->
     text = "https://alice:" + os.urandom(9).hex() + "@bitbucket.org\n"
     (home / ".git-credentials").write_text(text)
     said = alone(HELPER, "migrate").stdout
-    assert "Left as it is" in said
+    assert "Left unchanged" in said
     assert (home / ".git-credentials").read_text() == text
 
 
@@ -329,7 +329,7 @@ def test_the_email_beside_a_token_is_kept(alone: Runner, home: Path) -> None:
     said = alone(HELPER, "migrate").stdout
     told = {(one["account"], one["bitbucket_username"]) for one in listed(alone)}
     assert told == {("alice@example.com", "alice"), ("bob@example.com", None)}
-    assert "Kept the email bob@example.com" in said
+    assert "Added the email bob@example.com" in said
     assert [one["state"] for one in listed(alone)] == ["ready", "ready"]
     assert "login --api-token --account carol@example.com" in said
 
@@ -394,7 +394,7 @@ def test_an_address_over_http_stops_nobody_else(keyed: Runner, home: Path, bitbu
     said = keyed(HELPER, "migrate").stdout
     assert [one["scope"] for one in listed(keyed)] == [bitbucket.netloc]
     assert (home / ".git-credentials").read_text() == stays
-    assert "Left as it is" in said
+    assert "Left unchanged" in said
     assert f"http://{bitbucket.netloc} is not configured as a Bitbucket" in said
 
 

@@ -62,7 +62,7 @@ def test_an_ssh_address_is_on_the_host_that_is_meant() -> None:
 @pytest.mark.parametrize("text", ["my workspace/app", "acme/my app", "https://bitbucket.org/acme/my app", "caf\u00e9"])
 def test_a_title_is_no_name(text: str) -> None:
     """It could never match what git asks for."""
-    with pytest.raises(Error, match="no name of a workspace") as refused:
+    with pytest.raises(Error, match="not a workspace") as refused:
         arguments.check_names(arguments.parse(text))
     assert refused.value.hint
 
@@ -98,7 +98,7 @@ def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:
 def test_several_without_a_terminal_are_listed_by_id() -> None:
     """Nobody guesses which one is meant."""
     with pytest.raises(Error, match=r"aaaaaaaaaaaa; .* bbbbbbbbbbbb"):
-        arguments.select_one([stated(), stated(id="b" * 12)], None, "for that place")
+        arguments.select_one([stated(), stated(id="b" * 12)], None, "for this scope")
 
 
 def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
@@ -110,7 +110,7 @@ def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
         arguments.provider("https://elsewhere.example;reboot")
     assert told.value.hint is not None
     assert "'credential.https://elsewhere.example;reboot.provider'" in told.value.hint
-    with pytest.raises(Error, match="no place"):
+    with pytest.raises(Error, match="not a URL of a Bitbucket host"):
         arguments.provider("not a url")
 
 

@@ -110,7 +110,7 @@ def test_a_terminal_that_knows_ascii_only_is_written_to_in_ascii(
 
 def test_more_than_any_secret_is_an_error(keyboard: Keyboard) -> None:
     """A file dropped on the terminal, say."""
-    with pytest.raises(Error, match="longer than any secret"):
+    with pytest.raises(Error, match="longer than any Bitbucket token"):
         keyboard.answers(b"x" * 70000)
 
 
@@ -123,5 +123,5 @@ def test_the_lines_of_standard_input_are_the_answers_and_read_only_when_needed()
     Answers(None, hang).say("nothing")
     answers = Answers(None, lambda: ["first", " second "])
     assert (answers.secret("a"), answers.optional("b"), answers.optional("c")) == ("first", "second", "")
-    with pytest.raises(Error, match="holds no line for this: d"):
+    with pytest.raises(Error, match="has no line for: d"):
         answers.line("d")
