@@ -72,7 +72,7 @@ class AccessLog:
 
     def _start(self) -> None:
         if self._writer is None:
-            self._writer = threading.Thread(target=self._work, name="journal", daemon=True)
+            self._writer = threading.Thread(target=self._work, name="access-log", daemon=True)
             self._writer.start()
 
     def close(self) -> None:

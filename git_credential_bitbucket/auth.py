@@ -52,7 +52,7 @@ class BitbucketAuth:
         self._api = urlsplit(provider.endpoint.api_url)
         if provider.protocol == "https" != self._api.scheme:
             raise SettingsError(
-                f"tokens never go over plain http, and {providers.origin(provider.endpoint.api_url)} is",
+                f"tokens are never sent over plain http, which {providers.origin(provider.endpoint.api_url)} uses",
                 hint=f"correct credential.{provider.protocol}://{provider.host}.apiURL",
             )
         fields = [("protocol", provider.protocol), ("host", provider.host)]

@@ -42,7 +42,7 @@ def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
         return default
     value = {"1": True, "0": False}.get(text, _WORDS.get(text))
     if value is None:
-        raise SettingsError(f"{named(name)} is neither on nor off", hint=f"set {name} to on or to off, or unset it")
+        raise SettingsError(f"{named(name)} is neither on nor off", hint=f"set {name} to on or off, or unset it")
     return value
 
 

@@ -25,9 +25,9 @@ _HINTS = {
     errno.EACCES: "see who may write there: ls -ld",
     errno.EMFILE: "allow more open files: ulimit -n",
     errno.ENFILE: "allow the system more open files: sysctl fs.file-max",
-    errno.ENOMEM: "end what needs so much memory",
+    errno.ENOMEM: "free some memory",
     errno.EAGAIN: "allow more processes: ulimit -u",
-    errno.EIO: "look after the disk: dmesg tells more",
+    errno.EIO: "check the disk: dmesg",
 }
 _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES, errno.EPERM}
 
@@ -41,7 +41,7 @@ def unwritable(path: str, exc: OSError) -> Error:
     """What to raise where `path` could not be written."""
     return Error(
         f"{shown(path)} cannot be written: {(exc.strerror or 'no reason given').lower()}",
-        hint=hint(exc) or "name a file in a directory of yours",
+        hint=hint(exc) or "name a file in a directory of your own",
     )
 
 
@@ -57,7 +57,7 @@ def check_private(found: os.stat_result, path: str) -> None:
     if found.st_uid != os.geteuid():
         raise InsecurePath(f"{shown(path)} belongs to another user", hint="name a file in a directory of your own")
     if found.st_mode & 0o077:
-        raise InsecurePath(f"{shown(path)} is open to others", hint=f"type: chmod 0600 {typed(path)}")
+        raise InsecurePath(f"{shown(path)} is open to others", hint=f"run: chmod 0600 {typed(path)}")
 
 
 def open_regular(path: str, flags: int) -> int:
@@ -271,7 +271,7 @@ def _settle(path: str) -> None:
     try:
         sync_folder(os.path.dirname(path) or ".")
     except OSError as exc:
-        cause = f"{shown(path)} was changed, but that may not last: {(exc.strerror or '').lower()}"
+        cause = f"{shown(path)} was changed, but the change may not survive a crash: {(exc.strerror or '').lower()}"
         raise Error(cause, hint=_HINTS[errno.EIO]) from exc
 
 

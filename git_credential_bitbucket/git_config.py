@@ -221,9 +221,11 @@ def _setting(setting: str, entry: Entry, env: "Mapping[str, str]") -> str:
     is_path = setting in ("KEY_FILE", "SOCKET", "VAULT")
     name = f"{config.key(setting)} ({printable(entry.origin)})"
     if not value.isprintable():
-        raise SettingsError(f"{name} holds what cannot be printed", hint="write one line")
+        raise SettingsError(f"{name} contains unprintable characters", hint="write one line")
     if value and is_path and not value.startswith("/"):
-        raise SettingsError(f"{name} is no absolute path", hint="write the whole path, or begin it with ~/")
+        raise SettingsError(
+            f"{name} is not an absolute path", hint="write an absolute path, or one that begins with ~/"
+        )
     return value
 
 
@@ -257,11 +259,11 @@ def run_git(
         return subprocess.CompletedProcess(command, git.returncode, out, err)
     except subprocess.TimeoutExpired:
         raise SettingsError(
-            f"git did not end within {GIT_TIMEOUT_S:.0f} seconds",
-            hint="is the home directory, or the repository, on a file system that does not answer?",
+            f"git did not finish within {GIT_TIMEOUT_S:.0f} seconds",
+            hint="check whether the home directory or the repository is on a file system that does not answer",
         ) from None
     except OSError as exc:
-        raise SettingsError(f"git could not be run: {exc.strerror}", hint="try: git version") from exc
+        raise SettingsError(f"git could not be run: {exc.strerror}", hint="run: git version") from exc
 
 
 def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
@@ -285,8 +287,8 @@ def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
             continue
         if stat.S_ISFIFO(found.st_mode) or (stat.S_ISCHR(found.st_mode) and found.st_rdev != nothing):
             raise SettingsError(
-                f"git waits for {printable(path)}, which its configuration names and which is no file",
-                hint="take that line out of git's configuration, or put a file in its place",
+                f"git waits for {printable(path)}, which its configuration names and which is not a regular file",
+                hint="remove that line from git's configuration",
             )
         seen.add(path)
         included = re.findall(rb'(?i)\bpath[ \t]*=[ \t]*"?([^"\r\n]*)', content or b"")
@@ -312,7 +314,7 @@ def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
     if done.returncode != 0:
         raise SettingsError(
             f"git cannot read its configuration: {_complaint(done.stderr)}",
-            hint="see what it says to: git config --list (git 2.26 or later is needed)",
+            hint="run: git config --list (git 2.26 or later is needed)",
         )
     return _parse(done.stdout)
 
@@ -337,7 +339,7 @@ def find_git(env: "Mapping[str, str]") -> str:
     """
     found = find_program(env, "git")
     if found is None:
-        raise SettingsError("there is no git on PATH", hint="add the directory of git, as an absolute path")
+        raise SettingsError("git is not on PATH", hint="add git's directory to PATH, as an absolute path")
     return found
 
 

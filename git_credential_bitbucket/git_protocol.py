@@ -90,7 +90,7 @@ def parse(data: bytes) -> Request:
     """Read a request. Raises `InvalidRequest`, whose text never repeats what was sent."""
     single, multi = parse_fields(data)
     if "url" in single:
-        raise InvalidRequest("a request with `url=` is for git itself to take apart")
+        raise InvalidRequest("a request must not contain `url=`")
     protocol, host = single.get("protocol"), single.get("host")
     if not protocol or host is None or (not host and protocol in _SCHEMES):
         raise InvalidRequest("a request must name its protocol and its host")
@@ -110,7 +110,7 @@ def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
     for line in _lines(data):
         key, equals, value = line.partition(b"=")
         if not equals or not key:
-            raise InvalidRequest("a line of the request is no `key=value`")
+            raise InvalidRequest("a line of the request is not `key=value`")
         name, text = _text(key), _text(value)
         if key.endswith(b"[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
@@ -132,7 +132,7 @@ def _lines(data: bytes) -> list[bytes]:
     if b"\r" in head or b"\0" in head:
         raise InvalidRequest("the request contains a carriage return or a NUL")
     if head and not head.endswith(b"\n"):
-        raise InvalidRequest("the request is cut off: its last line has no end")
+        raise InvalidRequest("the request is cut off: its last line has no line feed")
     lines = head.split(b"\n")[:-1]
     if any(len(line) > MAX_LINE_BYTES for line in lines):
         raise InvalidRequest("a line of the request is longer than 65535 bytes")

@@ -147,8 +147,8 @@ def vault_path(env: "Mapping[str, str]") -> str:
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if given and not given.startswith("/"):
         raise InsecurePath(
-            "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, and every process would look elsewhere",
-            hint="write the whole path",
+            "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, so each process would look in another directory",
+            hint="write an absolute path",
         )
     return given or env.get(DEFAULT_VAULT) or data_dir(env) + "/vault"
 
@@ -162,7 +162,7 @@ def _home(env: "Mapping[str, str]") -> str:
     try:
         return pwd.getpwuid(os.getuid()).pw_dir
     except KeyError:
-        raise InsecurePath("there is no home directory to keep anything in", hint="set HOME") from None
+        raise InsecurePath("there is no home directory", hint="set HOME") from None
 
 
 def check_socket_path(path: str) -> None:
@@ -170,7 +170,7 @@ def check_socket_path(path: str) -> None:
     if len(os.fsencode(path)) > SOCKET_PATH_BYTES:
         raise InsecurePath(
             f"the socket's path is longer than {SOCKET_PATH_BYTES} bytes",
-            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter place that is yours alone",
+            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a shorter path in a directory of your own",
         )
 
 
@@ -210,8 +210,8 @@ def check_not_a_users(path: str) -> None:
     except KeyError:  # a container's volume, which belongs to nobody whom this system knows
         return
     raise InsecurePath(
-        f"{shown(path)} would be root's, in a directory of the user {name}",
-        hint="leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
+        f"{shown(path)} would belong to root, in a directory of the user {name}",
+        hint="omit sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
     )
 
 
@@ -220,14 +220,14 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
     found = os.lstat(path)
     ours = is_own_dir(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
-        hint = f"remove it: rm {typed(path)}" if ours else "name a place in a directory of its own, with mode 0700"
+        hint = f"remove it: rm {typed(path)}" if ours else "choose a path in a directory of its own, with mode 0700"
         raise InsecurePath(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
-        hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a place of your own"
+        hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a path of your own"
         raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o777 & ~mode:
         # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
-        hint = f"type: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
+        hint = f"run: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
         raise InsecurePath(f"{shown(path)} is open to others", hint=hint)
 
 

@@ -221,7 +221,7 @@ def _output(words: list[str], env: "Mapping[str, str]", url: str) -> bytes:
     program = find_program(env, words[0]) if words[0].startswith("/") or "/" not in words[0] else None
     if program is None:
         hint = f"install {PACKAGES[name]}" if name in PACKAGES else "name it by its absolute path, or add it to PATH"
-        raise SourceFailed(f"there is no program {name} on the PATH of whoever runs it", hint=hint)
+        raise SourceFailed(f"there is no program {name} on the caller's PATH", hint=hint)
     limit_s = UNLOCK_TIMEOUT_S if name in _UNLOCKED_BY_PERSON else TIMEOUT_S
     given = b""
     if name.startswith("git-credential-") or (name == "git" and len(words) > 1 and words[1].startswith("credential")):

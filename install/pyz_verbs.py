@@ -97,7 +97,7 @@ def execute(command: list[str]) -> int:
     if any(one.client_id is not None for one in environment.required(os.environ)):
         raise activate.not_installed("this one-file program does not serve an OAuth consumer")
     read = git_config.read(os.environ)
-    urls = [f"{protocol}://{host}" for protocol, host in hosts.all_ours(read)]
+    urls = [f"{protocol}://{host}" for protocol, host in hosts.configured_hosts(read)]
     helper = helper_here(os.environ)
     with private_daemon.daemon(os.environ, serve) as server:
         return child_process.run(command, server.command_environment(os.environ, helper, urls))
@@ -133,7 +133,7 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
     why = [("state", "none"), ("error", "the environment that exec was started in holds no token for it")]
     try:
         request = git_protocol.parse(data)
-        found = environment.find(env, request) if hosts.is_ours_now(env, request.protocol, request.host) else None
+        found = environment.find(env, request) if hosts.is_bitbucket_now(env, request.protocol, request.host) else None
         if found is not None and action == "erase" and environment.names(request, found):
             markers.leave(env, request.base, found.secret)
         if found is not None and action in ("get", "why"):

@@ -176,7 +176,7 @@ def test_a_host_that_is_not_configured_is_refused(host: FakeBitbucket) -> None:
 def test_an_api_at_plain_http_is_refused(host: FakeBitbucket, run: Runner) -> None:
     """A mistyped setting must not send a token in plain text."""
     run("git", "config", "--global", f"credential.{host.url}.apiURL", "http://127.0.0.1:1/2.0")
-    with pytest.raises(SettingsError, match="tokens never go over plain http"):
+    with pytest.raises(SettingsError, match="tokens are never sent over plain http"):
         BitbucketAuth(url=host.url)
 
 

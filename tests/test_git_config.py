@@ -278,7 +278,7 @@ def test_a_git_that_does_not_end_is_ended_and_told(
         lambda: audit_git.find(str(tmp_path), hanging),
         lambda: config_writer.run([["config", "--global", "a.b", "c"]], hanging),
     ):
-        with pytest.raises(SettingsError, match="git did not end within 1 seconds") as caught:
+        with pytest.raises(SettingsError, match="git did not finish within 1 seconds") as caught:
             running()
         assert caught.value.hint
         with pytest.raises(ProcessLookupError):
@@ -409,10 +409,10 @@ def test_a_repository_and_another_global_file_have_no_say(env: dict[str, str], t
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("vault = v", "vault (FILE) is no absolute path"),
-        ("keyFile = ~alice/key", "keyFile (FILE) is no absolute path"),
-        ("socket = ./s", "socket (FILE) is no absolute path"),
-        ('log = "a\\nb"', "log (FILE) holds what cannot be printed"),
+        ("vault = v", "vault (FILE) is not an absolute path"),
+        ("keyFile = ~alice/key", "keyFile (FILE) is not an absolute path"),
+        ("socket = ./s", "socket (FILE) is not an absolute path"),
+        ('log = "a\\nb"', "log (FILE) contains unprintable characters"),
     ],
 )
 def test_a_key_that_cannot_be_meant_is_one_clear_error(env: dict[str, str], line: str, said: str) -> None:

@@ -44,7 +44,7 @@ def test_a_relative_vault_is_refused() -> None:
     """The daemon works in `/`, a verb where it was typed: each would keep its own."""
     with pytest.raises(InsecurePath, match="relative path") as told:
         paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "vault"})
-    assert told.value.hint == "write the whole path"
+    assert told.value.hint == "write an absolute path"
     assert paths.vault_path({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/srv/vault"}) == "/srv/vault"
 
 
@@ -64,7 +64,7 @@ def test_sudo_e_leaves_no_directory_of_roots_in_a_users_home(theirs: Path) -> No
     for path in (theirs / paths.NAME, theirs / ".cache" / "a" / paths.NAME):
         with pytest.raises(InsecurePath, match="in a directory of the user nobody") as refused:
             paths.make_private_dir(str(path))
-        assert refused.value.hint == "leave out sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
+        assert refused.value.hint == "omit sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
     with pytest.raises(InsecurePath):
         access_log.write(str(theirs / "data" / "log.jsonl"), {})
     assert os.listdir(theirs) == []

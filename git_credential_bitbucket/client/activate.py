@@ -22,7 +22,7 @@ def not_installed(cause: str) -> "Error":
     """What to say where the one file lacks what an installation has."""
     from git_credential_bitbucket.errors import Error  # lazy: an installation never needs it
 
-    return Error(cause, hint="for everything else install it: pipx install git-credential-bitbucket")
+    return Error(cause, hint="for everything else, install it: pipx install git-credential-bitbucket")
 
 
 def third_party() -> None:

@@ -47,7 +47,7 @@ class AgentClient:
                 break
             socket, _, further = outer.partition(":")
             self.env = {**self.env, ipc.OUTER: further, **paths.private(socket)}
-            messages.trace(f"nothing covers it in this exec; the one around it is at {socket}")
+            messages.trace(f"no credential of this exec covers the request; asking the exec around it at {socket}")
         return self
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
@@ -75,7 +75,7 @@ class AgentClient:
             self.in_process = start  # a daemon that could not be started is not tried again
         from git_credential_bitbucket.client import in_process
 
-        messages.trace(f"{action}: asked in this process, without a daemon")
+        messages.trace(f"{action}: handled in this process, without a daemon")
         return in_process.reply(action, body)
 
     def _asked(self, action: str, body: bytes) -> "tuple[ipc.Outcome, bytes]":
@@ -114,7 +114,7 @@ class AgentClient:
             return False
         if "pid" in self._facts():
             return False
-        messages.trace("whoever listens at the daemon's socket is none of ours")
+        messages.trace("another program listens at the daemon's socket")
         self.in_process = not (start and self.start())
         return True
 
@@ -126,7 +126,9 @@ class AgentClient:
         """
         if self.in_process or why.get("state") != UNKNOWN_HOST:
             return False
-        messages.trace("the daemon does not know this host, and this process's configuration does: answered here")
+        messages.trace(
+            "only this process's configuration names the host, so this process answers instead of the daemon"
+        )
         os.environ[ipc.DAEMON] = "off"
         self.in_process = self.instead = True
         return True
@@ -144,7 +146,7 @@ class AgentClient:
             messages.failure(exc)  # and go on: the vault's lock makes it safe without
             return False
         self.started = True
-        messages.trace("a daemon was started")
+        messages.trace("daemon started")
         return True
 
 
@@ -167,8 +169,8 @@ def ask(
         found = git_protocol.parse_pairs(asked.reply(action, body))
     if not found:
         raise DaemonUnavailable(
-            "whoever listens at the daemon's socket is not this program's daemon",
-            hint="type: git-credential-bitbucket daemon start",
+            "another program listens at the daemon's socket",
+            hint="run: git-credential-bitbucket daemon start",
         )
     raise_refusal(found)
     return found
@@ -183,12 +185,12 @@ def raise_refusal(reply: Pairs) -> None:
 def unreachable() -> DaemonUnavailable:
     """What to say where a daemon answers at git's socket alone: one that is forwarded, or mounted."""
     return DaemonUnavailable(
-        "only git's socket can be reached here, and this needs the daemon's control socket",
-        hint="type it where the daemon runs, not in a container or at the far end of a forwarded socket",
+        "this command needs the daemon's control socket, and only git's socket can be reached here",
+        hint="run it where the daemon runs, not in a container or through a forwarded socket",
     )
 
 
 def silent(seconds: float = ipc.RELAY_TIMEOUT_S) -> DaemonUnavailable:
     """What to say of a daemon that took a request and did not answer it in time."""
-    hint = "see whether it is stuck, or end it: git-credential-bitbucket daemon stop"
+    hint = "if it is stuck, run: git-credential-bitbucket daemon stop"
     return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -55,7 +55,7 @@ def listener(path: str) -> int | None:
 def silent(path: str) -> DaemonUnavailable:
     """The error where a process listens at `path` and does not answer."""
     pid = listener(path)
-    hint = f"end it: kill {pid}" if pid else "end it, and start another: git-credential-bitbucket daemon start"
+    hint = f"stop it: kill {pid}" if pid else "stop it, then run: git-credential-bitbucket daemon start"
     return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
 
 

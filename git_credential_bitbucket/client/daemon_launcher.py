@@ -71,7 +71,7 @@ _ENTER = (
 def check_allowed(env: "Mapping[str, str]") -> None:
     """Raise `DaemonDisabled` where the environment says that no daemon may run."""
     if ipc.is_off(env):
-        cause = f"no daemon may run here: {ipc.DAEMON}={env[ipc.DAEMON]}"
+        cause = f"the daemon is switched off: {ipc.DAEMON}={env[ipc.DAEMON]}"
         raise DaemonDisabled(cause, hint=f"unset {ipc.DAEMON} and credentialBitbucket.daemon")
 
 
@@ -100,7 +100,7 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
             if child == 0:
                 detach(argv, env, reading, tell_ready, until_eof)
         except OSError as exc:
-            cause = f"no process can be started: {(exc.strerror or '').lower()}"
+            cause = f"cannot start a process: {(exc.strerror or '').lower()}"
             raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
         finally:
             os.close(reading)
@@ -229,7 +229,7 @@ def wait(descriptor: int, event: int, deadline: float) -> None:
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
         raise DaemonUnavailable(
             f"the daemon was not ready within {START_TIMEOUT_S:.0f} seconds",
-            hint="see why: git-credential-bitbucket daemon start",
+            hint="to see the reason, run: git-credential-bitbucket daemon start",
         )
 
 
@@ -239,6 +239,6 @@ def refusal(answer: bytes) -> DaemonUnavailable:
     said = dict(git_protocol.parse_pairs(answer))
     last = f": {lines[-1]}" if lines else ""
     return DaemonUnavailable(
-        said.get("error") or f"the daemon ended before it was ready{last}",
-        hint=said.get("hint") or "is the installation whole? install git-credential-bitbucket again",
+        said.get("error") or f"the daemon stopped before it was ready{last}",
+        hint=said.get("hint") or "reinstall git-credential-bitbucket",
     )

@@ -147,8 +147,8 @@ def from_tokens_file(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
         is_scope = bool(scope) and name.count("/") < len(scope) and all(map(scopes.is_name, scope))
         if not equals or not is_scope or "." in scope[0]:  # a dot is a host's
             raise SettingsError(
-                f"{source} is not like acme=TOKEN or acme/app=TOKEN",
-                hint="write one workspace or repository a line, an equals sign, and the token",
+                f"{source} does not have the form acme=TOKEN or acme/app=TOKEN",
+                hint="write one workspace or repository per line, an equals sign and the token",
             )
         if scope in found:
             raise SettingsError(f"{source} names the same scope as {found[scope].variable}", hint="remove one of them")
@@ -193,12 +193,12 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
     if is_data_center(found.secret) and host == hosts.CLOUD_URL:
         raise SettingsError(
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
-            hint="put an API token or access token of Bitbucket Cloud there, or take it out",
+            hint="set an API token or access token of Bitbucket Cloud, or unset it",
         )
     if markers.stands(env, host, found.secret):
         raise Error(
-            f"Bitbucket rejected what {found.variable} holds, so it is not offered again for a minute",
-            hint="it may have been revoked, have expired or lack a scope: put a valid one there, or unset it",
+            f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
+            hint="it may be revoked, expired or lack a permission: set a valid one, or unset it",
         )
 
 
@@ -248,7 +248,7 @@ def app_password(env: "Mapping[str, str]") -> Problem | None:
 def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
     """What `name`, the file that `name_FILE` names or the source of `name_FROM` holds, and which it is; the first wins.
 
-    Raises `SettingsError` if that is no single line, or a token with blanks in it, and `SourceFailed`.
+    Raises `SettingsError` if that is no single line, or a token with spaces in it, and `SourceFailed`.
     """
     source, text = name, env.get(name) or None
     if text is None and (path := env.get(name + "_FILE")):
@@ -282,7 +282,7 @@ def _checked(source: str, text: str) -> Secret:
     if any(c < " " or c == "\x7f" for c in text):
         what = "more than one line"
     elif " " in text and token_kinds.recognise(text) != token_kinds.UNKNOWN:
-        what = "a token with blanks in it"
+        what = "a token with spaces in it"
     if _is_reference(text):
         hint = "quote it so that the shell expands it, or define that variable for this job"
         raise SettingsError(f"{source} looks like a variable that was not expanded", hint=hint)
@@ -304,8 +304,8 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
     """The text of the file that the variable `name` names; with `is_private`, nobody else may be able to read it."""
     if not path.startswith("/"):
         raise SettingsError(
-            f"{name} names its file by a relative path, and git runs its helpers in the work tree",
-            hint="write the whole path, from the root directory",
+            f"{name} is a relative path, and git runs its helpers in the work tree",
+            hint="write an absolute path",
         )
     try:
         # Without waiting: who names a pipe that nobody writes to would hang git.
@@ -318,11 +318,11 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
     except (OSError, ValueError) as exc:
         why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "its name holds a NUL"
         raise SettingsError(
-            f"the file that {name} names cannot be read: {why}", hint=f'try: test -r "${name}"'
+            f"the file that {name} names cannot be read: {why}", hint=f'run: test -r "${name}"'
         ) from exc
     if is_open:
         cause = f"the file that {name} names is not a plain file that only you can read"
-        raise SettingsError(cause, hint=f'type: chmod 0400 "${name}" (in Kubernetes: defaultMode: 0400)')
+        raise SettingsError(cause, hint=f'run: chmod 0400 "${name}" (in Kubernetes: defaultMode: 0400)')
     if len(data) > MAX_FILE_BYTES:
         raise SettingsError(
             f"the file that {name} names is larger than 64 KiB", hint="it must hold the token and nothing else"

@@ -29,8 +29,8 @@ def reply(action: str, body: bytes) -> bytes:
             log.close()
         if action == "store" and held.agent.credential_store.in_memory_only:
             raise Error(
-                "the secret was not kept: there is no key to encrypt it with, and no daemon to hold it in memory",
-                hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or type: git-credential-bitbucket login",
+                "the secret was not stored: there is no key to encrypt it, and no daemon to keep it in memory",
+                hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or run: git-credential-bitbucket login",
             )
         return answer
 

@@ -36,13 +36,13 @@ def who_answers(env: "Mapping[str, str]", url: str) -> str:
     """
     against = forbidden(env, url)
     if against is None:
-        messages.trace("a person is there, and is asked")
+        messages.trace("interactive: asking at the terminal")
         return PERSON
     program = None if _is_terminal(2) else _trusted_askpass(env)
     if program is None:
-        messages.trace(f"nobody is asked: {against}")
+        messages.trace(f"non-interactive: {against}")
         return NOBODY
-    messages.trace(f"nobody is asked: {against}; git asks {program[0]} next")
+    messages.trace(f"non-interactive: {against}; git runs {program[0]} next")
     return ASKPASS
 
 
@@ -86,7 +86,7 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
-        return "there is no terminal, or its foreground is another's"
+        return "no terminal, or not in its foreground"
     from git_credential_bitbucket import git_config  # lazy: it starts a process, and mostly nobody is there
 
     asked = git_config.read(env).credential(url, "interactive") or "true"

@@ -159,7 +159,7 @@ def check_peer(connection: "_socket.socket") -> None:
     if uid not in (os.getuid(), 0):
         raise InsecurePath(
             f"another user's process (user id {uid}) listens at the daemon's socket",
-            hint="end it, or give the socket a directory of your own: GIT_CREDENTIAL_BITBUCKET_SOCKET",
+            hint="stop it, or set GIT_CREDENTIAL_BITBUCKET_SOCKET to a path in a directory of your own",
         )
 
 

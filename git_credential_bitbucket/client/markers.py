@@ -47,8 +47,8 @@ def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = P
             os.close(descriptor)
     except OSError as exc:
         raise InsecurePath(
-            f"the rejection cannot be noted in {ascii(directory)[1:-1]}: {(exc.strerror or '').lower()}",
-            hint="set XDG_RUNTIME_DIR to a directory of your own that can be written to",
+            f"cannot record the rejection in {ascii(directory)[1:-1]}: {(exc.strerror or '').lower()}",
+            hint="set XDG_RUNTIME_DIR to a writable directory of your own",
         ) from exc
 
 

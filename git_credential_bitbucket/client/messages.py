@@ -44,8 +44,8 @@ def refused(exc: OSError) -> None:
     from git_credential_bitbucket import files  # lazy: it goes wrong rarely
 
     where = f": {exc.filename}" if exc.filename else ""
-    hint = files.hint(exc) or "type: git-credential-bitbucket doctor"
-    error(f"the system refused something: {(exc.strerror or 'it does not say what').lower()}{where}", hint)
+    hint = files.hint(exc) or "run: git-credential-bitbucket doctor"
+    error(f"system error: {(exc.strerror or 'no reason given').lower()}{where}", hint)
 
 
 class WaitNotice:

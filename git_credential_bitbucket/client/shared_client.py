@@ -50,7 +50,7 @@ def renew(credential_id: str) -> dict[str, str]:
 
     To be interrupted here ends only the wait.
     """
-    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, "to wait no longer: Ctrl-C; the daemon goes on"):
+    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, "press Ctrl-C to stop waiting; the daemon continues"):
         told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))
         while "pending" in told:
             told = dict(ask("refresh", [("id", credential_id)]))

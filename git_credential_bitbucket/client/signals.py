@@ -42,7 +42,7 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
         if renewals.asking:
             if signal.SIGINT in heeded:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
-            messages.warning(messages.WAITING_FOR_BITBUCKET, "to end at once, and perhaps to lose that login: Ctrl-C")
+            messages.warning(messages.WAITING_FOR_BITBUCKET, "press Ctrl-C to exit at once, which may lose that login")
         while renewals.asking:
             time.sleep(LOOK_EVERY_S)
         signal.signal(number, former[signal.Signals(number)])

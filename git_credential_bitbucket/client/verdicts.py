@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.bitbucket.rest import VerdictView
 
-_MINTED = "its tokens are minted when git asks"
+_MINTED = "its tokens are obtained when git asks"
 
 
 def check(
@@ -49,7 +49,7 @@ def _of_environment(
     told, questions = {}, {}
     for one in tokens:
         if environment.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
-            told[one.variable] = rest.Verdict(valid=None, reason="it is a token of Bitbucket Data Center")
+            told[one.variable] = rest.Verdict(valid=None, reason="this is a token of Bitbucket Data Center")
         elif one.client_id is not None or provider is None:
             told[one.variable] = rest.Verdict(valid=None, reason=_MINTED if provider else "its host is not configured")
         else:

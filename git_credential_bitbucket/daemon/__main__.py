@@ -71,7 +71,7 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
         ):
             options[name] = left.pop(0)
         else:
-            raise SettingsError("the daemon does not know one of its arguments", hint="see its manual page")
+            raise SettingsError("unknown argument of the daemon", hint="see: man git-credential-bitbucket")
     return options
 
 

@@ -60,8 +60,8 @@ def check_untraced() -> None:
         return
     if tracer != b"0":
         raise SettingsError(
-            f"process {tracer.decode()} traces the daemon, and would see every secret",
-            hint="start the daemon without it: git-credential-bitbucket daemon start",
+            f"process {tracer.decode()} traces the daemon and could read every secret",
+            hint="without a debugger, run: git-credential-bitbucket daemon start",
         )
 
 

@@ -339,8 +339,8 @@ def _loss(agent: Agent) -> bytes:
         cause, mend = f": {trouble.cause}", f"{trouble.hint or mend}; then stop it again"
     return error_answer(
         Error(
-            f"the daemon stays, for a login's new token is in no file yet{cause}",
-            hint=f"{mend}; to lose that login instead: git-credential-bitbucket daemon stop --force",
+            f"the daemon did not stop: the new token of a login is not written to the vault yet{cause}",
+            hint=f"{mend}; to stop now and lose that login, run: git-credential-bitbucket daemon stop --force",
         )
     )
 
@@ -352,8 +352,8 @@ def _forgotten(agent: Agent) -> bytes:
 
     return error_answer(
         Error(
-            f"the daemon stays, for this is in its memory only: {names_of(agent.credential_store.in_memory_only)}",
-            hint="to keep it, log in with it without --memory; to lose it instead: "
+            f"the daemon did not stop: its memory alone holds {names_of(agent.credential_store.in_memory_only)}",
+            hint="to store it, log in without --memory; to stop now and lose it, run: "
             "git-credential-bitbucket daemon stop --force",
         )
     )

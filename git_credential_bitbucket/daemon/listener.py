@@ -116,7 +116,7 @@ def claim(wanted: dict[Door, str]) -> tuple[dict[Door, socket.socket], Listener]
             if standing == _OUTDATED:
                 _end_outdated(path)  # not under the lock, which it needs to leave
             if time.monotonic() > deadline:
-                raise DaemonUnavailable("the daemon before this one does not leave", hint="end it, or try again")
+                raise DaemonUnavailable("the previous daemon does not stop", hint="stop it, or try again")
             time.sleep(_PAUSE_S)
 
 
@@ -124,8 +124,8 @@ def _check(path: str) -> None:
     paths.check_socket_path(path)
     if not path.startswith("/"):
         raise InsecurePath(
-            "the socket's path is relative, and every process would look elsewhere",
-            hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to a path that begins with /",
+            "the socket's path is relative, so each process would look in another directory",
+            hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to an absolute path",
         )
 
 
@@ -136,7 +136,7 @@ def _trouble_told(path: str) -> Iterator[None]:
     except OSError as exc:
         raise DaemonUnavailable(
             f"cannot listen at {paths.shown(exc.filename or path)}: {os.strerror(exc.errno or 0).lower()}",
-            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a place of your own",
+            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a path of your own",
         ) from exc
 
 
@@ -152,7 +152,7 @@ def inherited(descriptor: int) -> socket.socket:
     except OSError:
         pass
     raise SettingsError(
-        f"descriptor {descriptor} is no listening Unix socket",
+        f"descriptor {descriptor} is not a listening Unix socket",
         hint="the socket unit needs one ListenStream= with a path",
     )
 
@@ -185,7 +185,7 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise DaemonUnavailable(
                         f"another daemon has been starting for {seconds:.0f} s",
-                        hint=f"see which process it is: fuser {paths.shown(path)}.lock",
+                        hint=f"find the process: fuser {paths.shown(path)}.lock",
                     ) from None
                 time.sleep(_PAUSE_S)
         yield
@@ -216,7 +216,10 @@ def _remove_socket(path: str) -> None:
     """Unlink a socket that nobody serves. Raises `InsecurePath` where something else lies there."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise InsecurePath(f"{paths.shown(path)} is in the way, and is no socket", hint="look at it, and remove it")
+            raise InsecurePath(
+                f"{paths.shown(path)} exists and is not a socket",
+                hint=f"see what it is: ls -ld {paths.typed(path)}; then remove it",
+            )
         os.unlink(path)
     except FileNotFoundError:
         pass
@@ -253,7 +256,7 @@ def _ask(path: str, request: bytes) -> tuple[bytes, int]:
             pid = _pid(connection)
             raise DaemonUnavailable(
                 f"process {pid or '?'} listens at the daemon's socket and does not answer",
-                hint=f"end it: kill {pid}" if pid else f"remove {paths.shown(path)}",
+                hint=f"stop it: kill {pid}" if pid else f"remove {paths.shown(path)}",
             ) from None
         return answer, _pid(connection)
 

@@ -215,8 +215,8 @@ def _document() -> dict[str, str]:
                 return {str(name): str(value) for name, value in env.items()}
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise SettingsError(
-                    "what the daemon was told on its standard input is not readable",
-                    hint="start it by: git-credential-bitbucket daemon start",
+                    "the document on the daemon's standard input is invalid",
+                    hint="run: git-credential-bitbucket daemon start",
                 ) from None
     env = dict(os.environ)
     git_config.adopt(env)

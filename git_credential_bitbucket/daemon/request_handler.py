@@ -25,8 +25,8 @@ MAX_DIGITS = 9
 _ENDED = frozenset({"get", "store", "erase"})
 OTHER_VAULT = emit(
     [
-        ("error", "the daemon at this socket has another vault"),
-        ("hint", "give this vault a daemon of its own, by another path in GIT_CREDENTIAL_BITBUCKET_SOCKET"),
+        ("error", "the daemon at this socket serves another vault"),
+        ("hint", "set GIT_CREDENTIAL_BITBUCKET_SOCKET to another path, so that this vault has a daemon of its own"),
         ("state", "other-vault"),
     ]
 )

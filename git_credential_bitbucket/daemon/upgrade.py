@@ -194,7 +194,7 @@ class Predecessor:
             self.document: dict[str, Any] = json.loads(self._words.readline())
             self.descriptors: dict[str, int] = dict(zip(self.document["descriptors"], numbers, strict=True))
         except (OSError, ValueError, KeyError):
-            raise SettingsError("no daemon hands over to this one", hint="leave --predecessor out") from None
+            raise SettingsError("no daemon hands over to this one", hint="omit --predecessor") from None
 
     def leaves(self) -> bool:
         """Say that this daemon is ready; whether it is to serve from now on. False: the predecessor does."""

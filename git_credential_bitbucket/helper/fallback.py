@@ -25,7 +25,9 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     try:
         request = git_protocol.parse(data)
         ours = request.is_web and hosts.is_bitbucket_now(os.environ, request.protocol, request.host)
-        messages.trace(f"{operation}: {request.url}: {'a host of ours' if ours else 'not a host of ours, so no word'}")
+        messages.trace(
+            f"{operation}: {request.url}: {'a Bitbucket host' if ours else 'not a configured Bitbucket host'}"
+        )
         if not ours:
             return b""
         if outcome == ipc.TIMEOUT:
@@ -60,10 +62,10 @@ def tell_missing(operation: str, exc: ImportError) -> None:
     from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment
 
     if activate.archive() is None:
-        hint = "install git-credential-bitbucket again, for the Python that it runs on"
-        messages.error(f"the installation is not whole: there is no {exc.name}", hint)
+        hint = "reinstall git-credential-bitbucket for the Python that it runs on"
+        messages.error(f"the installation is incomplete: module {exc.name} is missing", hint)
     elif operation == "get":
-        cause = "the environment holds no token for it, and this one-file program has no vault and no login"
+        cause = "the environment holds no token for this host, and this one-file program has no vault and no login"
         hint = "set BITBUCKET_API_TOKEN or BITBUCKET_ACCESS_TOKEN; or: pipx install git-credential-bitbucket"
         messages.error(cause, hint)
 
@@ -71,7 +73,9 @@ def tell_missing(operation: str, exc: ImportError) -> None:
 def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
     found = environment.find(os.environ, request)
-    goes_first = "no token and no consumer" if found is None else f"{found.variable} goes before anything kept"
+    goes_first = (
+        "no token and no consumer" if found is None else f"{found.variable} takes precedence over stored credentials"
+    )
     messages.trace(f"the environment: {goes_first}")
     if found is not None and found.client_id is None:
         environment.check(found, request.base, os.environ)
@@ -121,14 +125,16 @@ def get_client_credentials(
 def store(request: git_protocol.Request, data: bytes) -> None:
     """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
     if request.password is None:
-        messages.trace("store: it holds no password, so nothing to keep")  # ready-made by another helper (authtype)
+        messages.trace(
+            "store: the request has no password, so nothing is stored"
+        )  # ready-made by another helper (authtype)
         return
     if environment.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
         messages.trace("store: a source in the environment has tokens of this kind, so it is not stored")
         return  # without asking the source again
     found = usable(request)
     if found is not None and environment.names(request, found):
-        messages.trace(f"store: it comes from {found.variable}, and is not kept")
+        messages.trace(f"store: the secret comes from {found.variable}, so it is not stored")
     else:
         deliver("store", request, data)
 
@@ -139,7 +145,7 @@ def erase(request: git_protocol.Request, data: bytes) -> None:
     if found is None or not environment.names(request, found):
         deliver("erase", request, data)
     elif found.client_id is None or not is_judged(request, data, found):
-        messages.trace(f"erase: nothing of {found.variable} is offered for a minute")
+        messages.trace(f"erase: {found.variable} is not offered for a minute")
         markers.leave(os.environ, request.base, found.secret)
 
 

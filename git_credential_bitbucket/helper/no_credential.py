@@ -50,7 +50,7 @@ def tell_at_length(request: git_protocol.Request, data: bytes, why: dict[str, st
 def reason(data: bytes, client: AgentClient) -> dict[str, str]:
     """What the client knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
     why = dict(git_protocol.parse_pairs(client.reply("why", data)))
-    messages.trace(f"nothing to offer: {why.get('state', 'whoever listens cannot say why')}")
+    messages.trace(f"no credential: {why.get('state', 'the daemon gives no reason')}")
     return why
 
 

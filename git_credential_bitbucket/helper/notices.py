@@ -10,9 +10,11 @@ from git_credential_bitbucket.client import interactivity, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error, SettingsError
 
-BESIDE_HINT = "to have it used instead, log in with it (git-credential-bitbucket login); status shows both"
-BOUND_HINT = "to have it used for everything, log in with it: git-credential-bitbucket login"
-MEMORY_HINT = "it is gone with the daemon; to keep it, log in with it: git-credential-bitbucket login"
+BESIDE_HINT = (
+    "to use the new one instead, run: git-credential-bitbucket login; to see both: git-credential-bitbucket status"
+)
+BOUND_HINT = "to use it for other repositories, run: git-credential-bitbucket login"
+MEMORY_HINT = "it is lost when the daemon stops; to store it encrypted, run: git-credential-bitbucket login"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,12 +42,12 @@ def tell_of(acknowledgement: bytes, client: AgentClient) -> None:
     """
     said = dict(git_protocol.parse_pairs(acknowledgement))
     if said.get("kept") == "memory":
-        messages.warning("the secret is kept in memory only, for there is no key to encrypt it with", MEMORY_HINT)
+        messages.warning("the secret is stored in memory only: there is no key to encrypt it", MEMORY_HINT)
     if said.get("kept") == "beside":
-        what = "another credential for the same scope works and stays in use; this one comes after it"
+        what = "a working credential for the same scope stays in use; the new one was stored as a fallback"
         messages.warning(what, BESIDE_HINT)
     if said.get("kept") == "bound":
-        what = "nobody was asked for this secret, so it is kept for the username and path that it came with only"
+        what = "no one was asked for this secret, so it was stored for the username and path of this request only"
         messages.warning(what, BOUND_HINT)
     credential_id = said.get("warn")
     if credential_id is None:

@@ -317,8 +317,8 @@ static int run_python(int argc, char **argv)
         unsetenv("__PYVENV_LAUNCHER__");
         execv(path, python);
     }
-    fprintf(stderr, NAME ": error: cannot execute the Python it was installed with: %s\n" NAME ": hint: install "
-            NAME " again\n", *path ? path : script);
+    fprintf(stderr, NAME ": error: cannot execute the Python it was installed with: %s\n" NAME ": hint: reinstall "
+            NAME "\n", *path ? path : script);
     return 1;
 }
 

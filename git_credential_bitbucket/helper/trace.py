@@ -20,7 +20,7 @@ def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient)
     path = None
     if request.path is None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
-        messages.trace(f"git names no repository; the one at work is {path or 'not to be seen'}")
+        messages.trace(f"git names no repository; its command line names {path or 'none'}")
     fields = [("asked_path", path)] if path else []
     try:
         reply = client.reply("explain", git_protocol.emit(fields) + data)
@@ -34,7 +34,7 @@ def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient)
             why = f": {told['why']}" if told["why"] else ""
             messages.trace(f"{told['kind']} {told['id']} for {told['scope']}: {told['outcome']}{because}{why}")
         elif key == "elsewhere[]":
-            messages.trace(f"not for this, but kept: {value}")
+            messages.trace(f"stored for other scopes: {value}")
         elif key in ("vault", "trouble", "error"):
             messages.trace(f"{key}: {value}")
 

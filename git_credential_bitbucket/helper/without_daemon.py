@@ -36,11 +36,11 @@ def reply(operation: str, request: git_protocol.Request, data: bytes, client: Ag
         if operation != "store" or not client.in_process or not is_locked(data, client):
             raise
         if is_given(request):
-            messages.trace("store: it is what the vault gave, and is kept there")
+            messages.trace("store: the secret comes from the vault, so nothing is stored")
             return b""
         host = hosts.host_option(request.protocol, request.host)
-        hint = exc.hint if has_key() else f"to have it kept, type: git-credential-bitbucket login{host}"
-        raise VaultLocked(f"the secret was not kept: {exc.cause}", hint=hint) from exc
+        hint = exc.hint if has_key() else f"to store it, run: git-credential-bitbucket login{host}"
+        raise VaultLocked(f"the secret was not stored: {exc.cause}", hint=hint) from exc
 
 
 def is_locked(data: bytes, client: AgentClient) -> bool:
@@ -72,5 +72,5 @@ def hint_where_locked(request: git_protocol.Request, why: "Mapping[str, str]", c
         return why.get("hint", "")
     if client.instead:
         setting = f"'credential.{request.protocol}://{request.host}.provider'"
-        return f"the daemon may have its key; to let it answer: git config --global {setting} bitbucket"
-    return "run it at a terminal, or type: git-credential-bitbucket rekey --to key-file --key-file FILE"
+        return f"to let the daemon answer, which may have the key, run: git config --global {setting} bitbucket"
+    return "run the command at a terminal, or run: git-credential-bitbucket rekey --to key-file --key-file FILE"

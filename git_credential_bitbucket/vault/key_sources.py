@@ -111,7 +111,7 @@ def from_environment(env: "Mapping[str, str]") -> Key | None:
     if path := env.get(KEY_FILE_VARIABLE):
         if not path.startswith("/"):
             cause = f"{KEY_FILE_VARIABLE} is a relative path, and git runs its helpers in the work tree"
-            raise VaultLocked(cause, hint="write the whole path")
+            raise VaultLocked(cause, hint="write an absolute path")
         held = _read_key_file(path)
         material = held if len(held) == KEY_BYTES else _decoded(held)
         if material is None:

@@ -90,7 +90,7 @@ def test_where_no_daemon_may_run_it_says_so(bare_run: Runner, verb: str) -> None
     env = {**bare_run.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}
     done = bare_run(NAME, "daemon", verb, env=env, check=False)
     assert done.returncode == 1
-    assert "no daemon may run" in done.stderr
+    assert "the daemon is switched off" in done.stderr
 
 
 @pytest.mark.parametrize("verb", ["stop", "status"])

@@ -168,7 +168,7 @@ def test_memory_is_refused_where_no_daemon_may_run(keyed: Runner) -> None:
     keyed.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     refused = keyed(HELPER, "login", "--no-verify", "--api-token", "--memory", stdin=tokens.api_token(), check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "no daemon may run here" in refused.stderr
+    assert "the daemon is switched off" in refused.stderr
 
 
 def test_it_works_where_no_daemon_may_run(keyed: Runner) -> None:

@@ -368,7 +368,7 @@ def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keye
     token = keyed.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
     said = keyed(HELPER, "status").stdout
-    assert "environment: Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in said
+    assert "environment: Bitbucket rejected the secret in BITBUCKET_ACCESS_TOKEN" in said
     assert "is answered before" not in said
     assert json.loads(keyed(HELPER, "status", "--json").stdout)["environment"] == "BITBUCKET_ACCESS_TOKEN"
     keyed.env["BITBUCKET_ACCESS_TOKEN"] = "two\nlines"
@@ -494,7 +494,7 @@ def test_a_token_in_the_environment_is_checked_and_fails_as_a_stored_one(
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
     refused = keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok", check=False)
     assert refused.returncode == 1
-    assert "Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in refused.stderr
+    assert "Bitbucket rejected the secret in BITBUCKET_ACCESS_TOKEN" in refused.stderr
 
 
 def test_without_a_network_nothing_is_said_to_be_rejected(keyed: Runner) -> None:

@@ -168,9 +168,9 @@ def test_git_is_answered_where_no_daemon_can_be_started(front: Runner, helper: P
     ("command", "says"),
     [
         (["/bin/sh", "-c", "sleep 60"], "was not ready within"),
-        (["/bin/false"], "ended before it was ready"),
-        (["/nowhere/python"], "ended before it was ready"),
-        (["/bin/echo", "hello"], "ended before it was ready: hello"),
+        (["/bin/false"], "stopped before it was ready"),
+        (["/nowhere/python"], "stopped before it was ready"),
+        (["/bin/echo", "hello"], "stopped before it was ready: hello"),
         ([sys.executable, "-I", "-c", "import nothing_of_that_name"], "No module named 'nothing_of_that_name'"),
     ],
 )

@@ -79,7 +79,7 @@ def test_blanks_inside_a_token_are_told(front: Runner, helper: Path) -> None:
     env = {**front.env, "BITBUCKET_TOKEN": f"{tokens.access_token()} deploy"}
     done = front(helper, "get", stdin=request(), env=env)
     assert done.stdout == ""
-    assert "BITBUCKET_TOKEN holds a token with blanks in it" in done.stderr
+    assert "BITBUCKET_TOKEN holds a token with spaces in it" in done.stderr
 
 
 def test_variable_wins_over_the_file(front: Runner, home: Path) -> None:
@@ -291,13 +291,13 @@ def test_tokens_file_is_asked_about_the_repository_at_work(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("private", "is not like acme=TOKEN or acme/app=TOKEN"),
-        ("=private", "is not like"),
-        ("acme/app/private=x", "is not like"),
-        ("acme/priv*=x", "is not like"),
-        ("my private team=x", "is not like"),
-        ("bitbucket.org/private=x", "is not like"),
-        ("https://bitbucket.org/private=x", "is not like"),
+        ("private", "does not have the form acme=TOKEN or acme/app=TOKEN"),
+        ("=private", "does not have the form"),
+        ("acme/app/private=x", "does not have the form"),
+        ("acme/priv*=x", "does not have the form"),
+        ("my private team=x", "does not have the form"),
+        ("bitbucket.org/private=x", "does not have the form"),
+        ("https://bitbucket.org/private=x", "does not have the form"),
         ("ACME=private", "names the same scope as line 1 of BITBUCKET_TOKENS_FILE"),
         ("private=", "holds nothing"),
         ("private=pri\rvate", "holds more than one line"),
@@ -338,7 +338,8 @@ def test_rejection_of_one_token_of_the_file_leaves_the_others(
     env = {**front.env, **tokens_file(f"acme={acme}\nacme/app={app}\n")}
     front("git", "credential", "reject", stdin=request(username=ACCESS, password=app), env=env)
     assert (
-        "rejected what line 2 of BITBUCKET_TOKENS_FILE holds" in front(helper, "get", stdin=request(), env=env).stderr
+        "rejected the secret in line 2 of BITBUCKET_TOKENS_FILE"
+        in front(helper, "get", stdin=request(), env=env).stderr
     )
     other = request(path="acme/other.git")
     assert acme in front(helper, "get", stdin=other, env=env).stdout
@@ -370,7 +371,7 @@ def test_source_answers_and_is_never_stored(front: Runner, home: Path) -> None:
     assert not socket_of(home).exists()
     front("git", "credential", "reject", stdin=answer, env=env)
     done = front("git", "credential", "fill", stdin=request(), env=env, check=False)
-    assert "Bitbucket rejected what BITBUCKET_API_TOKEN_FROM holds" in done.stderr
+    assert "Bitbucket rejected the secret in BITBUCKET_API_TOKEN_FROM" in done.stderr
     (home / "secret").write_text(rotated := tokens.api_token())
     assert filled(front, BITBUCKET_API_TOKEN_FROM=f"exec:{home}/source")["password"] == rotated
 

@@ -84,7 +84,7 @@ def test_secret_that_nothing_can_keep_is_not_said_to_be_kept(alone: Runner, help
     """Without a key there would be memory only, and that ends with this process."""
     del alone.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
     done = alone(helper, "store", stdin=request(username="alice", password=tokens.api_token()))
-    assert "the secret was not kept" in done.stderr
+    assert "the secret was not stored" in done.stderr
     assert "hint: " in done.stderr
 
 

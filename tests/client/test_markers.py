@@ -161,5 +161,5 @@ def test_runtime_directory_that_cannot_be_written_to_is_told(front: Runner, help
     secret = tokens.access_token()
     env = {**front.env, "BITBUCKET_TOKEN": secret, "XDG_RUNTIME_DIR": str(home / "file")}
     done = front(helper, "erase", stdin=request(password=secret), env=env)
-    assert "the rejection cannot be noted" in done.stderr
+    assert "cannot record the rejection" in done.stderr
     assert secret not in done.stderr

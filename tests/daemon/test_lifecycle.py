@@ -42,7 +42,7 @@ def test_an_unusable_setting_is_told_instead_of_ready(
 
 def test_an_unreadable_document_is_told_instead_of_ready(start: Start) -> None:
     """Standard input that is no JSON document of ours."""
-    assert start(stdin=b"{nonsense").told.startswith("error=what the daemon was told")
+    assert start(stdin=b"{nonsense").told.startswith("error=the document on the daemon's standard input")
 
 
 def test_sigterm_makes_it_unlink_its_socket_and_leave(daemon: Daemon) -> None:
@@ -161,7 +161,7 @@ def test_who_asks_it_to_go_is_told_what_is_in_memory_only(start: Start, bare_env
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"})
     daemon.store("acme/app", token := tokens.access_token())
     refused = daemon.ask("exit").decode()
-    assert refused.startswith("error=the daemon stays, for this is in its memory only: the access token for ")
+    assert refused.startswith("error=the daemon did not stop: its memory alone holds the access token for ")
     assert "daemon stop --force" in refused
     assert daemon.secret("acme/app") == token
     daemon.ask("exit", b"force=1\n")

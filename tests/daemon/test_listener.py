@@ -109,7 +109,7 @@ def test_a_daemon_that_listens_and_keeps_silent_is_named(start: Start, daemon: D
     try:
         second = start()
         assert second.told.startswith("error=process ")
-        assert f"hint=end it: kill {daemon.pid}\n" in second.told
+        assert f"hint=stop it: kill {daemon.pid}\n" in second.told
         assert second.ended() == 1
     finally:
         os.kill(daemon.pid, signal.SIGCONT)
@@ -123,7 +123,7 @@ def test_a_file_in_the_way_is_not_removed(start: Start, home: Path) -> None:
     (place / "socket").write_text("precious")
     told = start().told
     assert told.startswith("error=")
-    assert "is in the way" in told
+    assert "is not a socket" in told
     assert (place / "socket").read_text() == "precious"
 
 

@@ -107,10 +107,10 @@ def test_a_revoked_token_in_the_environment_ends_git_lfs(
     mark = bitbucket.mark()
     answer = older.git("lfs", "push", "--all", "origin", cwd=clone, check=False)
     assert answer.returncode != 0
-    assert "Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds" in answer.stderr
+    assert "Bitbucket rejected the secret in BITBUCKET_ACCESS_TOKEN" in answer.stderr
     assert len(batches(older, mark)) <= REASONABLE
     again = older.git("ls-remote", url, check=False)
-    assert only_line(again.stderr).startswith("Bitbucket rejected what BITBUCKET_ACCESS_TOKEN holds")
+    assert only_line(again.stderr).startswith("Bitbucket rejected the secret in BITBUCKET_ACCESS_TOKEN")
     another = bitbucket.issue_access_token("acme/app")
     older.git("lfs", "push", "--all", "origin", cwd=clone, more={"BITBUCKET_ACCESS_TOKEN": another})
 

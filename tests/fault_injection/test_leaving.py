@@ -125,7 +125,7 @@ def test_who_asks_it_to_go_is_told_what_would_be_lost(
     run = Runner(machine.env, machine.home)
     refused = run(helper, "daemon", "stop", check=False)
     assert refused.returncode == 1
-    assert "a login's new token is in no file yet: the vault" in refused.stderr
+    assert "the new token of a login is not written to the vault yet: the vault" in refused.stderr
     assert "input/output error" in refused.stderr
     assert "look after the disk" in refused.stderr
     assert "daemon stop --force" in refused.stderr

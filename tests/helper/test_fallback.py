@@ -351,7 +351,7 @@ def test_incomplete_installation_is_told_by_its_name(front: Runner, helper: Path
     )
     done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
     assert done.stdout == ""
-    assert done.stderr.startswith(PREFIX + "error: the installation is not whole: there is no cryptography")
+    assert done.stderr.startswith(PREFIX + "error: the installation is incomplete: module cryptography")
 
 
 def test_system_without_descriptors_is_told(front: Runner) -> None:
@@ -359,7 +359,7 @@ def test_system_without_descriptors_is_told(front: Runner) -> None:
     before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))"
     done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
     assert done.stdout == ""
-    told = "error: the system refused something: too many open files\n"
+    told = "error: system error: too many open files\n"
     assert done.stderr == f"{PREFIX}{told}{PREFIX}hint: allow more open files: ulimit -n\n"
 
 

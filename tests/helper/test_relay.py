@@ -135,7 +135,7 @@ def test_refused_place_is_one_error_with_the_cure(front: Runner, helper: Path, h
     assert done.stdout == ""
     assert done.stderr == (
         f"git-credential-bitbucket: error: {place} is open to others\n"
-        f"git-credential-bitbucket: hint: type: chmod 0700 {place}\n"
+        f"git-credential-bitbucket: hint: run: chmod 0700 {place}\n"
     )
 
 

@@ -27,7 +27,7 @@ def kept(front: Runner) -> str:
     env = {**front.env, ipc.TRACE: "1"}
     text = request(username="alice", password=secret)
     said = front("git", "credential", "approve", stdin=text, env=env).stderr
-    assert "store: https://bitbucket.org/acme/app.git: a host of ours" in said
+    assert "store: https://bitbucket.org/acme/app.git: a Bitbucket host" in said
     assert secret not in said
     return secret
 
@@ -39,7 +39,7 @@ def test_a_trace_tells_who_was_asked_and_which_credential_answers(front: Runner)
     assert got["password"] == secret
     assert secret not in said
     lines = [line.removeprefix(PREFIX).partition(": ")[2] for line in said.split("\n") if line.startswith(PREFIX)]
-    assert lines[0] == "get: https://bitbucket.org/acme/app.git: a host of ours"
+    assert lines[0] == "get: https://bitbucket.org/acme/app.git: a Bitbucket host"
     assert lines[1] == "the environment: no token and no consumer"
     assert any("for bitbucket.org: answers, because it is the only one for this" in line for line in lines)
     assert any(line.startswith("get: the daemon at ") and line.endswith(": answered") for line in lines)
@@ -49,8 +49,8 @@ def test_a_trace_tells_who_was_asked_and_which_credential_answers(front: Runner)
 def test_a_trace_names_what_stands_in_the_way(front: Runner) -> None:
     """Nothing kept, nobody to ask: both are decisions, and the message is as without it."""
     _, said = filled(front, "true")
-    assert "nothing to offer: none\n" in said
-    assert "nobody is asked: GIT_TERMINAL_PROMPT is off\n" in said
+    assert "no credential: none\n" in said
+    assert "non-interactive: GIT_TERMINAL_PROMPT is off\n" in said
     assert "git-credential-bitbucket: error: no credential for bitbucket.org/acme/app\n" in said
 
 
@@ -60,7 +60,7 @@ def test_a_trace_is_silent_of_what_is_in_the_environment(front: Runner) -> None:
     front.env["BITBUCKET_ACCESS_TOKEN"] = secret
     got, said = filled(front, "1")
     assert got["password"] == secret
-    assert "the environment: BITBUCKET_ACCESS_TOKEN goes before anything kept\n" in said
+    assert "the environment: BITBUCKET_ACCESS_TOKEN takes precedence over stored credentials\n" in said
     assert "answer: username=x-token-auth\n" in said
     assert secret not in said
 
@@ -83,7 +83,7 @@ def test_a_trace_goes_to_the_end_of_a_file_that_only_we_can_read(front: Runner, 
         _, said = filled(front, str(trace))
         assert PREFIX not in said
     assert trace.stat().st_mode & 0o777 == 0o600
-    assert trace.read_text().count(": get: https://bitbucket.org/acme/app.git: a host of ours\n") == 2
+    assert trace.read_text().count(": get: https://bitbucket.org/acme/app.git: a Bitbucket host\n") == 2
     assert trace.read_text().count("git-credential-bitbucket: error: no credential for bitbucket.org/acme/app\n") == 2
 
 

@@ -17,7 +17,7 @@ from tests.running import Runner
 HOST = "git.example.org"
 VAULT = "GIT_CREDENTIAL_BITBUCKET_VAULT"
 SOCKET = "GIT_CREDENTIAL_BITBUCKET_SOCKET"
-OTHER = "the daemon at this socket has another vault"
+OTHER = "the daemon at this socket serves another vault"
 
 
 @pytest.fixture

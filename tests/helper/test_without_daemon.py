@@ -80,7 +80,7 @@ def test_host_of_one_command_and_a_key_that_the_daemon_has(front: Runner, helper
     assert f"git config --global 'credential.https://{HOST}.provider' bitbucket" in done.stderr
     text = request(host=HOST, username="alice", password=tokens.api_token())
     done = front(helper, "store", stdin=text, env={**front.env, **named()})
-    assert "error: the secret was not kept: the vault is locked with a passphrase\n" in done.stderr
+    assert "error: the secret was not stored: the vault is locked with a passphrase\n" in done.stderr
 
 
 def test_host_of_one_command_is_logged_in_to(front: Runner, helper: Path, home: Path) -> None:
@@ -148,8 +148,8 @@ def test_store_of_what_a_person_just_unlocked_is_quiet(
     assert done.stderr == ""
     done = front(helper, "store", stdin=request(username="alice", password=tokens.api_token()))
     assert done.stderr == (
-        f"{PREFIX}error: the secret was not kept: the vault is locked with a passphrase\n"
-        f"{PREFIX}hint: to have it kept, type: git-credential-bitbucket login\n"
+        f"{PREFIX}error: the secret was not stored: the vault is locked with a passphrase\n"
+        f"{PREFIX}hint: to store it, run: git-credential-bitbucket login\n"
     )
     (mark,) = (home / "run" / "git-credential-bitbucket").glob("given-*")
     assert (mark.read_bytes(), passphrase in mark.name) == (b"", False)

@@ -83,7 +83,7 @@ def test_a_key_file_by_a_relative_path_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     with pytest.raises(VaultLocked, match="relative path") as told:
         key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: "key"})
-    assert told.value.hint == "write the whole path"
+    assert told.value.hint == "write an absolute path"
 
 
 def test_a_missing_key_file_is_locked_not_absent(tmp_path: Path) -> None:
