@@ -162,7 +162,7 @@ def progress() -> Iterator[Tell]:
     if not os.isatty(2):
         yield lambda _what, _done, _total: None
         return
-    from rich.console import Console  # these two here, not above: only a terminal needs them
+    from rich.console import Console  # lazy: only a terminal needs them
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())

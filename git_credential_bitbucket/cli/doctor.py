@@ -190,14 +190,14 @@ def _print(found: list[Finding], mended: list[str]) -> None:
     if wrong:
         fixable = any(one.mend is not None for one in found if one.level == WRONG)
         told = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
-        told += "; to fix what can be fixed safely, run: git-credential-bitbucket doctor --fix" if fixable else ""
+        told += "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
     out.print()
     out.print(told, soft_wrap=True)
 
 
 def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:
     """One finding: in three columns, the last one wrapped; a narrow terminal wraps it by itself."""
-    from rich.text import Text  # here, not above: JSON does without
+    from rich.text import Text  # lazy: JSON does without
 
     width = _CHECK_WIDTH if out.width >= _ROOMY else len(check)
     head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{width}}  "

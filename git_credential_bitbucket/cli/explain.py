@@ -32,7 +32,7 @@ def command(*, url: str | None, check: bool, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(document, indent=2))
     else:
-        from git_credential_bitbucket.diagnostics import explain_view as shown  # here, not above: rich costs 40 ms
+        from git_credential_bitbucket.diagnostics import explain_view as shown  # lazy: rich costs 40 ms
 
         shown.print_document(document)
     verdict = document.get("verdict")

@@ -79,7 +79,7 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
     if source == PASSPHRASE:
         return vault_setup.new_passphrase(answers, "the vault's key is unchanged; try again")
     if source == KEYRING:
-        from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
+        from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
 
         keyring_key.open_up(os.environ)
         return keyring_key.make(os.environ)
@@ -113,7 +113,7 @@ def _sealed_with(key: Key) -> bool | None:
 
 
 def _remove_from_keyring(key_id: bytes) -> None:
-    from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
+    from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
 
     try:
         keyring_key.remove(os.environ, key_id)

@@ -62,14 +62,14 @@ def command(
         report = replace(report, verdicts=verdicts.check([one["id"] for one in report.offered], report.tokens))
     if metrics_file is not None:
         from git_credential_bitbucket.diagnostics import (
-            metrics,  # here, not above: each of these forms has its own imports
+            metrics,  # lazy: each of these forms has its own imports
         )
 
         output.write(metrics_file, metrics.text(report))
     if as_json:
         click.echo(json.dumps(status_report.document(report), indent=2))
     elif metrics_file is None:
-        from git_credential_bitbucket.diagnostics import status_table  # here, not above: rich costs 40 ms
+        from git_credential_bitbucket.diagnostics import status_table  # lazy: rich costs 40 ms
 
         status_table.print_report(report, long=as_blocks)
     if asked["require"] and not report.offered:

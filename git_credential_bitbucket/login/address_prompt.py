@@ -103,7 +103,7 @@ def qr_code(text: str, columns: int, lines: int) -> str | tuple[int, int] | None
     None without segno: it is an extra.
     """
     try:
-        import segno  # here, not above: it may not be there
+        import segno  # lazy: it may not be there
     except ImportError:
         return None
     code = segno.make(text, error="l", micro=False)

@@ -37,7 +37,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: oauth_flows.Keep) -
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        from git_credential_bitbucket.login import browser  # here, not above: other logins need no browser
+        from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
 
         in_browser(browser.log_in_implicitly, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
@@ -47,7 +47,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: oauth_flows.Keep) -
 
 
 def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> Grant:
-    from git_credential_bitbucket.login import paste  # here, not above: as the browser
+    from git_credential_bitbucket.login import paste  # lazy: as the browser
 
     terminal = oauth_flows.terminal_to_paste_at(answers)
     return paste.obtain_token(

@@ -74,7 +74,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     granted: list[tuple[str, Grant]] = []
 
     def redeem(code: CodeGrant) -> Page:
-        from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
+        from git_credential_bitbucket.bitbucket import oauth  # lazy: 130 ms, and only now is it needed
 
         endpoint = wanted.provider.endpoint
         with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
@@ -85,7 +85,7 @@ def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     if paste:
         redeem(_pasted(wanted, answers, key))
     else:
-        from git_credential_bitbucket.login import browser  # here, not above: other logins need no browser
+        from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
 
         in_browser(browser.log_in, wanted, answers, key, redeem)
     kept_id, grant = granted[0]
@@ -97,7 +97,7 @@ def with_client_credentials(wanted: LoginRequest, answers: Answers, keep: Keep) 
     """Let the consumer log in without a person, and keep it; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
     key, secret = consumer(wanted, answers)
-    from git_credential_bitbucket.bitbucket import oauth  # here, not above: 130 ms, and only now is it needed
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: 130 ms, and only now is it needed
 
     # Minted at once, for a slip in key or secret is better told now than by git.
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
@@ -114,7 +114,7 @@ def with_jwt_bearer(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
     client_key = paste_validation.app_key(answers.line("Client key of the installation"))
     secret = paste_validation.consumer_secret(answers.secret("Shared secret of the installation"))
     answers.check_all_read()
-    from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
 
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
         grant = oauth.fetch_with_jwt(wanted.provider.endpoint, app, client_key, secret)
@@ -151,7 +151,7 @@ def _against_browser(wanted: LoginRequest) -> str | None:
     from git_credential_bitbucket.login import (
         browser,
         connection_owner,
-    )  # here, not above: other logins need no browser
+    )  # lazy: other logins need no browser
 
     if not wanted.no_browser and not browser.can_open(os.environ):
         return "No browser can be opened from here"
@@ -161,7 +161,7 @@ def _against_browser(wanted: LoginRequest) -> str | None:
 
 
 def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> CodeGrant:
-    from git_credential_bitbucket.login import paste  # here, not above: as the browser
+    from git_credential_bitbucket.login import paste  # lazy: as the browser
 
     terminal = terminal_to_paste_at(answers)
     return paste.obtain_code(
@@ -185,7 +185,7 @@ def _kept(wanted: LoginRequest, key: str, secret: Secret, grant: Grant, keep: Ke
 
 def _give_back(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> None:
     """A grant that nobody keeps is revoked, as far as Bitbucket takes that."""
-    from git_credential_bitbucket.bitbucket import oauth  # here, not above: as above
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
 
     oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
 
@@ -216,7 +216,7 @@ def identify(wanted: LoginRequest, grant: Grant, kept_id: str) -> None:
 
 def page(wanted: LoginRequest, grant: Grant) -> Page:
     """What the browser shows of a grant that is kept: where and for what it is, and how to end it."""
-    from git_credential_bitbucket.login.pages import Page  # here, not above: as above
+    from git_credential_bitbucket.login.pages import Page  # lazy: as above
 
     allowed = ", ".join(printable(scope) for scope in grant.scopes) or "the permissions of its consumer"
     return Page(

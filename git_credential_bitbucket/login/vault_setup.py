@@ -82,7 +82,7 @@ def new_vault(answers: Answers, env: Mapping[str, str]) -> NewVault:
     given = key_sources.from_environment(env)
     if given is not None:
         return NewVault(given)
-    from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts a process
+    from git_credential_bitbucket.vault import keyring_key  # lazy: it starts a process
 
     try:
         keyring_key.open_up(env)

@@ -23,7 +23,7 @@ UNBROKEN = 10_000
 
 def console() -> Console:
     """Standard output by rich: colours on a terminal only and not under NO_COLOR, nothing taken for markup."""
-    from rich.console import Console  # here, not above: 40 ms that a verb without a table does without
+    from rich.console import Console  # lazy: 40 ms that a verb without a table does without
 
     width = None if sys.stdout.isatty() else UNBROKEN
     return Console(width=width, markup=False, highlight=False, emoji=False)
@@ -31,7 +31,7 @@ def console() -> Console:
 
 def table(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None:
     """Aligned columns, every cell in full: what is wider than the terminal is wrapped by it, and can be copied."""
-    from rich.console import Console  # here, not above: as `console`
+    from rich.console import Console  # lazy: as `console`
     from rich.table import Table
     from rich.text import Text
 

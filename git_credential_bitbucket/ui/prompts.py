@@ -59,7 +59,7 @@ class Terminal:
 
     def console(self) -> Console:
         """By rich, on the terminal itself; colours, width and NO_COLOR are its business."""
-        from rich.console import Console  # here, not above: 40 ms, and a piped secret needs none
+        from rich.console import Console  # lazy: 40 ms, and a piped secret needs none
 
         file = open(self._descriptor, "w", encoding=_encoding(), errors=ascii_fallback.ERRORS, closefd=False)  # noqa: SIM115 - rich's
         return Console(file=file, markup=False, highlight=False, emoji=False, width=self.size()[0] or None)
@@ -82,7 +82,7 @@ class Terminal:
         Read character by character: the terminal's own line editing cuts a line at 4096 bytes (1024 on macOS), and a
         token may be longer. What a paste brought behind its first line is thrown away, for a shell would run it.
         """
-        import termios  # here, not above: verbs that ask nothing do without
+        import termios  # lazy: verbs that ask nothing do without
 
         before = termios.tcgetattr(self._descriptor)
         silent = termios.tcgetattr(self._descriptor)
@@ -238,7 +238,7 @@ def piped() -> list[str]:
 
 def _running() -> str:
     """The command that asks, as it was typed."""
-    import click  # here, not above: a dialogue in the middle of a `get` does without
+    import click  # lazy: a dialogue in the middle of a `get` does without
 
     running = click.get_current_context(silent=True)
     return "git-credential-bitbucket" if running is None else running.command_path
@@ -265,7 +265,7 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 def _encoding() -> str:
-    import locale  # here, not above: only what is shown needs it
+    import locale  # lazy: only what is shown needs it
 
     return locale.getencoding()
 

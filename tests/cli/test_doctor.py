@@ -671,7 +671,7 @@ def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, pers
         lines = " ".join(shown.split())
         assert "does not ask this program about https://bitbucket.org" in lines
         assert "hint: type: git-credential-bitbucket configure" in lines
-        assert "2 things are wrong" in lines
+        assert "2 problems found" in lines
         assert "doctor --fix" in lines
 
 

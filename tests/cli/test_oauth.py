@@ -232,7 +232,7 @@ def test_somebody_else_s_browser_is_told_at_the_terminal(
         command = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", str(bitbucket.ca_file), start]
         subprocess.run(command, check=True, cwd=ROOT, timeout=60)
         dialogue.reads("Logged in: OAuth login")
-        assert dialogue.ends().count("refused") == 1
+        assert dialogue.ends().count("rejected a program") == 1
 
 
 @pytest.mark.usefixtures("consumer")

@@ -129,7 +129,7 @@ def test_a_projects_token_is_named_like_any_other(ready: Runner, bitbucket: Fake
     for one in [each for each in listed(ready) if each["project"]]:  # the new one, and the disabled
         ready(HELPER, "logout", one["id"])
     refused = ready(HELPER, "logout", scope, check=False)
-    assert "no credential" in refused.stderr
+    assert "no stored credential" in refused.stderr
     assert sent(ready, bitbucket, "api") == tokens.digest(wide)
     ready(HELPER, "logout", f"{bitbucket.url}/acme")
     assert sent(ready, bitbucket, "api") is None

@@ -53,7 +53,7 @@ def test_a_person_is_guided_from_the_page_to_the_revocation(keyed: Runner, bitbu
         dialogue.types("90d")
         shown = dialogue.ends()
     assert "Bitbucket accepted the token." in shown
-    assert f"Replaced: access token for {bitbucket.netloc}/acme/app until " in shown
+    assert f"Replaced: access token for {bitbucket.netloc}/acme/app, expires " in shown
     assert "revoke the old one at Bitbucket here: " in shown
     assert old not in shown
     assert new not in shown
@@ -81,10 +81,10 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBi
     """Neither does the old one pasted again, a slip, or an end of the input."""
     before = listed(keyed)
     for typed, said in (
-        (tokens.access_token(), "Bitbucket rejected it"),
+        (tokens.access_token(), "Bitbucket rejected the token"),
         (bitbucket.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
         (old, "the token that is kept already"),
-        ("alice@example.com", "an email address"),
+        ("alice@example.com", "an email"),
         ("", "standard input has no line"),
     ):
         refused = keyed(HELPER, "rotate", stdin=f"{typed}\n" if typed else "", check=False)

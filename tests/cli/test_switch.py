@@ -38,7 +38,7 @@ def test_two_accounts_stand_side_by_side_and_switch_chooses(keyed: Runner) -> No
     bobs = login(keyed, "bob@example.com", "bobby", "712020:01234567-89ab-cdef-0123-456789abcdef")
     assert offered(keyed) == bobs
     said = keyed(HELPER, "switch", "alice").stdout
-    assert "answers for bitbucket.org" in said
+    assert "Default for bitbucket.org" in said
     assert "alice@example.com" in said
     assert offered(keyed) == alices
     assert offered(keyed, "https://bobby@bitbucket.org/acme/app") == bobs
@@ -58,8 +58,8 @@ def test_switch_names_the_accounts_that_there_are(keyed: Runner) -> None:
     login(keyed, "alice@example.com")
     assert "only one credential" in keyed(HELPER, "switch", check=False).stderr
     refused = keyed(HELPER, "switch", "carol", check=False)
-    assert (refused.returncode, "there are: alice@example.com" in refused.stderr) == (1, True)
-    assert "no credential is kept for" in keyed(HELPER, "switch", "alice", "--for", "acme", check=False).stderr
+    assert (refused.returncode, "stored accounts: alice@example.com" in refused.stderr) == (1, True)
+    assert "no credential is stored for" in keyed(HELPER, "switch", "alice", "--for", "acme", check=False).stderr
 
 
 def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -> None:
@@ -155,8 +155,8 @@ def test_configure_writes_the_account_that_git_asks_for(run: Runner) -> None:
     run(HELPER, "configure", "--account", "bobby")
     assert run("git", "config", "credential.https://bitbucket.org.username").stdout == "bobby\n"
     told = run(HELPER, "unconfigure").stdout
-    assert "git asks for the account bobby there" in told
-    run("sh", "-c", told.partition("to remove that: ")[2])
+    assert "git asks for the account bobby; " in told
+    run("sh", "-c", told.partition("to remove that, run: ")[2])
     assert run("git", "config", "credential.https://bitbucket.org.username", check=False).stdout == ""
 
 
@@ -169,7 +169,7 @@ def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runn
     assert "Also stored for bitbucket.org: alice@example.com." in second
     assert "the new one is used.\nTo choose another one, run: git-credential-bitbucket switch\n" in second
     keyed(HELPER, "switch", "alice@example.com")
-    assert "another one answers" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
+    assert "another one is used" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
 
 
 def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -178,7 +178,7 @@ def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucke
     for names, secret in ((("--account", "alice@example.com"), token), (("--add",), bitbucket.issue_api_token("bob"))):
         keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, *names, stdin=secret)
     said = keyed(HELPER, "status", "--check").stdout
-    assert "Bitbucket accepted the token" in said
+    assert "Bitbucket says that it is valid" in said
     assert "did not say whether it is valid: Bitbucket's REST API takes an API token only together" in said
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", "--json", check=False)

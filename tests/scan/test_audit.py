@@ -382,7 +382,7 @@ def test_what_cannot_be_looked_at_is_said(bare_run: Runner, home: Path) -> None:
     assert "warning: not searched: 1 larger than 32 MiB" in said.stderr
     [run] = json.loads(bare_run(HELPER, "audit", ".", "--sarif", "-", check=False).stdout)["runs"]
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
-    assert notification["message"]["text"] == "not searched: 1 larger than 32 MiB"
+    assert notification["message"]["text"] == "not looked at: 1 larger than 32 MiB"
 
 
 def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: Path) -> None:
