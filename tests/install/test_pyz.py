@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket.client import ipc
 from git_credential_bitbucket.gitsetup import executable
 from install import wheels
-from tests.daemon.daemons import listener_of
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 from tests.running import Runner
@@ -154,7 +154,8 @@ def test_what_serves_exec_ends_with_it(configured: Runner, copied: Path) -> None
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         path = process.stdout.readline().decode().strip()
-        handle = os.pidfd_open(listener_of(path))
+        _, answer = ipc.send_request(path, ipc.message("ping", b""))
+        handle = os.pidfd_open(int(answer.removeprefix(b"pid=")))
         process.send_signal(signal.SIGKILL)
         try:
             assert select.select([handle], [], [], 20)[0], "it still runs"
