@@ -139,6 +139,14 @@ def data_dir(env: "Mapping[str, str]") -> str:
     return platformdirs.user_data_dir(NAME, appauthor=False)
 
 
+SOURCE_PREFIXES = (
+    *("AWS_", "VAULT_", "BAO_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "OP_", "BW_", "BITWARDENCLI_"),
+    *("PASSWORD_STORE_", "GOPASS_", "GNUPGHOME", "GPG_", "CREDENTIALS_DIRECTORY"),
+)
+"""How the variables begin that secret managers' programs are configured by: what a daemon's `sources` get of its
+starter's environment. Some are secrets."""
+
+
 def vault_path(env: "Mapping[str, str]") -> str:
     """`GIT_CREDENTIAL_BITBUCKET_VAULT`, else what git's configuration names, else `vault` in `data_dir`.
 

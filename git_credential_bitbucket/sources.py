@@ -36,11 +36,6 @@ PACKAGES = {
     "gopass": "gopass, package gopass",
 }
 """What a program of a short form is in."""
-VARIABLES = (
-    *("AWS_", "VAULT_", "BAO_", "AZURE_", "CLOUDSDK_", "GOOGLE_", "OP_", "BW_", "BITWARDENCLI_"),
-    *("PASSWORD_STORE_", "GOPASS_", "GNUPGHOME", "GPG_", "CREDENTIALS_DIRECTORY"),
-)
-"""How the variables begin that these programs are configured by: what a daemon's commands get of its starter's."""
 _SCRUBBED = ("BITBUCKET_", "GIT_", "LD_PRELOAD", "PYTHON")
 
 _STDERR = (
@@ -221,7 +216,7 @@ def _output(words: list[str], env: "Mapping[str, str]", url: str) -> bytes:
     program = find_program(env, words[0]) if words[0].startswith("/") or "/" not in words[0] else None
     if program is None:
         hint = f"install {PACKAGES[name]}" if name in PACKAGES else "name it by its absolute path, or add it to PATH"
-        raise SourceFailed(f"there is no program {name} on the caller's PATH", hint=hint)
+        raise SourceFailed(f"there is no program {name} on PATH", hint=hint)
     limit_s = UNLOCK_TIMEOUT_S if name in _UNLOCKED_BY_PERSON else TIMEOUT_S
     given = b""
     if name.startswith("git-credential-") or (name == "git" and len(words) > 1 and words[1].startswith("credential")):

@@ -46,7 +46,7 @@ def format_answer(credential: Credential, request: Request) -> bytes:
     ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
     if ends:
         pairs.append(("password_expiry_utc", str(int(min(ends)))))
-    if credential.is_renewable and "state" in request.capabilities:
+    if credential.is_obtainable and "state" in request.capabilities:
         pairs[:0] = [("capability[]", "state")]
         pairs.append(("state[]", matching.state_of(credential)))
         if not any(state.startswith(matching.STATE_PREFIX) for state in request.states):
@@ -128,10 +128,12 @@ class Agent:
         is_late = False
         for credential in match.candidates:
             if rejection.is_blocked(credential, now, match.repository):
+                if self._may_have_changed(credential, now) and credential.id not in waited:
+                    return self._after_renewal(credential, asking, waited, None, is_usable=False)
                 continue
             is_rejected = matching.state_of(credential) in asking.request.states
             must_renew = is_rejected or rejection.needs_renewal(credential, match.repository)
-            if credential.is_renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
+            if credential.is_obtainable and (must_renew or renewal_schedule.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
                     rejected = match.repository if is_rejected else None
                     return self._after_renewal(credential, asking, waited, rejected, is_usable=not must_renew)
@@ -144,6 +146,11 @@ class Agent:
         if not is_late and self.credential_store.trouble is None:
             asking.on_miss()
         return b""
+
+    def _may_have_changed(self, credential: Credential, now: float) -> bool:
+        """Whether the source of a suspended credential is looked at: what it has now may be another value."""
+        is_suspended = credential.set_aside_at is None and not rejection.is_past_lifetime(credential, now)
+        return credential.is_fetched and is_suspended and may_attempt(credential, now)
 
     def _after_renewal(
         self, credential: Credential, asking: Lookup, waited: frozenset[str], rejected: str | None, *, is_usable: bool
@@ -203,6 +210,10 @@ class Agent:
                 return self._changed(credential, partial(rejection.on_acceptance, scope=repository))
             note = expiry.storage_note(self.credential_store, credential, now)
             return ACKNOWLEDGED + (note or expiry.warning_due(self.credential_store, credential, now))
+        for credential in index.covering(scope):
+            is_its_kind = credential.is_fetched and credential.username == request.username
+            if is_its_kind and not (credential.secret and stored.is_intended):
+                return ACKNOWLEDGED  # a value of its source, as far as is known: it is never stored
         keep = partial(retention.store_from_git, self.credential_store, stored, now)
         return self.run_job(keep, lambda kept: expiry.storage_note(self.credential_store, kept, self.clock()))
 
@@ -217,8 +228,16 @@ class Agent:
         self, index: Index, request: Request, named: Secret | None, asked_path: Callable[[], str | None]
     ) -> bytes | Deferred:
         meant, now = matching.find_erased(index, request, named), self.clock()
-        repository = matching.repository_of(request, asked_path) if meant else ""
-        changing = [credential for credential in meant if rejection.on_rejection(credential, now, repository)]
+        fetched = [c for c in meant if c.is_fetched] if meant else _of_unknown_value(index, request)
+        repository = matching.repository_of(request, asked_path) if meant or fetched else ""
+        changing = [c for c in meant if not c.is_fetched and rejection.on_rejection(c, now, repository)]
+        asked = [
+            self.renewals.start(credential, rejected=repository, secret=named)
+            for credential in fetched
+            if rejection.on_rejection(credential, now, repository)
+        ]
+        if asked and not changing:
+            return Deferred(asked[0], lambda: ACKNOWLEDGED)
         if not changing:
             misnamed = None if meant else token_kinds.username_problem(request.password or "", request.username)
             return ACKNOWLEDGED if misnamed is None else error_answer(misnamed)
@@ -318,6 +337,7 @@ class Agent:
             how,
         )  # first: no job may open it again
         self.credential_store.vault.lock()
+        self.credential_store.forget_values()
         if self._has_no_vault():  # it has nothing to hide, and no login could found it if it counted as locked
             self.credential_store.locked_by_person = False
         self.credential_store.index()  # lets go of the credentials that were at hand
@@ -335,6 +355,12 @@ class Agent:
             self.credential_store.flush()
         except Error:
             return
+
+
+def _of_unknown_value(index: Index, request: Request) -> list[Credential]:
+    """The credentials whose value git may have had from a process before this one."""
+    covering = index.covering(scopes.scope_of(request.protocol, request.host, request.path))
+    return [c for c in covering if c.is_fetched and not c.secret and c.username == request.username]
 
 
 def error_answer(error: Error | Problem) -> bytes:

@@ -289,7 +289,7 @@ def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
-    if credential is None or not credential.is_renewable:
+    if credential is None or not credential.is_obtainable:
         hint = "see: git-credential-bitbucket status"
         return error_answer(UnknownCredential("there is no such credential that can be renewed", hint=hint))
     if refused is not None:
@@ -304,7 +304,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
         if isinstance(error, Error):
             return error_answer(error)
         renewed = job.result()
-        if renewed.generation == generation:
+        if renewed.generation == generation and not (renewed.is_fetched and not renewed.trouble):
             hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
             return error_answer(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
         rotated = "0" if renewed.refresh_token == refresh_token else "1"

@@ -36,7 +36,9 @@ class Credential(NamedTuple):
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
-    client key of one installation. `replaced_by` is the id of the newer credential that this one was disabled for.
+    client key of one installation. `source` refers to what holds its secret, or its consumer's, which is not stored
+    then (`sources`): of one that is fetched so, `minted_at` is when it was. `replaced_by` is the id of the newer
+    credential that this one was disabled for.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Credential(NamedTuple):
     client_id: str | None = None
     client_secret: Secret | None = None
     subject: str | None = None
+    source: str | None = None
     endpoint: Record | None = None
     scopes: tuple[str, ...] = ()
     superseded: tuple[str, ...] = ()
@@ -96,6 +99,16 @@ class Credential(NamedTuple):
         if self.login_expired or self.endpoint is None or self.client_id is None:
             return False
         return self.kind in token_kinds.MINTED or self.refresh_token is not None
+
+    @property
+    def is_fetched(self) -> bool:
+        """Whether its secret is fetched from its source when it is needed, and is in memory only."""
+        return self.source is not None and self.kind not in token_kinds.MINTED
+
+    @property
+    def is_obtainable(self) -> bool:
+        """Whether its secret can be had again without a person: from its source, or of Bitbucket."""
+        return self.is_fetched or self.is_renewable
 
     @property
     def username(self) -> str:
@@ -135,7 +148,8 @@ class Credential(NamedTuple):
     def to_record(self) -> Record:
         """The JSON-able form for the vault; what is at its default is left out."""
         record: Record = {}
-        for name, value in self._asdict().items():
+        stored = self._replace(**_UNFETCHED) if self.is_fetched else self
+        for name, value in stored._asdict().items():
             if name in _DEFAULTS and value == _DEFAULTS[name]:
                 continue
             if isinstance(value, tuple):
@@ -166,6 +180,18 @@ class Credential(NamedTuple):
 
 _DEFAULTS = {name: value for name, value in Credential._field_defaults.items() if name != "generation"}
 """What a record leaves out."""
+FETCHED_FIELDS = (
+    "generation",
+    "minted_at",
+    "expires_at",
+    "superseded",
+    "failures",
+    "retry_at",
+    "trouble",
+    "trouble_cure",
+)
+"""What is known of a fetched secret beside itself: it is in memory, as the secret is, and in no record."""
+_UNFETCHED: dict[str, Any] = {"secret": Secret(""), **{f: Credential._field_defaults[f] for f in FETCHED_FIELDS}}
 _DECLARED: dict[str, str] = {name: declared.__forward_arg__ for name, declared in Credential.__annotations__.items()}
 """The fields' annotations, as they are written."""
 

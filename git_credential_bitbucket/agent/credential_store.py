@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, update
 from git_credential_bitbucket.agent.matching import Index
 from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -33,8 +33,11 @@ class CredentialStore:
         self.vault = vault
         self.memory = memory
         self._acquire = acquire
-        self._seen: tuple[object, object] = (None, None)
+        self._seen: tuple[object, ...] = (None, None, None)
         self._index = Index(())
+        self._values: dict[str, Record] = {}
+        """What was fetched from the sources of credentials, by credential, as records have it: never written down."""
+        self._values_are: object = None
         self._used: dict[str, float] = {}
         self._warned: dict[str, float] = {}
         self.silenced: dict[str, float] = {}
@@ -61,10 +64,31 @@ class CredentialStore:
         except Error as exc:
             self.trouble = exc
         remembered = self.memory.snapshot().content
-        if self._seen[0] is not content or self._seen[1] is not remembered:
-            self._index = Index((*remembered.get("credentials", ()), *content.get("credentials", ())))
-            self._seen = (content, remembered)
+        seen = (content, remembered, self._values_are)
+        if any(one is not other for one, other in zip(seen, self._seen, strict=True)):
+            self._index = Index(map(self._with_value, (*_records(remembered), *_records(content))))
+            self._seen = seen
         return self._index
+
+    def _with_value(self, record: Record) -> Record:
+        value = self._values.get(record["id"]) if "source" in record else None
+        return record if value is None else {**record, **value}
+
+    def current(self, record: Record) -> Credential:
+        """The credential of a vault's record, with what was fetched for it."""
+        return Credential.from_record(self._with_value(record))
+
+    def put_value(self, credential: Credential) -> None:
+        """Have what was fetched for a credential at hand, in memory."""
+        value = {name: getattr(credential, name) for name in FETCHED_FIELDS}
+        self._values[credential.id] = {**value, "secret": credential.secret.reveal()}
+        self._values_are = object()
+
+    def forget_values(self, *ids: str) -> None:
+        """Let go of what was fetched, for these credentials or for all."""
+        for credential_id in ids or list(self._values):
+            self._values.pop(credential_id, None)
+        self._values_are = object()
 
     def with_secret(self, text: str, asked: str | None = None) -> Credential | None:
         """The credential that has or had this secret.
@@ -179,8 +203,12 @@ class CredentialStore:
 
     @property
     def _remembered(self) -> list[Record]:
-        found: list[Record] = self.memory.snapshot().content.get("credentials", [])
-        return found
+        return _records(self.memory.snapshot().content)
+
+
+def _records(content: Record) -> list[Record]:
+    found: list[Record] = content.get("credentials", [])
+    return found
 
 
 def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:

@@ -13,7 +13,14 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import matching, rejection, renewal_schedule
 from git_credential_bitbucket.agent.agent import error_answer
 from git_credential_bitbucket.agent.expiry import DAY_S
-from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, new_token_hint, rotate_command, shown_scope
+from git_credential_bitbucket.agent.naming import (
+    MAX_NAMED,
+    kind_label,
+    new_token_hint,
+    rotate_command,
+    shown_scope,
+    shown_source,
+)
 from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked, WrongKey
@@ -134,7 +141,8 @@ def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -
         return _diagnose_trouble(trouble)
     if agent.renewals.is_under_way(credential.id) and not renewal_schedule.has_valid_token(credential, now):
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
-        cause = f"{_name(credential)} is being renewed{asking}"
+        under_way = f"fetched from {shown_source(credential)}" if credential.is_fetched else f"renewed{asking}"
+        cause = f"{_name(credential)} is being {under_way}"
         return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
     return diagnose(credential, now, repository)
 
@@ -196,11 +204,14 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     is_rejected = rejection.needs_renewal(credential, repository)
     if renewal_schedule.has_valid_token(credential, now) and not is_rejected:
         return None
-    if credential.is_renewable and credential.trouble:
+    if credential.is_fetched and not credential.trouble:
+        return None  # it is fetched when it is asked for
+    if credential.is_obtainable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
         again = f"it is tried again in {seconds} s"
         hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
-        return Diagnosis("unreachable", f"{name} could not be renewed: {credential.trouble}", hint)
+        failed = f"fetched from {shown_source(credential)}" if credential.is_fetched else "renewed"
+        return Diagnosis("unreachable", f"{name} could not be {failed}: {credential.trouble}", hint)
     if credential.is_renewable:
         return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
     return Diagnosis(
@@ -223,6 +234,8 @@ def _diagnose_blocked(credential: Credential, name: str, now: float, repository:
     revoked = f"; if it was revoked: {rotate_command(credential.id)}" if credential.kind in token_kinds.STATIC else ""
     # What a consumer in the environment minted is in no list that a person could restore it from.
     now_hint = "" if credential.origin == "environment" else f"; now: git-credential-bitbucket restore {credential.id}"
+    if credential.is_fetched:
+        revoked = f"; a valid one is fetched from {shown_source(credential)} once it is there"
     hint = f"check that it has access to this repository{revoked}{now_hint}"
     return Diagnosis("suspended", f"{name} is suspended for {seconds} s: {cause}", hint)
 
@@ -232,7 +245,7 @@ def outcome(credential: Credential, now: float, repository: str) -> Outcome:
     if rejection.is_blocked(credential, now, repository):
         return "passed over"
     must_renew = rejection.needs_renewal(credential, repository)
-    if credential.is_renewable and (must_renew or renewal_schedule.must_wait(credential, now)):
+    if credential.is_obtainable and (must_renew or renewal_schedule.must_wait(credential, now)):
         if may_attempt(credential, now):
             return "renewed"
         if must_renew:

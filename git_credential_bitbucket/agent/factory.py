@@ -47,6 +47,7 @@ def build_agent(
         step=step,
         submit_renewal=submit_renewal,
     )
+    agent.renewals.environment = env
     agent.renewals.with_endpoint = lambda credential: _with_endpoint(env, credential)
     return agent
 

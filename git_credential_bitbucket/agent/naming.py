@@ -36,6 +36,11 @@ def shown_scope(credential: Credential) -> str:
     return git_protocol.printable(place)
 
 
+def shown_source(credential: Credential) -> str:
+    """The reference to the source of a credential's secret, safe to show; empty where it has none."""
+    return git_protocol.printable(credential.source or "", 300)
+
+
 def rotate_command(credential_id: str) -> str:
     """What puts a new token in the place of one that a person made."""
     return f"git-credential-bitbucket rotate {credential_id}"

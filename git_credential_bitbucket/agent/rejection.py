@@ -69,7 +69,7 @@ def _rejected_everywhere(credential: Credential, now: float) -> dict[str, object
     if credential.is_renewable:
         return _renewable_rejected(credential, now)
     rejections = (*credential.rejections, now)
-    if len(rejections) >= DISABLE_AFTER and now - rejections[0] > DISABLE_OVER_S:
+    if len(rejections) >= DISABLE_AFTER and not credential.is_fetched and now - rejections[0] > DISABLE_OVER_S:
         why = f"rejected {len(rejections)} times over more than an hour"
         return {"rejections": rejections, "set_aside_at": now, "set_aside_why": why, "suspect_until": None}
     return {"rejections": rejections, "suspect_until": now + _suspension_s(len(rejections))}

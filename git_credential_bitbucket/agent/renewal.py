@@ -18,8 +18,10 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.credential_store import record_in
@@ -33,12 +35,13 @@ from git_credential_bitbucket.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.agent.credential_store import CredentialStore
     from git_credential_bitbucket.bitbucket.token_response import Grant, GrantType, RawAnswer, TokenResponse
+    from git_credential_bitbucket.secret import Secret
     from git_credential_bitbucket.vault.vault import Renewing, Vault
 
 LOGIN_EXPIRED_AFTER = 3
@@ -68,6 +71,8 @@ class Renewals:
         self._step = step
         self.with_endpoint: Callable[[Credential], Credential] = lambda credential: credential
         """Gives a credential its host's endpoint as it is configured at the moment of a request."""
+        self.environment: Mapping[str, str] = os.environ
+        """Where sources are looked for, and what their commands get."""
         self._running: dict[str, Future[Credential]] = {}
         self._asking: set[str] = set()
         self.stopping = False
@@ -78,17 +83,26 @@ class Renewals:
         """Answers that the disk refused, by credential: `generation` and `answer`. They keep this process alive."""
 
     def start(
-        self, credential: Credential, *, rejected: str | None = None, by_hand: bool = False
+        self,
+        credential: Credential,
+        *,
+        rejected: str | None = None,
+        secret: Secret | None = None,
+        by_hand: bool = False,
     ) -> Future[Credential]:
         """Have the token of this generation replaced, or join the renewal that is on its way already.
 
-        `rejected` is the repository that rejected it in the middle of a command, if one did. `by_hand`: a person asks
-        for it now, and the pause after a failure is not kept.
+        `rejected` is the repository that rejected it in the middle of a command, if one did; of one that is fetched
+        from a source, `secret` is the value that was. `by_hand`: a person asks for it now, and the pause after a
+        failure is not kept.
         """
         credential_id = credential.id
         running = self._running.get(credential_id)
         if running is None or running.done():
-            running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected, by_hand=by_hand))
+            if credential.is_fetched:
+                running = self._submit(lambda: self._fetch(credential, rejected, secret))
+            else:
+                running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected, by_hand=by_hand))
             self._running[credential_id] = running
             running.add_done_callback(lambda ended: self._forget(credential_id, ended))
         return running
@@ -111,6 +125,12 @@ class Renewals:
             raise
         self.troubles.pop(credential.id, None)
         return renewed
+
+    def _fetch(self, credential: Credential, rejected: str | None, secret: Secret | None) -> Credential:
+        from git_credential_bitbucket.agent import source_value  # lazy: few credentials are fetched
+
+        store, now = self._credential_store, self._clock()
+        return source_value.fetch(store, credential, self.environment, now, rejected=rejected, secret=secret)
 
     @property
     def under_way(self) -> bool:
@@ -196,7 +216,7 @@ class Renewals:
             lease.forget()
             raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
         try:
-            raw = send_request(self.with_endpoint(credential))
+            raw = self._send(self.with_endpoint(credential))
         except Error as exc:
             if not last_try:
                 lease.forget()
@@ -212,6 +232,17 @@ class Renewals:
         self._step("renewal-granted")
         self._write(lease, credential_id, generation, answer)
         return Credential.from_record(record_in(vault.snapshot(), credential_id))
+
+    def _send(self, credential: Credential) -> RawAnswer:
+        """As `send_request`; the consumer's secret is fetched first where it has a source."""
+        if credential.source is None:
+            return send_request(credential)
+        secret = sources.fetch(credential.source, self.environment, credential.place).secret
+        raw = send_request(credential._replace(client_secret=secret))
+        if raw.status == 200:  # noqa: PLR2004 - OK
+            return raw
+        # Who judges the answer does not know that secret, which an error may repeat.
+        return replace(raw, body=raw.body.replace(secret.reveal().encode("utf-8", "surrogateescape"), b""))
 
     def _write(self, lease: Renewing, credential_id: str, generation: int, answer: Record) -> None:
         """Have an answer on the disk, then in the vault. Raises `VaultUnwritable`, and the vault's other trouble."""
@@ -282,7 +313,7 @@ def is_renewed_ahead(credential: Credential, now: float) -> bool:
 
 def may_attempt(credential: Credential, now: float) -> bool:
     """Whether a renewal may be tried now; a pause longer than the longest is a clock that was set back."""
-    if not credential.is_renewable:
+    if not credential.is_obtainable:
         return False
     pause = (credential.retry_at or 0.0) - now
     return pause <= 0 or pause > 2 * renewal_schedule.MAX_RETRY_S

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import sources
+
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
 
@@ -40,8 +42,13 @@ def must_wait(credential: Credential, now: float) -> bool:
     if not has_valid_token(credential, now) or now < credential.minted_at - CLOCK_SLACK_S:
         return True
     if credential.expires_at is None:
-        return False
+        return credential.is_fetched and _is_outdated(credential, now)
     return credential.expires_at - now < min(MIN_REMAINING_S, lifetime_s(credential) / 12)
+
+
+def _is_outdated(credential: Credential, now: float) -> bool:
+    """Whether a value without an expiry is fetched again: a file's each time, a command's after some minutes."""
+    return sources.is_cheap(credential.source or "") or now - credential.minted_at >= sources.CACHED_S
 
 
 def renewal_due_at(credential: Credential) -> float:

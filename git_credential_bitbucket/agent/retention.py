@@ -256,6 +256,9 @@ def rotate(credential_store: CredentialStore, credential_id: str, new: Credentia
     with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         old = Credential.from_record(record)
+        if old.source is not None:
+            hint = "put the new one there, and it is fetched from there by itself"
+            raise LoginFailed("its secret is not stored here, but fetched from its source", hint=hint)
         if old.has_secret(new.secret):
             raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
         kept = new._replace(
@@ -320,7 +323,11 @@ def is_fallback(index: Index, credential: Credential, now: float) -> bool:
 
 def _is_recoverable(old: Credential) -> bool:
     """Whether nobody misses it: it is minted by a consumer, or was to last two hours (OAuth's implicit grant)."""
-    return old.kind in token_kinds.MINTED or (old.kind == token_kinds.OAUTH and old.refresh_token is None)
+    return (
+        old.is_fetched
+        or old.kind in token_kinds.MINTED
+        or (old.kind == token_kinds.OAUTH and old.refresh_token is None)
+    )
 
 
 def _disable(record: Record, now: float, why: str, by: str) -> None:
@@ -333,7 +340,7 @@ def _relation(new: Credential, old: Credential, now: float) -> Literal["same", "
     Access tokens have no account, and of a login without a name nobody knows whose it is; one that does not work any
     more is replaced all the same.
     """
-    if old.has_secret(new.secret):
+    if old.has_secret(new.secret) or (new.source is not None and new.source == old.source):
         return "same"
     if old.set_aside_at is not None or old.is_bound:
         return "other"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import diagnosis, matching, rejection, renewal_schedule
-from git_credential_bitbucket.agent.naming import MAX_NAMED, shown_scope
+from git_credential_bitbucket.agent.naming import MAX_NAMED, shown_scope, shown_source
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error, Problem
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
@@ -51,6 +51,8 @@ class CredentialView(TypedDict):
     ends_at: float | None
     forget_at: float | None
     renewed_at: float | None
+    source: str | None
+    fetched_at: float | None
     renewal_due_at: float | None
     trouble: str | None
     trouble_hint: str | None
@@ -201,6 +203,8 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "ends_at": credential.ends_at,
         "forget_at": credential.forget_at,
         "renewed_at": credential.minted_at if credential.is_renewable else None,
+        "source": shown_source(credential) or None,
+        "fetched_at": (credential.minted_at or None) if credential.is_fetched else None,
         "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.is_renewable else None,
         "trouble": credential.trouble,
         "trouble_hint": credential.trouble_cure,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import git_config, git_protocol
+from git_credential_bitbucket import git_config, git_protocol, sources
 from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client.shared_client import ask, refuses
+from git_credential_bitbucket.client.shared_client import ask, refuses, renew
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup.executable import means_us
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
@@ -93,6 +93,12 @@ class Login(secret_arguments.SecretRefusingCommand):
     multiple=True,
     help="The account: email, Bitbucket username or account id; may be repeated.",
 )
+@click.option(
+    "--from",
+    "source",
+    metavar="REF",
+    help="Fetch the token or the consumer's secret from file:/PATH, exec:COMMAND, pass:NAME …; store REF only.",
+)
 @click.option("--add", is_flag=True, help="Store it beside a credential that may be the same account's.")
 @click.option("--replace", is_flag=True, help="Replace a credential that may be the same account's.")
 @click.option(
@@ -149,6 +155,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         unclear="add" if given["add"] else "replace" if given["replace"] else None,
         ends_at=given["expires"],
         lifetime_s=given["lifetime"],
+        source=_source(given["source"], kind),
         memory=given["memory"],
         verify=given["verify"] is not False,
         force=given["force"],
@@ -159,6 +166,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     kept_id = log_in(wanted, answers)
     for line in said(kept_id, wanted):
         output.say(line)
+    _fetch(kept_id, wanted)
     verification.tell_unverified(wanted, is_required=given["verify"] is True)
 
 
@@ -243,6 +251,7 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     expiry += f", removed here in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only, until the daemon stops" if wanted.memory else "in the vault"
+    where += f"; its secret is fetched from {one['source']}" if one["source"] else ""
     lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{expiry}, stored {where}."]
     others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
     if others:
@@ -254,6 +263,25 @@ def said(kept_id: str, wanted: LoginRequest) -> list[str]:
     if not is_configured(wanted.provider):
         lines.append("git does not ask this helper yet; run: git-credential-bitbucket configure")
     return [git_protocol.printable(line, 1000) for line in lines]
+
+
+def _source(reference: str | None, kind: token_kinds.Kind) -> str | None:
+    """The reference that `--from` gives, expanded. Raises `SettingsError`."""
+    if reference is None:
+        return None
+    if kind not in (*token_kinds.STATIC, token_kinds.CLIENT_CREDENTIALS):
+        raise click.UsageError("--from goes with --api-token, --access-token and --client-credentials")
+    return sources.parse(reference)
+
+
+def _fetch(kept_id: str, wanted: LoginRequest) -> None:
+    """Have the source looked at by whoever answers git: what can be fetched here may be out of its reach."""
+    if wanted.source is None or wanted.kind not in token_kinds.STATIC:
+        return
+    try:
+        renew(kept_id)
+    except Error as exc:
+        output.warn(f"logged in, but git cannot have it yet: {exc.cause}", exc.hint)
 
 
 def is_configured(provider: Provider) -> bool:

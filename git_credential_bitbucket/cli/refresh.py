@@ -35,7 +35,9 @@ def command(*, what: str | None, repositories: str | None) -> None:
     if repositories is not None:
         _list(arguments.select_one(projects, prompts.choosing(), "for a project"), repositories)
         return
-    renewable = [one for one in offered if one["renewed_at"] is not None or one in projects]
+    renewable = [
+        one for one in offered if one["renewed_at"] is not None or one["source"] is not None or one in projects
+    ]
     if what is not None:
         renewable = [arguments.select_one(renewable, prompts.choosing(), "for this scope that can be renewed")]
     if not renewable:
@@ -52,6 +54,9 @@ def command(*, what: str | None, repositories: str | None) -> None:
             told = renew(one["id"])
         except Error as exc:
             failures.append((one, exc))
+            continue
+        if one["renewed_at"] is None:
+            output.say(f"Fetched: {one['kind']} for {one['scope']}, from {one['source']}")
             continue
         left = dates.left(int(told["expires_at"]) - time.time())
         output.say(f"Renewed: {one['kind']} for {one['scope']}, valid for {left}")

@@ -146,7 +146,7 @@ def document(env: "Mapping[str, str]") -> bytes:
 
 def passed(env: "Mapping[str, str]") -> dict[str, str]:
     """What of `env` the daemon gets to see."""
-    prefixes = (paths.OWN_PREFIX, CONFIG_PREFIX)
+    prefixes = (paths.OWN_PREFIX, CONFIG_PREFIX, *paths.SOURCE_PREFIXES)
     return {
         name: value
         for name, value in env.items()

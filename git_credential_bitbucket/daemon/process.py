@@ -25,7 +25,7 @@ LISTENERS: dict[peers.Door, str] = {"git": "--listen-fd", "control": "--control-
 _CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
 and global files. A host that it does not know then is served in the caller's process (`Holder.stands_in`)."""
-_SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_")
+_SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_", *paths.SOURCE_PREFIXES)
 """These stay out of our own environment, which every process that we start inherits."""
 
 

@@ -160,6 +160,11 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
             yield Finding("credentials", NOTE, cause, status_report.hint(one))
         elif one["suspended_for"]:
             yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["hint"])
+        if one["source"] is not None:
+            fetched = status_report.fetched(one, now) or "the secret is fetched"
+            cause = f"{name}: {fetched} from {one['source']}"
+            told = f"{cause}; {one['trouble']}" if one["trouble"] and state == "ready" else cause
+            yield Finding("credentials", NOTE if told != cause else OK, told, one["trouble_hint"])
         counted[state] += 1
     yield from _unnamed(kept)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))

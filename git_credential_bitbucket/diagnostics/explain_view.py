@@ -188,6 +188,8 @@ def _candidate(console: Console, at: int, one: Candidate) -> None:
     outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
     words += [word for word in (outcome, one["id"]) if word]
     _line(console, ", ".join(words), "green" if one["wins"] else "dim")
+    if one["source"]:
+        _line(console, f"     source: {one['source']}")
     if one["outcome"] == "passed over" and one["why"]:
         _line(console, f"     {one['why']}")
         _line(console, f"     hint: {one['hint']}")

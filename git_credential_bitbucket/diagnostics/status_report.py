@@ -104,7 +104,8 @@ def ends(one: CredentialView) -> float | None:
 
     A token that renews itself ends only when its login does, and that has no date, unless a person gave it one.
     """
-    dates = (one["forget_at"], *(() if one["renewed_at"] is not None else (one["ends_at"], one["expires_at"])))
+    renews = one["renewed_at"] is not None or one["source"] is not None
+    dates = (one["forget_at"], *(() if renews else (one["ends_at"], one["expires_at"])))
     return min((at for at in dates if at is not None), default=None)
 
 
@@ -167,7 +168,15 @@ def hint(one: CredentialView) -> str:
 
 def is_unknown(one: CredentialView) -> bool:
     """Whether it does not renew itself, and nobody knows when it expires."""
-    return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and ends(one) is None
+    renews = one["kind"] in token_kinds.RENEWABLE or one["source"] is not None or one["renewed_at"] is not None
+    return not renews and ends(one) is None
+
+
+def fetched(one: CredentialView, now: float) -> str:
+    """When the secret of a credential that has a source was fetched; empty where it has none."""
+    if one["source"] is None or one["renewed_at"] is not None:
+        return ""
+    return f"fetched {dates.ago(now - one['fetched_at'])}" if one["fetched_at"] else "fetched when it is used"
 
 
 def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:

@@ -60,7 +60,7 @@ def expires_in(one: CredentialView, now: float) -> str:
     if one["renewed_at"] is not None:
         left = one["expires_at"] - now if one["expires_at"] is not None else 0
         return f"renews itself ({dates.left(left)} left)" if left > 0 else "renews itself"
-    return "not known"
+    return status_report.fetched(one, now) or "not known"
 
 
 def _table(report: Report) -> Table:
@@ -111,6 +111,7 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
         "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
         "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
         "ends on": dates.day(at) if at is not None else "",
+        "source": " ".join(filter(None, (one["source"], status_report.fetched(one, now)))),
         "repositories": ", ".join(one["repositories"]),
         "OAuth scopes": " ".join(one["oauth_scopes"]),
         "kept since": dates.day(one["created_at"]) if one["created_at"] else "",

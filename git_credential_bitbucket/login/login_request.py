@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import sources
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import arguments, output
@@ -25,7 +27,8 @@ class LoginRequest:
 
     `project` is a key in the workspace `path`, and `repositories` are the names of its repositories as the person gave
     them. `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that
-    is rotated. Without `verify` Bitbucket is not asked about a token; why it did not say is left in `unverified`.
+    is rotated. `source` is the reference that the secret is fetched from (`sources`). Without `verify` Bitbucket is not
+    asked about a token; why it did not say is left in `unverified`.
     """
 
     kind: token_kinds.Kind
@@ -41,6 +44,7 @@ class LoginRequest:
     lifetime_s: float | None = None
     memory: bool = False
     replaces: CredentialView | None = None
+    source: str | None = None
     verify: bool = True
     unverified: list[str] = field(default_factory=list)
     force: bool = False
@@ -52,6 +56,10 @@ class LoginRequest:
     def place(self) -> str:
         """Where it is to serve, as credentials keep it."""
         return scopes.scope_of(self.provider.protocol, self.provider.host, self.path)
+
+    def fetched(self) -> sources.Value | None:
+        """What its source holds now; None where it has none. Raises `SourceFailed`."""
+        return None if self.source is None else sources.fetch(self.source, os.environ, self.place)
 
     @property
     def near_url(self) -> str | None:

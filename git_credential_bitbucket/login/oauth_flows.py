@@ -39,6 +39,8 @@ def consumer(wanted: LoginRequest, answers: Answers) -> tuple[str, Secret]:
     one of them is configured. Raises `Error`.
     """
     key, secret = wanted.provider.client_id, wanted.provider.client_secret
+    if (value := wanted.fetched()) is not None:
+        secret = value.secret
     given = environment.consumer(os.environ)
     if given is not None and secret is None and key in (None, given.client_id):
         key, secret = given.client_id, given.secret
@@ -200,7 +202,7 @@ def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dic
         "expires_in": grant.expires_in,
         "scopes": list(grant.scopes),
         "client_id": key,
-        "client_secret": secret.reveal(),
+        **({"client_secret": secret.reveal()} if wanted.source is None else {"source": wanted.source}),
         "endpoint": wanted.provider.endpoint.to_record(),
     }
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,12 +44,18 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
     """
     old = wanted.replaces
-    if answers.terminal is not None:
+    if old is not None and old["source"] is not None:
+        hint = "put the new one there, and it is fetched from there by itself"
+        raise LoginFailed(f"the secret is not stored here, but fetched from {old['source']}", hint=hint)
+    if answers.terminal is not None and wanted.source is None:
         guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if old is not None and old["oauth_scopes"]:
             answers.say(f"The old token has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
     what = f"New {kind_label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
-    checked = paste_validation.token(answers.secret(what), wanted.kind)
+    value = wanted.fetched()
+    if value is not None and value.username is not None and wanted.account is None and "@" in value.username:
+        wanted = replace(wanted, account=value.username)
+    checked = paste_validation.token(answers.secret(what) if value is None else value.secret.reveal(), wanted.kind)
     for warning in checked.warnings:
         wanted.warn(answers, warning)
     if not checked.is_whole:
@@ -60,10 +67,10 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
     found: dict[str, Any] = {
         "kind": checked.kind,
         **_scope(wanted, answers, checked),
-        "secret": checked.secret.reveal(),
+        **({"secret": checked.secret.reveal()} if wanted.source is None else {"secret": "", "source": wanted.source}),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
-        "ends_at": wanted.ends_at if wanted.ends_at is not None else _asked_end(answers),
+        "ends_at": wanted.ends_at if wanted.ends_at is not None or wanted.source else _asked_end(answers),
     }
     return found | verification.learnt(wanted, answers, checked, found) if wanted.verify else found
 

@@ -53,6 +53,8 @@ def stated(**more: object) -> CredentialView:
         "expires_in": None,
         "ends_at": None,
         "renewed_at": None,
+        "source": None,
+        "fetched_at": None,
         "renewal_due_at": None,
         "trouble": None,
         "origin": "login",

@@ -380,7 +380,7 @@ def test_source_answers_and_is_never_stored(front: Runner, home: Path) -> None:
     ("reference", "told"),
     [
         ("file:/nowhere/token", "BITBUCKET_TOKEN_FROM: /nowhere/token cannot be read: no such file or directory"),
-        ("exec:vault kv get x", "BITBUCKET_TOKEN_FROM: there is no program vault on the PATH"),
+        ("exec:vault kv get x", "BITBUCKET_TOKEN_FROM: there is no program vault on PATH"),
         ("nonsense", "BITBUCKET_TOKEN_FROM: that is no reference to a secret"),
     ],
 )
