@@ -60,13 +60,6 @@ TO_DO = frozenset(
     [
         ".github/SECURITY.md",
         "README.md",
-        "git_credential_bitbucket/agent/control.py",
-        "git_credential_bitbucket/agent/credential_store.py",
-        "git_credential_bitbucket/agent/diagnosis.py",
-        "git_credential_bitbucket/agent/renewal.py",
-        "git_credential_bitbucket/bitbucket/oauth.py",
-        "git_credential_bitbucket/bitbucket/token_kinds.py",
-        "git_credential_bitbucket/bitbucket/token_response.py",
         "git_credential_bitbucket/diagnostics/addresses.py",
         "git_credential_bitbucket/diagnostics/configuration.py",
         "git_credential_bitbucket/diagnostics/credentials.py",

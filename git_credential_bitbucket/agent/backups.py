@@ -36,7 +36,7 @@ def get(credential_store: CredentialStore, fields: dict[str, str], now: float) -
     credential_store.open()
     kept = [one for one in credential_store.vault.snapshot().content.get("backups", ()) if now - one["at"] < KEPT_S]
     if not kept:
-        raise Error("there is nothing to undo", hint="what migrate took out of files is kept for 30 days")
+        raise Error("there is nothing to undo", hint="backups made by migrate are stored for 30 days")
     batch: str = kept[-1]["batch"]
     return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
 
@@ -53,7 +53,7 @@ def drop(credential_store: CredentialStore, fields: dict[str, str], now: float) 
 
 def _field(fields: dict[str, str], name: str) -> str:
     if not fields.get(name):
-        raise InvalidRequest(f"the verb needs a {name}")
+        raise InvalidRequest(f"the request has no {name}")
     return fields[name]
 
 

@@ -88,7 +88,7 @@ def _asked(agent: Agent, fields: dict[str, str], body: bytes) -> tuple[Request, 
         return None
     client_id, secret = fields.get("client_id"), Secret(fields.get("client_secret", ""))
     if not client_id or not secret:
-        raise InvalidRequest("the verb needs an OAuth consumer's key and secret")
+        raise InvalidRequest("the request lacks the OAuth consumer's key or secret")
     endpoint = _endpoint(fields["endpoint"]) if "endpoint" in fields else provider.endpoint.to_record()
     return request, _of_consumer(request, client_id, secret, endpoint, agent.clock())
 
@@ -196,4 +196,4 @@ def _endpoint(text: str) -> Endpoint:
     try:
         return providers.Endpoint.from_record(dict(json.loads(text))).to_record()
     except (TypeError, ValueError, RecursionError):
-        raise InvalidRequest("the endpoint is not readable") from None
+        raise InvalidRequest("the endpoint is malformed") from None

@@ -56,7 +56,9 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
     verb = VERBS.get(action)
     if verb is None:
         return error_answer(
-            InvalidRequest("this version does not know that verb", hint="restart the daemon after an upgrade")
+            InvalidRequest(
+                "this version has no such action", hint="after an upgrade, run: git-credential-bitbucket daemon stop"
+            )
         )
     try:
         fields, _ = git_protocol.parse_fields(body)
@@ -134,7 +136,9 @@ def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         new_key, old_key = _key(fields), _key({"key": fields.get("old_key", ""), "source": "environment"})
         agent.credential_store.open()
         if vault.key is None or not vault.key.is_same(old_key):
-            raise WrongKey("only who has the vault's present key can change it", hint="unlock it with that key")
+            raise WrongKey(
+                "the vault's key can be changed only with its current key", hint="unlock it with that key first"
+            )
         vault.rekey(new_key)
 
     return _told(agent, work, lambda _: [])
@@ -159,10 +163,10 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         record = json.loads(fields["record"])
         credential = retention.credential_from_login(record, agent.clock())
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise InvalidRequest("the login's record is not readable") from None
+        raise InvalidRequest("the record of the login is malformed") from None
     protocol, _, host = credential.place.partition("://")
     if agent.find_provider(protocol, host.partition("/")[0]) is None:
-        hint = "type: git config --global credential.https://HOST.provider bitbucket"
+        hint = "run: git config --global credential.https://HOST.provider bitbucket"
         raise SettingsError("this host is not configured as Bitbucket", hint=hint)
 
     policies: dict[str | None, Literal["replace", "add"]] = {"replace": "replace", "add": "add"}
@@ -183,7 +187,9 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         except retention.AccountUnclear as exc:
             return [("unclear", exc.credential_id)]
         except VaultUnwritable as exc:
-            shown_once = "; the new token is not stored, so keep it" if credential.kind in token_kinds.STATIC else ""
+            shown_once = (
+                "; the new token was not stored, so save it elsewhere" if credential.kind in token_kinds.STATIC else ""
+            )
             raise VaultUnwritable(exc.cause, hint=f"{exc.hint}{shown_once}") from exc
         return [("id", kept.id)]
 
@@ -217,7 +223,7 @@ def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
         one = agent.credential_store.index().get(credential_id)
         if one is None or one.project is None:
-            raise UnknownCredential("there is no such credential of a project", hint=_SEE_STATUS)
+            raise UnknownCredential("there is no such credential for a project", hint=_SEE_STATUS)
         protocol, _, host, workspace, _ = one.place.split("/")
         provider = agent.find_provider(protocol.removesuffix(":"), host)
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
@@ -291,7 +297,7 @@ def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
     if credential is None or not credential.is_obtainable:
         hint = "see: git-credential-bitbucket status"
-        return error_answer(UnknownCredential("there is no such credential that can be renewed", hint=hint))
+        return error_answer(UnknownCredential("there is no such credential that can be refreshed", hint=hint))
     if refused is not None:
         fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:
@@ -306,7 +312,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
         renewed = job.result()
         if renewed.generation == generation and not (renewed.is_fetched and not renewed.trouble):
             hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
-            return error_answer(Error(renewed.trouble or "an attempt was made moments ago", hint=hint))
+            return error_answer(Error(renewed.trouble or "a renewal was tried moments ago", hint=hint))
         rotated = "0" if renewed.refresh_token == refresh_token else "1"
         return git_protocol.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
 
@@ -355,7 +361,7 @@ def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[
 
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
-        raise InvalidRequest("the verb needs a credential's id", hint="see: git-credential-bitbucket status")
+        raise InvalidRequest("the request names no credential", hint="see: git-credential-bitbucket status")
     return fields["id"]
 
 

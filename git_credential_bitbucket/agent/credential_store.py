@@ -221,4 +221,4 @@ def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:
 
 
 def _locked(how: str) -> VaultLocked:
-    return VaultLocked(f"the vault was locked {how}", hint="type: git-credential-bitbucket unlock")
+    return VaultLocked(f"the vault was locked {how}", hint="run: git-credential-bitbucket unlock")

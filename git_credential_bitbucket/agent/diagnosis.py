@@ -69,7 +69,7 @@ READY: State = "ready"
 UNKNOWN_HOST: State = "unknown-host"
 """The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
-_LOGIN = "type: git-credential-bitbucket login"
+_LOGIN = "run: git-credential-bitbucket login"
 _RESTORABLE: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
@@ -107,7 +107,9 @@ def diagnose_request(
     reasons = [(one, _diagnose_candidate(agent, one, found.repository)) for one in found.candidates]
     for credential, reason in reasons:
         if reason is None:
-            return Diagnosis(READY, f"{_name(credential)} was not ready in time, and is now", "run the command again")
+            return Diagnosis(
+                READY, f"{_name(credential)} was not ready in time, but is ready now", "run the command again"
+            )
     if reasons and (reason := reasons[0][1]) is not None:
         return reason
     if found.dropped:
@@ -143,7 +145,9 @@ def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
         under_way = f"fetched from {shown_source(credential)}" if credential.is_fetched else f"renewed{asking}"
         cause = f"{_name(credential)} is being {under_way}"
-        return Diagnosis("unreachable", cause, "run the command again; the answer is waited for, up to 5 minutes")
+        return Diagnosis(
+            "unreachable", cause, "run the command again; the renewal waits up to 5 minutes for Bitbucket's answer"
+        )
     return diagnose(credential, now, repository)
 
 
@@ -153,15 +157,15 @@ def _diagnose_username(agent: Agent, username: str, dropped: list[Credential], *
     told = agent.usernames_reported
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
-        return Diagnosis(OTHER_ACCOUNT, f"no credential is known to be {shown}'s", hint)
+        return Diagnosis(OTHER_ACCOUNT, f"no stored credential is known to belong to {shown}", hint)
     if telling:
         told[shown] = now
         while len(told) > MAX_USERNAMES_REPORTED:
             del told[next(iter(told))]
     accounts = sorted({git_protocol.printable(one.account or "an unnamed account") for one in dropped})
     others = f"{', '.join(accounts[:MAX_NAMED])}{' and others' if len(accounts) > MAX_NAMED else ''}"
-    cause = f"git asks for the username {shown}, and the credentials kept here are those of {others}"
-    return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or take the username out of the URL; " + hint)
+    cause = f"git asks for the username {shown}, but the stored credentials belong to {others}"
+    return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or remove the username from the URL; " + hint)
 
 
 def _name(credential: Credential) -> str:
@@ -171,8 +175,8 @@ def _name(credential: Credential) -> str:
 def _diagnose_unknown_host(request: Request) -> Diagnosis:
     host = git_protocol.printable(f"{request.protocol}://{request.host}")
     setting = shlex.quote(f"credential.{host}.provider")
-    cause = f"{host} is not configured as a Bitbucket where the daemon looks: in git's system and global configuration"
-    return Diagnosis(UNKNOWN_HOST, cause, f"if it is one: git config --global {setting} bitbucket")
+    cause = f"{host} is not configured as Bitbucket in git's system or global configuration, which the daemon reads"
+    return Diagnosis(UNKNOWN_HOST, cause, f"if it is Bitbucket, run: git config --global {setting} bitbucket")
 
 
 def _diagnose_trouble(trouble: Error) -> Diagnosis:
@@ -184,7 +188,7 @@ def _diagnose_trouble(trouble: Error) -> Diagnosis:
     )
     unavailable: State = "unavailable"
     state = next((name for kind, name in states if isinstance(trouble, kind)), unavailable)
-    return Diagnosis(state, trouble.cause, trouble.hint or "type: git-credential-bitbucket status")
+    return Diagnosis(state, trouble.cause, trouble.hint or "run: git-credential-bitbucket status")
 
 
 def diagnose(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
@@ -208,7 +212,7 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
         return None  # it is fetched when it is asked for
     if credential.is_obtainable and credential.trouble:
         seconds = max(0, int((credential.retry_at or now) - now)) + 1
-        again = f"it is tried again in {seconds} s"
+        again = f"the next attempt is in {seconds} s"
         hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
         failed = f"fetched from {shown_source(credential)}" if credential.is_fetched else "renewed"
         return Diagnosis("unreachable", f"{name} could not be {failed}: {credential.trouble}", hint)
@@ -223,20 +227,26 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
 
 def _diagnose_blocked(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
     if credential.set_aside_at is not None:
-        hint = f"make a new one and log in, or: git-credential-bitbucket restore {credential.id}"
+        hint = f"create a new one and log in, or run: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:
-            hint = f"revoke it at Bitbucket, or change back: git-credential-bitbucket restore {credential.id}"
+            hint = f"revoke it at Bitbucket, or to use it again, run: git-credential-bitbucket restore {credential.id}"
         return Diagnosis("disabled", f"{name} was disabled: {credential.set_aside_why}", hint)
     if rejection.is_past_lifetime(credential, now):
-        return Diagnosis("expired", f"{name} was kept for as long as you said, and not longer", _LOGIN)
+        return Diagnosis("expired", f"{name} has reached the end of the lifetime that you set", _LOGIN)
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    revoked = f"; if it was revoked: {rotate_command(credential.id)}" if credential.kind in token_kinds.STATIC else ""
+    revoked = (
+        f"; if it was revoked, run: {rotate_command(credential.id)}" if credential.kind in token_kinds.STATIC else ""
+    )
     # What a consumer in the environment minted is in no list that a person could restore it from.
-    now_hint = "" if credential.origin == "environment" else f"; now: git-credential-bitbucket restore {credential.id}"
+    retry_hint = (
+        ""
+        if credential.origin == "environment"
+        else f"; to try again now, run: git-credential-bitbucket restore {credential.id}"
+    )
     if credential.is_fetched:
         revoked = f"; a valid one is fetched from {shown_source(credential)} once it is there"
-    hint = f"check that it has access to this repository{revoked}{now_hint}"
+    hint = f"check that it has access to this repository{revoked}{retry_hint}"
     return Diagnosis("suspended", f"{name} is suspended for {seconds} s: {cause}", hint)
 
 
@@ -258,8 +268,8 @@ def why_dropped(credential: Credential, request: Request) -> str:
     username = git_protocol.printable_name(request.username or "")
     if credential.names:
         owner = git_protocol.printable(credential.account or min(credential.names))
-        return f"it is of {owner}, and git asks for {username}"
-    return f"nobody knows whether it is of {username}, whom git asks for"
+        return f"it belongs to {owner}, and git asks for {username}"
+    return f"it is not known to belong to {username}, which git asks for"
 
 
 def why_chosen(winner: Credential, others: list[Credential], request: Request) -> str:
@@ -271,14 +281,14 @@ def why_chosen(winner: Credential, others: list[Credential], request: Request) -
         return ""
     others = [one for one in others if not (one.is_bound or one.kind == token_kinds.UNKNOWN)]
     if not others:
-        return "the others are bound to what git stored them for"
+        return "the others answer only the requests that git stored them for"
     username = request.username
     if username in token_kinds.TOKEN_USERNAMES and all(one.username != username for one in others):
-        return f"git asks for the username {username}, which goes with its kind"
+        return f"git asks for the username {username}, which is the one for its kind"
     if all(other.depth < winner.depth for other in others):
-        return f"it is for a narrower scope than the others: {shown_scope(winner)}"
+        return f"its scope is narrower than that of the others: {shown_scope(winner)}"
     if all(other.depth > winner.depth for other in others):
-        return "git names no repository, and it is for the whole host"
+        return "git names no repository, and its scope is the whole host"
     if winner.is_default:
-        return "it is the default that was chosen for its scope"
-    return "it was logged in with later than the others for the same scope"
+        return "it is the default for its scope"
+    return "it is the newest login for its scope"

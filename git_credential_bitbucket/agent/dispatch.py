@@ -136,7 +136,7 @@ class Dispatcher:
 
     def lock_for_idleness(self) -> None:
         """Lock the vault because nobody has used it for as long as its owner said."""
-        self.agent.lock("for idleness")
+        self.agent.lock("because it was idle")
         if self._life_cycle_log is not None:
             self._life_cycle_log.note(life_cycle.idle_lock_entry())
 

@@ -72,7 +72,7 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
     credential_store.warn(credential, now)
     hint = new_token_hint(credential.id)
     if (credential.ends_at or now) <= now:
-        hint = f"if it was made to last longer: git-credential-bitbucket expires {credential.id} DATE"
+        hint = f"if it expires later, run: git-credential-bitbucket expires {credential.id} DATE"
     return [("warning", describe(credential, now)), ("hint", hint)]
 
 
@@ -99,7 +99,7 @@ def parse_expiry(text: str) -> float | None:
     except ValueError:
         ends_at = math.nan
     if ends_at is not None and not 0 < ends_at < MAX_EXPIRY:
-        raise InvalidRequest("the end of a credential is given in epoch seconds")
+        raise InvalidRequest("an expiry is given in epoch seconds")
     return ends_at
 
 
@@ -109,10 +109,10 @@ def describe(credential: Credential, now: float) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
     name = f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
     if ends_at <= now:
-        return f"{name} works, but was to end on {day}"
+        return f"{name} still works, but was to expire on {day}"
     if ends_at - now <= DAY_S:
-        return f"{name} ends within a day, on {day}"
-    return f"{name} ends in {days(ends_at - now)}, on {day}"
+        return f"{name} expires within a day, on {day}"
+    return f"{name} expires in {days(ends_at - now)}, on {day}"
 
 
 def days(seconds: float) -> str:

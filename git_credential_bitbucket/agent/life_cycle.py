@@ -102,7 +102,7 @@ def revoked_entry(credential: Credential) -> Entry:
 
 def idle_lock_entry() -> Entry:
     """That the vault was locked because nobody had used it for as long as its owner said."""
-    return {"event": "lock", "why": "for idleness"}
+    return {"event": "lock", "why": "because it was idle"}
 
 
 def _entry(event: str, credential: Credential | None) -> Entry:

@@ -48,7 +48,7 @@ def rotate_command(credential_id: str) -> str:
 
 def new_token_hint(credential_id: str) -> str:
     """What mends the end of such a token."""
-    return f"make a new one, and put it in its place: {rotate_command(credential_id)}"
+    return f"create a new token, then run: {rotate_command(credential_id)}"
 
 
 def names_of(credentials: Sequence[Credential]) -> str:

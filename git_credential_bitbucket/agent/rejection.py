@@ -26,7 +26,7 @@ SPREAD_S = 10 * 60
 FRESH_REJECTION_S = 60
 """At most one renewal in this time is caused by rejections: a fresh token that is rejected again is suspended."""
 
-_FRESH_REJECTED: dict[str, object] = {"trouble": "a token minted seconds before was rejected too", "trouble_cure": None}
+_FRESH_REJECTED: dict[str, object] = {"trouble": "a new token was rejected as well", "trouble_cure": None}
 
 
 def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, object]:
@@ -39,7 +39,7 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
     if credential.set_aside_at is not None:
         return {}
     if credential.kind == token_kinds.UNKNOWN:
-        return {"set_aside_at": now, "set_aside_why": "git was refused with it"}
+        return {"set_aside_at": now, "set_aside_why": "git reported that it was rejected"}
     if is_suspended(credential, now, scope) or needs_renewal(credential, scope):
         return {}  # several gits were handed it at once: one rejection, told many times
     if scope.count("/") == 2:  # noqa: PLR2004 - protocol://host

@@ -50,7 +50,7 @@ wait does not; but after a re-use Bitbucket rejects valid tokens too, for a whil
 """
 REJECTED_PAUSES_S = (60.0, 600.0)
 """The least time before the next try, by how often it was rejected: a lock-out ends in less, an engineer said."""
-_LOST = "; its successor was lost when a renewal was cut off, or with a damaged vault"
+_LOST = "; the next one was lost in an interrupted renewal or a damaged vault"
 
 
 class Renewals:
@@ -214,7 +214,7 @@ class Renewals:
         self._asking.add(credential_id)  # first: who sets `stopping` looks at this next
         if self.stopping:
             lease.forget()
-            raise DaemonUnavailable("the daemon is leaving", hint="run the command again")
+            raise DaemonUnavailable("the daemon is stopping", hint="run the command again")
         try:
             raw = self._send(self.with_endpoint(credential))
         except Error as exc:
@@ -404,4 +404,4 @@ def _on_failure(
 
 def _login_hint(credential: Credential) -> str:
     place = credential.place.split("/", 3)
-    return "type: git-credential-bitbucket login --oauth" + (f" --for {place[3]}" if len(place) > 3 else "")  # noqa: PLR2004 - protocol://host/names
+    return "run: git-credential-bitbucket login --oauth" + (f" --for {place[3]}" if len(place) > 3 else "")  # noqa: PLR2004 - protocol://host/names

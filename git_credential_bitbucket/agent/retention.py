@@ -131,8 +131,8 @@ def _make_room(records: list[Record], size: int) -> None:
     """Remove the oldest unasked records until one of `size` fits. Raises `Error` where it never will."""
     if size > MAX_UNSOLICITED_BYTES // 16:
         raise Error(
-            "a secret that nobody was asked for is too large to be kept, or its username or path is",
-            hint="to keep it, log in with it: git-credential-bitbucket login",
+            "an unsolicited secret, its username or its path is too large to be stored",
+            hint="to store it, run: git-credential-bitbucket login",
         )
     unasked = sorted((r for r in records if r.get("origin") == UNSOLICITED), key=lambda r: r.get("created_at", 0.0))
     while unasked and (len(unasked) >= MAX_UNSOLICITED or size + sum(map(_size, unasked)) > MAX_UNSOLICITED_BYTES):
@@ -260,7 +260,7 @@ def rotate(credential_store: CredentialStore, credential_id: str, new: Credentia
             hint = "put the new one there, and it is fetched from there by itself"
             raise LoginFailed("its secret is not stored here, but fetched from its source", hint=hint)
         if old.has_secret(new.secret):
-            raise LoginFailed("this is the token that is kept already", hint="make a new one, and give that")
+            raise LoginFailed("this token is already stored", hint="create a new one and enter that")
         kept = new._replace(
             id=old.id,
             generation=old.generation + 1,
@@ -286,7 +286,7 @@ class AccountUnclear(Error):
 
     def __init__(self, credential_id: str) -> None:
         """`credential_id` is the one that is kept."""
-        super().__init__("it is not clear whether both are one account's", hint="log in again with --add or --replace")
+        super().__init__("both tokens may belong to the same account", hint="log in again with --add or --replace")
         self.credential_id = credential_id
 
 
@@ -388,7 +388,7 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
         record = record_in(tx, credential_id)
         for other in tx.content["credentials"]:
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
-                _disable(other, now, "the one before it was restored", credential_id)
+                _disable(other, now, "the previous one was restored", credential_id)
         return update(
             record,
             set_aside_at=None,
@@ -417,9 +417,9 @@ def credential_from_login(record: Record, now: float) -> Credential:
         record["forget_at"] = now + float(lifetime)
     expires_in = record.pop("expires_in", None)
     if not is_valid_record(record | {"expires_at": expires_in if expires_in is not None else record.get("expires_at")}):
-        raise ValueError("a field of the record does not hold what it should")
+        raise ValueError("a field of the record has a wrong type")
     if not all(0 <= (record.get(name) or 0) < expiry.MAX_EXPIRY for name in ("ends_at", "forget_at")):
-        raise ValueError("an end has no date")
+        raise ValueError("an expiry is out of range")
     if expires_in is None and record["kind"] in token_kinds.RENEWABLE and "expires_at" not in record:
         expires_in = renewal_schedule.ASSUMED_LIFETIME_S
     credential = Credential.from_record(record)

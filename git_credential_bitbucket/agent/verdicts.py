@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.rest import Verdict
 
-_UNSOLICITED = "nobody was asked for it, so it is not sent to REST"
-_NO_TOKEN = "it has no living token now; the next command renews it"
-_NOT_OURS = "its host is not configured as Bitbucket where the daemon looks"
+_UNSOLICITED = "it is unsolicited, so it is not sent to the REST API"
+_NO_TOKEN = "its token has expired; the next command renews it"
+_NOT_OURS = "its host is not configured as Bitbucket in git's system or global configuration"
 
 
 def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = None) -> dict[str, Verdict]:

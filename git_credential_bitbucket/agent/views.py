@@ -121,7 +121,7 @@ def explain_view(agent: Agent, request: Request, asked_path: str | None) -> Pair
         told: Candidate = {**stated, "outcome": outcomes[at], "wins": at == winner}
         if at == winner:
             because = diagnosis.why_chosen(credential, found[at + 1 :], request)
-            because = because or f"it is the only one{' left' if at > 0 else ''} for this"
+            because = because or f"it is the only candidate{' left' if at > 0 else ''}"
             told = Winner(**told, because=because)
         pairs.append(("candidate[]", json.dumps(told, separators=(",", ":"))))
     for credential in match.dropped:
@@ -217,13 +217,13 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
 def _restriction(credential: Credential, now: float) -> Problem | None:
     """For what alone a credential that is offered is not, or is, and what to do about it."""
     if credential.is_unsolicited:
-        return Problem(f"answers only {_bound_to(credential)}", "to have it used for everything, log in with it")
+        return Problem(f"answers only {_bound_to(credential)}", "to use it for other requests, log in with it")
     scopes = rejection.suspended_scopes(credential, now)
     if not scopes:
         return None
     named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in scopes[:MAX_NAMED])
-    hint = f"check that it has access there; now: git-credential-bitbucket restore {credential.id}"
-    return Problem(f"suspended for {named}, which rejected it", hint)
+    hint = f"check that it has access there; to try again now, run: git-credential-bitbucket restore {credential.id}"
+    return Problem(f"suspended for {named}, where it was rejected", hint)
 
 
 def _bound_to(credential: Credential) -> str | None:

@@ -64,8 +64,8 @@ def unconfigured_host(protocol: str, host: str) -> "SettingsError":
 
     named = f"{protocol}://{printable(host)}"
     return SettingsError(
-        f"{named} is not configured as a Bitbucket, so no secret goes there",
-        hint=f"if it is one: git config --global {shlex.quote(f'credential.{named}.provider')} {PROVIDER}",
+        f"{named} is not configured as Bitbucket, so no secret is sent to it",
+        hint=f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{named}.provider')} {PROVIDER}",
     )
 
 

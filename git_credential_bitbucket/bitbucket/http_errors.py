@@ -15,12 +15,12 @@ from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.git_protocol import printable
 
-NETWORK_HINT = "check the network, and http.proxy if there is a proxy in between; then try again"
+NETWORK_HINT = "check the network, and http.proxy if you use a proxy, then try again"
 
 
 def timed_out(url: str, seconds: float, *, sent: bool) -> Error:
     """The error for what was cut off after `seconds`: an answer, or, before anything was `sent`, the way there."""
-    said = "gave no whole answer" if sent else "did not let a connection be made"
+    said = "sent no complete answer" if sent else "accepted no connection"
     return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=NETWORK_HINT)
 
 
@@ -33,17 +33,17 @@ def translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: st
         return _untrusted(where, certificate, ca)
     if isinstance(exc, requests.exceptions.ProxyError):
         return BitbucketUnreachable(
-            f"the proxy {origin(proxy or '')} does not lead to {where}: {_reason(causes)}",
-            hint="check http.proxy in git's configuration and https_proxy, then log in again or try again",
+            f"the proxy {origin(proxy or '')} could not connect to {where}: {_reason(causes)}",
+            hint="check http.proxy in git's configuration and https_proxy, then log in again or retry",
         )
     if isinstance(exc, ValueError) and not sent:
         return SettingsError(
-            f"the address {where} cannot be used", hint="check credential.<url>.oauthTokenURL and apiURL"
+            f"the address {where} is not valid", hint="check credential.<url>.oauthTokenURL and apiURL"
         )
     if sent:
-        cause = f"{where} did not answer to the end: {_reason(causes)}"
+        cause = f"{where} sent an incomplete answer: {_reason(causes)}"
     else:
-        cause = f"no connection to {where}: {_reason(causes)}"
+        cause = f"cannot connect to {where}: {_reason(causes)}"
     return BitbucketUnreachable(cause, hint=NETWORK_HINT)
 
 
@@ -68,7 +68,7 @@ def _reason(causes: list[BaseException]) -> str:
     """
     for exc in causes:
         if isinstance(exc, socket.gaierror):
-            return "its name is not known (DNS)"
+            return "host name not found (DNS)"
         if isinstance(exc, ssl.SSLError):
             return f"TLS failed: {printable(exc.reason or 'no reason given')}"
         if isinstance(exc, OSError) and exc.strerror:
@@ -77,18 +77,18 @@ def _reason(causes: list[BaseException]) -> str:
             return printable(str(exc).removeprefix("Tunnel connection failed: "))
     # Last, for urllib3 derives its error for a refused connection from the one for a time-out.
     if any(isinstance(exc, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for exc in causes):
-        return "it took too long"
-    return "the answer was broken off"
+        return "timed out"
+    return "the connection was closed"
 
 
 def _untrusted(where: str, certificate: ssl.SSLCertVerificationError, ca: str | None) -> BitbucketUnreachable:
     why = printable(certificate.verify_message or "it cannot be verified").lower().removesuffix(".")
     if "hostname" in why or "ip address" in why:
-        hint = "another server answers under that name: check DNS, the hosts file and the proxy"
+        hint = "another server answers for that name: check DNS, the hosts file and the proxy"
     elif "expired" in why or "not yet valid" in why:
         hint = "check this machine's clock"
     elif ca is not None:
-        hint = f"it was verified with {ca}: name the right CA there, then log in again or try again"
+        hint = f"it was verified with {ca}: set the right CA there, then log in again or retry"
     else:
-        hint = "if a proxy or a server of your own signs it, name its CA: git config --global http.sslCAInfo FILE"
-    return BitbucketUnreachable(f"the certificate of {where} is not to be trusted: {why}", hint=hint)
+        hint = "if your own proxy or server presents it, run: git config --global http.sslCAInfo FILE"
+    return BitbucketUnreachable(f"the certificate of {where} is not trusted: {why}", hint=hint)

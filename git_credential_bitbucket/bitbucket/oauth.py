@@ -139,8 +139,8 @@ def _signed(app_key: str, client_key: str, shared_secret: str) -> str:
         import jwt  # lazy: an extra, and few have such an app
     except ImportError as exc:
         raise SettingsError(
-            "PyJWT, which signs for Connect apps, is not installed",
-            hint="type: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')",
+            "Connect apps need PyJWT, which is not installed",
+            hint="run: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')",
         ) from exc
     now = int(time.time())
     claims = {"iss": app_key, "sub": client_key, "iat": now, "exp": now + JWT_LIFE_S}

@@ -71,9 +71,7 @@ class Endpoint(NamedTuple):
                 ca_from=text.get("ca_from"),
             )
         except KeyError:
-            raise SettingsError(
-                "a stored credential does not say where its Bitbucket is", hint="log in again"
-            ) from None
+            raise SettingsError("a stored credential has no address of its Bitbucket", hint="log in again") from None
 
 
 class Provider(NamedTuple):
@@ -189,7 +187,9 @@ def check_addresses(provider: Provider) -> None:
         (endpoint.proxy, "http.proxy, or the variable https_proxy"),
     ):
         if url and not _is_address(_with_scheme(url)):
-            raise SettingsError(f"{origin(url)} is no address of a server", hint=f"correct {printable(setting, 1000)}")
+            raise SettingsError(
+                f"{origin(url)} is not a valid server address", hint=f"correct {printable(setting, 1000)}"
+            )
 
 
 def check_oauth(provider: Provider) -> None:
@@ -201,13 +201,13 @@ def check_oauth(provider: Provider) -> None:
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
         if not url.lower().startswith("https://"):
             raise SettingsError(
-                f"OAuth never runs over plain http, and {origin(url)} is",
+                f"OAuth requires https, and {origin(url)} is plain http",
                 hint="use https, also in credential.<url>.oauthAuthURL and oauthTokenURL",
             )
     if provider.unverified_by:
         raise SettingsError(
-            f"{provider.unverified_by} turns TLS verification off, and OAuth does not run without it",
-            hint="remove that setting, and name the server's CA in http.sslCAInfo instead",
+            f"{provider.unverified_by} turns TLS verification off, which OAuth requires",
+            hint="remove that setting and set http.sslCAInfo to the server's CA instead",
         )
 
 

@@ -125,7 +125,7 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
         if status not in (_FORBIDDEN, _NOT_FOUND):
             break
     if status == _OK:
-        reason = None if service == "git-upload-pack" else "it may not fetch, only push"
+        reason = None if service == "git-upload-pack" else "it can push but not fetch"
         return Verdict(valid=True, reason=reason)
     if status == _UNAUTHORIZED:
         return Verdict(valid=False, reason="the token is not valid")
@@ -157,7 +157,7 @@ def _verdict(response: "Response", kind: str) -> Verdict:
     if response.status_code == _UNAUTHORIZED:
         reason = "the token is not valid"
         if kind == token_kinds.API_TOKEN:
-            reason += ", or it belongs to another email address, or it was made without scopes"
+            reason += ", belongs to another email address, or was created without scopes"
         return Verdict(valid=False, reason=reason)
     if response.status_code == _OK or _names_credential(response, scopes):
         return Verdict(
@@ -170,7 +170,7 @@ def _verdict(response: "Response", kind: str) -> Verdict:
 
 
 def _no_verdict(status: int) -> str:
-    return f"Bitbucket answered with {status}, which is no verdict"
+    return f"Bitbucket answered with {status}, which says nothing about the token"
 
 
 def _names_credential(response: "Response", scopes: str | None) -> bool:
@@ -256,7 +256,7 @@ def repositories_of(
     for _ in range(MAX_PAGES):
         response = run(partial(transport.send_request, endpoint, "GET", url, headers=header))
         if response.status_code != _OK:
-            reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list them"}
+            reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list the repositories"}
             raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))
         document = _document(response)
         for one in document.get("values") or ():
@@ -268,4 +268,4 @@ def repositories_of(
             return tuple(names)
         if not (isinstance(url, str) and url.startswith(f"{base}?")):
             break  # the token goes to no other address
-    raise RejectedByBitbucket("Bitbucket's list of repositories has no end")
+    raise RejectedByBitbucket("Bitbucket's list of repositories is too long to be read")

@@ -36,9 +36,9 @@ ACCESS_TOKEN_USERNAME = "x-token-auth"
 
 APP_PASSWORDS_GONE = Problem(
     "this is an app password, and Bitbucket removed those on 28 July 2026",
-    "make an API token instead, then type: git-credential-bitbucket login --api-token",
+    "create an API token, then run: git-credential-bitbucket login --api-token",
 )
-LOGIN_WITH_EMAIL = "log in again and give the email: git-credential-bitbucket login --api-token"
+LOGIN_WITH_EMAIL = "log in again with the email address: git-credential-bitbucket login --api-token"
 
 _PREFIXES: "tuple[tuple[str, Kind], ...]" = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
 _USERNAMES: "dict[str, str]" = {
@@ -80,12 +80,12 @@ def username_problem(secret: str, username: str | None) -> Problem | None:
     """
     kind = recognise(secret)
     if kind == API_TOKEN and "@" in (username or ""):
-        cause = "Bitbucket takes an API token from git with no email address as the username"
+        cause = "Bitbucket rejects an API token from git with an email address as the username"
     elif kind == ACCESS_TOKEN and username not in (None, ACCESS_TOKEN_USERNAME):
-        cause = "Bitbucket takes an access token from git with no other username than " + ACCESS_TOKEN_USERNAME
+        cause = "Bitbucket rejects an access token from git with a username other than " + ACCESS_TOKEN_USERNAME
     else:
         return None
-    hint = f"type: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
+    hint = f"run: git-credential-bitbucket login --{kind} (or give git the username {git_username(kind)})"
     return Problem(cause, hint)
 
 
@@ -102,7 +102,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGI
         return f"Bearer {secret.reveal()}"
     if not email or "@" not in email or ":" in email:
         raise SettingsError(
-            "Bitbucket's REST API takes an API token only together with its account's email address",
+            "Bitbucket's REST API accepts an API token only with the account's email address",
             hint=cure,
         )
     from binascii import b2a_base64  # here, not above: only REST needs it
@@ -128,7 +128,7 @@ def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
     removed: list[str] = []
     secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), removed)
     secret = secret.rstrip("\r\n")  # every paste may end so, and nobody needs to hear of it
-    secret = _without("blanks around it", secret, secret.strip(), removed)
+    secret = _without("spaces around it", secret, secret.strip(), removed)
     secret = _without("quotes around it", secret, _unquoted(secret), removed)
     for scheme in ("bearer ", "authorization: bearer "):
         if secret.lower().startswith(scheme):
@@ -143,11 +143,11 @@ def clean_paste(pasted: str) -> tuple[str, list[str]]:
     """
     secret, warnings = strip_wrapping(pasted)
     if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
-        secret = _without("blanks inside it", secret, "".join(secret.split()), warnings)
+        secret = _without("spaces inside it", secret, "".join(secret.split()), warnings)
     if recognise(secret) == APP_PASSWORD:
         warnings.append(f"{APP_PASSWORDS_GONE.cause}; {APP_PASSWORDS_GONE.hint}")
     elif "@" in secret and " " not in secret and "." in secret.rpartition("@")[2]:
-        warnings.append("this looks like an email address, not like a token")
+        warnings.append("this looks like an email address, not a token")
     return secret, warnings
 
 

@@ -45,12 +45,12 @@ _IN_JSON = re.compile(r'"refresh_token"\s*:\s*("(?:[^"\\]|\\.)+")')
 _IN_FORM = re.compile(r"(?:^|[&\s])refresh_token=([^&\s\"<]+)(?=([&\s\"<])?)")
 _TOO_MANY, _SERVER_ERROR = 429, 500
 _LATER = frozenset({"server_error", "temporarily_unavailable", "slow_down"})
-_LOGIN_AGAIN = "type: git-credential-bitbucket login --oauth"
+_LOGIN_AGAIN = "run: git-credential-bitbucket login --oauth"
 _CHECK_CONSUMER = (
     "check the consumer's key and secret in the workspace's settings under OAuth consumers, then log in again"
 )
-_CALLBACK_HINT = "give the consumer a callback URL in the workspace's settings, also for client credentials"
-_APP_HINT = "check the app's key, the client key and the shared secret, which came with its installation; and the clock"
+_CALLBACK_HINT = "set a callback URL in the consumer's settings, which client credentials need as well"
+_APP_HINT = "check the app's key, the installation's client key and shared secret, and this machine's clock"
 _PRIVATE_HINT = 'check key and secret, and that "This is a private consumer" is ticked in the consumer\'s settings'
 
 
@@ -191,7 +191,7 @@ def _no_grant(raw: RawAnswer, document: dict[str, Any] | None, where: str) -> st
     if raw.incomplete is not None:
         return raw.incomplete
     if document is None:
-        return f"{where} answered with something that is no JSON object"
+        return f"{where} answered with something other than a JSON object"
     return f"{where} answered without a usable access token"
 
 
@@ -200,11 +200,15 @@ def _error(
 ) -> Error | None:
     """The error that an answer is, by its status or by its `error`; None where neither tells of one."""
     if raw.status == _TOO_MANY or raw.status >= _SERVER_ERROR:
-        cause = "asks for fewer requests (429)" if raw.status == _TOO_MANY else f"has a problem ({raw.status})"
+        cause = (
+            "limits the rate of requests (429)"
+            if raw.status == _TOO_MANY
+            else f"reported a server error ({raw.status})"
+        )
         return BitbucketUnreachable(f"{where} {cause}", hint="wait, then try again", retry_after=raw.retry_after)
     if 300 <= raw.status < 400:  # noqa: PLR2004 - redirects
         return RejectedByBitbucket(
-            f"{where} answered with a redirect, which no secret follows",
+            f"{where} answered with a redirect, which is not followed",
             hint="if it has moved, set credential.<url>.oauthTokenURL to the new address",
         )
     if document is not None and document.get("error"):  # also beside a 200
@@ -222,7 +226,7 @@ def _named_error(document: dict[str, Any], asked: GrantType, rejected: str, wher
     code = document["error"] if isinstance(document["error"], str) else "error"
     said = _server_text(document, sent)
     if code in _LATER:
-        return BitbucketUnreachable(f"{where} has a problem{said}", hint="try again later")
+        return BitbucketUnreachable(f"{where} reported a server error{said}", hint="try again later")
     if "callback uri" in said.lower():
         return InvalidClient(f"the OAuth consumer has no callback URL{said}", hint=_CALLBACK_HINT)
     if asked == "refresh_token" and code in {"invalid_grant", "unauthorized_client"}:
@@ -236,7 +240,7 @@ def _named_error(document: dict[str, Any], asked: GrantType, rejected: str, wher
     if asked == "authorization_code" and code == "invalid_grant":
         return LoginFailed(
             f"Bitbucket rejected the authorization code{said}",
-            hint="codes live ten minutes and work once: log in again",
+            hint="a code is valid once and for ten minutes: log in again",
         )
     return RejectedByBitbucket(f"{rejected} {_redacted(code, 40, sent)}{said}")
 

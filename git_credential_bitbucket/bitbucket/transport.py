@@ -129,10 +129,10 @@ def require_https(url: str) -> None:
         scheme = urlsplit(url).scheme
     except (requests.RequestException, ValueError):
         hint = "check credential.<url>.oauthAuthURL, oauthTokenURL and apiURL"
-        raise SettingsError(f"{origin(url)} is no address of a server", hint=hint) from None
+        raise SettingsError(f"{origin(url)} is not a valid server address", hint=hint) from None
     if scheme != "https":
         raise SettingsError(
-            f"OAuth never runs over plain http, and {origin(url)} is",
+            f"OAuth requires https, and {origin(url)} is plain http",
             hint="use https in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
         )
 
@@ -285,7 +285,7 @@ def _ca_path(endpoint: "Endpoint") -> str | bool:
     if not ca_file.startswith("/") or not os.access(ca_file, os.R_OK):
         raise SettingsError(
             f"the CA file {printable(ca_file)} cannot be read",
-            hint=f"it is named by {_ca_from(endpoint)}: name it there by its whole path, then log in again",
+            hint=f"it is set by {_ca_from(endpoint)}: give an absolute path there, then log in again",
         )
     return ca_file
 
@@ -298,7 +298,7 @@ def _proxy_url(proxy: str | None) -> str | None:
     scheme = url.partition("://")[0].lower()
     if scheme not in {"http", "https"}:
         raise SettingsError(
-            f"a proxy of the kind {printable(scheme)} is not supported",
-            hint="name an http proxy in http.<url>.proxy for this host",
+            f"{printable(scheme)} proxies are not supported",
+            hint="set http.<url>.proxy to an http proxy for this host",
         )
     return url

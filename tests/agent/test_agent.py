@@ -31,7 +31,7 @@ def test_nothing_kept_is_nothing_answered(world: World) -> None:
     assert world.get() == {}
     state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, cause) == ("none", f"no credential for {world.standin.netloc}/acme/app")
-    assert hint == "type: git-credential-bitbucket login"
+    assert hint == "run: git-credential-bitbucket login"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     state, _, hint = diagnose_request(world.agent, world.lines())
     assert state == "suspended"
     (kept,) = world.agent.credential_store.index()
-    assert f"if it was revoked: git-credential-bitbucket rotate {kept.id}; now: " in hint
+    assert f"if it was revoked, run: git-credential-bitbucket rotate {kept.id}; to try again now, run: " in hint
     assert hint.endswith(f"git-credential-bitbucket restore {kept.id}")
     world.offset += 61
     assert world.get()["password"] == token

@@ -44,9 +44,9 @@ def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
     told = mint(world, consumer)
     assert "the OAuth consumer for " in told["error"]
     assert "could not be renewed: " in told["error"]
-    assert "tried again" in told["hint"]
+    assert "next attempt" in told["hint"]
     assert world.get() == {}
-    assert diagnose_request(world.agent, world.lines())[::2] == ("none", "type: git-credential-bitbucket login")
+    assert diagnose_request(world.agent, world.lines())[::2] == ("none", "run: git-credential-bitbucket login")
     world.offset += 60
     assert mint(world, consumer)["password"]
 

@@ -73,12 +73,12 @@ def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: W
 def test_it_tells_why_the_winner_goes_before_the_others(world: World) -> None:
     """The first rule that sets it apart."""
     wide = a_static(world)
-    assert explained(world)[0]["because"] == "it is the only one for this"
+    assert explained(world)[0]["because"] == "it is the only candidate"
     narrow = a_static(world, "/acme/app")
-    assert "narrower scope" in explained(world)[0]["because"]
+    assert "scope is narrower" in explained(world)[0]["because"]
     world.erase(narrow.secret.reveal())
     by_id = {one["id"]: one for one in explained(world)}
-    assert by_id[wide.id]["because"] == "it is the only one left for this"
+    assert by_id[wide.id]["because"] == "it is the only candidate left"
 
 
 def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:

@@ -46,7 +46,7 @@ def test_git_and_guests_get_nothing_of_the_rest(world: World, role: dispatch.Rol
     assert secret.encode() in wait_for(asked.answer("get", body, caller(role)) or b"")
     assert not left
     assert secret.encode() in wait_for(asked.answer("token", body, caller(CONTROL)) or b"")
-    assert b"does not know that verb" in wait_for(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
+    assert b"has no such action" in wait_for(asked.answer("no-such-verb", body, caller(CONTROL)) or b"")
 
 
 @pytest.mark.parametrize(("role", "counts"), [(GIT, True), (GUEST, False)])

@@ -77,11 +77,11 @@ def test_nothing_is_told_of_what_nobody_has_to_replace(credential: Credential) -
 @pytest.mark.parametrize(
     ("days", "words"),
     [
-        (7.0, "the API token for bitbucket.org ends in 7 days, on 1972-09-27"),
-        (6.99, "the API token for bitbucket.org ends in 7 days, on 1972-09-27"),
-        (1.5, "the API token for bitbucket.org ends in 1 day, on 1972-09-27"),
-        (0.5, "the API token for bitbucket.org ends within a day, on 1972-09-27"),
-        (-1.0, "the API token for bitbucket.org works, but was to end on 1972-09-27"),
+        (7.0, "the API token for bitbucket.org expires in 7 days, on 1972-09-27"),
+        (6.99, "the API token for bitbucket.org expires in 7 days, on 1972-09-27"),
+        (1.5, "the API token for bitbucket.org expires in 1 day, on 1972-09-27"),
+        (0.5, "the API token for bitbucket.org expires within a day, on 1972-09-27"),
+        (-1.0, "the API token for bitbucket.org still works, but was to expire on 1972-09-27"),
     ],
 )
 def test_words(days: float, words: str) -> None:

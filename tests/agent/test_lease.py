@@ -147,7 +147,7 @@ def test_what_was_lost_with_the_process_is_told_as_what_it_is(world: World) -> N
     cut_off(world, "renewal-granted")
     assert world.get() == {}
     state, cause, hint = diagnose_request(world.agent, world.lines())
-    assert (state, "cut off" in cause, "login" in hint) == ("login-expired", True, True)
+    assert (state, "interrupted" in cause, "login" in hint) == ("login-expired", True, True)
     assert len(world.standin.token_requests()) == 2
 
 

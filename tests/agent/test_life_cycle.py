@@ -151,4 +151,4 @@ def test_idleness_is_told(desk: Desk) -> None:
     """A lock that nobody typed has no program."""
     desk.world.login()
     desk.asked.lock_for_idleness()
-    assert [(one["event"], one["why"]) for one in desk.events()] == [("lock", "for idleness")]
+    assert [(one["event"], one["why"]) for one in desk.events()] == [("lock", "because it was idle")]

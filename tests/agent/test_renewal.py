@@ -120,7 +120,7 @@ def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: 
     state, cause, hint = diagnose_request(world.agent, world.lines())
     assert state == "unreachable"
     assert cause
-    assert "tried again" in hint
+    assert "next attempt" in hint
     world.offset += 60
     assert world.get()["password"]
 
@@ -132,10 +132,10 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert world.get() == {}
     state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, "certificate" in cause) == ("unreachable", True)
-    assert "name its CA: git config --global http.sslCAInfo FILE (it is tried again in " in hint
+    assert "presents it, run: git config --global http.sslCAInfo FILE (the next attempt is in " in hint
     (kept,) = world.kept()
     stated = views.credential_view(kept, world.agent, world.clock())
-    assert "http.sslCAInfo FILE (it is tried again in " in str(stated["hint"])
+    assert "http.sslCAInfo FILE (the next attempt is in " in str(stated["hint"])
     assert str(stated["trouble_hint"]).endswith("http.sslCAInfo FILE")
     world.agent.credential_store.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
     world.offset += 60
@@ -171,7 +171,7 @@ def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tri
         state, cause, hint = diagnose_request(world.agent, world.lines())
         assert state == "login-expired"
         assert "has expired: Bitbucket rejected the refresh token" in cause
-        assert hint == "type: git-credential-bitbucket login --oauth --for acme"
+        assert hint == "run: git-credential-bitbucket login --oauth --for acme"
         assert world.get() == {}
         world.offset += 1800
     (kept,) = world.kept()
@@ -518,12 +518,12 @@ def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> 
     login = world.login()
     world.get()
     used = world.agent.credential_store.last_used(login)
-    world.agent.lock("for idleness")
+    world.agent.lock("because it was idle")
     state = json.loads(json.dumps(handover.export_state(world.agent)))
     successor = world.another()
     handover.import_state(successor, state)
     _, cause, _ = diagnose_request(successor, world.lines())
-    assert "idleness" in cause
+    assert "it was idle" in cause
     assert successor.credential_store.last_used(login) == used != login.last_used_at
 
 

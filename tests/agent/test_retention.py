@@ -306,12 +306,12 @@ def test_whose_credentials_there_are_is_told_once_a_day(world: World) -> None:
         world.keep(a_credential(world.standin.url, account=account))
     request = world.lines("username=carol\n")
     assert world.get("username=carol\n") == {}
-    assert "those of" in diagnose_request(world.agent, request)[1], "explain asks, and counts for nothing"
+    assert "belong to" in diagnose_request(world.agent, request)[1], "explain asks, and counts for nothing"
     said = [diagnose_request(world.agent, request, telling=True)[1] for _ in range(2)]
-    assert "those of alice@example.test, bob@example.test" in said[0]
-    assert said[1] == "no credential is known to be carol's"
+    assert "belong to alice@example.test, bob@example.test" in said[0]
+    assert said[1] == "no stored credential is known to belong to carol"
     world.offset += 86401
-    assert "those of" in diagnose_request(world.agent, request, telling=True)[1]
+    assert "belong to" in diagnose_request(world.agent, request, telling=True)[1]
 
 
 def test_a_url_words_no_message(world: World) -> None:
@@ -364,5 +364,5 @@ def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(wor
     before = world.standin.mark()
     told = wait_for(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()
     assert '"verdict":""' in told
-    assert "nobody was asked for it" in told
+    assert "unsolicited" in told
     assert not world.standin.requests(since=before)

@@ -11,7 +11,7 @@ URL = "https://bitbucket.org/site/oauth2/access_token"
 SENT, NEW, ACCESS = "the-refresh-token-that-was-sent", "the+new/refresh-token==", "the_new-access.token="
 R, A = f'"refresh_token": "{NEW}"', f'"access_token": "{ACCESS}"'
 BOTH = f"{A}, {R}"
-NO_TOKEN, NO_OBJECT, NO_REASON = "without a usable access token", "no JSON object", "gave no reason"
+NO_TOKEN, NO_OBJECT, NO_REASON = "without a usable access token", "other than a JSON object", "gave no reason"
 CUT = "the connection was cut"
 
 
@@ -56,7 +56,7 @@ ODD = {
     "a nested lifetime": Odd(f'{{{BOTH}, "expires_in": {{"seconds": 7200}}}}', None),
     # status and error
     "an error beside it": Odd(f'{{"error": "invalid_grant", {BOTH}}}', "rejected the refresh token", status=400),
-    "an error beside it and a 200": Odd(f'{{"error": "server_error", {BOTH}}}', "has a problem"),
+    "an error beside it and a 200": Odd(f'{{"error": "server_error", {BOTH}}}', "reported a server error"),
     "an error object": Odd(f'{{"error": {{"message": "hm"}}, {R}}}', "(hm)", status=401),
     "a null error": Odd(f'{{"error": null, {BOTH}}}', None),
     "an error that repeats the token that was sent": Odd(
@@ -65,9 +65,9 @@ ODD = {
     "a 201": Odd(f"{{{BOTH}}}", None, status=201),
     "a redirect": Odd(f"{{{BOTH}}}", "redirect", status=302),
     "a 400": Odd(f"{{{BOTH}}}", NO_REASON, status=400),
-    "a 429": Odd(f"{{{BOTH}}}", "fewer requests", status=429),
-    "a 500": Odd(f"{{{BOTH}}}", "has a problem (500)", status=500),
-    "a gateway's page around it": Odd(f"<html><pre>{{{BOTH}}}</pre>", "problem (502)", status=502),
+    "a 429": Odd(f"{{{BOTH}}}", "rate of requests", status=429),
+    "a 500": Odd(f"{{{BOTH}}}", "reported a server error (500)", status=500),
+    "a gateway's page around it": Odd(f"<html><pre>{{{BOTH}}}</pre>", "server error (502)", status=502),
     # encodings
     "UTF-8 with a BOM": Odd(f"\ufeff{{{BOTH}}}", None),
     "UTF-16 with a BOM": Odd(f"{{{BOTH}}}".encode("utf-16"), None),

@@ -72,7 +72,7 @@ def test_everything_else_is_no_verdict(bitbucket: FakeBitbucket, endpoint: Endpo
     ("scopes", "valid", "reason"),
     [
         (("read:repository:bitbucket",), True, None),
-        (("write:repository:bitbucket",), True, "it may not fetch, only push"),
+        (("write:repository:bitbucket",), True, "it can push but not fetch"),
         (("read:user:bitbucket",), None, "Bitbucket answered git with 403: no access, or no such repository"),
         ((), False, "the token is not valid"),
     ],
@@ -128,7 +128,7 @@ def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBit
     unusable = endpoint._replace(proxy="socks5://127.0.0.1:1")
     token = Secret(bitbucket.issue_access_token("acme"))
     verdict = rest.find_verdict(rest.prepare_verification(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
-    assert (verdict.valid, verdict.reason) == (None, "a proxy of the kind socks5 is not supported")
+    assert (verdict.valid, verdict.reason) == (None, "socks5 proxies are not supported")
 
 
 def test_a_projects_repositories_come_page_by_page(bitbucket: FakeBitbucket, endpoint: Endpoint) -> None:
@@ -140,7 +140,10 @@ def test_a_projects_repositories_come_page_by_page(bitbucket: FakeBitbucket, end
     names = rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
     assert set(names) == {f"web{number}" for number in range(12)}
     assert rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "OPS") == ()
-    for scopes, reason in ((("pullrequest",), "the token may not list them"), (None, "the token is not valid")):
+    for scopes, reason in (
+        (("pullrequest",), "the token may not list the repositories"),
+        (None, "the token is not valid"),
+    ):
         other = tokens.access_token() if scopes is None else bitbucket.issue_access_token("acme", scopes=scopes)
         with pytest.raises(RejectedByBitbucket, match=reason):
             rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, Secret(other), "acme", "WEB")
@@ -153,7 +156,7 @@ def test_a_next_page_elsewhere_gets_no_token(bitbucket: FakeBitbucket, endpoint:
     body = json.dumps({"values": [{"full_name": "acme/app"}], "next": base if following == "itself" else following})
     bitbucket.script_fault("api", "odd", count=rest.MAX_PAGES, body=body)
     token = Secret(bitbucket.issue_access_token("acme"))
-    with pytest.raises(RejectedByBitbucket, match="has no end"):
+    with pytest.raises(RejectedByBitbucket, match="too long to be read"):
         rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
     assert len(bitbucket.requests("api")) == (rest.MAX_PAGES if following == "itself" else 1)
 

@@ -88,12 +88,12 @@ def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
 def test_a_token_copied_over_two_lines_is_joined() -> None:
     """A terminal's line break inside a token is not part of it."""
     token = tokens.api_token()
-    assert token_kinds.clean_paste(f"{token[:80]}\n  {token[80:]}\n") == (token, ["removed blanks inside it"])
+    assert token_kinds.clean_paste(f"{token[:80]}\n  {token[80:]}\n") == (token, ["removed spaces inside it"])
 
 
 def test_an_email_and_an_app_password_are_named_as_such() -> None:
     """The two classic mistakes each get their own words."""
-    assert token_kinds.clean_paste("alice@example.com")[1] == ["this looks like an email address, not like a token"]
+    assert token_kinds.clean_paste("alice@example.com")[1] == ["this looks like an email address, not a token"]
     assert "app password" in token_kinds.clean_paste(tokens.app_password())[1][0]
 
 
@@ -123,7 +123,7 @@ def test_rest_takes_other_tokens_as_bearer_and_no_app_password() -> None:
 @pytest.mark.parametrize(
     ("secret", "username", "cause"),
     [
-        (tokens.api_token, "alice@example.com", "no email address"),
+        (tokens.api_token, "alice@example.com", "an email address"),
         (tokens.api_token, "alice", None),
         (tokens.api_token, token_kinds.API_TOKEN_USERNAME, None),
         (tokens.api_token, None, None),

@@ -77,7 +77,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
     started = time.monotonic()
     error = refused(endpoint_at((server := strange(answer)).url, server.ca_file))
     assert time.monotonic() - started < 30
-    assert "gave no whole answer within" in error.cause
+    assert "sent no complete answer within" in error.cause
 
 
 def test_a_server_that_never_answers_is_given_up(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +87,7 @@ def test_a_server_that_never_answers_is_given_up(strange: Maker, monkeypatch: py
     server = strange(lambda _: released.wait(60) and None)
     error = refused(endpoint_at(server.url, server.ca_file))
     released.set()
-    assert "did not answer to the end: it took too long" in error.cause
+    assert "sent an incomplete answer: timed out" in error.cause
 
 
 @pytest.mark.usefixtures("short_limits")
@@ -96,7 +96,7 @@ def test_a_handshake_that_never_ends_is_cut_off(strange: Maker) -> None:
     server = strange(drip(b" ", 1))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         error = refused(endpoint_at(f"https://127.0.0.1:{listener.getsockname()[1]}", server.ca_file))
-    assert "did not let a connection be made within" in error.cause
+    assert "accepted no connection within" in error.cause
 
 
 def test_an_endless_body_is_not_read_to_its_end(strange: Maker) -> None:
@@ -153,7 +153,7 @@ def test_what_came_before_the_deadline_is_kept(strange: Maker) -> None:
     raw = oauth.send_refresh(endpoint_at(server.url, server.ca_file), "key", Secret("hush"), Secret("sent"))
     found = token_response.interpret(raw, "refresh_token", server.url, ("sent",))
     assert found.refresh_token == Secret(NEW)
-    assert "gave no whole answer within" in str(found.error)
+    assert "sent no complete answer within" in str(found.error)
 
 
 def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
@@ -161,13 +161,13 @@ def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
     body = b"[" * 200_000
     head = HEAD + b"Content-Length: %d\r\n\r\n" % len(body)
     server = strange(lambda connection: connection.sendall(head + body))
-    assert "no JSON object" in refused(endpoint_at(server.url, server.ca_file)).cause
+    assert "other than a JSON object" in refused(endpoint_at(server.url, server.ca_file)).cause
 
 
 def test_garbage_instead_of_http_is_an_error_like_any_other(strange: Maker) -> None:
     """Whatever the bytes are, the caller sees our error."""
     server = strange(lambda connection: connection.sendall(b"\x00\xff" * 2000 + b"\r\n\r\n"))
-    assert "did not answer to the end" in refused(endpoint_at(server.url, server.ca_file)).cause
+    assert "sent an incomplete answer" in refused(endpoint_at(server.url, server.ca_file)).cause
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_unknown_ca_is_named_with_the_setting_that_mends_it(strange: Maker, m
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.ca_file)
     monkeypatch.setenv("CURL_CA_BUNDLE", server.ca_file)
     error = refused(endpoint_at(server.url, None))
-    assert "not to be trusted" in error.cause
+    assert "is not trusted" in error.cause
     assert "http.sslCAInfo" in (error.hint or "")
 
 
@@ -216,18 +216,18 @@ def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> Non
 
 
 def test_no_server_and_no_name_are_told_apart() -> None:
-    """A closed port says so, an unknown name says DNS; there was no connection to either."""
+    """A closed port says so, an unknown name says DNS; there was cannot connect to either."""
     closed = refused(endpoint_at(f"https://127.0.0.1:{closed_port()}", None))
     unknown = refused(endpoint_at("https://nowhere.invalid", None))
     assert "connection refused" in closed.cause
     assert "DNS" in unknown.cause
-    assert all(error.cause.startswith("no connection to ") for error in (closed, unknown))
+    assert all(error.cause.startswith("cannot connect to ") for error in (closed, unknown))
 
 
 def test_an_address_that_is_none_is_a_setting_to_mend() -> None:
     """A port out of range, a label that no name can have."""
     for url in ("https://127.0.0.1:99999", f"https://{'a' * 70}\u00e9.example", "https://[::1", "https://"):
-        with pytest.raises(SettingsError, match="no address"):
+        with pytest.raises(SettingsError, match="not a valid server address"):
             oauth.fetch_with_client_credentials(endpoint_at(url, None), "key", Secret("hush"))
 
 

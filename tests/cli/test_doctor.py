@@ -449,7 +449,7 @@ def test_a_locked_vault_and_a_missing_key_are_told(healthy: Runner, home: Path) 
     healthy(HELPER, "lock")
     said = told(looked(healthy, code=1), "vault", "wrong")
     assert "was locked by hand" in said
-    assert "type: git-credential-bitbucket unlock" in said
+    assert "run: git-credential-bitbucket unlock" in said
     healthy(HELPER, "daemon", "stop")
     (home / "key").unlink()
     said = told(looked(healthy, code=1), "vault", "wrong")
@@ -483,7 +483,7 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     healthy(HELPER, "login", "--no-verify", "--access-token", "--for", "beta", stdin=token)
     healthy(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=beta/x\npassword={token}\n\n")
     document = looked(healthy, code=1)
-    assert "suspended for bitbucket.org/beta/x, which rejected it" in told(document, "credentials", "wrong")
+    assert "suspended for bitbucket.org/beta/x, where it was rejected" in told(document, "credentials", "wrong")
     assert "restore" in told(document, "credentials", "wrong")
     assert "ends: 3 days" in told(document, "credentials", "note")
     assert "git-credential-bitbucket rotate" in told(document, "credentials", "note")
@@ -495,7 +495,7 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
     assert ipc.send_request(str(control_of(home)), ipc.message("amend", entered.encode()))[1] == b"ok=1\n"
-    hint = f"make a new one, and put it in its place: git-credential-bitbucket rotate {one['id']}"
+    hint = f"create a new token, then run: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
     assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")
     assert hint in told(document, "credentials", "wrong")
@@ -538,7 +538,7 @@ def test_a_machine_without_a_network_gets_one_finding(healthy: Runner) -> None:
     config(healthy, "--global", "http.proxy", "http://127.0.0.1:9")
     document = looked(healthy, code=1)
     assert wrong(document) == {"network"}
-    assert "the proxy http://127.0.0.1:9 does not lead to https://bitbucket.org" in told(document, "network")
+    assert "the proxy http://127.0.0.1:9 could not connect to https://bitbucket.org" in told(document, "network")
     config(healthy, "--global", "http.proxy", "http://proxy.invalid:3128")
     document = looked(healthy, code=1)
     assert wrong(document) == {"network"}
@@ -552,7 +552,7 @@ def test_an_address_that_is_none_is_named_and_git_is_answered(healthy: Runner) -
     healthy(HELPER, "daemon", "stop")
     document = looked(healthy, code=1)
     assert wrong(document) == {"network"}
-    assert f"https://[::1 is no address of a server | correct credential.{CLOUD}.oauthTokenURL" in told(
+    assert f"https://[::1 is not a valid server address | correct credential.{CLOUD}.oauthTokenURL" in told(
         document, "network", "wrong"
     )
     assert told(document, "round trip", "ok")
@@ -658,7 +658,7 @@ def test_another_host_is_looked_at_by_its_address(healthy: Runner, bitbucket: Fa
     assert wrong(document) == {"round trip"}
     healthy(HELPER, "login", "--api-token", "--host", bitbucket.url, stdin=tokens.api_token())
     looked(healthy, bitbucket.url, code=0)
-    assert "not configured as a Bitbucket" in told(looked(healthy, "https://github.com", code=1), "configuration")
+    assert "not configured as Bitbucket" in told(looked(healthy, "https://github.com", code=1), "configuration")
 
 
 def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, person: Person) -> None:

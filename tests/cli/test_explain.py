@@ -67,7 +67,7 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
         assert document["answer"]["username"] == answer["username"]
         assert document["answer"]["secret"] == answer["password"][:5] + "…"
         assert document["asked"] == {"protocol": "https", "host": "bitbucket.org", "path": path}
-    assert "narrower scope" in explained(configured, "acme/app")["answer"]["because"]
+    assert "scope is narrower" in explained(configured, "acme/app")["answer"]["because"]
 
 
 def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path) -> None:
@@ -82,7 +82,7 @@ def test_people_read_question_helpers_candidates_and_answer(configured: Runner, 
     assert "  vault: open\n" in said
     assert "  1. access token for bitbucket.org/acme/app, ATCTT…, expires: not known, " in said
     assert "  username x-token-auth, password ATCTT…: the access token for bitbucket.org/acme/app\n" in said
-    assert "  because it is the only one for this\n" in said
+    assert "  because it is the only candidate\n" in said
     assert token not in said
 
 
@@ -376,8 +376,8 @@ def test_ssh_is_told_apart(configured: Runner, address: str) -> None:
     ("address", "cause"),
     [
         ("http://bitbucket.org/acme/app", "plain http"),
-        ("https://bitbucket.org.evil.example/acme/app", "not configured as a Bitbucket"),
-        ("https://github.com/acme/app", "not configured as a Bitbucket"),
+        ("https://bitbucket.org.evil.example/acme/app", "not configured as Bitbucket"),
+        ("https://github.com/acme/app", "not configured as Bitbucket"),
     ],
 )
 def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -> None:

@@ -294,7 +294,7 @@ def test_without_a_verdict_it_is_stored_and_said(
     words = ("login", "--access-token", "--host", bitbucket.url, "--for", place, *option)
     said = keyed(HELPER, *words, stdin=bitbucket.issue_access_token("acme/app"), check=False)
     assert (said.returncode, said.stdout.startswith("Logged in: ")) == (code, True)
-    assert "stored, unverified: Bitbucket answered with 410, which is no verdict" in said.stderr
+    assert "stored, unverified: Bitbucket answered with 410, which says nothing about the token" in said.stderr
     assert "status --check" in said.stderr
     assert len(bitbucket.requests(endpoint)) == 1
     assert len(listed(keyed)) == 1

@@ -63,7 +63,7 @@ def test_each_repository_gets_the_token_of_its_project(ready: Runner, bitbucket:
     }
     said = ready(HELPER, "explain", f"{bitbucket.url}/acme/web").stdout
     assert f"access token for {host}/acme (project WEB)" in said
-    assert f"because it is for a narrower scope than the others: {host}/acme (project WEB)" in said
+    assert f"because its scope is narrower than that of the others: {host}/acme (project WEB)" in said
     assert "repositories: web, api" in ready(HELPER, "status", "--long").stdout
 
 

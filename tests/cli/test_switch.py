@@ -179,7 +179,7 @@ def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucke
         keyed(HELPER, "login", "--api-token", "--host", bitbucket.url, *names, stdin=secret)
     said = keyed(HELPER, "status", "--check").stdout
     assert "Bitbucket says that it is valid" in said
-    assert "did not say whether it is valid: Bitbucket's REST API takes an API token only together" in said
+    assert "did not say whether it is valid: Bitbucket's REST API accepts an API token only with" in said
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", "--json", check=False)
     assert refused.returncode == 1

@@ -99,7 +99,7 @@ def test_a_host_that_is_no_bitbucket_is_said_to_be_none(keyed: Runner) -> None:
     keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = "no key"
     refused = keyed(HELPER, "token", "https://github.com/x/y", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert "https://github.com is not configured as a Bitbucket, so no secret goes there" in refused.stderr
+    assert "https://github.com is not configured as Bitbucket, so no secret is sent to it" in refused.stderr
 
 
 def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> None:

@@ -26,7 +26,7 @@ def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, 
     assert daemon.secret("acme/app.git") is None
     told = daemon.told_about("why", cloud("acme/app.git"))
     assert told["state"] == "locked"
-    assert "idleness" in told["error"]
+    assert "it was idle" in told["error"]
     assert told["hint"].endswith("git-credential-bitbucket unlock")
     assert daemon.told_about("unlock", b"person=1\n") == {"ok": "1"}
     assert daemon.secret("acme/app.git") == secret
@@ -151,7 +151,7 @@ def test_the_first_question_after_a_long_sleep_finds_it_locked(
     assert daemon.ask("ping")  # by now the use before it is noted
     flag.touch()
     assert daemon.secret("acme/app.git") is None
-    assert "idleness" in daemon.told_about("why", cloud("acme/app.git"))["error"]
+    assert "it was idle" in daemon.told_about("why", cloud("acme/app.git"))["error"]
 
 
 def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: dict[str, str]) -> None:

@@ -30,7 +30,7 @@ def test_once_on_stderr_with_what_to_type(place: Machine, bitbucket: FakeBitbuck
     said = place.git("clone", "--quiet", url, place.work / "app").stderr
     lines = [line for line in said.split("\n") if line]
     assert [line.split(": ")[1] for line in lines] == ["warning", "hint"]
-    assert lines[0].startswith(f"{WARNING}{bitbucket.netloc}/acme/app ends in 6 days, on ")
+    assert lines[0].startswith(f"{WARNING}{bitbucket.netloc}/acme/app expires in 6 days, on ")
     assert "git-credential-bitbucket rotate " in lines[1]
     assert fetched(place, place.work / "app") == ""
     place.end_daemon()
@@ -53,7 +53,7 @@ def test_a_build_hears_it_only_if_it_asks(older: Machine, bitbucket: FakeBitbuck
     older.end_daemon()
     assert fetched(older, clone, GIT_CREDENTIAL_BITBUCKET_WARN="0") == ""
     older.end_daemon()
-    assert "ends within a day" in fetched(older, clone, CI="true", GIT_CREDENTIAL_BITBUCKET_WARN="1")
+    assert "expires within a day" in fetched(older, clone, CI="true", GIT_CREDENTIAL_BITBUCKET_WARN="1")
 
 
 def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, bitbucket: FakeBitbucket) -> None:

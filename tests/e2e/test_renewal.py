@@ -201,5 +201,5 @@ def test_a_new_token_that_is_refused_too_ends_the_tries(machine: Machine, bitbuc
         assert machine.git("ls-remote", url, check=False).returncode == 128
     assert len(bitbucket.token_requests()) == 1
     assert rejected(machine) == 2
-    assert "a token minted seconds before was rejected too" in only_line(machine.told[-1])
+    assert "a new token was rejected as well" in only_line(machine.told[-1])
     assert len(machine.credentials()) == 1

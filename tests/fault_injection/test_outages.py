@@ -158,7 +158,7 @@ def test_a_bitbucket_that_cannot_be_trusted_or_found_is_told_nothing(
     cause = outages.trouble(daemon)["trouble"]
     assert {
         "wrong name": "mismatch",
-        "unknown CA": "not to be trusted",
+        "unknown CA": "is not trusted",
         "no such name": "bitbucket.invalid",
         "nobody listens": "refused",
     }[broken] in cause, cause

@@ -216,7 +216,7 @@ def test_no_credential_is_one_line_and_its_cure(front: Runner, helper: Path) -> 
     done = front(helper, "get", stdin=request())
     assert done.stdout == ""
     assert done.stderr == (
-        f"{PREFIX}error: no credential for bitbucket.org/acme/app\n{PREFIX}hint: type: git-credential-bitbucket login\n"
+        f"{PREFIX}error: no credential for bitbucket.org/acme/app\n{PREFIX}hint: run: git-credential-bitbucket login\n"
     )
 
 

@@ -41,7 +41,7 @@ def test_a_trace_tells_who_was_asked_and_which_credential_answers(front: Runner)
     lines = [line.removeprefix(PREFIX).partition(": ")[2] for line in said.split("\n") if line.startswith(PREFIX)]
     assert lines[0] == "get: https://bitbucket.org/acme/app.git: a Bitbucket host"
     assert lines[1] == "the environment: no token and no consumer"
-    assert any("for bitbucket.org: answers, because it is the only one for this" in line for line in lines)
+    assert any("for bitbucket.org: answers, because it is the only candidate" in line for line in lines)
     assert any(line.startswith("get: the daemon at ") and line.endswith(": answered") for line in lines)
     assert lines[-1] == f"answer: username={got['username']}"
 

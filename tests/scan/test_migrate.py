@@ -395,7 +395,7 @@ def test_an_address_over_http_stops_nobody_else(keyed: Runner, home: Path, bitbu
     assert [one["scope"] for one in listed(keyed)] == [bitbucket.netloc]
     assert (home / ".git-credentials").read_text() == stays
     assert "Left unchanged" in said
-    assert f"http://{bitbucket.netloc} is not configured as a Bitbucket" in said
+    assert f"http://{bitbucket.netloc} is not configured as Bitbucket" in said
 
 
 def test_what_another_helper_keeps_in_the_keyring_is_moved_too(alone: Runner, home: Path) -> None:
