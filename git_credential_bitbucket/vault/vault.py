@@ -19,7 +19,7 @@ from git_credential_bitbucket.vault.storage.contract import REST, content_of, co
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from git_credential_bitbucket.vault.storage.contract import Lease, Record, Stamp, Storage, Stored
+    from git_credential_bitbucket.vault.storage.contract import Lease, Record, Storage, Stored
 
     Merge = Callable[[Record, str, int, Record], None]
     """Changes the content by an answer: content, the credential's id, the generation that was asked for, the answer."""
@@ -56,42 +56,30 @@ class Notice(NamedTuple):
 
 
 class Transaction:
-    """The content, freshly read under the lock, free to be changed. A class because it knows what is stored by now."""
+    """The content as it is under the lock, free to be changed; `stored` is what the storage holds by now."""
 
-    def __init__(
-        self, storage: "Storage", key: "key_sources.Key | None", stored: "Stored", base: "dict[str, Record] | None"
-    ) -> None:
-        """`base` are the same records as `stored`, where they are at hand already and will not be changed."""
+    def __init__(self, storage: "Storage", key: "key_sources.Key | None", stored: "Stored") -> None:
         self._storage = storage
         self._key = key
-        self._stored = stored
-        self._base = copied(stored.records) if base is None else base
         self._write_id = os.urandom(8).hex()
-        self.content: dict[str, Any] = content_of(stored.records)
+        self.stored = stored
+        self.content: dict[str, Any] = content_of({name: copied(record) for name, record in stored.records.items()})
         self.recovered = stored.recovered
-        self.commits = 0
 
     def commit(self) -> None:
         """Store what changed, durably, now; the lock stays held. Raises `VaultUnwritable`, and may be tried again."""
-        records = records_of(self.content)
-        base = self._base
+        records, base = records_of(self.content), self.stored.records
         changed = [name for name, record in records.items() if base.get(name) != record]
-        changes = {name: (self._expected(name), records.get(name)) for name in (*changed, *(base.keys() - records))}
+        changes: dict[str, tuple[int, Record | None]] = {
+            name: (self.stored.generation_of(name), copied(records[name])) for name in changed
+        }
+        changes |= dict.fromkeys(base.keys() - records, (self.stored.generation, None))
         if not changes:
             return
-        if self._storage.commit(self._key, changes, self._write_id) == "stale":
+        stored = self._storage.commit(self._key, changes, self._write_id)
+        if stored is None:
             raise VaultBusy("the vault was changed by another process meanwhile", hint="run the command again")
-        self._base = {name: copied(each) if name in changes else base[name] for name, each in records.items()}
-        self._write_id = os.urandom(8).hex()
-        self.commits += 1
-
-    def stored(self, stamp: "Stamp | None") -> "Stored":
-        """What the last commit stored, which is watched by `stamp`."""
-        generation = self._stored.generation + self.commits
-        return self._stored._replace(records=self._base, generation=generation, stamp=stamp)
-
-    def _expected(self, name: str) -> int:
-        return self._stored.generation + self.commits if name in self._base else 0
+        self.stored, self._write_id = stored, os.urandom(8).hex()
 
 
 class Renewing:
@@ -211,19 +199,18 @@ class Vault:
         """
         self._needed_key()  # before the lock: a locked vault is not even given a lock file
         with self.storage.lock(wait=wait):
-            key = self._needed_key()
-            stored = self._read(key)
             with self._mutex:
                 cached = self._cached
-            at_hand = cached[0].records if cached is not None and cached[0].stamp == stored.stamp else None
-            transaction = Transaction(self.storage, key, stored, at_hand)
+            key = self._needed_key()
+            stored = self._read(key, None if cached is None else cached[0])
+            transaction = Transaction(self.storage, key, stored)
             self._merge_left_over(key, transaction)
             yield transaction
             transaction.commit()
-            if transaction.commits and not transaction.recovered:
-                stored = transaction.stored(self.storage.watch())
+            if transaction.stored is not stored and not transaction.recovered:
                 with self._mutex:  # need not be read again: 20 ms with 10,000 credentials; locked meanwhile: not kept
-                    self._cached = (stored, _snapshot(stored)) if self._key is key else None
+                    is_open = self._key is key
+                    self._cached = (transaction.stored, _snapshot(transaction.stored)) if is_open else None
 
     @contextmanager
     def lease(self, credential_id: str) -> "Iterator[Renewing]":
@@ -325,9 +312,9 @@ class Vault:
             raise VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
         return key
 
-    def _read(self, key: key_sources.Key | None) -> "Stored":
+    def _read(self, key: key_sources.Key | None, known: "Stored | None" = None) -> "Stored":
         try:
-            return self.storage.read(key)
+            return self.storage.read(key, known)
         except WrongKey:
             with self._mutex:
                 if self._key is key:  # another process has rekeyed: locked, so that the new key is looked for

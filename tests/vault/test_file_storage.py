@@ -10,13 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from git_credential_bitbucket import files, paths
 from git_credential_bitbucket.errors import InsecurePath, VaultBusy, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key_sources import Key
-from git_credential_bitbucket.vault.storage.contract import REST
+from git_credential_bitbucket.vault.storage.contract import REST, content_of
+from git_credential_bitbucket.vault.storage.encoding import MAX_SPLICED
 from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
 
 KEY = Key(bytes(range(32)), "file")
@@ -31,7 +35,7 @@ def place(tmp_path: Path) -> FileStorage:
 def write(place: FileStorage, blob: bytes) -> None:
     """One commit that makes `blob` the content."""
     record = {"blob": blob.decode("latin-1")}
-    assert place.commit(KEY, {REST: (place.read(KEY).generation_of(REST), record)}, os.urandom(8).hex()) == "ok"
+    assert place.commit(KEY, {REST: (place.read(KEY).generation_of(REST), record)}, os.urandom(8).hex())
 
 
 def current(place: FileStorage) -> bytes:
@@ -52,6 +56,56 @@ def previous(place: FileStorage) -> bytes | None:
 def names(place: FileStorage) -> set[str]:
     """What lies in the vault's directory."""
     return set(os.listdir(os.path.dirname(place.path)))
+
+
+SMALL = st.sampled_from(["", "a", "b", "é\ud800", '{"id":"a"}', 0, 1.5, None, True])
+RECORD = st.fixed_dictionaries(
+    {"id": st.sampled_from(["a", "b", "c"])},
+    optional={"n": SMALL, "inner": st.fixed_dictionaries({"id": st.sampled_from(["a", "b"])}) | st.lists(SMALL)},
+)
+CHANGE = st.tuples(st.sampled_from(["add", "change", "remove", "rest"]), st.integers(0, 20), RECORD)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    first=st.lists(RECORD, max_size=MAX_SPLICED + 3),
+    commits=st.lists(st.lists(CHANGE, min_size=1, max_size=4), max_size=5),
+)
+def test_what_is_spliced_is_what_encoding_everything_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: list[dict[str, object]],
+    commits: list[list[tuple[str, int, dict[str, object]]]],
+) -> None:
+    """Byte for byte, whatever changes and whatever the records hold; nothing that is shared is changed meanwhile."""
+    path = str(tmp_path_factory.mktemp("v") / "gcb" / "vault")
+    vault = Vault(FileStorage(path), KEY)
+    for changes in ([*(("add", 0, record) for record in first)], *commits):
+        before = vault.snapshot().content
+        copy = json.dumps(before)
+        with vault.transaction() as tx:
+            records = tx.content.setdefault("credentials", [])
+            for what, at, record in changes:
+                if what == "add":
+                    records.append(dict(record))
+                elif what == "rest":
+                    tx.content["at"] = at
+                elif records and what == "change":
+                    records[at % len(records)].update(record)
+                elif records:
+                    del records[at % len(records)]
+            wanted = json.loads(json.dumps(tx.content))
+        assert json.dumps(before) == copy
+        if not Path(path).exists():
+            continue
+        plain = sealed.unseal(KEY, Path(path).read_bytes())[1]
+        stored = FileStorage(path).read(KEY)
+        slowly = {**content_of(stored.records), "write_id": stored.write_id}
+        assert plain == json.dumps(slowly, separators=(",", ":"), allow_nan=False).encode("ascii")
+        assert json.dumps(vault.snapshot().content) == json.dumps(content_of(stored.records))
+        for content in (wanted, slowly):
+            content["credentials"] = sorted(json.dumps(r, sort_keys=True) for r in content.get("credentials", ()))
+        del slowly["write_id"]
+        assert slowly == wanted
 
 
 def test_a_lock_that_is_not_shared_loses_no_write(place: FileStorage, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,7 +225,7 @@ def test_a_loose_mode_is_refused_with_the_cure(tmp_path: Path, name: str) -> Non
     with pytest.raises(InsecurePath) as caught:
         _use(place)
     assert caught.value.hint is not None
-    subprocess.run(shlex.split(caught.value.hint.removeprefix("type: ")), check=True)
+    subprocess.run(shlex.split(caught.value.hint.removeprefix("run: ")), check=True)
     _use(place)
 
 
@@ -401,7 +455,7 @@ def test_odd_directories_are_fine(tmp_path: Path, name: str) -> None:
     with pytest.raises(InsecurePath) as caught:
         place.read(KEY)
     assert not any(ord(character) < 32 for character in f"{caught.value.cause}{caught.value.hint}")
-    subprocess.run(["bash", "-c", str(caught.value.hint).removeprefix("type: ")], check=True, cwd=tmp_path)
+    subprocess.run(["bash", "-c", str(caught.value.hint).removeprefix("run: ")], check=True, cwd=tmp_path)
     assert place.read(KEY) is not None
 
 

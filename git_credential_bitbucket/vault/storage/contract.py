@@ -5,7 +5,7 @@ its affair: the vault's content is its credentials, a record each, and `REST`, a
 """
 
 import marshal
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 Stamp = tuple[int, int, int, int]
-Outcome = Literal["ok", "already", "stale"]
 Durability = Literal["process", "disk"]
-T = TypeVar("T")
 
 REST = ""
 """The key of the record that holds what is no credential."""
+_CONTAINERS = frozenset({dict, list})
 LOCK_TIMEOUT_S = 60.0
 """How long the vault's lock or a lease is waited for."""
 
 
 class Stored(NamedTuple):
-    """All records at one moment. They are the reader's own; under the lock, what it changes it commits.
+    """All records at one moment, shared by all who read them: to change one, commit another in its place.
 
+    `encoded` is the JSON of all credentials, separated by commas; None where no storage has needed it.
     `recovered` is true while they come from a generation before the last, because that one was damaged: their refresh
     tokens may have been spent. `unmended`: the damaged one is still in its place.
     """
@@ -41,6 +41,7 @@ class Stored(NamedTuple):
     recovered: bool = False
     unmended: bool = False
     stamp: Stamp | None = None
+    encoded: bytes | None = None
 
     def __repr__(self) -> str:
         return f"Stored(generation={self.generation})"
@@ -86,15 +87,19 @@ class Storage(Protocol):
         """What is told without a key; None where nothing is stored. Raises `NewerVault`, `VaultDamaged`."""
         ...
 
-    def read(self, key: "Key | None") -> Stored:
-        """All records as they are now. Raises `VaultLocked`, `WrongKey`, `VaultDamaged`, `NewerVault`."""
+    def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
+        """All records as they are now; under the lock, `known` itself where that is what is stored.
+
+        Raises `VaultLocked`, `WrongKey`, `VaultDamaged`, `NewerVault`.
+        """
         ...
 
-    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Outcome:
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """Set each record, or remove it (None), durably and all at once, if each has the generation expected of it.
 
-        Each gets the next generation. `stale`: one has another generation, and nothing was changed. `already`: the
-        last commit had this `write_id`, so a commit whose end is unknown may be tried again. Raises `VaultUnwritable`.
+        Returns what is stored then, each of these records with the next generation; None where one has another
+        generation and nothing was changed. A commit that failed may be repeated with its `write_id`: it is not
+        applied twice. The records are the storage's from now on. Raises `VaultUnwritable`.
         """
         ...
 
@@ -119,8 +124,8 @@ class Storage(Protocol):
         ...
 
 
-def applied(stored: Stored, changes: "Changes") -> dict[str, Record] | None:
-    """The records after `changes`; None where one of them expects another generation."""
+def applied(stored: Stored, changes: "Changes", write_id: str) -> Stored | None:
+    """`stored` after `changes`, in the same generation; None where one of them expects another generation."""
     if any(stored.generation_of(key) != expected for key, (expected, _) in changes.items()):
         return None
     records = dict(stored.records)
@@ -129,7 +134,7 @@ def applied(stored: Stored, changes: "Changes") -> dict[str, Record] | None:
             records.pop(key, None)
         else:
             records[key] = record
-    return records
+    return stored._replace(records=records, encoded=None, write_id=write_id)
 
 
 def records_of(content: Record) -> dict[str, Record]:
@@ -155,7 +160,9 @@ def content_of(records: "Mapping[str, Record]") -> Record:
     return {"credentials": credentials, **content} if credentials else content
 
 
-def copied(plain: T) -> T:
-    """A deep copy of what JSON can hold, ten times as fast as `copy.deepcopy`."""
-    duplicate: T = marshal.loads(marshal.dumps(plain))  # type: ignore[arg-type]  # noqa: S302 - its own output
+def copied(record: Record) -> Record:
+    """A deep copy of what JSON can hold, ten times as fast as `copy.deepcopy`; of most records, thirty times."""
+    if _CONTAINERS.isdisjoint(map(type, record.values())):
+        return record.copy()
+    duplicate: Record = marshal.loads(marshal.dumps(record))  # noqa: S302 - its own output
     return duplicate

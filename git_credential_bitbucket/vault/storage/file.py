@@ -7,7 +7,6 @@ one credential and the room for its answer, there while it is held or something 
 `V` itself is never absent once it was there: what is under that name is always a whole generation.
 """
 
-import json
 import os
 import time
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -29,13 +28,14 @@ from git_credential_bitbucket.paths import check_private_dir, make_private_dir, 
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import vault_files
 from git_credential_bitbucket.vault.lock import Turn, flocked
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied, content_of, records_of
+from git_credential_bitbucket.vault.storage import encoding
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key_sources import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Outcome, Record, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
 
 MAX_VAULT_BYTES = 1 << 28
 """256 MiB: 10,000 credentials with the longest tokens seen take 60; what is larger was not written by us."""
@@ -43,9 +43,6 @@ MAX_ANSWER_BYTES = 1 << 22
 """An answer of the largest size that is read from Bitbucket (256 KiB), escaped in JSON at its worst."""
 STEPS = ("tmp-created", "tmp-written", "tmp-synced", "previous-linked", "renamed", "dir-synced", "damaged-kept")
 """The points at which `step` is called during a write, for harnesses that kill there."""
-
-_WRITE_ID = "write_id"
-"""The name in the file's content under which the last commit's is kept."""
 
 
 def no_step(_name: str) -> None:
@@ -109,14 +106,14 @@ class FileStorage:
         except VaultDamaged as exc:
             raise self._beyond_repair(damage or exc) from exc
 
-    def read(self, key: "Key | None") -> Stored:
+    def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
         """As `contract.Storage.read`. Under `lock` a killed write is brought to its end first, and damage mended.
 
         Damage is mended without the lock, too, where that is free; and where it cannot be, the generation before
         answers all the same.
         """
         if self._turn.is_mine:
-            self._held = self._read_whole(key)
+            self._held = known if known and self._is_current(known) else self._read_whole(key)
             return self._held
         stored = self._read(key)
         if stored.unmended:
@@ -127,7 +124,13 @@ class FileStorage:
                 pass
         return stored
 
-    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
+    def _is_current(self, known: Stored) -> bool:
+        """Whether `known` is what `_read_whole` would read, under the lock."""
+        if known.stamp is None or known.recovered or known.unmended or os.path.lexists(self._beside("new")):
+            return False
+        return known.stamp == self.watch()
+
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`; whoever does not hold the lock gets it for this."""
         with nullcontext() if self._turn.is_mine else self.lock():
             held, self._held = self._held or self._read_whole(key), None
@@ -136,12 +139,11 @@ class FileStorage:
             if held.write_id == write_id:
                 with vault_files.writing(self.path):
                     self._sync_names()
-                return "already"
-            records = applied(held, changes)
-            if records is None:
-                return "stale"
-            self._held = self._write(key, held._replace(records=records, write_id=write_id))
-            return "ok"
+                return held
+            stored = applied(held, changes, write_id)
+            if stored is not None:
+                self._held = stored = self._write(key, stored._replace(encoded=encoding.splice(held, changes)))
+            return stored
 
     def reseal(self, key: "Key | None", new_key: "Key") -> None:
         """Seal both generations with `new_key`, so that the old key opens nothing any more.
@@ -218,11 +220,9 @@ class FileStorage:
 
     def _unsealed(self, key: "Key", blob: bytes, stamp: "Stamp | None") -> Stored:
         header, plain = sealed.unseal(key, blob)
-        content: Record = json.loads(plain)
-        write_id = content.pop(_WRITE_ID, "")
         # The flag ends when a person has removed the damaged file.
         recovered = header.recovered and self.damaged() is not None
-        return Stored(records_of(content), header.generation, write_id, recovered, stamp=stamp)
+        return encoding.decode(plain)._replace(generation=header.generation, recovered=recovered, stamp=stamp)
 
     def _previous_instead(self, key: "Key", blob: bytes, stamp: "Stamp | None", damage: VaultDamaged) -> Stored:
         kept = self._previous()
@@ -297,17 +297,16 @@ class FileStorage:
         the directory. Killed anywhere, the vault's name stands for the old generation or for the new one. Once its
         content is on the disk the new one is not removed any more, whatever fails: what it holds may be nowhere else.
         """
-        content = {**content_of(stored.records), **({_WRITE_ID: stored.write_id} if stored.write_id else {})}
-        plain = json.dumps(content, separators=(",", ":"), allow_nan=False).encode("ascii")
-        generation = stored.generation + 1
-        blob = sealed.seal(key, plain, generation, recovered=stored.recovered)
+        encoded = encoding.encode_credentials(stored) if stored.encoded is None else stored.encoded
+        stored = stored._replace(encoded=encoded, generation=stored.generation + 1)
+        blob = sealed.seal(key, encoding.join(encoded, stored), stored.generation, recovered=stored.recovered)
         if len(blob) > MAX_VAULT_BYTES:
             raise VaultUnwritable(
                 f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB",
                 hint="remove what is not needed any more: git-credential-bitbucket logout",
             )
         self.write(blob, stored.stamp, keep_previous=keep_previous)
-        return stored._replace(generation=generation, stamp=self.watch())
+        return stored._replace(stamp=self.watch())
 
     def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> None:
         """See `_write`; `blob` is the file's whole new content, `former` the file that it replaces."""

@@ -5,13 +5,13 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.vault.lock import Turn
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied, copied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from git_credential_bitbucket.vault.key_sources import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Outcome, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
 
 
 class MemoryStorage:
@@ -37,23 +37,22 @@ class MemoryStorage:
     def header(self) -> None:
         """None: nothing is sealed."""
 
-    def read(self, key: "Key | None") -> Stored:
+    def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
         """The records; no key is needed."""
-        del key
-        return self._stored._replace(records=copied(self._stored.records))
+        del key, known
+        return self._stored
 
-    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> "Outcome":
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`."""
         del key
         with nullcontext() if self._turn.is_mine else self.lock():
             if self._stored.write_id == write_id:
-                return "already"
-            records = applied(self._stored, copied(dict(changes)))
-            if records is None:
-                return "stale"
-            generation = self._stored.generation + 1
-            self._stored = Stored(records, generation, write_id, stamp=(generation, 0, 0, 0))
-            return "ok"
+                return self._stored
+            if (stored := applied(self._stored, changes, write_id)) is None:
+                return None
+            generation = stored.generation + 1
+            self._stored = stored._replace(generation=generation, stamp=(generation, 0, 0, 0))
+            return self._stored
 
     def reseal(self, key: "Key | None", new_key: "Key") -> None:
         """Nothing is sealed here."""
