@@ -147,7 +147,7 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
 
 def doctor(url: str | None) -> int:
     """Tell what is found on the way from git to a token in the environment; returns 1 where something is wrong."""
-    scene = finding.scene(os.environ, url)
+    scene = finding.context_for(os.environ, url)
     found = [*programs.look(os.environ), *configured.look(scene), *addresses.look(scene), round_trip.look(scene)]
     for one in found:
         say(finding.safe(f"{one.level:5}  {one.check:24}  {one.text}", os.environ))

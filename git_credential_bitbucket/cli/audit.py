@@ -28,7 +28,7 @@ from git_credential_bitbucket.ui import output
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.finding import SecretFinding
     from git_credential_bitbucket.scan.safe_git import Repository
 
     Tell = Callable[[str, int, int], None]
@@ -90,9 +90,9 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
 
 def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, tell: Tell) -> list[Repository]:
     """Look into files and keyrings; returns the repositories that were met, each once."""
-    known = where.of_person(os.environ, read)
+    known = where.personal_locations(os.environ, read)
     for place in () if paths else known:
-        where.look(place, search)
+        where.scan_location(place, search)
     if not paths:
         found, trouble = keyrings.findings(os.environ, search.hosts)
         search.findings += found
@@ -105,14 +105,14 @@ def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConf
         repository = repository_at(path) if number < named else _inner(path, search)
         if os.path.isdir(path) and repository is not None and repository.directory not in repositories:
             repositories[repository.directory] = repository
-            for place in where.of_repository(repository, os.environ, known):
-                where.look(place, search)
+            for place in where.repository_locations(repository, os.environ, known):
+                where.scan_location(place, search)
         top: str | None = os.path.abspath(path)
         is_bare = repository is not None and repository.top is None
         if not paths and number == 0 and not is_bare:
             top = repository.top if repository is not None else None
-        for count, place in enumerate(where.of_tree(top, folders, is_bare=is_bare) if top is not None else ()):
-            where.look(place, search)
+        for count, place in enumerate(where.tree_locations(top, folders, is_bare=is_bare) if top is not None else ()):
+            where.scan_location(place, search)
             tell("files", count, 0)
     return list(repositories.values())
 
@@ -144,7 +144,7 @@ def repository_at(path: str) -> Repository | None:
 
 def _look_back(repository: Repository, search: where.Search, tell: Tell, *, several: bool) -> None:
     try:
-        found = history.look_through(repository, search.hosts, lambda done, total: tell("history", done, total))
+        found = history.scan_history(repository, search.hosts, lambda done, total: tell("history", done, total))
     except Error as exc:
         if not several:
             raise
@@ -183,7 +183,7 @@ def progress() -> Iterator[Tell]:
         yield tell
 
 
-def _print(findings: list[Finding]) -> None:
+def _print(findings: list[SecretFinding]) -> None:
     for hint, alike in groupby(findings, reports.hint):
         for finding in alike:
             where_found = output.from_home(finding.where, os.environ)
@@ -192,7 +192,7 @@ def _print(findings: list[Finding]) -> None:
     output.say(_sum(findings))
 
 
-def _sum(findings: list[Finding]) -> str:
+def _sum(findings: list[SecretFinding]) -> str:
     secrets = [finding for finding in findings if not finding.is_reference]
     references = len(findings) - len(secrets)
     told = []

@@ -86,12 +86,12 @@ def look(text: str | None) -> Iterator[Finding]:
     env = os.environ
     yield from programs.look(env)
     try:
-        scene = finding.scene(env, text)
+        context = finding.context_for(env, text)
     except SettingsError as exc:
         yield Finding(configuration.CHECK, WRONG, exc.cause, exc.hint)
         return
-    yield from _seen("configuration", configuration.look(scene))
-    yield from _seen("addresses", addresses.look(scene))
+    yield from _seen("configuration", configuration.look(context))
+    yield from _seen("addresses", addresses.look(context))
     unsafe = list(_seen("socket", privacy.look(env)))
     yield from unsafe
     at_work = list(_seen("daemon", daemon.look(env)))
@@ -99,13 +99,13 @@ def look(text: str | None) -> Iterator[Finding]:
     # Who cannot answer is not asked again: each question would wait for its whole time limit.
     answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
     if answers:
-        yield from _seen("vault", credentials.look(scene, time.time()))
-    way = list(_seen("network", network.look(scene)))
+        yield from _seen("vault", credentials.look(context, time.time()))
+    way = list(_seen("network", network.look(context)))
     yield from way
     if answers:
         if not any(one.level == WRONG for one in way):
-            yield from _seen("credentials", credentials.check(scene))
-        yield round_trip.look(scene)
+            yield from _seen("credentials", credentials.check(context))
+        yield round_trip.look(context)
 
 
 def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
@@ -121,14 +121,14 @@ def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
 def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
     from git_credential_bitbucket.diagnostics import live  # lazy: a person asks for it once in a while
 
-    scene = finding.scene(os.environ, text)
+    context = finding.context_for(os.environ, text)
     terminal = None if yes else prompts.choosing()
     agrees = (lambda _: yes) if terminal is None else terminal.confirm
     observed = []
     if not as_json:
-        where = "bitbucket.org" if scene.is_cloud else "another host"
+        where = "bitbucket.org" if context.is_cloud else "another host"
         say(f"git-credential-bitbucket {__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}")
-    for one in live.look(scene, agrees):
+    for one in live.look(context, agrees):
         told = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}
         observed.append(told)
         if not as_json:
@@ -154,7 +154,7 @@ def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
                 "level": one.level,
                 "finding": _safe(one.text),
                 "hint": _safe(one.hint) if one.hint else None,
-                "fixable": one.mend is not None,
+                "fixable": one.fix is not None,
             }
             for one in found
         ],
@@ -163,7 +163,7 @@ def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
 
 def _mend(found: list[Finding]) -> list[str]:
     """What was mended, in words. What could not be is told, and found again."""
-    mends = {one.mend.says: one.mend for one in found if one.mend is not None}
+    mends = {one.fix.summary: one.fix for one in found if one.fix is not None}
     done = []
     for mend in mends.values():
         try:
@@ -173,7 +173,7 @@ def _mend(found: list[Finding]) -> list[str]:
         except OSError as exc:
             warn(_safe(f"{exc.filename or 'it'} could not be fixed: {(exc.strerror or '').lower()}"))
         else:
-            done.append(mend.says)
+            done.append(mend.summary)
     return done
 
 
@@ -188,7 +188,7 @@ def _print(found: list[Finding], mended: list[str]) -> None:
     wrong = sum(one.level == WRONG for one in found)
     told = "no problems found"
     if wrong:
-        fixable = any(one.mend is not None for one in found if one.level == WRONG)
+        fixable = any(one.fix is not None for one in found if one.level == WRONG)
         told = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
         told += "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
     out.print()

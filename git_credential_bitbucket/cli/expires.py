@@ -59,10 +59,11 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
             hint="see: git-credential-bitbucket status --long",
         )
     if date is None:
-        found.sort(key=lambda one: status_report.ends(one) or math.inf)
+        found.sort(key=lambda one: status_report.expiry_of(one) or math.inf)
         if as_json:
             rows = [
-                {**{f: v for f, v in one.items() if f in _JSON}, "ends_at": status_report.ends(one)} for one in found
+                {**{f: v for f, v in one.items() if f in _JSON}, "ends_at": status_report.expiry_of(one)}
+                for one in found
             ]
             click.echo(json.dumps(rows, indent=2))
         else:
@@ -89,9 +90,9 @@ def _list(found: list[CredentialView]) -> None:
         return
     now = time.time()
     for one in found:
-        at = status_report.ends(one)
+        at = status_report.expiry_of(one)
         day, left = (dates.day(at), dates.left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""
         output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{account}")
-    if any(status_report.ends(one) is None for one in found):
+    if any(status_report.expiry_of(one) is None for one in found):
         output.say("To enter a date, run: git-credential-bitbucket expires ID DATE")

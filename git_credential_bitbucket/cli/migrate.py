@@ -24,7 +24,7 @@ from git_credential_bitbucket.gitsetup.other_helpers import neighbours
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.scan import file_rewrite, keyrings, migration_plan
 from git_credential_bitbucket.scan import locations as where
-from git_credential_bitbucket.scan.migration_plan import Kept
+from git_credential_bitbucket.scan.migration_plan import StoredToken
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import arguments, output, prompts
 
@@ -85,11 +85,11 @@ def _planned(paths: tuple[str, ...]) -> Plan:
     """Look into the person's own places, and into the configuration of repositories."""
     read = git_config.read(os.environ)
     names = where.hosts(read)
-    known = where.of_person(os.environ, read)
+    known = where.personal_locations(os.environ, read)
     for path in paths or (".",):
         repository = repository_at(path)
         if repository is not None:
-            known += where.of_repository(repository, os.environ, known)
+            known += where.repository_locations(repository, os.environ, known)
         elif paths:
             raise Error(f"{git_protocol.printable(path)} is not in a repository", hint="name the directory of one")
     keyring, trouble = keyrings.findings(os.environ, names)
@@ -103,16 +103,16 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
     return arguments.provider(f"{protocol}://{host}").endpoint.to_record()
 
 
-def _held() -> Callable[[str, str], list[Kept]]:
+def _held() -> Callable[[str, str], list[StoredToken]]:
     """What the vault has of a kind for exactly a place, those disabled left out."""
     kept = [one for one in arguments.select(None) if one["state"] != "disabled"]
 
-    def held(kind: str, place: str) -> list[Kept]:
+    def held(kind: str, place: str) -> list[StoredToken]:
         found = []
         for one in kept:
             if (one["kind"], one["url"]) == (kind, place):
                 told = offered("token", [("id", one["id"])], arguments.parse(place).request())
-                found.append(Kept(Secret(told.get("password", "")), arguments.names(one), one["id"]))
+                found.append(StoredToken(Secret(told.get("password", "")), arguments.names(one), one["id"]))
         return found
 
     return held
@@ -124,8 +124,8 @@ def _tell_plan(plan: Plan) -> None:
     for email in plan.emails.values():
         output.say(f"Would add an email to a stored token: {email}")
     for one in plan.cleanings:
-        output.say(f"Would {'remove' if one.remove else 'clean'}: {one.place.path}")
-        for finding in plan.cleaned[one.place.path]:
+        output.say(f"Would {'remove' if one.remove else 'clean'}: {one.location.path}")
+        for finding in plan.cleaned[one.location.path]:
             output.say(f"    line {finding.line}: {finding.what}")
     _tell_rest(plan)
 
@@ -151,7 +151,7 @@ def _carry_out(plan: Plan) -> list[Error]:
         except Error as exc:
             failed.append(exc)
         else:
-            output.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.place.path}")
+            output.say(f"{'Removed' if one.remove else 'Cleaned'}: {one.location.path}")
     if len(failed) < len(plan.cleanings):
         output.say("To restore the files within 30 days, run: git-credential-bitbucket migrate --undo")
     return failed
@@ -180,7 +180,7 @@ def _tell_rest(plan: Plan) -> None:
     for line, hint in plan.readers:
         output.say(f"Note: {line}")
         output.say(f"    {hint}")
-    for line, hint in plan.anew:
+    for line, hint in plan.replacements:
         output.say(f"Needs a new token: {line}")
         output.say(f"    {hint}")
     for finding, why in plan.left:

@@ -73,10 +73,10 @@ def command(
 
         status_table.print_report(report, long=as_blocks)
     if asked["require"] and not report.offered:
-        status_report.check_readable(report, status_report.NOTHING_SAID)
+        status_report.check_readable(report, status_report.UNREADABLE)
         raise Error("no credential is stored", hint="run: git-credential-bitbucket login")
     if within is not None:
         status_report.check(report, within, unknown_ok=asked["unknown_ok"])
-    status_report.raise_found(status_report.rejected(report))
+    status_report.raise_problems(status_report.rejected(report))
     if asked["check"]:
-        status_report.check_readable(report, status_report.NOTHING_SAID)
+        status_report.check_readable(report, status_report.UNREADABLE)

@@ -1,1 +1,1 @@
-"""What can be wrong on the way from git to Bitbucket: one place to look at a module, each with a `look`."""
+"""The checks of `doctor`, one module each with a `look`, and what `status` and `explain` show."""

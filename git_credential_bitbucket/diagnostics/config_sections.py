@@ -1,7 +1,7 @@
 """Moves a host's section to the end of one of git's configuration files, with all keys and comments that it holds.
 
 `git config --add` writes into a section that is there already, wherever that stands; this is for what must come last.
-The text is moved as it is, so that a secret in it is nobody's argument, and git itself says whether it still reads the
+The text is moved as it is, so that a secret in it is in no command line, and git itself says whether it still reads the
 same before anything is written.
 """
 

@@ -1,4 +1,4 @@
-"""What is kept: the vault, where its key comes from, the keyring, each credential; and what the environment holds."""
+"""The credentials: the vault and its key, the keyring, each stored credential, and the environment's."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from git_credential_bitbucket.agent.views import CredentialView
-    from git_credential_bitbucket.diagnostics.finding import Scene
+    from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.vault.format import Header
 
 SOON_S = 7 * dates.DAY_S
 
 
-def look(scene: Scene, now: float) -> Iterator[Finding]:
+def look(context: DoctorContext, now: float) -> Iterator[Finding]:
     """The environment's credential, the vault with its key, then each credential that is not well."""
-    yield from _environment(scene)
+    yield from _environment(context)
     try:
         header = vault_setup.vault().header()
     except Error as exc:
         yield Finding("vault", WRONG, exc.cause, exc.hint)
         return
-    yield from _keyring(header, scene.env)
+    yield from _keyring(header, context.env)
     try:
         answer = look_at("status")
     except Error as exc:
@@ -45,13 +45,13 @@ def look(scene: Scene, now: float) -> Iterator[Finding]:
         yield from _credentials(arguments.credentials_in(answer), now)
 
 
-def check(scene: Scene) -> Iterator[Finding]:
+def check(context: DoctorContext) -> Iterator[Finding]:
     """What Bitbucket says of each credential that is offered, the environment's included."""
     report = status_report.report_now()
     names = {one["id"]: f"{one['kind']} {one['id']} for {one['scope']}" for one in report.offered}
-    hints = {one["id"]: status_report.hint(one) for one in report.offered}
-    names |= {one.variable: f"what {one.variable} holds" for one in report.tokens}
-    found = verdicts.check([one["id"] for one in report.offered], report.tokens, scene.url.base)
+    hints = {one["id"]: status_report.replacement_hint(one) for one in report.offered}
+    names |= {one.variable: f"the credential in {one.variable}" for one in report.tokens}
+    found = verdicts.check([one["id"] for one in report.offered], report.tokens, context.url.base)
     for name, told in found.items():
         reason = f": {told['reason']}" if told["reason"] else ""
         if told["verdict"] == "rejected":
@@ -63,22 +63,22 @@ def check(scene: Scene) -> Iterator[Finding]:
         yield Finding("credentials", OK, f"Bitbucket says that {valid} of {len(found)} are valid")
 
 
-def _environment(scene: Scene) -> Iterator[Finding]:
-    if (gone := environment.app_password(scene.env)) is not None:
+def _environment(context: DoctorContext) -> Iterator[Finding]:
+    if (gone := environment.app_password(context.env)) is not None:
         yield Finding("environment", NOTE, gone.cause, gone.hint)
     try:
-        found = environment.every(scene.env)
+        found = environment.every(context.env)
         if not found:
-            unpaired = environment.unpaired(scene.env)
+            unpaired = environment.unpaired(context.env)
             if unpaired is not None:
                 yield Finding("environment", WRONG, unpaired.cause, unpaired.hint)
             return
         for one in found:
-            environment.check(one, scene.url.base, scene.env)
+            environment.check(one, context.url.base, context.env)
     except Error as exc:
         yield Finding("environment", WRONG, exc.cause, exc.hint)
         return
-    cause = f"what {environment.named(found)} holds goes before everything that is kept"
+    cause = f"the credential in {environment.named(found)} is used before any stored credential"
     yield Finding("environment", NOTE, cause, "unset it if that is wrong")
 
 
@@ -104,8 +104,8 @@ def _has_key(env: Mapping[str, str]) -> bool:
     return bool(env.get(key_sources.KEY_VARIABLE) or env.get(key_sources.KEY_FILE_VARIABLE))
 
 
-def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
-    """Logins whose Bitbucket username is not known, where it decides between accounts; mended by asking Bitbucket."""
+def _unknown_usernames(kept: list[CredentialView]) -> Iterator[Finding]:
+    """Logins whose Bitbucket username is not known, where it decides between accounts; fixed by asking Bitbucket."""
     personal = [
         one for one in kept if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH) and one["bound_to"] is None
     ]
@@ -113,25 +113,27 @@ def _unnamed(kept: list[CredentialView]) -> Iterator[Finding]:
     if len(personal) < 2 or not unnamed:  # noqa: PLR2004 - one alone answers every username
         return
     naming = ", ".join(f"{one['account'] or one['kind']} ({one['id']})" for one in unnamed)
-    cause = f"no Bitbucket username is known for {naming}: a URL that has it may get no answer"
-    hint = "git-credential-bitbucket doctor --fix asks Bitbucket; else log in again with --account USERNAME"
-    yield Finding("accounts", NOTE, cause, hint, Fix("asked Bitbucket whose each login is", lambda: _learn(unnamed)))
+    cause = f"no Bitbucket username is known for {naming}: a URL with a username may get no answer"
+    hint = "run: git-credential-bitbucket doctor --fix; or log in again with --account USERNAME"
+    yield Finding(
+        "accounts", NOTE, cause, hint, Fix("asked Bitbucket for the usernames", lambda: _learn_usernames(unnamed))
+    )
 
 
-def _learn(unnamed: list[CredentialView]) -> None:
+def _learn_usernames(unnamed: list[CredentialView]) -> None:
     """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
     told = verdicts.check([one["id"] for one in unnamed]).values()
     reasons = [one["reason"] or "it may not read its account" for one in told if one["bitbucket_username"] is None]
     if len(reasons) == len(unnamed):
         hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"
-        raise Error(f"Bitbucket named no login's account: {reasons[0]}", hint=hint)
+        raise Error(f"Bitbucket returned no username: {reasons[0]}", hint=hint)
 
 
 def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     if "trouble" in told:
         yield Finding("vault", WRONG, told["trouble"], told.get("hint") or None)
     elif header is None:
-        yield Finding("vault", OK, "there is none yet; the first login makes it")
+        yield Finding("vault", OK, "there is none yet; the first login creates it")
     else:
         source = vault_setup.shown_key_source(header)
         yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
@@ -145,19 +147,19 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
     for one in kept:
         name = f"{one['kind']} {one['id']}"
         state: str = one["state"]
-        ends = status_report.ends(one)
+        ends = status_report.expiry_of(one)
         ended = ends is not None and ends <= now
         if state != "ready":
-            # These need nobody: what is put away, and what is renewed with its next use.
+            # No person is needed for what is disabled, or is renewed with its next use.
             level = NOTE if state == "disabled" or (state == "expired" and not ended) else WRONG
             yield Finding("credentials", level, f"{name}: {one['why']}", one["hint"])
         elif ends is not None and ended:
-            state = "ended"
-            cause = f"{name} for {one['scope']} has ended on {dates.day(ends)}"
-            yield Finding("credentials", WRONG, cause, status_report.hint(one))
+            state = "expired"
+            cause = f"{name} for {one['scope']} expired on {dates.day(ends)}"
+            yield Finding("credentials", WRONG, cause, status_report.replacement_hint(one))
         elif ends is not None and ends - now < SOON_S:
-            cause = f"{name} for {one['scope']} ends: {dates.left(ends - now)}"
-            yield Finding("credentials", NOTE, cause, status_report.hint(one))
+            cause = f"{name} for {one['scope']} expires in {dates.left(ends - now)}"
+            yield Finding("credentials", NOTE, cause, status_report.replacement_hint(one))
         elif one["suspended_for"]:
             yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["hint"])
         if one["source"] is not None:
@@ -166,6 +168,6 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
             told = f"{cause}; {one['trouble']}" if one["trouble"] and state == "ready" else cause
             yield Finding("credentials", NOTE if told != cause else OK, told, one["trouble_hint"])
         counted[state] += 1
-    yield from _unnamed(kept)
+    yield from _unknown_usernames(kept)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))
-    yield Finding("credentials", OK, f"{len(kept)} kept: {states}" if kept else "none is kept")
+    yield Finding("credentials", OK, f"{len(kept)} stored: {states}" if kept else "none is stored")

@@ -17,31 +17,31 @@ CHECK = "daemon"
 
 
 def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
-    """What is at the socket. A `WRONG` here means that nobody else should be sent there."""
+    """What is at the socket. After a `WRONG` here, no further request is sent there."""
     path = paths.socket_path(env)
     try:
         daemon_launcher.check_allowed(env)
         facts = daemon_info.facts_of(path)
         if facts is None and daemon_info.listener(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
-            hint = "type: git-credential-bitbucket daemon start"
+            hint = "run: git-credential-bitbucket daemon start"
             yield Finding(CHECK, WRONG, cause, hint, Fix("started the daemon in its place", _start))
             return
         if facts is None:
             daemon_launcher.start(env)
             facts = daemon_info.facts_of(path) or {}
     except DaemonDisabled as exc:
-        yield Finding(CHECK, OK, f"{exc.cause}; this program answers by itself")
+        yield Finding(CHECK, OK, f"{exc.cause}; requests are answered in-process")
         return
     except Error as exc:
         yield Finding(CHECK, WRONG, exc.cause, exc.hint)
         return
     if facts.get("fault"):
-        cause = f"the daemon met a fault of its own: {facts['fault']}"
-        yield Finding(CHECK, WRONG, cause, "report it; a new start may help: git-credential-bitbucket daemon stop")
+        cause = f"the daemon had an internal error: {facts['fault']}"
+        yield Finding(CHECK, WRONG, cause, "please report it; to restart it: git-credential-bitbucket daemon stop")
     if facts.get("version") != __version__:
-        cause = f"the daemon is {facts.get('version', 'of no known version')}, this program {__version__}"
-        yield Finding(CHECK, NOTE, cause, "it restarts in a quiet moment")
+        cause = f"the daemon has version {facts.get('version', 'unknown')}, this program {__version__}"
+        yield Finding(CHECK, NOTE, cause, "it restarts when idle")
     yield Finding(CHECK, OK, f"{facts.get('version')}, process {facts.get('pid')}, answers")
 
 

@@ -1,7 +1,4 @@
-"""`explain` for people: git's question, whom git asks, what this program looks at, and the answer, one below the other.
-
-Imports rich, through show.
-"""
+"""`explain` for people: git's request, the helpers, the candidates, and the answer."""
 
 from __future__ import annotations
 
@@ -74,7 +71,7 @@ Answer = TypedDict(
 """What git gets: `from` is a credential's id, or `environment`."""
 
 
-class Nothing(TypedDict, total=False):
+class NoAnswer(TypedDict, total=False):
     """Why git gets nothing, what helps, and what happens then."""
 
     cause: str
@@ -82,17 +79,17 @@ class Nothing(TypedDict, total=False):
     then: str
 
 
-class Unasked(TypedDict):
-    """What is said of an address that git asks nobody about."""
+class NotAsked(TypedDict):
+    """The document for a URL that git asks no helper about."""
 
     url: str | None
     source: str
     asked: dict[str, str] | None
     answer: Answer | None
-    none: Nothing | None
+    none: NoAnswer | None
 
 
-class Document(Unasked, total=False):
+class Document(NotAsked, total=False):
     """All that `explain` says; the rest is there where git asks."""
 
     path_withheld: bool
@@ -118,11 +115,11 @@ def print_document(document: Document) -> None:
 
 def print_to(console: Console, document: Document) -> None:
     """All of it."""
-    _line(console, f"{document['url'] or 'an address of another kind'} ({document['source']})", "bold")
+    _line(console, f"{document['url'] or 'not an http or https URL'} ({document['source']})", "bold")
     if document["asked"] is not None:
         _question(console, document)
         _helpers(console, document)
-        _looked_at(console, document)
+        _fill_in(console, document)
     _answer(console, document)
 
 
@@ -132,24 +129,24 @@ def _question(console: Console, document: Document) -> None:
     if document["path_withheld"]:
         _line(console, "  without the repository: credential.useHttpPath is not set")
     for what in document["beforehand"]:
-        _line(console, f"  but before it asks anybody it sends {what}", "yellow")
+        _line(console, f"  but before it asks a helper, git sends {what}", "yellow")
 
 
 def _helpers(console: Console, document: Document) -> None:
-    _title(console, "whom git asks, in its order, until one answers")
+    _title(console, "helpers that git asks, in order, until one answers")
     for at, helper in enumerate(document["helpers"], 1):
         who = "this program; " if helper["ours"] else ""
         scope = _ORIGINS.get(helper["scope"], helper["scope"])
         where = f"{helper['file']}, {scope}" if helper["scope"] != "command" else scope
         _line(console, f"  {at}. {helper['helper']} ({who}{where})", "" if helper["ours"] else "yellow")
     if not document["helpers"]:
-        _line(console, "  nobody", "yellow")
+        _line(console, "  none", "yellow")
 
 
-def _looked_at(console: Console, document: Document) -> None:
+def _fill_in(console: Console, document: Document) -> None:
     if document["vault"] is None and document["environment"] is None:
         return
-    _title(console, "what this program looks at, in its order")
+    _title(console, "where this program looks, in order")
     _line(console, f"  environment: {_environment(document['environment'])}")
     _line(console, f"  daemon: {document['daemon']['state']}, {document['daemon']['detail']}")
     vault = document["vault"]
@@ -168,7 +165,7 @@ def _looked_at(console: Console, document: Document) -> None:
     if not document["candidates"] and not trouble:
         _line(console, "  no credential covers this")
     if document["elsewhere"]:
-        _line(console, f"  not for this: {', '.join(document['elsewhere'])}", "dim")
+        _line(console, f"  other scopes on this host: {', '.join(document['elsewhere'])}", "dim")
 
 
 def _environment(told: EnvironmentView | None) -> str:
@@ -176,9 +173,8 @@ def _environment(told: EnvironmentView | None) -> str:
         return "no token"
     if "trouble" in told:
         return str(told["trouble"])
-    return (
-        f"{told['variable']} ({kind_label(told['kind'])} {told['secret'] or ''}".rstrip() + "), before all that is kept"
-    )
+    token = f"{kind_label(told['kind'])} {told['secret'] or ''}".rstrip()
+    return f"{told['variable']} ({token}), used before any stored credential"
 
 
 def _candidate(console: Console, at: int, one: Candidate) -> None:
@@ -197,7 +193,7 @@ def _candidate(console: Console, at: int, one: Candidate) -> None:
 
 def _answer(console: Console, document: Document) -> None:
     answer = document["answer"]
-    none: Nothing = document["none"] or {}
+    none: NoAnswer = document["none"] or {}
     _title(console, "so git gets")
     if answer is None:
         _line(console, f"  nothing from this program: {none['cause']}", "red")
@@ -212,11 +208,11 @@ def _answer(console: Console, document: Document) -> None:
         _line(console, f"  {_OUTCOMES[answer['outcome']]}")
     if (told := document.get("verdict")) is not None:
         style = status_table.VERDICT_STYLES.get(told["verdict"], "")
-        _line(console, f"  {status_table.told_verdict(told)}", style)
+        _line(console, f"  {status_table.verdict_text(told)}", style)
     first = [one["helper"] for one in document["helpers"]]
     before = first[: next(at for at, one in enumerate(document["helpers"]) if one["ours"])]
     if before:
-        _line(console, f"  unless one that is asked first answers: {', '.join(before)}", "yellow")
+        _line(console, f"  unless a helper that git asks first answers: {', '.join(before)}", "yellow")
 
 
 def _title(console: Console, text: str) -> None:

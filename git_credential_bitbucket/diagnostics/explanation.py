@@ -1,4 +1,4 @@
-"""What git would ask about a URL, who answers and why, or why no credential does.
+"""The document of `explain`: git's request for a URL, and which credential answers it, or why none does.
 
 Changes nothing, renews nothing, and never shows a secret.
 """
@@ -59,7 +59,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
         "answer": None,
         "none": None,
     }
-    problem = _unreachable(git_asks, document) or _looked_at(url, git_asks, document)
+    problem = _not_for_us(git_asks, document) or _fill_in(url, git_asks, document)
     if problem is not None:
         then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "hint": problem.hint or "", "then": then}
@@ -86,25 +86,25 @@ def _found(url: Url, git_asks: Asked) -> environment.EnvironmentCredential | Non
 
 
 def _state(git_asks: Asked, document: Document) -> str | None:
-    """Why nothing is offered, in the word that decides what follows; None where what is kept was not looked at."""
+    """Why nothing is offered, as a state; None where the vault was not read."""
     if document["vault"] is None:
         return None
     return dict(look("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
-    """Where the URL is from, in words, and the URL; None for one that git asks nobody about."""
+    """Where the URL is from, in words, and the URL; None for one that git asks no helper about."""
     if text is not None:
         return "as given", git_request.named(text)
     found = git_request.remote(os.environ, folder)
     if found is None:
-        return "there is no remote here, so Bitbucket itself", git_request.take_apart(hosts.CLOUD_URL)
+        return "no remote here, so bitbucket.org", git_request.take_apart(hosts.CLOUD_URL)
     return "the remote of this repository", git_request.take_apart(found)
 
 
 def _not_asked(source: str) -> Document:
-    cause = "git asks credential helpers about http and https only, and this is another kind of address"
-    hint = "use the https address: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
+    cause = "git asks credential helpers only for http and https URLs, and this is not one"
+    hint = "use the https URL: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
     return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "hint": hint}}
 
 
@@ -120,32 +120,32 @@ def _daemon() -> DaemonView:
     try:
         facts = daemon_info.facts_of(daemon_info.socket_here())
     except DaemonDisabled as exc:
-        return {"state": "off", "detail": f"{exc.cause}; this program answers by itself"}
+        return {"state": "off", "detail": f"{exc.cause}; requests are answered in-process"}
     except Error as exc:
         return {"state": "trouble", "detail": exc.cause}
     if facts is None:
-        return {"state": "not running", "detail": "git's next question starts it"}
+        return {"state": "not running", "detail": "git's next request starts it"}
     return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
 
 
-def _unreachable(git_asks: Asked, document: Document) -> Error | Problem | None:
-    """Why git's question does not lead to an answer of ours, whatever is kept; None where it does."""
+def _not_for_us(git_asks: Asked, document: Document) -> Error | Problem | None:
+    """Why git's request does not reach this program; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
     if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
         if git_asks.host == hosts.CLOUD_HOST:
-            return Problem("this is plain http, and no secret goes over that", "use https: git remote set-url")
+            return Problem("this is plain http, and tokens are only sent over https", "use https: git remote set-url")
         return hosts.unconfigured_host(git_asks.protocol, git_asks.host)
     if not any(one["ours"] for one in document["helpers"]):
-        asked_instead = ", ".join(one["helper"] for one in document["helpers"]) or "nobody"
+        others = git_protocol.printable(", ".join(one["helper"] for one in document["helpers"]))
+        cause = f"git has no credential helper configured for {base}"
+        if others:
+            cause = f"git asks {others} for {base}, not git-credential-bitbucket"
         host = hosts.host_option(git_asks.protocol, git_asks.host)
-        return Problem(
-            f"git does not ask this program about {base}, but {git_protocol.printable(asked_instead)}",
-            f"type: git-credential-bitbucket configure{host}",
-        )
+        return Problem(cause, f"run: git-credential-bitbucket configure{host}")
     return None
 
 
-def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
+def _fill_in(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
     # Whoever answers reads from /proc which repository git works on, where git does not say.
@@ -153,7 +153,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
     try:
         found = _found(url, git_asks)
         if found is not None:
-            document["environment"] = _of_environment(found)
+            document["environment"] = _environment_view(found)
             environment.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
@@ -172,11 +172,11 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
     document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
     document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]
     if found is not None:
-        document["answer"] = _answer_of_environment(found)
+        document["answer"] = _environment_answer(found)
         return None
     winner: Winner | None = next((one for one in candidates if one["wins"]), None)
     if winner is None:
-        return _none(git_asks, document, fields)
+        return _no_credential(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
         "what": f"the {kind_label(winner['kind'])} for {winner['scope']}"
@@ -190,7 +190,7 @@ def _looked_at(url: Url, git_asks: Asked, document: Document) -> Error | Problem
     return None
 
 
-def _of_environment(found: environment.EnvironmentCredential) -> EnvironmentView:
+def _environment_view(found: environment.EnvironmentCredential) -> EnvironmentView:
     return {
         "variable": found.variable,
         "kind": found.kind,
@@ -199,41 +199,41 @@ def _of_environment(found: environment.EnvironmentCredential) -> EnvironmentView
     }
 
 
-def _answer_of_environment(found: environment.EnvironmentCredential) -> Answer:
+def _environment_answer(found: environment.EnvironmentCredential) -> Answer:
     minted = found.client_id is not None
-    what = f"a token for the OAuth consumer in {found.variable}" if minted else f"what {found.variable} holds"
+    what = f"a token for the OAuth consumer in {found.variable}" if minted else f"the credential in {found.variable}"
     return {
         "from": "environment",
         "what": what,
         "username": found.username,
         "secret": None if minted else found.secret.masked(),
         "outcome": "minted" if minted else "answers",
-        "because": "the environment goes before everything that is kept",
+        "because": "a token in the environment is used before any stored credential",
         "expires_at": None,
     }
 
 
-def _none(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) -> Problem:
+def _no_credential(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
     if vault is not None and vault["trouble"]:
         return Problem(vault["trouble"], vault["hint"] or "see: git-credential-bitbucket status")
     refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
     if refused:
-        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"type: {LOGIN}")
+        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"run: {LOGIN}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
         name = git_protocol.printable(git_asks.username or "")
-        return Problem(f"git asks for the username {name}, and no credential is known to be {name}'s", hint)
+        return Problem(f"git asks for the username {name}, and no credential is known to belong to {name}", hint)
     where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))
     unusable = environment.unusable(os.environ)
     if unusable is not None:
         return unusable
     told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
-    hint = interactivity.build_hint() or (told["hint"] if told.get("state") == "none" else f"type: {LOGIN}")
+    hint = interactivity.build_hint() or (told["hint"] if told.get("state") == "none" else f"run: {LOGIN}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         if document["path_withheld"]:
-            hint += "; git names no repository: git-credential-bitbucket configure"
+            hint += "; git does not send the repository, so run: git-credential-bitbucket configure"
         return Problem(f"no credential covers {where}; there are some for {others}", hint)
-    return Problem(f"no credential is kept for {where}", hint)
+    return Problem(f"no credential is stored for {where}", hint)

@@ -1,4 +1,4 @@
-"""What `doctor` finds, and the scene in which it looks: the environment, the directory, the host that it is about."""
+"""What `doctor` finds, and the context in which it looks: the environment, the directory, the host that it is about."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.gitsetup.git_request import Url
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
-"""How bad it is: nothing, worth knowing, or to be mended; the last makes the exit code 1."""
+"""How bad it is: nothing, worth knowing, or to be fixed; the last makes the exit code 1."""
 
 _USERINFO = re.compile(r"(://[^/\s:@]*:)[^/\s@]*@")
 _TOKENS = re.compile(r"(ATATT|ATCTT|ATBB)[A-Za-z0-9_=-]{8,}")
@@ -28,9 +28,9 @@ _TOKENS = re.compile(r"(ATATT|ATCTT|ATBB)[A-Za-z0-9_=-]{8,}")
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What `--fix` may do by itself: nothing that loses anything. `says` is told once it is done."""
+    """What `--fix` may do by itself: nothing that loses anything. `summary` is printed once it is done."""
 
-    says: str
+    summary: str
     run: Callable[[], None]
 
 
@@ -42,11 +42,11 @@ class Finding:
     level: str
     text: str
     hint: str | None = None
-    mend: Fix | None = None
+    fix: Fix | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DoctorContext:
     """Where it is looked. `here` is git's configuration in the directory, `trusted` what of it this program obeys."""
 
     env: Mapping[str, str]
@@ -78,8 +78,8 @@ class Scene:
         return os.path.join(folder, origin)
 
 
-def scene(env: Mapping[str, str], text: str | None) -> Scene:
-    """The scene for `text`, else for the remote of the repository here if it is on a Bitbucket, else for bitbucket.org.
+def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
+    """The context for `text`, or the remote of the repository here if it is on Bitbucket, or bitbucket.org.
 
     Raises `SettingsError` where git's configuration cannot be read, `Error` for an address that is none of ours.
     """
@@ -87,10 +87,10 @@ def scene(env: Mapping[str, str], text: str | None) -> Scene:
     trusted, here = git_config.read(env), git_config.read_here(env, folder)
     url = git_request.named(text) if text is not None else _remote(env, folder, trusted)
     if url is None:
-        raise Error("that is no https address", hint="see: git remote -v")
+        raise Error("that is not an https URL", hint="see: git remote -v")
     if not hosts.is_bitbucket(trusted, url.protocol, url.host):
         raise hosts.unconfigured_host(url.protocol, url.host)
-    return Scene(env, folder, url, here, trusted)
+    return DoctorContext(env, folder, url, here, trusted)
 
 
 def safe(text: str, env: Mapping[str, str]) -> str:

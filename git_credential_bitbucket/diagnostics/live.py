@@ -1,6 +1,6 @@
 """What Bitbucket really does where this program relies on an assumption: a transcript without secrets, to be reported.
 
-Each credential is sent as git or REST would send it. Nothing is revoked but a token that was minted here for that, and
+Each credential is sent as git or REST would send it. NoAnswer is revoked but a token that was minted here for that, and
 that is the one rejected credential that is sent on purpose. A renewal is the daemon's own, so what it brings is stored
 as ever. Repositories, accounts and workspaces are not named.
 """
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.diagnostics.finding import Scene
+    from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.secret import Secret
 
 AS_ASSUMED, DIFFERS, UNTESTED = "as assumed", "differs", "could not be tested"
@@ -38,7 +38,7 @@ _LIMITS = re.compile(r"x-ratelimit-", re.IGNORECASE)
 _PERSON = ("type", "username", "nickname", "account_id")
 _NO_REPOSITORY = "name a REPOSITORY, or be in one whose remote is at Bitbucket"
 _NO_LOGIN = "no OAuth login is stored: git-credential-bitbucket login --oauth"
-_NOT_AGREED = "it changes something, and nobody agreed: run it at a terminal, or with --yes"
+_NOT_AGREED = "it changes something, and was not confirmed: run it at a terminal, or with --yes"
 
 Verdict = tuple[str, str | None]
 
@@ -73,9 +73,9 @@ class Live:
     secrets, which no line may repeat.
     """
 
-    def __init__(self, scene: Scene, provider: Provider, agrees: Callable[[str], bool]) -> None:
+    def __init__(self, context: DoctorContext, provider: Provider, agrees: Callable[[str], bool]) -> None:
         """`agrees` asks the person before a step that changes something."""
-        self.scene, self.provider, self.confirm = scene, provider, agrees
+        self.context, self.provider, self.confirm = context, provider, agrees
         self.answers: list[tuple[str, Response]] = []
         self.rejected: list[str] = []
         self._secrets: list[str] = []
@@ -107,7 +107,7 @@ class Live:
 
     def _request(self, answer: Response) -> str:
         url = urlsplit(answer.request.url or "")
-        path = self.scene.url.path.removesuffix(".git")
+        path = self.context.url.path.removesuffix(".git")
         place = url.path.replace(f"/{path}.git/", "/WORKSPACE/REPOSITORY.git/") if path else url.path
         query = f"?{url.query}" if url.query else ""
         names = ", ".join(sorted(answer.request.headers))
@@ -126,38 +126,38 @@ class Live:
         return printable(text, 1000)
 
 
-def look(scene: Scene, agrees: Callable[[str], bool]) -> Iterator[Observation]:
+def look(context: DoctorContext, agrees: Callable[[str], bool]) -> Iterator[Observation]:
     """All of it, in the order in which a command of git's meets it. Raises `Error` where nothing can be sent at all."""
-    provider = providers.find(scene.trusted, scene.url.protocol, scene.url.host, scene.env)
+    provider = providers.find(context.trusted, context.url.protocol, context.url.host, context.env)
     if provider is None:
         return
     providers.check_addresses(provider)
-    live = Live(scene, provider, agrees)
+    live = Live(context, provider, agrees)
     yield _challenge(live)
-    repository = arguments.parse(f"{scene.url.base}/{scene.url.path}") if scene.url.path else None
-    for_git, for_rest = (_tokens(scene, repository) if repository is not None else []), _tokens(scene, None)
+    repository = arguments.parse(f"{context.url.base}/{context.url.path}") if context.url.path else None
+    for_git, for_rest = (_tokens(context, repository) if repository is not None else []), _tokens(context, None)
     live.hide(*(token.told["password"] for token in (*for_git, *for_rest)))
     yield from _git(live, for_git)
     for token in for_rest:
         yield _user(live, token)
-    yield from _minted(live)
-    logins = [one for one in _stored(scene) if one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None]
+    yield from _client_credentials(live)
+    logins = [one for one in _stored(context) if one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None]
     yield _rotation(live, logins)
     yield _pkce(logins)
     yield from _limits(live)
 
 
-def _tokens(scene: Scene, repository: arguments.ScopeArgument | None) -> list[Token]:
+def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) -> list[Token]:
     """One token of each kind, and of access tokens for each length of their scope: for a repository, or for REST."""
-    base = arguments.parse(scene.url.base)
+    base = arguments.parse(context.url.base)
     found: dict[tuple[str, int], Token] = {}
     try:
-        given = rest_authorization.from_environment(scene.env, (repository or base).request())
+        given = rest_authorization.from_environment(context.env, (repository or base).request())
     except Error:  # `doctor` says what is wrong with it
         given = None
     if given is not None:
         found[given["kind"], 0] = Token(given["kind"], given)
-    for one in _stored(scene):
+    for one in _stored(context):
         key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
         if key not in found:
             told = offered("token", [("id", one["id"])], (repository or arguments.parse(one["url"])).request())
@@ -166,35 +166,35 @@ def _tokens(scene: Scene, repository: arguments.ScopeArgument | None) -> list[To
     return list(found.values())
 
 
-def _stored(scene: Scene) -> list[CredentialView]:
-    """The credentials for the host that work, and that somebody was asked for."""
+def _stored(context: DoctorContext) -> list[CredentialView]:
+    """The credentials for the host that work, and are not bound to one request."""
     stored = [one for one in arguments.stored() if one["state"] == "ready" and one["bound_to"] is None]
-    here = [one for one in stored if f"{one['url']}/".startswith(f"{scene.url.base}/")]
+    here = [one for one in stored if f"{one['url']}/".startswith(f"{context.url.base}/")]
     return sorted(here, key=lambda one: "@" not in (one["account"] or ""))  # REST takes an API token with its email
 
 
-def _info_refs(scene: Scene, service: str) -> str:
-    return f"{scene.url.base}/{scene.url.path.removesuffix('.git')}.git/info/refs?service={service}"
+def _info_refs(context: DoctorContext, service: str) -> str:
+    return f"{context.url.base}/{context.url.path.removesuffix('.git')}.git/info/refs?service={service}"
 
 
 def _challenge(live: Live) -> Observation:
     assumption = f"without a credential, git is answered with 401 and {REALM}"
-    if not live.scene.url.path:
+    if not live.context.url.path:
         return Observation(assumption, why=_NO_REPOSITORY)
 
     def judge(answer: Response) -> Verdict:
         is_so = (answer.status_code, answer.headers.get("WWW-Authenticate")) == (_UNAUTHORIZED, REALM)
         return (AS_ASSUMED if is_so else DIFFERS), None
 
-    # to push: a public repository asks nobody who fetches
-    return live.observed(assumption, lambda: live.send("GET", _info_refs(live.scene, "git-receive-pack")), judge)
+    # to push: a public repository needs no credential to fetch
+    return live.observed(assumption, lambda: live.send("GET", _info_refs(live.context, "git-receive-pack")), judge)
 
 
 def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
     if not tokens:
-        why = "no credential that works is stored for this repository" if live.scene.url.path else _NO_REPOSITORY
+        why = "no credential that works is stored for this repository" if live.context.url.path else _NO_REPOSITORY
         yield Observation("git takes each kind of token by Basic with the username of its kind", why=why)
-    url, version = _info_refs(live.scene, "git-upload-pack"), {"Git-Protocol": "version=2"}
+    url, version = _info_refs(live.context, "git-upload-pack"), {"Git-Protocol": "version=2"}
     accepted = []
     for token in tokens:
         assumption = (
@@ -215,7 +215,7 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
     assumption = "git takes no Bearer, so Basic is what is sent"
     bearer = next((token for token in accepted if token.kind != token_kinds.API_TOKEN), None)
     if bearer is None:
-        yield Observation(assumption, why="it takes an access token or an OAuth login that git was let in with above")
+        yield Observation(assumption, why="it needs an access token or an OAuth login that was accepted above")
         return
     value = f"Bearer {bearer.told['password']}"
     yield live.observed(
@@ -253,12 +253,12 @@ def _user(live: Live, token: Token) -> Observation:
     return live.observed(assumption, send, judge)
 
 
-def _minted(live: Live) -> Iterator[Observation]:
+def _client_credentials(live: Live) -> Iterator[Observation]:
     """Client credentials, and the revocation of the token that they brought: of nothing else."""
     minted, revoked = "client credentials bring no refresh token", "a token that is revoked is rejected from then on"
     consumer = _consumer(live)
     if consumer is None or not live.confirm(
-        "Mint a token with the OAuth consumer and revoke it (its others may go too)?"
+        "Create a token with the OAuth consumer and revoke it (its other tokens may be revoked too)?"
     ):
         why = "no OAuth consumer is in the environment or in git's configuration" if consumer is None else _NOT_AGREED
         yield from (Observation(assumption, why=why) for assumption in (minted, revoked))
@@ -274,7 +274,7 @@ def _minted(live: Live) -> Iterator[Observation]:
     token, further = grant.access_token, grant.refresh_token
     live.hide(token.reveal(), further.reveal() if further is not None else "")
     came = "no refresh token" if further is None else "a refresh token"
-    lasts = "for a time that is not told" if grant.expires_in is None else f"for {grant.expires_in} s"
+    lasts = "without an expiry" if grant.expires_in is None else f"for {grant.expires_in} s"
     request = f"POST {urlsplit(endpoint.token_url).path}, grant_type=client_credentials"
     yield Observation(minted, request, f"200 {lasts}; {came}", AS_ASSUMED if further is None else DIFFERS)
     yield _revoked(live, revoked, consumer, token)
@@ -302,7 +302,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
 
 def _consumer(live: Live) -> tuple[str, Secret] | None:
     try:
-        found = environment.consumer(live.scene.env)
+        found = environment.consumer(live.context.env)
     except Error:  # `doctor` says what is wrong with it
         return None
     if found is not None and found.client_id is not None:
@@ -329,7 +329,7 @@ def _rotation(live: Live, logins: list[CredentialView]) -> Observation:
 
 
 def _pkce(logins: list[CredentialView]) -> Observation:
-    """Every login by a code sends it, so one that was made tells."""
+    """Every login by a code sends it, so a stored one shows that it is accepted."""
     assumption = "PKCE (S256), which is not documented, is accepted beside the consumer's secret"
     if not any(one["origin"] == "login" for one in logins):
         return Observation(assumption, why=_NO_LOGIN)
@@ -346,7 +346,7 @@ def _limits(live: Live) -> Iterator[Observation]:
         answer = f"{len(limited)} times 429, {len(named)} with Retry-After"
         yield Observation(assumption, request, answer, AS_ASSUMED if named == limited else DIFFERS)
     else:
-        yield Observation(assumption, request, "no 429", why="nobody sends thousands of requests for this")
+        yield Observation(assumption, request, "no 429", why="it would take thousands of requests")
     assumption = "X-RateLimit-… comes with access tokens alone"
     told = {kind for kind, answer in live.answers if any(map(_LIMITS.match, answer.headers))}
     if not told:

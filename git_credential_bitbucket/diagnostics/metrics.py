@@ -27,7 +27,7 @@ def text(report: Report) -> str:
     _metric(
         lines,
         "vault_readable",
-        "Whether what is kept can be looked into (1) or not (0).",
+        "Whether the stored credentials can be read (1) or not (0).",
         [("", 0 if report.vault["trouble"] or report.vault["state"] == "locked" else 1)],
     )
     _metric(lines, "daemon_running", "Whether a daemon answered.", [("", 1 if report.daemon is not None else 0)])
@@ -40,8 +40,8 @@ def text(report: Report) -> str:
     _metric(
         lines,
         "credential_end_timestamp_seconds",
-        "When a credential ends that does not renew itself, where that is known.",
-        [(_labels(one), at) for one in report.offered if (at := status_report.ends(one)) is not None],
+        "When a credential that does not renew itself expires, where that is known.",
+        [(_labels(one), at) for one in report.offered if (at := status_report.expiry_of(one)) is not None],
     )
     _metric(
         lines,
@@ -60,7 +60,7 @@ def text(report: Report) -> str:
         "credential_expiry_known",
         "Whether it is known when a credential that does not renew itself expires (1), or not (0).",
         [
-            (_labels(one), 0 if status_report.is_unknown(one) else 1)
+            (_labels(one), 0 if status_report.is_expiry_unknown(one) else 1)
             for one in report.offered
             if one["renewed_at"] is None
         ],

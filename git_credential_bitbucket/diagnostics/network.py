@@ -1,4 +1,4 @@
-"""The way to Bitbucket: proxy, CA, name, TLS, and the clock that its answers are dated by. Sends no secret.
+"""The network: proxy, CA, DNS, TLS, and this machine's clock against Bitbucket's. Sends no secret.
 
 Every step has a limit, and a machine without a network gives one finding.
 """
@@ -22,30 +22,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
-    from git_credential_bitbucket.diagnostics.finding import Scene
+    from git_credential_bitbucket.diagnostics.finding import DoctorContext
 
 NAME_S = 5.0
 """For a name; the system's resolver may try for minutes."""
 ANSWER_S = 12.0
 """For connection, TLS and answer of each of the two hosts, which are asked at once."""
 SKEW_S, BAD_SKEW_S = 30.0, 300.0
-"""Our own margins absorb half a minute; beyond five, tokens are taken for fresh or ended that are not."""
+"""Our own margins absorb half a minute; beyond five, tokens are wrongly taken for valid or expired."""
 _ONLINE = "check the network, and http.proxy if there is a proxy in between"
 
 
-def look(scene: Scene) -> Iterator[Finding]:
+def look(context: DoctorContext) -> Iterator[Finding]:
     """Proxy and CA as they are configured, then the hosts themselves."""
-    provider = providers.find(scene.trusted, scene.url.protocol, scene.url.host, scene.env)
+    provider = providers.find(context.trusted, context.url.protocol, context.url.host, context.env)
     if provider is None:
         return
     yield from _configured(provider)
     providers.check_addresses(provider)  # what it raises is a finding
-    entry = provider.endpoint.proxy or scene.url.base
-    unknown = _unknown_name(entry)
+    entry = provider.endpoint.proxy or context.url.base
+    unknown = _resolve_error(entry)
     if unknown is not None:
         yield Finding("network", WRONG, unknown, _ONLINE)
         return
-    yield from _hosts(scene, provider.endpoint)
+    yield from _hosts(context, provider.endpoint)
 
 
 def _configured(provider: Provider) -> Iterator[Finding]:
@@ -53,34 +53,34 @@ def _configured(provider: Provider) -> Iterator[Finding]:
     if endpoint.proxy:
         yield Finding("proxy", OK, providers.origin(endpoint.proxy))
     if provider.unverified_by:
-        cause = f"{provider.unverified_by} turns TLS verification off: anybody on the way can take the tokens"
-        hint = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth is refused until then"
+        cause = f"{provider.unverified_by} turns off TLS verification: anyone on the network path can read the tokens"
+        hint = "remove that setting, and name the server's CA in http.sslCAInfo instead; OAuth does not work until then"
         yield Finding("TLS", WRONG, cause, hint)
     if endpoint.ca_file:
         yield Finding("CA", OK, f"{endpoint.ca_file}, by {endpoint.ca_from}")
 
 
-def _unknown_name(address: str) -> str | None:
-    """What to say of a host whose name leads nowhere; None where it leads somewhere."""
+def _resolve_error(address: str) -> str | None:
+    """Why a host's name cannot be resolved; None where it can."""
     parts = urlsplit(address if "://" in address else f"http://{address}")
     name = parts.hostname or ""
     asked = {name: lambda: socket.getaddrinfo(name, parts.port or 443, type=socket.SOCK_STREAM)}
     found = deadline.each_within(NAME_S, asked)[name]
     if isinstance(found, TimeoutError):
-        return f"nobody said within {NAME_S:.0f} s where {printable(name)} is (DNS)"
+        return f"could not resolve host {printable(name)} within {NAME_S:.0f} s"
     if isinstance(found, OSError | UnicodeError):
-        return f"the name {printable(name)} is not known (DNS)"
+        return f"could not resolve host {printable(name)}"
     return None
 
 
-def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
+def _hosts(context: DoctorContext, endpoint: Endpoint) -> Iterator[Finding]:
     """The web host, which git talks to, and REST's, which only logins are checked at."""
     addresses = {"web": endpoint.token_url, "REST": f"{endpoint.api_url}/user"}
-    asked = {name: partial(_ahead, endpoint, address) for name, address in addresses.items()}
+    asked = {name: partial(_clock_offset, endpoint, address) for name, address in addresses.items()}
     answers = deadline.each_within(ANSWER_S, asked)
     for name, answer in answers.items():
         if isinstance(answer, TimeoutError):
-            cause = f"{providers.origin(addresses[name])} gave no whole answer within {ANSWER_S:.0f} s"
+            cause = f"{providers.origin(addresses[name])} sent no complete response within {ANSWER_S:.0f} s"
             answers[name] = BitbucketUnreachable(cause, hint=_ONLINE)
         elif isinstance(answer, BaseException) and not isinstance(answer, Error):
             raise answer
@@ -88,13 +88,13 @@ def _hosts(scene: Scene, endpoint: Endpoint) -> Iterator[Finding]:
     if isinstance(web, Error):
         yield Finding("network", WRONG, web.cause, web.hint)
     else:
-        yield Finding("network", OK, f"{providers.origin(scene.url.base)} answers, and its certificate is trusted")
+        yield Finding("network", OK, f"{providers.origin(context.url.base)} answers, and its certificate is trusted")
         yield from _clock(web if isinstance(web, float) else None)
     if isinstance(rest, Error) and not isinstance(web, Error):
-        yield Finding("network", NOTE, f"{rest.cause}; git does without it", rest.hint)
+        yield Finding("network", NOTE, f"{rest.cause}; git works without it", rest.hint)
 
 
-def _ahead(endpoint: Endpoint, url: str) -> float | None:
+def _clock_offset(endpoint: Endpoint, url: str) -> float | None:
     """How far the answer's date is ahead of our clock, None where it has none. Raises an `Error` without an answer."""
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and doctor first says what it can without
 

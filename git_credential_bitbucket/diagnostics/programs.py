@@ -37,10 +37,10 @@ def _git(env: Mapping[str, str]) -> Finding:
     except SettingsError as exc:
         return Finding("git", WRONG, exc.cause, exc.hint)
     text = done.stdout.decode("utf-8", "replace").strip().removeprefix("git version ")
-    return judged(text, done.args[0])
+    return check_version(text, done.args[0])
 
 
-def judged(text: str, git: str) -> Finding:
+def check_version(text: str, git: str) -> Finding:
     """What is to be said of a git of that version."""
     numbers = re.match(r"(\d+)\.(\d+)", text)
     version = (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
@@ -49,9 +49,9 @@ def judged(text: str, git: str) -> Finding:
         return Finding("git", WRONG, f"{told} is too old", "upgrade git: 2.26 or later is needed, 2.46 is best")
     if version >= SECOND_TRY:
         return Finding("git", OK, told)
-    lacks = "no second try when a token is revoked under a command (2.46)"
+    lacks = "no second try when a token is rejected during a command (2.46)"
     if version < EXPIRES:
-        lacks = f"no knowledge of when a token ends (2.40), and {lacks}"
+        lacks = f"no support for the expiry of tokens (2.40), and {lacks}"
     return Finding("git", NOTE, f"{told} has {lacks}", "nothing needs to be done: tokens are renewed earlier instead")
 
 
@@ -61,12 +61,12 @@ def _path(env: Mapping[str, str]) -> Iterator[Finding]:
         yield Finding(
             "PATH",
             NOTE,
-            "it has an entry that is relative or empty, so each directory can bring programs of its own",
-            "write every entry of PATH from the root directory",
+            "it has a relative or empty entry, so programs in the current directory may run",
+            "make every entry of PATH an absolute path",
         )
     found = [p for p in (f"{e}/{NAME}" for e in entries if e.startswith("/")) if os.access(p, os.X_OK)]
     if not found:
-        hint = "add its directory to PATH, usually ~/.local/bin; git itself runs it by its whole path"
+        hint = "add its directory to PATH, usually ~/.local/bin; git itself runs it by its absolute path"
         yield Finding("PATH", NOTE, f"{NAME} is not on PATH", hint)
         return
     try:

@@ -1,4 +1,4 @@
-"""The review of what is kept: each credential's age, OAuth scopes and use, and what is amiss with them. Asks nobody.
+"""The review of credentials: their age, OAuth scopes and use, and flags. Sends no request.
 
 Atlassian's and others' guides ask for one each quarter, and for new secrets every ninety days. It says only what holds:
 what the access log does not reach back to is not judged. Whether anything was pushed, no credential helper knows.
@@ -32,7 +32,7 @@ _NO_PROGRAM = frozenset({"sh"})
 
 
 class Flag(TypedDict):
-    """What is amiss with a credential, for programs and for people."""
+    """What needs attention in a credential, for programs and for people."""
 
     flag: Literal["unused", "old", "wide", "new-program"]
     why: str
@@ -129,13 +129,13 @@ def _of_time(one: CredentialView, now: float, *, is_test: bool) -> Iterator[Flag
     used_at, created_at = one["last_used_at"], one["created_at"] or now  # 0 is not known
     idle_s = now - (used_at or created_at)
     if idle_s > UNUSED_S:
-        said = "has not been used for" if used_at else "has never been used, and has been kept for"
+        said = "has not been used for" if used_at else "has never been used, and has been stored for"
         yield {"flag": "unused", "why": f"{said} {dates.left(idle_s)}"}
     limit = TEST_OLD_S if is_test else OLD_S
     renews = one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None
     if not renews and now - created_at > limit:
         age = dates.left(now - created_at)
-        yield {"flag": "old", "why": f"is {age} old, more than the {dates.left(limit)} after which to make a new one"}
+        yield {"flag": "old", "why": f"is {age} old, and should be replaced after {dates.left(limit)}"}
 
 
 def _of_use(one: CredentialView, use: _Use, now: float, reach: float) -> Iterator[Flag]:

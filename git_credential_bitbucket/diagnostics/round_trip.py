@@ -1,4 +1,4 @@
-"""The whole way once: `git credential fill`, as git asks before it talks to Bitbucket. What it answers is masked."""
+"""A whole request: `git credential fill`, as git asks before it talks to Bitbucket. The answer is masked."""
 
 from __future__ import annotations
 
@@ -14,29 +14,27 @@ from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.diagnostics.finding import Scene
+    from git_credential_bitbucket.diagnostics.finding import DoctorContext
 
 CHECK = "round trip"
 LIMIT_S = 60.0
 """The front end gives up after 40 s."""
-_NOBODY_ASKS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GCM_INTERACTIVE": "never"}
+_NO_PROMPTS = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "GCM_INTERACTIVE": "never"}
 _REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_CONFIG", "GIT_PREFIX")
 
 
-def look(scene: Scene) -> Finding:
-    """Ask git; nobody is prompted. Runs at the root directory, so that no helper of the repository's own is run."""
-    question = git_request.question(scene.url, scene.trusted)
-    pairs = (
-        [*question.pairs()] if question.path or not scene.url.path else [*question.pairs(), ("path", scene.url.path)]
-    )
-    env = {name: value for name, value in scene.env.items() if name not in _REPOSITORY}
+def look(context: DoctorContext) -> Finding:
+    """Ask git, without a prompt. Runs at the root directory, so that no helper of the repository's own is run."""
+    question = git_request.question(context.url, context.trusted)
+    path = [("path", context.url.path)] if context.url.path and not question.path else []
+    env = {name: value for name, value in context.env.items() if name not in _REPOSITORY}
     started = time.monotonic()
     try:
         done = subprocess.run(
-            [git_config.find_git(scene.env), "credential", "fill"],
+            [git_config.find_git(context.env), "credential", "fill"],
             cwd="/",
-            env={**env, **_NOBODY_ASKS, "LC_ALL": "C"},
-            input=git_protocol.emit(pairs) + b"\n",
+            env={**env, **_NO_PROMPTS, "LC_ALL": "C"},
+            input=git_protocol.emit([*question.pairs(), *path]) + b"\n",
             capture_output=True,
             timeout=LIMIT_S,
             check=False,
@@ -48,13 +46,13 @@ def look(scene: Scene) -> Finding:
     took = (time.monotonic() - started) * 1000
     told = dict(git_protocol.parse_pairs(done.stdout))
     if not told.get("password"):
-        return _nothing(done.stderr.decode("utf-8", "replace"), scene)
+        return _no_answer(done.stderr.decode("utf-8", "replace"), context)
     secret = Secret(told["password"]).masked()
     username = git_protocol.printable(told.get("username", ""))
     return Finding(CHECK, OK, f"git gets username {username} and password {secret} in {took:.0f} ms")
 
 
-def _nothing(stderr: str, scene: Scene) -> Finding:
+def _no_answer(stderr: str, context: DoctorContext) -> Finding:
     """Our own line and hint, which go before git's, for they name the cause."""
     said: dict[str, str] = {}
     for line in stderr.split("\n"):
@@ -62,7 +60,7 @@ def _nothing(stderr: str, scene: Scene) -> Finding:
             if line.startswith(f"{messages.NAME}: {kind}: "):
                 said.setdefault(kind, line.partition(f": {kind}: ")[2])
     cause = said.get("error") or "no helper answers, and none says why"
-    hint = said.get("hint") or f"see: {messages.NAME} explain {scene.url.base}"
+    hint = said.get("hint") or f"see: {messages.NAME} explain {context.url.base}"
     return Finding(
         CHECK, WRONG, f"git gets nothing: {git_protocol.printable(cause, 1000)}", git_protocol.printable(hint, 1000)
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.client.environment import EnvironmentCredential
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
-NOTHING_SAID = "nothing can be said of what is stored"
+UNREADABLE = "the stored credentials cannot be read"
 _UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
 
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def disabled(self) -> list[CredentialView]:
-        """Those that are only kept to be restored."""
+        """Those that can only be restored."""
         return [one for one in self.credentials if one["state"] == "disabled"]
 
     def is_rejected(self, name: str) -> bool:
@@ -73,7 +73,7 @@ def report_now(what: str | None = None) -> Report:
         except UnknownCredential:
             if "trouble" not in told:
                 raise
-            credentials = []  # it may be where nobody can look now, and that is what has to be told
+            credentials = []  # it may be in the vault, which cannot be read now: that is reported
     tokens, name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
     return Report(
         now=time.time(),
@@ -99,10 +99,10 @@ def document(report: Report) -> dict[str, Any]:
     }
 
 
-def ends(one: CredentialView) -> float | None:
-    """When a person will have to do something about it: epoch seconds; None where that is not known, or never.
+def expiry_of(one: CredentialView) -> float | None:
+    """When a person will have to replace it, in epoch seconds; None where that is not known, or never.
 
-    A token that renews itself ends only when its login does, and that has no date, unless a person gave it one.
+    A token that renews itself expires only with its login, which has no date unless a person gave it one.
     """
     renews = one["renewed_at"] is not None or one["source"] is not None
     dates = (one["forget_at"], *(() if renews else (one["ends_at"], one["expires_at"])))
@@ -114,33 +114,35 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 
     An expiry that is not known may be today: only with `unknown_ok` it passes.
     """
-    check_readable(report, NOTHING_SAID)
+    check_readable(report, UNREADABLE)
     found = rejected(report)
     for one in report.credentials:
-        if not report.is_rejected(one["id"]) and (said := _alarm(one, report, within, unknown_ok=unknown_ok)):
-            dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to go without: --unknown-ok"
+        if not report.is_rejected(one["id"]) and (said := _problem(one, report, within, unknown_ok=unknown_ok)):
+            dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to accept that: --unknown-ok"
             name = f"the {one['kind']} for {one['scope']} ({one['id']})"
-            found[f"{name} {said}"] = dated if said == _UNKNOWN else hint(one)
+            found[f"{name} {said}"] = dated if said == _UNKNOWN else replacement_hint(one)
     if report.environment_trouble:
         found[report.environment_trouble] = "see: git-credential-bitbucket doctor"
     for token in report.tokens:
         if token.client_id is None and not unknown_ok:
-            found[f"nobody knows when what {token.variable} holds expires"] = "to go without: --unknown-ok"
-    raise_found(found)
+            found[f"the expiry of the credential in {token.variable} is not known"] = "to accept that: --unknown-ok"
+    raise_problems(found)
 
 
 def rejected(report: Report) -> dict[str, str]:
     """What Bitbucket rejects of what it was asked about, with the hint for each."""
-    found = {arguments.one_line(one): hint(one) for one in report.credentials if report.is_rejected(one["id"])}
+    found = {
+        arguments.one_line(one): replacement_hint(one) for one in report.credentials if report.is_rejected(one["id"])
+    }
     found |= {
-        f"what {one.variable} holds": "put a valid token there, or unset it"
+        f"the credential in {one.variable}": "put a valid token there, or unset it"
         for one in report.tokens
         if report.is_rejected(one.variable)
     }
     return {f"Bitbucket rejects {name}": hint for name, hint in found.items()}
 
 
-def raise_found(found: dict[str, str]) -> None:
+def raise_problems(found: dict[str, str]) -> None:
     """Raise one `Error` for all that was found, with every hint once."""
     if found:
         raise Error("; ".join(found), hint="; ".join(dict.fromkeys(found.values())))
@@ -151,12 +153,12 @@ def check_readable(report: Report, consequence: str) -> None:
     if report.vault["state"] == "locked" or report.vault["trouble"]:
         raise Error(
             f"{consequence}: {report.vault['trouble'] or 'the vault is locked'}",
-            hint=report.vault["hint"] or "type: git-credential-bitbucket unlock",
+            hint=report.vault["hint"] or "run: git-credential-bitbucket unlock",
         )
 
 
-def hint(one: CredentialView) -> str:
-    """What mends the end of a credential, before it as after it."""
+def replacement_hint(one: CredentialView) -> str:
+    """How to replace a credential that expires or has expired."""
     if one["hint"]:
         return str(one["hint"])
     return (
@@ -166,10 +168,10 @@ def hint(one: CredentialView) -> str:
     )
 
 
-def is_unknown(one: CredentialView) -> bool:
-    """Whether it does not renew itself, and nobody knows when it expires."""
+def is_expiry_unknown(one: CredentialView) -> bool:
+    """Whether it does not renew itself, and its expiry is not known."""
     renews = one["kind"] in token_kinds.RENEWABLE or one["source"] is not None or one["renewed_at"] is not None
-    return not renews and ends(one) is None
+    return not renews and expiry_of(one) is None
 
 
 def fetched(one: CredentialView, now: float) -> str:
@@ -179,7 +181,7 @@ def fetched(one: CredentialView, now: float) -> str:
     return f"fetched {dates.ago(now - one['fetched_at'])}" if one["fetched_at"] else "fetched when it is used"
 
 
-def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
+def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
     """What of a credential needs a person, or will within that many seconds; None where nothing does."""
     if one["state"] == "disabled":
         return None if one["replaced_by"] or _is_replaced(one, report) else "is disabled"
@@ -191,12 +193,12 @@ def _alarm(one: CredentialView, report: Report, within: float, *, unknown_ok: bo
         return "could not be renewed"
     if one["suspended_for"]:
         return f"is suspended for {', '.join(one['suspended_for'])}"
-    at = ends(one)
+    at = expiry_of(one)
     if at is not None and at - report.now <= within:
         return "has expired" if at <= report.now else f"expires in {dates.left(at - report.now)}"
     if one["state"] != "ready" and one["renewed_at"] is None:
         return "has expired"
-    return _UNKNOWN if is_unknown(one) and not unknown_ok else None
+    return _UNKNOWN if is_expiry_unknown(one) and not unknown_ok else None
 
 
 def _is_replaced(one: CredentialView, report: Report) -> bool:

@@ -1,4 +1,4 @@
-"""`status` for people: a table where it fits, else a block for each credential. Imports rich, through show."""
+"""`status` for people: a table where it fits, else a block for each credential."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.diagnostics.status_report import Report
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
-_COLUMNS = ("what for", "kind", "account", "expires in", "last used", "state", "id")
+_COLUMNS = ("scope", "kind", "account", "expires in", "last used", "state", "id")
 _STYLES = {"ready": "green", "disabled": "dim", "suspended": "yellow", "unreachable": "yellow"}
 VERDICT_STYLES = {"rejected": "red", "denied": "yellow"}
 _VERDICTS = {
@@ -26,25 +26,25 @@ _VERDICTS = {
     "": "Bitbucket did not say whether it is valid",
 }
 _INDENT = "  "
-_BEFORE = "is answered before anything kept here"
+_BEFORE = "is used before any stored credential"
 
 
 def print_to(console: Console, report: Report, *, long: bool) -> None:
-    """The credentials, then what is wrong with them, then where they are kept."""
+    """The credentials, then what is wrong with them, then where they are stored."""
     if report.vault["trouble"] and not report.credentials:
-        _line(console, "What is kept cannot be listed.")
+        _line(console, "The stored credentials cannot be listed.")
         _line(console, "")
     elif not report.credentials:
-        _line(console, "No credential is kept. Log in: git-credential-bitbucket login")
+        _line(console, "No credential is stored. Log in: git-credential-bitbucket login")
         _line(console, "")
     elif long or not _fits(table := _table(report), console):
         for one in report.credentials:
             _block(one, report, console)
     else:
         console.print(table)
-        _troubles(report, console)
+        _print_problems(report, console)
         _line(console, "")
-    _surroundings(report, console)
+    _print_vault_and_daemon(report, console)
 
 
 def print_report(report: Report, *, long: bool) -> None:
@@ -54,7 +54,7 @@ def print_report(report: Report, *, long: bool) -> None:
 
 def expires_in(one: CredentialView, now: float) -> str:
     """The words of that column."""
-    at = status_report.ends(one)
+    at = status_report.expiry_of(one)
     if at is not None:
         return dates.left(at - now)
     if one["renewed_at"] is not None:
@@ -64,7 +64,7 @@ def expires_in(one: CredentialView, now: float) -> str:
 
 
 def _table(report: Report) -> Table:
-    from rich.table import Table  # here, not above: who keeps nothing needs none
+    from rich.table import Table  # lazy: not needed where nothing is stored
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -81,42 +81,42 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
-    at = status_report.ends(one)
+    at = status_report.expiry_of(one)
     used = dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
         (output.shown(one["scope"]), ""),
         (one["kind"], ""),
         (output.shown(one["account"] or ""), ""),
-        (expires_in(one, now), _urgency(None if at is None else at - now)),
+        (expires_in(one, now), _expiry_style(None if at is None else at - now)),
         (used, ""),
-        (one["state"] + _default(one), _STYLES.get(one["state"], "red")),
+        (one["state"] + _default_mark(one), _STYLES.get(one["state"], "red")),
         (one["id"], "dim"),
     ]
 
 
-def _default(one: CredentialView) -> str:
-    """The mark of a scope's default; a disabled credential keeps it for a restore, and answers nothing till then."""
+def _default_mark(one: CredentialView) -> str:
+    """The mark of a scope's default; a disabled credential has it for a restore, and answers nothing until then."""
     return ", default" if one["default"] and one["state"] != "disabled" else ""
 
 
 def _block(one: CredentialView, report: Report, console: Console) -> None:
     now = report.now
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
-    _line(console, names.pop("what for")[0], "bold")
+    _line(console, names.pop("scope")[0], "bold")
     for name, (text, style) in names.items():
         if text:
             _line(console, f"{_INDENT}{name}: {text}", style)
-    at = status_report.ends(one)
+    at = status_report.expiry_of(one)
     details = {
         "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
-        "kept": "in memory only, until the daemon ends" if one.get("memory") else "",
-        "ends on": dates.day(at) if at is not None else "",
+        "stored": "in memory only, until the daemon stops" if one.get("memory") else "",
+        "expires on": dates.day(at) if at is not None else "",
         "source": " ".join(filter(None, (one["source"], status_report.fetched(one, now)))),
         "repositories": ", ".join(one["repositories"]),
         "OAuth scopes": " ".join(one["oauth_scopes"]),
-        "kept since": dates.day(one["created_at"]) if one["created_at"] else "",
+        "stored since": dates.day(one["created_at"]) if one["created_at"] else "",
         "last renewal": dates.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
-        "next renewal": _next(one, now),
+        "next renewal": _next_renewal(one, now),
         "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_hint")))),
         "why": one["why"] or "",
         "hint": one["hint"] or "",
@@ -128,14 +128,14 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
     _line(console, "")
 
 
-def _next(one: CredentialView, now: float) -> str:
+def _next_renewal(one: CredentialView, now: float) -> str:
     due = one["renewal_due_at"]
     if due is None:
         return ""
     return f"in {dates.left(due - now)}, if it is used" if due > now else "with its next use"
 
 
-def _troubles(report: Report, console: Console) -> None:
+def _print_problems(report: Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
         _verdict(one, report, console, f"{one['id']}: ")
@@ -150,25 +150,25 @@ def _troubles(report: Report, console: Console) -> None:
 def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
     """What Bitbucket says of a credential, if it was asked."""
     if (told := report.verdicts.get(one["id"])) is not None:
-        _told(console, told, before)
+        _print_verdict(console, told, before)
 
 
-def _told(console: Console, told: VerdictView, before: str) -> None:
-    _line(console, f"{before}{output.shown(told_verdict(told))}", VERDICT_STYLES.get(told["verdict"], ""))
+def _print_verdict(console: Console, told: VerdictView, before: str) -> None:
+    _line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
 
 
-def told_verdict(told: VerdictView) -> str:
+def verdict_text(told: VerdictView) -> str:
     """What Bitbucket says, in words."""
     reason = f": {told['reason']}" if told["reason"] else ""
     return _VERDICTS[told["verdict"]] + reason
 
 
-def _surroundings(report: Report, console: Console) -> None:
-    """Where all this is kept, and what answers before it."""
+def _print_vault_and_daemon(report: Report, console: Console) -> None:
+    """The vault, the daemon, and what is used before any stored credential."""
     vault = report.vault
     remembered = [one["id"] for one in report.credentials if one.get("memory")]
     if remembered and vault["state"] != "memory":
-        _line(console, f"in memory only, until the daemon ends: {', '.join(remembered)}", "yellow")
+        _line(console, f"in memory only, until the daemon stops: {', '.join(remembered)}", "yellow")
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
     _line(console, f"vault: {where}")
@@ -179,14 +179,14 @@ def _surroundings(report: Report, console: Console) -> None:
                 _line(console, f"{_INDENT}{output.shown(vault[hint] or '')}")
     if report.daemon is not None:
         _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
-    before = report.environment_trouble or (report.environment and f"what {report.environment} holds {_BEFORE}")
+    before = report.environment_trouble or (report.environment and f"the credential in {report.environment} {_BEFORE}")
     if before:
         _line(console, f"environment: {output.shown(before)}", "yellow")
     for variable in (one.variable for one in report.tokens if one.variable in report.verdicts):
-        _told(console, report.verdicts[variable], f"{_INDENT}{variable}: ")
+        _print_verdict(console, report.verdicts[variable], f"{_INDENT}{variable}: ")
 
 
-def _urgency(left: float | None) -> str:
+def _expiry_style(left: float | None) -> str:
     if left is None or left > SOON_S:
         return ""
     return "red" if left <= VERY_SOON_S else "yellow"

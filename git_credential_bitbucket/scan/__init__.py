@@ -1,1 +1,1 @@
-"""Finds Bitbucket's secrets that lie in plain text: in configuration, files, other keyrings, a whole history."""
+"""The secret scan: Bitbucket's secrets in plain text, in configuration, files, other keyrings and git history."""

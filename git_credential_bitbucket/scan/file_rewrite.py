@@ -1,4 +1,4 @@
-"""Takes secrets out of a file, and puts them back: only the lines they stand in, in one step, the file's mode kept.
+"""Removes secrets from a file, and restores them: only their lines, in one step, keeping the file's mode.
 
 A file is written as git writes its own: `FILE.lock` is made, filled and renamed, so git and its store helper wait for
 us and we for them. Links of the person's own home are followed to what they mean, as git does.
@@ -20,7 +20,7 @@ from git_credential_bitbucket.scan import locations, patterns
 from git_credential_bitbucket.scan.finding import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.finding import SecretFinding
     from git_credential_bitbucket.scan.locations import Location
 
 MAX_RECORD_BYTES = 48_000
@@ -51,7 +51,7 @@ class Hunk:
 class Rewrite:
     """What is to be done to one file. `remove` where nothing but the secret is in it."""
 
-    place: Location
+    location: Location
     before: bytes
     after: bytes
     hunks: tuple[Hunk, ...]
@@ -60,11 +60,11 @@ class Rewrite:
     def records(self) -> list[dict[str, Any]]:
         """All that undoing takes, as JSON objects of bounded size. Raises `Error` where a line is too long for one."""
         common = {
-            "path": self.place.path,
-            "source": self.place.source,
-            "foreign": self.place.foreign,
+            "path": self.location.path,
+            "source": self.location.source,
+            "foreign": self.location.foreign,
             "remove": self.remove,
-            "mode": stat.S_IMODE(os.stat(self.place.path).st_mode),
+            "mode": stat.S_IMODE(os.stat(self.location.path).st_mode),
             "cleaned": _digest(self.after),
         }
         records: list[dict[str, Any]] = []
@@ -73,7 +73,10 @@ class Rewrite:
             entry = [hunk.at, *(part.decode("latin-1") for part in (hunk.before, hunk.after, hunk.lead, hunk.trail))]
             length = sum(2 * len(part) for part in (hunk.before, hunk.after, hunk.lead, hunk.trail))
             if length > MAX_RECORD_BYTES:
-                raise Error(f"a line of {printable(self.place.path)} is too long to be kept", hint="clean it by hand")
+                raise Error(
+                    f"a line of {printable(self.location.path)} is too long for the backup",
+                    hint="remove the secret by hand",
+                )
             if size + length > MAX_RECORD_BYTES:
                 records.append({**common, "hunks": []})
                 size = 0
@@ -82,12 +85,12 @@ class Rewrite:
         return records
 
 
-def plan_rewrite(place: Location, text: bytes, findings: list[Finding]) -> Rewrite | None:
+def plan_rewrite(location: Location, text: bytes, findings: list[SecretFinding]) -> Rewrite | None:
     """How `text` is rid of `findings`; None where that cannot be done without understanding what is around them."""
-    if place.source == KEYRING:
+    if location.source == KEYRING:
         hunk = Hunk(0, text, b"", b"", b"")
-        return Rewrite(place, text, b"", (hunk,), remove=True)
-    cuts = sorted(cut for finding in findings if (cut := _cut(place, text, finding.match)) is not None)
+        return Rewrite(location, text, b"", (hunk,), remove=True)
+    cuts = sorted(cut for finding in findings if (cut := _cut(location, text, finding.match)) is not None)
     if len(cuts) < len(findings):
         return None
     hunks: list[Hunk] = []
@@ -104,17 +107,17 @@ def plan_rewrite(place: Location, text: bytes, findings: list[Finding]) -> Rewri
         hunks.append(Hunk(len(after), text[first:last], cleaned, lead, trail))
         after, kept_to = after + cleaned, last
     after += text[kept_to:]
-    return Rewrite(place, text, after, tuple(hunks))
+    return Rewrite(location, text, after, tuple(hunks))
 
 
-def can_remove(place: Location, text: bytes, finding: Finding) -> bool:
+def can_remove(location: Location, text: bytes, finding: SecretFinding) -> bool:
     """Whether a finding can be taken out without understanding what is around it."""
-    return place.source == KEYRING or _cut(place, text, finding.match) is not None
+    return location.source == KEYRING or _cut(location, text, finding.match) is not None
 
 
 def rewrite_file(cleaning: Rewrite) -> None:
     """Do it. Raises `Error` where the file has changed meanwhile or cannot be written; then it is as it was."""
-    _replace(cleaning.place, cleaning.before, None if cleaning.remove else cleaning.after)
+    _replace(cleaning.location, cleaning.before, None if cleaning.remove else cleaning.after)
 
 
 def restore(records: list[dict[str, Any]]) -> None:
@@ -123,27 +126,27 @@ def restore(records: list[dict[str, Any]]) -> None:
     What is back already stays as it is, so an undo that stopped at another file can be had again.
     """
     first = records[0]
-    place = locations.Location(first["path"], first["source"], first["foreign"])
+    location = locations.Location(first["path"], first["source"], first["foreign"])
     hunks = [Hunk(at, *(part.encode("latin-1") for part in parts)) for r in records for at, *parts in r["hunks"]]
     if first["remove"]:
-        if not os.path.lexists(place.path) or _content(place) != hunks[0].before:
-            _create(place, hunks[0].before, first["mode"])
+        if not os.path.lexists(location.path) or _content(location) != hunks[0].before:
+            _create(location, hunks[0].before, first["mode"])
         return
-    current = _content(place)
+    current = _content(location)
     restored = current
     if _digest(current) == first["cleaned"]:
         for hunk in reversed(hunks):  # from the end, so that what is before stays where it was
             restored = restored[: hunk.at] + hunk.before + restored[hunk.at + len(hunk.after) :]
     else:
         for hunk in _missing(current, hunks):
-            restored = _merged(restored, hunk, place)
+            restored = _merged(restored, hunk, location)
     if restored != current:
-        _replace(place, current, restored)
+        _replace(location, current, restored)
 
 
-def _cut(place: Location, text: bytes, match: patterns.Match) -> Cut | None:
+def _cut(location: Location, text: bytes, match: patterns.Match) -> Cut | None:
     line = (text.rfind(b"\n", 0, match.start) + 1, (text.find(b"\n", match.end) + 1) or len(text))
-    if place.source == GIT_CREDENTIALS:
+    if location.source == GIT_CREDENTIALS:
         return line
     if (
         match.form == patterns.NETRC
@@ -151,7 +154,7 @@ def _cut(place: Location, text: bytes, match: patterns.Match) -> Cut | None:
         and not text[match.end : line[1]].strip()
     ):
         return line[0], line[1]
-    if place.source == GIT_CONFIG and match.form != patterns.URL:
+    if location.source == GIT_CONFIG and match.form != patterns.URL:
         return _extra_header(text, match)  # whole: what is left of a header would be sent as one
     return match.start, match.end
 
@@ -196,7 +199,7 @@ def _missing(text: bytes, hunks: list[Hunk]) -> list[Hunk]:
     return missing
 
 
-def _merged(current: bytes, hunk: Hunk, place: Location) -> bytes:
+def _merged(current: bytes, hunk: Hunk, location: Location) -> bytes:
     """`current` with `hunk` put back, found by the lines around it: the file was changed since."""
     for lead, trail in ((hunk.lead, hunk.trail), (hunk.lead, b""), (b"", hunk.trail), (b"", b"")):
         known = lead + hunk.after + trail
@@ -205,22 +208,22 @@ def _merged(current: bytes, hunk: Hunk, place: Location) -> bytes:
     if not hunk.after:  # whole lines had been taken out: of lists, whose order says nothing
         return current + (b"" if not current or current.endswith(b"\n") else b"\n") + hunk.before
     raise Error(
-        f"{printable(place.path)} has changed too much since to put back what was taken out",
+        f"{printable(location.path)} has changed too much to restore what was removed",
         hint="undo those changes and try again; the backup is kept",
     )
 
 
-def _replace(place: Location, before: bytes, after: bytes | None) -> None:
+def _replace(location: Location, before: bytes, after: bytes | None) -> None:
     """Write `after` in place of `before`, under git's own lock, or remove the file."""
-    path = place.path if place.foreign else os.path.realpath(place.path)
+    path = location.path if location.foreign else os.path.realpath(location.path)
     shown = printable(path, 500)
 
     def check() -> None:
-        if _content(place) != before:
-            raise Error(f"{shown} was changed by another program meanwhile", hint="nothing was lost; try again")
+        if _content(location) != before:
+            raise Error(f"{shown} was changed by another program", hint="nothing was lost; try again")
         found = os.lstat(path)
         if found.st_nlink > 1 or (found.st_uid != os.geteuid() and os.geteuid() != 0):
-            raise Error(f"{shown} has other names, or another owner", hint="take the lines out by hand")
+            raise Error(f"{shown} has hard links, or another owner", hint="remove the lines by hand")
 
     if after is None:
         check()
@@ -233,21 +236,21 @@ def _replace(place: Location, before: bytes, after: bytes | None) -> None:
         raise Error(f"another program is changing {shown}", hint=hint) from exc
 
 
-def _create(place: Location, content: bytes, mode: int) -> None:
-    """Make a file that was removed anew, unless there is one again."""
+def _create(location: Location, content: bytes, mode: int) -> None:
+    """Create a removed file again, unless there is one."""
     try:
-        files.create(place.path, content, mode)
+        files.create(location.path, content, mode)
     except FileExistsError as exc:
-        raise files.unwritable(place.path, exc) from exc
+        raise files.unwritable(location.path, exc) from exc
 
 
-def _content(place: Location) -> bytes:
+def _content(location: Location) -> bytes:
     try:
-        found = locations.content(place)
+        found = locations.content(location)
     except OSError as exc:
-        raise files.unwritable(place.path, exc) from exc
+        raise files.unwritable(location.path, exc) from exc
     if found is None:
-        raise Error(f"{printable(place.path)} has grown too large", hint="take the lines out by hand")
+        raise Error(f"{printable(location.path)} has grown too large", hint="remove the lines by hand")
     return found
 
 

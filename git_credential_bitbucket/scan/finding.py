@@ -1,4 +1,4 @@
-"""A finding: a match, and where it is. Imports patterns."""
+"""A secret that was found: the match, and where it is."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class SecretFinding:
     """A secret, or a reference to an app password. `path` is a file's (in history: the blob's), or a keyring's entry.
 
     In history, `commit` brought it in (None where no commit does any more), `blob` holds it, and `times` is in how many
@@ -76,7 +76,7 @@ class Finding:
             return f"reference to an app password, {patterns.redacted(match.name or '')}{times}"
         words = WORDS[match.kind]
         account = f" of {patterns.redacted(match.account)}" if match.account and "-auth" not in match.account else ""
-        doubt = "" if match.certain else ", by its looks"
+        doubt = "" if match.certain else ", judging by its shape"
         named = f", named for {match.product}" if match.product else ""
         return f"{words} {match.secret.masked()}{account}{_FORMS.get(match.form, '')}{named}{doubt}{times}"
 

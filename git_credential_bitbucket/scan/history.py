@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.scan import patterns, safe_git
-from git_credential_bitbucket.scan.finding import HISTORY, Finding
+from git_credential_bitbucket.scan.finding import HISTORY, SecretFinding
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -42,14 +42,14 @@ _READ_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class History:
-    """What came of it: the findings, and how many objects were looked at, and how many were too large."""
+    """The result: the findings, how many objects were scanned, and how many were too large."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[SecretFinding] = field(default_factory=list)
     objects: int = 0
     too_large: int = 0
 
 
-def look_through(
+def scan_history(
     repository: Repository, hosts: tuple[str, ...], progress: Callable[[int, int], None] = lambda _, __: None
 ) -> History:
     """Every blob, commit message and tag, also those that no branch reaches. Raises `Error` where git fails.
@@ -140,7 +140,7 @@ def _scanned(
 
 
 def _worker(repository: Repository, share: list[Object], hosts: tuple[str, ...]) -> subprocess.Popen[bytes]:
-    """A process for a share. The ids are in a file without a name, so that nobody waits for anybody to read them."""
+    """A process for a share. The ids are in an unnamed file, so that no writer waits for a reader."""
     request = json.dumps({"git": repository.command(), "hosts": hosts})
     path = [entry for entry in sys.path if entry.startswith("/")]
     with tempfile.TemporaryFile() as ids:
@@ -160,15 +160,17 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _named(repository: Repository, found: list[dict[str, Any]]) -> list[Finding]:
+def _named(repository: Repository, found: list[dict[str, Any]]) -> list[SecretFinding]:
     """Findings with the commit that brought each in, and its file; one for each secret in each file."""
     places = _places(repository, {told["object"] for told in found if told["type"] == "blob"})
-    merged: dict[tuple[Secret, str], Finding] = {}
+    merged: dict[tuple[Secret, str], SecretFinding] = {}
     first: dict[tuple[Secret, str], int] = {}
     for told in found:
         commit, path, age = _place(told, places)
         match = patterns.Match(start=0, end=0, **{**told["match"], "secret": Secret(told["match"]["secret"])})
-        finding = Finding(match=match, source=HISTORY, path=path, line=told["line"], commit=commit, blob=told["object"])
+        finding = SecretFinding(
+            match=match, source=HISTORY, path=path, line=told["line"], commit=commit, blob=told["object"]
+        )
         key = (finding.match.secret, path)
         if key not in merged:
             merged[key], first[key] = finding, age
@@ -233,7 +235,7 @@ def _walk(fields: Iterable[bytes], blobs: set[str]) -> dict[str, tuple[str, str,
 
 
 _SKIP = "-"
-"""A file that nobody asked about; its path follows all the same."""
+"""A file that was not asked for; its path follows all the same."""
 
 
 def _fields(process: subprocess.Popen[bytes]) -> Iterable[bytes]:

@@ -1,7 +1,7 @@
-"""For which host, product or account a secret is, where what stands around it says so.
+"""The host, product or account that a secret is for, where the text around it says so.
 
 That is a URL, a .netrc entry, a section of git's configuration, a variable's name.
-An Atlassian token's shape does not tell: the same one may be Jira's, or another server's. Imports re and wire. Every
+An Atlassian token's shape does not tell: the same one may be Jira's, or another server's. Every
 quantifier is bounded, as in patterns.
 """
 
@@ -49,8 +49,8 @@ _EMAIL_NAMED = re.compile(
 _NETRC_STARTS = (b"machine", b"default", b"macdef")
 
 
-class Surroundings:
-    """What a text says about hosts and its account. A class for its state: each is searched for once, when needed."""
+class HostContext:
+    """What a text says about hosts and its account; each is searched for once, when needed."""
 
     def __init__(self, text: bytes, *, netrc: bool) -> None:
         """`netrc` where the text is one."""

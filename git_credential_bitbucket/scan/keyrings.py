@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import config
 from git_credential_bitbucket.scan import patterns
-from git_credential_bitbucket.scan.finding import KEYRING, Finding
+from git_credential_bitbucket.scan.finding import KEYRING, SecretFinding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ _VARIABLES = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "HOME", "PATH", "LC
 _GCM_SCHEMA = "com.microsoft.GitCredentialManager"
 
 
-def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[Finding], str | None]:
+def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[SecretFinding], str | None]:
     """The entries for our hosts; and why not all could be looked at, in words, if so."""
     if not config.is_on(env, config.KEYRING, default=True):
         return [], None
@@ -46,12 +46,10 @@ def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[Findi
     try:
         told = json.loads(answer)
     except ValueError:
-        return [], "the keyring could not be looked into"
+        return [], "the keyring could not be read"
     locked = int(told["locked"])
     return [f for f in map(_finding, told["items"]) if f is not None], (
-        f"{locked} {'entry' if locked == 1 else 'entries'} of the keyring could not be looked into: it is locked"
-        if locked
-        else None
+        f"{locked} {'entry' if locked == 1 else 'entries'} could not be read: the keyring is locked" if locked else None
     )
 
 
@@ -85,7 +83,7 @@ def _run_child(env: dict[str, str], hosts: tuple[str, ...]) -> bytes | None:
 
 
 def _looked(hosts: tuple[str, ...]) -> dict[str, Any]:
-    import secretstorage  # these two here, not above: only the child may need them, and only where there is a bus
+    import secretstorage  # lazy, both: only the child needs them, where there is a bus
     from jeepney import DBusErrorResponse  # type: ignore[import-untyped]  # it ships no types
 
     items: list[dict[str, str | None]] = []
@@ -126,8 +124,8 @@ def _described(attributes: Mapping[str, str], hosts: tuple[str, ...]) -> dict[st
     return {"host": host, "account": account, "path": repository, "label": label}
 
 
-def _finding(told: dict[str, str | None]) -> Finding | None:
+def _finding(told: dict[str, str | None]) -> SecretFinding | None:
     # The libsecret helper keeps lines of its own behind the password (since git 2.42: password_expiry_utc=… and more).
     secret = (told["secret"] or "").partition("\n")[0].encode("utf-8", "surrogateescape")
     match = patterns.stored(secret, told["account"] or None, told["host"] or "", told["path"])
-    return None if match is None else Finding(match=match, source=KEYRING, path=told["label"] or "keyring")
+    return None if match is None else SecretFinding(match=match, source=KEYRING, path=told["label"] or "keyring")

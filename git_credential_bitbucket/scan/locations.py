@@ -1,6 +1,6 @@
-"""Where a person's secrets lie in files: git's configuration, other helpers' files, shell profiles, a work tree.
+"""The files that may hold secrets: git's configuration, other helpers' files, shell profiles, a work tree.
 
-Owns the names of these places and how a file is read: never a device, a pipe or a link that a repository brought.
+Owns the names of these locations and how a file is read: never a device, a pipe or a link that a repository brought.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from git_credential_bitbucket.scan.finding import (
     NPMRC,
     SHELL,
     SOURCE,
-    Finding,
+    SecretFinding,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Search:
     """What was found, and what was not looked at and why: for each reason its number. `seen` are the paths so far."""
 
     hosts: tuple[str, ...] = patterns.CLOUD_HOSTS
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[SecretFinding] = field(default_factory=list)
     files: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
@@ -81,31 +81,31 @@ def hosts(read: GitConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*patterns.CLOUD_HOSTS, *(host for _, host in our_hosts.configured_hosts(read))]))
 
 
-def of_person(env: Mapping[str, str], read: GitConfig) -> list[Location]:
+def personal_locations(env: Mapping[str, str], read: GitConfig) -> list[Location]:
     """The files of a home directory that are known to hold secrets."""
     home = env.get("HOME", "").rstrip("/")
     config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    places = [Location(path, GIT_CONFIG) for path in safe_git.config_files(env)]
+    locations = [Location(path, GIT_CONFIG) for path in safe_git.config_files(env)]
     stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
-    places += [Location(path, GIT_CREDENTIALS) for path in stores]
-    places += [Location(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
-    places += [Location(f"{home}/.npmrc", NPMRC), *(Location(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
+    locations += [Location(path, GIT_CREDENTIALS) for path in stores]
+    locations += [Location(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
+    locations += [Location(f"{home}/.npmrc", NPMRC), *(Location(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
     for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
-        places += [Location(f"{folder}/{name}", SHELL) for name in _listed(folder)]
+        locations += [Location(f"{folder}/{name}", SHELL) for name in _listed(folder)]
     # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
     for folder, _, names in os.walk(f"{home}/.gcm/store"):
-        places += [Location(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
-    return list(dict.fromkeys(place for place in places if os.path.lexists(place.path)))
+        locations += [Location(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
+    return list(dict.fromkeys(location for location in locations if os.path.lexists(location.path)))
 
 
-def of_repository(repository: Repository, env: Mapping[str, str], known: list[Location]) -> list[Location]:
+def repository_locations(repository: Repository, env: Mapping[str, str], known: list[Location]) -> list[Location]:
     """Its configuration, as far as it is not the person's."""
-    paths = {place.path for place in known}
+    paths = {location.path for location in known}
     files = [path for path in safe_git.config_files(env, repository) if path not in paths and os.path.lexists(path)]
     return [Location(path, GIT_CONFIG, foreign=True) for path in files]
 
 
-def of_tree(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Location]:
+def tree_locations(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Location]:
     """Every file below a folder, without git's own: `.git`, and the objects of a bare repository.
 
     The other files of that may be anybody's: three empty ones make any folder one, also in a clone. A repository within
@@ -136,13 +136,13 @@ def _is_repository(folder: str) -> bool:
     return bare or os.path.lexists(f"{folder}/.git")
 
 
-def look(place: Location, search: Search) -> None:
+def scan_location(location: Location, search: Search) -> None:
     """Add what is found in a file, or count why it was not looked at. A file is looked at once."""
-    if place.path in search.seen:
+    if location.path in search.seen:
         return
-    search.seen.add(place.path)
+    search.seen.add(location.path)
     try:
-        text = content(place)
+        text = content(location)
     except OSError as exc:
         if exc.errno not in (errno.ENOENT, errno.ELOOP):
             search.skip(f"unreadable ({(exc.strerror or 'no reason given').lower()})")
@@ -151,29 +151,29 @@ def look(place: Location, search: Search) -> None:
         search.skip("larger than 32 MiB")
         return
     search.files += 1
-    search.findings += found_in(text, place, search.hosts)
+    search.findings += scan_text(text, location, search.hosts)
 
 
-def found_in(text: bytes, place: Location, hosts: tuple[str, ...]) -> list[Finding]:
+def scan_text(text: bytes, location: Location, hosts: tuple[str, ...]) -> list[SecretFinding]:
     """What is found in a file's content."""
-    if place.path.endswith(_GCM_SECRET) and place.source == KEYRING:
-        return _in_gcm_file(text, place, hosts)
-    about_us = "bitbucket" in place.path.lower()
-    if not about_us and not patterns.interesting(text, hosts):
+    if location.path.endswith(_GCM_SECRET) and location.source == KEYRING:
+        return _in_gcm_file(text, location, hosts)
+    is_bitbucket = "bitbucket" in location.path.lower()
+    if not is_bitbucket and not patterns.may_contain_secret(text, hosts):
         return []
     if patterns.is_binary(text):
         text = text[: patterns.MAX_BINARY_BYTES]
-    netrc = place.source == NETRC or os.path.basename(place.path) in _NETRC_NAMES
+    netrc = location.source == NETRC or os.path.basename(location.path) in _NETRC_NAMES
     return [
-        Finding(match=match, source=place.source, path=place.path, line=match.line)
-        for match in patterns.scan(text, hosts, netrc=netrc, about_us=about_us)
+        SecretFinding(match=match, source=location.source, path=location.path, line=match.line)
+        for match in patterns.scan(text, hosts, netrc=netrc, is_bitbucket=is_bitbucket)
     ]
 
 
-def content(place: Location) -> bytes | None:
+def content(location: Location) -> bytes | None:
     """A regular file's bytes; empty where it is none, None where it is too large. Raises `OSError`."""
     # A link in a repository leads out of it.
-    return files.read(place.path, MAX_FILE_BYTES, follow=not place.foreign)
+    return files.read(location.path, MAX_FILE_BYTES, follow=not location.foreign)
 
 
 def _source(path: str) -> str:
@@ -198,7 +198,7 @@ def _store_files(read: GitConfig, home: str) -> list[str]:
     return found
 
 
-def _in_gcm_file(text: bytes, place: Location, hosts: tuple[str, ...]) -> list[Finding]:
+def _in_gcm_file(text: bytes, location: Location, hosts: tuple[str, ...]) -> list[SecretFinding]:
     """The secret is the first line; the others say `service=https://HOST` and `account=NAME`."""
     secret, _, rest = text.partition(b"\n")
     told = dict(git_protocol.parse_pairs(rest))
@@ -206,7 +206,7 @@ def _in_gcm_file(text: bytes, place: Location, hosts: tuple[str, ...]) -> list[F
     if host not in hosts:
         return []
     match = patterns.stored(secret, told.get("account") or None, host)
-    return [Finding(match=match, source=place.source, path=place.path, line=1)] if match else []
+    return [SecretFinding(match=match, source=location.source, path=location.path, line=1)] if match else []
 
 
 def _listed(folder: str) -> list[str]:

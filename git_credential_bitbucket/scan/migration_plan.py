@@ -1,4 +1,4 @@
-"""What becomes of each secret that was found: moved into the vault, taken out, listed. Decides, and touches nothing."""
+"""The plan of a migration: which secrets are moved into the vault, removed, or listed. Changes nothing itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.scan.file_rewrite import Rewrite
-    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.finding import SecretFinding
     from git_credential_bitbucket.scan.locations import Location
     from git_credential_bitbucket.secret import Secret
 
@@ -33,8 +33,8 @@ _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"
 
 
 @dataclass(slots=True)
-class Kept:
-    """What the vault has, or is about to get, for a scope: its secret, and the names of its account in lower case."""
+class StoredToken:
+    """A token that the vault has, or will get, for a scope; `names` are its account's, in lower case."""
 
     secret: Secret
     names: set[str]
@@ -70,15 +70,15 @@ class Plan:
 
     moves: list[Move] = field(default_factory=list)
     cleanings: list[Rewrite] = field(default_factory=list)
-    anew: list[tuple[str, str]] = field(default_factory=list)
-    left: list[tuple[Finding, str]] = field(default_factory=list)
-    cleaned: dict[str, list[Finding]] = field(default_factory=dict)
+    replacements: list[tuple[str, str]] = field(default_factory=list)
+    left: list[tuple[SecretFinding, str]] = field(default_factory=list)
+    cleaned: dict[str, list[SecretFinding]] = field(default_factory=dict)
     emails: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was found at all."""
-        return not (self.changes or self.anew or self.left)
+        return not (self.changes or self.replacements or self.left)
 
     @property
     def changes(self) -> bool:
@@ -96,7 +96,7 @@ class Plan:
                 lines.append((f"programs that get a token from {path} will not get one", _PRINT))
         return lines
 
-    def clean(self, place: Location, text: bytes, wanted: list[Finding]) -> None:
+    def clean(self, place: Location, text: bytes, wanted: list[SecretFinding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
         self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
         wanted = [one for one in wanted if can_remove(place, text, one)]
@@ -114,24 +114,24 @@ class Plan:
 
 
 class Moves:
-    """The tokens that go into the vault. A class for its state: what is in each place already."""
+    """The tokens that go into the vault, beside those that are stored for each scope already."""
 
-    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], list[Kept]]) -> None:
-        """`endpoint` tells how a host is reached, `held` what is kept of a kind for a place.
+    def __init__(self, endpoint: Callable[[str, str], Endpoint], held: Callable[[str, str], list[StoredToken]]) -> None:
+        """`endpoint` tells how a host is reached, `held` which tokens of a kind are stored for a scope.
 
         The first raises `SettingsError` for a host that is none of ours by that protocol.
         """
         self._endpoint = endpoint
         self._held = held
-        self._there: dict[tuple[str, str], list[Kept]] = {}
+        self._there: dict[tuple[str, str], list[StoredToken]] = {}
         self._moves: dict[tuple[Secret, str], Move] = {}
         self.emails: dict[str, str] = {}
 
-    def take(self, finding: Finding) -> str | None:
+    def take(self, finding: SecretFinding) -> str | None:
         """Have a token moved, or say why it is left: its address is none that may get it, or it is in a keyring and
         may be the same account's as another one that is kept. From a file it is moved even then.
 
-        Whosever they are, what is kept already goes first.
+        Tokens that are stored already go first.
         """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
@@ -151,7 +151,7 @@ class Moves:
         except SettingsError as exc:  # http:// in the address, where only https:// is opted in
             return exc.cause
         beside = bool(there)
-        there.append(Kept(match.secret, mine))
+        there.append(StoredToken(match.secret, mine))
         record = {
             "kind": match.kind,
             "place": place,
@@ -163,7 +163,7 @@ class Moves:
         self._moves[match.secret, place] = Move(record, match.certain, beside)
         return None
 
-    def _learn(self, one: Kept, place: str, account: str | None, there: list[Kept]) -> None:
+    def _learn(self, one: StoredToken, place: str, account: str | None, there: list[StoredToken]) -> None:
         """Keep what else a token's account is called where it was found again: REST takes it with the email only.
 
         Not where another one has that name: of two of one account, the newer one would replace the other.
@@ -185,25 +185,25 @@ class Moves:
             record.setdefault("bitbucket_username", account)
 
     def chosen(self) -> list[Move]:
-        """One for each token and place; a token that was kept for the whole host needs no single repositories."""
+        """One for each token and scope; a token for the whole host needs no single repositories."""
         whole = {s for (s, place), move in self._moves.items() if move.host_url == place and not move.beside}
         return [m for (secret, place), m in self._moves.items() if m.host_url == place or secret not in whole]
 
 
 _HEADER = 'for curl, write: -H "$(git-credential-bitbucket token --header)"'
 _PRINT = "there, write: $(git-credential-bitbucket token)"
-_UNKNOWN = "it is of no kind that Bitbucket gives out; if it is your account's password, Bitbucket takes none"
-_KEYRING = "keyrings encrypt; once `configure` was run, git does not ask that helper about Bitbucket any more"
-_OTHER = "another token is kept for the same place, and keyrings encrypt; log out of that one first to move this one"
-_ELSEWHERE = "it is for another host, one that git's configuration does not name as a Bitbucket"
-_NPM = "npm reads it there, and asks no credential helper of git's"
-_BY_HAND = "it cannot be taken out without breaking the line; do it by hand"
+_UNKNOWN = "Bitbucket issues no token of this kind, and does not accept your account's password"
+_KEYRING = "the keyring is encrypted; after `configure`, git no longer asks that helper for Bitbucket"
+_OTHER = "another token is stored for the same scope, and the keyring is encrypted; to move this one, log out first"
+_ELSEWHERE = "it is for another host, which git's configuration does not name as Bitbucket"
+_NPM = "npm reads it there, and does not use git's credential helpers"
+_BY_HAND = "it cannot be removed without breaking the line; remove it by hand"
 
 
-def plan(places: list[Location], keyring: list[Finding], names: tuple[str, ...], moves: Moves) -> Plan:
+def plan(places: list[Location], keyring: list[SecretFinding], names: tuple[str, ...], moves: Moves) -> Plan:
     """What to do about all that is found in these files, each read once, and in keyrings. `names` are the hosts."""
     made = Plan()
-    dead: list[Finding] = []
+    invalid: list[SecretFinding] = []
     seen: set[str] = set()
     for place in places:
         path = os.path.realpath(place.path)
@@ -214,39 +214,39 @@ def plan(places: list[Location], keyring: list[Finding], names: tuple[str, ...],
             text = where.content(place)
         except OSError:  # it is not ours to read; `audit` says so
             continue
-        everything = [one for one in where.found_in(text or b"", place, names) if not one.is_reference]
+        everything = [one for one in where.scan_text(text or b"", place, names) if not one.is_reference]
         found = [one for one in everything if one.match.host in names]
         made.left += [(one, _ELSEWHERE) for one in everything if one not in found]
         decided = [(one, _why_left(one, moves)) for one in found]
         wanted = [one for one, why in decided if why is None]
         if text and wanted:
             made.clean(place, text, wanted)
-        dead += [one for one in wanted if _is_dead(one)]
+        invalid += [one for one in wanted if _is_invalid(one)]
         made.left += [(one, why) for one, why in decided if why is not None]
     for one in keyring:
         made.left.append((one, (moves.take(one) if _is_movable(one) else None) or _KEYRING))
     made.moves, made.emails = moves.chosen(), moves.emails
-    made.anew = _anew([*dead, *(one for one in keyring if _is_dead(one))])
+    made.replacements = _replacements([*invalid, *(one for one in keyring if _is_invalid(one))])
     return made
 
 
-def _why_left(finding: Finding, moves: Moves) -> str | None:
+def _why_left(finding: SecretFinding, moves: Moves) -> str | None:
     """Why what stands in a file is not taken out of it; None where it is, and what works is moved."""
     if finding.source == NPMRC:
         return _NPM
     if finding.match.product is not None:
         return f"it is named for {finding.match.product}; if Bitbucket takes it too: {_KEEP}"
-    if _is_dead(finding):
+    if _is_invalid(finding):
         return None
     return moves.take(finding) if _is_movable(finding) else _UNKNOWN
 
 
-def _is_movable(finding: Finding) -> bool:
+def _is_movable(finding: SecretFinding) -> bool:
     return finding.match.kind in _WORKING
 
 
-def _is_dead(finding: Finding) -> bool:
-    """App passwords; and OAuth's access tokens in a URL, which ended two hours after they were put there."""
+def _is_invalid(finding: SecretFinding) -> bool:
+    """Whether it no longer works: app passwords, and OAuth access tokens in a URL, which expire after two hours."""
     match = finding.match
     return match.kind == token_kinds.APP_PASSWORD or (
         match.kind == token_kinds.UNKNOWN and match.account == token_kinds.ACCESS_TOKEN_USERNAME
@@ -260,10 +260,10 @@ def _account(name: str | None) -> str | None:
     return name if token_kinds.recognise(name) == token_kinds.UNKNOWN else None
 
 
-def _anew(dead: list[Finding]) -> list[tuple[str, str]]:
-    """What must be made at Bitbucket: one line for each account, with where it was in use."""
+def _replacements(invalid: list[SecretFinding]) -> list[tuple[str, str]]:
+    """What needs a new token: one line for each account, with where it was in use."""
     uses: dict[tuple[str, str], list[str]] = {}
-    for finding in dead:
+    for finding in invalid:
         key = (finding.match.kind, finding.match.account or "")
         uses.setdefault(key, []).append(finding.where)
     lines = []

@@ -1,7 +1,7 @@
-"""What a secret looks like in text: which bytes are one, of which kind, for whom, and what to cut out to be rid of it.
+"""The patterns of secrets in text: which bytes are one, its kind and account, and what to cut out to remove it.
 
-Works on bytes, for files and history have no one encoding. Imports re, kinds, whose and Secret. Every quantifier is
-bounded: the text is anybody's, and a scan takes time in proportion to its length. Token formats: bitbucket/token_kinds.
+Works on bytes, for files and history have no one encoding. Every quantifier is bounded: the text may be hostile, and a
+scan takes time in proportion to its length. Token formats: bitbucket/token_kinds.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class Match:
     name: str | None = None
 
 
-def interesting(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
-    """Whether it is worth a closer look."""
+def may_contain_secret(text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS) -> bool:
+    """Whether the text has any of the strings that a secret comes with."""
     return any(needle in text for needle in _needles(hosts))
 
 
@@ -109,21 +109,21 @@ def is_binary(text: bytes) -> bool:
 
 
 def scan(
-    text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False, about_us: bool = False
+    text: bytes, hosts: tuple[str, ...] = CLOUD_HOSTS, *, netrc: bool = False, is_bitbucket: bool = False
 ) -> list[Match]:
     """The secrets in `text` and the references to app passwords, in its order, each once.
 
-    `hosts` are those (with port) whose URLs count. `about_us`: the text is about Bitbucket even if it does not say so.
+    `hosts` are those (with port) whose URLs count. `is_bitbucket`: it is about Bitbucket in any case.
     """
     found: list[Match] = []
     for search in (_in_urls(text, hosts), _in_netrc(text, hosts) if netrc else (), _in_npmrc(text, hosts)):
-        found = sorted([*found, *_apart(search, found)], key=lambda match: match.start)
-    around = host_context.Surroundings(text, netrc=netrc)
-    about_us = about_us or b"bitbucket" in text.lower()
-    for search in (_in_headers(text, hosts, around), _tokens(text), _assigned(text) if about_us else ()):
-        fresh = _apart(search, found)  # of any host, unless what is around says which
-        found = sorted([*found, *(_placed(match, text, around) for match in fresh)], key=lambda match: match.start)
-    if about_us and not is_binary(text):
+        found = sorted([*found, *_without_overlap(search, found)], key=lambda match: match.start)
+    context = host_context.HostContext(text, netrc=netrc)
+    is_bitbucket = is_bitbucket or b"bitbucket" in text.lower()
+    for search in (_in_headers(text, hosts, context), _tokens(text), _assigned(text) if is_bitbucket else ()):
+        fresh = _without_overlap(search, found)  # of any host, unless what is context says which
+        found = sorted([*found, *(_with_host(match, text, context) for match in fresh)], key=lambda match: match.start)
+    if is_bitbucket and not is_binary(text):
         found = sorted([*found, *_references(text, found)], key=lambda match: match.start)
     counted, line, numbered = 0, 1, []
     for match in found:  # counted on from the one before: a text may hold very many
@@ -133,7 +133,7 @@ def scan(
     return numbered
 
 
-def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
+def _without_overlap(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
     """Those of `fresh` that overlap none of `found`, which is in order."""
     starts = [match.start for match in found]
     apart = []
@@ -144,10 +144,10 @@ def _apart(fresh: Iterable[Match], found: list[Match]) -> list[Match]:
     return apart
 
 
-def _placed(match: Match, text: bytes, around: host_context.Surroundings) -> Match:
+def _with_host(match: Match, text: bytes, context: host_context.HostContext) -> Match:
     if match.kind == token_kinds.API_TOKEN and match.account is None:
-        match = replace(match, account=around.email)
-    told = around.host(match.start)
+        match = replace(match, account=context.email)
+    told = context.host(match.start)
     if told is None:
         return replace(match, product=host_context.product(text, match.start))
     return replace(match, protocol=told[0], host=canonical(told[1]), path=told[2])
@@ -260,7 +260,7 @@ def _looks_real(token: str, kind: str) -> bool:
     return len(token) >= _MIN_UNCHECKED[kind] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
 
 
-def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surroundings) -> Iterator[Match]:
+def _in_headers(text: bytes, hosts: tuple[str, ...], context: host_context.HostContext) -> Iterator[Match]:
     """`Authorization: Basic …` and `Bearer …`, as in http.extraHeader: name and token as base64, or a token.
 
     Of unknown kind it counts only where its host is named, for every service has such headers.
@@ -279,7 +279,7 @@ def _in_headers(text: bytes, hosts: tuple[str, ...], around: host_context.Surrou
         if (
             known
             or kind != token_kinds.UNKNOWN
-            or (_is_opaque(found["value"], user, secret) and _is_for(hosts, text, found, around))
+            or (_is_opaque(found["value"], user, secret) and _is_for(hosts, text, found, context))
         ):
             before = max(found.start() - _NEAR, 0)
             name = _HEADER_NAME.search(text[before : found.start()])
@@ -306,9 +306,9 @@ def _is_opaque(value: bytes, user: str, secret: str) -> bool:
     )
 
 
-def _is_for(hosts: tuple[str, ...], text: bytes, header: re.Match[bytes], around: host_context.Surroundings) -> bool:
-    """Whether what is around a header, or else close to it, names one of `hosts`."""
-    told = around.host(header.start())
+def _is_for(hosts: tuple[str, ...], text: bytes, header: re.Match[bytes], context: host_context.HostContext) -> bool:
+    """Whether what is context a header, or else close to it, names one of `hosts`."""
+    told = context.host(header.start())
     if told is not None:
         return told[1] in hosts
     return _host(hosts).search(text, max(header.start() - _NEAR, 0), header.end() + _NEAR) is not None

@@ -18,20 +18,20 @@ from git_credential_bitbucket.scan.finding import HISTORY, KEYRING
 from git_credential_bitbucket.scan.patterns import redacted
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.finding import Finding
+    from git_credential_bitbucket.scan.finding import SecretFinding
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 DOCUMENTATION = "https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/"
 HINTS = {
-    token_kinds.APP_PASSWORD: "it is dead since 28 July 2026; remove it, and make an API token",
+    token_kinds.APP_PASSWORD: "Bitbucket removed app passwords on 28 July 2026; remove it, and make an API token",
     token_kinds.API_TOKEN: "revoke it at id.atlassian.com and make another; then run: git-credential-bitbucket login",
     token_kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and make another",
 }
 REFERENCE_HINT = (
-    "app passwords are dead since 28 July 2026: let it use an API token, or for git this helper; "
+    "Bitbucket removed app passwords on 28 July 2026: use an API token, or for git this helper; "
     "in scripts: git-credential-bitbucket token"
 )
-UNKNOWN_HINT = "take it out; Bitbucket takes no account's password"
+UNKNOWN_HINT = "remove it; Bitbucket does not accept account passwords"
 _TITLES = {
     token_kinds.APP_PASSWORD: "A Bitbucket app password in plain text",
     token_kinds.API_TOKEN: "An Atlassian API token in plain text",
@@ -39,20 +39,20 @@ _TITLES = {
 }
 MAX_TEXT_CHARACTERS = 10_000
 _OTHER_TITLE = "A password for Bitbucket in plain text"
-_REFERENCE_TITLE = "A reference to a Bitbucket app password, which is dead"
+_REFERENCE_TITLE = "A reference to a Bitbucket app password"
 
 
-def hint(finding: Finding) -> str:
+def hint(finding: SecretFinding) -> str:
     """What to do about it."""
     return REFERENCE_HINT if finding.is_reference else HINTS.get(finding.match.kind, UNKNOWN_HINT)
 
 
-def document(findings: list[Finding], skipped: dict[str, int]) -> dict[str, Any]:
+def document(findings: list[SecretFinding], skipped: dict[str, int]) -> dict[str, Any]:
     """The JSON form."""
     return {"version": __version__, "findings": [_entry(f) for f in findings], "not_looked_at": skipped}
 
 
-def _entry(finding: Finding) -> dict[str, Any]:
+def _entry(finding: SecretFinding) -> dict[str, Any]:
     match = finding.match
     return {
         "rule": finding.rule,
@@ -75,7 +75,7 @@ def _entry(finding: Finding) -> dict[str, Any]:
     }
 
 
-def sarif(findings: list[Finding], base: str, skipped: dict[str, int]) -> dict[str, Any]:
+def sarif(findings: list[SecretFinding], base: str, skipped: dict[str, int]) -> dict[str, Any]:
     """The SARIF form; `base` is the folder that paths are relative to."""
     rules = sorted({finding.rule: finding for finding in findings}.items())
     order = [name for name, _ in rules]
@@ -100,7 +100,7 @@ def sarif(findings: list[Finding], base: str, skipped: dict[str, int]) -> dict[s
             {
                 "executionSuccessful": True,
                 "toolExecutionNotifications": [
-                    {"level": "warning", "message": {"text": _plain(f"not looked at: {count} {reason}")}}
+                    {"level": "warning", "message": {"text": _plain(f"not searched: {count} {reason}")}}
                     for reason, count in skipped.items()
                 ],
             }
@@ -110,11 +110,11 @@ def sarif(findings: list[Finding], base: str, skipped: dict[str, int]) -> dict[s
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _title(finding: Finding) -> str:
+def _title(finding: SecretFinding) -> str:
     return _REFERENCE_TITLE if finding.is_reference else _TITLES.get(finding.match.kind, _OTHER_TITLE)
 
 
-def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
+def _result(finding: SecretFinding, base: str, order: list[str]) -> dict[str, Any]:
     text = f"{_plain(finding.what)} at {_plain(finding.where)}: {hint(finding)}"
     location: dict[str, Any] = {}
     if finding.source == KEYRING and finding.line is None:
@@ -139,7 +139,7 @@ def _result(finding: Finding, base: str, order: list[str]) -> dict[str, Any]:
     return result
 
 
-def _uri(finding: Finding, base: str) -> str:
+def _uri(finding: SecretFinding, base: str) -> str:
     path = finding.path if finding.repository is None else f"{finding.repository}/{finding.path}"
     if finding.source != HISTORY or finding.repository is not None:
         inside = os.path.relpath(path, base) if path.startswith(base.rstrip("/") + "/") else None

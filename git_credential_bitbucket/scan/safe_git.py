@@ -1,4 +1,4 @@
-"""Runs git on a repository that may be anybody's: by absolute path, no hook, no file system monitor, no network.
+"""Runs git safely on an untrusted repository: by absolute path, no hook, no file system monitor, no network.
 
 The commands are plumbing that starts no other program: no textconv, no external diff, no pager, and no gpg, which
 `log.showSignature` in a repository's own configuration would make `git log` start.
@@ -54,7 +54,7 @@ class Repository:
     def start(
         self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
     ) -> subprocess.Popen[bytes]:
-        """Git, running; its standard error is nobody's."""
+        """A running git; its standard error is discarded."""
         return subprocess.Popen(
             self.command(*words),
             cwd="/",
@@ -112,8 +112,8 @@ def check_no_pipe(repository: Repository) -> None:
                     continue
                 if not (stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
                     raise Error(
-                        f"git would wait for {printable(path)}, which is no file",
-                        hint="see where the repository comes from, and take it out",
+                        f"git would wait for {printable(path)}, which is not a regular file",
+                        hint="check where the repository comes from, and remove that file",
                     )
             if "alternates" in names and os.path.basename(folder) == "info":
                 roots += [path for path in _borrowed(folder) if path not in roots]

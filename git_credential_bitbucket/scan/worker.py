@@ -14,8 +14,8 @@ import sys
 from git_credential_bitbucket.scan import patterns
 
 _TELL_EVERY = 2000
-TOLD = ("form", "kind", "certain", "account", "protocol", "host", "path", "product", "name")
-"""What is told of a match beside its secret; where it stands within the object matters to nobody."""
+MATCH_FIELDS = ("form", "kind", "certain", "account", "protocol", "host", "path", "product", "name")
+"""The fields of a match that are reported beside its secret; its position in the object is not needed."""
 _PIPE_BYTES = 1 << 20
 
 
@@ -40,7 +40,7 @@ def main() -> None:
                 continue
             content = stream.read(int(words[2]) + 1)[:-1]
             seen += 1
-            if patterns.interesting(content, hosts):
+            if patterns.may_contain_secret(content, hosts):
                 _tell(words[0].decode(), words[1].decode(), content, hosts, out)
             if seen % _TELL_EVERY == 0:
                 _write({"seen": seen}, out)
@@ -59,7 +59,7 @@ def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: obj
             "object": name,
             "type": kind,
             "line": max(match.line - before, 1),
-            "match": {**{name: getattr(match, name) for name in TOLD}, "secret": match.secret.reveal()},
+            "match": {**{name: getattr(match, name) for name in MATCH_FIELDS}, "secret": match.secret.reveal()},
         }
         _write(found, out)
 

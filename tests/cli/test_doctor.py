@@ -87,7 +87,7 @@ def test_a_healthy_machine_has_nothing_wrong(healthy: Runner, clone: Path) -> No
         *("proxy", "CA", "network", "clock", "round trip"),
     }
     assert "username x-token-auth and password ATCTT…" in told(document, "round trip", "ok")
-    assert "1 kept: 1 ready" in told(document, "credentials", "ok")
+    assert "1 stored: 1 ready" in told(document, "credentials", "ok")
     assert "no problems found" in healthy(HELPER, "doctor", cwd=clone).stdout
 
 
@@ -114,8 +114,9 @@ def test_a_git_that_does_not_ask_us_is_configured(healthy: Runner) -> None:
     """The first trap of all."""
     healthy(HELPER, "unconfigure")
     document = looked(healthy, code=1)
-    assert "does not ask this program about https://bitbucket.org | type: git-credential-bitbucket configure" in told(
-        document, "configuration", "wrong"
+    assert (
+        "to ask git-credential-bitbucket for https://bitbucket.org | run: git-credential-bitbucket configure"
+        in told(document, "configuration", "wrong")
     )
     assert "round trip" in wrong(document)
     assert looked(healthy, "--fix", code=0)["fixed"] == ["configured git for https://bitbucket.org"]
@@ -125,7 +126,7 @@ def test_a_git_that_does_not_ask_us_is_configured(healthy: Runner) -> None:
 def test_a_stale_path_is_brought_up_to_date(healthy: Runner) -> None:
     """Complaint 14: the absolute path died with an upgrade."""
     config(healthy, "--global", "--replace-all", f"credential.{CLOUD}.helper", f"/opt/old/{HELPER}", HELPER)
-    assert "/opt/old/git-credential-bitbucket, which is not there any more" in told(looked(healthy), "configuration")
+    assert "/opt/old/git-credential-bitbucket, which no longer exists" in told(looked(healthy), "configuration")
     looked(healthy, "--fix", code=0)
 
 
@@ -133,7 +134,7 @@ def test_a_bare_name_is_made_a_path(healthy: Runner, home: Path) -> None:
     """It dies under a program that was started from a desktop: a note while PATH has it, wrong where it does not."""
     config(healthy, "--global", "--replace-all", f"credential.{CLOUD}.helper", "bitbucket", HELPER)
     document = looked(healthy, code=0)
-    assert "by its bare name" in told(document, "configuration", "note")
+    assert "by name" in told(document, "configuration", "note")
     path = healthy.env["PATH"]
     healthy.env["PATH"] = path.partition(":")[2]
     link = home / ".local" / "bin" / HELPER
@@ -190,7 +191,7 @@ def test_what_cannot_be_moved_is_not_said_to_be(healthy: Runner, home: Path) -> 
     lock = home / ".gitconfig.lock"
     lock.touch()
     done = healthy(HELPER, "doctor", "--fix", check=False)
-    assert "fixed" not in done.stdout
+    assert "fixed  " not in done.stdout
     assert "another program is changing that file" in done.stderr
     lock.unlink()
     assert looked(healthy, "--fix", code=0)["fixed"]
@@ -239,7 +240,9 @@ def test_a_reset_below_ours_is_named_and_overtaken(healthy: Runner, home: Path) 
     """An empty line further down takes us off the list."""
     config(healthy, "--global", f"credential.{CLOUD}.oauthClientId", "abc")
     config(healthy, "--global", "credential.helper", "")
-    assert "a reset below ours, ~/.gitconfig" in told(looked(healthy, code=1), "configuration", "wrong")
+    assert "a later line resets the list of helpers, ~/.gitconfig" in told(
+        looked(healthy, code=1), "configuration", "wrong"
+    )
     looked(healthy, "--fix", code=0)
     assert home.exists()
 
@@ -258,7 +261,7 @@ def test_a_repository_s_own_lines_are_looked_at(healthy: Runner, clone: Path) ->
 def test_a_git_that_names_no_repository_is_noted(healthy: Runner) -> None:
     """Routing by repository rests on useHttpPath."""
     config(healthy, "--global", "--unset", f"credential.{CLOUD}.useHttpPath")
-    assert "for which repository" in told(looked(healthy, code=0), "configuration", "note")
+    assert "git does not send the repository" in told(looked(healthy, code=0), "configuration", "note")
     looked(healthy, "--fix", code=0)
     assert healthy("git", "config", f"credential.{CLOUD}.useHttpPath").stdout == "true\n"
 
@@ -269,7 +272,7 @@ def test_a_token_in_an_address_is_found_and_left_alone(healthy: Runner, clone: P
     config(healthy, "remote.origin.url", address, cwd=clone)
     document = looked(healthy, "--fix", code=1, cwd=clone)
     said = told(document, "addresses", "wrong")
-    assert "a secret in the address of remote origin (.git/config): https://x-token-auth:…@bitbucket.org/acme" in said
+    assert "a secret in the URL of remote origin (.git/config): https://x-token-auth:…@bitbucket.org/acme" in said
     assert "revoke it" in said
     assert healthy("git", "config", "remote.origin.url", cwd=clone).stdout == address + "\n"
 
@@ -308,7 +311,7 @@ def test_what_is_said_of_a_name_in_an_address_can_be_typed(healthy: Runner, clon
     address = "https://x-token-auth@bitbucket.org/acme/"
     value = "bb:" if "{}" in name else f"{address}app"
     config(healthy, f"--{place}", name.format(address), value, cwd=clone)
-    hint = told(looked(healthy, code=0, cwd=folder), "addresses", "note").rpartition(" | type: ")[2]
+    hint = told(looked(healthy, code=0, cwd=folder), "addresses", "note").rpartition(" | run: ")[2]
     healthy("sh", "-c", hint, cwd=folder)
     told(looked(healthy, code=0, cwd=folder), "addresses", "ok")
     assert healthy("git", "config", f"--{place}", name.format(f"{CLOUD}/acme/"), cwd=clone).stdout == (
@@ -331,7 +334,7 @@ def test_addresses_with_a_password_can_be_refused_by_git(healthy: Runner, bitbuc
 def test_one_of_several_addresses_of_a_remote_is_named(healthy: Runner, clone: Path) -> None:
     """Without that, `git remote set-url` would change the first one."""
     config(healthy, "--add", "remote.origin.url", "https://x-token-auth@bitbucket.org/acme/b+c.git", cwd=clone)
-    hint = told(looked(healthy, "--fix", code=0, cwd=clone), "addresses", "note").rpartition(" | type: ")[2]
+    hint = told(looked(healthy, "--fix", code=0, cwd=clone), "addresses", "note").rpartition(" | run: ")[2]
     healthy("sh", "-c", hint, cwd=clone)
     urls = healthy("git", "config", "--get-all", "remote.origin.url", cwd=clone).stdout
     assert urls == f"{CLOUD}/acme/app.git\n{CLOUD}/acme/b+c.git\n"
@@ -378,7 +381,7 @@ def test_a_place_that_is_open_to_others_is_closed(
     path = home / place
     path.chmod(mode)
     assert "chmod" in told(looked(healthy), check)
-    assert looked(healthy, "--fix", code=0)["fixed"] == [f"closed ~/{place} to others"]
+    assert looked(healthy, "--fix", code=0)["fixed"] == [f"made ~/{place} private"]
     assert path.stat().st_mode & 0o077 == 0
     assert looked(healthy, code=0)["fixed"] == []
 
@@ -440,7 +443,7 @@ def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
     """Where none may run."""
     healthy.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     document = looked(healthy, code=0)
-    assert "answers by itself" in told(document, "daemon", "ok")
+    assert "answered in-process" in told(document, "daemon", "ok")
     assert "ATCTT…" in told(document, "round trip", "ok")
 
 
@@ -485,9 +488,9 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     document = looked(healthy, code=1)
     assert "suspended for bitbucket.org/beta/x, where it was rejected" in told(document, "credentials", "wrong")
     assert "restore" in told(document, "credentials", "wrong")
-    assert "ends: 3 days" in told(document, "credentials", "note")
+    assert "expires in 3 days" in told(document, "credentials", "note")
     assert "git-credential-bitbucket rotate" in told(document, "credentials", "note")
-    assert "3 kept: 3 ready" in told(document, "credentials", "ok")
+    assert "3 stored: 3 ready" in told(document, "credentials", "ok")
 
 
 def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy: Runner, home: Path) -> None:
@@ -497,9 +500,9 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     assert ipc.send_request(str(control_of(home)), ipc.message("amend", entered.encode()))[1] == b"ok=1\n"
     hint = f"create a new token, then run: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
-    assert "has ended on 2023-11-14" in told(document, "credentials", "wrong")
+    assert "expired on 2023-11-14" in told(document, "credentials", "wrong")
     assert hint in told(document, "credentials", "wrong")
-    assert "1 kept: 1 ended" in told(document, "credentials", "ok")
+    assert "1 stored: 1 expired" in told(document, "credentials", "ok")
     assert f"hint: {hint}\n" in healthy(HELPER, "status", "--fail-within", "1d", check=False).stderr
 
 
@@ -520,11 +523,11 @@ def test_a_revoked_token_is_wrong_and_one_that_cannot_be_asked_about_is_not(
 def test_the_environment_is_looked_at(healthy: Runner, bitbucket: FakeBitbucket) -> None:
     """A token there is noted; an app password, a rejected or revoked token and half a consumer are wrong."""
     token = healthy.env["BITBUCKET_TOKEN"] = bitbucket.issue_access_token("acme/app")
-    assert "BITBUCKET_TOKEN holds goes before" in told(looked(healthy, code=0), "environment", "note")
+    assert "the credential in BITBUCKET_TOKEN is used before" in told(looked(healthy, code=0), "environment", "note")
     bitbucket.revoke(token)
-    assert "rejects what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "credentials", "wrong")
+    assert "rejects the credential in BITBUCKET_TOKEN" in told(looked(healthy, code=1), "credentials", "wrong")
     healthy("git", "credential", "reject", stdin=f"url={CLOUD}\nusername=x-token-auth\npassword={token}\n\n")
-    assert "rejected what BITBUCKET_TOKEN holds" in told(looked(healthy, code=1), "environment", "wrong")
+    assert "rejected the secret in BITBUCKET_TOKEN" in told(looked(healthy, code=1), "environment", "wrong")
     healthy.env["BITBUCKET_TOKEN"] = tokens.app_password()
     assert "app password" in told(looked(healthy, code=1), "environment", "wrong")
     del healthy.env["BITBUCKET_TOKEN"]
@@ -600,7 +603,7 @@ def test_tls_that_is_not_verified_is_wrong(healthy: Runner, how: str) -> None:
         config(healthy, "--global", f"http.{CLOUD}/.sslVerify", "false")
     else:
         healthy.env["GIT_SSL_NO_VERIFY"] = "1"
-    assert "turns TLS verification off" in told(looked(healthy, code=1), "TLS", "wrong")
+    assert "turns off TLS verification" in told(looked(healthy, code=1), "TLS", "wrong")
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0, "ok"), (-20, "ok"), (90, "note"), (-4000, "wrong"), (4000, "wrong")])
@@ -615,8 +618,8 @@ def test_the_clock_is_compared_with_bitbucket_s(ahead: float, level: str) -> Non
     ("version", "level", "lacks"),
     [
         ("2.25.1", "wrong", "too old"),
-        ("2.39.5", "note", "when a token ends"),
-        ("2.39.3 (Apple Git-146)", "note", "when a token ends"),
+        ("2.39.5", "note", "expiry of tokens"),
+        ("2.39.3 (Apple Git-146)", "note", "expiry of tokens"),
         ("2.43.0", "note", "second try"),
         ("2.46.0", "ok", ""),
         ("2.55.0.windows.1", "ok", ""),
@@ -626,7 +629,7 @@ def test_the_clock_is_compared_with_bitbucket_s(ahead: float, level: str) -> Non
 )
 def test_what_a_git_is_too_old_for(version: str, level: str, lacks: str) -> None:
     """By its version; what is only slower needs nobody."""
-    found = programs.judged(version, "/usr/bin/git")
+    found = programs.check_version(version, "/usr/bin/git")
     assert found.level == level
     assert lacks in found.text
 
@@ -669,8 +672,8 @@ def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, pers
         with person.types(HELPER, "doctor", columns=columns) as dialogue:
             shown = dialogue.ends(code=1)
         lines = " ".join(shown.split())
-        assert "does not ask this program about https://bitbucket.org" in lines
-        assert "hint: type: git-credential-bitbucket configure" in lines
+        assert "git is not configured to ask git-credential-bitbucket for https://bitbucket.org" in lines
+        assert "hint: run: git-credential-bitbucket configure" in lines
         assert "2 problems found" in lines
         assert "doctor --fix" in lines
 
@@ -718,7 +721,7 @@ def test_a_setting_of_gits_configuration_is_told_by_its_key(healthy: Runner, clo
     assert f"credentialBitbucket.vault=~/.local/share/{HELPER}/vault |" in told(document, "settings", "ok")
     healthy("git", "config", "credentialBitbucket.vault", "/theirs", cwd=clone)
     wrong = told(looked(healthy, code=1, cwd=clone), "settings", "wrong")
-    assert "credentialBitbucket.vault in .git/config does not count" in wrong
+    assert "credentialBitbucket.vault in .git/config is ignored" in wrong
 
 
 def test_settings_are_told_by_the_name_that_counts(healthy: Runner) -> None:

@@ -96,7 +96,7 @@ def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, bitbucket: F
     lines = f"protocol=https\nhost={bitbucket.netloc}\npath=acme/app\nusername=x-token-auth\npassword={token}\n"
     run(HELPER, "store", stdin=f"{lines}password_expiry_utc=999999999999999\n\n")
     assert run(HELPER, "expires").stdout.startswith("9999-12-31 ")
-    assert "ends on: 9999-12-31" in run(HELPER, "status", "--long").stdout
+    assert "expires on: 9999-12-31" in run(HELPER, "status", "--long").stdout
 
 
 def test_what_renews_itself_has_no_date(keyed: Runner, bitbucket: FakeBitbucket) -> None:

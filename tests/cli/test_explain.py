@@ -218,7 +218,7 @@ def test_a_token_in_the_environment_wins_and_is_named(configured: Runner) -> Non
     assert document["environment"]["variable"] == "BITBUCKET_API_TOKEN"
     assert document["answer"]["username"] == filled(configured, f"{CLOUD}/acme/app")["username"]
     said = configured(HELPER, "explain", "acme/app").stdout
-    assert "environment: BITBUCKET_API_TOKEN (API token ATATT…), before all that is kept" in said
+    assert "environment: BITBUCKET_API_TOKEN (API token ATATT…), used before any stored credential" in said
     assert token not in said
 
 
@@ -245,7 +245,7 @@ def test_a_rejected_token_of_the_environment_is_said_to_be_held_back(configured:
     request = "protocol=https\nhost=bitbucket.org\nusername=x-token-auth\n"
     configured("git", "credential", "reject", stdin=f"{request}password={token}\n\n")
     none = explained(configured, CLOUD, code=1)["none"]
-    assert "rejected what BITBUCKET_TOKEN holds" in none["cause"]
+    assert "rejected the secret in BITBUCKET_TOKEN" in none["cause"]
     assert none["hint"]
 
 
@@ -307,12 +307,12 @@ def test_what_is_said_to_follow_is_what_follows(
 
 
 def test_a_git_that_does_not_ask_us_is_told_of(keyed: Runner) -> None:
-    """Whatever is kept: nobody asks for it."""
+    """Whatever is stored: nobody asks for it."""
     kept(keyed, "acme/app")
     keyed("git", "config", "--global", "credential.helper", "cache")
     document = explained(keyed, "acme/app", code=1)
-    assert "does not ask this program about https://bitbucket.org, but cache" in document["none"]["cause"]
-    assert document["none"]["hint"] == "type: git-credential-bitbucket configure"
+    assert "git asks cache for https://bitbucket.org, not git-credential-bitbucket" in document["none"]["cause"]
+    assert document["none"]["hint"] == "run: git-credential-bitbucket configure"
 
 
 def test_helpers_before_ours_and_what_git_sends_unasked_are_told(configured: Runner, home: Path) -> None:
@@ -327,7 +327,7 @@ def test_helpers_before_ours_and_what_git_sends_unasked_are_told(configured: Run
         configured("git", "config", "--global", "--add", f"credential.{CLOUD}.helper", command)
     said = configured(HELPER, "explain", "acme/app").stdout
     assert "  1. cache (" in said
-    assert "unless one that is asked first answers: cache" in said
+    assert "unless a helper that git asks first answers: cache" in said
     assert "  4. !/usr/bin/gh … (" in said
     assert "~/.netrc" in said
     assert "http.extraHeader" in said
@@ -369,7 +369,7 @@ def test_without_use_http_path_the_repository_at_work_is_seen(configured: Runner
 @pytest.mark.parametrize("address", ["git@bitbucket.org:acme/app.git", "ssh://git@bitbucket.org/acme/app"])
 def test_ssh_is_told_apart(configured: Runner, address: str) -> None:
     """Git asks nobody about it."""
-    assert "http and https only" in explained(configured, address, code=1)["none"]["cause"]
+    assert "only for http and https" in explained(configured, address, code=1)["none"]["cause"]
 
 
 @pytest.mark.parametrize(

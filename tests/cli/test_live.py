@@ -75,7 +75,7 @@ def test_every_assumption_is_tested_with_every_kind(
     since = bitbucket.mark()
     found = observed(stored, PLACE, "--yes")
     untested = {text: one["why"] for text, one in found.items() if one["verdict"] != "as assumed"}
-    assert list(untested.values()) == ["nobody sends thousands of requests for this", "no answer tells of a limit"]
+    assert list(untested.values()) == ["it would take thousands of requests", "no answer tells of a limit"]
     told = [text for text in found if "git takes the kind" in text or "REST's /user" in text]
     kinds = {"api-token", "access-token", "oauth", "client-credentials"}
     assert {kind for kind in kinds for text in told if kind in text} == kinds
@@ -153,10 +153,10 @@ def test_the_transcript_holds_no_secret_and_no_name(
 
 def test_what_bitbucket_repeats_of_a_secret_is_hidden(bitbucket: FakeBitbucket, keyed: Runner) -> None:
     """The longer one first, where one is a part of another."""
-    scene = finding.scene(keyed.env, bitbucket.url)
-    provider = providers.find(scene.trusted, scene.url.protocol, scene.url.host, keyed.env)
+    context = finding.context_for(keyed.env, bitbucket.url)
+    provider = providers.find(context.trusted, context.url.protocol, context.url.host, keyed.env)
     assert provider is not None
-    run = live.Live(scene, provider, lambda _: False)
+    run = live.Live(context, provider, lambda _: False)
     run.hide("s3cret", "s3cret-and-more")
     answer = requests.Response()
     answer.status_code, answer.url = 429, bitbucket.url
@@ -173,6 +173,6 @@ def test_a_person_is_asked_before_each_step_that_changes_something(stored: Runne
     with person.types(HELPER, "doctor", "--live", PLACE) as dialogue:
         dialogue.reads("Renew the OAuth login now? [y/N]")
         dialogue.types("n")
-        dialogue.reads("it changes something, and nobody agreed")
+        dialogue.reads("it changes something, and was not confirmed")
         dialogue.ends()
     assert bitbucket.token_requests(since=since) == []

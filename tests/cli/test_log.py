@@ -76,11 +76,11 @@ def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None
     logging.env.pop(access_log.SETTING)
     told = logging(HELPER, "log", "--review")
     assert "the access log is off, so programs and repositories are not known" in told.stderr
-    assert f"hint: put {access_log.SETTING}=on" in told.stderr
+    assert f"hint: set {access_log.SETTING}=on" in told.stderr
 
 
 def test_without_a_log_the_way_to_one_is_told(keyed: Runner) -> None:
     """No file, one error and the setting."""
     told = keyed(HELPER, "log", check=False)
     assert told.returncode == 1
-    assert f"hint: put {access_log.SETTING}=on" in told.stderr
+    assert f"hint: set {access_log.SETTING}=on" in told.stderr

@@ -86,7 +86,7 @@ def test_what_fits_is_a_table_with_causes_below() -> None:
     gone = stated(id="ba9876543210", state="disabled", why="it was disabled: rejected", hint="restore ba9876543210")
     text = shown(report(stated(ends_at=NOW + 42 * DAY + 60), gone), 120)
     first, second, third = text.splitlines()[:3]
-    assert first.split() == ["WHAT", "FOR", "KIND", "ACCOUNT", "EXPIRES", "IN", "LAST", "USED", "STATE", "ID"]
+    assert first.split() == ["SCOPE", "KIND", "ACCOUNT", "EXPIRES", "IN", "LAST", "USED", "STATE", "ID"]
     assert "42 days" in second
     assert "2 h 0 min ago" in second
     assert "disabled" in third
@@ -203,7 +203,7 @@ def test_an_unknown_expiry_passes_where_that_is_said() -> None:
 @pytest.mark.parametrize("vault", [{"state": "locked"}, {"trouble": "the vault is damaged"}])
 def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> None:
     """Not knowing is not being well."""
-    with pytest.raises(Error, match="nothing can be said"):
+    with pytest.raises(Error, match="credentials cannot be read"):
         status_report.check(report(**vault), DAY)
 
 
@@ -338,19 +338,19 @@ def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:
         keyed(HELPER, "login", "--no-verify", "--access-token", "--for", place, *more, stdin=tokens.access_token())
     kept, remembered = listed(keyed)
     assert (kept["memory"], remembered["memory"]) == (False, True)
-    assert f"in memory only, until the daemon ends: {remembered['id']}\n" in keyed(HELPER, "status").stdout
-    assert keyed(HELPER, "status", "--long").stdout.count("kept: in memory only, until the daemon ends\n") == 1
+    assert f"in memory only, until the daemon stops: {remembered['id']}\n" in keyed(HELPER, "status").stdout
+    assert keyed(HELPER, "status", "--long").stdout.count("stored: in memory only, until the daemon stops\n") == 1
     refused = keyed(HELPER, "daemon", "stop", check=False)
     assert refused.returncode == 1
     assert f"the access token for bitbucket.org/beta ({remembered['id']})" in refused.stderr
     assert kept["id"] not in refused.stderr
-    assert "has left" in keyed(HELPER, "daemon", "stop", "--force").stdout
+    assert "daemon stopped" in keyed(HELPER, "daemon", "stop", "--force").stdout
 
 
 def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -> None:
     """Else nobody knows why git uses another one."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
-    assert "environment: what BITBUCKET_TOKEN holds is answered before" in keyed(HELPER, "status").stdout
+    assert "environment: the credential in BITBUCKET_TOKEN is used before" in keyed(HELPER, "status").stdout
 
 
 def test_scopes_in_the_tokens_file_are_named(keyed: Runner, home: Path) -> None:
@@ -359,7 +359,7 @@ def test_scopes_in_the_tokens_file_are_named(keyed: Runner, home: Path) -> None:
     (home / "tokens").write_text(f"acme={tokens.access_token()}\nbeta/app={tokens.access_token()}\n")
     keyed.env |= {"BITBUCKET_TOKEN": tokens.access_token(), "BITBUCKET_TOKENS_FILE": str(home / "tokens")}
     named = "BITBUCKET_TOKENS_FILE (beta/app, acme) and BITBUCKET_TOKEN"
-    assert f"environment: what {named} holds is answered before" in keyed(HELPER, "status").stdout
+    assert f"environment: the credential in {named} is used before" in keyed(HELPER, "status").stdout
     assert json.loads(keyed(HELPER, "status", "--json").stdout)["environment"] == named
     (home / "tokens").write_text("acme=BBDC-" + "x" * 44)
     assert "environment: line 1 of BITBUCKET_TOKENS_FILE holds a token of" in keyed(HELPER, "status").stdout
@@ -408,7 +408,7 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
     assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
     refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
     assert refused.returncode == 1
-    assert "nothing can be said of what is stored: the vault was locked by hand" in refused.stderr
+    assert "the stored credentials cannot be read: the vault was locked by hand" in refused.stderr
 
 
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: FakeBitbucket) -> None:
@@ -419,7 +419,7 @@ def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: Fa
     (one,) = listed(keyed)
     assert one["state"] == "suspended"
     said = keyed(HELPER, "restore", "acme/app").stdout
-    assert said.startswith("Offered again: access-token for bitbucket.org/acme/app")
+    assert said.startswith("Re-enabled: access-token for bitbucket.org/acme/app")
     assert listed(keyed)[0]["state"] == "ready"
     refused = keyed(HELPER, "restore", "acme/app", check=False)
     assert refused.returncode == 1
@@ -464,7 +464,7 @@ def test_status_starts_no_daemon_and_shows_what_takes_no_question(keyed: Runner)
     for words in (["--fail-within", "7d"], ["--check"], ["--require"]):
         refused = keyed(HELPER, "status", *words, check=False)
         assert refused.returncode == 1, "what could not be looked at is not well"
-        assert "error: nothing can be said of what is stored: " in refused.stderr
+        assert "error: the stored credentials cannot be read: " in refused.stderr
     assert keyed(HELPER, "daemon", "status", check=False).returncode == 3
 
 
@@ -488,11 +488,11 @@ def test_a_token_in_the_environment_is_checked_and_fails_as_a_stored_one(
     assert keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok").returncode == 0
     refused = keyed(HELPER, "status", "--fail-within", "7d", check=False)
     assert refused.returncode == 1
-    assert "nobody knows when what BITBUCKET_ACCESS_TOKEN holds expires" in refused.stderr
+    assert "the expiry of the credential in BITBUCKET_ACCESS_TOKEN is not known" in refused.stderr
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", check=False)
     assert refused.returncode == 1
-    assert "error: Bitbucket rejects what BITBUCKET_ACCESS_TOKEN holds" in refused.stderr
+    assert "error: Bitbucket rejects the credential in BITBUCKET_ACCESS_TOKEN" in refused.stderr
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
     refused = keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok", check=False)
     assert refused.returncode == 1

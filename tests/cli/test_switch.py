@@ -140,7 +140,7 @@ def test_doctor_learns_whose_a_login_is(keyed: Runner, bitbucket: FakeBitbucket)
         keyed(HELPER, "login", "--no-verify", "--api-token", "--host", bitbucket.url, "--account", email, stdin=token)
         names[email] = email.partition("@")[0]
     said = keyed(HELPER, "doctor", "--fix", f"{bitbucket.url}/acme/app", check=False).stdout
-    assert "asked Bitbucket whose each login is" in said
+    assert "asked Bitbucket for the usernames" in said
     assert {one["account"]: one["bitbucket_username"] for one in listed(keyed)} == names
     assert all(one["account_id"] for one in listed(keyed))
     again = keyed(HELPER, "doctor", f"{bitbucket.url}/acme/app", check=False).stdout

@@ -264,7 +264,7 @@ def test_a_pipe_that_git_would_open_is_told(bare_run: Runner, home: Path, path: 
     (home / "work" / ".git" / "objects" / "info" / "alternates").write_text(f"{pipe.parent.parent}\n")
     said = bare_run(HELPER, "audit", ".", "--history", check=False)
     assert (said.returncode, said.stdout) == (1, "")
-    assert f"git would wait for {pipe}, which is no file" in said.stderr
+    assert f"git would wait for {pipe}, which is not a regular file" in said.stderr
 
 
 def test_folders_may_lie_within_each_other_as_deep_as_they_like(bare_run: Runner, home: Path) -> None:
@@ -382,7 +382,7 @@ def test_what_cannot_be_looked_at_is_said(bare_run: Runner, home: Path) -> None:
     assert "warning: not searched: 1 larger than 32 MiB" in said.stderr
     [run] = json.loads(bare_run(HELPER, "audit", ".", "--sarif", "-", check=False).stdout)["runs"]
     [notification] = run["invocations"][0]["toolExecutionNotifications"]
-    assert notification["message"]["text"] == "not looked at: 1 larger than 32 MiB"
+    assert notification["message"]["text"] == "not searched: 1 larger than 32 MiB"
 
 
 def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: Path) -> None:

@@ -23,7 +23,7 @@ def planned(path: Path, source: str) -> file_rewrite.Rewrite:
     """What rids a file of all that is found in it."""
     place = locations.Location(str(path), source)
     text = path.read_bytes()
-    made = file_rewrite.plan_rewrite(place, text, locations.found_in(text, place, CLOUD_HOSTS))
+    made = file_rewrite.plan_rewrite(place, text, locations.scan_text(text, place, CLOUD_HOSTS))
     assert made is not None
     return made
 
@@ -125,7 +125,9 @@ def test_a_removed_file_is_made_anew_whole_or_not_at_all(home: Path) -> None:
         assert path.read_text() == "another program's\n"
 
 
-@pytest.mark.parametrize(("failure", "said"), [(errno.EINVAL, None), (errno.EIO, "was changed, but that may not last")])
+@pytest.mark.parametrize(
+    ("failure", "said"), [(errno.EINVAL, None), (errno.EIO, "was changed, but the change may not survive a crash")]
+)
 def test_what_was_done_is_never_told_as_not_done(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: int, said: str | None
 ) -> None:

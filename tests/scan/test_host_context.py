@@ -88,9 +88,9 @@ def test_a_file_of_git_credential_manager_is_for_its_service(tmp_path: Path, ser
     text = f"{tokens.api_token()}\nservice={service}\naccount=alice\n".encode()
     place = locations.Location(str(tmp_path / "alice.credential"), KEYRING)
     hosts = (*patterns.CLOUD_HOSTS, LIKE_CLOUD, "notbitbucket.org")
-    assert [found.match.host for found in locations.found_in(text, place, hosts)] == [host]
+    assert [found.match.host for found in locations.scan_text(text, place, hosts)] == [host]
     if host != "bitbucket.org":
-        assert locations.found_in(text, place, patterns.CLOUD_HOSTS) == []
+        assert locations.scan_text(text, place, patterns.CLOUD_HOSTS) == []
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_a_locked_keyring_is_counted_and_never_prompts(keyring: KeyringSession) 
         found, trouble = keyrings.findings(keyring.env, CLOUD_HOSTS)
         assert prompts() == 0
     assert found == []
-    assert trouble == "1 entry of the keyring could not be looked into: it is locked"
+    assert trouble == "1 entry could not be read: the keyring is locked"
 
 
 def test_without_a_keyring_there_is_nothing_to_say(home: Path) -> None:

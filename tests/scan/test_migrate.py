@@ -301,7 +301,7 @@ def test_a_header_in_a_variable_is_taken_out_whole(alone: Runner, home: Path) ->
     said = alone(HELPER, "migrate").stdout
     assert 'GIT_CONFIG_VALUE_0=""\n' in (home / ".bashrc").read_text()
     assert (home / ".gitconfig").read_text() == text
-    assert "it cannot be taken out without breaking the line" in said
+    assert "it cannot be removed without breaking the line" in said
 
 
 def test_what_would_be_cut_in_half_is_left_and_the_rest_of_the_file_cleaned(alone: Runner, home: Path) -> None:
@@ -312,7 +312,7 @@ def test_what_would_be_cut_in_half_is_left_and_the_rest_of_the_file_cleaned(alon
     (home / ".gitconfig").write_text(helper + remote.format(f"x-token-auth:{other}@"))
     said = alone(HELPER, "migrate").stdout
     assert (home / ".gitconfig").read_text() == helper + remote.format("")
-    assert said.count("it cannot be taken out without breaking the line") == 1
+    assert said.count("it cannot be removed without breaking the line") == 1
     assert {one["scope"] for one in listed(alone)} == {"bitbucket.org", "bitbucket.org/a/b"}
 
 

@@ -114,7 +114,7 @@ def test_a_binary_file_refers_to_nothing() -> None:
 
 def test_a_text_may_be_about_bitbucket_by_its_files_name() -> None:
     """bitbucket-pipelines.yml need not say so."""
-    assert [found.name for found in patterns.scan(b"- deploy $APP_PASSWORD", about_us=True)] == ["APP_PASSWORD"]
+    assert [found.name for found in patterns.scan(b"- deploy $APP_PASSWORD", is_bitbucket=True)] == ["APP_PASSWORD"]
 
 
 def test_a_url_gives_its_name_password_and_repository() -> None:
