@@ -305,6 +305,8 @@ static int run_python(int argc, char **argv)
     char *path = first + strlen("#!"), *end;
     if (file && python && fgets(first, sizeof first, file) && fgets(second, sizeof second, file)) {
         first[strcspn(first, "\n")] = 0;
+        if ((end = strstr(path, " -"))) /* pipx adds options; ours are stricter */
+            *end = 0;
         memcpy(python, (char *[]){path, "-I", "-S", script}, 4 * sizeof *python);
         if (!strcmp(path, "/bin/sh") && (end = strstr(second, " \"$0\" \"$@\""))) {
             *end = 0;

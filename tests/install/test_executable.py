@@ -93,7 +93,9 @@ def test_works_in_awkward_places(wheel: Path, tmp_path: Path, where: str) -> Non
     assert_works(installed.install(wheel, tmp_path / where / "venv"))
 
 
-@pytest.mark.parametrize("form", ["'{python}'", '"{python}"', "{python}", "relocatable"])
+@pytest.mark.parametrize(
+    "form", ["'{python}'", '"{python}"', "{python}", "'{python}' -E", "{python} -sE", "relocatable"]
+)
 def test_understands_every_first_line_that_installers_write(wheel: Path, tmp_path: Path, form: str) -> None:
     """pip, distlib and uv put the interpreter in the first line, or in the shell's hands: quoted, bare, or relative."""
     executable = installed.install(wheel, tmp_path / "venv")
@@ -106,6 +108,15 @@ def test_understands_every_first_line_that_installers_write(wheel: Path, tmp_pat
     assert_works(executable)
     (tmp_path / "link").symlink_to(executable)
     assert_works(tmp_path / "link")
+
+
+def test_options_in_the_first_line_are_no_part_of_the_interpreter(wheel: Path, tmp_path: Path) -> None:
+    """Pipx writes `#!PATH -E`."""
+    executable = installed.install(wheel, tmp_path / "venv")
+    script = Path(f"{executable}.py")
+    first, rest = script.read_text().split("\n", 1)
+    script.write_text(f"{first} -E\n{rest}")
+    assert_works(executable)
 
 
 def test_imports_nothing_from_the_work_tree_or_the_environment(executable: Path, tmp_path: Path) -> None:
