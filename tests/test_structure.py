@@ -1,6 +1,7 @@
 """The house's plan, held by a test: arrows point down, siblings do not import each other, no room is too large."""
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -63,6 +64,30 @@ def test_arrows_point_down() -> None:
             if target != room and (target not in ALLOWED[room] or (lazy_room and at_top)):
                 wrong.append(f"{module.relative_to(PACKAGE)} -> {target}")
     assert not wrong
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """No circle among modules, neither by late imports nor by those for type checkers alone."""
+    modules = {_name_of(path): path for path in PACKAGE.rglob("*.py")}
+    order = graphlib.TopologicalSorter({name: _imported(path) & modules.keys() for name, path in modules.items()})
+    order.prepare()
+
+
+def _name_of(module: Path) -> str:
+    return ".".join(module.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _imported(module: Path) -> set[str]:
+    """The modules that one imports; a package counts only where nothing in it is named."""
+    names = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            is_package = (PACKAGE.parent / node.module.replace(".", "/")).is_dir()
+            names |= inner if is_package else {node.module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
 
 
 def test_no_module_passes_five_hundred_lines() -> None:

@@ -145,7 +145,7 @@ def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
-    from git_credential_bitbucket.vault.key_sources import Key  # here, not above: only a person's unlock needs it
+    from git_credential_bitbucket.vault.key import Key  # here, not above: only a person's unlock needs it
 
     return Key.from_record(fields)
 

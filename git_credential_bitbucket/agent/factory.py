@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
 
 
 def build_agent(

@@ -25,7 +25,7 @@ def export_state(agent: Agent) -> dict[str, Any]:
 
 def import_state(agent: Agent, state: dict[str, Any]) -> None:
     """Go on with what a predecessor handed over. Raises what `Vault.unlock` raises, with all else taken over."""
-    from git_credential_bitbucket.vault.key_sources import Key  # here, not above: an upgrade needs it, a start does not
+    from git_credential_bitbucket.vault.key import Key  # here, not above: an upgrade needs it, a start does not
 
     with agent.credential_store.transaction(memory=True) as tx:
         tx.content.update(state["memory"])

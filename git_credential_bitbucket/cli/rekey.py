@@ -17,10 +17,11 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUna
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import output, prompts
 from git_credential_bitbucket.vault import key_sources
+from git_credential_bitbucket.vault.key import KEY_BYTES
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.ui.prompts import Answers
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
 
 KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
 
@@ -98,7 +99,7 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
 def make_key_file(path: str) -> None:
     """A new key in a new file that only we can read; one that is there already is left as it is. Raises `Error`."""
     try:
-        files.create(path, b2a_base64(os.urandom(key_sources.KEY_BYTES)))
+        files.create(path, b2a_base64(os.urandom(KEY_BYTES)))
     except FileExistsError:
         return
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.ui.prompts import Answers
     from git_credential_bitbucket.vault.format import Header
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
 
 _MEMORY = "to store it only until the daemon stops: git-credential-bitbucket login --memory"
 MIN_PASSPHRASE_CHARACTERS = 12

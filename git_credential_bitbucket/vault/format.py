@@ -5,8 +5,7 @@
 
 Every version keeps magic and version where they are. The CRC is no protection (the tag is): it tells an accident in
 the header from a key that belongs to another vault, so that a flipped bit is mended and not taken for "locked".
-Nothing here stops somebody who can write the file from putting an older generation back. Imports errors only;
-the cipher comes with the key.
+Nothing here stops somebody who can write the file from putting an older generation back.
 """
 
 import os
@@ -15,19 +14,18 @@ from struct import Struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from git_credential_bitbucket.errors import NewerVault, VaultDamaged, WrongKey
+from git_credential_bitbucket.vault.key import SALT_BYTES, SOURCES, Argon2, is_bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
 
 MAGIC = b"\x93gcbvlt\n"
 VERSION = 1
 NONCE_BYTES = 12
 """NIST SP 800-38D: 96 bits. Random ones are safe for 2^32 writes with one key."""
 TAG_BYTES = 16
-SALT_BYTES = 16
-SOURCES = ("environment", "file", "keyring", "passphrase")
 RECOVERED = 1
 """The flag that marks content taken from the previous generation after damage."""
 
@@ -36,21 +34,6 @@ _V1 = Struct(">8sHBB16sIII16sQ12s")
 _CRC = Struct(">I")
 _ANSWER = Struct(">8sQI12s")
 _ANSWER_MAGIC = b"\x93gcbans\n"
-
-# A header is read before anything in it is authenticated: without bounds, one forged number would make
-# `unlock` fill the memory or run for days.
-MAX_ARGON2_KIB = 1 << 20
-MAX_ARGON2_ITERATIONS = 64
-MAX_ARGON2_LANES = 64
-
-
-class Argon2(NamedTuple):
-    """How a passphrase was stretched; stored in the header, for the same numbers are needed to open it again."""
-
-    salt: bytes
-    iterations: int
-    lanes: int
-    memory_kib: int
 
 
 class Header(NamedTuple):
@@ -185,16 +168,6 @@ def _read_v1(blob: bytes) -> _Layout:
             raise VaultDamaged("the header asks for more work than a passphrase may cost")
     header = Header(version, SOURCES[source], key_id, argon2, generation, bool(flags & RECOVERED))
     return _Layout(header, nonce, sealed_from)
-
-
-def is_bounded(argon2: Argon2) -> bool:
-    """Whether a passphrase may be stretched so, and a header can say it."""
-    return (
-        len(argon2.salt) == SALT_BYTES
-        and 1 <= argon2.iterations <= MAX_ARGON2_ITERATIONS
-        and 1 <= argon2.lanes <= MAX_ARGON2_LANES
-        and 8 * argon2.lanes <= argon2.memory_kib <= MAX_ARGON2_KIB  # RFC 9106, section 3.1: at least 8 KiB a lane
-    )
 
 
 _READERS: "dict[int, Callable[[bytes], _Layout]]" = {1: _read_v1}

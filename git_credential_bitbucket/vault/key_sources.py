@@ -1,28 +1,24 @@
-"""The vault's key: 32 bytes from the environment, a key file, the keyring or a passphrase, in this order.
+"""Where the vault's key comes from: the environment, a key file, the keyring or a passphrase, in this order.
 
-Owns what a key is and who may bring it. Imports format (for the header) below it; the cipher, Argon2id and the keyring
-are imported where they are needed, for each costs 15 to 150 ms.
+Argon2id and the keyring are imported where they are needed: they cost 15 to 150 ms.
 """
 
 import binascii
 import os
 import unicodedata
-from _blake2 import blake2b  # not hashlib, which would load a second OpenSSL beside cryptography's: 3.5 MiB
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import InsecurePath, VaultLocked, WrongKey
 from git_credential_bitbucket.paths import is_handed_to_us, shown, typed
-from git_credential_bitbucket.vault.format import SALT_BYTES, SOURCES, Argon2, Header, is_bounded
+from git_credential_bitbucket.vault.key import KEY_BYTES, SALT_BYTES, Argon2, Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     from git_credential_bitbucket.secret import Secret
+    from git_credential_bitbucket.vault.format import Header
 
-KEY_BYTES = 32
 KEY_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_KEY"
 KEY_FILE_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_KEY_FILE"
 ARGON2_ITERATIONS = 3
@@ -33,69 +29,6 @@ ARGON2_MEMORY_KIB = 65536
 _MAX_KEY_FILE_BYTES = 4096
 _MAKE_ONE = "make one: head -c 32 /dev/urandom | base64"
 _UNLOCK = "type: git-credential-bitbucket unlock"
-
-
-class Key:
-    """The vault's key and where it came from. A class because it wipes itself: when its last client lets go of it
-    (`Vault.lock`, the end of a transaction), the bytes are overwritten. Copies inside OpenSSL are OpenSSL's to wipe.
-    """
-
-    __slots__ = ("_material", "argon2", "id", "source")
-
-    def __init__(self, material: bytes | bytearray, source: str, argon2: Argon2 | None = None) -> None:
-        """`source` is one of `format.SOURCES`; `argon2` says how a passphrase was stretched."""
-        self._material = bytearray(material)
-        if len(material) != KEY_BYTES or source not in SOURCES or (source == "passphrase") != (argon2 is not None):
-            raise ValueError("not a vault key")
-        self.source = source
-        self.argon2 = argon2
-        # A keyed hash: as good as random to whoever does not have the key, and the same for every vault it seals.
-        self.id = blake2b(key=self._material, digest_size=16, person=b"gcb vault key id").digest()
-
-    def cipher(self) -> "AESGCM":
-        """AES-256-GCM with this key."""
-        # here, not above: 15 ms, and the absent or locked vault needs none of it
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-        return AESGCM(self._material)
-
-    def to_record(self) -> dict[str, str]:
-        """The key for a pipe to one's own kind (`unlock`, a daemon's successor): strings, the secret one in base64."""
-        record = {"key": binascii.b2a_base64(self._material, newline=False).decode(), "source": self.source}
-        if self.argon2 is not None:
-            record["salt"] = self.argon2.salt.hex()
-            record["argon2"] = f"{self.argon2.iterations},{self.argon2.lanes},{self.argon2.memory_kib}"
-        return record
-
-    def is_same(self, other: "Key") -> bool:
-        """Whether both are the same 32 bytes, wherever they came from; told in constant time."""
-        from _operator import _compare_digest  # lazy: hmac costs 4 ms and pulls in OpenSSL
-
-        return bool(_compare_digest(self._material, other._material))  # noqa: SLF001 - another of its own kind
-
-    @classmethod
-    def from_record(cls, record: "Mapping[str, str]") -> "Key":
-        """The key that `to_record` wrote. Raises `VaultLocked` for anything else."""
-        try:
-            argon2 = None
-            if record["source"] == "passphrase":
-                iterations, lanes, memory_kib = map(int, record["argon2"].split(","))
-                argon2 = Argon2(bytes.fromhex(record["salt"]), iterations, lanes, memory_kib)
-            key = cls(binascii.a2b_base64(record["key"], strict_mode=True), record["source"], argon2)
-        except (KeyError, ValueError):
-            key = None
-        if key is None or (key.argon2 and not is_bounded(key.argon2)):  # a vault sealed so could never be opened again
-            raise VaultLocked("what was sent is not a vault key", hint=_UNLOCK)
-        return key
-
-    def __repr__(self) -> str:
-        return f"Key({self.source}, id {self.id.hex()})"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a key is not pickled")
-
-    def __del__(self) -> None:
-        self._material[:] = bytes(len(self._material))
 
 
 def from_environment(env: "Mapping[str, str]") -> Key | None:
@@ -153,7 +86,7 @@ def from_passphrase(passphrase: "Secret", argon2: Argon2 | None = None) -> Key:
         ) from None
 
 
-def obtain(env: "Mapping[str, str]", header: Header | None, *, unlock: bool = False) -> Key:
+def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = False) -> Key:
     """The key of the vault with `header` (None: there is no vault yet) without asking for a passphrase.
 
     `unlock` lets the keyring show a dialogue. The key id decides: a key in the environment that belongs to another

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from git_credential_bitbucket import config
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
-from git_credential_bitbucket.vault.key_sources import KEY_BYTES, Key
+from git_credential_bitbucket.vault.key import KEY_BYTES, Key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -19,6 +19,7 @@ from git_credential_bitbucket.vault.storage.contract import REST, content_of, co
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from git_credential_bitbucket.vault.key import Key
     from git_credential_bitbucket.vault.storage.contract import Lease, Record, Storage, Stored
 
     Merge = Callable[[Record, str, int, Record], None]
@@ -58,7 +59,7 @@ class Notice(NamedTuple):
 class Transaction:
     """The content as it is under the lock, free to be changed; `stored` is what the storage holds by now."""
 
-    def __init__(self, storage: "Storage", key: "key_sources.Key | None", stored: "Stored") -> None:
+    def __init__(self, storage: "Storage", key: "Key | None", stored: "Stored") -> None:
         self._storage = storage
         self._key = key
         self._write_id = os.urandom(8).hex()
@@ -88,7 +89,7 @@ class Renewing:
     `interrupted` is the generation that the client before asked for without an answer, None where none did.
     """
 
-    def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "key_sources.Key | None") -> None:
+    def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "Key | None") -> None:
         self._vault = vault
         self._lease = lease
         self._id = credential_id
@@ -137,7 +138,7 @@ class Renewing:
 class Vault:
     """Content in a storage, under a key. A class because it holds the key, while it has one, and the last snapshot."""
 
-    def __init__(self, storage: "Storage", key: key_sources.Key | None = None) -> None:
+    def __init__(self, storage: "Storage", key: "Key | None" = None) -> None:
         """`key` is compared with the vault when it is first used."""
         self.storage = storage
         self.merge: Merge | None = None
@@ -157,7 +158,7 @@ class Vault:
         return "absent" if self.storage.watch() is None else "locked"
 
     @property
-    def key(self) -> key_sources.Key | None:
+    def key(self) -> "Key | None":
         """The key, for a successor of this process; None while locked."""
         return self._key
 
@@ -226,7 +227,7 @@ class Vault:
             finally:
                 self._leased.discard(credential_id)
 
-    def unlock(self, key: key_sources.Key) -> None:
+    def unlock(self, key: "Key") -> None:
         """Take `key` from here on, if it is the vault's (or there is no vault yet). Raises `WrongKey`."""
         header = self.header()
         if header is not None and header.key_id != key.id:
@@ -256,7 +257,7 @@ class Vault:
         else:
             self.unlock(key_sources.obtain(env, header, unlock=unlock))
 
-    def rekey(self, new_key: key_sources.Key) -> None:
+    def rekey(self, new_key: "Key") -> None:
         """Seal the vault with `new_key` instead, so that the old key opens nothing any more; see `Storage.reseal`.
 
         Every lease is held meanwhile and what was left over is merged first, for an answer under the old key would be
@@ -305,14 +306,14 @@ class Vault:
         """The leases in which something may be left over: all but those that are held here."""
         return [name for name in self.storage.leases() if name not in self._leased]
 
-    def _needed_key(self) -> key_sources.Key | None:
+    def _needed_key(self) -> "Key | None":
         with self._mutex:
             key = self._key
         if key is None and self._is_sealed:
             raise VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
         return key
 
-    def _read(self, key: key_sources.Key | None, known: "Stored | None" = None) -> "Stored":
+    def _read(self, key: "Key | None", known: "Stored | None" = None) -> "Stored":
         try:
             return self.storage.read(key, known)
         except WrongKey:
@@ -321,7 +322,7 @@ class Vault:
                     self._key = self._cached = None
             raise
 
-    def _merge_left_over(self, key: key_sources.Key | None, transaction: Transaction) -> None:
+    def _merge_left_over(self, key: "Key | None", transaction: Transaction) -> None:
         """Merge whole answers that killed processes left, and clear away what belongs to no credential any more."""
         if (merge := self.merge) is None:
             return

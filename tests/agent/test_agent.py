@@ -14,7 +14,7 @@ from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault

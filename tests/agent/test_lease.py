@@ -13,7 +13,7 @@ from git_credential_bitbucket.agent import handover, renewal, retention, revocat
 from git_credential_bitbucket.agent.deferred import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from tests.fake_bitbucket import tokens
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault

@@ -19,7 +19,7 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.token_response import RawAnswer
 from git_credential_bitbucket.errors import DaemonUnavailable, WrongKey
 from git_credential_bitbucket.secret import Secret
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 
 if TYPE_CHECKING:

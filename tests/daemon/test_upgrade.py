@@ -148,7 +148,7 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     tried = copy.parent / "tried"
     handover = copy / PACKAGE.name / "agent" / "handover.py"
     whole = handover.read_text()
-    text = "    from git_credential_bitbucket.vault.key_sources import Key"
+    text = "    from git_credential_bitbucket.vault.key import Key"
     replace(handover, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
     eventually(tried.exists)
     assert daemon.secret("acme/app") == token
@@ -169,7 +169,7 @@ def test_told_to_leave_in_the_middle_neither_stays(start: Start, copy: Path, sup
     tried, go_on = copy.parent / "tried", copy.parent / "go-on"
     os.mkfifo(go_on)
     handover = copy / PACKAGE.name / "agent" / "handover.py"
-    text = "    from git_credential_bitbucket.vault.key_sources import Key"
+    text = "    from git_credential_bitbucket.vault.key import Key"
     replace(handover, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
     eventually(tried.exists)
     os.kill(daemon.process.pid if supervised else daemon.pid, signal.SIGTERM)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from git_credential_bitbucket.agent.renewal import merge_answer
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.daemon.daemons import Daemon

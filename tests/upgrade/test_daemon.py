@@ -17,6 +17,7 @@ from git_credential_bitbucket.client import daemon_launcher
 from git_credential_bitbucket.errors import DaemonUnavailable
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import key_sources
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
@@ -160,7 +161,7 @@ def test_what_a_person_locked_stays_locked(start: Start, bare_env: dict[str, str
 def test_a_grant_that_the_release_could_not_write_is_written(start: Start, bare_env: dict[str, str]) -> None:
     """The disk was full, say: the only refresh token that works was in its memory, and Bitbucket is asked for none."""
     path = vault_of(bare_env, "states.vault")
-    vault = Vault(FileStorage(str(path)), key_sources.Key(release.KEY, "file"))
+    vault = Vault(FileStorage(str(path)), Key(release.KEY, "file"))
     (record,) = (r for r in vault.snapshot().content["credentials"] if r["place"].endswith("/oauth"))
     token, refresh = tokens.oauth_token(), tokens.oauth_token()
     granted = {"secret": token, "refresh_token": refresh, "generation": 2, "expires_at": time.time() + 7200}

@@ -20,6 +20,7 @@ from git_credential_bitbucket.errors import VaultLocked, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests import installed
@@ -220,7 +221,7 @@ def test_the_release_still_writes_these_vaults(home: Path) -> None:
     path = f"{release.unpack(home / 'site')}{os.pathsep}{installed.ROOT}"
     script = Path(__file__).with_name("make.py")
     subprocess.run([sys.executable, script, made], env={"PYTHONPATH": path}, check=True, timeout=60)
-    key = key_sources.Key(release.KEY, "file")
+    key = Key(release.KEY, "file")
     old, new = (sealed.unseal(key, (folder / "states.vault").read_bytes())[1] for folder in (release.DATA, made))
     told = [[(r["place"], r["secret"]) for r in json.loads(plain)["credentials"]] for plain in (old, new)]
     assert told[0] == told[1]
@@ -256,5 +257,5 @@ def test_the_key_is_sought_where_the_release_had_it(home: Path, name: str, sourc
     header = vault.header()
     assert header is not None
     assert header.source == source
-    vault.unlock(key_sources.Key(release.KEY, source))
+    vault.unlock(Key(release.KEY, source))
     assert vault.snapshot().content["credentials"]

@@ -230,7 +230,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from git_credential_bitbucket.errors import *
 from git_credential_bitbucket.vault import key_sources, vault
 from git_credential_bitbucket.vault.storage import file
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 import cryptography.exceptions, shlex

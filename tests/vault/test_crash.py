@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.vault.format import seal
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import STEPS, FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
 
 CHILD = """
 import base64, os, signal, sys
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 path, point, nth, work = sys.argv[1:]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from git_credential_bitbucket import files, paths
 from git_credential_bitbucket.errors import InsecurePath, VaultBusy, VaultUnreadable, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.contract import REST, content_of
 from git_credential_bitbucket.vault.storage.encoding import MAX_SPLICED
 from git_credential_bitbucket.vault.storage.file import FileStorage
@@ -307,7 +307,7 @@ def test_a_process_s_limits_are_named(home: Path, limit: str, said: str) -> None
         f"""
 import resource, sys
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 place = FileStorage(sys.argv[1])
 key = Key(bytes(range(32)), "file")

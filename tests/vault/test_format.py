@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, WrongKey
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Argon2, Key
 
 HEADER_BYTES = sealed._V1.size + sealed._CRC.size
 VERSION_AT = slice(8, 10)
 CRC_AT = slice(HEADER_BYTES - 4, HEADER_BYTES)
 
 
-def some_key(argon2: sealed.Argon2 | None = None) -> Key:
+def some_key(argon2: Argon2 | None = None) -> Key:
     """A key of this test's own."""
     return Key(os.urandom(32), "environment" if argon2 is None else "passphrase", argon2)
 
@@ -43,13 +43,13 @@ def test_what_is_sealed_comes_back(content: bytes, generation: int, recovered: b
 @given(salt=st.binary(min_size=16, max_size=16), iterations=st.integers(1, 64), lanes=st.integers(1, 64))
 def test_a_passphrase_s_numbers_stand_in_the_header(salt: bytes, iterations: int, lanes: int) -> None:
     """Salt and costs can be read back without the key, for it takes them to make the key again."""
-    argon2 = sealed.Argon2(salt, iterations, lanes, 8 * lanes)
+    argon2 = Argon2(salt, iterations, lanes, 8 * lanes)
     assert sealed.header_of(sealed.seal(some_key(argon2), b"{}", 1)).argon2 == argon2
 
 
 def test_every_byte_of_the_header_counts() -> None:
     """One changed byte anywhere in the header is refused: by its checksum or, where a forger mends that, the seal."""
-    key = some_key(sealed.Argon2(os.urandom(16), 3, 4, 65536))
+    key = some_key(Argon2(os.urandom(16), 3, 4, 65536))
     blob = sealed.seal(key, b'{"credentials":[]}', 7)
     for at in range(HEADER_BYTES):
         for flip in (0x01, 0x80, 0xFF):
@@ -117,7 +117,7 @@ def test_every_format_ever_written_has_a_reader(monkeypatch: pytest.MonkeyPatch)
 def test_a_forged_header_cannot_order_endless_work() -> None:
     """Costs of a passphrase beyond reason are refused before anything is computed with them."""
     for iterations, lanes, memory_kib in ((2**31, 4, 65536), (3, 4, 2**32 - 1), (3, 2**16, 65536), (0, 0, 0)):
-        argon2 = sealed.Argon2(bytes(16), iterations, lanes, memory_kib)
+        argon2 = Argon2(bytes(16), iterations, lanes, memory_kib)
         with pytest.raises(VaultDamaged, match="more work"):
             sealed.header_of(sealed.seal(some_key(argon2), b"{}", 1))
 

@@ -16,13 +16,14 @@ from git_credential_bitbucket.errors import InsecurePath, KeyringUnavailable, Se
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
+from git_credential_bitbucket.vault.key import Argon2, Key
 from tests.vault import peers
 
-CHEAP = sealed.Argon2(bytes(range(16)), 1, 1, 64)
+CHEAP = Argon2(bytes(range(16)), 1, 1, 64)
 """A passphrase at a test's price."""
 
 
-def header_for(key: key_sources.Key) -> sealed.Header:
+def header_for(key: Key) -> sealed.Header:
     """The header of a vault that `key` sealed."""
     return sealed.header_of(sealed.seal(key, b"{}", 1))
 
@@ -35,7 +36,7 @@ def test_a_key_in_the_environment_is_base64(material: bytes, tail: str, bare: bo
         text = encode(material).decode()
         key = key_sources.from_environment({key_sources.KEY_VARIABLE: (text.rstrip("=") if bare else text) + tail})
         assert key is not None
-        assert (key.id, key.source) == (key_sources.Key(material, "file").id, "environment")
+        assert (key.id, key.source) == (Key(material, "file").id, "environment")
 
 
 @pytest.mark.parametrize("text", ["short", "=" * 44, "A" * 42, "A" * 64, "é" * 43, "A" * 43 + "=x", "\udcff" * 43])
@@ -63,7 +64,7 @@ def test_a_key_file_is_raw_or_base64(tmp_path: Path, shape: str) -> None:
     (tmp_path / "link").symlink_to(path)
     key = key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: str(tmp_path / "link")})
     assert key is not None
-    assert (key.id, key.source) == (key_sources.Key(material, "file").id, "file")
+    assert (key.id, key.source) == (Key(material, "file").id, "file")
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 31, b"x" * 33, b"x" * 5000])
@@ -136,7 +137,7 @@ def test_a_passphrase_gives_its_key_again() -> None:
     assert key.argon2 == header_for(key).argon2 == CHEAP
     assert key_sources.from_passphrase(Secret("correct horse"), CHEAP).id == key.id
     assert key_sources.from_passphrase(Secret("correct hors"), CHEAP).id != key.id
-    other = sealed.Argon2(os.urandom(16), 1, 1, 64)
+    other = Argon2(os.urandom(16), 1, 1, 64)
     assert key_sources.from_passphrase(Secret("correct horse"), other).id != key.id
 
 
@@ -166,16 +167,16 @@ def test_an_empty_passphrase_is_refused() -> None:
 def test_the_id_tells_nothing_of_the_key() -> None:
     """Key ids share nothing with their keys or with one another, and are the same for the same key."""
     material = os.urandom(32)
-    key = key_sources.Key(material, "file")
-    assert key.id == key_sources.Key(material, "keyring").id
+    key = Key(material, "file")
+    assert key.id == Key(material, "keyring").id
     assert key.id not in material
-    assert key.id != key_sources.Key(material[:-1] + bytes([material[-1] ^ 1]), "file").id
+    assert key.id != Key(material[:-1] + bytes([material[-1] ^ 1]), "file").id
 
 
 def test_a_key_does_not_show_itself() -> None:
     """Neither repr nor pickling nor a traceback gives the bytes away."""
     material = os.urandom(32)
-    key = key_sources.Key(material, "file")
+    key = Key(material, "file")
     shown = f"{key} {key!r}"
     assert material.hex() not in shown
     assert base64.b64encode(material).decode() not in shown
@@ -189,7 +190,7 @@ def test_a_key_does_not_show_itself() -> None:
 
 def test_a_key_is_wiped_when_the_last_holder_lets_go() -> None:
     """The bytes are overwritten, not just dropped."""
-    key = key_sources.Key(os.urandom(32), "file")
+    key = Key(os.urandom(32), "file")
     material = key._material
     del key
     gc.collect()
@@ -199,15 +200,15 @@ def test_a_key_is_wiped_when_the_last_holder_lets_go() -> None:
 def test_a_key_travels_as_a_record() -> None:
     """What `to_record` writes gives the key back, with a passphrase's numbers; anything else is refused."""
     for key in (
-        key_sources.Key(os.urandom(32), "keyring"),
+        Key(os.urandom(32), "keyring"),
         key_sources.from_passphrase(Secret("correct horse"), CHEAP),
     ):
-        again = key_sources.Key.from_record(key.to_record())
+        again = Key.from_record(key.to_record())
         assert (again.id, again.source, again.argon2) == (key.id, key.source, key.argon2)
-    good = key_sources.Key(os.urandom(32), "keyring").to_record()
+    good = Key(os.urandom(32), "keyring").to_record()
     for wrong in ({}, {**good, "key": "x"}, {**good, "source": "passphrase"}, {**good, "source": "elsewhere"}):
         with pytest.raises(VaultLocked, match="not a vault key"):
-            key_sources.Key.from_record(wrong)
+            Key.from_record(wrong)
 
 
 def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
@@ -254,13 +255,13 @@ def test_a_missing_key_is_told_by_its_source(
     source: str, env: Mapping[str, str], error: type[Exception], said: str
 ) -> None:
     """The error says where the key was to come from, and there is a hint with every one."""
-    key = key_sources.Key(os.urandom(32), source, CHEAP if source == "passphrase" else None)
+    key = Key(os.urandom(32), source, CHEAP if source == "passphrase" else None)
     with pytest.raises(error, match=said) as caught:
         key_sources.obtain(env, header_for(key))
     assert getattr(caught.value, "hint", None)
 
 
-def _traceback_of_a_misfit(key: key_sources.Key) -> str:
+def _traceback_of_a_misfit(key: Key) -> str:
     with pytest.raises(WrongKey) as caught:
-        sealed.unseal(key, sealed.seal(key_sources.Key(os.urandom(32), "file"), b"{}", 1))
+        sealed.unseal(key, sealed.seal(Key(os.urandom(32), "file"), b"{}", 1))
     return "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())

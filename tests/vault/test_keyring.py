@@ -13,6 +13,7 @@ import pytest
 
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked, VaultUnwritable
 from git_credential_bitbucket.vault import key_sources, keyring_key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.vault import peers
@@ -275,7 +276,7 @@ def test_an_open_vault_survives_the_keyring(session: peers.KeyringSession, path:
 
 def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.KeyringSession, path: str) -> None:
     """The vault moves to a key in the keyring, another in the keyring, and out again; the old ones can be removed."""
-    mine = key_sources.Key(os.urandom(32), "environment")
+    mine = Key(os.urandom(32), "environment")
     env = {**session.env, key_sources.KEY_VARIABLE: mine.to_record()["key"]}
     vault = Vault(FileStorage(path))
     vault.acquire(env, create=True)
@@ -288,7 +289,7 @@ def test_rekey_from_the_environment_to_the_keyring_and_back(session: peers.Keyri
     late = Vault(FileStorage(path))
     late.acquire(env)  # the variable's key is no longer the vault's: the keyring's is looked for
     assert late.snapshot().content == {"a": 1}
-    late.rekey(key_sources.Key.from_record(mine.to_record()))
+    late.rekey(Key.from_record(mine.to_record()))
     keyring_key.remove(session.env, second.id)
     last = Vault(FileStorage(path))
     last.acquire({**env, **OFF})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket.errors import VaultBusy, VaultLocked, VaultUnwritable
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.contract import REST, Storage, content_of, records_of
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket.errors import NewerVault, VaultDamaged, VaultLocked, VaultUnwritable, WrongKey
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault, notice
@@ -198,7 +198,7 @@ def test_no_update_is_lost(path: str, material: bytes) -> None:
     """Threads on one vault object and processes beside them, all at once, count to the same number."""
     counting = """
 import base64, sys
-from git_credential_bitbucket.vault.key_sources import Key
+from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault, notice
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from git_credential_bitbucket.vault.format import Header
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
 
     Changes = Mapping[str, tuple[int, "Record | None"]]
 

@@ -10,7 +10,7 @@ from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stor
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_credential_bitbucket.vault.key_sources import Key
+    from git_credential_bitbucket.vault.key import Key
     from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
 
 
