@@ -125,3 +125,5 @@ class DaemonDisabled(SettingsError):
 
 class UnknownCredential(Error):
     """A command names a credential that is not stored."""
+
+    HINT = "see: git-credential-bitbucket status"

@@ -7,6 +7,10 @@ never sends is refused, so that nothing smuggled in can change who gets an answe
 
 from git_credential_bitbucket.errors import InvalidRequest
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
 MAX_REQUEST_BYTES = 1 << 20
 """A request's size; git's own are a few hundred bytes, `wwwauth[]` can make them some ten thousand."""
 MAX_LINE_BYTES = 65535
@@ -21,6 +25,12 @@ _SINGLE = frozenset(
 """git's own attributes that have one value; of an attribute that is none of these, the last counts, as with git."""
 GIT_ACTIONS = frozenset({"get", "store", "erase", "why", "ping"})
 """What git's socket answers: git's operations, why there is no credential, and who listens. The rest is control."""
+READY: "Final" = "ready"
+"""The `state` that `why` answers with where a `get` would be answered now: what it waited for came too late for it."""
+OTHER_ACCOUNT: "Final" = "other-account"
+"""The `state` where what is stored belongs to another person than the username that git asks for."""
+UNKNOWN_HOST: "Final" = "unknown-host"
+"""The `state` where git's configuration, as the daemon reads it, does not name the host; a caller's may."""
 
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 _SCHEMES = frozenset(_DEFAULT_PORTS)

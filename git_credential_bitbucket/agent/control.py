@@ -22,11 +22,10 @@ from git_credential_bitbucket.agent import (
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, error_answer
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.diagnosis import answer_why
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import (
     Error,
     InvalidRequest,
-    SettingsError,
     UnknownCredential,
     VaultUnwritable,
     WrongKey,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
 Answer = bytes | Deferred
 Pairs = list[tuple[str, str]]
 
-_SEE_STATUS = "see: git-credential-bitbucket status"
 _NAMES = ("account", "bitbucket_username", "account_id")
 """What a credential's person goes by, as it can be said later."""
 
@@ -69,21 +67,12 @@ def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str
         return error_answer(exc)
 
 
-def _told(agent: Agent, work: Callable[[], object], tell: Callable[[Any], list[tuple[str, str]]]) -> Deferred:
-    """Run a job and tell its result."""
-    future = agent.submit(work)
-
-    def resume() -> bytes:
-        error = future.exception()
-        if isinstance(error, Error):
-            return error_answer(error)
-        return git_protocol.emit([("ok", "1"), *tell(future.result())])
-
-    return Deferred(future, resume)
+def _run(agent: Agent, work: Callable[[], Any], tell: Callable[[Any], Pairs] = lambda _: []) -> Deferred:
+    """Run a job and answer with what `tell` says of its result."""
+    return agent.run_job(work, lambda result: git_protocol.emit(tell(result)))
 
 
-def _status(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    del fields, body
+def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
     return agent.with_unlocked_vault(lambda _: git_protocol.emit(views.status_view(agent)))
 
 
@@ -95,20 +84,18 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     )
 
 
-def _lock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    del fields, body
+def _lock(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
     agent.lock("by hand")
     if not agent.credential_store.locked_by_person:
         raise Error("there is no vault yet", hint="the first login creates it: git-credential-bitbucket login")
     return ACKNOWLEDGED
 
 
-def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _unlock(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """With `key`: use it; without: look for it again, where asking nobody finds it.
 
     What a person has locked is opened by a person (`person=1`), not by a key that lies in a caller's environment.
     """
-    del body
     credential_store = agent.credential_store
 
     def work() -> None:
@@ -124,12 +111,11 @@ def _unlock(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
             credential_store.locked_by_person = locked
             raise
 
-    return _told(agent, work, lambda _: [])
+    return _run(agent, work)
 
 
-def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _rekey(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Re-encrypt the vault with the key in the fields, for whoever brings the present one as `old_key`."""
-    del body
     vault = agent.credential_store.vault
 
     def work() -> None:
@@ -141,7 +127,7 @@ def _rekey(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
             )
         vault.rekey(new_key)
 
-    return _told(agent, work, lambda _: [])
+    return _run(agent, work)
 
 
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
@@ -150,7 +136,7 @@ def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
     return Key.from_record(fields)
 
 
-def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _add(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Keep what a login brought: `record` is one JSON object, `memory=1` keeps it in memory only.
 
     With `replaces=ID` it takes that one's place and id, and `previous` is the id that the old one has from then on.
@@ -158,16 +144,14 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     told apart from it, `unclear` is `replace`,
     `add`, or nothing: then nothing is kept, and `unclear=ID` is the answer.
     """
-    del body
     try:
         record = json.loads(fields["record"])
         credential = retention.credential_from_login(record, agent.clock())
     except (KeyError, TypeError, ValueError, RecursionError):
         raise InvalidRequest("the record of the login is malformed") from None
-    protocol, _, host = credential.place.partition("://")
-    if agent.find_provider(protocol, host.partition("/")[0]) is None:
-        hint = "run: git config --global credential.https://HOST.provider bitbucket"
-        raise SettingsError("this host is not configured as Bitbucket", hint=hint)
+    host = scopes.split_host(credential.place)
+    if agent.find_provider(*host) is None:
+        raise hosts.unconfigured_host(*host)
 
     policies: dict[str | None, Literal["replace", "add"]] = {"replace": "replace", "add": "add"}
 
@@ -193,7 +177,7 @@ def _add(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
             raise VaultUnwritable(exc.cause, hint=f"{exc.hint}{shown_once}") from exc
         return [("id", kept.id)]
 
-    return _told(agent, work, lambda told: told)
+    return _run(agent, work, lambda told: told)
 
 
 def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -209,12 +193,11 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         found = verdicts.ask_bitbucket(agent, ids, fields.get("repository")).items()
         return [("verdict[]", json.dumps({"id": name, **told.view()}, separators=(",", ":"))) for name, told in found]
 
-    return _told(agent, work, lambda told: told)
+    return _run(agent, work, lambda told: told)
 
 
-def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _repositories(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Ask Bitbucket which repositories are in the project of a credential, and store that; `repositories` has them."""
-    del body
     credential_id = _id(fields)
 
     def work() -> Pairs:
@@ -223,26 +206,24 @@ def _repositories(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
         one = agent.credential_store.index().get(credential_id)
         if one is None or one.project is None:
-            raise UnknownCredential("there is no such credential for a project", hint=_SEE_STATUS)
-        protocol, _, host, workspace, _ = one.place.split("/")
-        provider = agent.find_provider(protocol.removesuffix(":"), host)
+            raise UnknownCredential("there is no such credential for a project")
+        workspace = one.place.split("/")[3]
+        provider = agent.find_provider(*scopes.split_host(one.place))
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
         names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.within_deadline)
         agent.credential_store.change(credential_id, lambda _: {"repositories": names})
         return [("repositories", " ".join(names))]
 
-    return _told(agent, work, lambda told: told)
+    return _run(agent, work, lambda told: told)
 
 
-def _default(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _default(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Make a credential its scope's default."""
-    del body
-    return _told(agent, lambda: retention.set_default(agent.credential_store, _id(fields)), lambda _: [])
+    return _run(agent, lambda: retention.set_default(agent.credential_store, _id(fields)))
 
 
-def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _remove(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Remove for good; with `revoke=1` Bitbucket is told afterwards, and `revoked` says what it answered."""
-    del body
 
     def work() -> str:
         is_told = fields.get("revoke") == "1"
@@ -253,12 +234,11 @@ def _remove(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNKNOWN)
         return revocation.QUEUED if is_queued and told == revocation.UNKNOWN else told
 
-    return _told(agent, work, lambda revoked: [("revoked", revoked)])
+    return _run(agent, work, lambda revoked: [("revoked", revoked)])
 
 
-def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _amend(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """What a person says of a credential later: its person's names, when it `ends_at` (or empty), `repositories`."""
-    del body
     changes: dict[str, object] = {}
     if "ends_at" in fields:
         changes = {"ends_at": expiry.parse_expiry(fields["ends_at"]), "warned_at": None}
@@ -272,21 +252,19 @@ def _amend(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         if names:
             retention.set_names(agent.credential_store, _id(fields), names, agent.clock())
 
-    return _told(agent, work, lambda _: [])
+    return _run(agent, work)
 
 
-def _restore(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
-    del body
-    return _told(agent, lambda: retention.restore(agent.credential_store, _id(fields), agent.clock()), lambda _: [])
+def _restore(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
+    return _run(agent, lambda: retention.restore(agent.credential_store, _id(fields), agent.clock()))
 
 
-def _refresh(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _refresh(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Renew now, whatever is left of the token; with `generation`, only if it is still that one that was rejected.
 
     With `by_hand=1` a person asks, and the pause after a failure is not kept. Answered with `pending=1` where Bitbucket
     has not answered yet: to ask again, without `by_hand`, is to go on waiting.
     """
-    del body
     credential_id, by_hand = _id(fields), fields.get("by_hand") == "1"
     generation = fields.get("generation")
     return agent.with_unlocked_vault(
@@ -331,8 +309,7 @@ def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     return agent.with_unlocked_vault(lambda index: agent.serve(Lookup(request, choose, _token_answer), index))
 
 
-def _token_answer(credential: Credential, request: Request) -> bytes:
-    del request
+def _token_answer(credential: Credential, _request: Request) -> bytes:
     pairs = [
         ("id", credential.id),
         ("kind", credential.kind),
@@ -346,15 +323,14 @@ def _token_answer(credential: Credential, request: Request) -> bytes:
     return git_protocol.emit(pairs)
 
 
-def _warn(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
+def _warn(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
-    del body
     told = expiry.warning(agent.credential_store, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
     return git_protocol.emit([("ok", "1"), *told])
 
 
 def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
-    return lambda agent, fields, _: _told(
+    return lambda agent, fields, _: _run(
         agent, lambda: work(agent.credential_store, fields, agent.clock()), lambda told: told
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, update
 from git_credential_bitbucket.agent.matching import Index
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
@@ -96,7 +97,7 @@ class CredentialStore:
         With `asked`, a scope as routing writes it, only of its host: the narrowest around it, else any on that host.
         """
         secret, index = Secret(text), self.index()
-        host = "/".join((asked or "").split("/")[:3])
+        host = scopes.host_of(asked or "")
         near = index.covering(asked) if asked else []
         found = (c for c in (*near, *index) if f"{c.place}/".startswith(host and f"{host}/"))
         return next((c for c in found if c.has_secret(secret) or c.had_secret(secret)), None)
@@ -118,7 +119,7 @@ class CredentialStore:
         for vault in (self.memory, self.vault):
             if any(r["id"] == credential_id for r in vault.snapshot().content.get("credentials", ())):
                 return vault
-        raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+        raise UnknownCredential("there is no such credential")
 
     def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
         """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
@@ -217,7 +218,7 @@ def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:
         if record["id"] == credential_id:
             found: Record = record
             return found
-    raise UnknownCredential("there is no such credential", hint="see: git-credential-bitbucket status")
+    raise UnknownCredential("there is no such credential")
 
 
 def _locked(how: str) -> VaultLocked:

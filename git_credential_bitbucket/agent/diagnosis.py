@@ -6,7 +6,6 @@ Starts no renewal and changes nothing. It says of each what `Agent.serve` would 
 from __future__ import annotations
 
 import math
-import shlex
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket import git_protocol
@@ -15,14 +14,14 @@ from git_credential_bitbucket.agent.agent import error_answer
 from git_credential_bitbucket.agent.expiry import DAY_S
 from git_credential_bitbucket.agent.naming import (
     MAX_NAMED,
-    kind_label,
+    describe,
     new_token_hint,
     rotate_command,
     shown_scope,
     shown_source,
 )
 from git_credential_bitbucket.agent.renewal import may_attempt
-from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked, WrongKey
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
@@ -61,13 +60,7 @@ class Diagnosis(NamedTuple):
     hint: str
 
 
-OTHER_ACCOUNT: State = "other-account"
-"""The state where what is kept is another person's than the username that git asks for."""
 MAX_USERNAMES_REPORTED = 64
-READY: State = "ready"
-"""The state where `get` would be answered now: what it waited for came after its deadline, a renewal mostly."""
-UNKNOWN_HOST: State = "unknown-host"
-"""The state where git's configuration, as whoever answers reads it, does not name the host. A caller's may."""
 
 _LOGIN = "run: git-credential-bitbucket login"
 _RESTORABLE: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
@@ -108,7 +101,9 @@ def diagnose_request(
     for credential, reason in reasons:
         if reason is None:
             return Diagnosis(
-                READY, f"{_name(credential)} was not ready in time, but is ready now", "run the command again"
+                git_protocol.READY,
+                f"{describe(credential)} was not ready in time, but is ready now",
+                "run the command again",
             )
     if reasons and (reason := reasons[0][1]) is not None:
         return reason
@@ -121,7 +116,7 @@ def diagnose_request(
 
 def _login_hint(index: Index, place: str) -> str:
     """To log in; or to look again where a project of that workspace may have a new repository."""
-    host, workspace = "/".join(place.split("/")[:3]), "/".join(place.split("/")[:4])
+    host, workspace = scopes.host_of(place), "/".join(place.split("/")[:4])
     if place == workspace:
         return _LOGIN
     near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
@@ -144,7 +139,7 @@ def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -
     if agent.renewals.is_under_way(credential.id) and not renewal_schedule.has_valid_token(credential, now):
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
         under_way = f"fetched from {shown_source(credential)}" if credential.is_fetched else f"renewed{asking}"
-        cause = f"{_name(credential)} is being {under_way}"
+        cause = f"{describe(credential)} is being {under_way}"
         return Diagnosis(
             "unreachable", cause, "run the command again; the renewal waits up to 5 minutes for Bitbucket's answer"
         )
@@ -157,7 +152,7 @@ def _diagnose_username(agent: Agent, username: str, dropped: list[Credential], *
     told = agent.usernames_reported
     hint = "see: git-credential-bitbucket explain"
     if telling and 0 <= now - told.get(shown, -math.inf) < DAY_S:
-        return Diagnosis(OTHER_ACCOUNT, f"no stored credential is known to belong to {shown}", hint)
+        return Diagnosis(git_protocol.OTHER_ACCOUNT, f"no stored credential is known to belong to {shown}", hint)
     if telling:
         told[shown] = now
         while len(told) > MAX_USERNAMES_REPORTED:
@@ -165,18 +160,15 @@ def _diagnose_username(agent: Agent, username: str, dropped: list[Credential], *
     accounts = sorted({git_protocol.printable(one.account or "an unnamed account") for one in dropped})
     others = f"{', '.join(accounts[:MAX_NAMED])}{' and others' if len(accounts) > MAX_NAMED else ''}"
     cause = f"git asks for the username {shown}, but the stored credentials belong to {others}"
-    return Diagnosis(OTHER_ACCOUNT, cause, "log in as that account, or remove the username from the URL; " + hint)
-
-
-def _name(credential: Credential) -> str:
-    return f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
+    return Diagnosis(
+        git_protocol.OTHER_ACCOUNT, cause, "log in as that account, or remove the username from the URL; " + hint
+    )
 
 
 def _diagnose_unknown_host(request: Request) -> Diagnosis:
     host = git_protocol.printable(f"{request.protocol}://{request.host}")
-    setting = shlex.quote(f"credential.{host}.provider")
     cause = f"{host} is not configured as Bitbucket in git's system or global configuration, which the daemon reads"
-    return Diagnosis(UNKNOWN_HOST, cause, f"if it is Bitbucket, run: git config --global {setting} bitbucket")
+    return Diagnosis(git_protocol.UNKNOWN_HOST, cause, hosts.provider_hint(host))
 
 
 def _diagnose_trouble(trouble: Error) -> Diagnosis:
@@ -193,7 +185,7 @@ def _diagnose_trouble(trouble: Error) -> Diagnosis:
 
 def diagnose(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
-    name = _name(credential)
+    name = describe(credential)
     if credential.kind == token_kinds.APP_PASSWORD:
         return Diagnosis(
             "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""

@@ -220,12 +220,8 @@ def _asked_path(caller: Caller, request: Request) -> str | None:
 
 
 def _approves(caller: Caller) -> bool:
-    from git_credential_bitbucket import processes  # lazy: as above
-
     return processes.is_credential_approve(caller.pid)
 
 
 def _asker(caller: Caller) -> tuple[int, int] | None:
-    from git_credential_bitbucket import processes  # lazy: as above
-
     return processes.asking_git(caller.pid)

@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.naming import kind_label, new_token_hint, shown_scope
+from git_credential_bitbucket.agent import naming
 from git_credential_bitbucket.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
         credential_store.silenced[credential_id] = now
         return []
     credential_store.warn(credential, now)
-    hint = new_token_hint(credential.id)
+    hint = naming.new_token_hint(credential.id)
     if (credential.ends_at or now) <= now:
         hint = f"if it expires later, run: git-credential-bitbucket expires {credential.id} DATE"
     return [("warning", describe(credential, now)), ("hint", hint)]
@@ -107,7 +107,7 @@ def describe(credential: Credential, now: float) -> str:
     """What ends, and when; dates are UTC's, as they were entered."""
     ends_at = credential.ends_at or now
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
-    name = f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
+    name = naming.describe(credential)
     if ends_at <= now:
         return f"{name} still works, but was to expire on {day}"
     if ends_at - now <= DAY_S:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
@@ -56,9 +57,8 @@ def _with_endpoint(env: Mapping[str, str], credential: Credential) -> Credential
     """A credential with its host's endpoint as git's configuration has it now. For a job: it runs git."""
     from git_credential_bitbucket.bitbucket import providers  # lazy: only a renewal needs it
 
-    protocol, _, host = credential.place.partition("://")
     kept = providers.Endpoint.from_record(credential.endpoint or {})
-    now = providers.current_endpoint(env, protocol, host.partition("/")[0], kept)
+    now = providers.current_endpoint(env, *scopes.split_host(credential.place), kept)
     return credential._replace(endpoint=now.to_record())
 
 

@@ -86,7 +86,7 @@ class Index:
         return [self._credential(i) for i in self._ids_below(host_place)]
 
     def _ids_below(self, host_place: str) -> list[str]:
-        if host_place.count("/") != 2:  # noqa: PLR2004 - `protocol://host` has two
+        if host_place != scopes.host_of(host_place):
             return []
         inside = host_place + "/"
         return [i for i, record in self._records.items() if record["place"].startswith(inside)]

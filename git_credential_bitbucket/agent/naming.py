@@ -41,6 +41,11 @@ def shown_source(credential: Credential) -> str:
     return git_protocol.printable(credential.source or "", 300)
 
 
+def describe(credential: Credential) -> str:
+    """A credential in a sentence: its kind and scope."""
+    return f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
+
+
 def rotate_command(credential_id: str) -> str:
     """What puts a new token in the place of one that a person made."""
     return f"git-credential-bitbucket rotate {credential_id}"
@@ -53,5 +58,5 @@ def new_token_hint(credential_id: str) -> str:
 
 def names_of(credentials: Sequence[Credential]) -> str:
     """Some by name and id, and the number of the rest."""
-    named = [f"the {kind_label(one.kind)} for {shown_scope(one)} ({one.id})" for one in credentials[:MAX_NAMED]]
+    named = [f"{describe(one)} ({one.id})" for one in credentials[:MAX_NAMED]]
     return ", ".join(named) + (f" and {len(credentials) - MAX_NAMED} more" if len(credentials) > MAX_NAMED else "")

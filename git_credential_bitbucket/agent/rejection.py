@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
         return {"set_aside_at": now, "set_aside_why": "git reported that it was rejected"}
     if is_suspended(credential, now, scope) or needs_renewal(credential, scope):
         return {}  # several gits were handed it at once: one rejection, told many times
-    if scope.count("/") == 2:  # noqa: PLR2004 - protocol://host
+    if scope == scopes.host_of(scope):
         return _rejected_everywhere(credential, now)
     suspensions = {k: v for k, v in (credential.suspensions or {}).items() if _is_recent(v, now)}
     own = suspensions.get(scope, {"times": 0})

@@ -153,9 +153,9 @@ def _replace_by_contract(records: list[Record], new: Credential, now: float) -> 
     What a person was asked for makes no room for what nobody was.
     """
     key = (new.kind, new.typed_username, new.typed_path)
-    host = new.place.split("/", 3)[:3]
+    host = scopes.host_of(new.place)
     for record in [r for r in records if (r["kind"], r.get("typed_username"), r.get("typed_path")) == key]:
-        if record["place"].split("/", 3)[:3] != host or binds_account(record):
+        if scopes.host_of(record["place"]) != host or binds_account(record):
             continue
         if new.is_unsolicited and record.get("set_aside_at") is None and record.get("origin") != UNSOLICITED:
             continue

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import renewal_schedule, retention
 from git_credential_bitbucket.agent.credential import scopes_answered
+from git_credential_bitbucket.bitbucket import scopes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,8 +33,7 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
     told: dict[str, Verdict] = {}
     questions: dict[str, Callable[[], Verdict]] = {}
     for one in credentials:
-        protocol, _, host = one.place.partition("://")
-        provider = agent.find_provider(protocol, host.partition("/")[0])
+        provider = agent.find_provider(*scopes.split_host(one.place))
         if provider is None or one.is_unsolicited or not renewal_schedule.has_valid_token(one, now):
             reason = _UNSOLICITED if one.is_unsolicited else _NOT_OURS if provider is None else _NO_TOKEN
             told[one.id] = rest.Verdict(valid=None, reason=reason)

@@ -57,16 +57,21 @@ def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
 
 def unconfigured_host(protocol: str, host: str) -> "SettingsError":
     """What to raise where a host is none of ours, with the setting that makes it one."""
-    import shlex  # lazy, as the others: only an error needs them
-
     from git_credential_bitbucket.errors import SettingsError
     from git_credential_bitbucket.git_protocol import printable
 
     named = f"{protocol}://{printable(host)}"
     return SettingsError(
         f"{named} is not configured as Bitbucket, so no secret is sent to it",
-        hint=f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{named}.provider')} {PROVIDER}",
+        hint=provider_hint(named),
     )
+
+
+def provider_hint(base: str) -> str:
+    """How to configure `protocol://host` as Bitbucket."""
+    import shlex  # lazy: only a hint needs it
+
+    return f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{base}.provider')} {PROVIDER}"
 
 
 def host_option(protocol: str, host: str) -> str:

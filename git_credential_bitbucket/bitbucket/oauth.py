@@ -139,7 +139,7 @@ def _signed(app_key: str, client_key: str, shared_secret: str) -> str:
         import jwt  # lazy: an extra, and few have such an app
     except ImportError as exc:
         raise SettingsError(
-            "Connect apps need PyJWT, which is not installed",
+            "PyJWT, which Connect apps need, is not installed",
             hint="run: pipx inject git-credential-bitbucket PyJWT (or: pip install 'git-credential-bitbucket[jwt]')",
         ) from exc
     now = int(time.time())

@@ -171,7 +171,7 @@ def find(
 
 def origin(url: str) -> str:
     """Scheme, host and port of `url`, as it may be shown: a proxy's URL may hold a password, or lack its scheme."""
-    scheme, _, rest = _with_scheme(url).partition("://")  # not urlsplit, which refuses what is to be told of here
+    scheme, _, rest = with_scheme(url).partition("://")  # not urlsplit, which refuses what is to be told of here
     authority = rest.partition("/")[0].partition("?")[0].partition("#")[0]
     return printable(f"{scheme.lower()}://{authority.rpartition('@')[2]}")
 
@@ -186,7 +186,7 @@ def check_addresses(provider: Provider) -> None:
         (endpoint.api_url, f"{named}.apiURL"),
         (endpoint.proxy, "http.proxy, or the variable https_proxy"),
     ):
-        if url and not _is_address(_with_scheme(url)):
+        if url and not _is_address(with_scheme(url)):
             raise SettingsError(
                 f"{origin(url)} is not a valid server address", hint=f"correct {printable(setting, 1000)}"
             )
@@ -199,15 +199,20 @@ def check_oauth(provider: Provider) -> None:
     check_addresses(provider)
     endpoint = provider.endpoint
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
-        if not url.lower().startswith("https://"):
-            raise SettingsError(
-                f"OAuth requires https, and {origin(url)} is plain http",
-                hint="use https, also in credential.<url>.oauthAuthURL and oauthTokenURL",
-            )
+        require_https(url)
     if provider.unverified_by:
         raise SettingsError(
             f"{provider.unverified_by} turns TLS verification off, which OAuth requires",
             hint="remove that setting and set http.sslCAInfo to the server's CA instead",
+        )
+
+
+def require_https(url: str) -> None:
+    """Raise `SettingsError` unless `url` is https."""
+    if not url.lower().startswith("https://"):
+        raise SettingsError(
+            f"OAuth requires https, and {origin(url)} is plain http",
+            hint="use https, also in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
         )
 
 
@@ -227,7 +232,8 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def _with_scheme(url: str) -> str:
+def with_scheme(url: str) -> str:
+    """A proxy's URL with its scheme, which is http where none is given, as for curl."""
     return url if "://" in url else f"http://{url}"
 
 

@@ -15,6 +15,17 @@ def scope_of(protocol: str, host: str, path: str | None) -> str:
     return "/".join((f"{protocol}://{host}", *names_of(path)))
 
 
+def host_of(scope: str) -> str:
+    """The scope of the host that a scope is on."""
+    return "/".join(scope.split("/", 3)[:3])
+
+
+def split_host(scope: str) -> tuple[str, str]:
+    """Protocol and host of a scope."""
+    protocol, _, rest = scope.partition("://")
+    return protocol, rest.partition("/")[0]
+
+
 def project_scope(workspace: str, project: str) -> str:
     """The scope of a project in the workspace with that scope. No path names it: braces stand for UUIDs there."""
     return f"{workspace}/{{{fold_case(project)}}}"

@@ -15,7 +15,6 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import requests
 import requests.adapters
@@ -24,7 +23,7 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.bitbucket import http_errors
+from git_credential_bitbucket.bitbucket import http_errors, providers
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.bitbucket.token_response import TOKEN_TIMEOUT_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
@@ -126,15 +125,10 @@ def require_https(url: str) -> None:
     """Raise `SettingsError` unless `url` is https. OAUTHLIB_INSECURE_TRANSPORT turns off the library's own check."""
     try:
         requests.Request("POST", url).prepare()
-        scheme = urlsplit(url).scheme
     except (requests.RequestException, ValueError):
         hint = "check credential.<url>.oauthAuthURL, oauthTokenURL and apiURL"
         raise SettingsError(f"{origin(url)} is not a valid server address", hint=hint) from None
-    if scheme != "https":
-        raise SettingsError(
-            f"OAuth requires https, and {origin(url)} is plain http",
-            hint="use https in credential.<url>.oauthAuthURL, oauthTokenURL and apiURL",
-        )
+    providers.require_https(url)
 
 
 class _AnswerArrived(Exception):
@@ -291,10 +285,9 @@ def _ca_path(endpoint: "Endpoint") -> str | bool:
 
 
 def _proxy_url(proxy: str | None) -> str | None:
-    """The proxy with its scheme, which is http where none is given, as for curl."""
     if not proxy:
         return None
-    url = proxy if "://" in proxy else f"http://{proxy}"
+    url = providers.with_scheme(proxy)
     scheme = url.partition("://")[0].lower()
     if scheme not in {"http", "https"}:
         raise SettingsError(

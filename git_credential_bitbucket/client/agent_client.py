@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 Pairs = list[tuple[str, str]]
 
-UNKNOWN_HOST = "unknown-host"
-"""The `state` of a host that git's configuration does not name as a Bitbucket where the daemon reads it."""
-
 
 class AgentClient:
     """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
@@ -124,7 +121,7 @@ class AgentClient:
         The caller's configuration has named it already: by `git -c`, or by variables, which are one command's and not
         the daemon's. What follows is as where no daemon may run, for every question that this process still has.
         """
-        if self.in_process or why.get("state") != UNKNOWN_HOST:
+        if self.in_process or why.get("state") != git_protocol.UNKNOWN_HOST:
             return False
         messages.trace(
             "only this process's configuration names the host, so this process answers instead of the daemon"

@@ -5,6 +5,7 @@ Imports os, tell and config.
 
 import os
 
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import Problem
@@ -14,13 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PERSON, ASKPASS, NOBODY = "person", "askpass", "nobody"
-READY = "ready"
-"""The state (agent/diagnosis.py) where `get` has only to be asked again."""
 BUILD_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
-OTHER_ACCOUNT = "other-account"
-LOGIN_MENDS = frozenset({"none", OTHER_ACCOUNT, "disabled", "login-expired", "expired", "app-password", "memory"})
+LOGIN_MENDS = frozenset(
+    {"none", git_protocol.OTHER_ACCOUNT, "disabled", "login-expired", "expired", "app-password", "memory"}
+)
 """States (agent/diagnosis.py) that a new login ends, so that a person is asked for one while git waits.
 
 In the others it would hide what is wrong, or meet the same trouble.

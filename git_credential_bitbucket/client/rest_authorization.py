@@ -46,13 +46,13 @@ def _minted(request: git_protocol.Request, data: bytes, consumer: environment.En
         client_credentials,
         interactivity,
     )  # lazy: json, and a token needs neither
-    from git_credential_bitbucket.client.agent_client import UNKNOWN_HOST, AgentClient
+    from git_credential_bitbucket.client.agent_client import AgentClient
 
     client = AgentClient()
     told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told:
         why = dict(git_protocol.parse_pairs(client.reply("why", data)))
-        if why.get("state") == UNKNOWN_HOST:  # it is named in this process's configuration only
+        if why.get("state") == git_protocol.UNKNOWN_HOST:  # it is named in this process's configuration only
             client.in_process = True
             told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told.get("password"):

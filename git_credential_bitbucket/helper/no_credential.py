@@ -42,7 +42,7 @@ def tell_at_length(request: git_protocol.Request, data: bytes, why: dict[str, st
     """Tell the reason, in the words for this process and this request."""
     if why.get("state") == "locked" and client.in_process:
         why["hint"] = without_daemon.hint_where_locked(request, why, client)
-    if why.get("state") == interactivity.OTHER_ACCOUNT:
+    if why.get("state") == git_protocol.OTHER_ACCOUNT:
         why = reason(git_protocol.emit([("telling", "1")]) + data, client)  # whose there are instead is told once a day
     tell_reason(why)
 
@@ -76,7 +76,7 @@ def known_here(why: dict[str, str], client: AgentClient) -> bool:
 
 def ready_now(why: dict[str, str], _client: AgentClient) -> bool:
     """Whether what the client waited for has come meanwhile: a renewal that took longer than a `get` may."""
-    return why.get("state") == interactivity.READY
+    return why.get("state") == git_protocol.READY
 
 
 def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
