@@ -54,7 +54,7 @@ such. It speaks the protocol of
 and may be forwarded. Another vault's is \fIsocket\-\fR and a hash of its path.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-control/socket
-Where it listens for the other verbs. Whoever reaches this controls the daemon: never forward or mount it.
+Where it listens for the other verbs. A process that can open it controls the daemon: never forward or mount it.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-guests/socket
 Where users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR get credentials.
@@ -64,7 +64,7 @@ Where users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR get credentials.
 Done. As a helper always: git does not look at it.
 .TP
 .B 1
-An error; it was told on standard error with its cure. \fBstatus \-\-fail\-within\fR: something ends.
+An error; standard error has its cause and a hint. \fBstatus \-\-fail\-within\fR: something expires.
 .TP
 .B 2
 The command line was not understood.
