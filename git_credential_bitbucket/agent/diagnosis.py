@@ -283,4 +283,6 @@ def why_chosen(winner: Credential, others: list[Credential], request: Request) -
         return "git names no repository, and its scope is the whole host"
     if winner.is_default:
         return "it is the default for its scope"
+    if any(one.is_default and one.names & winner.names for one in others):
+        return "it belongs to the default account for its scope"
     return "it is the newest login for its scope"

@@ -130,8 +130,8 @@ def find_candidates(index: Index, request: Request, asked_path: Callable[[], str
     """What may answer `request`, in this order.
 
     git's own `state[]` first; credentials of other persons than the asked username's are dropped; then the longest
-    scope, the scope's default as a person set it, and the newest login. What git stored unasked, and secrets of
-    unknown kind, come after everything else.
+    scope, the scope's default as a person set it, others of the default's account, and the newest login. What git
+    stored unasked, and secrets of unknown kind, come after everything else.
 
     Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
     called only where that matters. Where it cannot, credentials for the whole host come first.
@@ -150,6 +150,7 @@ def find_candidates(index: Index, request: Request, asked_path: Callable[[], str
     able = [credential for credential in (*found, *below) if may_answer(credential, request)]
     wanted = _names_of_person(index.persons(host), request.username) if request.username else None
     kept = able if wanted is None else [c for c in able if not _is_personal(c) or c.names & wanted]
+    defaults = [c for c in kept if c.is_default]
     stated = {state.split(":")[1] for state in request.states if state.startswith(STATE_PREFIX)}
 
     def rank(credential: Credential) -> tuple[object, ...]:
@@ -158,18 +159,19 @@ def find_candidates(index: Index, request: Request, asked_path: Callable[[], str
             _trust_rank(credential),
             request.username in token_kinds.TOKEN_USERNAMES and credential.username != request.username,
             credential.depth if below else -credential.depth,
-            rank_in_scope(credential),
+            rank_in_scope(credential, defaults),
         )
 
     ids = {credential.id for credential in kept}
     return Match(repository, sorted(kept, key=rank), [c for c in able if c.id not in ids])
 
 
-def rank_in_scope(credential: Credential) -> tuple[object, ...]:
-    """Sorts credentials of one scope: the default that a person set, then the newest login."""
+def rank_in_scope(credential: Credential, defaults: Iterable[Credential]) -> tuple[object, ...]:
+    """Sorts credentials of one scope: the default that a person set, others of its account, then the newest login."""
     return (
         _trust_rank(credential),
         not credential.is_default,
+        not any(one.place == credential.place and one.names & credential.names for one in defaults),
         credential.is_fallback,
         -credential.created_at,
         credential.id,

@@ -95,11 +95,12 @@ def status_view(agent: Agent) -> Pairs:
 def _first_of_each_scope(index: Index, now: float) -> set[str]:
     """The ids of those that answer a request for exactly their scope which names no account."""
     first: dict[str, Credential] = {}
+    defaults = [credential for credential in index if credential.is_default]
     for credential in index:
         if rejection.is_blocked(credential, now) or credential.is_unsolicited:
             continue
         other = first.get(credential.place)
-        if other is None or matching.rank_in_scope(credential) < matching.rank_in_scope(other):
+        if other is None or matching.rank_in_scope(credential, defaults) < matching.rank_in_scope(other, defaults):
             first[credential.place] = credential
     return {credential.id for credential in first.values()}
 

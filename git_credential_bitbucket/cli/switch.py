@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 HELP = f"""{summary("switch")}.
 
 ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; with two
-accounts, the other one is taken. The choice stays until the next `switch`. It is for URLs without a username; a
-username in the URL selects its own account.
+accounts, the other one is taken. Of an account's credentials the newest is taken. The choice stays until the next
+`switch`. It is for URLs without a username; a username in the URL selects its own account.
 
 To choose by directory, set git's own credential.https://bitbucket.org.username in a file that git includes there
 (includeIf in git-config(1)); `configure --account NAME` writes that setting.
@@ -51,7 +51,7 @@ def _meant(offered: Sequence[CredentialView], account: str | None) -> Credential
         if not found:
             known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
             raise UnknownCredential("no stored credential is of this account", hint=f"stored accounts: {known}")
-        return arguments.select_one(found, prompts.choosing(), "for this account")
+        return max(found, key=lambda one: (one["state"] == "ready", one["created_at"] or 0))
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]

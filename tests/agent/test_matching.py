@@ -154,6 +154,16 @@ def test_in_one_scope_the_default_wins_and_then_the_newest_login() -> None:
     assert asked("host=bitbucket.org\npath=acme/app\n", kept=kept) == [narrow, chosen, new, old, beside]
 
 
+def test_another_credential_of_the_defaults_account_goes_before_another_account() -> None:
+    """Where the URL asks for a kind that the default is not of, or the default was rejected."""
+    default = a_credential(HOST, token_kinds.OAUTH, account="alice", created_at=1.0, is_default=True)
+    same = a_credential(HOST, account="alice", created_at=2.0)
+    newer = a_credential(HOST, account="bob", created_at=3.0)
+    kept = (newer, same, default)
+    assert asked("host=bitbucket.org\nusername=x-bitbucket-api-token-auth\n", kept=kept) == [same, newer, default]
+    assert asked("host=bitbucket.org\n", kept=kept) == [default, same, newer]
+
+
 def test_what_git_stored_unasked_answers_only_what_it_came_with() -> None:
     """Its username, and its path if it had one; and it comes after everything that a person logged in with."""
     bound = a_credential(HOST, typed_username="x-token-auth", typed_path="evil/app.git", created_at=9.0)

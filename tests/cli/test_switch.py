@@ -62,6 +62,16 @@ def test_switch_names_the_accounts_that_there_are(keyed: Runner) -> None:
     assert "no credential is stored for" in keyed(HELPER, "switch", "alice", "--for", "acme", check=False).stderr
 
 
+def test_of_an_accounts_credentials_switch_takes_the_newest(keyed: Runner) -> None:
+    """It is what a URL with the account's username gets; nobody has to know an id."""
+    login(keyed, "alice", more=("--for", "acme"))
+    older = login(keyed, "alice@example.com", "alice")
+    newer = login(keyed, "alice2@example.com", "alice", more=("--add",))
+    login(keyed, "bob")
+    keyed(HELPER, "switch", "alice")
+    assert offered(keyed) == newer != older
+
+
 def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -> None:
     """Nobody's login is taken away silently."""
     login(keyed, "alice@example.com")

@@ -1,0 +1,142 @@
+"""Two people, two projects, a workspace and a repository on one machine: what is sent for every URL."""
+
+import shlex
+import socket
+import sys
+from pathlib import Path
+
+from tests import git_versions
+from tests.e2e.sandbox import Machine
+from tests.fake_bitbucket.tokens import digest
+
+ROOT = Path(__file__).parents[2]
+PROJECTS = {
+    "acme/app": "WEB", "acme/web": "WEB", "acme/ops": "OPS", "acme/lone": "LONE", "beta/tool": "CORE",
+}  # fmt: skip
+
+
+class Day:
+    """A machine on which all have logged in. Its state: the machine, the account ids, and whose each secret is."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self.bitbucket = machine.standin
+        self.owners: dict[str | None, str] = {}
+        self.ids: dict[str, str] = {}
+        for name in ("alice", "bob"):
+            person = self.bitbucket.control("create_person", username=name)
+            self.ids[name] = person["account_id"].replace(":", "%3A")
+        for repository, project in PROJECTS.items():
+            self.bitbucket.create_repository(repository, project=project)
+        self._log_in_people()
+        for owner, place, words in (
+            ("WEB", "acme", ("--project", "WEB")),
+            ("OPS", "acme", ("--project", "OPS")),
+            ("acme", "acme", ()),
+            ("acme/app", "acme/app", ()),
+        ):
+            token = self.bitbucket.issue_access_token(place, project=words[1] if words else "")
+            self._login("--access-token", "--for", place, *words, stdin=token)
+            self.owners[digest(token)] = owner
+
+    def _login(self, *words: str, stdin: str = "", more: dict[str, str] | None = None) -> None:
+        self.machine.helper("login", "--host", self.machine.site, *words, stdin=stdin, more=more)
+
+    def _log_in_people(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            callback = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+        consumer = self.bitbucket.add_consumer(callback=callback)
+        for key, value in (("oauthRedirectURI", callback), ("oauthScopes", "account repository")):
+            self.machine.git("config", "--global", f"credential.{self.machine.site}.{key}", value)
+        for name in ("alice", "bob"):
+            token = self.bitbucket.issue_api_token(name)
+            self._login("--api-token", stdin=f"{token}\n{name}@example.com\n")
+            self.owners[digest(token)] = f"{name}'s API token"
+        for name in ("alice", "bob"):
+            script = self.machine.home / f"browser-{name}"
+            words = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", self.bitbucket.ca_file]
+            words += ["--account", name]
+            script.write_text(f'#!/bin/sh\ncd {ROOT} && exec {shlex.join(words)} "$1"\n')
+            script.chmod(0o700)
+            known = set(self.bitbucket.secrets())
+            client = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+            self._login("--oauth", more={**client, "BROWSER": str(script)})
+            self.owners.update({digest(new): f"{name}'s OAuth login" for new in set(self.bitbucket.secrets()) - known})
+
+    def digests(self, owner: str) -> set[str | None]:
+        """The digests of somebody's secrets."""
+        return {secret for secret, name in self.owners.items() if name == owner}
+
+    def sent(self, username: str, repository: str, folder: Path | None = None) -> str:
+        """Whose secret git sends for a URL; whatever is rejected or fails is part of the answer."""
+        name = self.ids.get(username.removesuffix("'s id"), "") if username.endswith("'s id") else username
+        url = self.bitbucket.url.replace("//", f"//{name}@" if name else "//") + f"/{repository}.git"
+        mark = self.bitbucket.mark()
+        answer = self.machine.git("ls-remote", url, cwd=folder, check=False)
+        # curl sends an account id that is in the address by itself, of which Basic takes the part after the colon for
+        # a secret.
+        offered = [e for e in self.machine.offered(since=mark) if not (e.status == 401 and e.username == "712020")]
+        owners = [self.owners.get(e.secret, "?") + ("" if e.status == 200 else f" {e.status}") for e in offered]
+        return ", ".join(dict.fromkeys(owners)) + answer.stderr
+
+
+EVERY = ("", "alice", "bob%40example.com", "x-token-auth", "carol")
+TABLE: dict[tuple[str, str, str], dict[str, str]] = {
+    # (default, where, repository): username in the URL -> whose secret is sent
+    ("", "", "acme/app"): dict.fromkeys((*EVERY, "bob's id"), "acme/app"),
+    ("", "", "acme/web"): dict.fromkeys(("", "bob"), "WEB"),
+    ("", "", "acme/ops"): dict.fromkeys(("", "bob"), "OPS"),
+    ("", "", "acme/lone"): dict.fromkeys(("", "bob"), "acme"),
+    ("", "", "beta/tool"): {
+        "": "bob's OAuth login",
+        "alice": "alice's OAuth login",
+        "bob": "bob's OAuth login",
+        "alice%40example.com": "alice's OAuth login",
+        "bob%40example.com": "bob's OAuth login",
+        "alice's id": "alice's OAuth login",
+        "bob's id": "bob's OAuth login",
+        "x-token-auth": "bob's OAuth login",
+        "x-bitbucket-api-token-auth": "bob's API token",
+        "carol": "bob's OAuth login",
+    },
+    ("alice", "", "beta/tool"): {
+        "": "alice's OAuth login",
+        "alice": "alice's OAuth login",
+        "bob": "bob's OAuth login",
+        "x-token-auth": "alice's OAuth login",
+        "x-bitbucket-api-token-auth": "alice's API token",
+    },
+    ("alice", "bob's folder", "beta/tool"): {"": "bob's OAuth login", "alice": "alice's OAuth login"},
+    ("alice", "bob's folder", "acme/web"): {"": "WEB"},
+}
+
+
+def test_the_right_account_is_sent_for_every_url(machine: Machine) -> None:
+    """By repository, username in the URL, default and directory; where git tells the path, and where it does not.
+
+    The newer git of these tests is started by a loader, under the loader's name: without a path nobody can look at its
+    command line.
+    """
+    day = Day(machine)
+    folder = machine.work / "bobs"
+    machine.git("init", "--quiet", folder)
+    included = machine.home / "bob.gitconfig"
+    machine.git("config", "--file", included, f"credential.{machine.site}.username", "bob")
+    machine.git("config", "--global", f"includeIf.gitdir:{folder}/.path", included)
+    sent: dict[tuple[str, str, str], dict[str, str]] = {}
+    for default in ("", "alice"):
+        if default:
+            machine.helper("switch", default, "--for", machine.site)
+        for (of, where, repository), names in TABLE.items():
+            if of == default:
+                cwd = folder if where else None
+                sent[of, where, repository] = {name: day.sent(name, repository, cwd) for name in names}
+    assert sent == TABLE
+    if machine.used_git == git_versions.machine_git():
+        machine.git("config", "--global", f"credential.{machine.site}.useHttpPath", "false")
+        for repository, owner in [("acme/app", "acme/app"), ("acme/ops", "OPS"), ("beta/tool", "alice's OAuth login")]:
+            assert day.sent("", repository) == owner
+        assert day.sent("bob", "beta/tool") == "bob's OAuth login"
+    token = machine.helper("token", "--git", f"{machine.site}/beta/tool").stdout.strip()
+    del machine.told[-2:]  # where no secret may be, but in what `token` prints
+    assert digest(token) in day.digests("alice's OAuth login")
