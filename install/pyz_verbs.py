@@ -130,7 +130,7 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
     action = data.partition(b"\n")[0].removeprefix(b"action=").decode("ascii", "replace")
     if action == "ping":
         return git_protocol.emit([("pid", str(os.getpid()))])
-    why = [("state", "none"), ("error", "the environment that exec was started in holds no token for it")]
+    why = [("state", "none"), ("error", "the environment of exec holds no token for this host or repository")]
     try:
         request = git_protocol.parse(data)
         found = environment.find(env, request) if hosts.is_bitbucket_now(env, request.protocol, request.host) else None

@@ -106,7 +106,7 @@ def test_what_needs_the_installation_says_so(configured: Runner, copied: Path, b
     """One line and a hint: for git without a token, and for a verb that is not there. git's `store` is silent."""
     url = bitbucket.create_repository("acme/app")
     asked = configured("git", "ls-remote", url, check=False)
-    assert "git-credential-bitbucket: error: the environment holds no token for it" in asked.stderr
+    assert "git-credential-bitbucket: error: the environment holds no token for this host" in asked.stderr
     assert "pipx install git-credential-bitbucket" in asked.stderr
     assert "Traceback" not in asked.stderr
     for verb in ("login", "status"):
@@ -140,7 +140,7 @@ def test_exec_says_why_it_has_nothing_to_offer(configured: Runner, copied: Path,
     env = {**configured.env, "BITBUCKET_TOKEN": token}
     job = f"git ls-remote {url}; git ls-remote {url}"
     told = configured(PYTHON, copied, "exec", "sh", "-c", job, env=env, check=False).stderr
-    assert "git-credential-bitbucket: error: Bitbucket rejected what BITBUCKET_TOKEN holds" in told
+    assert "git-credential-bitbucket: error: Bitbucket rejected the secret in BITBUCKET_TOKEN" in told
     assert len([entry for entry in bitbucket.requests("git") if entry.auth]) == 1
     env = {**configured.env, "BITBUCKET_CLIENT_ID": "key", "BITBUCKET_CLIENT_SECRET": "secret"}
     told = configured(PYTHON, copied, "exec", "true", env=env, check=False).stderr
