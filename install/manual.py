@@ -119,7 +119,7 @@ def verbs() -> Iterator[str]:
     """Each verb with its options."""
     context = click.Context(app.verbs, info_name=NAME)
     for section, lines in app.SECTIONS.items():
-        names = [name for name in lines if app.knows(name)]
+        names = [name for name in lines if app.is_command(name)]
         if names:
             yield f".SS {section}\n"
         for name in names:

@@ -1,1 +1,1 @@
-"""A person's verbs, one module each; `app` finds them by name, and says on stderr what went wrong."""
+"""The commands, one module each; `app` imports them by name, and reports errors."""

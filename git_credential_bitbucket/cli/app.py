@@ -1,8 +1,7 @@
-"""The command line: which verbs there are, and the one place where an error becomes a line and an exit code.
+"""The command line: the list of commands, and the only place that turns errors into messages and exit codes.
 
-Exit codes: 0 done, 1 an error (told on stderr with its cure), 2 not understood, 130 ended by Ctrl-C, 141 nobody reads
-the output any more. `exec` ends with its command's own code, and with 126 or 127 where there is none to run.
-A verb's module has a `command`, imported when that verb is asked for: each needs other packages, and none needs all.
+Exit codes: 0 success, 1 error (reported on stderr with a hint), 2 usage, 130 Ctrl-C, 141 closed output. `exec` exits
+with its command's code, or 126 or 127 if that cannot be run. Each module has a `command`, imported only when it is run.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 ERROR, USAGE, INTERRUPTED, UNREAD = 1, 2, 130, 141
-"""Exit codes; the last two are what a shell says of a program that SIGINT or SIGPIPE ended."""
+"""Exit codes; the last two as a shell's for a program that SIGINT or SIGPIPE ended."""
 
 SECTIONS = {
     "Set up": {
@@ -61,47 +60,47 @@ SECTIONS = {
         "help": "Show the help of a command, or of the program",
     },
 }
-"""The verbs in the order of a first day; each line is also its help's first."""
+"""The commands in the order of first use; each summary is also the first line of its help."""
 VERBS = tuple(verb for section in SECTIONS.values() for verb in section)
 _CLOSE = 0.75
-"""How alike a slip and its verb are, of 1: `lgoin` has 0.8; `list`, `update` or `renew` have 0.6 at most."""
+"""The minimal similarity (of 1) of a typing error: `lgoin` has 0.8; `list`, `update` and `renew` 0.6 at most."""
 _MODULES = {"exec": "exec_"}
-"""Where a module cannot be called as its verb is."""
+"""Modules that cannot have their command's name."""
 
 
-class Verbs(click.Group):
-    """The group of all verbs. A class because click finds subcommands by overriding."""
+class Commands(click.Group):
+    """The group of all commands, imported on demand."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Those that are installed, in the table's order."""
+        """The installed commands, in the table's order."""
         del ctx
-        return [name for section in SECTIONS.values() for name in section if knows(name)]
+        return [name for section in SECTIONS.values() for name in section if is_command(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one verb; None where there is none of that name."""
+        """Import one command; None if there is none of this name."""
         del ctx
-        if cmd_name.startswith("-") or not knows(cmd_name):
+        if cmd_name.startswith("-") or not is_command(cmd_name):
             return None
         command: click.Command = import_module(_module(cmd_name)).command
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:  # noqa: ANN401 - as click says
-        """As click's; a slip of a verb is told with the verb that was meant."""
-        if not knows(args[0]) and (meant := mistyped(args[0])) is not None:
+        """As click's; the error for a mistyped command suggests the right one."""
+        if not is_command(args[0]) and (meant := suggest(args[0])) is not None:
             ctx.fail(f"no such command '{printable(args[0])}': did you mean {meant}?")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The table, without importing any of it."""
+        """Write the table of commands without importing them."""
         width = max(map(len, self.list_commands(ctx)))
         for section, lines in SECTIONS.items():
-            if known := [(name.ljust(width), line) for name, line in lines.items() if knows(name)]:
+            if known := [(name.ljust(width), line) for name, line in lines.items() if is_command(name)]:
                 with formatter.section(section):
                     formatter.write_dl(known)
 
 
 @click.group(
-    cls=Verbs,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     options_metavar="[-v]",
     subcommand_metavar="COMMAND …",
@@ -111,7 +110,7 @@ class Verbs(click.Group):
 @click.version_option(__version__, prog_name=messages.NAME, message="%(prog)s %(version)s")
 def verbs(*, verbose: bool) -> None:
     """Give git the right Bitbucket token for each workspace and repository, and keep it fresh."""
-    del verbose  # read by `is_verbose`, wherever it matters
+    del verbose  # read by `is_verbose`
     try:
         git_config.adopt(os.environ)
     except SettingsError:
@@ -119,75 +118,75 @@ def verbs(*, verbose: bool) -> None:
             raise
 
 
-def knows(word: str) -> bool:
-    """Whether a command line may begin with `word`: a verb, or an option."""
+def is_command(word: str) -> bool:
+    """Whether `word` is a command or an option."""
     if word.startswith("-"):
         return True
     return any(word in lines for lines in SECTIONS.values()) and find_spec(_module(word)) is not None
 
 
-def mistyped(word: str) -> str | None:
-    """The verb that `word` is a slip of; None for a word of another meaning, such as an operation of a later git."""
-    from difflib import get_close_matches  # lazy: only a slip needs it
+def suggest(word: str) -> str | None:
+    """The command that `word` is mistyped for; None for other words, such as an operation of a later git."""
+    from difflib import get_close_matches  # lazy: only a mistyped command needs it
 
     return next(iter(get_close_matches(word, VERBS, n=1, cutoff=_CLOSE)), None) if word.isalpha() else None
 
 
 def summary(verb: str) -> str:
-    """The verb's line in the table; a verb's help begins with it."""
+    """The command's summary in the table."""
     return next(lines[verb] for lines in SECTIONS.values() if verb in lines)
 
 
 def is_verbose() -> bool:
-    """Whether the person wants to be told more: `-v` before the verb."""
+    """Whether `-v` was given before the command."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.find_root().params.get("verbose"))
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one verb; returns the exit code. The one place where an error is told."""
+    """Run one command; returns the exit code."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:  # the caller closed it (`>&-`): what nobody reads goes nowhere
+        if getattr(sys, name) is None:  # the caller closed it (`>&-`)
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open to the process's end
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=ascii_fallback.ERRORS)  # a terminal that is not UTF-8 is told all the same
+            stream.reconfigure(errors=ascii_fallback.ERRORS)  # for terminals without UTF-8
     words = list(arguments) or ["--help"]
     verbose = words[0] in ("-v", "--verbose")
     if verbose:
         os.environ.setdefault(ipc.TRACE, "1")
-    verb = next((word for word in words if not word.startswith("-") and knows(word)), None)
-    return _told(lambda: verbs.main(words, prog_name=messages.NAME, standalone_mode=False), verb, verbose=verbose)
+    verb = next((word for word in words if not word.startswith("-") and is_command(word)), None)
+    return _run(lambda: verbs.main(words, prog_name=messages.NAME, standalone_mode=False), verb, verbose=verbose)
 
 
-def _told(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
+def _run(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
     try:
         code = run()
-        sys.stdout.flush()  # here, where a reader that went away can still be answered
+        sys.stdout.flush()  # a closed pipe must raise here
     except Error as exc:
         messages.failure(exc)
         if verbose:
-            _tell_reasons(exc)
+            _print_causes(exc)
         return ERROR
     except click.ClickException as exc:
-        return _tell_usage(exc, verb)
+        return _print_usage_error(exc, verb)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except BrokenPipeError:
-        _give_up_stdout()
+        _discard_stdout()
         return UNREAD
     except OSError as exc:
-        _give_up_stdout()
+        _discard_stdout()
         messages.refused(exc)
         return ERROR
     except SystemExit as exc:
-        # Click and rich leave so, with their streams silenced, when they meet a broken pipe.
+        # Click and rich exit like this on a broken pipe.
         return UNREAD if exc.code == 1 else int(exc.code or 0)
     return code if isinstance(code, int) else 0
 
 
-def _tell_usage(exc: click.ClickException, verb: str | None) -> int:
-    """In our own words' form, with where to read on."""
+def _print_usage_error(exc: click.ClickException, verb: str | None) -> int:
+    """Print click's error in this program's form."""
     context = exc.ctx if isinstance(exc, click.UsageError) else None
     message = " ".join(exc.format_message().split()).removesuffix(".")  # click breaks a list of choices into lines
     # Click does not say whose option lacks its value.
@@ -196,8 +195,8 @@ def _tell_usage(exc: click.ClickException, verb: str | None) -> int:
     return USAGE
 
 
-def _tell_reasons(exc: BaseException) -> None:
-    """What an error was raised from: kinds, and the system's words; foreign texts might hold a secret."""
+def _print_causes(exc: BaseException) -> None:
+    """Print the chain of causes: types and system errors only, because other texts may contain a secret."""
     cause = exc.__cause__
     while cause is not None:
         detail = f": {cause.strerror}" if isinstance(cause, OSError) and cause.strerror else ""
@@ -205,8 +204,8 @@ def _tell_reasons(exc: BaseException) -> None:
         cause = cause.__cause__
 
 
-def _give_up_stdout() -> None:
-    """Let what is still buffered go nowhere if it cannot be written: the interpreter would complain at its end."""
+def _discard_stdout() -> None:
+    """Discard buffered output that cannot be written, which the interpreter would report at exit."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,6 +1,6 @@
-"""`audit`: finds Bitbucket's secrets that are stored in plain text, and tells where, masked.
+"""`audit`: searches for Bitbucket's secrets in plain text, and reports where they are, masked.
 
-What is looked for and where is scan/'s; this verb chooses the places, shows progress, and writes the report.
+Patterns and locations are in scan/; this module chooses the locations, shows progress, and prints the report.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.scan.finding import SecretFinding
     from git_credential_bitbucket.scan.safe_git import Repository
 
-    Tell = Callable[[str, int, int], None]
+    ShowProgress = Callable[[str, int, int], None]
 
 HELP = f"""{summary("audit")}.
 
@@ -52,8 +52,8 @@ Exit codes:
   4  no secret was found, but not everything could be searched (see stderr)
 """
 SECRETS, REFERENCES, INCOMPLETE = ERROR, 3, 4
-"""Exit codes of what was found, the first that applies; but `INCOMPLETE` goes before `REFERENCES`."""
-_TELL_EVERY_S = 0.1
+"""Exit codes, the first that applies; but `INCOMPLETE` comes before `REFERENCES`."""
+_PROGRESS_INTERVAL_S = 0.1
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
@@ -62,18 +62,18 @@ _TELL_EVERY_S = 0.1
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")
 @click.option("--sarif", "sarif_file", metavar="FILE", help="Write SARIF 2.1.0 to FILE (- for standard output).")
 def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_file: str | None) -> int:
-    """Look, and tell."""
+    """Search, and print the report."""
     if as_json and sarif_file == "-":
         raise click.UsageError("--json and --sarif - cannot both write to standard output")
     read = git_config.read(os.environ)
     search = where.Search(hosts=where.hosts(read))
-    with progress() as tell:
-        repositories = _look(paths, search, read, tell)
+    with progress() as show_progress:
+        repositories = _search(paths, search, read, show_progress)
         if with_history:
             if not repositories:
                 raise Error("no repository was found whose history could be searched", hint="name its directory")
             for repository in {one.common: one for one in reversed(repositories)}.values():
-                _look_back(repository, search, tell, several=len(repositories) > 1)
+                _search_history(repository, search, show_progress, several=len(repositories) > 1)
     for reason, count in search.skipped.items():
         output.warn(f"not searched: {count} {reason}")
     base = _base(paths)
@@ -88,8 +88,10 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
     return INCOMPLETE if search.skipped else REFERENCES if search.findings else 0
 
 
-def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, tell: Tell) -> list[Repository]:
-    """Look into files and keyrings; returns the repositories that were met, each once."""
+def _search(
+    paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, show_progress: ShowProgress
+) -> list[Repository]:
+    """Search files and keyrings; returns the repositories found, each once."""
     known = where.personal_locations(os.environ, read)
     for place in () if paths else known:
         where.scan_location(place, search)
@@ -102,7 +104,7 @@ def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConf
     folders = list(paths or (".",))
     named = len(folders)
     for number, path in enumerate(folders):  # which grows by the repositories that lie within
-        repository = repository_at(path) if number < named else _inner(path, search)
+        repository = repository_at(path) if number < named else _repository_below(path, search)
         if os.path.isdir(path) and repository is not None and repository.directory not in repositories:
             repositories[repository.directory] = repository
             for place in where.repository_locations(repository, os.environ, known):
@@ -113,12 +115,12 @@ def _look(paths: tuple[str, ...], search: where.Search, read: git_config.GitConf
             top = repository.top if repository is not None else None
         for count, place in enumerate(where.tree_locations(top, folders, is_bare=is_bare) if top is not None else ()):
             where.scan_location(place, search)
-            tell("files", count, 0)
+            show_progress("files", count, 0)
     return list(repositories.values())
 
 
-def _inner(path: str, search: where.Search) -> Repository | None:
-    """A repository that lies within a folder; None, and counted, where git does not open it: then it is files alone."""
+def _repository_below(path: str, search: where.Search) -> Repository | None:
+    """A repository below a directory; None, and counted as skipped, if git does not open it."""
     try:
         return repository_at(path)
     except Error as exc:
@@ -127,7 +129,7 @@ def _inner(path: str, search: where.Search) -> Repository | None:
 
 
 def _base(paths: tuple[str, ...]) -> str:
-    """The folder that paths in a report are relative to: the repository that was asked about first, else the folder."""
+    """The directory that the report's paths are relative to: the first repository, else the directory."""
     repository = repository_at(paths[0] if paths else ".")
     if repository is not None:
         return repository.top or repository.folder
@@ -135,16 +137,20 @@ def _base(paths: tuple[str, ...]) -> str:
 
 
 def repository_at(path: str) -> Repository | None:
-    """The repository that a file or folder is in. Raises `Error` where there is neither, or git refuses."""
+    """The repository that contains a file or directory. Raises `Error` if the path does not exist or git fails."""
     if not os.path.lexists(path):
         raise Error(f"{printable(path)} does not exist", hint="name a file or directory")
     folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
     return safe_git.find(os.path.abspath(folder), os.environ)
 
 
-def _look_back(repository: Repository, search: where.Search, tell: Tell, *, several: bool) -> None:
+def _search_history(
+    repository: Repository, search: where.Search, show_progress: ShowProgress, *, several: bool
+) -> None:
     try:
-        found = history.scan_history(repository, search.hosts, lambda done, total: tell("history", done, total))
+        found = history.scan_history(
+            repository, search.hosts, lambda done, total: show_progress("history", done, total)
+        )
     except Error as exc:
         if not several:
             raise
@@ -157,12 +163,12 @@ def _look_back(repository: Repository, search: where.Search, tell: Tell, *, seve
 
 
 @contextmanager
-def progress() -> Iterator[Tell]:
-    """A bar on stderr, where that is a terminal; else nothing."""
+def progress() -> Iterator[ShowProgress]:
+    """A progress bar on stderr, if that is a terminal."""
     if not os.isatty(2):
         yield lambda _what, _done, _total: None
         return
-    from rich.console import Console  # lazy: only a terminal needs them
+    from rich.console import Console  # lazy: only a terminal needs rich
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
@@ -170,29 +176,29 @@ def progress() -> Iterator[Tell]:
         tasks: dict[str, Any] = {}
         told_at = 0.0
 
-        def tell(what: str, done: int, total: int) -> None:
+        def show_progress(what: str, done: int, total: int) -> None:
             nonlocal told_at
             now = time.monotonic()
-            if now - told_at < _TELL_EVERY_S and done < (total or done + 1):
+            if now - told_at < _PROGRESS_INTERVAL_S and done < (total or done + 1):
                 return
             told_at = now
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=None)
             bar.update(tasks[what], completed=done, total=total or None)
 
-        yield tell
+        yield show_progress
 
 
 def _print(findings: list[SecretFinding]) -> None:
     for hint, alike in groupby(findings, reports.hint):
         for finding in alike:
-            where_found = output.from_home(finding.where, os.environ)
+            where_found = output.abbreviate_home(finding.where, os.environ)
             output.say(f"{where_found}: {finding.what}", style="bold" if finding.level == "error" else None)
         output.say(f"    {hint}")
-    output.say(_sum(findings))
+    output.say(_summary(findings))
 
 
-def _sum(findings: list[SecretFinding]) -> str:
+def _summary(findings: list[SecretFinding]) -> str:
     secrets = [finding for finding in findings if not finding.is_reference]
     references = len(findings) - len(secrets)
     told = []

@@ -1,4 +1,4 @@
-"""`configure`: git asks this program about Bitbucket, and nobody else; and says who else is told the tokens."""
+"""`configure`: makes git ask this program, and no other helper, for Bitbucket's credentials."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from git_credential_bitbucket.login import paste_validation
 
 
 def address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """The host of `--host` as git's configuration names it: `https://HOST[:PORT]`."""
+    """The URL of `--host` as in git's configuration: `https://HOST[:PORT]`."""
     del context, parameter
     url = None if value is None else configuration.host_url(value)
     if value is not None and url is None:
@@ -37,5 +37,5 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands without running them.")
 def command(*, host: str | None, account: str | None, system: bool, dry_run: bool) -> None:
     """Write the configuration."""
-    username = paste_validation.account(account) if account else None
+    username = paste_validation.check_account(account) if account else None
     configuration.configure(os.environ, host, username, system=system, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""`daemon`: start it, stop it, see how it is. git starts it by itself; this is for people, scripts and systemd."""
+"""`daemon`: starts, stops and shows the daemon, for people, scripts and systemd; git starts it by itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from git_credential_bitbucket.ui import dates
 from git_credential_bitbucket.ui.output import say, table, warn
 
 NOT_RUNNING = 3
-"""The exit code of `status` where there is none, as systemctl's."""
-LEAVE_S = 400.0
-"""The daemon has answered everybody within a minute, or goes without; but an answer of Bitbucket's is waited for."""
+"""The exit code of `status` if no daemon is running, as systemctl's."""
+STOP_TIMEOUT_S = 400.0
+"""The daemon waits a minute at most for clients, but longer for an answer from Bitbucket."""
 ACTIVATION = ("LISTEN_FDS", "LISTEN_PID")
-"""How systemd says that the socket is there already, and for whom (sd_listen_fds(3))."""
+"""Variables of systemd's socket activation (sd_listen_fds(3))."""
 _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
 
 
@@ -31,7 +31,7 @@ _NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
     " would be lost.",
 )
 def command() -> None:
-    """Hold the verbs."""
+    """Group the commands."""
 
 
 @command.command(help="Start the daemon unless it is running; return when it listens.")
@@ -50,7 +50,7 @@ def start() -> None:
     short_help="Run the daemon in this process, in the foreground.",
 )
 def run() -> None:
-    """Become the daemon; comes back only by raising. A socket of systemd's (LISTEN_FDS) is taken over."""
+    """Become the daemon, with a socket of systemd's (LISTEN_FDS) if there is one; returns only by raising."""
     daemon_info.socket_here()
     document, told = os.pipe()
     os.set_blocking(told, False)
@@ -61,7 +61,7 @@ def run() -> None:
         )
     os.close(told)
     os.dup2(document, 0)
-    # As from git: what it needs to know comes by pipe, for /proc/PID/environ would show it for ever.
+    # As from git: by pipe, because /proc/PID/environ would show it as long as the daemon runs.
     env = {name: os.environ[name] for name in (*daemon_launcher.INTERPRETER, *ACTIVATION) if name in os.environ}
     argv = daemon_launcher.command()
     os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
@@ -82,7 +82,7 @@ def stop(*, force: bool) -> None:
     control = paths.control_of(path) if "vault_id" in facts else path
     asked = ipc.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
     with messages.WaitNotice("the daemon finishes its work; an answer from Bitbucket can take up to 5 minutes"):
-        outcome, reply = ipc.send_request(control, asked, LEAVE_S)
+        outcome, reply = ipc.send_request(control, asked, STOP_TIMEOUT_S)
     raise_refusal(git_protocol.parse_pairs(reply))
     if outcome == ipc.ABSENT and daemon_info.listener(path) is not None:
         raise unreachable()
@@ -96,7 +96,7 @@ def stop(*, force: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; uptime is in seconds.")
 def status(*, as_json: bool) -> int:
-    """Tell about the daemon; never starts it."""
+    """Show the daemon's state; never starts it."""
     path = daemon_info.socket_here()
     facts = daemon_info.facts_of(path)
     if as_json:
@@ -149,7 +149,7 @@ def _print(path: str, facts: dict[str, str]) -> None:
     rows = [
         ("pid", facts["pid"]),
         ("version", facts["version"]),
-        ("up for", dates.left(max(1, int(facts["uptime"])))),
+        ("up for", dates.time_left(max(1, int(facts["uptime"])))),
         ("served", f"{facts['served']} requests"),
         ("socket", path),
         *([("vault", facts["vault_path"])] if "vault_path" in facts else []),

@@ -1,7 +1,7 @@
-"""Spans of time and dates as the command line takes them: what cannot be read is a usage error, and not exit code 1.
+"""Click callbacks for time spans and dates: an invalid one is a usage error.
 
-That is how `status --fail-within` ends where a token ends; a job with a mistyped span must not look like it. These are
-click's callbacks. What was typed is not repeated: it may be a secret.
+Exit code 1 is that of `status --fail-within` for an expiring token, which a typing error must not look like. Errors do
+not repeat what was typed, because it may be a secret.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import dates
 
 UNKNOWN = "unknown"
-"""What is typed for a date to forget the one before."""
+"""Typed as a date, it clears the date."""
 
 
 def span(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
-    """Seconds (`times.span`). Raises `click.BadParameter`."""
+    """Seconds (`dates.parse_span`). Raises `click.BadParameter`."""
     try:
-        return None if text is None else dates.span(text)
+        return None if text is None else dates.parse_span(text)
     except Error as exc:
-        raise _bad(exc, ctx, param) from exc
+        raise _usage_error(exc, ctx, param) from exc
 
 
-def end(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
-    """A token's end in epoch seconds (`times.end`). Raises `click.BadParameter`."""
+def expiry(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:
+    """A token's expiry in epoch seconds (`dates.parse_expiry`). Raises `click.BadParameter`."""
     try:
-        return None if text is None else dates.expiry(text, time.time())
+        return None if text is None else dates.parse_expiry(text, time.time())
     except Error as exc:
-        raise _bad(exc, ctx, param) from exc
+        raise _usage_error(exc, ctx, param) from exc
 
 
-def end_or_unknown(ctx: click.Context, param: click.Parameter, text: str | None) -> float | str | None:
-    """As `end`; `UNKNOWN` is taken as it is."""
-    return text if text == UNKNOWN else end(ctx, param, text)
+def expiry_or_unknown(ctx: click.Context, param: click.Parameter, text: str | None) -> float | str | None:
+    """As `expiry`; `UNKNOWN` is returned unchanged."""
+    return text if text == UNKNOWN else expiry(ctx, param, text)
 
 
-def _bad(exc: Error, ctx: click.Context, param: click.Parameter) -> click.BadParameter:
+def _usage_error(exc: Error, ctx: click.Context, param: click.Parameter) -> click.BadParameter:
     return click.BadParameter(f"{exc.cause} ({exc.hint})", ctx, param)

@@ -1,6 +1,6 @@
-"""`doctor`: looks at everything between git and Bitbucket, says what is wrong and what mends it, mends what is safe.
+"""`doctor`: checks everything between git and Bitbucket, and fixes what is safe to fix.
 
-What it prints can be pasted into a bug report: no secret, and the home directory as ~.
+Its output can be pasted into a bug report: no secret, and the home directory as ~.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _LEVEL_WIDTH, _CHECK_WIDTH, _ROOMY = 5, 24, 80
-"""Columns: of the two names, and of a terminal that has room for the text beside them."""
+"""Widths in columns: of the level, of the check, and of a terminal with room for the text beside them."""
 _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
 
 
@@ -63,7 +63,7 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
 @click.option("-y", "--yes", is_flag=True, help="With --live: do not ask before changing anything.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bool) -> int:
-    """Look, mend, look again."""
+    """Check, fix, check again."""
     if is_live:
         if fix:
             raise click.UsageError("--live and --fix exclude each other")
@@ -71,18 +71,18 @@ def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bo
     if yes:
         raise click.UsageError("--yes goes with --live")
     found = list(look(url))
-    mended = _mend(found) if fix else []
-    if mended:
+    fixed = _fix(found) if fix else []
+    if fixed:
         found = list(look(url))
     if as_json:
-        click.echo(json.dumps(document(found, mended), indent=2))
+        click.echo(json.dumps(document(found, fixed), indent=2))
     else:
-        _print(found, mended)
+        _print(found, fixed)
     return 1 if any(one.level == WRONG for one in found) else 0
 
 
 def look(text: str | None) -> Iterator[Finding]:
-    """Everything, in the order in which a question of git's passes it."""
+    """All checks, in the order in which a request of git's passes them."""
     env = os.environ
     yield from programs.look(env)
     try:
@@ -90,26 +90,26 @@ def look(text: str | None) -> Iterator[Finding]:
     except SettingsError as exc:
         yield Finding(configuration.CHECK, WRONG, exc.cause, exc.hint)
         return
-    yield from _seen("configuration", configuration.look(context))
-    yield from _seen("addresses", addresses.look(context))
-    unsafe = list(_seen("socket", privacy.look(env)))
+    yield from _with_errors("configuration", configuration.look(context))
+    yield from _with_errors("addresses", addresses.look(context))
+    unsafe = list(_with_errors("socket", privacy.look(env)))
     yield from unsafe
-    at_work = list(_seen("daemon", daemon.look(env)))
+    at_work = list(_with_errors("daemon", daemon.look(env)))
     yield from at_work
-    # Who cannot answer is not asked again: each question would wait for its whole time limit.
-    answers = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
-    if answers:
-        yield from _seen("vault", credentials.look(context, time.time()))
-    way = list(_seen("network", network.look(context)))
+    # A daemon that does not answer is not asked again: each request would wait for its time limit.
+    prompter = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
+    if prompter:
+        yield from _with_errors("vault", credentials.look(context, time.time()))
+    way = list(_with_errors("network", network.look(context)))
     yield from way
-    if answers:
+    if prompter:
         if not any(one.level == WRONG for one in way):
-            yield from _seen("credentials", credentials.check(context))
+            yield from _with_errors("credentials", credentials.check(context))
         yield round_trip.look(context)
 
 
-def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
-    """`found`, to its end; what keeps a part of the look from its end is a finding as well, and the look goes on."""
+def _with_errors(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings of one check; an error that ends it becomes a finding too."""
     try:
         yield from found
     except Error as exc:
@@ -119,10 +119,10 @@ def _seen(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
-    from git_credential_bitbucket.diagnostics import live  # lazy: a person asks for it once in a while
+    from git_credential_bitbucket.diagnostics import live  # lazy: rarely used
 
     context = finding.context_for(os.environ, text)
-    terminal = None if yes else prompts.choosing()
+    terminal = None if yes else prompts.interactive_terminal()
     agrees = (lambda _: yes) if terminal is None else terminal.confirm
     observed = []
     if not as_json:
@@ -142,12 +142,12 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
     return 1 if any(told["verdict"] == live.DIFFERS for told in observed) else 0
 
 
-def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
-    """The JSON form."""
+def document(found: list[Finding], fixed: list[str]) -> dict[str, object]:
+    """The JSON document."""
     return {
         "version": __version__,
         "well": not any(one.level == WRONG for one in found),
-        "fixed": [_safe(text) for text in mended],
+        "fixed": [_safe(text) for text in fixed],
         "findings": [
             {
                 "check": one.check,
@@ -161,11 +161,11 @@ def document(found: list[Finding], mended: list[str]) -> dict[str, object]:
     }
 
 
-def _mend(found: list[Finding]) -> list[str]:
-    """What was mended, in words. What could not be is told, and found again."""
-    mends = {one.fix.summary: one.fix for one in found if one.fix is not None}
+def _fix(found: list[Finding]) -> list[str]:
+    """Run the fixes; returns those that worked, in words. Others are reported as warnings."""
+    fixes = {one.fix.summary: one.fix for one in found if one.fix is not None}
     done = []
-    for mend in mends.values():
+    for mend in fixes.values():
         try:
             mend.run()
         except Error as exc:
@@ -177,9 +177,9 @@ def _mend(found: list[Finding]) -> list[str]:
     return done
 
 
-def _print(found: list[Finding], mended: list[str]) -> None:
+def _print(found: list[Finding], fixed: list[str]) -> None:
     out = console()
-    for text in mended:
+    for text in fixed:
         _row(out, ("fixed", "bold green"), "", text)
     for one in found:
         _row(out, (one.level, _STYLES[one.level]), one.check, one.text)
@@ -196,8 +196,8 @@ def _print(found: list[Finding], mended: list[str]) -> None:
 
 
 def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:
-    """One finding: in three columns, the last one wrapped; a narrow terminal wraps it by itself."""
-    from rich.text import Text  # lazy: JSON does without
+    """Print a finding in three columns, the last one wrapped except on a narrow terminal."""
+    from rich.text import Text  # lazy: rich costs 40 ms
 
     width = _CHECK_WIDTH if out.width >= _ROOMY else len(check)
     head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{width}}  "

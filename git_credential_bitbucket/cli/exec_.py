@@ -1,4 +1,4 @@
-"""`exec`: a command whose git gets the environment's credentials from a private daemon; its environment holds none."""
+"""`exec`: runs a command whose git gets the environment's credentials from a private daemon."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ ORIGIN = "exec"
     The exit code is COMMAND's own, 128 plus the number of the signal that ended it, 127 if it is not found, or 126 if
     it cannot be run.""",
 )
-@click.option("--for", "place", metavar="SCOPE", help="Only for this workspace or repository.")
+@click.option("--for", "wanted", metavar="SCOPE", help="Only for this workspace or repository.")
 @click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
-def command(*, place: str | None, words: tuple[str, ...]) -> int:
+def command(*, wanted: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
-    served = records(os.environ, environment.required(os.environ), place)
+    served = records(os.environ, environment.required(os.environ), wanted)
     helper = helper_here(os.environ)
     with private_daemon.daemon(os.environ) as client:
         for _, record in served:
@@ -59,11 +59,11 @@ def command(*, place: str | None, words: tuple[str, ...]) -> int:
 
 
 def records(
-    env: Mapping[str, str], given: list[environment.EnvironmentCredential], place: str | None
+    env: Mapping[str, str], given: list[environment.EnvironmentCredential], wanted: str | None
 ) -> list[tuple[str, Record]]:
     """The credentials for each host that may get them, by the host's URL. Raises `SettingsError` if none is left.
 
-    Each is for its own scope, or for `place` where that is narrower.
+    Each is for its own scope, or for `wanted` if that is narrower.
     """
     read = git_config.read(env)
     found: dict[str, tuple[str, Record]] = {}
@@ -72,7 +72,7 @@ def records(
         if provider is None:
             continue
         url = f"{provider.protocol}://{provider.host}"
-        meant = arguments.parse(place or url, url)
+        meant = arguments.parse_scope(wanted or url, url)
         if (meant.protocol, meant.host) != (provider.protocol, provider.host):
             continue
         for one in given:
@@ -100,4 +100,4 @@ def _record(one: environment.EnvironmentCredential) -> Record:
     if one.client_id is None:
         return {**given, "secret": one.secret.reveal(), "account": one.account}
     consumer = {"client_id": one.client_id, "client_secret": one.secret.reveal()}
-    return {**given, **consumer, "secret": "", "expires_at": None}  # there is none yet: the first `get` mints one
+    return {**given, **consumer, "secret": "", "expires_at": None}  # the first `get` obtains a token

@@ -1,7 +1,4 @@
-"""`expires`: the ledger of ends. Tells which tokens end when, and enters the date of one; Bitbucket tells nobody.
-
-Imports the list from the client; what git tells by itself is the agent's `ledger`.
-"""
+"""`expires`: shows and enters the expiry dates of tokens, which Bitbucket's API does not tell."""
 
 from __future__ import annotations
 
@@ -39,20 +36,20 @@ GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for no warnin
 For cron and CI: git-credential-bitbucket status --fail-within 7d
 """
 _JSON = ("id", "kind", "url", "account")
-"""What `--json` says of each, beside its `ends_at`."""
+"""Fields of each credential in `--json`, beside `ends_at`."""
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
-@click.argument("date", metavar="[DATE]", required=False, callback=date_options.end_or_unknown)
+@click.argument("date", metavar="[DATE]", required=False, callback=date_options.expiry_or_unknown)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document; times are epoch seconds.")
 def command(*, what: str | None, date: float | str | None, as_json: bool) -> None:
-    """List or enter."""
+    """List tokens, or enter a date."""
     if as_json and date is not None:
         raise click.UsageError("--json lists tokens and takes no DATE")
     ends_at = date if isinstance(date, float) else None
-    vault_setup.readable()
-    found = [one for one in arguments.select(what) if is_static(one)]
+    vault_setup.unlock_if_locked()
+    found = [one for one in arguments.select_credentials(what) if is_static(one)]
     if what is not None and not found:
         raise Error(
             "the credential for this scope renews itself, so it needs no expiry date",
@@ -69,7 +66,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         else:
             _list(found)
         return
-    one = arguments.select_one(found, prompts.choosing(), "for this scope")
+    one = arguments.select_one(found, prompts.interactive_terminal(), "for this scope")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
     which = f"{one['kind']} for {one['scope']}"
     output.say(
@@ -80,7 +77,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
 
 
 def is_static(one: CredentialView) -> bool:
-    """Whether a person has to replace it one day: it is offered, and does not renew itself."""
+    """Whether the user has to replace it when it expires: it is not disabled, and does not renew itself."""
     return one["renewed_at"] is None and one["kind"] not in token_kinds.RENEWABLE and one["state"] != "disabled"
 
 
@@ -91,7 +88,7 @@ def _list(found: list[CredentialView]) -> None:
     now = time.time()
     for one in found:
         at = status_report.expiry_of(one)
-        day, left = (dates.day(at), dates.left(at - now)) if at is not None else ("not known", "")
+        day, left = (dates.day(at), dates.time_left(at - now)) if at is not None else ("not known", "")
         account = f" of {one['account']}" if one["account"] else ""
         output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{account}")
     if any(status_report.expiry_of(one) is None for one in found):

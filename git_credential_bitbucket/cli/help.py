@@ -1,4 +1,4 @@
-"""`help`: the help of one verb, or of the program."""
+"""`help`: the help of a command, or of the program."""
 
 from __future__ import annotations
 

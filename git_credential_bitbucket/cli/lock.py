@@ -1,4 +1,4 @@
-"""`lock`: the client forgets the vault's key, until a person unlocks it."""
+"""`lock`: makes the daemon forget the vault's key, until `unlock`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ daemon's memory stay available.
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 def command() -> None:
-    """Lock."""
+    """Lock the vault."""
     if "pid" not in dict(ask("status")):
         raise Error(
             "no daemon is running, so the vault cannot be kept locked",

@@ -1,7 +1,4 @@
-"""`log`: what the access log or the life-cycle log says, filtered; and the review of what is kept by both.
-
-Imports access_log, and rich by output.
-"""
+"""`log`: shows the access log or the event log, filtered, and a review of credentials based on them."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ if TYPE_CHECKING:
 SHOWN = 50
 _COLUMNS = ("time", "operation", "outcome", "scope", "credential", "pid", "program")
 _EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "program")
-_ON = f"set {access_log.SETTING}=on in your shell profile, then run: git-credential-bitbucket daemon stop"
+_HOW_TO_TURN_ON = f"set {access_log.SETTING}=on in your shell profile, then run: git-credential-bitbucket daemon stop"
 _HINT = "replace old tokens: git-credential-bitbucket rotate; remove unused ones: git-credential-bitbucket logout"
 
 HELP = f"""{summary("log")}.
@@ -46,7 +43,7 @@ is flagged, so that cron can mail it. Programs and repositories come from the ac
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
-@click.option("--for", "place", metavar="SCOPE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
+@click.option("--for", "scope", metavar="SCOPE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
 @click.option("--since", metavar="SPAN", callback=date_options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
@@ -85,11 +82,14 @@ def command(
         return
     path = access_log.events_path(os.environ) if events else _path()
     not_before = None if since is None else time.time() - since
-    found = deque((e for e in access_log.read(path) if _fits(e, not_before, **wanted)), lines)
+    found = deque((e for e in access_log.read(path) if _matches(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
         if events:
             raise Error("the event log is empty", hint="log in: git-credential-bitbucket login")
-        raise Error(f"there is no access log: {access_log.SETTING} is not set, or there was no request yet", hint=_ON)
+        raise Error(
+            f"there is no access log: {access_log.SETTING} is not set, or there was no request yet",
+            hint=_HOW_TO_TURN_ON,
+        )
     if as_json:
         for entry in found:
             click.echo(json.dumps(entry))
@@ -99,7 +99,7 @@ def command(
 
 
 def _path() -> str:
-    """The access log's file, or where it would be."""
+    """The path of the access log, whether it is on or not."""
     return access_log.place(os.environ) or access_log.place({**os.environ, access_log.SETTING: "on"}) or ""
 
 
@@ -116,22 +116,22 @@ def _review(tests: frozenset[str], *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        _show(found)
+        _print_review(found)
         if not is_on:
-            output.warn("the access log is off, so programs and repositories are not known", _ON)
+            output.warn("the access log is off, so programs and repositories are not known", _HOW_TO_TURN_ON)
     flagged = [one for one in found["credentials"] if one["flags"]]
     if flagged:
         raise Error(f"{len(flagged)} of {len(found['credentials'])} credentials are flagged", hint=_HINT)
 
 
-def _show(found: Review) -> None:
+def _print_review(found: Review) -> None:
     now = found["now"]
     for one in found["credentials"]:
         output.say(f"{one['scope']}: {one['kind']} {one['id']}" + (f" of {one['account']}" if one["account"] else ""))
         told = [
             ("age", "not known" if one["age_days"] is None else f"{one['age_days']} days"),
             ("OAuth scopes", " ".join(one["oauth_scopes"]) or "not known"),
-            ("last used", dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"),
+            ("last used", dates.time_ago(now - one["last_used_at"]) if one["last_used_at"] else "never"),
             ("programs", ", ".join(one["programs"]) or "not known"),
             ("repositories", ", ".join(one["repositories"]) or "not known"),
         ]
@@ -143,8 +143,8 @@ def _show(found: Review) -> None:
         output.say(f"The access log reaches back to {dates.day(found['log_since'])}.")
 
 
-def _fits(
-    entry: Entry, not_before: float | None, place: str | None, operation: str | None, credential: str | None
+def _matches(
+    entry: Entry, not_before: float | None, scope: str | None, operation: str | None, credential: str | None
 ) -> bool:
     if not_before is not None and (access_log.moment(entry) or 0.0) < not_before:
         return False
@@ -152,11 +152,11 @@ def _fits(
         return False
     if credential is not None and entry.get("credential") != credential:
         return False
-    return place is None or _is_in(str(entry.get("scope") or ""), place)
+    return scope is None or _is_in(str(entry.get("scope") or ""), scope)
 
 
 def _is_in(scope: str, wanted: str) -> bool:
-    """Whether `scope` is `wanted` or within it, said with its host or without."""
+    """Whether `scope` is `wanted` or within it, given with or without its host."""
     wanted = wanted.strip("/").lower().removesuffix(".git")
     shown = scope.partition("://")[2]
     names = shown.partition("/")[2]

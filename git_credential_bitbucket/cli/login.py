@@ -1,6 +1,6 @@
-"""`login`: keeps a token that a person has, or obtains one by OAuth; also in the middle of a `get`.
+"""`login`: stores a token, or obtains one by OAuth; also during a `get`.
 
-Chooses the kind; statics and consumers obtain it, opening sees to the vault.
+Chooses the method; login/ obtains the credential and prepares the vault.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask, refuses, renew
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
-from git_credential_bitbucket.gitsetup.executable import means_us
+from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
-from git_credential_bitbucket.login.login_request import LoginRequest, path_on, project_key, repository_names
+from git_credential_bitbucket.login.login_request import LoginRequest, path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.git_protocol import Request
-    from git_credential_bitbucket.ui.prompts import Answers, Terminal
+    from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 
 METHODS: dict[str, token_kinds.Kind] = {
     "api_token": token_kinds.API_TOKEN,
@@ -57,17 +57,17 @@ the environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) names it.
 """
 
 
-class Login(secret_arguments.SecretRefusingCommand):
-    """The verb. A class because passwords are refused by name before click could repeat them."""
+class LoginCommand(secret_arguments.SecretRefusingCommand):
+    """The command; it rejects passwords before click could repeat them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As `Shy`'s. Raises `LoginFailed` for a password."""
+        """As `SecretRefusingCommand`'s. Raises `LoginFailed` for a password option."""
         if any(argument.partition("=")[0] in PASSWORD_OPTIONS for argument in args):
             raise LoginFailed(guidance.NO_PASSWORD, hint=guidance.NO_PASSWORD_HINT)
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=Login, help=HELP)
+@click.command(cls=LoginCommand, help=HELP)
 @click.argument("words", metavar="", nargs=-1)
 @click.option("--api-token", is_flag=True, help="Your own token, for every repository that you can access.")
 @click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
@@ -77,7 +77,7 @@ class Login(secret_arguments.SecretRefusingCommand):
 )
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for CI and servers.")
 @click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
-@click.option("--for", "place", metavar="SCOPE", help="WORKSPACE or WORKSPACE/REPOSITORY of the credential.")
+@click.option("--for", "scope", metavar="SCOPE", help="WORKSPACE or WORKSPACE/REPOSITORY of the credential.")
 @click.option("--project", metavar="KEY", help="With --for WORKSPACE: the project of the access token.")
 @click.option(
     "--repositories",
@@ -102,7 +102,7 @@ class Login(secret_arguments.SecretRefusingCommand):
 @click.option("--add", is_flag=True, help="Store it beside a credential that may be the same account's.")
 @click.option("--replace", is_flag=True, help="Replace a credential that may be the same account's.")
 @click.option(
-    "--expires", metavar="DATE", callback=date_options.end, help="Expiry date of the token: 2027-01-31, 90d or 1y."
+    "--expires", metavar="DATE", callback=date_options.expiry, help="Expiry date of the token: 2027-01-31, 90d or 1y."
 )
 @click.option(
     "--lifetime",
@@ -118,7 +118,7 @@ class Login(secret_arguments.SecretRefusingCommand):
 def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - click's values, each of its option's type
     """Log in."""
     if words:
-        # Not repeated: it may be a secret of a kind that cannot be recognised.
+        # Not repeated: it may be a secret that is not recognised.
         raise Error(
             "login takes no argument: enter a secret at the prompt, or on standard input",
             hint="name an account with --account; a secret typed here is in your shell's history: revoke it",
@@ -126,9 +126,9 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     methods = [kind for name, kind in METHODS.items() if given[name]]
     if len(methods) > 1:
         raise click.UsageError("only one login method can be given")
-    answers = prompts.answers()
-    provider = arguments.provider(given["host"])
-    kind = methods[0] if methods else chosen(answers, provider)
+    prompter = prompts.prompter()
+    provider = arguments.find_provider(given["host"])
+    kind = methods[0] if methods else choose_kind(prompter, provider)
     if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != token_kinds.OAUTH:
         raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
     if (given["expires"] is not None or given["verify"]) and kind not in (
@@ -138,12 +138,12 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     if given["add"] and given["replace"]:
         raise click.UsageError("--add and --replace exclude each other")
-    path = path_on(provider, given["place"]) if given["place"] is not None else None
+    path = path_on_host(provider, given["scope"]) if given["scope"] is not None else None
     if given["project"] is not None and (kind != token_kinds.ACCESS_TOKEN or path is None or "/" in path):
         raise click.UsageError("--project goes with --access-token and --for WORKSPACE")
     if given["repositories"] is not None and given["project"] is None:
         raise click.UsageError("--repositories goes with --project")
-    names = token_flows.names(given["account"])
+    names = token_flows.sort_names(given["account"])
     wanted = LoginRequest(
         kind=kind,
         provider=provider,
@@ -152,7 +152,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         repositories=repository_names(provider, path or "", given["repositories"] or ""),
         account=names.pop("account", None),
         names=names,
-        unclear="add" if given["add"] else "replace" if given["replace"] else None,
+        on_conflict="add" if given["add"] else "replace" if given["replace"] else None,
         ends_at=given["expires"],
         lifetime_s=given["lifetime"],
         source=_source(given["source"], kind),
@@ -163,22 +163,22 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         no_browser=given["no_browser"],
         implicit=given["implicit"],
     )
-    kept_id = log_in(wanted, answers)
-    for line in said(kept_id, wanted):
+    credential_id = log_in(wanted, prompter)
+    for line in login_report(credential_id, wanted):
         output.say(line)
-    _fetch(kept_id, wanted)
-    verification.tell_unverified(wanted, is_required=given["verify"] is True)
+    _fetch(credential_id, wanted)
+    verification.report_unverified(wanted, is_required=given["verify"] is True)
 
 
-def chosen(answers: Answers, provider: Provider) -> token_kinds.Kind:
-    """The kind that a person picks from the menu. Raises `LoginFailed` where nobody can be asked."""
-    if answers.terminal is None:
+def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
+    """The kind that the user chooses from the menu. Raises `LoginFailed` if non-interactive."""
+    if prompter.terminal is None:
         raise LoginFailed(
             "no login method was given, and there is no terminal to ask at",
             hint="add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer",
         )
-    answers.say(f"Logging in to {git_protocol.printable(provider.host)}.")
-    return guidance.MENU[_menu_choice(answers.terminal, provider)][0]
+    prompter.say(f"Logging in to {git_protocol.printable(provider.host)}.")
+    return guidance.MENU[_menu_choice(prompter.terminal, provider)][0]
 
 
 def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
@@ -186,8 +186,8 @@ def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
     return terminal.choose("How do you want to authenticate", options, default=guidance.default_choice(provider))
 
 
-def log_in(wanted: LoginRequest, answers: Answers) -> str:
-    """Obtain what is wanted and keep it; returns its id. Nothing is kept, here or anywhere, before the last answer.
+def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
+    """Obtain a credential and store it; returns its id. Nothing is stored before the last answer.
 
     Raises `Error`.
     """
@@ -195,65 +195,65 @@ def log_in(wanted: LoginRequest, answers: Answers) -> str:
         why = refuses(wanted.provider.protocol, wanted.provider.host)
         if why and wanted.memory:
             raise SettingsError(why["error"], hint=why["hint"])
-    new_vault = vault_setup.prepare(answers, memory=wanted.memory)
+    new_vault = vault_setup.prepare(prompter, memory=wanted.memory)
 
-    def keep(record: dict[str, Any]) -> str:
+    def store(record: dict[str, Any]) -> str:
         if new_vault is not None:
-            new_vault.found()
-        return _added(record, wanted, answers)
+            new_vault.create()
+        return _store(record, wanted, prompter)
 
     if wanted.implicit:
-        return implicit_flow.by_consent(wanted, answers, keep)
+        return implicit_flow.with_implicit_grant(wanted, prompter, store)
     if wanted.kind == token_kinds.OAUTH:
-        return oauth_flows.by_consent(wanted, answers, keep)
+        return oauth_flows.with_authorization_code(wanted, prompter, store)
     if wanted.kind == token_kinds.CLIENT_CREDENTIALS:
-        return oauth_flows.with_client_credentials(wanted, answers, keep)
+        return oauth_flows.with_client_credentials(wanted, prompter, store)
     if wanted.kind == token_kinds.JWT_BEARER:
-        return oauth_flows.with_jwt_bearer(wanted, answers, keep)
-    return keep(token_flows.record(wanted, answers))
+        return oauth_flows.with_jwt_bearer(wanted, prompter, store)
+    return store(token_flows.obtain_record(wanted, prompter))
 
 
-def _added(record: dict[str, Any], wanted: LoginRequest, answers: Answers) -> str:
-    """Have a record kept; returns its id. Raises `Error`."""
+def _store(record: dict[str, Any], wanted: LoginRequest, prompter: Prompter) -> str:
+    """Store a record; returns its id. Raises `Error`."""
     if wanted.lifetime_s is not None:
         record = {**record, "lifetime": wanted.lifetime_s}
     fields = [("record", json.dumps({**record, **wanted.names})), *([("memory", "1")] if wanted.memory else [])]
-    # What was consented to is kept in any case, and takes nothing away before it is known whose it is.
-    unclear = wanted.unclear or ("add" if record["kind"] == token_kinds.OAUTH else None)
-    told = dict(ask("add", [*fields, *([("unclear", unclear)] if unclear else [])]))
+    # An OAuth login is stored in any case, and replaces nothing before its account is known.
+    on_conflict = wanted.on_conflict or ("add" if record["kind"] == token_kinds.OAUTH else None)
+    told = dict(ask("add", [*fields, *([("unclear", on_conflict)] if on_conflict else [])]))
     if "unclear" in told:
-        told = dict(ask("add", [*fields, ("unclear", _chosen_for_unclear(told["unclear"], answers))]))
+        told = dict(ask("add", [*fields, ("unclear", _ask_add_or_replace(told["unclear"], prompter))]))
     return told["id"]
 
 
-def _chosen_for_unclear(other_id: str, answers: Answers) -> str:
-    """`replace` or `add`, as the person at the terminal decides. Raises `LoginFailed` where nobody can be asked."""
-    other = arguments.one_line(arguments.select(other_id)[0])
-    if answers.terminal is None:
+def _ask_add_or_replace(other_id: str, prompter: Prompter) -> str:
+    """`replace` or `add`, as the user chooses. Raises `LoginFailed` if non-interactive."""
+    other = arguments.describe(arguments.select_credentials(other_id)[0])
+    if prompter.terminal is None:
         raise LoginFailed(
             f"a credential for the same scope is stored already, and may be another account's: {other}",
             hint="add --replace to replace it, or --add to keep both",
         )
-    answers.say(f"A credential for the same scope is stored already: {other}.")
+    prompter.say(f"A credential for the same scope is stored already: {other}.")
     lines = ["replace it (it can be restored for 30 days)", "store both; the newer one is used"]
-    return ("replace", "add")[answers.terminal.choose("What do you want to do", lines, default=0)]
+    return ("replace", "add")[prompter.terminal.choose("What do you want to do", lines, default=0)]
 
 
-def said(kept_id: str, wanted: LoginRequest) -> list[str]:
-    """What to tell of a login that worked: what is kept and where, and what git lacks to use it."""
+def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
+    """The report of a successful login: what is stored and where, and what git still needs."""
     try:
-        one = arguments.select(kept_id)[0]
+        one = arguments.select_credentials(credential_id)[0]
     except UnknownCredential:
         raise LoginFailed(
             "the credential was stored, and then removed by another program", hint="log in again"
         ) from None
     whose = f" of {one['account']}" if one["account"] else ""
     expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
-    expiry += f", removed here in {dates.left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
+    expiry += f", removed here in {dates.time_left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     where = "in memory only, until the daemon stops" if wanted.memory else "in the vault"
     where += f"; its secret is fetched from {one['source']}" if one["source"] else ""
     lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{expiry}, stored {where}."]
-    others = [other for other in arguments.offered_for(one["url"]) if other["id"] != kept_id]
+    others = [other for other in arguments.default_candidates(one["url"]) if other["id"] != credential_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
         which = "the new one" if one["answers"] else "another one"
@@ -274,50 +274,53 @@ def _source(reference: str | None, kind: token_kinds.Kind) -> str | None:
     return sources.parse(reference)
 
 
-def _fetch(kept_id: str, wanted: LoginRequest) -> None:
-    """Have the source looked at by whoever answers git: what can be fetched here may be out of its reach."""
+def _fetch(credential_id: str, wanted: LoginRequest) -> None:
+    """Have the daemon fetch the secret once: a source that works here may not work there."""
     if wanted.source is None or wanted.kind not in token_kinds.STATIC:
         return
     try:
-        renew(kept_id)
+        renew(credential_id)
     except Error as exc:
         output.warn(f"logged in, but git cannot have it yet: {exc.cause}", exc.hint)
 
 
 def is_configured(provider: Provider) -> bool:
-    """Whether git asks us about that host. Where its configuration cannot be read, nothing is said."""
+    """Whether git asks this program about the host; True if git's configuration cannot be read."""
     try:
         read = git_config.read(os.environ)
     except SettingsError:
         return True
-    return any(means_us(value) for value, _, _ in read.helpers(f"{provider.protocol}://{provider.host}"))
+    return any(is_this_program(value) for value, _, _ in read.helpers(f"{provider.protocol}://{provider.host}"))
 
 
 def during_get(request: Request, why: Mapping[str, str]) -> bool:
-    """Have the person at the terminal log in while git waits; False where they would rather not.
+    """Let the user log in at the terminal while git waits; False if they choose not to.
 
-    All dialogue is on the terminal: standard output is git's. Raises `Error` where it did not work.
+    The dialogue is on the terminal only: stdout is git's. Raises `Error` if the login fails.
     """
     terminal = prompts.open_terminal()
     if terminal is None:
         return False
     try:
-        return _logged_in_for(request, why, terminal)
+        return _log_in_for(request, why, terminal)
     finally:
         terminal.close()
 
 
-def _logged_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
-    provider = arguments.provider(f"{request.protocol}://{request.host}")
-    place = scope_of(request.protocol, request.host, request.path).partition("://")[2]
-    terminal.say(f"git needs a credential for {git_protocol.printable_name(place)}.")
+def _log_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
+    provider = arguments.find_provider(f"{request.protocol}://{request.host}")
+    scope = scope_of(request.protocol, request.host, request.path).partition("://")[2]
+    terminal.say(f"git needs a credential for {git_protocol.printable_name(scope)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
     number = _menu_choice(terminal, provider, "none of these: let git ask for username and password")
     if number == len(guidance.MENU):
         return False
-    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=place.partition("/")[2])
-    kept_id = log_in(wanted, prompts.Answers(terminal))
-    for line in [*said(kept_id, wanted), *(f"Stored, unverified: {reason}." for reason in wanted.unverified)]:
+    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=scope.partition("/")[2])
+    credential_id = log_in(wanted, prompts.Prompter(terminal))
+    for line in [
+        *login_report(credential_id, wanted),
+        *(f"Stored, unverified: {reason}." for reason in wanted.unverified),
+    ]:
         terminal.say(line)
     return True

@@ -1,4 +1,4 @@
-"""`logout`: removes a credential here for good, and tells Bitbucket that an OAuth login is over."""
+"""`logout`: removes a credential, and revokes an OAuth login at Bitbucket."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HELP = f"""{summary("logout")}.
 The credential is always removed here. Bitbucket documents no way to revoke a token by its API; the output says whether
 it revoked an OAuth login. A token that you created can only be revoked by you, on the page where you created it.
 """
-_SAID = {
+_REVOCATION = {
     revocation.REVOKED: "Revoked at Bitbucket.",
     revocation.REJECTED: "Bitbucket rejected the revocation; the login may be revoked already. Your Bitbucket settings "
     "list what has access, under “App authorizations”.",
@@ -30,7 +30,7 @@ _SAID = {
     revocation.UNKNOWN: "Bitbucket did not confirm the revocation; the access token expires by itself. Your Bitbucket "
     "settings list what has access, under “App authorizations”.",
 }
-_YOURS = "It is still valid at Bitbucket: revoke it on the page where you created it."
+_STILL_VALID = "It is still valid at Bitbucket: revoke it on the page where you created it."
 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
@@ -39,15 +39,17 @@ _YOURS = "It is still valid at Bitbucket: revoke it on the page where you create
     "--all", "everything", is_flag=True, help="Remove all that match; without a scope or id, all credentials."
 )
 def command(*, what: str | None, everything: bool) -> None:
-    """Remove."""
-    vault_setup.readable()
-    found = arguments.select(what)
+    """Remove credentials."""
+    vault_setup.unlock_if_locked()
+    found = arguments.select_credentials(what)
     if everything:
         meant = list(found)
         if not meant:
             output.say("There is nothing to remove.")
     else:
-        meant = [arguments.select_one(found, prompts.choosing(), "here" if what is None else "for this scope")]
+        meant = [
+            arguments.select_one(found, prompts.interactive_terminal(), "here" if what is None else "for this scope")
+        ]
     for one in meant:
         _remove(one)
 
@@ -57,6 +59,6 @@ def _remove(one: CredentialView) -> None:
     account = f" of {one['account']}" if one["account"] else ""
     output.say(f"Removed: {one['kind']} for {one['scope']}{account}")
     if one["kind"] in token_kinds.RENEWABLE:
-        output.say(_SAID.get(told.get("revoked", ""), _SAID[revocation.UNKNOWN]))
+        output.say(_REVOCATION.get(told.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:
-        output.say(_YOURS)
+        output.say(_STILL_VALID)

@@ -1,7 +1,7 @@
-"""`migrate`: moves tokens that still work into the vault, cleans the files they stood in, and lists what must be made.
+"""`migrate`: moves working tokens into the vault, removes them from files, and lists what needs a new token.
 
-The order is what keeps a secret from being lost: the vault first, then what undoing takes, also in the vault, then the
-files. What is found and how files are cleaned is scan/'s; `moving` decides what becomes of each finding.
+The order protects against loss: first the credentials, then the backup for --undo, both in the vault, then the files.
+scan/ searches and rewrites; `scan.migration_plan` decides about each finding.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from git_credential_bitbucket.cli.audit import repository_at
 from git_credential_bitbucket.cli.login import is_configured
 from git_credential_bitbucket.client.shared_client import ask, offered
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.gitsetup.other_helpers import neighbours
+from git_credential_bitbucket.gitsetup.other_helpers import other_helpers
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.scan import file_rewrite, keyrings, migration_plan
 from git_credential_bitbucket.scan import locations as where
@@ -54,20 +54,20 @@ _BESIDE = ", after the one already stored for the same scope"
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation at a terminal.")
 @click.option("--undo", is_flag=True, help="Restore what the last run removed from files.")
 def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> None:
-    """Move."""
+    """Migrate."""
     if undo:
         if paths or dry_run or yes:
             raise click.UsageError("--undo goes alone")
         _undo()
         return
-    vault_setup.readable()
-    plan = _planned(paths)
+    vault_setup.unlock_if_locked()
+    plan = _make_plan(paths)
     if plan.is_empty:
         output.say("There is nothing to move.")
         return
-    terminal = None if yes or not plan.changes else prompts.choosing()
+    terminal = None if yes or not plan.changes else prompts.interactive_terminal()
     if dry_run or terminal is not None:
-        _tell_plan(plan)
+        _print_plan(plan)
     if dry_run:
         return
     if terminal is not None and not terminal.confirm("Do this now?"):
@@ -75,14 +75,14 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
         return
     failed = _carry_out(plan) if plan.changes else []
     if terminal is None:
-        _tell_rest(plan)
-    _tell_git(plan)
+        _print_manual_steps(plan)
+    _check_git_setup(plan)
     if failed:
         raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
 
 
-def _planned(paths: tuple[str, ...]) -> Plan:
-    """Look into the person's own places, and into the configuration of repositories."""
+def _make_plan(paths: tuple[str, ...]) -> Plan:
+    """Search the user's own files, and the configuration of repositories."""
     read = git_config.read(os.environ)
     names = where.hosts(read)
     known = where.personal_locations(os.environ, read)
@@ -95,30 +95,30 @@ def _planned(paths: tuple[str, ...]) -> Plan:
     keyring, trouble = keyrings.findings(os.environ, names)
     if trouble is not None:
         output.warn(trouble)
-    return migration_plan.plan(known, keyring, names, migration_plan.Moves(_endpoint, _held()))
+    return migration_plan.plan(known, keyring, names, migration_plan.Moves(_endpoint, _find_stored()))
 
 
 def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
-    """How that host is reached, as a credential's record keeps it. Raises `SettingsError`."""
-    return arguments.provider(f"{protocol}://{host}").endpoint.to_record()
+    """The host's endpoint, as in a credential's record. Raises `SettingsError`."""
+    return arguments.find_provider(f"{protocol}://{host}").endpoint.to_record()
 
 
-def _held() -> Callable[[str, str], list[StoredToken]]:
-    """What the vault has of a kind for exactly a place, those disabled left out."""
-    kept = [one for one in arguments.select(None) if one["state"] != "disabled"]
+def _find_stored() -> Callable[[str, str], list[StoredToken]]:
+    """A lookup of the vault's credentials by kind and exact scope, disabled ones excluded."""
+    kept = [one for one in arguments.select_credentials(None) if one["state"] != "disabled"]
 
     def held(kind: str, place: str) -> list[StoredToken]:
         found = []
         for one in kept:
             if (one["kind"], one["url"]) == (kind, place):
-                told = offered("token", [("id", one["id"])], arguments.parse(place).request())
-                found.append(StoredToken(Secret(told.get("password", "")), arguments.names(one), one["id"]))
+                told = offered("token", [("id", one["id"])], arguments.parse_scope(place).request())
+                found.append(StoredToken(Secret(told.get("password", "")), arguments.account_names(one), one["id"]))
         return found
 
     return held
 
 
-def _tell_plan(plan: Plan) -> None:
+def _print_plan(plan: Plan) -> None:
     for move in plan.moves:
         output.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
     for email in plan.emails.values():
@@ -127,20 +127,20 @@ def _tell_plan(plan: Plan) -> None:
         output.say(f"Would {'remove' if one.remove else 'clean'}: {one.location.path}")
         for finding in plan.cleaned[one.location.path]:
             output.say(f"    line {finding.line}: {finding.what}")
-    _tell_rest(plan)
+    _print_manual_steps(plan)
 
 
 def _carry_out(plan: Plan) -> list[Error]:
-    """Vault, backup, files, in this order; returns what went wrong with single files. Raises `Error` before that."""
+    """Write vault, backup and files, in this order; returns the errors of single files. Raises `Error` before that."""
     records = [record for one in plan.cleanings for record in one.records()]
-    answers = prompts.answers()
-    new_vault = vault_setup.prepare(answers, memory=False)
+    prompter = prompts.prompter()
+    new_vault = vault_setup.prepare(prompter, memory=False)
     if new_vault is not None:
-        new_vault.found()
+        new_vault.create()
     for move in plan.moves:
         _move(move)
     for credential_id, email in plan.emails.items():
-        _name(credential_id, email)
+        _add_email(credential_id, email)
     batch = f"{int(time.time())}-{os.urandom(4).hex()}"
     for record in records:
         ask("backup-put", [("batch", batch), ("part", json.dumps(record))])
@@ -167,16 +167,16 @@ def _move(move: Move) -> None:
         output.warn("checksum mismatch: the token looks incomplete", "test it: git ls-remote URL")
 
 
-def _name(credential_id: str, email: str) -> None:
-    """Give a credential that is kept the email that stands beside its token in a file."""
-    (one,) = (one for one in arguments.stored() if one["id"] == credential_id)
+def _add_email(credential_id: str, email: str) -> None:
+    """Add the email found beside a token in a file to its stored credential."""
+    (one,) = (one for one in arguments.stored_credentials() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
     output.say(f"Added the email {email} to the {one['kind']} for {one['scope']}")
 
 
-def _tell_rest(plan: Plan) -> None:
-    """What a person has to do."""
+def _print_manual_steps(plan: Plan) -> None:
+    """Print what the user has to do."""
     for line, hint in plan.readers:
         output.say(f"Note: {line}")
         output.say(f"    {hint}")
@@ -188,19 +188,19 @@ def _tell_rest(plan: Plan) -> None:
         output.say(f"    {why}")
 
 
-def _tell_git(plan: Plan) -> None:
-    """Whether git asks this program for what was moved."""
+def _check_git_setup(plan: Plan) -> None:
+    """Check that git asks this program for the moved tokens."""
     urls = dict.fromkeys(move.host_url for move in plan.moves)
     for url in urls:
-        if not is_configured(arguments.provider(url)):
+        if not is_configured(arguments.find_provider(url)):
             output.say("git does not ask this helper yet; run: git-credential-bitbucket configure")
             continue
-        for other in neighbours(git_config.read(os.environ), url):  # one that stores writes the token down again
+        for other in other_helpers(git_config.read(os.environ), url):  # one that stores writes the token down again
             output.warn(f"git asks {other.value} too, and {other.effect}", "run: git-credential-bitbucket configure")
 
 
 def _undo() -> None:
-    vault_setup.readable()
+    vault_setup.unlock_if_locked()
     told = ask("backup-get")
     batch = dict(told)["batch"]
     files: dict[str, list[dict[str, object]]] = {}

@@ -1,4 +1,4 @@
-"""`refresh`: renews an access token now, however much is left of it."""
+"""`refresh`: renews access tokens now, whatever time they have left."""
 
 from __future__ import annotations
 
@@ -28,18 +28,20 @@ if TYPE_CHECKING:
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option("--repositories", metavar="NAMES", help="Set the project's repositories instead, comma-separated.")
 def command(*, what: str | None, repositories: str | None) -> None:
-    """Renew."""
-    vault_setup.readable()
-    offered = [one for one in arguments.select(what) if one["state"] != "disabled"]
+    """Renew tokens."""
+    vault_setup.unlock_if_locked()
+    offered = [one for one in arguments.select_credentials(what) if one["state"] != "disabled"]
     projects = [one for one in offered if one["project"] is not None]
     if repositories is not None:
-        _list(arguments.select_one(projects, prompts.choosing(), "for a project"), repositories)
+        _set_repositories(arguments.select_one(projects, prompts.interactive_terminal(), "for a project"), repositories)
         return
     renewable = [
         one for one in offered if one["renewed_at"] is not None or one["source"] is not None or one in projects
     ]
     if what is not None:
-        renewable = [arguments.select_one(renewable, prompts.choosing(), "for this scope that can be renewed")]
+        renewable = [
+            arguments.select_one(renewable, prompts.interactive_terminal(), "for this scope that can be renewed")
+        ]
     if not renewable:
         raise Error(
             "no stored credential can be renewed automatically",
@@ -49,7 +51,7 @@ def command(*, what: str | None, repositories: str | None) -> None:
     for one in renewable:
         try:
             if one in projects:
-                _told_list(one, dict(ask("repositories", [("id", one["id"])]))["repositories"])
+                _print_repositories(one, dict(ask("repositories", [("id", one["id"])]))["repositories"])
                 continue
             told = renew(one["id"])
         except Error as exc:
@@ -58,7 +60,7 @@ def command(*, what: str | None, repositories: str | None) -> None:
         if one["renewed_at"] is None:
             output.say(f"Fetched: {one['kind']} for {one['scope']}, from {one['source']}")
             continue
-        left = dates.left(int(told["expires_at"]) - time.time())
+        left = dates.time_left(int(told["expires_at"]) - time.time())
         output.say(f"Renewed: {one['kind']} for {one['scope']}, valid for {left}")
     if failures:
         one, first = failures[0]
@@ -66,13 +68,13 @@ def command(*, what: str | None, repositories: str | None) -> None:
         raise Error(f"{one['kind']} for {one['scope']}{rest}: {first.cause}", hint=first.hint)
 
 
-def _list(one: CredentialView, typed: str) -> None:
-    """Note which repositories are in a project, as the person says. Raises `Error`."""
-    provider = arguments.provider("/".join(one["url"].split("/")[:3]))
+def _set_repositories(one: CredentialView, typed: str) -> None:
+    """Set the repositories of a project's token. Raises `Error`."""
+    provider = arguments.find_provider("/".join(one["url"].split("/")[:3]))
     names = " ".join(repository_names(provider, one["url"].split("/")[3], typed))
     ask("amend", [("id", one["id"]), ("repositories", names)])
-    _told_list(one, names)
+    _print_repositories(one, names)
 
 
-def _told_list(one: CredentialView, names: str) -> None:
+def _print_repositories(one: CredentialView, names: str) -> None:
     output.say(f"Repositories of {one['scope']}: {', '.join(names.split()) or 'none'}")

@@ -1,4 +1,4 @@
-"""`rekey`: seals the vault with another key, or one that comes from elsewhere; the old one opens nothing afterwards."""
+"""`rekey`: encrypts the vault with another key, or with one stored elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.key import KEY_BYTES
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.ui.prompts import Prompter
     from git_credential_bitbucket.vault.key import Key
 
 KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
@@ -45,42 +45,42 @@ The present key is needed, wherever it is stored; without a terminal, its passph
     "--key-file", metavar="FILE", help="With --to key-file: the file with the key, created if it does not exist."
 )
 def command(*, source: str, key_file: str | None) -> None:
-    """Seal anew."""
+    """Re-encrypt the vault."""
     if source == KEY_FILE and key_file is None:
         raise click.UsageError("--to key-file needs --key-file FILE")
     if source != KEY_FILE and key_file is not None:
         raise click.UsageError("--key-file FILE goes with --to key-file")
     header = vault_setup.header()
-    answers = prompts.answers()
-    # The variable holds the new key then, so the present one is to be in a file.
+    prompter = prompts.prompter()
+    # The variable has the new key, so the present one is read from a file.
     in_file = source == ENVIRONMENT and header.source in ("environment", "file")
-    old_key = vault_setup.find_key(answers, header, os.environ.get(key_sources.KEY_FILE_VARIABLE) if in_file else None)
+    old_key = vault_setup.find_key(prompter, header, os.environ.get(key_sources.KEY_FILE_VARIABLE) if in_file else None)
     if dict(ask("status"))["vault"] == "locked":
-        vault_setup.give(old_key)
-    key = new_key(source, key_file, answers)
+        vault_setup.hand_over_key(old_key)
+    key = new_key(source, key_file, prompter)
     try:
         ask("rekey", [*key.to_record().items(), ("old_key", old_key.to_record()["key"])])
     except DaemonUnavailable:
-        raise  # it may be about to do it, so nothing may be taken away from under it
+        raise  # the daemon may still do it, so nothing may be removed
     except Error:
         if key.source == KEYRING and _sealed_with(key) is False:
             _remove_from_keyring(key.id)
         raise
     if header.source == KEYRING and header.key_id != key.id:
         _remove_from_keyring(header.key_id)
-    output.say(f"Vault re-encrypted; its key comes from {vault_setup.shown_key_source(vault_setup.vault().header())}.")
+    output.say(f"Vault re-encrypted; its key comes from {vault_setup.key_source_label(vault_setup.vault().header())}.")
     if source == KEY_FILE:
         output.say(
             f"Set this where git runs: {key_sources.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}"
         )
 
 
-def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
-    """The key to seal with from here on. Raises `Error` where it cannot be had."""
+def new_key(source: str, key_file: str | None, prompter: Prompter) -> Key:
+    """The new key. Raises `Error` if it cannot be read or made."""
     if source == PASSPHRASE:
-        return vault_setup.new_passphrase(answers, "the vault's key is unchanged; try again")
+        return vault_setup.new_passphrase(prompter, "the vault's key is unchanged; try again")
     if source == KEYRING:
-        from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
+        from git_credential_bitbucket.vault import keyring_key  # lazy: keyring starts a process
 
         keyring_key.open_up(os.environ)
         return keyring_key.make(os.environ)
@@ -97,7 +97,7 @@ def new_key(source: str, key_file: str | None, answers: Answers) -> Key:
 
 
 def make_key_file(path: str) -> None:
-    """A new key in a new file that only we can read; one that is there already is left as it is. Raises `Error`."""
+    """Write a new key to a new file, 0600; an existing file is not changed. Raises `Error`."""
     try:
         files.create(path, b2a_base64(os.urandom(KEY_BYTES)))
     except FileExistsError:
@@ -105,7 +105,7 @@ def make_key_file(path: str) -> None:
 
 
 def _sealed_with(key: Key) -> bool | None:
-    """Whether the vault is under `key`; None where that cannot be told, and then nothing may be removed."""
+    """Whether the vault is encrypted with `key`; None if that is not known, and then nothing may be removed."""
     try:
         header = vault_setup.vault().header()
     except Error:
@@ -114,7 +114,7 @@ def _sealed_with(key: Key) -> bool | None:
 
 
 def _remove_from_keyring(key_id: bytes) -> None:
-    from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
+    from git_credential_bitbucket.vault import keyring_key  # lazy: keyring starts a process
 
     try:
         keyring_key.remove(os.environ, key_id)

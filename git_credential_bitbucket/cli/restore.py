@@ -1,4 +1,4 @@
-"""`restore`: offers a credential again that was disabled, or is suspended after a rejection."""
+"""`restore`: re-enables a credential that is disabled or suspended."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 )
 @click.argument("what", metavar="ID|SCOPE")
 def command(*, what: str) -> None:
-    """Restore."""
-    vault_setup.readable()
-    held = [one for one in arguments.select(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = arguments.select_one(held, prompts.choosing(), "for this scope that is disabled or suspended")
+    """Re-enable a credential."""
+    vault_setup.unlock_if_locked()
+    held = [one for one in arguments.select_credentials(what) if one["state"] != "ready" or one["suspended_for"]]
+    one = arguments.select_one(held, prompts.interactive_terminal(), "for this scope that is disabled or suspended")
     ask("restore", [("id", one["id"])])
-    output.say(f"Re-enabled: {arguments.one_line({**one, 'state': 'ready'})}")
+    output.say(f"Re-enabled: {arguments.describe({**one, 'state': 'ready'})}")

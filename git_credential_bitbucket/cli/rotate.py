@@ -1,7 +1,4 @@
-"""`rotate`: guides a person through replacing a token that does not renew itself; the old one is kept to fall back on.
-
-Imports statics' and guidance's parts of a login; the client changes old for new in one write.
-"""
+"""`rotate`: guides the user through replacing an API token or access token, in one write; the old one is disabled."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.ui.prompts import Prompter
 
 HELP = f"""{summary("rotate")}.
 
@@ -41,18 +38,18 @@ If standard input is not a terminal, its first line is the new token.
     "--expires",
     "ends_at",
     metavar="DATE",
-    callback=date_options.end,
+    callback=date_options.expiry,
     help="Expiry date of the new token: 2027-01-31, 90d or 1y.",
 )
 @verification.option
 @click.option("--force", is_flag=True, help="Store the new token although its checksum does not match.")
 def command(*, what: str | None, ends_at: float | None, verify: bool | None, force: bool) -> None:
     """Replace a token."""
-    vault_setup.readable()
-    answers = prompts.answers()
-    old = chosen(what, answers)
+    vault_setup.unlock_if_locked()
+    prompter = prompts.prompter()
+    old = choose_token(what, prompter)
     *host, path = (*old["url"].split("/", 3), "")[:4]
-    provider = arguments.provider("/".join(host))
+    provider = arguments.find_provider("/".join(host))
     wanted = LoginRequest(
         kind=old["kind"],
         provider=provider,
@@ -63,23 +60,23 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
         verify=verify is not False,
         force=force,
     )
-    answers.say(f"Replacing: {printable(described(old), 1000)}.")
-    record = token_flows.record(wanted, answers)
+    prompter.say(f"Replacing: {printable(describe(old), 1000)}.")
+    record = token_flows.obtain_record(wanted, prompter)
     previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
     expiry = f", expires {dates.day(record['ends_at'])}" if record["ends_at"] else ""
     output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{expiry}; its id is still {old['id']}.")
     output.say(
         f"The old token is disabled for 30 days. To re-enable it, run: git-credential-bitbucket restore {previous}"
     )
-    addresses = guidance.pages(old["kind"], provider, path)
+    addresses = guidance.token_pages(old["kind"], provider, path)
     where = f" here: {' or '.join(addresses)}" if addresses else ""
     output.say(f"Once git works with the new token, revoke the old one at Bitbucket{where}")
-    verification.tell_unverified(wanted, is_required=verify is True)
+    verification.report_unverified(wanted, is_required=verify is True)
 
 
-def chosen(what: str | None, answers: Answers) -> CredentialView:
-    """The token to replace: what is named, else the one that ends first. Raises `Error`."""
-    static = [one for one in arguments.select(what) if one["kind"] in token_kinds.STATIC]
+def choose_token(what: str | None, prompter: Prompter) -> CredentialView:
+    """The token to replace: the named one, else the first to expire. Raises `Error`."""
+    static = [one for one in arguments.select_credentials(what) if one["kind"] in token_kinds.STATIC]
     offered = [one for one in static if one["state"] != "disabled"]
     if what is not None:
         if not static:
@@ -87,15 +84,15 @@ def chosen(what: str | None, answers: Answers) -> CredentialView:
                 "only API tokens and access tokens can be rotated",
                 hint="an OAuth login renews itself; to log in again, run: git-credential-bitbucket login",
             )
-        return arguments.select_one(offered or static, answers.terminal, "for this scope")
+        return arguments.select_one(offered or static, prompter.terminal, "for this scope")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: one["ends_at"] or 0.0)
-    return arguments.select_one(offered, answers.terminal, "that can be rotated")
+    return arguments.select_one(offered, prompter.terminal, "that can be rotated")
 
 
-def described(old: CredentialView) -> str:
-    """The old one in words: what for, whose, until when."""
+def describe(old: CredentialView) -> str:
+    """The old token in words: kind, scope, account and expiry."""
     account = f" of {old['account']}" if old["account"] else ""
     ends = f", expires {dates.day(old['ends_at'])}" if old["ends_at"] else ""
     return f"the {kind_label(old['kind'])} for {old['scope']}{account}{ends}"

@@ -1,4 +1,4 @@
-"""Secrets are never arguments: whoever gives one is told, before click could repeat it in a message of its own."""
+"""Rejects secrets in arguments, before click could repeat them in a message."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MIN_SECRET_CHARACTERS = 24
 
 
 class SecretRefusingCommand(click.Command):
-    """A verb that takes no secret as an argument. A class because click parses by overriding."""
+    """A command that rejects secrets in its arguments."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click's, once it is clear that no argument is a token. Raises `Error`."""
+        """As click's, after a check that no argument is a token. Raises `Error`."""
         refuse_secrets(args)
         return super().parse_args(ctx, args)
 
@@ -31,11 +31,11 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
         # `--token=…`, `https://user:…@host`, `Authorization: Bearer …`
         for part in argument.replace("=", " ", 1).replace("@", " ").replace(":", " ").replace("/", " ").split():
             if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= MIN_SECRET_CHARACTERS:
-                raise leaked()
+                raise exposed_secret()
 
 
-def leaked() -> Error:
-    """What to say of a secret on the command line; the secret itself is not repeated."""
+def exposed_secret() -> Error:
+    """The error for a secret on the command line, which it does not repeat."""
     return Error(
         "a secret on the command line is exposed: it is in your shell's history, and others may have seen it in ps",
         hint="revoke it at Bitbucket and create another; enter that at the prompt, or on standard input: … < FILE",

@@ -1,4 +1,4 @@
-"""`status`: the credentials that are stored; never a secret."""
+"""`status`: shows the stored credentials, without secrets."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def command(
     metrics_file: str | None,
     **asked: bool,
 ) -> None:
-    """List what is kept."""
+    """Show the credentials."""
     if as_json and metrics_file == "-":
         raise click.UsageError("--json and --prometheus - cannot both write to standard output")
     if asked["unknown_ok"] and within is None:
@@ -62,7 +62,7 @@ def command(
         report = replace(report, verdicts=verdicts.check([one["id"] for one in report.offered], report.tokens))
     if metrics_file is not None:
         from git_credential_bitbucket.diagnostics import (
-            metrics,  # lazy: each of these forms has its own imports
+            metrics,  # lazy: only --prometheus needs it
         )
 
         output.write(metrics_file, metrics.text(report))

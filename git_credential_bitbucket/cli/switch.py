@@ -1,4 +1,4 @@
-"""`switch`: chooses the account that answers for a scope where several could."""
+"""`switch`: sets the default account of a scope with several."""
 
 from __future__ import annotations
 
@@ -32,22 +32,22 @@ To choose by directory, set git's own credential.https://bitbucket.org.username 
 
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.argument("account", metavar="[ACCOUNT]", required=False)
-@click.option("--for", "place", metavar="SCOPE", default=hosts.CLOUD_URL, help="WORKSPACE or WORKSPACE/REPOSITORY.")
-def command(*, account: str | None, place: str) -> None:
-    """Choose."""
-    vault_setup.readable()
-    scope = arguments.scope_of(place)
-    offered = arguments.offered_for(scope)
+@click.option("--for", "named", metavar="SCOPE", default=hosts.CLOUD_URL, help="WORKSPACE or WORKSPACE/REPOSITORY.")
+def command(*, account: str | None, named: str) -> None:
+    """Set the default account."""
+    vault_setup.unlock_if_locked()
+    scope = arguments.parse_scope_url(named)
+    offered = arguments.default_candidates(scope)
     if not offered:
         raise UnknownCredential(f"no credential is stored for {scope}", hint="see: git-credential-bitbucket status")
-    one = _meant(offered, account)
+    one = _choose(offered, account)
     ask("default", [("id", one["id"])])
-    output.say(f"Default for {one['scope']}: {arguments.one_line(one)}")
+    output.say(f"Default for {one['scope']}: {arguments.describe(one)}")
 
 
-def _meant(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
+def _choose(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
     if account is not None:
-        found = [one for one in offered if account.lower() in {one["id"], *arguments.names(one)}]
+        found = [one for one in offered if account.lower() in {one["id"], *arguments.account_names(one)}]
         if not found:
             known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
             raise UnknownCredential("no stored credential is of this account", hint=f"stored accounts: {known}")
@@ -59,4 +59,4 @@ def _meant(offered: Sequence[CredentialView], account: str | None) -> Credential
         raise Error(
             "only one credential is stored for this scope", hint="to add another, run: git-credential-bitbucket login"
         )
-    return arguments.select_one(offered, prompts.choosing(), "for this scope")
+    return arguments.select_one(offered, prompts.interactive_terminal(), "for this scope")

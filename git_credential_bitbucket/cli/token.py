@@ -1,4 +1,4 @@
-"""`token`: the secret that git would get, for REST and scripts. Prints that, and nothing else, on standard output."""
+"""`token`: prints the secret that git would get, for REST and scripts, and nothing else."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from git_credential_bitbucket.client import interactivity, messages, rest_author
 from git_credential_bitbucket.client.shared_client import ask, offered
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.gitsetup import git_request as asked_of_git
+from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments
 
 ID_CHARACTERS = 12
-_CLOUD = arguments.parse(hosts.CLOUD_URL)
+_CLOUD = arguments.parse_scope(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
@@ -39,12 +39,12 @@ one for all of bitbucket.org. A token that is about to expire is renewed first. 
 @click.option("--for", "former", hidden=True)
 @click.option("--header", is_flag=True, help="Print the whole header, `Authorization: …`.")
 def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, header: bool) -> None:
-    """Print a secret."""
+    """Print a token."""
     if former is not None:
         raise click.UsageError("token has no --for: give the scope as an argument, and --rest or --git")
     if rest and for_git:
         raise click.UsageError("--rest and --git exclude each other")
-    told = fetched(what)
+    told = fetch_token(what)
     if not header:
         write(told["password"])
     elif for_git:
@@ -54,53 +54,53 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
         write(f"Authorization: {rest_authorization.header(told)}")
 
 
-def fetched(what: str | None) -> dict[str, str]:
-    """Kind, username, account and password of what git would get. Raises `Error` where that is nothing."""
-    asked = _here() if what is None else _CLOUD if _is_id(what) else arguments.parse(what)
+def fetch_token(what: str | None) -> dict[str, str]:
+    """Kind, username, account and password of the credential that git would get. Raises `Error` if there is none."""
+    asked = _scope_here() if what is None else _CLOUD if _is_id(what) else arguments.parse_scope(what)
     if what is None and is_verbose():
         click.echo(f"{messages.NAME}: for {printable(asked.text)}", err=True)
     if not hosts.is_cloud(asked.protocol, asked.host):
-        arguments.provider(asked.url)
+        arguments.find_provider(asked.url)
     given = (
         None if what is not None and _is_id(what) else rest_authorization.from_environment(os.environ, asked.request())
     )
     if given is not None:
         return given
-    vault_setup.readable()
-    place, credential_id = (asked, None) if what is None else _meant(what)
+    vault_setup.unlock_if_locked()
+    scope, credential_id = (asked, None) if what is None else _scope_and_id(what)
     fields = [] if credential_id is None else [("id", credential_id)]
-    told = offered("token", fields, place.request())
+    told = offered("token", fields, scope.request())
     if not told.get("password"):
-        problem = interactivity.missing_credential(dict(ask("why", (), place.request())))
+        problem = interactivity.missing_credential(dict(ask("why", (), scope.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)
     return told
 
 
-def _here() -> arguments.ScopeArgument:
+def _scope_here() -> arguments.ScopeArgument:
     """The repository of the current directory if its remote is at bitbucket.org; elsewhere all of bitbucket.org."""
-    text = asked_of_git.remote(os.environ, asked_of_git.folder_here())
+    text = git_request.remote(os.environ, git_request.folder_here())
     try:
-        place = arguments.parse(text) if text is not None else _CLOUD
+        scope = arguments.parse_scope(text) if text is not None else _CLOUD
     except Error:  # a path, or an address with a password in it
         return _CLOUD
-    return place if (place.protocol, place.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
+    return scope if (scope.protocol, scope.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
 
 
-def _meant(what: str) -> tuple[arguments.ScopeArgument, str | None]:
-    """The place to ask for, and the credential's id where that was given."""
-    for one in arguments.stored() if _is_id(what) else ():
+def _scope_and_id(what: str) -> tuple[arguments.ScopeArgument, str | None]:
+    """The scope to request, and the credential's id if `what` is one."""
+    for one in arguments.stored_credentials() if _is_id(what) else ():
         if one["id"] == what:
-            return arguments.parse(one["url"]), what
-    return arguments.parse(what), None
+            return arguments.parse_scope(one["url"]), what
+    return arguments.parse_scope(what), None
 
 
 def _is_id(word: str) -> bool:
-    """Whether `word` has the shape of an id; a workspace may have it as well."""
+    """Whether `word` has the form of an id, which a workspace's name may have too."""
     return len(word) == ID_CHARACTERS and not word.strip("0123456789abcdef")
 
 
 def write(text: str) -> None:
-    """One line on standard output, as it is."""
+    """Print one line, unchanged. Raises `Error` for a line break in it."""
     if any(c in text for c in "\r\n\0"):
         raise Error(
             "the secret contains a line break, so it cannot be printed as one line",

@@ -1,4 +1,4 @@
-"""`unconfigure`: takes back what `configure` wrote, and nothing else."""
+"""`unconfigure`: removes what `configure` wrote, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ from git_credential_bitbucket.gitsetup import configuration
 @click.option("--system", is_flag=True, help="In the configuration of all users of this machine.")
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands without running them.")
 def command(*, host: str | None, system: bool, dry_run: bool) -> None:
-    """Take the configuration back."""
+    """Remove the configuration."""
     configuration.unconfigure(os.environ, host, system=system, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""`unlock`: the client gets the vault's key, from keyring, passphrase or file; also in the middle of a `get`."""
+"""`unlock`: gives the daemon the vault's key, from keyring, passphrase or file; also during a `get`."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ The key is read from where it is stored: the keyring (which may open a dialogue,
 @click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
 @click.option("--key-file", metavar="FILE", help="Read the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
-    """Unlock."""
+    """Unlock the vault."""
     told = dict(ask("status"))
     if told["vault"] == "open" and key_file is None:
         output.say("The vault is already unlocked.")
         return
-    vault_setup.header()  # without a vault there is nothing to open anywhere
+    vault_setup.header()  # raises if there is no vault
     if "pid" not in told:
         raise Error(
             "no daemon is running, so the vault cannot be kept unlocked",
             hint="each command reads the key itself; to use a key file, run: "
             "git-credential-bitbucket rekey --to key-file --key-file FILE",
         )
-    vault_setup.unlock(prompts.answers(), key_file, by_hand=True)
+    vault_setup.unlock(prompts.prompter(), key_file, by_hand=True)
     output.say("Vault unlocked.")
 
 
 def during_get(request: Request, why: Mapping[str, str]) -> bool:
-    """Have the person at the terminal unlock the vault while git waits; False where they would rather not.
+    """Let the user unlock the vault at the terminal while git waits; False if they do not.
 
     All dialogue is on the terminal: standard output is git's.
     """
@@ -56,7 +56,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
     cause = git_protocol.printable(why.get("error") or "the vault is locked", 1000)
     try:
         terminal.say(f"git needs a credential for {git_protocol.printable(request.host)}, and {cause}.")
-        vault_setup.unlock(prompts.Answers(terminal))
+        vault_setup.unlock(prompts.Prompter(terminal))
     except Error as exc:
         told = git_protocol.printable(exc.cause, 1000)
         terminal.say(f"Hint: {exc.hint}." if told == cause else f"{told}; {exc.hint}.", style="yellow")

@@ -1,4 +1,4 @@
-"""`version`: what runs here. Imports the packages whose versions are asked for only when they are."""
+"""`version`: shows this program's version, and those of Python, git and packages."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _check_address(context: DoctorContext, entry: Entry, text: str) -> Iterator[
 
 def _parse_bitbucket_url(context: DoctorContext, text: str) -> Url | None:
     try:
-        url = git_request.take_apart(text)
+        url = git_request.parse_url(text)
     except Error:  # git refuses it
         return None
     if url is None:

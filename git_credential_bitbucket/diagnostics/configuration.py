@@ -9,9 +9,15 @@ from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Findin
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
 from git_credential_bitbucket.gitsetup import config_writer
-from git_credential_bitbucket.gitsetup.executable import helper_here, is_there, means_us, only_word, runs_us
+from git_credential_bitbucket.gitsetup.executable import (
+    helper_here,
+    is_there,
+    is_this_program,
+    only_word,
+    runs_this_program,
+)
 from git_credential_bitbucket.gitsetup.git_request import sends_path
-from git_credential_bitbucket.gitsetup.other_helpers import neighbours, reset_after, shown_helper
+from git_credential_bitbucket.gitsetup.other_helpers import other_helpers, reset_after, shown_helper
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,7 +31,9 @@ _VAULT = paths.OWN_PREFIX + "VAULT"
 def look(context: DoctorContext) -> Iterator[Finding]:
     """Which settings are set, then who is asked about the context's host, and how."""
     yield from _settings(context)
-    ours = [(value, origin, scope) for value, origin, scope in context.here.helpers(context.whole) if means_us(value)]
+    ours = [
+        (value, origin, scope) for value, origin, scope in context.here.helpers(context.whole) if is_this_program(value)
+    ]
     configure = f"run: git-credential-bitbucket configure{context.host_option}"
     if not ours:
         yield _not_configured(context, configure)
@@ -64,7 +72,7 @@ def _settings(context: DoctorContext) -> Iterator[Finding]:
 
 def _not_configured(context: DoctorContext, configure: str) -> Finding:
     cause = f"git is not configured to ask git-credential-bitbucket for {context.url.base}"
-    ours = [entry.url for entry in context.here.entries("credential", "helper") if means_us(entry.value)]
+    ours = [entry.url for entry in context.here.entries("credential", "helper") if is_this_program(entry.value)]
     if None not in ours and context.url.base not in ours:
         return Finding(CHECK, WRONG, cause, configure, _written(context))
     cause = f"{cause}: a later line resets the list of helpers, {reset_after(context.here)}"
@@ -74,7 +82,7 @@ def _not_configured(context: DoctorContext, configure: str) -> Finding:
 
 def _paths(context: DoctorContext, ours: list[tuple[str, str, str]], hint: str) -> Iterator[Finding]:
     for value, origin, _ in ours:
-        if not runs_us(value):
+        if not runs_this_program(value):
             if find_program(context.env, "git-credential-bitbucket") is None:
                 cause = f"git finds no {value} on PATH ({origin})"
                 yield Finding(CHECK, WRONG, cause, hint, _written(context))
@@ -88,8 +96,8 @@ def _paths(context: DoctorContext, ours: list[tuple[str, str, str]], hint: str) 
 
 
 def _neighbours(context: DoctorContext) -> Iterator[Finding]:
-    global_ones = neighbours(context.trusted, context.url.base)
-    for other in neighbours(context.here, context.url.base):
+    global_ones = other_helpers(context.trusted, context.url.base)
+    for other in other_helpers(context.here, context.url.base):
         where = "after" if other.after else "before"
         cause = f"git asks {shown_helper(other.value)} {where} this program ({other.origin}), and {other.effect}"
         if not other.after:
@@ -106,7 +114,7 @@ def _reset(context: DoctorContext, hint: str) -> Iterator[Finding]:
     before: dict[tuple[str, str | None], bool] = {}
     for entry in context.here.entries("credential", "helper"):
         place = (entry.origin, entry.url)
-        if means_us(entry.value) and not before.get(place, False):
+        if is_this_program(entry.value) and not before.get(place, False):
             cause = f"there is no reset of the list of helpers before this program ({entry.origin})"
             yield Finding(CHECK, NOTE, cause, hint, _written(context))
         before[place] = before.get(place, False) or not entry.value
@@ -114,7 +122,7 @@ def _reset(context: DoctorContext, hint: str) -> Iterator[Finding]:
 
 def _written(context: DoctorContext) -> Fix:
     def configure() -> None:
-        commands = config_writer.configuring(_scope(context), context.url.base, helper_here(context.env))
+        commands = config_writer.configure_commands(_scope(context), context.url.base, helper_here(context.env))
         config_writer.run(commands, context.env)
 
     return Fix(f"configured git for {context.url.base}", configure)
@@ -128,7 +136,7 @@ def _moved_down(context: DoctorContext) -> Fix:
         from git_credential_bitbucket.diagnostics import config_sections  # lazy: the scan of files, for a repair
 
         # Removed and written again, it is at the end, and of the last file, unless its section holds something else.
-        config_writer.run(config_writer.unconfiguring(_scope(context), base), context.env)
+        config_writer.run(config_writer.unconfigure_commands(_scope(context), base), context.env)
         _written(context).run()
         if not _is_last(context):
             for origin in {origin for origin, url in _scope(context).ours() if url == base}:
@@ -144,12 +152,12 @@ def _moved_down(context: DoctorContext) -> Fix:
 def _is_last(context: DoctorContext) -> bool:
     """Whether git, as it is configured for the person now, asks us for the host, and no helper that stores after us."""
     read = git_config.read(context.env)
-    others = neighbours(read, context.url.base)
+    others = other_helpers(read, context.url.base)
     return _asks_us(context, read) and not any(one.after and one.origin.startswith("/") for one in others)
 
 
 def _asks_us(context: DoctorContext, read: git_config.GitConfig) -> bool:
-    return any(means_us(value) for value, _, _ in read.helpers(context.whole))
+    return any(is_this_program(value) for value, _, _ in read.helpers(context.whole))
 
 
 def _scope(context: DoctorContext) -> config_writer.Scope:

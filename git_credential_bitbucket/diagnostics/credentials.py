@@ -135,7 +135,7 @@ def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     elif header is None:
         yield Finding("vault", OK, "there is none yet; the first login creates it")
     else:
-        source = vault_setup.shown_key_source(header)
+        source = vault_setup.key_source_label(header)
         yield Finding("vault", OK, f"{told['vault']}, format {header.version}, its key from {source}")
     if "damage" in told:
         level = WRONG if told["damaged"] == vault_setup.shown_path() else NOTE
@@ -158,7 +158,7 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
             cause = f"{name} for {one['scope']} expired on {dates.day(ends)}"
             yield Finding("credentials", WRONG, cause, status_report.replacement_hint(one))
         elif ends is not None and ends - now < SOON_S:
-            cause = f"{name} for {one['scope']} expires in {dates.left(ends - now)}"
+            cause = f"{name} for {one['scope']} expires in {dates.time_left(ends - now)}"
             yield Finding("credentials", NOTE, cause, status_report.replacement_hint(one))
         elif one["suspended_for"]:
             yield Finding("credentials", WRONG, f"{name}: {one['why']}", one["hint"])

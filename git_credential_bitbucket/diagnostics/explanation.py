@@ -17,7 +17,7 @@ from git_credential_bitbucket.client import daemon_info, environment, interactiv
 from git_credential_bitbucket.client.shared_client import look
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
-from git_credential_bitbucket.gitsetup.executable import means_us
+from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.diagnostics.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
     from git_credential_bitbucket.git_config import GitConfig
-    from git_credential_bitbucket.gitsetup.git_request import Asked, Url
+    from git_credential_bitbucket.gitsetup.git_request import GitRequest, Url
 
 LOGIN = "git-credential-bitbucket login"
 
@@ -40,7 +40,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     if url is None:
         return _not_asked(source)
     here = git_config.read_here(os.environ, folder)
-    git_asks = git_request.question(url, here)
+    git_asks = git_request.request_for(url, here)
     document: Document = {
         "url": url.shown,
         "source": source,
@@ -48,7 +48,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
             key: git_request.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()
         },
         "path_withheld": bool(url.path) and git_asks.path is None,
-        "beforehand": git_behaviour.sent(url, here, os.environ),
+        "beforehand": git_behaviour.sent_unasked(url, here, os.environ),
         "helpers": _helpers(url, here),
         "daemon": _daemon(),
         "environment": None,
@@ -61,14 +61,14 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     }
     problem = _not_for_us(git_asks, document) or _fill_in(url, git_asks, document)
     if problem is not None:
-        then = git_behaviour.then(_state(git_asks, document), url.shown, here, os.environ)
+        then = git_behaviour.next_step(_state(git_asks, document), url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "hint": problem.hint or "", "then": then}
     elif is_checked:
         document["verdict"] = _verdict(url, git_asks, document)
     return document
 
 
-def _verdict(url: Url, git_asks: Asked, document: Document) -> VerdictView | None:
+def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView | None:
     """What Bitbucket says of what git gets."""
     answer, tokens = document["answer"], []
     if answer is not None and answer["from"] == "environment":
@@ -79,13 +79,13 @@ def _verdict(url: Url, git_asks: Asked, document: Document) -> VerdictView | Non
     return next(iter(verdicts.check(ids, tokens, url.base, repository).values()), None)
 
 
-def _found(url: Url, git_asks: Asked) -> environment.EnvironmentCredential | None:
+def _found(url: Url, git_asks: GitRequest) -> environment.EnvironmentCredential | None:
     """What the environment has for this request."""
     path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
     return environment.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
 
 
-def _state(git_asks: Asked, document: Document) -> str | None:
+def _state(git_asks: GitRequest, document: Document) -> str | None:
     """Why nothing is offered, as a state; None where the vault was not read."""
     if document["vault"] is None:
         return None
@@ -95,11 +95,11 @@ def _state(git_asks: Asked, document: Document) -> str | None:
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
     """Where the URL is from, in words, and the URL; None for one that git asks no helper about."""
     if text is not None:
-        return "as given", git_request.named(text)
+        return "as given", git_request.parse_argument(text)
     found = git_request.remote(os.environ, folder)
     if found is None:
-        return "no remote here, so bitbucket.org", git_request.take_apart(hosts.CLOUD_URL)
-    return "the remote of this repository", git_request.take_apart(found)
+        return "no remote here, so bitbucket.org", git_request.parse_url(hosts.CLOUD_URL)
+    return "the remote of this repository", git_request.parse_url(found)
 
 
 def _not_asked(source: str) -> Document:
@@ -111,7 +111,7 @@ def _not_asked(source: str) -> Document:
 def _helpers(url: Url, here: GitConfig) -> list[Helper]:
     found = here.helpers(f"{url.base}/{url.path}")
     return [
-        {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": means_us(value)}
+        {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": is_this_program(value)}
         for value, origin, scope in found
     ]
 
@@ -128,7 +128,7 @@ def _daemon() -> DaemonView:
     return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
 
 
-def _not_for_us(git_asks: Asked, document: Document) -> Error | Problem | None:
+def _not_for_us(git_asks: GitRequest, document: Document) -> Error | Problem | None:
     """Why git's request does not reach this program; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
     if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
@@ -145,7 +145,7 @@ def _not_for_us(git_asks: Asked, document: Document) -> Error | Problem | None:
     return None
 
 
-def _fill_in(url: Url, git_asks: Asked, document: Document) -> Error | Problem | None:
+def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
     # Whoever answers reads from /proc which repository git works on, where git does not say.
@@ -213,7 +213,7 @@ def _environment_answer(found: environment.EnvironmentCredential) -> Answer:
     }
 
 
-def _no_credential(git_asks: Asked, document: Document, fields: list[tuple[str, str]]) -> Problem:
+def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[str, str]]) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault = document["vault"]
     if vault is not None and vault["trouble"]:

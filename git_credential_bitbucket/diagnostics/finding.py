@@ -85,7 +85,7 @@ def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
     """
     folder = git_request.folder_here()
     trusted, here = git_config.read(env), git_config.read_here(env, folder)
-    url = git_request.named(text) if text is not None else _remote(env, folder, trusted)
+    url = git_request.parse_argument(text) if text is not None else _remote(env, folder, trusted)
     if url is None:
         raise Error("that is not an https URL", hint="see: git remote -v")
     if not hosts.is_bitbucket(trusted, url.protocol, url.host):
@@ -95,15 +95,15 @@ def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
 
 def safe(text: str, env: Mapping[str, str]) -> str:
     """`text` fit for a bug report: the home directory as ~, and no secret, should one have got so far."""
-    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", output.from_home(text, env)))
+    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", output.abbreviate_home(text, env)))
 
 
 def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | None:
     text = git_request.remote(env, folder)
     try:
-        url = git_request.take_apart(text) if text is not None else None
+        url = git_request.parse_url(text) if text is not None else None
     except Error:  # git refuses it, too
         url = None
     if url is None or not hosts.is_bitbucket(trusted, url.protocol, url.host):
-        return git_request.take_apart(hosts.CLOUD_URL)
+        return git_request.parse_url(hosts.CLOUD_URL)
     return url

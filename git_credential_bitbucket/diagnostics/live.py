@@ -134,7 +134,7 @@ def look(context: DoctorContext, agrees: Callable[[str], bool]) -> Iterator[Obse
     providers.check_addresses(provider)
     live = Live(context, provider, agrees)
     yield _challenge(live)
-    repository = arguments.parse(f"{context.url.base}/{context.url.path}") if context.url.path else None
+    repository = arguments.parse_scope(f"{context.url.base}/{context.url.path}") if context.url.path else None
     for_git, for_rest = (_tokens(context, repository) if repository is not None else []), _tokens(context, None)
     live.hide(*(token.told["password"] for token in (*for_git, *for_rest)))
     yield from _git(live, for_git)
@@ -149,7 +149,7 @@ def look(context: DoctorContext, agrees: Callable[[str], bool]) -> Iterator[Obse
 
 def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) -> list[Token]:
     """One token of each kind, and of access tokens for each length of their scope: for a repository, or for REST."""
-    base = arguments.parse(context.url.base)
+    base = arguments.parse_scope(context.url.base)
     found: dict[tuple[str, int], Token] = {}
     try:
         given = rest_authorization.from_environment(context.env, (repository or base).request())
@@ -160,7 +160,7 @@ def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) 
     for one in _stored(context):
         key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
         if key not in found:
-            told = offered("token", [("id", one["id"])], (repository or arguments.parse(one["url"])).request())
+            told = offered("token", [("id", one["id"])], (repository or arguments.parse_scope(one["url"])).request())
             if told.get("password"):
                 found[key] = Token(one["kind"], told)
     return list(found.values())
@@ -168,7 +168,7 @@ def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) 
 
 def _stored(context: DoctorContext) -> list[CredentialView]:
     """The credentials for the host that work, and are not bound to one request."""
-    stored = [one for one in arguments.stored() if one["state"] == "ready" and one["bound_to"] is None]
+    stored = [one for one in arguments.stored_credentials() if one["state"] == "ready" and one["bound_to"] is None]
     here = [one for one in stored if f"{one['url']}/".startswith(f"{context.url.base}/")]
     return sorted(here, key=lambda one: "@" not in (one["account"] or ""))  # REST takes an API token with its email
 

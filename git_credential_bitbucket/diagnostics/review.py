@@ -130,12 +130,12 @@ def _of_time(one: CredentialView, now: float, *, is_test: bool) -> Iterator[Flag
     idle_s = now - (used_at or created_at)
     if idle_s > UNUSED_S:
         said = "has not been used for" if used_at else "has never been used, and has been stored for"
-        yield {"flag": "unused", "why": f"{said} {dates.left(idle_s)}"}
+        yield {"flag": "unused", "why": f"{said} {dates.time_left(idle_s)}"}
     limit = TEST_OLD_S if is_test else OLD_S
     renews = one["kind"] == token_kinds.OAUTH and one["renewed_at"] is not None
     if not renews and now - created_at > limit:
-        age = dates.left(now - created_at)
-        yield {"flag": "old", "why": f"is {age} old, and should be replaced after {dates.left(limit)}"}
+        age = dates.time_left(now - created_at)
+        yield {"flag": "old", "why": f"is {age} old, and should be replaced after {dates.time_left(limit)}"}
 
 
 def _of_use(one: CredentialView, use: _Use, now: float, reach: float) -> Iterator[Flag]:
@@ -145,7 +145,7 @@ def _of_use(one: CredentialView, use: _Use, now: float, reach: float) -> Iterato
         scope = {"/".join(scope.split("/")[:5]) for scope in asked}
         scope = scope if len(scope) == 1 else {"/".join(scope.split("/")[:4]) for scope in asked}
         if len(scope) == 1 and _depth(narrow := scope.pop()) > depth:
-            why = f"is for {one['scope']}, but only {_without_scheme(narrow)} was asked for in {dates.left(reach)}"
+            why = f"is for {one['scope']}, but only {_without_scheme(narrow)} was asked for in {dates.time_left(reach)}"
             yield {"flag": "wide", "why": why}
     if reach > NEW_S and now - one["created_at"] > NEW_S:
         for name in sorted(name for name, first in use.programs.items() if now - first < NEW_S):

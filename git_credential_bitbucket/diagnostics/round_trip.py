@@ -25,7 +25,7 @@ _REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "
 
 def look(context: DoctorContext) -> Finding:
     """Ask git, without a prompt. Runs at the root directory, so that no helper of the repository's own is run."""
-    question = git_request.question(context.url, context.trusted)
+    question = git_request.request_for(context.url, context.trusted)
     path = [("path", context.url.path)] if context.url.path and not question.path else []
     env = {name: value for name, value in context.env.items() if name not in _REPOSITORY}
     started = time.monotonic()

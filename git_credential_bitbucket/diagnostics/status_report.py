@@ -132,7 +132,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 def rejected(report: Report) -> dict[str, str]:
     """What Bitbucket rejects of what it was asked about, with the hint for each."""
     found = {
-        arguments.one_line(one): replacement_hint(one) for one in report.credentials if report.is_rejected(one["id"])
+        arguments.describe(one): replacement_hint(one) for one in report.credentials if report.is_rejected(one["id"])
     }
     found |= {
         f"the credential in {one.variable}": "put a valid token there, or unset it"
@@ -178,7 +178,7 @@ def fetched(one: CredentialView, now: float) -> str:
     """When the secret of a credential that has a source was fetched; empty where it has none."""
     if one["source"] is None or one["renewed_at"] is not None:
         return ""
-    return f"fetched {dates.ago(now - one['fetched_at'])}" if one["fetched_at"] else "fetched when it is used"
+    return f"fetched {dates.time_ago(now - one['fetched_at'])}" if one["fetched_at"] else "fetched when it is used"
 
 
 def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
@@ -195,7 +195,7 @@ def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: 
         return f"is suspended for {', '.join(one['suspended_for'])}"
     at = expiry_of(one)
     if at is not None and at - report.now <= within:
-        return "has expired" if at <= report.now else f"expires in {dates.left(at - report.now)}"
+        return "has expired" if at <= report.now else f"expires in {dates.time_left(at - report.now)}"
     if one["state"] != "ready" and one["renewed_at"] is None:
         return "has expired"
     return _UNKNOWN if is_expiry_unknown(one) and not unknown_ok else None
@@ -204,7 +204,9 @@ def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: 
 def _is_replaced(one: CredentialView, report: Report) -> bool:
     """Whether another works for the same scope and person, so that git lacks nothing."""
     return any(
-        other["state"] == "ready" and other["url"] == one["url"] and arguments.names(other) == arguments.names(one)
+        other["state"] == "ready"
+        and other["url"] == one["url"]
+        and arguments.account_names(other) == arguments.account_names(one)
         for other in report.offered
     )
 
@@ -222,7 +224,7 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
     return {
         "state": told["vault"],
         "path": vault_setup.shown_path(),
-        "key": vault_setup.shown_key_source(source),
+        "key": vault_setup.key_source_label(source),
         "trouble": told.get("trouble"),
         "hint": told.get("hint") or None,
         "damaged": told.get("damaged"),

@@ -56,10 +56,10 @@ def expires_in(one: CredentialView, now: float) -> str:
     """The words of that column."""
     at = status_report.expiry_of(one)
     if at is not None:
-        return dates.left(at - now)
+        return dates.time_left(at - now)
     if one["renewed_at"] is not None:
         left = one["expires_at"] - now if one["expires_at"] is not None else 0
-        return f"renews itself ({dates.left(left)} left)" if left > 0 else "renews itself"
+        return f"renews itself ({dates.time_left(left)} left)" if left > 0 else "renews itself"
     return status_report.fetched(one, now) or "not known"
 
 
@@ -77,12 +77,12 @@ def _table(report: Report) -> Table:
 
 def _fits(table: Table, console: Console) -> bool:
     """Whether the table needs no broken word: a name that is broken in its middle cannot be read or copied."""
-    return console.measure(table, options=console.options.update(width=output.UNBROKEN)).maximum <= console.width
+    return console.measure(table, options=console.options.update(width=output.MAX_COLUMNS)).maximum <= console.width
 
 
 def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
     at = status_report.expiry_of(one)
-    used = dates.ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
+    used = dates.time_ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
         (output.shown(one["scope"]), ""),
         (one["kind"], ""),
@@ -108,14 +108,14 @@ def _block(one: CredentialView, report: Report, console: Console) -> None:
             _line(console, f"{_INDENT}{name}: {text}", style)
     at = status_report.expiry_of(one)
     details = {
-        "also known as": ", ".join(sorted(arguments.names(one) - {(one["account"] or "").lower()})),
+        "also known as": ", ".join(sorted(arguments.account_names(one) - {(one["account"] or "").lower()})),
         "stored": "in memory only, until the daemon stops" if one.get("memory") else "",
         "expires on": dates.day(at) if at is not None else "",
         "source": " ".join(filter(None, (one["source"], status_report.fetched(one, now)))),
         "repositories": ", ".join(one["repositories"]),
         "OAuth scopes": " ".join(one["oauth_scopes"]),
         "stored since": dates.day(one["created_at"]) if one["created_at"] else "",
-        "last renewal": dates.ago(now - one["renewed_at"]) if one["renewed_at"] else "",
+        "last renewal": dates.time_ago(now - one["renewed_at"]) if one["renewed_at"] else "",
         "next renewal": _next_renewal(one, now),
         "trouble": "; ".join(filter(None, (one["trouble"], one.get("trouble_hint")))),
         "why": one["why"] or "",
@@ -132,7 +132,7 @@ def _next_renewal(one: CredentialView, now: float) -> str:
     due = one["renewal_due_at"]
     if due is None:
         return ""
-    return f"in {dates.left(due - now)}, if it is used" if due > now else "with its next use"
+    return f"in {dates.time_left(due - now)}, if it is used" if due > now else "with its next use"
 
 
 def _print_problems(report: Report, console: Console) -> None:

@@ -1,7 +1,7 @@
-"""Writes git's configuration, by `git config` itself: what `configure` adds for a host, and `unconfigure` takes back.
+"""The `git config` commands by which `configure` adds a host, and `unconfigure` removes it.
 
-What is ours is told by the helper's path, with the blank line before it that resets the list. The other keys are
-always written as lines of our own, behind what may stand there, so that taking ours back leaves the rest as it was.
+This program's lines are recognised by the helper's path, with the empty line before it that resets the list. Other keys
+are always added as separate lines after existing ones, so that removing them restores what was there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.gitsetup.executable import runs_us
+from git_credential_bitbucket.gitsetup.executable import runs_this_program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,26 +30,26 @@ _SPECIAL = frozenset(".[]{}()*+?^$|\\")
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One of git's scopes, and what it holds: read once, before anything is written."""
+    """One of git's configuration scopes and its content, read before anything is written."""
 
     name: str
     read: git_config.GitConfig
 
     def values(self, origin: str, url: str, key: str) -> list[str]:
-        """What the file `origin` says of `credential.<url>.<key>`, spelled exactly so."""
+        """The values of `credential.<url>.<key>` in the file `origin`, with exactly this URL."""
         entries = self.read.entries("credential", key)
         return [e.value for e in entries if (e.scope, e.origin, e.url) == (self.name, origin, url)]
 
     def ours(self) -> list[tuple[str, str]]:
-        """The files and URLs with a helper line of ours, in git's order."""
+        """The files and URLs with a helper line of this program, in git's order."""
         entries = self.read.entries("credential", HELPER)
-        found = [(e.origin, e.url) for e in entries if e.scope == self.name and e.url and runs_us(e.value)]
+        found = [(e.origin, e.url) for e in entries if e.scope == self.name and e.url and runs_this_program(e.value)]
         return list(dict.fromkeys(found))
 
 
 def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
-    """Read what is configured. Raises `SettingsError` where git would not look at what is going to be written, and
-    `InsecurePath` where root would make another user's file its own.
+    """Read a scope. Raises `SettingsError` if git would ignore what is written there, `InsecurePath` if root would
+    take over another user's file.
     """
     for name in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
         if env.get(name) and not env[name].startswith("/"):
@@ -63,29 +63,29 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     return Scope("system" if system else "global", git_config.read(env))
 
 
-def configuring(scope: Scope, url: str, helper: str, username: str | None = None) -> list[Command]:
-    """What makes `helper` the one that git asks about `url`, for `username` if given; nothing where that is so."""
+def configure_commands(scope: Scope, url: str, helper: str, username: str | None = None) -> list[Command]:
+    """The commands that make git ask `helper` about `url`, for `username` if given; none if it does already."""
     files = [origin for origin, configured in scope.ours() if configured == url]
-    # Where ours is already, it stays: that may be an included file, or the other one of git's two global files.
-    place = ["--file", files[-1]] if files else [f"--{scope.name}"]
+    # An existing line stays in its file: an included one, or the other of git's two global files.
+    where = ["--file", files[-1]] if files else [f"--{scope.name}"]
     lines = scope.values(files[-1], url, HELPER) if files else []
-    commands = _edits(place, f"credential.{url}.{HELPER}", lines, _with_ours(lines, helper))
-    for key, value in (*_beside(url), *([(USERNAME, username)] if username else ())):
+    commands = _edits(where, f"credential.{url}.{HELPER}", lines, _with_ours(lines, helper))
+    for key, value in (*_extra_lines(url), *([(USERNAME, username)] if username else ())):
         present = scope.values(files[-1], url, key) if files else []
         if present[-1:] != [value]:
-            commands += _edits(place, f"credential.{url}.{key}", present, [*present, value])
+            commands += _edits(where, f"credential.{url}.{key}", present, [*present, value])
     return commands
 
 
-def unconfiguring(scope: Scope, url: str | None = None) -> list[Command]:
-    """What takes back `configuring`, for one URL or for all that have a helper line of ours."""
+def unconfigure_commands(scope: Scope, url: str | None = None) -> list[Command]:
+    """The commands that undo `configure_commands`, for one URL or for all with a helper line of this program."""
     commands = []
     for origin, configured in scope.ours():
         if url not in (None, configured):
             continue
         lines = scope.values(origin, configured, HELPER)
         commands += _edits(["--file", origin], f"credential.{configured}.{HELPER}", lines, _without_ours(lines))
-        for key, value in _beside(configured):
+        for key, value in _extra_lines(configured):
             lines = scope.values(origin, configured, key)
             if lines[-1:] == [value]:
                 commands += _edits(["--file", origin], f"credential.{configured}.{key}", lines, lines[:-1])
@@ -93,7 +93,7 @@ def unconfiguring(scope: Scope, url: str | None = None) -> list[Command]:
 
 
 def run(commands: list[Command], env: Mapping[str, str]) -> None:
-    """Run `git config` for each. Raises `SettingsError` with git's own words at the first that fails."""
+    """Run each `git config` command. Raises `SettingsError` with git's message at the first that fails."""
     for command in commands:
         done = git_config.run_git(env, *command)
         if done.returncode != 0:
@@ -109,15 +109,15 @@ def _refused(stderr: str) -> SettingsError:
     return SettingsError(f"git could not write its configuration: {told}", hint=hint)
 
 
-def _beside(url: str) -> list[tuple[str, str]]:
-    """What is written beside the helper: each repository's path is asked for, and another host is opted in."""
+def _extra_lines(url: str) -> list[tuple[str, str]]:
+    """Further lines beside the helper: git sends each repository's path, and another host is marked as Bitbucket."""
     opted_in = [] if url == hosts.CLOUD_URL else [(PROVIDER, hosts.PROVIDER)]
     return [(USE_HTTP_PATH, "true"), *opted_in]
 
 
 def _with_ours(lines: list[str], helper: str) -> list[str]:
-    """`lines` with `helper` and a reset before it: in the place of ours if that still counts, else at the end."""
-    ours = [i for i, line in enumerate(lines) if runs_us(line)]
+    """`lines` with `helper` after a reset: in place of the present one if that is effective, else at the end."""
+    ours = [i for i, line in enumerate(lines) if runs_this_program(line)]
     if len(ours) == 1:
         before, after = lines[: ours[0]], lines[ours[0] + 1 :]
         if before[-1:] == [""] and "" not in after:
@@ -128,16 +128,16 @@ def _with_ours(lines: list[str], helper: str) -> list[str]:
 def _without_ours(lines: list[str]) -> list[str]:
     kept: list[str] = []
     for line in lines:
-        if not runs_us(line):
+        if not runs_this_program(line):
             kept.append(line)
         elif kept[-1:] == [""]:
             kept.pop()
     return kept
 
 
-def _edits(place: Command, name: str, before: list[str], after: list[str]) -> list[Command]:
-    """The fewest `git config` commands that make `before` `after`, leaving other lines where they are."""
-    config = ["config", *place]
+def _edits(where: Command, name: str, before: list[str], after: list[str]) -> list[Command]:
+    """The fewest `git config` commands that turn `before` into `after`; other lines keep their position."""
+    config = ["config", *where]
     added = after[len(before) :]
     if after[: len(before)] == before:
         return [[*config, "--add", name, value] for value in added]
@@ -153,5 +153,5 @@ def _edits(place: Command, name: str, before: list[str], after: list[str]) -> li
 
 
 def pattern(value: str) -> str:
-    """The extended regular expression that matches `value` and nothing else; `--fixed-value` needs git 2.30."""
+    """The extended regular expression that matches exactly `value`; `--fixed-value` needs git 2.30."""
     return "^" + "".join(f"\\{c}" if c in _SPECIAL else c for c in value) + "$"

@@ -1,4 +1,4 @@
-"""What `configure` and `unconfigure` do for one host, and what they report. Imports no package of others."""
+"""`configure` and `unconfigure` for one host, and their reports. Uses the standard library only."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import url_match
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.gitsetup import config_writer
-from git_credential_bitbucket.gitsetup.executable import helper_here, means_us, stable_path
-from git_credential_bitbucket.gitsetup.other_helpers import Neighbour, neighbours, reset_after
+from git_credential_bitbucket.gitsetup.executable import helper_here, is_this_program, stable_path
+from git_credential_bitbucket.gitsetup.other_helpers import OtherHelper, other_helpers, reset_after
 from git_credential_bitbucket.ui.output import say, warn
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def host_url(text: str) -> str | None:
-    """A host as git's configuration names it, `https://HOST[:PORT]`; None for what is not the address of a host."""
+    """A host as git's configuration names it, `https://HOST[:PORT]`; None if `text` is not a host's URL."""
     url = url_match.normalise(text)
     if url is None or url.scheme not in ("https", "http") or url.user is not None or url.path != "/":
         return None
@@ -32,14 +32,14 @@ def configure(
     url = host or hosts.CLOUD_URL
     path = stable_path(env)
     scope = config_writer.open_scope(env, system=system)
-    others = neighbours(scope.read, url)
-    commands = config_writer.configuring(scope, url, helper_here(env), username)
+    others = other_helpers(scope.read, url)
+    commands = config_writer.configure_commands(scope, url, helper_here(env), username)
     if dry_run:
         _tell(commands)
         return
     config_writer.run(commands, env)
     scope = config_writer.open_scope(env, system=system)
-    left = {(n.value, n.origin) for n in neighbours(scope.read, url)}
+    left = {(n.value, n.origin) for n in other_helpers(scope.read, url)}
     silenced = [n for n in others if (n.value, n.origin) not in left]
     _report(scope, url, path, silenced, changed=bool(commands))
     if username is not None:
@@ -55,9 +55,9 @@ def configure(
 
 
 def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_run: bool) -> None:
-    """Take back what `configure` wrote for `host`, for all if None. Raises an `Error`."""
+    """Remove what `configure` wrote for `host`, for all if None. Raises an `Error`."""
     scope = config_writer.open_scope(env, system=system)
-    commands = config_writer.unconfiguring(scope, host)
+    commands = config_writer.unconfigure_commands(scope, host)
     if dry_run:
         _tell(commands)
         return
@@ -73,14 +73,14 @@ def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_r
 
 
 def _tell(commands: list[config_writer.Command]) -> None:
-    """The commands of a dry run, fit for a shell."""
+    """Print the commands of a dry run, quoted for a shell."""
     for words in commands:
         say(shlex.join(["git", *words]))
     if not commands:
         say("# nothing to change")
 
 
-def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Neighbour], *, changed: bool) -> None:
+def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[OtherHelper], *, changed: bool) -> None:
     files = [origin for origin, configured in scope.ours() if configured == url]
     say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already")
     say(f"  configured in {files[-1] if files else 'git'}")
@@ -89,12 +89,12 @@ def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Neig
 
 
 def _warn(scope: config_writer.Scope, url: str) -> None:
-    if not any(means_us(value) for value, _, _ in scope.read.helpers(url)):
+    if not any(is_this_program(value) for value, _, _ in scope.read.helpers(url)):
         warn(
             f"git has no credential helper of this program configured for {url}: a later empty line resets the list",
             f"remove or move that line: {reset_after(scope.read)}",
         )
-    for other in neighbours(scope.read, url):
+    for other in other_helpers(scope.read, url):
         where = "after" if other.after else "before"
         warn(
             f"git asks {other.value} {where} this program ({other.origin}), and {other.effect}",

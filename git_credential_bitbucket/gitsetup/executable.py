@@ -1,4 +1,4 @@
-"""Where git finds this program: a path that outlives upgrades, written as git needs it.
+"""The path by which git runs this program: one that outlives upgrades, as a value of `credential.helper`.
 
 git runs a helper that begins with a slash as it is, through the shell (gitcredentials(7), credential.helper).
 """
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 SHORT_NAMES = frozenset({"bitbucket", NAME})
-"""How people name this helper by hand: git looks for `git-credential-bitbucket` on PATH."""
+"""Names of this helper written by hand: git looks for `git-credential-bitbucket` on PATH."""
 ARCHIVE = f"{NAME}.pyz"
 """The program as one file, which git has Python run."""
 _GUARD = ["test", "-S"]
 _ISOLATED = ["-I", "-S"]
-"""Python without what the environment and the working directory would bring along, and without `site`: 5 ms."""
+"""Python without the environment, the working directory and `site` (5 ms)."""
 
 
 def stable_path(env: Mapping[str, str]) -> str:
     """The absolute path to run this program by, links not resolved. Raises `SettingsError` if it is not installed.
 
-    A link first (`~/.local/bin/…`): the installer that made it keeps it, while what it points at has a version in
-    its name, or goes away with an environment. The one on PATH before others, for that is the one a person sees.
+    A link comes first (`~/.local/bin/…`): its installer keeps it, while its target may have a version in its name, or
+    vanish with an environment. Of several, the first on PATH.
     """
     invoked = activate.archive() or _invoked()
     if invoked is None:
@@ -51,7 +51,7 @@ def stable_path(env: Mapping[str, str]) -> str:
 
 
 def as_guarded_helper(socket: str, helper: str) -> str:
-    """As `helper`, only while `socket` is there: without it, an ordinary daemon would be started in its place."""
+    """`helper`, run only while `socket` exists: otherwise it would start an ordinary daemon."""
     return f"!{' '.join(_GUARD)} {shlex.quote(socket)} && {helper.removeprefix('!')}"
 
 
@@ -60,7 +60,7 @@ def helper_here(env: Mapping[str, str]) -> str:
     path = stable_path(env)
     if path != activate.archive():
         return as_helper(path)
-    # By Python itself: a shell or env(1) in between would look for it in PATH, and costs a millisecond or two.
+    # By Python's path: a shell or env(1) would look it up in PATH, and costs a millisecond or two.
     return "!" + shlex.join([os.path.abspath(sys.executable), *_ISOLATED, path])
 
 
@@ -72,7 +72,7 @@ def as_helper(path: str) -> str:
     return "/" + shlex.quote(path[1:])
 
 
-def runs_us(helper: str) -> bool:
+def runs_this_program(helper: str) -> bool:
     """Whether a value of `credential.helper` is the path of this program, of whichever installation."""
     word = only_word(helper)
     return word is not None and word.startswith("/") and os.path.basename(word) in (NAME, ARCHIVE)
@@ -84,14 +84,14 @@ def is_there(helper: str) -> bool:
     return os.access(words[0], os.X_OK) and os.path.isfile(words[-1])
 
 
-def means_us(helper: str) -> bool:
-    """As `runs_us`, or this program's name as a person would write it."""
-    return runs_us(helper) or only_word(helper) in SHORT_NAMES
+def is_this_program(helper: str) -> bool:
+    """As `runs_this_program`, or this program's name as written by hand."""
+    return runs_this_program(helper) or only_word(helper) in SHORT_NAMES
 
 
 def only_word(helper: str) -> str | None:
-    """The one word that a value of `credential.helper` is, without the guard that `exec` writes and the Python that
-    runs the program as one file; None where there are others.
+    """The only word of a `credential.helper`, without the guard that `exec` writes and the Python that runs the program
+    as one file; None if there are more.
     """
     words = _words(helper)
     if helper.startswith("!") and words[1:3] == _ISOLATED:
@@ -100,10 +100,10 @@ def only_word(helper: str) -> str | None:
 
 
 def _words(helper: str) -> list[str]:
-    """A value of `credential.helper` as the shell takes it apart, behind the guard that `exec` writes."""
+    """The words of a `credential.helper`, split as by the shell, without the guard that `exec` writes."""
     try:
         words = shlex.split(helper)
-    except ValueError:  # a quote without its end
+    except ValueError:  # an unclosed quote
         return []
     return words[4:] if words[:2] == [f"!{_GUARD[0]}", _GUARD[1]] else words
 

@@ -1,4 +1,4 @@
-"""What git does around its helpers: what it sends before it asks any, and what it does when all of them are silent."""
+"""What git does around its helpers: what it sends before it asks them, and what it does if none answers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.gitsetup.git_request import Url
 
 MAX_NETRC_BYTES = 1 << 20
-"""People's have a few lines."""
+"""Usual ones have a few lines."""
 _AUTHORIZATION = "authorization:"
 LOCKED = "locked"
 
 
-def sent(url: Url, here: GitConfig, env: Mapping[str, str]) -> list[str]:
-    """What git sends to `url` before it asks a helper, in words; a helper is asked only once that was refused."""
+def sent_unasked(url: Url, here: GitConfig, env: Mapping[str, str]) -> list[str]:
+    """What git sends to `url` before it asks a helper, in words; it asks a helper only after a rejection."""
     found = []
     if url.has_password:
         found.append("the password in the URL")
@@ -35,7 +35,7 @@ def sent(url: Url, here: GitConfig, env: Mapping[str, str]) -> list[str]:
 
 
 def header(url: Url, here: GitConfig) -> str | None:
-    """The file of an `http.extraHeader` that git logs in with at `url`: CI systems leave it in a repository's own."""
+    """The file that sets an Authorization header for `url` (`http.extraHeader`), as CI systems do in a repository."""
     wanted = url_match.normalise(f"{url.base}/{url.path}")
     found = None
     for entry in here.entries("http", "extraHeader"):
@@ -51,7 +51,7 @@ def header(url: Url, here: GitConfig) -> str | None:
 
 
 def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
-    """Whether ~/.netrc has a login for the host, which curl sends for git unasked (CURLOPT_NETRC)."""
+    """Whether ~/.netrc has a login for the host, which curl sends for git (CURLOPT_NETRC)."""
     try:
         content = files.read(os.path.join(env.get("HOME", ""), ".netrc"), MAX_NETRC_BYTES, follow=True)
     except OSError:
@@ -62,10 +62,10 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
     return host in named or "default" in words[::2]
 
 
-def then(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -> str:
-    """What happens where this program has nothing for `url`; `state` is why, None if it is not asked."""
+def next_step(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -> str:
+    """What happens if this program has no credential for `url`; `state` is why, None if git does not ask it."""
     if state != LOCKED and state not in interactivity.LOGIN_MENDS:
-        return prompt(here, env)
+        return own_prompt(here, env)
     who = interactivity.who_answers(env, url)
     if who == interactivity.PERSON:
         what = "has you unlock the vault" if state == LOCKED else "asks how you want to authenticate"
@@ -73,11 +73,11 @@ def then(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -
     if state == LOCKED and who == interactivity.NOBODY:
         forbidden = interactivity.forbidden(env, url)
         return f'git then stops with "told us to quit", because no one can be asked to unlock the vault: {forbidden}'
-    return prompt(here, env)
+    return own_prompt(here, env)
 
 
-def prompt(here: GitConfig, env: Mapping[str, str]) -> str:
-    """What git does when no helper answers, in this environment."""
+def own_prompt(here: GitConfig, env: Mapping[str, str]) -> str:
+    """What git does in this environment if no helper answers."""
     if (found := interactivity.askpass(env, here.value("core.askPass"))) is not None:
         return f"git then has {printable(found[1])} ask for a password ({found[0]})"
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:

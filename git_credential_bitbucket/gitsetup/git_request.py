@@ -1,6 +1,6 @@
-"""What git would ask its helpers about a URL, and where that URL comes from: by git's own rules, and by git itself.
+"""The request that git would send its helpers for a URL, and the URL of the repository here.
 
-Runs git in the current directory only to read its configuration; nothing that a repository brings is executed.
+git is run in the current directory only to read its configuration; nothing from a repository is executed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WEB = ("http://", "https://")
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL as git takes it apart (credential.c, credential_from_url); `has_password` is all that is said of one."""
+    """A URL as git parses it (credential.c, credential_from_url); of a password only `has_password` is kept."""
 
     protocol: str
     host: str
@@ -39,20 +39,20 @@ class Url:
 
     @property
     def base(self) -> str:
-        """The host's address, as sections of git's configuration name it."""
+        """The host's URL, as in sections of git's configuration."""
         return f"{self.protocol}://{self.host}"
 
     @property
     def shown(self) -> str:
-        """Without a password, fit for a terminal."""
-        named = self.username is not None or self.has_password
-        name = f"{shown_name(self.username or '')}{':…' if self.has_password else ''}@" if named else ""
+        """The URL without a password, printable."""
+        has_userinfo = self.username is not None or self.has_password
+        name = f"{shown_name(self.username or '')}{':…' if self.has_password else ''}@" if has_userinfo else ""
         return git_protocol.printable(f"{self.protocol}://{name}{self.host}/{self.path}".rstrip("/"), 1000)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """git's question: `path` only where git sends it."""
+class GitRequest:
+    """A request of git's to its helpers; `path` only if git sends it."""
 
     protocol: str
     host: str
@@ -60,7 +60,7 @@ class Asked:
     username: str | None
 
     def pairs(self) -> list[tuple[str, str]]:
-        """As git writes it."""
+        """The lines of the request."""
         pairs = [("protocol", self.protocol), ("host", self.host)]
         if self.path is not None:
             pairs.append(("path", self.path))
@@ -69,20 +69,20 @@ class Asked:
         return pairs
 
 
-def question(url: Url, here: GitConfig) -> Asked:
-    """What git asks about `url` by the configuration `here`."""
+def request_for(url: Url, here: GitConfig) -> GitRequest:
+    """The request that git sends for `url` with the configuration `here`."""
     whole = f"{url.base}/{url.path}"
     username = url.username or here.credential(whole, "username") or None
-    return Asked(url.protocol, url.host, url.path if url.path and sends_path(here, whole) else None, username)
+    return GitRequest(url.protocol, url.host, url.path if url.path and sends_path(here, whole) else None, username)
 
 
 def sends_path(here: GitConfig, url: str) -> bool:
-    """Whether git names the path of `url` to its helpers by the configuration `here`."""
+    """Whether git sends its helpers the path of `url` with the configuration `here`."""
     return git_bool(here.credential(url, "useHttpPath") or "") is True
 
 
 def is_secret(name: str) -> bool:
-    """Whether what stands where a username belongs is a token: its prefix tells, or that no name is so long."""
+    """Whether a username in a URL is a token, by its prefix or its length."""
     return token_kinds.recognise(name) != token_kinds.UNKNOWN or len(name) > MAX_NAME_CHARACTERS
 
 
@@ -91,8 +91,8 @@ def shown_name(name: str) -> str:
     return Secret(name).masked() if is_secret(name) else name
 
 
-def take_apart(text: str) -> Url | None:
-    """A web address; None for any other kind (ssh, a path), about which git asks no helper. Raises `Error`."""
+def parse_url(text: str) -> Url | None:
+    """A web URL, parsed; None for others (ssh, a path), for which git asks no helper. Raises `Error`."""
     if not text.lower().startswith(_WEB):
         return None
     protocol, _, rest = text.partition("://")
@@ -107,23 +107,23 @@ def take_apart(text: str) -> Url | None:
     return Url(protocol, host, pieces[2].strip("/"), pieces[0] if at else None, bool(colon))
 
 
-def named(text: str) -> Url | None:
-    """The URL that a person gives: as `take_apart`, or a place on Bitbucket such as `acme/app`. Raises `Error`."""
+def parse_argument(text: str) -> Url | None:
+    """A URL given on the command line: as `parse_url`, or a scope such as `acme/app`. Raises `Error`."""
     if text.lower().startswith(_WEB):
-        arguments.parse(text)  # refuses what holds a password, or names no workspace and no repository
-        return take_apart(text)
+        arguments.parse_scope(text)  # raises for a password, or if it is not a workspace or repository
+        return parse_url(text)
     if "://" in text or ("@" in text and ":" in text):
         return None
-    place = arguments.parse(text)
-    arguments.check_names(place)
-    return Url(place.protocol, place.host, place.path or "", None, has_password=False)
+    scope = arguments.parse_scope(text)
+    arguments.check_scope(scope)
+    return Url(scope.protocol, scope.host, scope.path or "", None, has_password=False)
 
 
 def remote(env: Mapping[str, str], folder: str) -> str | None:
-    """The address that git would fetch from in `folder`, `insteadOf` applied; None where there is none.
+    """The URL that git would fetch from in `folder`, after `insteadOf`; None if there is none.
 
-    The remote of the current branch, else `origin`. git answers it from its configuration alone: neither a hook nor
-    a pager nor an alias of the repository's runs.
+    The remote of the current branch, else `origin`. git reads only its configuration: no hook, pager or alias of the
+    repository runs.
     """
     try:
         done = git_config.run_git(env, "--no-pager", "ls-remote", "--get-url", folder=folder)
@@ -134,7 +134,7 @@ def remote(env: Mapping[str, str], folder: str) -> str | None:
 
 
 def folder_here() -> str:
-    """The current directory, or the root where it was removed."""
+    """The current directory; the root directory if it was removed."""
     try:
         return os.getcwd()
     except OSError:

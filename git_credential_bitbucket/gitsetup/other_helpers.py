@@ -1,4 +1,4 @@
-"""Who else git asks about a host, by its effective list of helpers: one that stores is handed every token of ours."""
+"""The other credential helpers for a host: one that stores gets every token that this program returns."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import url_match
-from git_credential_bitbucket.gitsetup.executable import means_us
+from git_credential_bitbucket.gitsetup.executable import is_this_program
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import GitConfig
@@ -16,13 +16,13 @@ _EFFECTS = {
     "cache": "it keeps every token in memory",
     "oauth": "",
 }
-"""What helpers do with what they are told; one that stores nothing does no harm behind ours."""
+"""What known helpers do with a token that they are given; empty for one that stores nothing."""
 _STORES = "it receives every token, and may store it"
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """Another helper for the same host: its line, the file that it stands in, whether it is asked after us."""
+class OtherHelper:
+    """Another helper for the same host: its line, the file with it, and whether git asks it after this program."""
 
     value: str
     origin: str
@@ -30,32 +30,30 @@ class Neighbour:
 
     @property
     def effect(self) -> str:
-        """What comes of it, for people."""
+        """Its effect, in words."""
         if not self.after:
             return "its answers come before the credentials stored here"
         return _effect(self.value)
 
 
-def neighbours(read: GitConfig, url: str) -> list[Neighbour]:
-    """The other helpers for `url`, and for addresses below it that have lines of their own; ours need not be there."""
-    found: dict[tuple[str, str], Neighbour] = {}
+def other_helpers(read: GitConfig, url: str) -> list[OtherHelper]:
+    """The other helpers for `url`, and for URLs below it that have their own lines."""
+    found: dict[tuple[str, str], OtherHelper] = {}
     for asked in (url, *read.credential_urls()):
         if _host(asked) != _host(url):
             continue
         after = False
         for value, origin, scope in read.helpers(asked):
-            if means_us(value):
+            if is_this_program(value):
                 after = True
             elif not after or _effect(value):
                 where = origin if scope != "command" else "command line or environment"
-                found.setdefault((value, where), Neighbour(value, where, after))
+                found.setdefault((value, where), OtherHelper(value, where, after))
     return list(found.values())
 
 
 def shown_helper(helper: str) -> str:
-    """A value of `credential.helper` as it may be shown: of a shell command only the program, for people write
-    passwords into those.
-    """
+    """A `credential.helper` that is safe to show: of a shell command only the program, as it may contain a password."""
     if not helper.startswith("!"):
         return helper
     program = helper[1:].strip().partition(" ")[0]
@@ -63,7 +61,7 @@ def shown_helper(helper: str) -> str:
 
 
 def reset_after(read: GitConfig) -> str:
-    """The file of the last empty helper line, which is the one that counts."""
+    """The file with the last empty helper line, which is the effective one."""
     resets = [e.origin for e in read.entries("credential", "helper") if not e.value]
     return resets[-1] if resets else "git's configuration"
 

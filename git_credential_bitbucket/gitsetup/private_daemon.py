@@ -1,7 +1,4 @@
-"""A daemon for one command: its vault in memory, its socket in a fresh directory, its life at the end of a pipe.
-
-Owns that directory, and what the command's environment says of it. Imports the client's side of the socket.
-"""
+"""A daemon for one command: vault in memory, socket in a new directory, stopped by the end of a pipe."""
 
 from __future__ import annotations
 
@@ -23,8 +20,8 @@ if TYPE_CHECKING:
 
 PREFIX = "exec-"
 _SOCKET = "/git/socket"
-LEAVE_S = 5.0
-"""How long the daemon may take to leave; it has nothing to write."""
+STOP_TIMEOUT_S = 5.0
+"""How long the daemon may take to exit; it has nothing to write."""
 
 _OWN, _NAMES = paths.OWN_PREFIX, (paths.OWN_PREFIX, paths.SECOND_PREFIX)
 _NOT_FOR_THE_DAEMON = frozenset(_OWN + name for name in ("KEY", "KEY_FILE", "IDLE_EXIT", "OUTER", "PEERS"))
@@ -38,15 +35,15 @@ _NOT_FOR_THE_COMMAND = frozenset(
 )
 
 
-class Daemon:
-    """A private daemon that listens. A class for how it is reached: `path` is its socket's."""
+class PrivateDaemon:
+    """A running private daemon, reached at its socket's `path`."""
 
     def __init__(self, path: str) -> None:
-        """`path` is where it listens."""
+        """`path` is its socket's."""
         self.path = path
 
     def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> agent_client.Pairs:
-        """The lines that answer `action`. Raises the `Error` that the answer tells."""
+        """The reply to `action`. Raises the `Error` in it."""
         outcome, reply = ipc.send_request(
             paths.control_of(self.path), ipc.message(action, git_protocol.emit(list(fields)))
         )
@@ -57,12 +54,9 @@ class Daemon:
         return pairs
 
     def command_environment(self, env: Mapping[str, str], helper: str, urls: Sequence[str]) -> dict[str, str]:
-        """`env` for the command: without its secrets, and with git asking this daemon, and nobody else, about `urls`.
-
-        `helper` is what git runs, guarded.
-        """
+        """`env` for the command: without secrets, and with only `helper`, guarded, configured in git for `urls`."""
         child = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_COMMAND}
-        # Within another `exec`, that one's daemon goes on answering for what this one has nothing for.
+        # Within another `exec`, the outer daemon answers for scopes that this one has no credential for.
         around = [env[_OWN + "SOCKET"], env[ipc.OUTER]] if ipc.OUTER in env else []
         outer = ":".join(filter(None, around))
         ours = {**paths.private(self.path), ipc.OUTER: outer, _OWN + "KEYRING": "off"}
@@ -73,7 +67,7 @@ class Daemon:
             for url in urls
             for line in (("helper", url, ""), ("helper", url, guarded), ("useHttpPath", url, "true"))
         ]
-        count = int(env.get("GIT_CONFIG_COUNT") or 0)  # git has read it already, and refuses what is no number
+        count = int(env.get("GIT_CONFIG_COUNT") or 0)  # git has checked that it is a number
         for number, (key, url, value) in enumerate(lines, count):
             child[f"GIT_CONFIG_KEY_{number}"] = f"credential.{url}.{key}"
             child[f"GIT_CONFIG_VALUE_{number}"] = value
@@ -91,20 +85,22 @@ def launch(env: Mapping[str, str], path: str, guard: int) -> None:
 
 
 @contextmanager
-def daemon(env: Mapping[str, str], start: Callable[[Mapping[str, str], str, int], None] = launch) -> Iterator[Daemon]:
-    """A private daemon, gone at the end with its directory, however this process ends. Raises as `start`."""
+def daemon(
+    env: Mapping[str, str], start: Callable[[Mapping[str, str], str, int], None] = launch
+) -> Iterator[PrivateDaemon]:
+    """A private daemon, stopped at the end however this process ends. Raises as `daemon_launcher.start`."""
     directory = _fresh_directory(env)
     guard, held = os.pipe()
     handle = -1
     try:
-        started = Daemon(directory + _SOCKET)
+        started = PrivateDaemon(directory + _SOCKET)
         start(env, started.path, guard)
         os.close(guard)
         guard = -1
         handle = _handle(int(dict(started.ask("ping"))["pid"]))
         yield started
     finally:
-        for descriptor in (guard, held):  # the daemon leaves at the end of this pipe
+        for descriptor in (guard, held):  # the daemon exits at the end of this pipe
             if descriptor >= 0:
                 os.close(descriptor)
         _wait_for_end(handle)
@@ -112,7 +108,7 @@ def daemon(env: Mapping[str, str], start: Callable[[Mapping[str, str], str, int]
 
 
 def _fresh_directory(env: Mapping[str, str]) -> str:
-    """A new directory, 0700: where no container's mount leads, or where that is too long for a socket, in /tmp."""
+    """A new directory, 0700, outside what containers mount; in /tmp if its path is too long for a socket."""
     try:
         base = os.path.dirname(paths.control_of(paths.runtime_dir(env) + "/socket"))
         paths.make_private_dir(base)
@@ -128,7 +124,7 @@ def _fresh_directory(env: Mapping[str, str]) -> str:
 
 
 def _handle(pid: int) -> int:
-    """A descriptor that tells when the process has ended, and never means another one; -1 where there is none."""
+    """A pidfd of the process; -1 if there is none."""
     try:
         return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else -1
     except OSError:
@@ -136,11 +132,11 @@ def _handle(pid: int) -> int:
 
 
 def _wait_for_end(handle: int) -> None:
-    """Return when the daemon is gone; one that does not leave is made to."""
+    """Return when the daemon has exited; kill it after `STOP_TIMEOUT_S`."""
     if handle < 0:
         return
     try:
-        if not select.select([handle], [], [], LEAVE_S)[0]:
+        if not select.select([handle], [], [], STOP_TIMEOUT_S)[0]:
             signal.pidfd_send_signal(handle, signal.SIGKILL)
     finally:
         os.close(handle)

@@ -48,7 +48,7 @@ def run_command(arguments: "list[str]") -> int:
 
     # gitcredentials(7): a helper ignores operations that it does not know. git gives it a pipe to read from; at a
     # terminal a mistyped command is reported always, elsewhere where the word resembles one of ours.
-    if len(arguments) == 1 and not os.isatty(0) and not (app.knows(arguments[0]) or app.mistyped(arguments[0])):
+    if len(arguments) == 1 and not os.isatty(0) and not (app.is_command(arguments[0]) or app.suggest(arguments[0])):
         return 0
     return app.main(arguments)
 

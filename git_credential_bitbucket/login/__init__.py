@@ -1,1 +1,1 @@
-"""Gets an authorization code from a person: through a browser on this machine, or by pasting where there is none."""
+"""Obtains credentials: prompts, OAuth by browser or paste, verification, and the vault's key."""

@@ -1,7 +1,4 @@
-"""The address that a person opens to log in, as they are shown it: a line to copy, a QR code to scan, and that we wait.
-
-Imports asking's terminal; segno (the extra `qr`) and rich only when something is shown.
-"""
+"""Shows the login's address, as a line to copy and a QR code to scan, and waits for the browser."""
 
 from __future__ import annotations
 
@@ -19,28 +16,28 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
-    from git_credential_bitbucket.ui.prompts import Answers, Terminal
+    from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 
 T = TypeVar("T")
 
 LINES_BESIDE = 6
-"""What is shown above and below the code: it cannot be scanned if a part of it has scrolled away."""
+"""Lines shown above and below the code, which must be visible as a whole to be scanned."""
 _QUIET_ZONE = 2
 """Light modules around the code. Four are the norm (ISO/IEC 18004), two do, and leave it narrower than 80 columns."""
 
 
-class Waiting:
-    """Waiting for a browser. A class for its state: the spinner that turns meanwhile."""
+class BrowserWait:
+    """A spinner shown while waiting for a browser."""
 
     def __init__(self, terminal: Terminal | None, *, opened: bool) -> None:
-        """Without a terminal there is a line on standard error, and nothing that turns. `opened`: a browser is."""
+        """Without a terminal, a line on stderr instead. `opened`: whether a browser was opened."""
         self._terminal = terminal
         self._opened = opened
         self._spinner = ExitStack()
         self._console: Console | None = None
 
     def begin(self, url: str) -> None:
-        """Show where to go, and wait."""
+        """Show the address and start the spinner."""
         terminal = self._terminal
         if terminal is None:
             output.warn(f"waiting for a browser to open {url}")
@@ -49,29 +46,29 @@ class Waiting:
             terminal.say("Allow access in the browser. If it did not open, open this address:")
         else:
             terminal.say("Open this address in a browser on this computer, and allow access:")
-        present(terminal, url)
+        show_address(terminal, url)
         terminal.say("Waiting. Press Ctrl-C to cancel; nothing is stored then.", style="dim")
         spinner = "dots" if terminal.is_utf8 else "line"
         self._console = terminal.console()
         self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))
 
     def warn(self, cause: str, hint: str) -> None:
-        """Say what happened meanwhile; by the spinner's own console, which makes room for it."""
+        """Print a warning through the spinner's console."""
         if self._console is None:
             output.warn(cause, hint)
         else:
             self._console.print(f"Note: {cause}; {hint}", style="yellow")
 
     def end(self) -> None:
-        """Take the spinner away; what is said next stands in its place."""
+        """Remove the spinner."""
         self._spinner.close()
 
 
-def in_browser(
-    log_in: Callable[..., None], wanted: LoginRequest, answers: Answers, key: str, redeem: Callable[[T], Page]
+def wait_for_browser(
+    log_in: Callable[..., None], wanted: LoginRequest, prompter: Prompter, key: str, redeem: Callable[[T], Page]
 ) -> None:
-    """Wait for a browser: `log_in` is one of login.browser's two, `redeem` takes what the consent brings."""
-    waiting = Waiting(answers.terminal, opened=not wanted.no_browser)
+    """Wait for a browser: `log_in` is one of `browser`'s two functions, `redeem` gets the code or token."""
+    waiting = BrowserWait(prompter.terminal, opened=not wanted.no_browser)
 
     def redeemed(brought: T) -> Page:
         waiting.end()
@@ -84,8 +81,8 @@ def in_browser(
         waiting.end()
 
 
-def present(terminal: Terminal, url: str) -> None:
-    """The address on a line of its own, and as a QR code where there is room for one."""
+def show_address(terminal: Terminal, url: str) -> None:
+    """Show the address on its own line, and as a QR code if there is room."""
     terminal.show(url)
     columns, lines = terminal.size()
     code = qr_code(url, columns, lines - LINES_BESIDE) if terminal.is_utf8 else None
@@ -98,12 +95,12 @@ def present(terminal: Terminal, url: str) -> None:
 
 
 def qr_code(text: str, columns: int, lines: int) -> str | tuple[int, int] | None:
-    """A QR code in half blocks, dark on light whatever the terminal's colours are; its size if it does not fit.
+    """A QR code in half blocks, dark on light; its size if it does not fit.
 
     None without segno: it is an extra.
     """
     try:
-        import segno  # lazy: it may not be there
+        import segno  # lazy: an optional extra
     except ImportError:
         return None
     code = segno.make(text, error="l", micro=False)

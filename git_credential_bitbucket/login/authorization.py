@@ -1,7 +1,7 @@
-"""One attempt to log in: its address, its state and its PKCE verifier, and what Bitbucket's redirect may say to it.
+"""One OAuth authorization request: its URL, state and PKCE verifier, and the checks of Bitbucket's redirect.
 
-Imports bitbucket's oauth and providers; opens nothing. Browser and paste both go through it. A code comes in the
-redirect's query, a token (the implicit grant) in its fragment; both are the same `name=value&…`.
+Used by browser and paste. A code comes in the redirect's query, a token (implicit grant) in its fragment; both are
+`name=value&…`.
 """
 
 import hmac
@@ -17,7 +17,7 @@ from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 
 MAX_CODE_CHARACTERS = 2048
-"""Bitbucket's codes have some twenty; a token pasted by mistake has more than this only if it is none."""
+"""Bitbucket's codes have about twenty."""
 _MAX_FIELDS = 50
 _STATE_BYTES, _VERIFIER_BYTES = 32, 64  # RFC 7636 wants a verifier of 43 to 128 characters; 64 bytes are 86
 
@@ -29,7 +29,7 @@ _SCOPE_HINT = (
 
 @dataclass(frozen=True, slots=True)
 class CodeGrant:
-    """An authorization code, and what the exchange must repeat. Codes live ten minutes and work once."""
+    """An authorization code, and what the token request must repeat. Codes live ten minutes and work once."""
 
     code: str = field(repr=False)
     redirect_uri: str
@@ -37,10 +37,10 @@ class CodeGrant:
 
 
 class Attempt:
-    """One login under way. A class for its state: the secrets of this attempt, and whether it was answered."""
+    """One login in progress: its secrets, and whether it was answered."""
 
     def __init__(self, provider: Provider, client_id: str, scopes: tuple[str, ...], *, implicit: bool = False) -> None:
-        """`implicit`: for a token at once, and not for a code.
+        """`implicit`: the implicit grant, for a token instead of a code.
 
         Raises `SettingsError` if OAuth may not run with this provider.
         """
@@ -53,28 +53,26 @@ class Attempt:
         self._answered = False
         asked = provider.endpoint, client_id, self.redirect_uri, scopes, self._state
         self.url = oauth.implicit_url(*asked) if implicit else oauth.authorize_url(*asked, self._verifier)
-        """The address that the person opens. It tells who asks for what, and nothing secret."""
+        """The authorization URL that the user opens; it contains no secret."""
 
-    def is_ours(self, query: str) -> bool:
-        """Whether a redirect with this query or fragment is for this attempt: by its `state`, in constant time."""
+    def matches_state(self, query: str) -> bool:
+        """Whether the redirect's query or fragment has this attempt's `state`, compared in constant time."""
         states = _fields(query).get("state", [])
         if len(states) != 1:
             return False
         return hmac.compare_digest(states[0].encode("utf-8", "surrogateescape"), self._state.encode())
 
-    def first(self) -> bool:
-        """Whether this is the first answer; a state is good for one."""
+    def claim(self) -> bool:
+        """Take the one answer that a state is good for; False for every later one."""
         with self._guard:
             first, self._answered = not self._answered, True
         return first
 
     def grant(self, query: str) -> CodeGrant:
-        """The code in a redirect's query. Raises `LoginFailed` with what Bitbucket, or the person there,
-        said instead.
-        """
+        """The code in a redirect's query. Raises `LoginFailed` with the error in it, if there is one."""
         fields = _fields(query)
         if "error" in fields:
-            raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
+            raise _error(fields["error"][0], fields.get("error_description", [""])[0])
         codes = fields.get("code", [])
         if len(codes) != 1:
             raise LoginFailed("Bitbucket's answer contains no authorization code", hint="log in again")
@@ -84,18 +82,18 @@ class Attempt:
         """The token in a redirect's fragment. Raises `LoginFailed` as `grant` does."""
         fields = _fields(fragment)
         if "error" in fields:
-            raise _refusal(fields["error"][0], fields.get("error_description", [""])[0])
+            raise _error(fields["error"][0], fields.get("error_description", [""])[0])
         grant = token_response.parse_grant({name: values[0] for name, values in fields.items() if len(values) == 1})
         if grant is None:
             raise LoginFailed("Bitbucket's answer contains no usable token", hint="log in again")
         return grant
 
-    def is_refused(self, query: str) -> bool:
-        """Whether a redirect with this query says that there is no code and no token."""
-        return self.is_ours(query) and "error" in _fields(query)
+    def is_error(self, query: str) -> bool:
+        """Whether a redirect with this query reports an error."""
+        return self.matches_state(query) and "error" in _fields(query)
 
     def with_code(self, code: str) -> CodeGrant:
-        """The grant of a bare code. Raises `LoginFailed` if it cannot be one."""
+        """The grant of a bare code. Raises `LoginFailed` if it is not a code."""
         if not 0 < len(code) <= MAX_CODE_CHARACTERS or not code.isascii() or not code.isprintable() or " " in code:
             raise LoginFailed("not an authorization code", hint="log in again")
         if token_kinds.recognise(code) != token_kinds.UNKNOWN:
@@ -111,7 +109,7 @@ def _fields(query: str) -> dict[str, list[str]]:
         return {}
 
 
-def _refusal(error: str, description: str) -> LoginFailed:
+def _error(error: str, description: str) -> LoginFailed:
     if error == "access_denied":
         return LoginFailed("access was denied in the browser", hint="to allow it, log in again")
     said = printable(error, 40) + (f": {printable(description, 160)}" if description else "")

@@ -1,9 +1,4 @@
-"""Logging in with a browser on this machine: opens it, waits for Bitbucket's redirect, tells there what became of
-it.
-
-Imports this room and settings' search for programs. What it prints goes through the caller's `show`, and is no
-secret.
-"""
+"""OAuth login with a browser on this machine: opens it, waits for the redirect, shows the outcome there."""
 
 import os
 import shlex
@@ -28,8 +23,8 @@ TIMEOUT_S = 300.0
 """Long enough to sign in with a second factor; codes live ten minutes."""
 
 _DESKTOPS = ("DISPLAY", "WAYLAND_DISPLAY", "WSL_DISTRO_NAME")
-_WITHHELD = ("BITBUCKET_", "GIT_")
-"""What of our environment a browser is not given: tokens, the vault's key, and what git set for us."""
+_NOT_PASSED_ON = ("BITBUCKET_", "GIT_")
+"""Prefixes of variables that a browser does not get: tokens, the vault's key, and what git set."""
 _OPENERS = ("xdg-open", "open", "wslview", "gnome-open", "x-www-browser")
 
 
@@ -43,14 +38,14 @@ def log_in(
     open_browser: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Have the person consent, and `redeem` the code while the browser waits: its page is then the truth.
+    """Let the user consent, and `redeem` the code while the browser waits, so that its page shows the outcome.
 
     `show` is given the address to open, `warn` a cause and a hint should a program come that is not known to be this
     user's. What `redeem` raises is raised again, after the browser has shown it; so is `LoginFailed` (refused, too
     late, port taken). Whatever happens, the port is free again afterwards.
     """
     attempt = Attempt(provider, client_id, provider.scopes)
-    _answered(attempt, lambda query: redeem(attempt.grant(query)), show, warn, open_browser, timeout_s)
+    _wait_for_answer(attempt, lambda query: redeem(attempt.grant(query)), show, warn, open_browser, timeout_s)
 
 
 def log_in_implicitly(
@@ -63,12 +58,12 @@ def log_in_implicitly(
     open_browser: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """As `log_in`, by the implicit grant: what the person's consent brings is the token itself."""
+    """As `log_in`, by the implicit grant: `redeem` gets the token itself."""
     attempt = Attempt(provider, client_id, provider.scopes, implicit=True)
-    _answered(attempt, lambda fragment: redeem(attempt.token(fragment)), show, warn, open_browser, timeout_s)
+    _wait_for_answer(attempt, lambda fragment: redeem(attempt.token(fragment)), show, warn, open_browser, timeout_s)
 
 
-def _answered(
+def _wait_for_answer(
     attempt: Attempt,
     redeem: "Callable[[str], Page]",
     show: "Callable[[str], None]",
@@ -90,12 +85,12 @@ def _answered(
 
 
 def can_open(env: "Mapping[str, str]") -> bool:
-    """Whether a browser can be expected to open where the person sees it."""
+    """Whether a browser can be opened where the user sees it."""
     return _opener(env) is not None
 
 
 def open_page(url: str, env: "Mapping[str, str]") -> bool:
-    """Open `url` in the person's browser; False if there is none to be started.
+    """Open `url` in the user's browser; False if there is none.
 
     Not by the `webbrowser` module: it starts text browsers on our terminal, lets programs write to our stdout, which
     belongs to git, and looks for them in the current directory, which belongs to the repository.
@@ -111,7 +106,7 @@ def open_page(url: str, env: "Mapping[str, str]") -> bool:
     done = subprocess.run(
         ["/bin/sh", "-c", script, "sh", *words],
         cwd="/",
-        env={name: value for name, value in env.items() if not name.startswith(_WITHHELD)},
+        env={name: value for name, value in env.items() if not name.startswith(_NOT_PASSED_ON)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -122,7 +117,7 @@ def open_page(url: str, env: "Mapping[str, str]") -> bool:
 
 
 def _opener(env: "Mapping[str, str]") -> list[str] | None:
-    """The command that opens a page: the person's $BROWSER, else what the desktop has, if there is a desktop."""
+    """The command that opens a page: $BROWSER, else the desktop's, if there is a desktop."""
     for entry in env.get("BROWSER", "").split(":"):
         try:
             words = shlex.split(entry)

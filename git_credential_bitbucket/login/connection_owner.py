@@ -1,7 +1,6 @@
-"""Whose program has connected to the loopback page: every user of the machine can.
+"""The owner of a connection to the loopback page, to which every user of the machine can connect.
 
-Another user who learns a login's address could go through Bitbucket's consent in an account of their own, and bring
-that answer. Imports os and socket.
+Another user who learns a login's address could consent with an account of their own, and bring that answer.
 """
 
 import os
@@ -13,26 +12,26 @@ _NO_INODE = "0"
 _MAPPED = "0000000000000000FFFF0000"
 """Before an IPv4 address in a socket of IPv6's (RFC 4291, 2.5.5.2), as the kernel prints it."""
 _TRIES = 2
-"""The kernel prints its table in pieces, so a row may slip through while others come and go."""
+"""The kernel prints its table in pieces, so that a row can be missed while others change."""
 
 
-def is_welcome(visitor: tuple[str, int], here: tuple[str, int]) -> bool:
+def is_own(visitor: tuple[str, int], here: tuple[str, int]) -> bool:
     """Whether the program at `visitor`, connected to `here`, is known to be this user's or root's.
 
-    On other systems than Linux nobody can know, so there everybody is.
+    Always True on systems other than Linux, where it cannot be known.
     """
     return sys.platform != "linux" or uid_of(visitor, here) in (os.getuid(), 0)
 
 
-def can_tell() -> bool:
-    """Whether a browser of this user's would be welcome: tried with a connection of our own."""
+def can_identify() -> bool:
+    """Whether owners can be identified, tried with a connection of this process."""
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         try:
             with (
                 socket.create_server((address, 0), family=family) as server,
                 socket.create_connection(server.getsockname()[:2]) as visitor,
             ):
-                return is_welcome(visitor.getsockname()[:2], server.getsockname()[:2])
+                return is_own(visitor.getsockname()[:2], server.getsockname()[:2])
         except OSError:  # a machine without IPv4, or without IPv6
             continue
     return False
@@ -58,7 +57,7 @@ def uid_of(visitor: tuple[str, int], here: tuple[str, int]) -> int | None:
 
 
 def _printed(host: str, port: int) -> tuple[str, ...]:
-    """An address as the kernel's tables have it: words of 32 bits in the machine's byte order, in hexadecimal."""
+    """An address as in the kernel's tables: 32-bit words in the machine's byte order, in hexadecimal."""
     packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
     words = (int.from_bytes(packed[at : at + 4], sys.byteorder) for at in range(0, len(packed), 4))
     shown = "".join(f"{word:08X}" for word in words)

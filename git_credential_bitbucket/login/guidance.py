@@ -1,4 +1,4 @@
-"""What a person must know to get a credential: which kinds there are, where each is made, and the least scopes.
+"""Instructions for creating credentials at Bitbucket: the kinds, their pages, and the least scopes.
 
 Texts only. Pages and scopes: support.atlassian.com/bitbucket-cloud/docs: using-api-tokens, api-token-permissions,
 using-access-tokens, use-oauth-on-bitbucket-cloud.
@@ -22,7 +22,7 @@ MENU: tuple[tuple[token_kinds.Kind, str], ...] = (
     (token_kinds.ACCESS_TOKEN, "access token of a repository, project or workspace: not tied to a person"),
     (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for CI and servers"),
 )
-"""What one may have, in the order in which it is offered."""
+"""The kinds in the login menu, in order."""
 
 API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
 READ_SCOPES = {
@@ -32,7 +32,7 @@ READ_SCOPES = {
     token_kinds.CLIENT_CREDENTIALS: "repository",
     token_kinds.JWT_BEARER: "repository",
 }
-"""What fetch needs."""
+"""The scope that fetch needs."""
 WRITE_SCOPES = {
     token_kinds.API_TOKEN: "write:repository:bitbucket",
     token_kinds.ACCESS_TOKEN: "repository:write",
@@ -40,30 +40,30 @@ WRITE_SCOPES = {
     token_kinds.CLIENT_CREDENTIALS: "repository:write",
     token_kinds.JWT_BEARER: "repository:write",
 }
-"""What push needs as well: an API token's write scope does not imply its read scope."""
+"""The scope that push needs as well: an API token's write scope does not imply its read scope."""
 
 NO_PASSWORD = "Bitbucket accepts no account password, neither for git nor for OAuth (the password grant was removed)"
 NO_PASSWORD_HINT = "log in with the browser (login --oauth), or with a token (login --api-token)"
 
 
 def default_choice(provider: Provider) -> int:
-    """The number in `MENU` that is suggested: OAuth where a consumer is configured, else an API token."""
+    """The suggested index in `MENU`: OAuth if a consumer is configured, else an API token."""
     return 0 if provider.client_id else 1
 
 
-def tell(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: str = "") -> None:
-    """Say where in Bitbucket a `kind` of credential is made, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
-    _TELLERS[kind](terminal, provider, place)
+def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: str = "") -> None:
+    """Show where a `kind` of credential is created, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
+    _INSTRUCTIONS[kind](terminal, provider, place)
     terminal.say()
 
 
-def scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
-    """Say the least scopes."""
+def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
+    """Show the least scopes."""
     terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; add {WRITE_SCOPES[kind]} to push. No others are needed.")
 
 
-def pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
-    """Where in Bitbucket tokens of a `kind` are made, and revoked; none where that is not known."""
+def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
+    """The pages at Bitbucket where tokens of a `kind` are created and revoked; none if not known."""
     workspace, _, repository = place.partition("/")
     workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
     if kind == token_kinds.ACCESS_TOKEN:
@@ -75,31 +75,31 @@ def pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[
 
 
 def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    if addresses := pages(token_kinds.API_TOKEN, provider, place):
+    if addresses := token_pages(token_kinds.API_TOKEN, provider, place):
         terminal.say("Create one here, with “Create API token with scopes”, for the app Bitbucket:")
         terminal.show(addresses[0])
-    scopes(terminal, token_kinds.API_TOKEN)
+    show_scopes(terminal, token_kinds.API_TOKEN)
 
 
 def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
     terminal.say("Create one under “Access tokens” in the settings of the repository, its project, or the workspace:")
-    for address in pages(token_kinds.ACCESS_TOKEN, provider, place):
+    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, place):
         terminal.show(address)
-    scopes(terminal, token_kinds.ACCESS_TOKEN)
+    show_scopes(terminal, token_kinds.ACCESS_TOKEN)
 
 
 def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
     _consumer(terminal, provider, place)
     terminal.say("Its callback URL must be exactly:")
     terminal.show(printable(provider.redirect_uri))
-    scopes(terminal, token_kinds.OAUTH)
+    show_scopes(terminal, token_kinds.OAUTH)
     if provider.client_id is None:
         terminal.say("To store its key in git's configuration, run:")
         terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
 
 
-def tell_of_secret(terminal: Terminal, provider: Provider) -> None:
-    """Say why a consumer's secret is asked for with each login, and where it would have to lie not to be."""
+def show_secret_note(terminal: Terminal, provider: Provider) -> None:
+    """Explain why a consumer's secret is asked for, and how to configure it."""
     terminal.say(
         "Its secret is asked for at each login, and stored in the vault. git's configuration can hold it as well, but "
         f"in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
@@ -114,7 +114,7 @@ def _setting(provider: Provider, key: str) -> str:
 def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
     _consumer(terminal, provider, place)
     terminal.say("Select “This is a private consumer”, and enter any callback URL: both are required.")
-    scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
+    show_scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
 
 
 def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
@@ -131,7 +131,7 @@ def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
     terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
 
 
-_TELLERS = {
+_INSTRUCTIONS = {
     token_kinds.API_TOKEN: _api_token,
     token_kinds.ACCESS_TOKEN: _access_token,
     token_kinds.OAUTH: _oauth,

@@ -1,7 +1,4 @@
-"""Logins by the implicit grant, for an OAuth consumer whose secret may not be handed out: two hours, and no renewal.
-
-Imports the login room for the consent; what is granted is kept before anything is said.
-"""
+"""Login by the implicit grant, for an OAuth consumer without its secret: two hours, no renewal."""
 
 from __future__ import annotations
 
@@ -10,51 +7,51 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import oauth_flows
-from git_credential_bitbucket.login.address_prompt import in_browser
+from git_credential_bitbucket.login.address_prompt import wait_for_browser
 from git_credential_bitbucket.ui import dates
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.token_response import Grant
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.ui.prompts import Prompter
 
 ASSUMED_LIFE_S = 2 * 60 * 60
-"""What Bitbucket's tokens live where an answer does not say (developer.atlassian.com/cloud/bitbucket/oauth-2)."""
+"""The lifetime of Bitbucket's tokens if an answer does not say (developer.atlassian.com/cloud/bitbucket/oauth-2)."""
 
 
-def by_consent(wanted: LoginRequest, answers: Answers, keep: oauth_flows.Keep) -> str:
-    """Have a person consent, and keep the token; returns its id. Raises `Error`."""
+def with_implicit_grant(wanted: LoginRequest, prompter: Prompter, store: oauth_flows.Store) -> str:
+    """Let the user consent, and store the token; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    paste = oauth_flows.must_paste(wanted, answers)
-    key = oauth_flows.consumer_key(wanted, answers)
+    paste = oauth_flows.must_paste(wanted, prompter)
+    key = oauth_flows.consumer_key(wanted, prompter)
     granted: list[tuple[str, Grant]] = []
 
     def redeem(grant: Grant) -> Page:
-        granted.append((keep(_record(wanted, key, grant)), grant))
+        granted.append((store(_record(wanted, key, grant)), grant))
         return _page(wanted, grant)
 
     if paste:
-        redeem(_pasted(wanted, answers, key))
+        redeem(_read_pasted_token(wanted, prompter, key))
     else:
         from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
 
-        in_browser(browser.log_in_implicitly, wanted, answers, key, redeem)
-    kept_id, grant = granted[0]
-    oauth_flows.identify(wanted, grant, kept_id)
-    wanted.warn(answers, f"it expires in {_life(grant)} and cannot be renewed; log in again then")
-    return kept_id
+        wait_for_browser(browser.log_in_implicitly, wanted, prompter, key, redeem)
+    credential_id, grant = granted[0]
+    oauth_flows.identify(wanted, grant, credential_id)
+    wanted.warn(prompter, f"it expires in {_life(grant)} and cannot be renewed; log in again then")
+    return credential_id
 
 
-def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> Grant:
+def _read_pasted_token(wanted: LoginRequest, prompter: Prompter, key: str) -> Grant:
     from git_credential_bitbucket.login import paste  # lazy: as the browser
 
-    terminal = oauth_flows.terminal_to_paste_at(answers)
+    terminal = oauth_flows.terminal_to_paste_at(prompter)
     return paste.obtain_token(
         wanted.provider,
         key,
         wanted.provider.scopes,
-        show=oauth_flows.shown_on(terminal),
+        show=oauth_flows.show_on(terminal),
         read_line=lambda: terminal.secret("(not shown) > "),  # the address holds the token
     )
 
@@ -62,7 +59,7 @@ def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> Grant:
 def _record(wanted: LoginRequest, key: str, grant: Grant) -> dict[str, Any]:
     return {
         "kind": wanted.kind,
-        "place": wanted.place,
+        "place": wanted.scope,
         "account": wanted.account,
         "secret": grant.access_token.reveal(),
         "expires_in": ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in,
@@ -79,4 +76,4 @@ def _page(wanted: LoginRequest, grant: Grant) -> Page:
 
 
 def _life(grant: Grant) -> str:
-    return printable(dates.left(ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in))
+    return printable(dates.time_left(ASSUMED_LIFE_S if grant.expires_in is None else grant.expires_in))

@@ -1,4 +1,4 @@
-"""What a person wants to log in with, from options or from git's request: one value, handed to whoever obtains it."""
+"""A login as requested by options or by git, passed to the flow that obtains the credential."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket import token_kinds
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.ui.prompts import Prompter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class LoginRequest:
     account; `unclear` says what becomes of another that cannot be told apart from it: `add`, `replace`, or ask.
 
     `project` is a key in the workspace `path`, and `repositories` are the names of its repositories as the person gave
-    them. `near` is the repository that git is working on, where it is git that asks. `replaces` is the credential that
+    them. `near` is the repository that git is working on, if git asks. `replaces` is the credential that
     is rotated. `source` is the reference that the secret is fetched from (`sources`). Without `verify` Bitbucket is not
     asked about a token; why it did not say is left in `unverified`.
     """
@@ -39,7 +39,7 @@ class LoginRequest:
     near: str = ""
     account: str | None = None
     names: dict[str, str] = field(default_factory=dict)
-    unclear: str | None = None
+    on_conflict: str | None = None
     ends_at: float | None = None
     lifetime_s: float | None = None
     memory: bool = False
@@ -53,41 +53,41 @@ class LoginRequest:
     implicit: bool = False
 
     @property
-    def place(self) -> str:
-        """Where it is to serve, as credentials keep it."""
+    def scope(self) -> str:
+        """The scope's URL, as in a credential's record."""
         return scopes.scope_of(self.provider.protocol, self.provider.host, self.path)
 
     def fetched(self) -> sources.Value | None:
         """What its source holds now; None where it has none. Raises `SourceFailed`."""
-        return None if self.source is None else sources.fetch(self.source, os.environ, self.place)
+        return None if self.source is None else sources.fetch(self.source, os.environ, self.scope)
 
     @property
     def near_url(self) -> str | None:
-        """The address of the repository that git is working on; None where no repository is known."""
+        """The URL of the repository that git is working on; None if not known."""
         return f"{self.provider.protocol}://{self.provider.host}/{self.near}" if "/" in self.near else None
 
-    def warn(self, answers: Answers, text: str) -> None:
-        """Tell what is doubtful: in the dialogue if there is one, else on standard error."""
-        if answers.terminal is not None:
-            answers.say(f"Note: {text}{'' if text.endswith('?') else '.'}", style="yellow")
+    def warn(self, prompter: Prompter, text: str) -> None:
+        """Warn: in the dialogue if there is one, else on stderr."""
+        if prompter.terminal is not None:
+            prompter.say(f"Note: {text}{'' if text.endswith('?') else '.'}", style="yellow")
         else:
             output.warn(text)
 
 
-def path_on(provider: Provider, text: str) -> str:
+def path_on_host(provider: Provider, text: str) -> str:
     """WORKSPACE[/REPOSITORY] of `text`, which may be a URL of `provider`'s host too. Raises `Error`."""
-    place = arguments.parse(text, f"{provider.protocol}://{provider.host}")
-    if (place.protocol, place.host) != (provider.protocol, provider.host):
+    scope = arguments.parse_scope(text, f"{provider.protocol}://{provider.host}")
+    if (scope.protocol, scope.host) != (provider.protocol, provider.host):
         raise Error("this scope is on another host", hint="name the host: --host URL")
-    arguments.check_names(place)
-    names = place.text.split("/", 3)[3:]
+    arguments.check_scope(scope)
+    names = scope.text.split("/", 3)[3:]
     if not names or "{" in text:
         raise Error("not a workspace or repository", hint="write WORKSPACE or WORKSPACE/REPOSITORY")
     return names[0]
 
 
 def project_key(text: str) -> str:
-    """The key of a project that a person names. Raises `Error`."""
+    """`text`, if it is a project key. Raises `Error`."""
     from git_credential_bitbucket.bitbucket import rest  # lazy: few tokens are a project's
 
     if not rest.is_project_key(text):
@@ -96,8 +96,8 @@ def project_key(text: str) -> str:
 
 
 def repository_names(provider: Provider, workspace: str, text: str) -> tuple[str, ...]:
-    """The repositories of a workspace in a list with commas or blanks between them. Raises `Error`."""
+    """The names in a comma- or space-separated list of a workspace's repositories. Raises `Error`."""
     found = [word.removeprefix(f"{workspace}/") for word in text.replace(",", " ").split()]
     if any("/" in name for name in found):
         raise Error("not a list of repositories", hint="give their names only, comma-separated: app,api")
-    return tuple(dict.fromkeys(path_on(provider, f"{workspace}/{name}").partition("/")[2] for name in found))
+    return tuple(dict.fromkeys(path_on_host(provider, f"{workspace}/{name}").partition("/")[2] for name in found))

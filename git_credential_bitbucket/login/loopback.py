@@ -1,4 +1,4 @@
-"""The little server that Bitbucket's redirect arrives at, on this machine's loopback addresses only.
+"""The HTTP server that receives Bitbucket's redirect, on loopback addresses only.
 
 Owns the listening sockets of one login, and which requests count: from a program of this user's (`visitors`), GET of
 exactly the redirect's path, under exactly its host and port (a page elsewhere that has its name rebound to 127.0.0.1
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 CONNECTION_TIMEOUT_S = 10.0
-"""Browsers open connections ahead and leave them idle; each has its thread, and none keeps it longer."""
+"""Browsers open connections ahead and leave them idle; each has a thread for this long at most."""
 OUTCOME_TIMEOUT_S = 120.0
-"""How long the browser is left waiting while the code is exchanged and the vault written."""
-FAREWELL_S = 5.0
-"""How long we wait for the last page to have been sent."""
+"""How long the browser waits while the code is exchanged and the vault written."""
+LAST_PAGE_TIMEOUT_S = 5.0
+"""How long to wait until the last page is sent."""
 MAX_THREADS = 64
 MAX_STRANGERS = 8
-"""Of these threads, for programs that are not welcome: they get a page that says so, and delay nobody."""
+"""Threads for programs of other users, which get an error page."""
 MAX_FRAGMENT_BYTES = 65536
 """Of a redirect's fragment; OAuth tokens have some 2,600 characters."""
 REFUSED, AGAIN = "refused", "again"
-"""Queries at which our page's script shows what became of its answer, where that is not the login's outcome."""
+"""Queries for the page after an answer that does not lead to the login's outcome."""
 _POLL_S = 0.05
 _NONCE_BYTES = 16
 _HTTP_PORT = 80
 _AHEAD_HEADERS = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-"""By one of them a browser says that it loads a page which nobody has opened yet (prefetch, prerender, preview)."""
+"""Headers by which a browser marks a prefetch, prerender or preview."""
 
 _ADDRESSES = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
 _PASTE_HINT = "or log in without it: git-credential-bitbucket login --oauth --paste"
@@ -53,11 +53,11 @@ STRANGER = (
     "the login page rejected a program that may be another user's",
     "if it was your browser, press Ctrl-C and run: git-credential-bitbucket login --oauth --paste",
 )
-"""What the person at the terminal is told, and what helps."""
+"""The warning at the terminal, and its hint."""
 
 
 class Loopback:
-    """One login's way back. A class for its state: the attempt, the answer once it came, and what became of it."""
+    """The redirect of one login: the attempt, its answer, and its outcome."""
 
     def __init__(self, attempt: Attempt, warn: "Callable[[str, str], None]") -> None:
         """`listening` makes it listen. `warn` is given a cause and a hint, at most once."""
@@ -65,7 +65,7 @@ class Loopback:
         self.way = _loopback(attempt.redirect_uri)
         self.start_path = f"/start/{secrets.token_urlsafe(_NONCE_BYTES)}"
         self.start_url = f"http://{self.way.host_header}{self.start_path}"
-        """The address that a browser is started with. It works once, and only for this user."""
+        """The URL that the browser is started with; it works once, and for this user only."""
         self._warn = warn
         self._warned = threading.Lock()
         self._started = threading.Lock()
@@ -87,44 +87,44 @@ class Loopback:
             ) from None
 
     def conclude(self, page: Page) -> None:
-        """Show `page` in the browser that brought the answer; returns when it is sent. Only the first call counts."""
+        """Show the outcome in the waiting browser; returns when it is sent. Only the first call counts."""
         if self._decided.is_set():
             return
         self._outcome = page
         self._decided.set()
         if self._waiting.is_set():
-            self._sent.wait(FAREWELL_S)
+            self._sent.wait(LAST_PAGE_TIMEOUT_S)
 
     def start(self) -> str | None:
-        """Where the start page leads to, for the first who opens it; None for the others."""
+        """The URL that the start page redirects to; None after the first time."""
         return self.attempt.url if self._started.acquire(blocking=False) else None
 
     def warn(self) -> None:
-        """Tell the terminal that a program which is not welcome has been here; the first time."""
+        """Warn at the terminal about a program of another user; once."""
         if self._warned.acquire(blocking=False):
             self._warn(*STRANGER)
 
     def serve(self, query: str, send: "Callable[[HTTPStatus, Page], None]") -> None:
-        """Answer a request to the redirect's address; the first right one waits until the login is concluded."""
+        """Answer a request to the redirect's URL; the first valid one waits for the login's outcome."""
         if self.attempt.implicit and query == self._ticket:
             self._show_outcome(send)
         elif self.attempt.implicit and query == AGAIN:
             send(HTTPStatus.OK, pages.SECOND_TAB)
-        elif self.attempt.implicit and query != REFUSED and not self.attempt.is_refused(query):
+        elif self.attempt.implicit and query != REFUSED and not self.attempt.is_error(query):
             send(HTTPStatus.OK, pages.FRAGMENT)
-        elif not self.attempt.is_ours(query):
+        elif not self.attempt.matches_state(query):
             send(HTTPStatus.BAD_REQUEST, pages.NOT_OURS)
-        elif not self.attempt.first():
+        elif not self.attempt.claim():
             send(HTTPStatus.OK, pages.SECOND_TAB)
         else:
             self._accept(query)
             self._show_outcome(send)
 
-    def take(self, fragment: str) -> str:
-        """Take what our page's script found in the redirect's fragment; returns the query of the page that is next."""
-        if not self.attempt.is_ours(fragment):
+    def accept_fragment(self, fragment: str) -> str:
+        """Accept the redirect's fragment from this server's page; returns the query of the next page."""
+        if not self.attempt.matches_state(fragment):
             return REFUSED
-        if not self.attempt.first():
+        if not self.attempt.claim():
             return AGAIN
         self._accept(fragment)
         return self._ticket
@@ -159,7 +159,7 @@ def listening(attempt: Attempt, warn: "Callable[[str, str], None]") -> "Iterator
 
 
 class _Listener(socketserver.ThreadingTCPServer):
-    """Listens on one address. Its state: the login that its requests are for."""
+    """Listens on one address, for one login."""
 
     allow_reuse_address = True  # else a login right after another would find its own port taken, in TIME_WAIT
     daemon_threads = True
@@ -170,14 +170,14 @@ class _Listener(socketserver.ThreadingTCPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.loopback = loopback
         self.strangers: set[object] = set()
-        """The addresses of those who are connected and not welcome."""
-        super().__init__((host, loopback.way.port), _Redirected)
+        """The addresses of connected programs of other users."""
+        super().__init__((host, loopback.way.port), _RequestHandler)
 
     def verify_request(self, _request: object, visitor: "tuple[str, int]") -> bool:
-        """Whether there is a thread left for one more."""
+        """Whether there is a thread left."""
         if threading.active_count() >= MAX_THREADS:
             return False
-        if connection_owner.is_welcome(visitor[:2], self.server_address[:2]):  # type: ignore[arg-type]  # TCP's
+        if connection_owner.is_own(visitor[:2], self.server_address[:2]):  # type: ignore[arg-type]  # TCP's
             return True
         if len(self.strangers) >= MAX_STRANGERS:
             return False
@@ -185,24 +185,24 @@ class _Listener(socketserver.ThreadingTCPServer):
         return True
 
     def finish_request(self, request: "socket.socket", visitor: object) -> None:  # type: ignore[override]  # TCP's
-        """Answer; the address is free for others once the connection is closed, and that is after this."""
+        """Answer, and free the address."""
         try:
             super().finish_request(request, visitor)
         finally:
             self.strangers.discard(visitor)
 
     def handle_error(self, *_request: object) -> None:
-        """A browser that hangs up is nobody's error; the usual traceback on stderr would show the code."""
+        """Print nothing: a browser may hang up, and the usual traceback on stderr would show the code."""
 
 
-class _Redirected(BaseHTTPRequestHandler):
+class _RequestHandler(BaseHTTPRequestHandler):
     """One request."""
 
     server: _Listener
     timeout = CONNECTION_TIMEOUT_S
 
     def do_GET(self) -> None:
-        """The redirect, or something that browsers also ask for."""
+        """Answer the redirect, or what browsers also request."""
         loopback = self.server.loopback
         if self.headers.get_all("Host") != [loopback.way.host_header]:
             self._send(HTTPStatus.MISDIRECTED_REQUEST, pages.NOTHING_HERE)
@@ -211,7 +211,7 @@ class _Redirected(BaseHTTPRequestHandler):
         if path not in (loopback.way.path, loopback.start_path):
             self._send(HTTPStatus.NOT_FOUND, pages.NOTHING_HERE)
         elif self._is_stranger():
-            self._turn_away()
+            self._reject()
         elif path == loopback.way.path:
             loopback.serve(query, self._send)
         elif any(self.headers.get(name) for name in _AHEAD_HEADERS):
@@ -222,30 +222,30 @@ class _Redirected(BaseHTTPRequestHandler):
             self._reply(HTTPStatus.FOUND, b"", "text/plain", pages.policy(), Location=url)
 
     def do_POST(self) -> None:
-        """The fragment of an implicit grant, from our own page. A stranger's page cannot have its origin."""
+        """Accept the fragment of an implicit grant from this server's page, by its origin."""
         loopback = self.server.loopback
         host = loopback.way.host_header
         asked = self.headers.get_all("Host"), self.headers.get_all("Origin"), self._target()
         if not loopback.attempt.implicit:
             self._send(HTTPStatus.NOT_IMPLEMENTED, pages.NOTHING_HERE)
         elif self._is_stranger():
-            self._turn_away()
+            self._reject()
         elif asked != ([host], [f"http://{host}"], (loopback.way.path, "", "")):
             self._send(HTTPStatus.FORBIDDEN, pages.NOTHING_HERE)
         elif (fragment := self._body()) is None:
             self._send(HTTPStatus.BAD_REQUEST, pages.NOTHING_HERE)
         else:
-            self._reply(HTTPStatus.OK, loopback.take(fragment).encode("ascii"), "text/plain", pages.policy())
+            self._reply(HTTPStatus.OK, loopback.accept_fragment(fragment).encode("ascii"), "text/plain", pages.policy())
 
     def _is_stranger(self) -> bool:
         return self.client_address in self.server.strangers
 
-    def _turn_away(self) -> None:
+    def _reject(self) -> None:
         self.server.loopback.warn()  # first: nobody may be there to read the page
         self._send(HTTPStatus.FORBIDDEN, pages.STRANGER)
 
     def _body(self) -> str | None:
-        """All of what was sent; None where that is too much, or less than was promised."""
+        """The request's body; None if it is too long or incomplete."""
         length = self.headers.get("Content-Length", "")
         if not length.isascii() or not length.isdigit() or len(length) > len(str(MAX_FRAGMENT_BYTES)):
             return None
@@ -253,19 +253,19 @@ class _Redirected(BaseHTTPRequestHandler):
         return body.decode("ascii", "replace") if len(body) == int(length) else None
 
     def _target(self) -> tuple[str, str, str]:
-        """Path and query as they were sent: `self.path` has leading slashes taken off."""
+        """Path and query as sent: `self.path` has leading slashes removed."""
         return self.requestline.split()[1].partition("?")
 
     def send_error(self, code: int, *_words: object) -> None:
-        """Our page instead of the library's, which repeats what was asked."""
+        """Send this server's page: the library's repeats the request."""
         self._send(HTTPStatus(code), pages.NOTHING_HERE)
 
     def version_string(self) -> str:
-        """Who answers; without Python's version."""
+        """The server's name, without Python's version."""
         return "git-credential-bitbucket"
 
     def log_message(self, *_words: object) -> None:
-        """Nothing: the usual line on stderr has the code in it."""
+        """Print nothing: the usual line on stderr contains the code."""
 
     def _send(self, status: HTTPStatus, page: Page) -> None:
         self._reply(status, pages.render(page), "text/html", pages.policy(scripted=page.scripted))
@@ -288,8 +288,8 @@ class _Redirected(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _Way:
-    """A redirect address, taken apart: where to listen, and what a right request looks like."""
+class _RedirectAddress:
+    """A parsed redirect address: where to listen, and what a valid request has."""
 
     __slots__ = ("host_header", "hosts", "path", "port")
 
@@ -297,8 +297,8 @@ class _Way:
         self.hosts, self.port, self.host_header, self.path = hosts, port, host_header, path
 
 
-def _loopback(redirect_uri: str) -> _Way:
-    """The way of `redirect_uri`. Raises `SettingsError` if no server on this machine can be at its end."""
+def _loopback(redirect_uri: str) -> _RedirectAddress:
+    """The parsed `redirect_uri`. Raises `SettingsError` if it is not a loopback address."""
     try:
         parts = urlsplit(redirect_uri)
         hosts, port = _ADDRESSES.get(parts.hostname or "", ()), parts.port or _HTTP_PORT
@@ -309,7 +309,7 @@ def _loopback(redirect_uri: str) -> _Way:
             f"the redirect address {printable(redirect_uri)} is not on this machine",
             hint=f"register http://localhost:34106/ at the consumer and in oauthRedirectURI, {_PASTE_HINT}",
         )
-    return _Way(hosts, port, parts.netloc.lower().removesuffix(f":{_HTTP_PORT}"), parts.path or "/")
+    return _RedirectAddress(hosts, port, parts.netloc.lower().removesuffix(f":{_HTTP_PORT}"), parts.path or "/")
 
 
 def _listeners(loopback: Loopback, stack: contextlib.ExitStack) -> list[_Listener]:
@@ -324,13 +324,13 @@ def _listeners(loopback: Loopback, stack: contextlib.ExitStack) -> list[_Listene
         except OSError as exc:
             if exc.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT} and (made or host != loopback.way.hosts[-1]):
                 continue  # a machine without IPv6, or without IPv4
-            raise _taken(loopback.way.port, exc) from exc
+            raise _cannot_listen(loopback.way.port, exc) from exc
         stack.callback(listener.server_close)
         made.append(listener)
     return made
 
 
-def _taken(port: int, exc: OSError) -> LoginFailed:
+def _cannot_listen(port: int, exc: OSError) -> LoginFailed:
     setting = "register another one at the consumer and set it in credential.<url>.oauthRedirectURI"
     if exc.errno == errno.EADDRINUSE:
         cause = f"port {port}, to which Bitbucket redirects the browser, is in use by another program"

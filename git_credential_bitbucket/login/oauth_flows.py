@@ -1,7 +1,4 @@
-"""Logins by an OAuth consumer: with a person's consent in the browser or by pasting, and with the consumer alone.
-
-Imports the login room for the consent, bitbucket.oauth for the tokens; what is granted is kept before anything is said.
-"""
+"""Logins by an OAuth consumer: with the user's consent, in the browser or by pasting, and with the consumer alone."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import guidance, paste_validation
-from git_credential_bitbucket.login.address_prompt import in_browser, present
+from git_credential_bitbucket.login.address_prompt import show_address, wait_for_browser
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,16 +20,16 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.secret import Secret
-    from git_credential_bitbucket.ui.prompts import Answers, Terminal
+    from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 
-    Keep = Callable[[dict[str, Any]], str]
-    """Writes a record down, durably, and returns its id."""
+    Store = Callable[[dict[str, Any]], str]
+    """Stores a record durably; returns its id."""
 
 ACCOUNT_SCOPE = "account"
 _INTERRUPT = "to give up: Ctrl-C, then log in again"
 
 
-def consumer(wanted: LoginRequest, answers: Answers) -> tuple[str, Secret]:
+def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
     """Key and secret of the OAuth consumer: from git's configuration, else the environment, else asked for.
 
     Without a terminal, what is missing is read from standard input; two lines are the key and the secret, even where
@@ -46,110 +43,110 @@ def consumer(wanted: LoginRequest, answers: Answers) -> tuple[str, Secret]:
         key, secret = given.client_id, given.secret
     if key is not None and secret is not None:
         return key, secret
-    if answers.terminal is not None:
-        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    if prompter.terminal is not None:
+        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if secret is None:
-            guidance.tell_of_secret(answers.terminal, wanted.provider)
-    if key is None or answers.lines_left() > 1:
-        key = paste_validation.consumer_key(answers.line("Key of the consumer"))
-    if secret is None or answers.lines_left():
-        secret = paste_validation.consumer_secret(answers.secret("Secret of the consumer"))
-    answers.check_all_read()
+            guidance.show_secret_note(prompter.terminal, wanted.provider)
+    if key is None or prompter.lines_left() > 1:
+        key = paste_validation.consumer_key(prompter.line("Key of the consumer"))
+    if secret is None or prompter.lines_left():
+        secret = paste_validation.consumer_secret(prompter.secret("Secret of the consumer"))
+    prompter.check_all_read()
     return key, secret
 
 
-def consumer_key(wanted: LoginRequest, answers: Answers) -> str:
-    """As `consumer`, where its secret is neither known nor needed."""
+def consumer_key(wanted: LoginRequest, prompter: Prompter) -> str:
+    """The consumer's key, as `consumer` finds it, for the implicit grant."""
     given = environment.consumer(os.environ) if wanted.provider.client_id is None else None
     if (key := wanted.provider.client_id or (given.client_id if given is not None else None)) is not None:
         return key
-    if answers.terminal is not None:
-        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
-    return paste_validation.consumer_key(answers.line("Key of the consumer"))
+    if prompter.terminal is not None:
+        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    return paste_validation.consumer_key(prompter.line("Key of the consumer"))
 
 
-def by_consent(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
-    """Have a person consent, and keep the grant; returns its id. Raises `Error`."""
+def with_authorization_code(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
+    """Let the user consent, and store the grant; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    paste = must_paste(wanted, answers)
-    key, secret = consumer(wanted, answers)
+    paste = must_paste(wanted, prompter)
+    key, secret = consumer(wanted, prompter)
     granted: list[tuple[str, Grant]] = []
 
     def redeem(code: CodeGrant) -> Page:
-        from git_credential_bitbucket.bitbucket import oauth  # lazy: 130 ms, and only now is it needed
+        from git_credential_bitbucket.bitbucket import oauth  # lazy: requests-oauthlib costs 130 ms
 
         endpoint = wanted.provider.endpoint
         with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
             grant = oauth.exchange_code(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
-        granted.append((_kept(wanted, key, secret, grant, keep), grant))
+        granted.append((_store_or_revoke(wanted, key, secret, grant, store), grant))
         return page(wanted, grant)
 
     if paste:
-        redeem(_pasted(wanted, answers, key))
+        redeem(_read_pasted_code(wanted, prompter, key))
     else:
         from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
 
-        in_browser(browser.log_in, wanted, answers, key, redeem)
-    kept_id, grant = granted[0]
-    identify(wanted, grant, kept_id)
-    return kept_id
+        wait_for_browser(browser.log_in, wanted, prompter, key, redeem)
+    credential_id, grant = granted[0]
+    identify(wanted, grant, credential_id)
+    return credential_id
 
 
-def with_client_credentials(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
-    """Let the consumer log in without a person, and keep it; returns its id. Raises `Error`."""
+def with_client_credentials(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
+    """Log the consumer in without a user, and store it; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    key, secret = consumer(wanted, answers)
-    from git_credential_bitbucket.bitbucket import oauth  # lazy: 130 ms, and only now is it needed
+    key, secret = consumer(wanted, prompter)
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: requests-oauthlib costs 130 ms
 
-    # Minted at once, for a slip in key or secret is better told now than by git.
+    # A token is obtained at once, to report a wrong key or secret now.
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
         grant = oauth.fetch_with_client_credentials(wanted.provider.endpoint, key, secret)
-    return keep(_record(wanted, key, secret, grant))
+    return store(_record(wanted, key, secret, grant))
 
 
-def with_jwt_bearer(wanted: LoginRequest, answers: Answers, keep: Keep) -> str:
-    """Let an installation of an Atlassian Connect app log in without a person, and keep it. Raises `Error`."""
+def with_jwt_bearer(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
+    """Log an installation of an Atlassian Connect app in, and store it; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    if answers.terminal is not None:
-        guidance.tell(answers.terminal, wanted.kind, wanted.provider)
-    app = paste_validation.app_key(answers.line("Key of the app"))
-    client_key = paste_validation.app_key(answers.line("Client key of the installation"))
-    secret = paste_validation.consumer_secret(answers.secret("Shared secret of the installation"))
-    answers.check_all_read()
+    if prompter.terminal is not None:
+        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider)
+    app = paste_validation.app_key(prompter.line("Key of the app"))
+    client_key = paste_validation.app_key(prompter.line("Client key of the installation"))
+    secret = paste_validation.consumer_secret(prompter.secret("Shared secret of the installation"))
+    prompter.check_all_read()
     from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
 
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
         grant = oauth.fetch_with_jwt(wanted.provider.endpoint, app, client_key, secret)
-    return keep({**_record(wanted, app, secret, grant), "subject": client_key})
+    return store({**_record(wanted, app, secret, grant), "subject": client_key})
 
 
-def must_paste(wanted: LoginRequest, answers: Answers) -> bool:
-    """Whether the answer has to be pasted. Raises `LoginFailed` where it has to and there is no terminal."""
-    trouble = None if wanted.paste else _against_browser(wanted)
+def must_paste(wanted: LoginRequest, prompter: Prompter) -> bool:
+    """Whether the redirect must be pasted. Raises `LoginFailed` if so and there is no terminal."""
+    trouble = None if wanted.paste else _why_no_browser(wanted)
     if trouble is not None:
-        answers.say(f"{trouble}, so you will paste the address that it ends at.")
+        prompter.say(f"{trouble}, so you will paste the address that it ends at.")
     paste = wanted.paste or trouble is not None
     if paste:
-        terminal_to_paste_at(answers)
+        terminal_to_paste_at(prompter)
     return paste
 
 
-def terminal_to_paste_at(answers: Answers) -> Terminal:
-    """The terminal. Raises `LoginFailed` where there is none."""
-    if answers.terminal is None:
+def terminal_to_paste_at(prompter: Prompter) -> Terminal:
+    """The terminal. Raises `LoginFailed` if there is none."""
+    if prompter.terminal is None:
         raise LoginFailed(
             "there is no terminal to paste into", hint="log in at a terminal, or with a token: login --api-token"
         )
-    return answers.terminal
+    return prompter.terminal
 
 
-def shown_on(terminal: Terminal) -> Callable[[str], None]:
-    """Shows there what the login room has to say: addresses so that they can be copied and scanned."""
-    return lambda text: present(terminal, text) if text.startswith("https://") else terminal.say(text)
+def show_on(terminal: Terminal) -> Callable[[str], None]:
+    """A function that shows text on `terminal`, and URLs so that they can be copied and scanned."""
+    return lambda text: show_address(terminal, text) if text.startswith("https://") else terminal.say(text)
 
 
-def _against_browser(wanted: LoginRequest) -> str | None:
-    """Why no browser on this machine can bring the answer; None where one can."""
+def _why_no_browser(wanted: LoginRequest) -> str | None:
+    """Why no browser on this machine can be used; None if one can."""
     from git_credential_bitbucket.login import (
         browser,
         connection_owner,
@@ -157,36 +154,36 @@ def _against_browser(wanted: LoginRequest) -> str | None:
 
     if not wanted.no_browser and not browser.can_open(os.environ):
         return "No browser can be opened from here"
-    if not connection_owner.can_tell():
+    if not connection_owner.can_identify():
         return "This system cannot show that a browser is yours"
     return None
 
 
-def _pasted(wanted: LoginRequest, answers: Answers, key: str) -> CodeGrant:
+def _read_pasted_code(wanted: LoginRequest, prompter: Prompter, key: str) -> CodeGrant:
     from git_credential_bitbucket.login import paste  # lazy: as the browser
 
-    terminal = terminal_to_paste_at(answers)
+    terminal = terminal_to_paste_at(prompter)
     return paste.obtain_code(
         wanted.provider,
         key,
         wanted.provider.scopes,
-        show=shown_on(terminal),
+        show=show_on(terminal),
         read_line=lambda: terminal.line("> "),
     )
 
 
-def _kept(wanted: LoginRequest, key: str, secret: Secret, grant: Grant, keep: Keep) -> str:
+def _store_or_revoke(wanted: LoginRequest, key: str, secret: Secret, grant: Grant, store: Store) -> str:
     try:
-        return keep(_record(wanted, key, secret, grant))
+        return store(_record(wanted, key, secret, grant))
     except DaemonUnavailable:
-        raise  # it may have been kept all the same
+        raise  # it may have been stored
     except Error:
-        _give_back(wanted, key, secret, grant)
+        _revoke(wanted, key, secret, grant)
         raise
 
 
-def _give_back(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> None:
-    """A grant that nobody keeps is revoked, as far as Bitbucket takes that."""
+def _revoke(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> None:
+    """Revoke a grant that could not be stored, if Bitbucket allows it."""
     from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
 
     oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
@@ -195,7 +192,7 @@ def _give_back(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> 
 def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dict[str, Any]:
     return {
         "kind": wanted.kind,
-        "place": wanted.place,
+        "place": wanted.scope,
         "account": wanted.account,
         "secret": grant.access_token.reveal(),
         "refresh_token": grant.refresh_token.reveal() if grant.refresh_token is not None else None,
@@ -207,24 +204,24 @@ def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dic
     }
 
 
-def identify(wanted: LoginRequest, grant: Grant, kept_id: str) -> None:
-    """Note whose login it is, if the consumer may ask: git does not need that scope, so nobody is made to grant it."""
+def identify(wanted: LoginRequest, grant: Grant, credential_id: str) -> None:
+    """Ask Bitbucket for the login's account, if the grant has that OAuth scope; git does not need it."""
     if wanted.account or ACCOUNT_SCOPE not in grant.scopes:
         return
     from git_credential_bitbucket.client.shared_client import ask
 
-    ask("identify", [("id[]", kept_id)])
+    ask("identify", [("id[]", credential_id)])
 
 
 def page(wanted: LoginRequest, grant: Grant) -> Page:
-    """What the browser shows of a grant that is kept: where and for what it is, and how to end it."""
+    """The page for a stored grant: its scope and OAuth scopes, and how to remove it."""
     from git_credential_bitbucket.login.pages import Page  # lazy: as above
 
     allowed = ", ".join(printable(scope) for scope in grant.scopes) or "the permissions of its consumer"
     return Page(
         "You are logged in",
         (
-            f"git on this computer can now use {printable(wanted.place.partition('://')[2])}: {allowed}.",
+            f"git on this computer can now use {printable(wanted.scope.partition('://')[2])}: {allowed}.",
             "The login renews itself. To remove it, run: git-credential-bitbucket logout.",
             "You can close this tab.",
         ),

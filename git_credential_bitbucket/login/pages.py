@@ -1,4 +1,4 @@
-"""What a person reads in the browser when Bitbucket has sent them back. Text from outside is escaped, always.
+"""The pages shown in the browser after the redirect; foreign text is always escaped.
 
 Owns page.html, which loads nothing and runs nothing; the policy sent with it allows its own style and no more. One page
 runs fragment.js as well, because a browser shows a redirect's fragment to nobody else: by its hash, and that alone.
@@ -21,7 +21,7 @@ _SCRIPT = os.path.join(os.path.dirname(__file__), "fragment.js")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A title and paragraphs, as plain text. `good`: the login has worked, or may still."""
+    """A title and paragraphs, as plain text. `good`: the login has not failed."""
 
     title: str
     paragraphs: tuple[str, ...]
@@ -76,7 +76,7 @@ INTERRUPTED = Page(
 
 
 def of_error(error: Error) -> Page:
-    """The page for a login that failed: the same cause and cure as in the terminal."""
+    """The page for a failed login: the same error and hint as at the terminal."""
     hint = (f"Hint: {error.hint}.",) if error.hint else ()
     return Page("The login failed", (f"Error: {error.cause}.", *hint, "You can close this tab."), good=False)
 
@@ -91,7 +91,7 @@ def render(page: Page) -> bytes:
 
 @cache
 def policy(*, scripted: bool = False) -> str:
-    """The Content-Security-Policy: nothing but this page's own style, known by its hash.
+    """The Content-Security-Policy: only this page's style, by its hash.
 
     With `scripted` its one script too, which may ask the server that it came from and nobody else.
     """

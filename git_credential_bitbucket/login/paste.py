@@ -1,6 +1,6 @@
-"""Logging in where no browser is: the person opens the address elsewhere and pastes where it led to.
+"""OAuth login without a browser here: the user opens the address elsewhere, and pastes the redirect.
 
-Imports attempt. What is shown and read goes through the caller, for stdin and stdout are git's where git runs us.
+Input and output go through the caller, because stdin and stdout may be git's.
 """
 
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.token_response import Grant
 
 TRIES = 5
-"""How often a paste may be wrong before the login is given up."""
+"""Attempts at pasting before the login fails."""
 
 _AROUND = " \t\r\n\"'`<>"
 
@@ -29,7 +29,7 @@ def obtain_code(
     show: "Callable[[str], None]",
     read_line: "Callable[[], str]",
 ) -> CodeGrant:
-    """The code that the person pastes, alone or within the whole address that Bitbucket led to.
+    """The code that the user pastes, alone or within the redirect's URL.
 
     `show` is given each line for the person, the address to open among them; `read_line` returns what they typed. An
     address must carry this login's state; a bare code has none, so that only PKCE binds it. Raises `LoginFailed`.
@@ -47,14 +47,14 @@ def obtain_token(
     show: "Callable[[str], None]",
     read_line: "Callable[[], str]",
 ) -> "Grant":
-    """As `obtain_code`, by the implicit grant: the address holds the token itself, so `read_line` shows nothing."""
+    """As `obtain_code`, by the implicit grant: the URL contains the token, so `read_line` must not echo."""
     attempt = Attempt(provider, client_id, scopes, implicit=True)
     fragment, _ = _pasted(attempt, show, read_line)
     return attempt.token(fragment or "")
 
 
 def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callable[[], str]") -> tuple[str | None, str]:
-    """The query or fragment that was pasted, or else the code. Raises `LoginFailed` after some tries."""
+    """The pasted query or fragment, or else the code. Raises `LoginFailed` after `TRIES`."""
     show("Open this address in a browser on any computer, and allow access:")
     show(attempt.url)
     show(f"The browser then goes to {attempt.redirect_uri}… and shows an error: that is expected.")
@@ -71,7 +71,7 @@ def _pasted(attempt: Attempt, show: "Callable[[str], None]", read_line: "Callabl
 
 
 def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
-    """The query or fragment in what was pasted, None if it is a bare code; what is wrong with it, if anything is."""
+    """The query or fragment in the pasted text, None for a bare code; and what is wrong with it, or empty."""
     if not any(mark in pasted for mark in ("://", "?", "code=", "error=")) and not (attempt.implicit and pasted):
         return None, ""
     if pasted.startswith(attempt.url.partition("?")[0]):
@@ -81,6 +81,6 @@ def _query_of(pasted: str, attempt: Attempt) -> tuple[str | None, str]:
         query = (attempt.implicit and parts.fragment) or parts.query or pasted.rpartition("?")[2]
     except ValueError:
         query = ""
-    if not attempt.is_ours(query):
+    if not attempt.matches_state(query):
         return None, "This address is not of this login, or is incomplete: paste all of it, with its state."
     return query, ""

@@ -1,4 +1,4 @@
-"""A secret as a person pasted it: tidied, recognised, and refused where it cannot work. Imports kinds and errors."""
+"""Checks of pasted secrets: cleaned, recognised, and rejected if they cannot work."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.secret import Secret
 
 MIN_TOKEN_CHARACTERS = 16
-"""Shorter than any secret that Bitbucket gives out (an old consumer's key has 18 characters): a slip of the hand."""
+"""Every secret of Bitbucket's is longer (an old consumer's key has 18 characters)."""
 MIN_WHOLE_CHARACTERS = 24
 """App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
 DATA_CENTER_PREFIX = "BBDC-"
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """A usable secret, the kind that it is, and what to tell the person about it.
+class CheckedToken:
+    """A usable secret, its kind, and warnings for the user.
 
     `is_whole` is False where its checksum does not match.
     """
@@ -30,9 +30,9 @@ class Checked:
     is_whole: bool
 
 
-def token(text: str, wanted: token_kinds.Kind) -> Checked:
+def check_token(text: str, wanted: token_kinds.Kind) -> CheckedToken:
     """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
-    alone = _out_of_an_address(text)
+    alone = _token_in_url(text)
     secret, told = token_kinds.clean_paste(alone or text)
     _check(secret, "token")
     kind = token_kinds.recognise(secret)
@@ -49,11 +49,11 @@ def token(text: str, wanted: token_kinds.Kind) -> Checked:
         warnings.append(f"{_NAMES[wanted]} starts with {_PREFIXES[wanted]}, and this does not: is it the right one?")
     elif kind != wanted:
         warnings.append(f"this is {_NAMES[kind]} by its prefix, so it is stored as one")
-    return Checked(Secret(secret), kind, tuple(warnings), token_kinds.is_checksum_valid(secret) is not False)
+    return CheckedToken(Secret(secret), kind, tuple(warnings), token_kinds.is_checksum_valid(secret) is not False)
 
 
 def consumer_secret(text: str) -> Secret:
-    """An OAuth consumer's secret: tidied, no more can be told of it. Raises `LoginFailed`."""
+    """An OAuth consumer's secret, cleaned. Raises `LoginFailed`."""
     secret, _ = token_kinds.clean_paste(text)
     _check(secret, "consumer's secret")
     if token_kinds.recognise(secret) != token_kinds.UNKNOWN:
@@ -77,7 +77,7 @@ def consumer_key(text: str) -> str:
 
 
 def app_key(text: str) -> str:
-    """What names a Connect app, or its installation. Raises `LoginFailed`."""
+    """The key of a Connect app, or of its installation. Raises `LoginFailed`."""
     key, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(key) != token_kinds.UNKNOWN:
         raise LoginFailed(
@@ -88,8 +88,8 @@ def app_key(text: str) -> str:
     return key
 
 
-def account(text: str) -> str | None:
-    """A person's email or name; None where nothing was typed. Raises `LoginFailed` where a secret was typed instead."""
+def check_account(text: str) -> str | None:
+    """A user's email or name; None if nothing was typed. Raises `LoginFailed` if a secret was typed."""
     name, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(name) != token_kinds.UNKNOWN:
         raise LoginFailed("this is a token, not an email", hint="log in again, and enter the email")
@@ -98,8 +98,8 @@ def account(text: str) -> str | None:
     return name or None
 
 
-def _out_of_an_address(text: str) -> str | None:
-    """The one token in a clone address (`https://x-token-auth:…@…`) or behind a name (`alice@example.com:…`).
+def _token_in_url(text: str) -> str | None:
+    """The only token in a clone URL (`https://x-token-auth:…@…`) or after a name (`alice@example.com:…`).
 
     None where there is none, and for a token that is alone.
     """

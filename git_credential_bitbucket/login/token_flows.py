@@ -1,7 +1,4 @@
-"""Logins with a token that Bitbucket shows once: an API token or an access token, asked for, checked, made a record.
-
-Imports pasted, guidance, times and verification.
-"""
+"""Logins with an API token or access token: asked for, checked, and returned as a record."""
 
 from __future__ import annotations
 
@@ -18,14 +15,14 @@ from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.login import guidance, paste_validation, verification
-from git_credential_bitbucket.login.login_request import path_on, project_key, repository_names
+from git_credential_bitbucket.login.login_request import path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from git_credential_bitbucket.login.login_request import LoginRequest
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.ui.prompts import Prompter
 
 _T = TypeVar("_T")
 _DATE_PROMPT = "Expiry date, such as 2027-01-31 or 90d (Enter if unknown): "
@@ -38,7 +35,7 @@ _PROJECT_PROMPT = "Project key, if it is a project's token (Enter for the whole 
 _REPOSITORIES_PROMPT = "Repositories in the project (names separated by spaces): "
 
 
-def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
+def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     """Ask for a token of the wanted kind and return it as a login's record. Raises `Error`.
 
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
@@ -47,107 +44,111 @@ def record(wanted: LoginRequest, answers: Answers) -> dict[str, Any]:
     if old is not None and old["source"] is not None:
         hint = "put the new one there, and it is fetched from there by itself"
         raise LoginFailed(f"the secret is not stored here, but fetched from {old['source']}", hint=hint)
-    if answers.terminal is not None and wanted.source is None:
-        guidance.tell(answers.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    if prompter.terminal is not None and wanted.source is None:
+        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if old is not None and old["oauth_scopes"]:
-            answers.say(f"The old token has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
-    what = f"New {kind_label(wanted.kind)}" if old is not None else _WHAT[wanted.kind]
+            prompter.say(f"The old token has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
+    what = f"New {kind_label(wanted.kind)}" if old is not None else _SECRET_PROMPTS[wanted.kind]
     value = wanted.fetched()
     if value is not None and value.username is not None and wanted.account is None and "@" in value.username:
         wanted = replace(wanted, account=value.username)
-    checked = paste_validation.token(answers.secret(what) if value is None else value.secret.reveal(), wanted.kind)
+    checked = paste_validation.check_token(
+        prompter.secret(what) if value is None else value.secret.reveal(), wanted.kind
+    )
     for warning in checked.warnings:
-        wanted.warn(answers, warning)
+        wanted.warn(prompter, warning)
     if not checked.is_whole:
-        _must_be_meant(wanted, answers)
+        _confirm_incomplete(wanted, prompter)
     account = wanted.account
     if old is None and checked.kind == token_kinds.API_TOKEN:
-        account = _asked_names(wanted, answers)
-    answers.check_all_read()
+        account = _ask_names(wanted, prompter)
+    prompter.check_all_read()
     found: dict[str, Any] = {
         "kind": checked.kind,
-        **_scope(wanted, answers, checked),
+        **_scope(wanted, prompter, checked),
         **({"secret": checked.secret.reveal()} if wanted.source is None else {"secret": "", "source": wanted.source}),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
-        "ends_at": wanted.ends_at if wanted.ends_at is not None or wanted.source else _asked_end(answers),
+        "ends_at": wanted.ends_at if wanted.ends_at is not None or wanted.source else _ask_expiry(prompter),
     }
-    return found | verification.learnt(wanted, answers, checked, found) if wanted.verify else found
+    return found | verification.verify(wanted, prompter, checked, found) if wanted.verify else found
 
 
-def _must_be_meant(wanted: LoginRequest, answers: Answers) -> None:
-    """Have a person confirm a token whose checksum does not match. Raises `LoginFailed` where nobody does."""
+def _confirm_incomplete(wanted: LoginRequest, prompter: Prompter) -> None:
+    """Ask to confirm a token whose checksum does not match. Raises `LoginFailed` if it is not confirmed."""
     if wanted.force:
         return
     cause = "checksum mismatch: the token looks incomplete"
-    if answers.terminal is None:
+    if prompter.terminal is None:
         raise LoginFailed(cause, hint="copy the whole token; to store it anyway, add --force")
-    if not answers.terminal.confirm(f"{cause[0].upper()}{cause[1:]}. Store it anyway?"):
+    if not prompter.terminal.confirm(f"{cause[0].upper()}{cause[1:]}. Store it anyway?"):
         raise LoginFailed(f"{cause}, and was not stored", hint="log in again, and copy the whole token")
 
 
-def _asked_names(wanted: LoginRequest, answers: Answers) -> str | None:
-    """The account of an API token, its email if that is known; further names go to the wanted ones."""
+def _ask_names(wanted: LoginRequest, prompter: Prompter) -> str | None:
+    """The account of an API token, its email if known; further names are added to `wanted.names`."""
     account = wanted.account
-    if account is None or answers.terminal is None:
-        typed = paste_validation.account(answers.optional(_EMAIL_PROMPT))
+    if account is None or prompter.terminal is None:
+        typed = paste_validation.check_account(prompter.optional(_EMAIL_PROMPT))
         if typed and account is not None and "@" in typed and "@" in account and typed.lower() != account.lower():
             raise LoginFailed("--account and standard input name two emails", hint="give one of them")
-        found = names([name for name in (account, typed) if name])
+        found = sort_names([name for name in (account, typed) if name])
         account = found.pop("account", None)
         wanted.names.update(found)
-    if "bitbucket_username" not in wanted.names and _has_others(wanted, answers):
-        typed = paste_validation.account(answers.optional(_USERNAME_PROMPT))
+    if "bitbucket_username" not in wanted.names and _has_other_accounts(wanted, prompter):
+        typed = paste_validation.check_account(prompter.optional(_USERNAME_PROMPT))
         wanted.names.update({"bitbucket_username": typed} if typed else {})
     if account is not None and "@" not in account:
-        wanted.warn(answers, "the REST API needs the account's email for an API token; git does not")
+        wanted.warn(prompter, "the REST API needs the account's email for an API token; git does not")
     return account
 
 
-def _has_others(wanted: LoginRequest, answers: Answers) -> bool:
-    """Whether the username is worth a question: another account's login is kept for the host."""
-    if answers.terminal is None:
+def _has_other_accounts(wanted: LoginRequest, prompter: Prompter) -> bool:
+    """Whether the username is needed, because another account's credential is stored for the host."""
+    if prompter.terminal is None:
         return False
     host = f"{wanted.provider.protocol}://{wanted.provider.host}"
-    personal = (one for one in arguments.stored() if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH))
+    personal = (
+        one for one in arguments.stored_credentials() if one["kind"] in (token_kinds.API_TOKEN, token_kinds.OAUTH)
+    )
     return any(one["url"].startswith(host) and one["account"] != wanted.account for one in personal)
 
 
-def names(given: Sequence[str]) -> dict[str, str]:
-    """The names of one account by what each is: `account` (the email, else the first), username, account id."""
+def sort_names(given: Sequence[str]) -> dict[str, str]:
+    """The names of one account by field: `account` (the email, else the first), username, account id."""
     found: dict[str, str] = {}
     for text in given:
         if _ACCOUNT_ID.fullmatch(text):
             found["account_id"] = text
-        elif name := paste_validation.account(text):
+        elif name := paste_validation.check_account(text):
             found["account" if "@" in name else "bitbucket_username"] = name
     if found and "account" not in found:
         found["account"] = found.get("bitbucket_username") or found["account_id"]
     return found
 
 
-def _scope(wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked) -> dict[str, Any]:
-    """What a token is for, as a record has it; an access token serves a part of Bitbucket. Raises `Error`."""
+def _scope(wanted: LoginRequest, prompter: Prompter, checked: paste_validation.CheckedToken) -> dict[str, Any]:
+    """The scope fields of a token's record; an access token is never for the whole host. Raises `Error`."""
     if wanted.replaces is not None:
         return {"place": wanted.replaces["url"]}
     if checked.kind != token_kinds.ACCESS_TOKEN:
         if wanted.project is not None:
             raise LoginFailed("only an access token can belong to a project", hint="leave out --project")
-        return {"place": wanted.place}
+        return {"place": wanted.scope}
     path, project = wanted.path, wanted.project
     if path is None:
-        path, project = _reached(wanted, answers, checked) or _asked_scope(wanted, answers)
+        path, project = _scope_from_bitbucket(wanted, prompter, checked) or _ask_scope(wanted, prompter)
     place = scopes.scope_of(wanted.provider.protocol, wanted.provider.host, path)
     if project is None:
         return {"place": place}
-    names = wanted.repositories or _repositories(wanted, answers, checked, path, project)
-    return {"place": scopes.project_scope(place, project), "project": project, "repositories": list(names)}
+    found = wanted.repositories or _repositories(wanted, prompter, checked, path, project)
+    return {"place": scopes.project_scope(place, project), "project": project, "repositories": list(found)}
 
 
-def _reached(
-    wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked
+def _scope_from_bitbucket(
+    wanted: LoginRequest, prompter: Prompter, checked: paste_validation.CheckedToken
 ) -> tuple[str, str | None] | None:
-    """The scope that Bitbucket tells, by the repository that is being worked on here; None where it does not."""
+    """The token's scope as Bitbucket reports it for the repository here; None if it does not."""
     near = wanted.near or _repository_here(wanted)
     if "/" not in near or not wanted.verify:
         return None
@@ -159,22 +160,22 @@ def _reached(
         return None
     if found is None:
         return None
-    answers.say(f"Bitbucket says that it is for {printable(' project '.join(filter(None, found)))}.")
+    prompter.say(f"Bitbucket says that it is for {printable(' project '.join(filter(None, found)))}.")
     return found
 
 
 def _repository_here(wanted: LoginRequest) -> str:
-    """WORKSPACE/REPOSITORY of the remote in this directory, where that is on the wanted host; else empty."""
+    """WORKSPACE/REPOSITORY of the remote here, if it is on the wanted host; else empty."""
     remote = git_request.remote(os.environ, git_request.folder_here())
     try:
-        return path_on(wanted.provider, remote) if remote is not None else ""
+        return path_on_host(wanted.provider, remote) if remote is not None else ""
     except Error:
         return ""
 
 
-def _asked_scope(wanted: LoginRequest, answers: Answers) -> tuple[str, str | None]:
-    """The workspace and its project, or the repository, that a person at the terminal names. Raises `LoginFailed`."""
-    if answers.terminal is None:
+def _ask_scope(wanted: LoginRequest, prompter: Prompter) -> tuple[str, str | None]:
+    """The workspace and project, or the repository, that the user names. Raises `LoginFailed`."""
+    if prompter.terminal is None:
         raise LoginFailed(
             "an access token belongs to a repository, project or workspace, and Bitbucket does not say which",
             hint="name it: --for WORKSPACE/REPOSITORY, --for WORKSPACE, or --for WORKSPACE --project KEY",
@@ -183,17 +184,21 @@ def _asked_scope(wanted: LoginRequest, answers: Answers) -> tuple[str, str | Non
     near, at = (wanted.near, workspace), 2
     if repository:
         lines = [f"the repository {wanted.near}", f"the workspace {workspace}, or a project in it", "another one"]
-        at = answers.terminal.choose("What is the token for", [printable(line) for line in lines], default=0)
-    path = near[at] if at < len(near) else _insisted(answers, _PLACE_PROMPT, partial(path_on, wanted.provider))
+        at = prompter.terminal.choose("What is the token for", [printable(line) for line in lines], default=0)
+    path = (
+        near[at]
+        if at < len(near)
+        else _ask_until_valid(prompter, _PLACE_PROMPT, partial(path_on_host, wanted.provider))
+    )
     if "/" in path:
         return path, None
-    return path, _insisted(answers, _PROJECT_PROMPT, lambda typed: project_key(typed) if typed else None)
+    return path, _ask_until_valid(prompter, _PROJECT_PROMPT, lambda typed: project_key(typed) if typed else None)
 
 
 def _repositories(
-    wanted: LoginRequest, answers: Answers, checked: paste_validation.Checked, workspace: str, project: str
+    wanted: LoginRequest, prompter: Prompter, checked: paste_validation.CheckedToken, workspace: str, project: str
 ) -> tuple[str, ...]:
-    """The names of a project's repositories: REST tells, else a person. Raises `LoginFailed` where nobody does."""
+    """The names of a project's repositories, by REST, else by the user. Raises `LoginFailed` if neither."""
     from git_credential_bitbucket.bitbucket import rest  # lazy: as above
 
     endpoint, cause = wanted.provider.endpoint, "Bitbucket was not asked"
@@ -204,32 +209,32 @@ def _repositories(
             )
     except Error as exc:
         cause = exc.cause
-    if answers.terminal is None:
+    if prompter.terminal is None:
         cause = f"the repositories of project {project} are not known: {cause}"
         raise LoginFailed(cause, hint="name them: --repositories NAME,NAME")
-    answers.say(f"A URL does not show which project a repository is in, and {cause}.")
-    return _insisted(answers, _REPOSITORIES_PROMPT, partial(repository_names, wanted.provider, workspace))
+    prompter.say(f"A URL does not show which project a repository is in, and {cause}.")
+    return _ask_until_valid(prompter, _REPOSITORIES_PROMPT, partial(repository_names, wanted.provider, workspace))
 
 
-def _insisted(answers: Answers, prompt: str, read: Callable[[str], _T]) -> _T:
-    """What `read` makes of an answer, asked for until it is none that cannot be."""
+def _ask_until_valid(prompter: Prompter, prompt: str, read: Callable[[str], _T]) -> _T:
+    """The result of `read` for an answer, asked for until it is valid."""
     while True:
         try:
-            return read(answers.optional(prompt))
+            return read(prompter.optional(prompt))
         except Error as exc:
-            answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
+            prompter.say(f"{exc.cause}: {exc.hint}", style="yellow")
 
 
-def _asked_end(answers: Answers) -> float | None:
-    """When a token ends, as the person at the terminal says; None where there is none, or they do not know."""
-    if answers.terminal is None:
+def _ask_expiry(prompter: Prompter) -> float | None:
+    """The expiry that the user enters at the terminal; None if there is none or it is unknown."""
+    if prompter.terminal is None:
         return None
-    while typed := answers.optional(_DATE_PROMPT):
+    while typed := prompter.optional(_DATE_PROMPT):
         try:
-            return dates.expiry(typed, time.time())
+            return dates.parse_expiry(typed, time.time())
         except Error as exc:
-            answers.say(f"{exc.cause}: {exc.hint}", style="yellow")
+            prompter.say(f"{exc.cause}: {exc.hint}", style="yellow")
     return None
 
 
-_WHAT = {token_kinds.API_TOKEN: "API token", token_kinds.ACCESS_TOKEN: "Access token"}
+_SECRET_PROMPTS = {token_kinds.API_TOKEN: "API token", token_kinds.ACCESS_TOKEN: "Access token"}

@@ -1,7 +1,4 @@
-"""Verification of a token before it is stored: what git itself is told, what REST says, and what neither could say.
-
-Imports rest, which loads requests, only when Bitbucket is asked.
-"""
+"""Verification of a token before it is stored: with git's own request, and by the REST API."""
 
 from __future__ import annotations
 
@@ -19,8 +16,8 @@ from git_credential_bitbucket.ui import output
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.rest import Verdict
     from git_credential_bitbucket.login.login_request import LoginRequest
-    from git_credential_bitbucket.login.paste_validation import Checked
-    from git_credential_bitbucket.ui.prompts import Answers
+    from git_credential_bitbucket.login.paste_validation import CheckedToken
+    from git_credential_bitbucket.ui.prompts import Prompter
 
 _REPOSITORY_SLASHES = 4
 """In `https://host/workspace/repository`."""
@@ -34,10 +31,10 @@ option = click.option(
 )
 
 
-def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dict[str, Any]) -> dict[str, Any]:
-    """What Bitbucket tells of a token, to be stored with its record: OAuth scopes and names.
+def verify(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, record: dict[str, Any]) -> dict[str, Any]:
+    """What Bitbucket reports about a token, to be stored in its record: OAuth scopes and names.
 
-    Where no verdict is to be had, `wanted.unverified` has the reason. Raises `LoginFailed` if the token is rejected.
+    Without a verdict, `wanted.unverified` has the reason. Raises `LoginFailed` if the token is rejected.
     """
     if wanted.provider.protocol != "https":
         wanted.unverified.append("the host is plain http")
@@ -45,26 +42,26 @@ def learnt(wanted: LoginRequest, answers: Answers, checked: Checked, record: dic
     with messages.WaitNotice(
         "Bitbucket has not answered yet", "to skip this check, press Ctrl-C, then log in with --no-verify"
     ):
-        verdict = _verdict(wanted, answers, checked, record)
+        verdict = _verdict(wanted, prompter, checked, record)
     if verdict.valid is False:
         hint = "nothing was stored; copy it again, or create another; to store it anyway, add --no-verify"
         raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=hint)
     if verdict.valid is None:
         wanted.unverified.append(verdict.reason or "")
         return {}
-    answers.say("Bitbucket accepted the token.", style="green")
-    for warning in _lacking(checked.kind, verdict.scopes):
-        wanted.warn(answers, warning)
+    prompter.say("Bitbucket accepted the token.", style="green")
+    for warning in _missing_scopes(checked.kind, verdict.scopes):
+        wanted.warn(prompter, warning)
     found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
     if record["account"] is None:
         found["account"] = verdict.username
     return {"scopes": list(verdict.scopes)} | {field: name for field, name in found.items() if name}
 
 
-def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: dict[str, Any]) -> Verdict:
-    """The verdict of git's own question where a repository is known, else REST's; REST tells names in either case.
+def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, record: dict[str, Any]) -> Verdict:
+    """The verdict on git's own request if a repository is known, else on REST's; the names by REST.
 
-    Raises `LoginFailed` where the token is stored for a repository that it does not reach.
+    Raises `LoginFailed` if the token is for a repository that it does not reach.
     """
     from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
 
@@ -84,7 +81,7 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
         if not (by_git.valid or by_git.is_denied):
             return by_git
         if by_git.is_denied:
-            wanted.warn(answers, f"{repository}: {by_git.reason}")
+            wanted.warn(prompter, f"{repository}: {by_git.reason}")
     by_rest = rest.find_verdict(rest.prepare_verification(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
@@ -92,12 +89,12 @@ def _verdict(wanted: LoginRequest, answers: Answers, checked: Checked, record: d
         f"git can use it, but the REST API rejects it: {by_rest.reason}" if by_rest.valid is False else by_git.reason
     )
     if doubt:
-        wanted.warn(answers, doubt)
+        wanted.warn(prompter, doubt)
     return replace(by_rest, valid=True)
 
 
-def tell_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
-    """Say why a token was stored without a verdict, if it was. Raises `LoginFailed` where one is required."""
+def report_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
+    """Report why a token was stored unverified, if it was. Raises `LoginFailed` if verification is required."""
     for reason in wanted.unverified:
         cause, hint = f"stored, unverified: {reason}", "to check it later, run: git-credential-bitbucket status --check"
         if is_required:
@@ -105,8 +102,8 @@ def tell_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
         output.warn(cause, hint)
 
 
-def _lacking(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
-    """What git cannot do with these scopes; nothing is said where Bitbucket named none."""
+def _missing_scopes(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
+    """What git cannot do with these OAuth scopes; empty if Bitbucket named none."""
     if not scopes:
         return []
     read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]

@@ -1,1 +1,1 @@
-"""What a person types and sees: prompts, output, dates, and what they name on the command line."""
+"""What a user types and sees: prompts, output, dates, and scopes and credentials named on the command line."""

@@ -1,7 +1,4 @@
-"""What a person names on the command line: a host, a place on it, or one of the credentials that are kept.
-
-Imports settings and providers for the list of hosts, scopes for what a place is, and asks the client for its list.
-"""
+"""Scopes and credentials named on the command line: parsed, and looked up among the stored ones."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.ui.prompts import Terminal
 
-_SEE = "see: git-credential-bitbucket status"
-_LIKE = "write acme, acme/app, bitbucket.org/acme/app, or the URL that git uses"
+_STATUS_HINT = "see: git-credential-bitbucket status"
+_SCOPE_HINT = "write acme, acme/app, bitbucket.org/acme/app, or the URL that git uses"
 _SSH = re.compile(
     r"(?:(?:git\+)?ssh(?:\+git)?://(?:[^@/]*@)?([^/:@]+)(?::[0-9]*)?/|[^@/:]+@([^/:@]+):)(?!/)(.+)", re.IGNORECASE
 )
@@ -36,7 +33,7 @@ _SSH_HOSTS = frozenset({hosts.CLOUD_HOST, "altssh.bitbucket.org"})
 
 @dataclass(frozen=True, slots=True)
 class ScopeArgument:
-    """A host and what of it is meant; `path` is None for all of it."""
+    """A scope named on the command line: a host, and WORKSPACE[/REPOSITORY] or None as `path`."""
 
     protocol: str
     host: str
@@ -44,7 +41,7 @@ class ScopeArgument:
 
     @property
     def text(self) -> str:
-        """As credentials keep it."""
+        """The scope's URL, as in a credential's record."""
         return scopes.scope_of(self.protocol, self.host, self.path)
 
     @property
@@ -53,21 +50,21 @@ class ScopeArgument:
         return f"{self.protocol}://{self.host}"
 
     def request(self) -> bytes:
-        """As git asks for it."""
+        """The scope as a request of git's credential protocol."""
         pairs = [("protocol", self.protocol), ("host", self.host)]
         return git_protocol.emit([*pairs, ("path", self.path)] if self.path else pairs)
 
 
-def parse(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
-    """The place that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
+def parse_scope(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
+    """The scope that `text` names: a URL, `HOST[/WORKSPACE[/REPOSITORY]]` or `WORKSPACE[/REPOSITORY]` (on `base`).
 
-    An SSH address means the same repository by https. Raises `Error`; a URL with a password in it is refused without
-    repeating it.
+    An SSH address means the same repository by https. Raises `Error`; the error for a URL with a password does not
+    repeat it.
     """
-    text = _by_https(text, base)
+    text = _ssh_as_https(text, base)
     first = text.partition("/")[0]
     if not first:
-        raise Error("not a workspace or repository", hint=_LIKE)
+        raise Error("not a workspace or repository", hint=_SCOPE_HINT)
     if "://" not in text:
         named_host = "." in first or ":" in first
         text = f"{hosts.CLOUD_PROTOCOL}://{text}" if named_host else f"{base}/{text}"
@@ -75,37 +72,37 @@ def parse(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
         parts = urlsplit(text)
         host, password = parts.netloc.rpartition("@")[2], parts.password
     except ValueError:
-        raise Error("not a URL of a Bitbucket host", hint=_LIKE) from None
+        raise Error("not a URL of a Bitbucket host", hint=_SCOPE_HINT) from None
     if password:
         raise Error(
             "this URL contains a password, which is in your shell's history now",
             hint="revoke it, and remove it from git's configuration: git remote set-url",
         )
     if parts.scheme.lower() not in ("https", "http") or not host or " " in host or not text.isprintable():
-        raise Error("not a URL of a Bitbucket host", hint=_LIKE)
+        raise Error("not a URL of a Bitbucket host", hint=_SCOPE_HINT)
     protocol = parts.scheme.lower()
     path = parts.path.strip("/")
-    place = ScopeArgument(protocol, git_protocol.normalise_host(protocol, host), path or None)
-    if path and place.text == ScopeArgument(place.protocol, place.host).text:
-        raise Error("not a workspace or repository", hint=_LIKE)
-    return place
+    scope = ScopeArgument(protocol, git_protocol.normalise_host(protocol, host), path or None)
+    if path and scope.text == ScopeArgument(scope.protocol, scope.host).text:
+        raise Error("not a workspace or repository", hint=_SCOPE_HINT)
+    return scope
 
 
-def check_names(place: ScopeArgument) -> None:
-    """Raise `Error` where a new place could never match: a title was typed instead of the name in the address."""
-    if "*" in (place.path or ""):
+def check_scope(scope: ScopeArgument) -> None:
+    """Raise `Error` for a scope that could never match: a wildcard, or a title instead of the name in the URL."""
+    if "*" in (scope.path or ""):
         raise Error(
             "a scope has no wildcards: a URL does not show which project a repository is in",
             hint="write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY",
         )
-    if not all(map(scopes.is_name, place.text.split("/")[3:])):
+    if not all(map(scopes.is_name, scope.text.split("/")[3:])):
         raise Error(
             "not a workspace or repository: its name in the URL has no spaces or special characters",
-            hint=_LIKE,
+            hint=_SCOPE_HINT,
         )
 
 
-def _by_https(text: str, base: str) -> str:
+def _ssh_as_https(text: str, base: str) -> str:
     ssh = _SSH.fullmatch(text)
     if ssh is None:
         return text
@@ -115,42 +112,42 @@ def _by_https(text: str, base: str) -> str:
     return f"{hosts.CLOUD_URL if host in _SSH_HOSTS else f'{hosts.CLOUD_PROTOCOL}://{host}'}/{ssh[3]}"
 
 
-def provider(url: str) -> Provider:
-    """The host at `url`, if it is one of ours. Raises `SettingsError` with the setting that makes it one."""
+def find_provider(url: str) -> Provider:
+    """The configured host at `url`. Raises `SettingsError` with the setting that configures it."""
     from git_credential_bitbucket.bitbucket.providers import find_now  # lazy: most verbs name no host
 
-    place = parse(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
-    found = find_now(os.environ, place.protocol, place.host)
+    scope = parse_scope(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
+    found = find_now(os.environ, scope.protocol, scope.host)
     if found is None:
-        raise hosts.unconfigured_host(place.protocol, place.host)
+        raise hosts.unconfigured_host(scope.protocol, scope.host)
     return found
 
 
 def credentials_in(answer: list[tuple[str, str]]) -> list[CredentialView]:
-    """The credentials in an answer to `status`."""
+    """The credentials in a reply to `status`."""
     return [json.loads(value) for key, value in answer if key == "credential[]"]
 
 
-def stored() -> list[CredentialView]:
-    """The credentials that are at hand. Raises `Error` with the vault's trouble where that leaves none."""
-    found, trouble = _at_hand()
+def stored_credentials() -> list[CredentialView]:
+    """The credentials that can be read. Raises `Error` with the vault's problem if that leaves none."""
+    found, trouble = _readable_credentials()
     if not found and trouble is not None:
         raise trouble
     return found
 
 
-def select(what: str | None) -> list[CredentialView]:
-    """All that is kept, or what of it `what` names. Raises `UnknownCredential` where that is nothing.
+def select_credentials(what: str | None) -> list[CredentialView]:
+    """All stored credentials, or those that `what` names. Raises `UnknownCredential` if there are none.
 
-    While the vault is not at hand, only an id in memory can be told; all else is an `Error` with the vault's trouble.
+    While the vault cannot be read, only an id in memory is found; all else is an `Error` with the vault's problem.
     """
-    found, trouble = _at_hand()
+    found, trouble = _readable_credentials()
     if trouble is not None and what not in [one["id"] for one in found]:
         raise trouble
     return found if what is None else find_named(found, what)
 
 
-def _at_hand() -> tuple[list[CredentialView], Error | None]:
+def _readable_credentials() -> tuple[list[CredentialView], Error | None]:
     answer = look("status")
     told = dict(answer)
     trouble = Error(told["trouble"], hint=told.get("hint") or None) if "trouble" in told else None
@@ -158,46 +155,52 @@ def _at_hand() -> tuple[list[CredentialView], Error | None]:
 
 
 def find_named(credentials: Sequence[CredentialView], word: str) -> list[CredentialView]:
-    """Those that `word` names: the one with this id, else all of this account, else all for exactly this scope.
+    """The credentials that `word` names: by id, else by account, else by exact scope.
 
     Raises `Error`.
     """
     if by_id := [one for one in credentials if one["id"] == word]:
         return by_id
-    if "/" not in word and (by_account := [one for one in credentials if word.lower() in names(one)]):
+    if "/" not in word and (by_account := [one for one in credentials if word.lower() in account_names(one)]):
         return by_account
-    scope = scope_of(word)
+    scope = parse_scope_url(word)
     found = [one for one in credentials if one["url"] == scope]
     if not found:
-        raise UnknownCredential("no stored credential has this id, this account or exactly this scope", hint=_SEE)
+        raise UnknownCredential(
+            "no stored credential has this id, this account or exactly this scope", hint=_STATUS_HINT
+        )
     return found
 
 
-def scope_of(text: str) -> str:
-    """The scope that a person names, as credentials keep it; a project's is written `acme/{WEB}`. Raises `Error`."""
+def parse_scope_url(text: str) -> str:
+    """The URL of a scope named on the command line; a project's is written `acme/{WEB}`. Raises `Error`."""
     workspace, brace, key = text.partition("/{")
     if brace and key.endswith("}"):
-        return scopes.project_scope(parse(workspace).text, key[:-1])
-    return parse(text).text
+        return scopes.project_scope(parse_scope(workspace).text, key[:-1])
+    return parse_scope(text).text
 
 
-def offered_for(url: str) -> list[CredentialView]:
-    """What is kept for exactly a scope and could be its default: neither disabled nor bound to one request."""
-    return [one for one in stored() if one["url"] == url and one["state"] != "disabled" and one["bound_to"] is None]
+def default_candidates(url: str) -> list[CredentialView]:
+    """Credentials for exactly this scope that can be its default: neither disabled nor bound to one request."""
+    return [
+        one
+        for one in stored_credentials()
+        if one["url"] == url and one["state"] != "disabled" and one["bound_to"] is None
+    ]
 
 
-def names(one: CredentialView) -> set[str]:
-    """Every name of a credential's account, in lower case."""
+def account_names(one: CredentialView) -> set[str]:
+    """All names of a credential's account, in lower case."""
     return {name.lower() for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name}
 
 
 def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:
-    """The one that is meant: asked for at a terminal, else `Error` with the list."""
+    """The one that the user chooses at a terminal. Raises `Error` with the list if there is none."""
     if len(found) == 1:
         return found[0]
     if not found:
-        raise UnknownCredential(f"no credential is stored {what}", hint=_SEE)
-    lines = [one_line(one) for one in found]
+        raise UnknownCredential(f"no credential is stored {what}", hint=_STATUS_HINT)
+    lines = [describe(one) for one in found]
     if terminal is None:
         raise Error(
             f"several credentials are stored {what}: {'; '.join(lines)}",
@@ -207,7 +210,7 @@ def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what:
     return found[terminal.choose("Which one", lines)]
 
 
-def one_line(one: CredentialView) -> str:
-    """A credential in one line, its id last."""
+def describe(one: CredentialView) -> str:
+    """A credential in one line, with its id last."""
     account = f" of {one['account']}" if one["account"] else ""
     return git_protocol.printable(f"{one['kind']} for {one['scope']}{account}, {one['state']}, {one['id']}")

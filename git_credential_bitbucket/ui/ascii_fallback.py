@@ -1,15 +1,12 @@
-"""How text is written where it cannot be shown as it is: a terminal that knows ASCII only, as with LC_ALL=C.
-
-Quotes, dashes and dots become ASCII's own, for people read them; what else there is, names from outside, is escaped.
-"""
+"""An encoding error handler for ASCII terminals (LC_ALL=C): quotes, dashes and dots in ASCII, the rest escaped."""
 
 from __future__ import annotations
 
 import codecs
 
 ERRORS = "git-credential-bitbucket.plain"
-"""The name of this way, as `errors=` takes it."""
-_PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "…": "...", "–": "-", "—": "-", "·": "-", "\u00a0": " "}  # noqa: RUF001 - these are what it is about
+"""The handler's name, for `errors=`."""
+_PLAIN = {"“": '"', "”": '"', "‘": "'", "’": "'", "…": "...", "–": "-", "—": "-", "·": "-", "\u00a0": " "}  # noqa: RUF001 - what is replaced
 
 
 def _plain(exc: UnicodeError) -> tuple[str, int]:

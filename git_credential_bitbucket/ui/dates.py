@@ -1,4 +1,4 @@
-"""Dates and spans as people write and read them. Imports the ledger's last date, and errors."""
+"""Dates and time spans, parsed and formatted for people."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 _UNITS = {"m": MINUTE_S, "h": HOUR_S, "d": DAY_S, "w": 7 * DAY_S, "mo": 30 * DAY_S, "y": 365 * DAY_S}
 _SPAN = re.compile(rf"(\d{{1,5}})\s*({'|'.join(_UNITS)})", re.ASCII)
 MAX_SPAN_YEARS = 1000
-"""More is a slip of the hand, and from now would soon be past the last year that a date has."""
+"""Longer spans are typing errors, and end after the last year that a date can have."""
 
 
-def span(text: str) -> float:
+def parse_span(text: str) -> float:
     """Seconds of `30m` (minutes), `12h`, `7d`, `2w`, `3mo` (months of 30 days) or `1y` (365 days). Raises `Error`."""
     found = _SPAN.fullmatch(text.strip().lower())
     if found is None:
@@ -29,17 +29,17 @@ def span(text: str) -> float:
     return float(seconds)
 
 
-def expiry(text: str, now: float) -> float:
-    """The epoch seconds of a token's end: `2027-01-31`, or a span from `now`. Raises `Error`.
+def parse_expiry(text: str, now: float) -> float:
+    """A token's expiry in epoch seconds: `2027-01-31`, or a span from `now`. Raises `Error`.
 
-    A date counts from its beginning in UTC: Bitbucket's page names the day and not the hour, and a warning that comes
-    half a day early harms nobody. Today's counts from its end: what works has not ended.
+    A date means its start in UTC: Bitbucket's page shows the day without the hour, and an early warning does no harm.
+    Today means its end, because the token still works.
     """
     try:
         day = date.fromisoformat(text.strip())
     except ValueError:
         if _SPAN.fullmatch(text.strip().lower()) is not None:
-            return now + span(text)
+            return now + parse_span(text)
         raise Error("not a date", hint="write 2027-01-31, or the time left: 90d, 1y") from None
     found = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
     if found + DAY_S < now:
@@ -48,15 +48,15 @@ def expiry(text: str, now: float) -> float:
 
 
 def day(at: float) -> str:
-    """The date of epoch seconds, in UTC as `end` reads it; the last or first that there is for what lies beyond.
+    """The date of epoch seconds, in UTC; the last or first possible date for what is beyond.
 
     Git's `password_expiry_utc` may say anything, and so may a vault that an earlier version wrote.
     """
     return datetime.fromtimestamp(min(max(at, 0), MAX_EXPIRY), UTC).date().isoformat()
 
 
-def left(seconds: float) -> str:
-    """What is left, in two words at most: `42 days`, `1 h 52 min`, `40 s`; `ended` where nothing is."""
+def time_left(seconds: float) -> str:
+    """A remaining time in short: `42 days`, `1 h 52 min`, `40 s`; `ended` if there is none."""
     if seconds <= 0:
         return "ended"
     if seconds < MINUTE_S:
@@ -68,6 +68,6 @@ def left(seconds: float) -> str:
     return days(seconds)
 
 
-def ago(seconds: float) -> str:
-    """How long ago; a clock that was set back makes it `now`."""
-    return "now" if seconds < MINUTE_S else f"{left(seconds)} ago"
+def time_ago(seconds: float) -> str:
+    """An elapsed time in short; `now` if it is under a minute or negative (a clock that was set back)."""
+    return "now" if seconds < MINUTE_S else f"{time_left(seconds)} ago"

@@ -1,7 +1,6 @@
-"""Asks a person: at the terminal itself, or line by line on standard input where that is no terminal.
+"""Prompts: at the terminal, or answered line by line by standard input if that is not a terminal.
 
-The dialogue is on /dev/tty alone, never on standard output (git reads that) nor on standard error. Imports no other
-room; termios and rich where they are needed.
+The dialogue is on /dev/tty only, never on stdout (which git reads) or stderr.
 """
 
 from __future__ import annotations
@@ -18,33 +17,33 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MAX_TYPED_BYTES = 65536
-"""One answer; the longest tokens seen are OAuth's with 2,600 characters."""
+"""Of one answer; the longest tokens seen are OAuth's with 2,600 characters."""
 TRIES = 3
 
 _ENTER, _ERASE, _ERASE_ALL, _END = b"\r\n", b"\x08\x7f", b"\x15", b"\x04"
 
 
 class Terminal:
-    """The person's terminal. A class for its descriptor. Ctrl-C, and Ctrl-D at a prompt, is `KeyboardInterrupt`."""
+    """The user's terminal. Ctrl-C, and Ctrl-D at a prompt, raise `KeyboardInterrupt`."""
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor` is open for reading and writing, and closed by `close`."""
         self._descriptor = descriptor
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the descriptor."""
         os.close(self._descriptor)
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
-        """One paragraph, wrapped to the terminal's width; what came from outside is made printable by the caller."""
+        """Print a paragraph, wrapped to the terminal's width; the caller makes foreign text printable."""
         self.console().print(text, style=style)
 
     def show(self, address: str) -> None:
-        """An address on a line of its own, never broken: it is there to be copied or clicked."""
+        """Print a URL on its own line, not wrapped, to be copied or clicked."""
         self.console().print(f"    {address}", style="bold", soft_wrap=True)
 
     def draw(self, text: str) -> None:
-        """Lines as they are, with control sequences of ours; they must fit."""
+        """Print lines unchanged, control sequences included; they must fit."""
         self._write(f"{text}\n")
 
     def size(self) -> tuple[int, int]:
@@ -54,18 +53,18 @@ class Terminal:
 
     @property
     def is_utf8(self) -> bool:
-        """Whether more than ASCII can be shown for certain."""
+        """Whether the terminal shows UTF-8."""
         return _encoding().lower().replace("-", "") == "utf8"
 
     def console(self) -> Console:
-        """By rich, on the terminal itself; colours, width and NO_COLOR are its business."""
-        from rich.console import Console  # lazy: 40 ms, and a piped secret needs none
+        """A rich console on the terminal."""
+        from rich.console import Console  # lazy: rich costs 40 ms
 
         file = open(self._descriptor, "w", encoding=_encoding(), errors=ascii_fallback.ERRORS, closefd=False)  # noqa: SIM115 - rich's
         return Console(file=file, markup=False, highlight=False, emoji=False, width=self.size()[0] or None)
 
     def line(self, prompt: str) -> str:
-        """What the person types, visibly; without blanks around it."""
+        """A line that the user types, visibly, stripped."""
         self._write(prompt)
         typed = b""
         while not typed.endswith(b"\n"):
@@ -77,12 +76,12 @@ class Terminal:
         return typed.decode("utf-8", "surrogateescape").strip()
 
     def secret(self, prompt: str) -> str:
-        """What the person types or pastes, unseen.
+        """A line that the user types or pastes, without echo.
 
-        Read character by character: the terminal's own line editing cuts a line at 4096 bytes (1024 on macOS), and a
-        token may be longer. What a paste brought behind its first line is thrown away, for a shell would run it.
+        Read byte by byte: the terminal's line editing cuts a line at 4096 bytes (1024 on macOS), and a token may be
+        longer. Pasted text after the first line is discarded, because the shell would run it.
         """
-        import termios  # lazy: verbs that ask nothing do without
+        import termios  # lazy: only hidden input needs it
 
         before = termios.tcgetattr(self._descriptor)
         silent = termios.tcgetattr(self._descriptor)
@@ -90,14 +89,14 @@ class Terminal:
         silent[6][termios.VMIN], silent[6][termios.VTIME] = 1, 0
         try:
             termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, silent)
-            self._write(prompt)  # not before the echo is off: whoever answers at once would be seen
-            return self._unseen().decode("utf-8", "surrogateescape")
+            self._write(prompt)  # after the echo is off: an early answer would be shown
+            return self._read_hidden().decode("utf-8", "surrogateescape")
         finally:
             termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
             self._write("\n")
 
     def choose(self, prompt: str, options: Sequence[str], *, default: int | None = None) -> int:
-        """The index of one of `options`, asked for by its number."""
+        """The index of the option whose number the user types."""
         for number, option in enumerate(options, 1):
             self._write(f"  {number}  {option}\n")
         suggestion = "" if default is None else f" [{default + 1}]"
@@ -110,10 +109,10 @@ class Terminal:
             self._write(f"Type a number from 1 to {len(options)}.\n")
 
     def confirm(self, question: str) -> bool:
-        """Whether the person says yes; no answer is a no."""
+        """Whether the user answers yes; an empty answer is no."""
         return self.line(f"{question} [y/N] ").lower() in ("y", "yes")
 
-    def _unseen(self) -> bytes:
+    def _read_hidden(self) -> bytes:
         typed = bytearray()
         while len(typed) <= MAX_TYPED_BYTES:
             chunk = os.read(self._descriptor, 4096)
@@ -121,7 +120,7 @@ class Terminal:
                 raise KeyboardInterrupt
             for byte in chunk:
                 if byte in _ENTER:
-                    return _without_marks(typed)
+                    return _without_paste_markers(typed)
                 if byte in _ERASE:
                     del typed[_last_character(typed) :]
                 elif byte in _ERASE_ALL:
@@ -139,47 +138,47 @@ class Terminal:
             data = data[os.write(self._descriptor, data) :]
 
 
-class Answers:
-    """Where a verb's answers come from: a terminal, else standard input. A class for the lines that are yet unread."""
+class Prompter:
+    """Asks for what a command needs: at a terminal, else from the unread lines of standard input."""
 
     def __init__(self, terminal: Terminal | None, read: Callable[[], list[str]] = list) -> None:
-        """Without a terminal, the lines that `read` returns are the answers; it is called when the first is needed."""
+        """Without a terminal the answers are the lines that `read` returns, called for the first one."""
         self.terminal = terminal
         self._read = read
         self._lines: list[str] | None = None
 
     def secret(self, what: str) -> str:
-        """A secret. Raises `Error` where standard input holds no further line."""
+        """A secret. Raises `Error` if standard input has no further line."""
         if self.terminal is not None:
             return self.terminal.secret(f"{what} (not shown): ")
         return self._required(what)
 
     def line(self, what: str) -> str:
-        """What is no secret, but needed. Raises `Error` as `secret` does."""
+        """A required answer that is not secret. Raises `Error` as `secret` does."""
         if self.terminal is not None:
             return self.terminal.line(f"{what}: ")
         return self._required(what)
 
     def optional(self, prompt: str) -> str:
-        """An answer that may be left out: empty where it is."""
+        """An optional answer; empty if it is left out."""
         if self.terminal is not None:
             return self.terminal.line(prompt)
         return self._next().strip()
 
     def lines_left(self) -> int:
-        """How many lines of standard input are unread; none at a terminal."""
+        """The number of unread lines of standard input; 0 at a terminal."""
         return sum(map(bool, self._unread())) if self.terminal is None else 0
 
     def check_all_read(self) -> None:
-        """Raise `Error` where standard input holds a line that nobody asks for."""
+        """Raise `Error` if standard input has unread lines."""
         if self.lines_left():
             raise Error(
                 "standard input has more lines than this command reads",
-                hint=f"see which lines are read: {_running()} --help",
+                hint=f"see which lines are read: {_command_path()} --help",
             )
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
-        """Tell a person at a terminal, and nobody else."""
+        """Print a paragraph if there is a terminal."""
         if self.terminal is not None:
             self.terminal.say(text, style=style)
 
@@ -188,7 +187,7 @@ class Answers:
         if not found:
             raise Error(
                 f"no terminal to ask at, and standard input has no line for: {what}",
-                hint=f"see which lines are read: {_running()} --help",
+                hint=f"see which lines are read: {_command_path()} --help",
             )
         return found
 
@@ -202,17 +201,17 @@ class Answers:
         return self._lines
 
 
-def answers() -> Answers:
-    """Where a verb gets its answers. Raises `Error` where standard input is a terminal that cannot be opened."""
+def prompter() -> Prompter:
+    """The `Prompter` of this process. Raises `Error` if standard input is a terminal that cannot be opened."""
     if not _is_terminal(0):
-        return Answers(None, piped)
+        return Prompter(None, stdin_lines)
     terminal = open_terminal()
     if terminal is None:
         raise Error(
             "this process has no terminal to ask at",
             hint="give the secret on standard input: … < FILE",
         )
-    return Answers(terminal)
+    return Prompter(terminal)
 
 
 def open_terminal() -> Terminal | None:
@@ -223,8 +222,8 @@ def open_terminal() -> Terminal | None:
         return None
 
 
-def piped() -> list[str]:
-    """The lines of standard input. Split at LF only: what else Python takes for a line's end may stand in a secret."""
+def stdin_lines() -> list[str]:
+    """The lines of standard input, split at LF only: a secret may contain other line separators. Raises `Error`."""
     try:
         data = b""
         while len(data) <= MAX_TYPED_BYTES and (chunk := os.read(0, MAX_TYPED_BYTES)):
@@ -236,21 +235,21 @@ def piped() -> list[str]:
     return [line.removesuffix("\r") for line in data.decode("utf-8", "surrogateescape").split("\n")]
 
 
-def _running() -> str:
-    """The command that asks, as it was typed."""
-    import click  # lazy: a dialogue in the middle of a `get` does without
+def _command_path() -> str:
+    """The running command as typed, for hints."""
+    import click  # lazy: a `get` does not load it
 
     running = click.get_current_context(silent=True)
     return "git-credential-bitbucket" if running is None else running.command_path
 
 
-def _without_marks(typed: bytearray) -> bytes:
-    """Without what a terminal sets around a paste, where a program before us left it in that mode (xterm's 2004)."""
+def _without_paste_markers(typed: bytearray) -> bytes:
+    """`typed` without the markers of bracketed paste (xterm's mode 2004), if an earlier program left it on."""
     return bytes(typed).replace(b"\x1b[200~", b"").replace(b"\x1b[201~", b"")
 
 
 def _last_character(typed: bytearray) -> int:
-    """Where the last character of UTF-8 begins."""
+    """The index at which the last UTF-8 character begins."""
     start = max(len(typed) - 1, 0)
     while start > 0 and typed[start] & 0xC0 == 0x80:  # noqa: PLR2004 - a continuation byte (RFC 3629)
         start -= 1
@@ -265,11 +264,11 @@ def _is_terminal(descriptor: int) -> bool:
 
 
 def _encoding() -> str:
-    import locale  # lazy: only what is shown needs it
+    import locale  # lazy: only output needs it
 
     return locale.getencoding()
 
 
-def choosing() -> Terminal | None:
-    """The terminal at which one of several may be chosen; None where nobody is to be asked."""
+def interactive_terminal() -> Terminal | None:
+    """The terminal to ask at; None if the command is non-interactive."""
     return open_terminal() if _is_terminal(0) else None

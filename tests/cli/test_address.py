@@ -55,7 +55,7 @@ def test_a_window_that_is_too_small_is_said_to_be() -> None:
 
         is_utf8 = True
 
-    address_prompt.present(Window(-1), URL)
+    address_prompt.show_address(Window(-1), URL)
     assert shown == [URL, "The window is too small for a QR code, which needs 65 columns and 39 lines."]
 
 

@@ -16,7 +16,7 @@ from tests.running import Runner
 
 NAME = "git-credential-bitbucket"
 ROOT = Path(app.__file__).parents[2]
-VERBS = [verb for section in app.SECTIONS.values() for verb in section if app.knows(verb)]
+VERBS = [verb for section in app.SECTIONS.values() for verb in section if app.is_command(verb)]
 HEAVY = ("cryptography", "keyring", "requests", "oauthlib", "requests_oauthlib")
 
 

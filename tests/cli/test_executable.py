@@ -26,7 +26,7 @@ def test_a_path_is_read_by_the_shell_as_it_is_meant(tmp_path: Path, name: str) -
     assert helper.startswith("/")
     done = subprocess.run(["sh", "-c", f"{helper} get"], capture_output=True, text=True, check=True, env={})
     assert done.stdout == f"{program} get"
-    assert executable.runs_us(helper)
+    assert executable.runs_this_program(helper)
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_a_path_is_read_by_the_shell_as_it_is_meant(tmp_path: Path, name: str) -
 )
 def test_our_own_lines_are_known(helper: str, ours: bool, meant: bool) -> None:
     """What `configure` writes is ours to take back; a person's own words for this program only mean it."""
-    assert executable.runs_us(helper) is ours
-    assert executable.means_us(helper) is meant
+    assert executable.runs_this_program(helper) is ours
+    assert executable.is_this_program(helper) is meant
 
 
 def configured(run: Runner, program: Path, path: str) -> str:

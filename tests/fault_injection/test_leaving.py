@@ -133,7 +133,7 @@ def test_who_asks_it_to_go_is_told_what_would_be_lost(
     assert told["pid"] == unwritten.pid
     assert "leaving" not in told
     flag.unlink()
-    assert "has left" in run(helper, "daemon", "stop").stdout
+    assert "daemon stopped" in run(helper, "daemon", "stop").stdout
     assert unwritten.ended() == 0
     assert living(machine)
 
@@ -142,6 +142,6 @@ def test_who_asks_it_to_go_is_told_what_would_be_lost(
 def test_by_force_it_goes_all_the_same(machine: Machine, unwritten: Daemon, helper: Path) -> None:
     """Whoever has read what is lost may want that."""
     done = Runner(machine.env, machine.home)(helper, "daemon", "stop", "--force")
-    assert "has left" in done.stdout
+    assert "daemon stopped" in done.stdout
     assert unwritten.ended() == 0
     assert not living(machine)

@@ -185,7 +185,7 @@ def test_configure_is_taken_back_and_known_again(configured: Runner, copied: Pat
     assert helper.startswith("!/")
     assert " -I -S " in helper
     assert executable.only_word(helper) == str(copied)
-    assert executable.runs_us(helper)
+    assert executable.runs_this_program(helper)
     configured(PYTHON, copied, "configure", "--host", bitbucket.url)
     assert configured(*lines).stdout == written
     configured(PYTHON, copied, "unconfigure")

@@ -43,7 +43,7 @@ def test_each_attempt_has_secrets_of_its_own(cloud: Provider) -> None:
     """Neither state nor verifier is ever used again."""
     first, second = (Attempt(cloud, "key", ()) for _ in range(2))
     assert state_of(first) != state_of(second)
-    assert not second.is_ours(f"code=c&state={state_of(first)}")
+    assert not second.matches_state(f"code=c&state={state_of(first)}")
     assert "scope" not in parse_qs(urlsplit(first.url).query)
 
 
@@ -65,14 +65,14 @@ def test_each_attempt_has_secrets_of_its_own(cloud: Provider) -> None:
 )
 def test_only_the_one_right_state_is_ours(attempt: Attempt, query: str) -> None:
     """Missing, wrong, doubled, misspelt or buried: not the answer to this login."""
-    assert not attempt.is_ours(query.replace("{state}", state_of(attempt)))
+    assert not attempt.matches_state(query.replace("{state}", state_of(attempt)))
 
 
 def test_a_state_is_good_for_one_answer(attempt: Attempt) -> None:
     """The first answer counts, whatever it says."""
-    assert attempt.is_ours(f"code=c&state={state_of(attempt)}")
-    assert attempt.first()
-    assert not attempt.first()
+    assert attempt.matches_state(f"code=c&state={state_of(attempt)}")
+    assert attempt.claim()
+    assert not attempt.claim()
 
 
 def test_a_refusal_says_who_refused_and_why(attempt: Attempt) -> None:

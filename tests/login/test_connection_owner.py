@@ -157,26 +157,26 @@ def test_the_owner_of_a_connection_is_found(family: int, listening: str, calling
             client.shutdown(socket.SHUT_WR)
             assert connection.recv(1) == b""
             assert connection_owner.uid_of(visitor[:2], here) == os.getuid()
-            assert connection_owner.is_welcome(visitor[:2], here)
+            assert connection_owner.is_own(visitor[:2], here)
             client.close()
             assert connection_owner.uid_of(visitor[:2], here) is None
-            assert not connection_owner.is_welcome(visitor[:2], here)
+            assert not connection_owner.is_own(visitor[:2], here)
     assert connection_owner.uid_of(visitor[:2], ("127.0.0.1", 1)) is None
 
 
 def test_who_is_unknown_is_not_welcome(monkeypatch: pytest.MonkeyPatch) -> None:
     """On systems that never tell, macOS for one, the state decides."""
-    assert not connection_owner.is_welcome(("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert not connection_owner.is_own(("127.0.0.1", 1), ("127.0.0.1", 2))
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert connection_owner.is_welcome(("127.0.0.1", 1), ("127.0.0.1", 2))
-    assert connection_owner.can_tell()
+    assert connection_owner.is_own(("127.0.0.1", 1), ("127.0.0.1", 2))
+    assert connection_owner.can_identify()
 
 
 @as_root
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs util-linux")
 def test_a_system_that_should_tell_and_does_not_is_found_out() -> None:
     """As in a container without /proc: the login is pasted there."""
-    program = "from git_credential_bitbucket.login import connection_owner; print(connection_owner.can_tell())"
+    program = "from git_credential_bitbucket.login import connection_owner; print(connection_owner.can_identify())"
     script = f"$1 -c '{program}' && mount -t tmpfs none /proc && $1 -c '{program}'"
     command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable]
     done = subprocess.run(command, capture_output=True, cwd=CHECKOUT, timeout=60, check=False)

@@ -14,13 +14,13 @@ from tests.fake_bitbucket import tokens
 def test_a_whole_token_is_taken_without_a_word(make: "object", kind: "token_kinds.Kind") -> None:
     """Nothing to say about what is right."""
     secret = make()  # type: ignore[operator]  # parametrize knows no types
-    checked = paste_validation.token(secret, kind)
+    checked = paste_validation.check_token(secret, kind)
     assert (checked.secret.reveal(), checked.kind, checked.warnings) == (secret, kind, ())
 
 
 def test_the_prefix_decides_and_not_what_the_person_chose() -> None:
     """An access token pasted as an API token would get the wrong username."""
-    checked = paste_validation.token(tokens.access_token(), token_kinds.API_TOKEN)
+    checked = paste_validation.check_token(tokens.access_token(), token_kinds.API_TOKEN)
     assert checked.kind == token_kinds.ACCESS_TOKEN
     assert "this is an access token" in checked.warnings[0]
 
@@ -40,23 +40,23 @@ def test_a_token_in_an_address_is_taken_out_of_it(make: "object", text: str) -> 
     """Bitbucket's own page shows a clone address; it is said what was done, and not called an email address."""
     secret = make()  # type: ignore[operator]  # parametrize knows no types
     for written in (secret, secret.replace("=", "%3D")):
-        checked = paste_validation.token(text.format(written), token_kinds.recognise(secret))
+        checked = paste_validation.check_token(text.format(written), token_kinds.recognise(secret))
         assert checked.secret.reveal() == secret
         assert checked.warnings == ("only the token in the pasted text is used",)
     with pytest.raises(LoginFailed, match="app password"):
-        paste_validation.token(text.format(tokens.app_password()), token_kinds.API_TOKEN)
+        paste_validation.check_token(text.format(tokens.app_password()), token_kinds.API_TOKEN)
 
 
 def test_half_a_token_is_known_by_its_checksum() -> None:
     """Whoever asks for it decides: Atlassian calls the shape varied."""
-    assert not paste_validation.token(tokens.api_token()[:-3], token_kinds.API_TOKEN).is_whole
+    assert not paste_validation.check_token(tokens.api_token()[:-3], token_kinds.API_TOKEN).is_whole
     for text in (tokens.api_token(), tokens.oauth_token(200)):
-        assert paste_validation.token(text, token_kinds.API_TOKEN).is_whole
+        assert paste_validation.check_token(text, token_kinds.API_TOKEN).is_whole
 
 
 def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> None:
     """Prefixes may change, and then nobody shall be locked out."""
-    checked = paste_validation.token(tokens.oauth_token(200), token_kinds.ACCESS_TOKEN)
+    checked = paste_validation.check_token(tokens.oauth_token(200), token_kinds.ACCESS_TOKEN)
     assert checked.kind == token_kinds.ACCESS_TOKEN
     assert "ATCTT" in checked.warnings[0]
 
@@ -78,14 +78,14 @@ def test_an_unknown_prefix_is_taken_as_what_was_asked_for_with_a_warning() -> No
 def test_what_cannot_be_a_token_is_refused_with_the_reason(text: str, cause: str) -> None:
     """Each slip has its own words, and none repeats what was typed."""
     with pytest.raises(LoginFailed, match=cause) as refused:
-        paste_validation.token(text, token_kinds.API_TOKEN)
+        paste_validation.check_token(text, token_kinds.API_TOKEN)
     assert not text.strip() or text.strip() not in str(refused.value)
 
 
 def test_an_app_password_is_refused_with_the_way_out() -> None:
     """They are dead since July 2026; git would get 410 for ever."""
     with pytest.raises(LoginFailed, match="app password") as refused:
-        paste_validation.token(tokens.app_password(), token_kinds.API_TOKEN)
+        paste_validation.check_token(tokens.app_password(), token_kinds.API_TOKEN)
     assert "login --api-token" in str(refused.value.hint)
 
 
@@ -108,11 +108,11 @@ def test_a_token_is_no_consumers_key_and_no_secret() -> None:
 def test_what_is_no_account_is_refused(text: str) -> None:
     """A secret typed at the visible prompt is not kept as a name, nor repeated."""
     with pytest.raises(LoginFailed) as refused:
-        paste_validation.account(text)
+        paste_validation.check_account(text)
     assert text not in f"{refused.value.cause} {refused.value.hint}"
 
 
 def test_an_account_may_be_left_out() -> None:
     """Only REST needs it."""
-    assert paste_validation.account("") is None
-    assert paste_validation.account(" alice@example.com ") == "alice@example.com"
+    assert paste_validation.check_account("") is None
+    assert paste_validation.check_account(" alice@example.com ") == "alice@example.com"

@@ -29,7 +29,7 @@ from git_credential_bitbucket.ui import arguments
 )
 def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -> None:
     """The Clone button's URL among them."""
-    assert arguments.parse(text).text == place
+    assert arguments.parse_scope(text).text == place
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -
 def test_what_is_no_place_is_refused(text: str) -> None:
     """Rather than taken for the whole host."""
     with pytest.raises(Error) as refused:
-        arguments.parse(text)
+        arguments.parse_scope(text)
     assert refused.value.hint
 
 
 def test_an_ssh_address_is_on_the_host_that_is_meant() -> None:
     """Its port is SSH's, and says nothing about that of https."""
-    place = arguments.parse("ssh://git@code.example:7999/acme/app.git", "https://code.example:8443")
+    place = arguments.parse_scope("ssh://git@code.example:7999/acme/app.git", "https://code.example:8443")
     assert place.text == "https://code.example:8443/acme/app"
 
 
@@ -63,14 +63,14 @@ def test_an_ssh_address_is_on_the_host_that_is_meant() -> None:
 def test_a_title_is_no_name(text: str) -> None:
     """It could never match what git asks for."""
     with pytest.raises(Error, match="not a workspace") as refused:
-        arguments.check_names(arguments.parse(text))
+        arguments.check_scope(arguments.parse_scope(text))
     assert refused.value.hint
 
 
 def test_a_url_with_a_password_is_refused_and_not_repeated() -> None:
     """It was typed, so it is in the history."""
     with pytest.raises(Error, match="history") as refused:
-        arguments.parse("https://alice:hunter2@bitbucket.org/acme")
+        arguments.parse_scope("https://alice:hunter2@bitbucket.org/acme")
     assert "hunter2" not in f"{refused.value.cause} {refused.value.hint}"
 
 
@@ -107,14 +107,14 @@ def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
     """Whatever was given for the host: it comes back as one word, and one with a blank is no host."""
     monkeypatch.setattr("os.environ", bare_env)
     with pytest.raises(Error) as told:
-        arguments.provider("https://elsewhere.example;reboot")
+        arguments.find_provider("https://elsewhere.example;reboot")
     assert told.value.hint is not None
     assert "'credential.https://elsewhere.example;reboot.provider'" in told.value.hint
     with pytest.raises(Error, match="not a URL of a Bitbucket host"):
-        arguments.provider("not a url")
+        arguments.find_provider("not a url")
 
 
 def test_a_project_is_no_scope() -> None:
     """It was kept for a repository named as the project, and never matched."""
     with pytest.raises(Error, match="no wildcards"):
-        arguments.check_names(arguments.parse("acme/OPS/*"))
+        arguments.check_scope(arguments.parse_scope("acme/OPS/*"))

@@ -9,7 +9,7 @@ import pytest
 
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import prompts
-from git_credential_bitbucket.ui.prompts import Answers, Terminal
+from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 from tests.fake_bitbucket import tokens
 
 
@@ -21,7 +21,7 @@ class Keyboard:
         self.terminal = Terminal(slave)
         self.shown = b""
 
-    def answers(self, keys: bytes) -> str:
+    def prompter(self, keys: bytes) -> str:
         """What `secret` returns when `keys` come once it has asked."""
         typist = threading.Thread(target=self._type, args=(keys,))
         typist.start()
@@ -71,19 +71,19 @@ def keyboard() -> Iterator[Keyboard]:
 )
 def test_typing_with_corrections(keyboard: Keyboard, keys: bytes, typed: str) -> None:
     """Backspace takes a whole character, Ctrl-U all of it; marks of a paste are no part of it."""
-    assert keyboard.answers(keys) == typed
+    assert keyboard.prompter(keys) == typed
 
 
 def test_a_token_longer_than_the_terminals_own_line(keyboard: Keyboard) -> None:
     """The kernel's line editing would cut it at 4096 bytes."""
     token = tokens.oauth_token(9000)
-    assert keyboard.answers(token.encode() + b"\r") == token
+    assert keyboard.prompter(token.encode() + b"\r") == token
 
 
 def test_nothing_typed_is_shown_and_what_follows_the_line_is_thrown_away(keyboard: Keyboard) -> None:
     """A shell would run the rest of a paste, and keep it in its history."""
     token = tokens.api_token()
-    assert keyboard.answers(f"{token}\rrm -rf important\r".encode()) == token
+    assert keyboard.prompter(f"{token}\rrm -rf important\r".encode()) == token
     assert token.encode() not in keyboard.shown
     os.set_blocking(keyboard.terminal._descriptor, False)
     with pytest.raises(BlockingIOError):
@@ -93,7 +93,7 @@ def test_nothing_typed_is_shown_and_what_follows_the_line_is_thrown_away(keyboar
 def test_ctrl_d_gives_up(keyboard: Keyboard) -> None:
     """As Ctrl-C does."""
     with pytest.raises(KeyboardInterrupt):
-        keyboard.answers(b"\x04")
+        keyboard.prompter(b"\x04")
 
 
 def test_a_terminal_that_knows_ascii_only_is_written_to_in_ascii(
@@ -111,7 +111,7 @@ def test_a_terminal_that_knows_ascii_only_is_written_to_in_ascii(
 def test_more_than_any_secret_is_an_error(keyboard: Keyboard) -> None:
     """A file dropped on the terminal, say."""
     with pytest.raises(Error, match="longer than any Bitbucket token"):
-        keyboard.answers(b"x" * 70000)
+        keyboard.prompter(b"x" * 70000)
 
 
 def test_the_lines_of_standard_input_are_the_answers_and_read_only_when_needed() -> None:
@@ -120,8 +120,8 @@ def test_the_lines_of_standard_input_are_the_answers_and_read_only_when_needed()
     def hang() -> list[str]:
         raise AssertionError("nobody asked anything")
 
-    Answers(None, hang).say("nothing")
-    answers = Answers(None, lambda: ["first", " second "])
-    assert (answers.secret("a"), answers.optional("b"), answers.optional("c")) == ("first", "second", "")
+    Prompter(None, hang).say("nothing")
+    prompter = Prompter(None, lambda: ["first", " second "])
+    assert (prompter.secret("a"), prompter.optional("b"), prompter.optional("c")) == ("first", "second", "")
     with pytest.raises(Error, match="has no line for: d"):
-        answers.line("d")
+        prompter.line("d")
