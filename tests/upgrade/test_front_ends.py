@@ -188,3 +188,23 @@ def test_the_release_sends_no_projects_token_anywhere(
         done = run(helper, "get", stdin=f"protocol=https\nhost=bitbucket.org\n{path}")
         assert f"password={other}\n" in done.stdout
     assert vault.read_bytes() == before
+
+
+def test_the_release_passes_over_a_credential_that_has_a_source(front: Runner, home: Path, package: Path) -> None:
+    """It answers without it, writes the same vault and keeps what it does not know, for the return to this program."""
+    (home / "token").write_text(token := tokens.api_token())
+    older = home / "older"
+    older.write_text(f"#!{sys.executable} -IS\n{ENTER_FRONT.format(folder=str(package))}\n")
+    older.chmod(0o755)
+    verbs = (sys.executable, "-m", "git_credential_bitbucket")
+    env = {**front.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", "PYTHONPATH": str(installed.ROOT)}
+    front(*verbs, "login", "--api-token", "--no-verify", "--from", f"file:{home}/token", env=env)
+    missed = front(older, "get", stdin=REQUEST, env=env, check=False)
+    assert missed.stdout == ""
+    assert "the API token for bitbucket.org has expired" in missed.stderr
+    stored = tokens.access_token()
+    front(older, "store", stdin=f"{REQUEST}username=x-token-auth\npassword={stored}\n", env=env)
+    told = json.loads(front(*verbs, "status", "--json", env=env).stdout)["credentials"]
+    assert {one["source"] for one in told} == {f"file:{home}/token", None}
+    found = front(*verbs, "get", stdin=REQUEST.replace("acme/app", "acme/other"), env=env)
+    assert f"password={token}\n" in found.stdout
