@@ -111,7 +111,7 @@ class Agent:
 
         Where it is not `is_owners`, nobody here is asked for a secret after it: it opens no miss.
         """
-        if self.find_provider(request.protocol, request.host) is None:
+        if not self.is_known(request):
             return b""
 
         asking = Lookup(
@@ -120,6 +120,16 @@ class Agent:
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
         return self.with_unlocked_vault(lambda index: self.serve(asking, index))
+
+    def is_known(self, request: Request) -> bool:
+        """Whether the host is ours; what its configuration refers to a source for is at hand from then on.
+
+        Raises `SettingsError` where that is no reference.
+        """
+        provider = self.find_provider(request.protocol, request.host)
+        scope = scopes.scope_of(request.protocol, request.host, None)
+        self.credential_store.configure(scope, provider.token_from if provider is not None else None)
+        return provider is not None
 
     def serve(self, asking: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
@@ -184,7 +194,7 @@ class Agent:
 
         `approves` tells whether the git that asks is `git credential approve`; see `keeping.Stored`.
         """
-        if self.find_provider(request.protocol, request.host) is None:
+        if not self.is_known(request):
             return b""
         is_solicited = self.misses.close(request, self.clock(), asker)
         if not (request.username and request.password):
@@ -211,7 +221,7 @@ class Agent:
             note = expiry.storage_note(self.credential_store, credential, now)
             return ACKNOWLEDGED + (note or expiry.warning_due(self.credential_store, credential, now))
         for credential in index.covering(scope):
-            is_its_kind = credential.is_fetched and credential.username == request.username
+            is_its_kind = credential.is_fetched and request.username in token_kinds.TOKEN_USERNAMES
             if is_its_kind and not (credential.secret and stored.is_intended):
                 return ACKNOWLEDGED  # a value of its source, as far as is known: it is never stored
         keep = partial(retention.store_from_git, self.credential_store, stored, now)
@@ -219,7 +229,7 @@ class Agent:
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
-        if self.find_provider(request.protocol, request.host) is None:
+        if not self.is_known(request):
             return b""
         named = None if request.secret is None else Secret(request.secret)
         return self.with_unlocked_vault(lambda index: self._erase(index, request, named, asked_path))
@@ -360,7 +370,8 @@ class Agent:
 def _of_unknown_value(index: Index, request: Request) -> list[Credential]:
     """The credentials whose value git may have had from a process before this one."""
     covering = index.covering(scopes.scope_of(request.protocol, request.host, request.path))
-    return [c for c in covering if c.is_fetched and not c.secret and c.username == request.username]
+    is_token = request.username in token_kinds.TOKEN_USERNAMES
+    return [c for c in covering if c.is_fetched and not c.secret and is_token]
 
 
 def error_answer(error: Error | Problem) -> bytes:

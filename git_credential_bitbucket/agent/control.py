@@ -79,6 +79,7 @@ def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
     request = git_protocol.parse(body)
+    agent.is_known(request)
     return agent.with_unlocked_vault(
         lambda _: git_protocol.emit(views.explain_view(agent, request, fields.get("asked_path") or None))
     )
@@ -300,6 +301,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
 def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
     request = git_protocol.parse(body)
+    agent.is_known(request)
 
     def choose(index: Index) -> matching.Match:
         found = matching.find_candidates(index, request, lambda: fields.get("asked_path") or None)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, update
+from git_credential_bitbucket import sources
+from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, digest, update
 from git_credential_bitbucket.agent.matching import Index
-from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, UnknownCredential, VaultLocked
 from git_credential_bitbucket.secret import Secret
 
@@ -39,6 +40,8 @@ class CredentialStore:
         self._values: dict[str, Record] = {}
         """What was fetched from the sources of credentials, by credential, as records have it: never written down."""
         self._values_are: object = None
+        self._configured: dict[str, Record] = {}
+        """What git's configuration refers to a source for (`credential.<url>.tokenFrom`), by host: in no vault."""
         self._used: dict[str, float] = {}
         self._warned: dict[str, float] = {}
         self.silenced: dict[str, float] = {}
@@ -67,7 +70,8 @@ class CredentialStore:
         remembered = self.memory.snapshot().content
         seen = (content, remembered, self._values_are)
         if any(one is not other for one, other in zip(seen, self._seen, strict=True)):
-            self._index = Index(map(self._with_value, (*_records(remembered), *_records(content))))
+            records = (*_records(remembered), *_records(content), *self._configured.values())
+            self._index = Index(map(self._with_value, records))
             self._seen = seen
         return self._index
 
@@ -79,10 +83,34 @@ class CredentialStore:
         """The credential of a vault's record, with what was fetched for it."""
         return Credential.from_record(self._with_value(record))
 
+    def configure(self, scope: str, reference: str | None) -> None:
+        """Have the token at hand that a host's configuration refers to, or none. Raises `SettingsError`."""
+        known = self._configured.get(scope)
+        if reference is None and known is None:
+            return
+        expanded = sources.parse(reference) if reference is not None else ""
+        if known is not None and known["source"] == expanded:
+            return
+        self._configured.pop(scope, None)
+        self._values_are = object()
+        if reference is not None:
+            credential_id = digest(Secret(f"{scope}\n{expanded}"))
+            new = Credential(
+                credential_id, token_kinds.ACCESS_TOKEN, scope, Secret(""), source=expanded, origin="configured"
+            )
+            self._configured[scope] = new.to_record()
+
+    def record(self, credential_id: str) -> Record:
+        """The record of a credential, wherever it is. Raises `UnknownCredential`."""
+        for record in self._configured.values():
+            if record["id"] == credential_id:
+                return record
+        return record_in(self.vault_of(credential_id).snapshot(), credential_id)
+
     def put_value(self, credential: Credential) -> None:
         """Have what was fetched for a credential at hand, in memory."""
         value = {name: getattr(credential, name) for name in FETCHED_FIELDS}
-        self._values[credential.id] = {**value, "secret": credential.secret.reveal()}
+        self._values[credential.id] = {**value, "secret": credential.secret.reveal(), "kind": credential.kind}
         self._values_are = object()
 
     def forget_values(self, *ids: str) -> None:
@@ -123,6 +151,9 @@ class CredentialStore:
 
     def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
         """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
+        if (configured := self.record(credential_id)) in self._configured.values():
+            self._values_are = object()
+            return update(configured, **changes(Credential.from_record(configured)))
         with self.vault_of(credential_id).transaction() as tx:
             record = record_in(tx, credential_id)
             return update(record, **changes(Credential.from_record(record)))

@@ -90,7 +90,7 @@ def diagnose_request(
     agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False
 ) -> Diagnosis:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
-    if agent.find_provider(request.protocol, request.host) is None:
+    if not agent.is_known(request):
         return _diagnose_unknown_host(request)
     credential_store = agent.credential_store
     index = credential_store.index()

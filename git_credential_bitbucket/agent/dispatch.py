@@ -61,7 +61,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
 """Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL."""
 _USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit"}
 """What uses or changes a credential: whoever only looks on puts off neither a daemon's end nor the idle lock."""
-_READ_ALL_HOSTS = frozenset({"add", "mint"})
+_READ_ALL_HOSTS = frozenset({"add", "explain", "mint", "token", "why"})
 """These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
 
 

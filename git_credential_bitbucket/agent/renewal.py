@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import sources
@@ -237,6 +236,8 @@ class Renewals:
         """As `send_request`; the consumer's secret is fetched first where it has a source."""
         if credential.source is None:
             return send_request(credential)
+        from dataclasses import replace  # lazy: few consumers have a source
+
         secret = sources.fetch(credential.source, self.environment, credential.place).secret
         raw = send_request(credential._replace(client_secret=secret))
         if raw.status == 200:  # noqa: PLR2004 - OK

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule
-from git_credential_bitbucket.agent.credential_store import record_in
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error, SourceFailed
 from git_credential_bitbucket.secret import Secret
@@ -55,7 +54,7 @@ def fetch(
 
 
 def _current(credential_store: CredentialStore, credential_id: str) -> Credential:
-    return credential_store.current(record_in(credential_store.vault_of(credential_id).snapshot(), credential_id))
+    return credential_store.current(credential_store.record(credential_id))
 
 
 def _at(stored: Credential, fetched: Credential) -> Credential:
@@ -77,7 +76,9 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
         retry_at = None if sources.is_cheap(was.source or "") else pause
         return was._replace(failures=failures, retry_at=retry_at, trouble=exc.cause, trouble_cure=exc.hint)
     is_new = secret != was.secret
+    kind = token_kinds.recognise(secret.reveal())
     return was._replace(
+        kind=kind if kind in token_kinds.STATIC else was.kind,
         secret=secret,
         # Of one process and the next no two generations are the same: git may hand back that of a former one.
         generation=max(was.generation + 1, int(now)) if is_new else was.generation,

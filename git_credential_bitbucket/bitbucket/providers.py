@@ -77,7 +77,8 @@ class Endpoint(NamedTuple):
 class Provider(NamedTuple):
     """A host of ours: its endpoints, and the OAuth consumer that is configured for it, if one is.
 
-    `unverified_by` names the setting that turns TLS verification off for git, if one does.
+    `token_from` refers to a token for the host (`sources`). `unverified_by` names the setting that turns TLS
+    verification off for git, if one does.
     """
 
     protocol: str
@@ -88,6 +89,7 @@ class Provider(NamedTuple):
     client_secret: Secret | None = None
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     unverified_by: str | None = None
+    token_from: str | None = None
 
 
 CLOUD = Endpoint(
@@ -166,6 +168,7 @@ def find(
         client_secret=Secret(secret) if secret else None,
         scopes=DEFAULT_SCOPES if scopes is None else tuple(scopes.replace(",", " ").split()),
         unverified_by=_unverified_by(settings, base, env),
+        token_from=read.named("tokenFrom") or None,
     )
 
 

@@ -48,7 +48,7 @@ class HostCache:
 
     def known(self, protocol: str, host: str) -> bool:
         """Whether `find` can answer without reading anything: bitbucket.org itself needs no configuration."""
-        return hosts.is_cloud(protocol, host) or self._fresh()
+        return (hosts.is_cloud(protocol, host) and self._settings is None) or self._fresh()
 
     def _fresh(self) -> bool:
         now = time.monotonic()

@@ -1,6 +1,7 @@
 """Logins whose secret stays where it is: shown, used, rotated and never stored, by the verbs and a real daemon."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,51 @@ def test_rotate_says_where_to_rotate(keyed: Runner, secret: Path) -> None:
     keyed(HELPER, "login", "--api-token", "--no-verify", "--from", f"file:{secret}")
     done = keyed(HELPER, "rotate", stdin=tokens.api_token() + "\n", check=False)
     assert f"the secret is not stored here, but fetched from file:{secret}" in done.stderr
+
+
+@pytest.mark.parametrize("daemon", ["on", "off"])
+def test_a_source_in_gits_configuration_answers_where_nothing_is_stored(
+    keyed: Runner, home: Path, secret: Path, daemon: str
+) -> None:
+    """Of global scope: with the username of the token's kind, never stored, and gone with the setting."""
+    run = Runner({**keyed.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": daemon}, keyed.folder)
+    run(HELPER, "configure")
+    setting = "credential.https://bitbucket.org.tokenFrom"
+    run("git", "config", "--global", setting, f"file:{secret}")
+    answer = run(HELPER, "get", stdin=REQUEST).stdout
+    assert f"username=x-bitbucket-api-token-auth\npassword={secret.read_text()}\n" in answer
+    run(HELPER, "store", stdin=REQUEST[:-1] + answer + "\n")
+    assert secret.read_bytes() not in everything_in(home)
+    first = secret.read_text()
+    secret.write_text(tokens.api_token())
+    assert f"password={secret.read_text()}\n" in run(HELPER, "get", stdin=REQUEST).stdout
+    run(HELPER, "erase", stdin=REQUEST[:-1] + answer + "\n")
+    explained = json.loads(run(HELPER, "explain", "--json", "https://bitbucket.org/acme/app").stdout)
+    assert [one["source"] for one in explained["candidates"]] == [f"file:{secret}"]
+    run("git", "config", "--global", "--unset", setting)
+    until = time.monotonic() + 30  # a daemon looks at git's configuration once a second
+    while run(HELPER, "get", stdin=REQUEST, check=False).stdout:
+        assert time.monotonic() < until
+    assert first.encode() not in everything_in(home)
+
+
+def test_a_source_in_a_repositorys_configuration_is_never_run(keyed: Runner, home: Path) -> None:
+    """Whoever makes a repository would choose what runs here."""
+    program(home, "evil", f"touch {home}/ran; echo {tokens.api_token()}")
+    keyed("git", "init", "-q", "repo")
+    repo = keyed.folder / "repo"
+    keyed("git", "config", "credential.https://bitbucket.org.tokenFrom", "exec:evil", cwd=repo)
+    assert keyed(HELPER, "get", stdin=REQUEST, cwd=repo, check=False).stdout == ""
+    off = {**keyed.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}
+    assert keyed(HELPER, "get", stdin=REQUEST, cwd=repo, env=off, check=False).stdout == ""
+    assert not (home / "ran").exists()
+
+
+def test_a_setting_that_is_no_reference_is_told(keyed: Runner) -> None:
+    """It may be a token, so it is not repeated."""
+    token = tokens.api_token()
+    keyed("git", "config", "--global", "credential.https://bitbucket.org.tokenFrom", token)
+    done = keyed(HELPER, "get", stdin=REQUEST, check=False)
+    assert done.stdout == ""
+    assert "that is no reference to a secret" in done.stderr
+    assert token not in done.stderr
