@@ -1,4 +1,4 @@
-"""What the access log is told of a request and its answer: scopes, ids and outcomes, never a secret."""
+"""The access log's entry for a request and its answer: scope, id and outcome, never a secret."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ OPERATIONS = frozenset(
         *("lock", "unlock", "rekey", "exit"),
     }
 )
-"""What is told of: what gives a secret away, and what changes something. Questions about the state are not."""
-
+"""Logged actions: those that return a secret or change something. Queries of the state are not logged."""
 
 GITS = frozenset({"get", "store", "erase", "mint", "mint-erase"})
-"""What git asks, and front ends for it. Of these the secret alone tells which credential was meant: an id, or what is
-to be replaced, is no part of them, and whoever is watched by the log could write any."""
+"""Actions of git and its front ends. Only the secret identifies their credential: `id` and `replaces` are no
+part of them, and the caller that is logged could send any value."""
 MAX_CHARACTERS = 1000
-"""What is written of a scope or an id: one who asks may make them as long as a request."""
+"""The longest scope or id that is logged: a caller may make them as long as a request."""
 
 
 def entry(agent: Agent, action: str, body: bytes, reply: bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What git asks: get, store, erase. One thread calls the agent; what may block is a job, its answer `Deferred`."""
+"""git's get, store and erase. One thread calls the agent; what may block is a job, its answer `Deferred`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Lookup(NamedTuple):
 
 
 class Agent:
-    """Answers for one user. A class for its state: what is at hand, renewals under way, when to look again."""
+    """Answers one user's requests from the stored credentials, and renews those."""
 
     def __init__(  # noqa: PLR0913 - the surroundings of a process, which tests replace one by one
         self,
@@ -107,19 +107,19 @@ class Agent:
         *,
         is_owners: bool = True,
     ) -> bytes | Deferred:
-        """The answer to git's `get`: username and password, or nothing. `asked_path` is a hint for `routing`.
+        """The answer to git's `get`: username and password, or nothing. `asked_path` as for `find_candidates`.
 
-        Where it is not `is_owners`, nobody here is asked for a secret after it: it opens no miss.
+        Where it is not `is_owners`, no person here is prompted after it, so it opens no miss.
         """
         if not self.is_known(request):
             return b""
 
-        asking = Lookup(
+        lookup = Lookup(
             request,
             lambda index: matching.find_candidates(index, request, asked_path),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
-        return self.with_unlocked_vault(lambda index: self.serve(asking, index))
+        return self.with_unlocked_vault(lambda index: self.serve(lookup, index))
 
     def is_known(self, request: Request) -> bool:
         """Whether the host is ours; what its configuration refers to a source for is at hand from then on.
@@ -131,30 +131,30 @@ class Agent:
         self.credential_store.configure(scope, provider.token_from if provider is not None else None)
         return provider is not None
 
-    def serve(self, asking: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
+    def serve(self, lookup: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
         now = self.clock()
-        match = asking.choose(index)
+        match = lookup.choose(index)
         is_late = False
         for credential in match.candidates:
             if rejection.is_blocked(credential, now, match.repository):
                 if self._may_have_changed(credential, now) and credential.id not in waited:
-                    return self._after_renewal(credential, asking, waited, None, is_usable=False)
+                    return self._after_renewal(credential, lookup, waited, None, is_usable=False)
                 continue
-            is_rejected = matching.state_of(credential) in asking.request.states
+            is_rejected = matching.state_of(credential) in lookup.request.states
             must_renew = is_rejected or rejection.needs_renewal(credential, match.repository)
             if credential.is_obtainable and (must_renew or renewal_schedule.must_wait(credential, now)):
                 if credential.id not in waited and may_attempt(credential, now):
                     rejected = match.repository if is_rejected else None
-                    return self._after_renewal(credential, asking, waited, rejected, is_usable=not must_renew)
+                    return self._after_renewal(credential, lookup, waited, rejected, is_usable=not must_renew)
                 is_late = is_late or not credential.refresh_rejected
                 if must_renew:
                     continue
             if renewal_schedule.has_valid_token(credential, now):
-                self.credential_store.use(credential, now)
-                return asking.reply(credential, asking.request)
+                self.credential_store.note_use(credential, now)
+                return lookup.reply(credential, lookup.request)
         if not is_late and self.credential_store.trouble is None:
-            asking.on_miss()
+            lookup.on_miss()
         return b""
 
     def _may_have_changed(self, credential: Credential, now: float) -> bool:
@@ -163,20 +163,20 @@ class Agent:
         return credential.is_fetched and is_suspended and may_attempt(credential, now)
 
     def _after_renewal(
-        self, credential: Credential, asking: Lookup, waited: frozenset[str], rejected: str | None, *, is_usable: bool
+        self, credential: Credential, lookup: Lookup, waited: frozenset[str], rejected: str | None, *, is_usable: bool
     ) -> Deferred:
         job = self.renewals.start(credential, rejected=rejected)
 
         def give_up() -> bytes:
             usable = is_usable and renewal_schedule.has_valid_token(credential, self.clock())
-            return asking.reply(credential, asking.request) if usable else b""
+            return lookup.reply(credential, lookup.request) if usable else b""
 
         return Deferred(
-            job, lambda: self.serve(asking, self.credential_store.index(), waited | {credential.id}), give_up
+            job, lambda: self.serve(lookup, self.credential_store.index(), waited | {credential.id}), give_up
         )
 
     def with_unlocked_vault(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
-        """Go on with what is at hand once the vault has its key, or it is clear that nobody is there to give it."""
+        """Go on with the credentials at hand once the vault has its key, or no key is to be had non-interactively."""
         index = self.credential_store.index()
         if self.credential_store.lacks_key and self._may_ask_for_key(self.clock()):
             return Deferred(self.submit(self._open), lambda: go_on(self.credential_store.index()))
@@ -190,9 +190,9 @@ class Agent:
         asker: Callable[[], GitProcess] = lambda: None,
         lifetime_s: float | None = None,
     ) -> bytes | Deferred:
-        """Keep what git says works, unless it is held already; acknowledged once it is durable (see `ledger`, too).
+        """Store a secret that git reports as working, unless it is stored already; acknowledged once durable.
 
-        `approves` tells whether the git that asks is `git credential approve`; see `keeping.Stored`.
+        `approves` tells whether the git that asks is `git credential approve`; see `retention.Stored`.
         """
         if not self.is_known(request):
             return b""
@@ -214,7 +214,7 @@ class Agent:
                 continue
             if retention.is_fallback(index, credential, now):
                 return ACKNOWLEDGED + expiry.storage_note(self.credential_store, credential, now)
-            self.credential_store.use(credential, now)
+            self.credential_store.note_use(credential, now)
             repository = matching.repository_of(request, stored.asked_path) if credential.suspensions else scope
             if rejection.on_acceptance(credential, repository):
                 return self._changed(credential, partial(rejection.on_acceptance, scope=repository))
@@ -228,7 +228,7 @@ class Agent:
         return self.run_job(keep, lambda kept: expiry.storage_note(self.credential_store, kept, self.clock()))
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
-        """Judge a rejection (`judgement`); one that names a secret we no longer hold is ignored."""
+        """Apply a rejection (see `rejection`); one that names a secret which is no longer stored is ignored."""
         if not self.is_known(request):
             return b""
         named = None if request.secret is None else Secret(request.secret)
@@ -309,7 +309,7 @@ class Agent:
         return max(wait, 1.0)
 
     def _catch_up(self, now: float) -> None:
-        """Write down what Bitbucket answered and the vault did not take, and revoke what came for a removed login."""
+        """Write answers that the vault has not taken yet, and revoke tokens that came for a removed login."""
         vault = self.credential_store.vault
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
@@ -322,8 +322,8 @@ class Agent:
         return renewal_schedule.renewal_due_at(credential)
 
     def must_keep_running(self) -> bool:
-        """Whether leaving would cost something: a token in use to renew, or something that is in memory only."""
-        if self.renewals.under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
+        """Whether stopping would lose something: a token in use to renew, or something that is in memory only."""
+        if self.renewals.is_any_under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
             return True
         if self.consumers is not None and self.consumers.must_keep_running():
             return True
@@ -348,7 +348,7 @@ class Agent:
         )  # first: no job may open it again
         self.credential_store.vault.lock()
         self.credential_store.forget_values()
-        if self._has_no_vault():  # it has nothing to hide, and no login could found it if it counted as locked
+        if self._has_no_vault():  # a login could not create it if it counted as locked
             self.credential_store.locked_by_person = False
         self.credential_store.index()  # lets go of the credentials that were at hand
 

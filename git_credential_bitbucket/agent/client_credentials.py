@@ -1,6 +1,6 @@
 """The verb `mint`: a `get` by the OAuth consumer in a caller's environment. Its tokens have a store of their own.
 
-That is an agent of their own, over memory in a daemon: nobody but who has the consumer is told of them or given one.
+That is an agent of their own, over memory in a daemon: only a caller with the same consumer is given one.
 In-process it is over a file in the runtime directory, so that one job's many commands share one token. The file is
 sealed with a key that the consumer's secret gives; where there can be no such file, each process has its own token.
 """
@@ -39,8 +39,8 @@ _PREFIX = "minted-"
 def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     """One credential for each consumer, host and way there. Where it brings nothing, the reason is the answer.
 
-    `endpoint` is that way by the caller's configuration and environment: our own CA and proxy are those of whoever
-    started us.
+    `endpoint` is that way by the caller's configuration and environment: the daemon's own CA and proxy are those of the
+    process that started it.
     """
     asked = _asked(agent, fields, body)
     if asked is None:
@@ -55,7 +55,7 @@ def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
             agent.consumers_dir, agent.clock()
         ):
             break
-        answer = wait_for(_answer(store, request, consumer))  # in-process: there is nobody else to serve meanwhile
+        answer = wait_for(_answer(store, request, consumer))  # in-process: no other request waits
         trouble = store.renewals.troubles.get(consumer.id) or store.credential_store.trouble
         if trouble is None and store.credential_store.index().get(consumer.id) is not None:
             return answer

@@ -1,4 +1,4 @@
-"""The verbs beside git's three: what the command line and the front end ask of whoever holds the credentials.
+"""The actions beside git's three, for the command line and the front ends: one function each.
 
 Fields are `key=value` as git's own; an answer is such lines too, and a refusal is `error=` and `hint=`.
 """
@@ -93,7 +93,7 @@ def _lock(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
 
 
 def _unlock(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
-    """With `key`: use it; without: look for it again, where asking nobody finds it.
+    """With `key`: use it; without: look for it again non-interactively.
 
     What a person has locked is opened by a person (`person=1`), not by a key that lies in a caller's environment.
     """
@@ -116,7 +116,7 @@ def _unlock(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 
 def _rekey(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
-    """Re-encrypt the vault with the key in the fields, for whoever brings the present one as `old_key`."""
+    """Re-encrypt the vault with the key in the fields, where `old_key` is the current one."""
     vault = agent.credential_store.vault
 
     def work() -> None:
@@ -132,18 +132,18 @@ def _rekey(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 
 def _key(fields: dict[str, str]) -> Any:  # noqa: ANN401 - the vault's own key
-    from git_credential_bitbucket.vault.key import Key  # here, not above: only a person's unlock needs it
+    from git_credential_bitbucket.vault.key import Key  # lazy: only a person's unlock needs it
 
     return Key.from_record(fields)
 
 
 def _add(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
-    """Keep what a login brought: `record` is one JSON object, `memory=1` keeps it in memory only.
+    """Store the credential of a login: `record` is one JSON object; with `memory=1`, in memory only.
 
     With `replaces=ID` it takes that one's place and id, and `previous` is the id that the old one has from then on.
     With `beside=1` it replaces none, and comes after those that work for its scope. Where another works and cannot be
     told apart from it, `unclear` is `replace`,
-    `add`, or nothing: then nothing is kept, and `unclear=ID` is the answer.
+    `add`, or nothing: then nothing is stored, and `unclear=ID` is the answer.
     """
     try:
         record = json.loads(fields["record"])
@@ -239,7 +239,7 @@ def _remove(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 
 def _amend(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
-    """What a person says of a credential later: its person's names, when it `ends_at` (or empty), `repositories`."""
+    """Change what a person enters: its person's names, its expiry `ends_at` (or empty), its `repositories`."""
     changes: dict[str, object] = {}
     if "ends_at" in fields:
         changes = {"ends_at": expiry.parse_expiry(fields["ends_at"]), "warned_at": None}
@@ -326,7 +326,7 @@ def _token_answer(credential: Credential, _request: Request) -> bytes:
 
 
 def _warn(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
-    """Whether a credential's end is to be told of now, and how; with `hush=1` nobody wants to hear it just there."""
+    """The warning of a credential's expiry, if it is due; with `hush=1` it is not shown there."""
     told = expiry.warning(agent.credential_store, _id(fields), agent.clock(), hush=fields.get("hush") == "1")
     return git_protocol.emit([("ok", "1"), *told])
 

@@ -11,7 +11,7 @@ from git_credential_bitbucket.secret import Secret
 Record = dict[str, Any]
 
 UNSOLICITED = "git-unasked"
-"""The `origin` of what git stored although nobody was asked for it and nobody typed `git credential approve`."""
+"""The `origin` of what git stored without a prompt before it, and not by `git credential approve`."""
 SUPERSEDED_KEPT = 8
 """How many former access tokens are known by their digest; git's late answers name the last one or two."""
 _SECRETS = ("secret", "refresh_token", "client_secret")
@@ -30,7 +30,7 @@ class Credential(NamedTuple):
     of unknown kind, or one that git stored unasked, to the requests that it came with.
     `account` is the email, or the name that was given; `bitbucket_username` and `account_id` are learnt of Bitbucket.
     `is_default`: a person chose it for its scope. `is_fallback`: git stored it while another worked for its scope.
-    `suspensions` are rejections at single repositories, by scope (see `judgement`).
+    `suspensions` are rejections at single repositories, by scope (see `rejection`).
     `refresh_rejected`: the last answer rejected the refresh token; `login_expired`: so often that it is not sent again.
     `trouble_cure` is what a person can do about `trouble`, where the failure of the renewal told more than to wait.
     `forget_at` is when its owner wants it gone (`login --lifetime`), whatever Bitbucket would still take.
@@ -123,7 +123,7 @@ class Credential(NamedTuple):
 
     @property
     def names(self) -> frozenset[str]:
-        """Every name of its person, in lower case; empty where nobody knows whose it is."""
+        """Every name of its person, in lower case; empty where none is known."""
         found = (self.account, self.bitbucket_username, self.account_id)
         return frozenset(name.lower() for name in found if name)
 
@@ -134,7 +134,7 @@ class Credential(NamedTuple):
 
     @property
     def is_unsolicited(self) -> bool:
-        """Whether git stored it although nobody was asked for it: it may stand in a URL of a repository's."""
+        """Whether git stored it without a prompt: it may come from a URL in a repository's files."""
         return self.is_bound or self.origin == UNSOLICITED
 
     def has_secret(self, secret: Secret) -> bool:
@@ -251,6 +251,6 @@ def _may_hold(declared: str, value: object) -> bool:
 
 def digest(secret: Secret) -> str:
     """A short fingerprint for telling secrets apart, kept inside the vault only."""
-    from _blake2 import blake2b  # here, not above: hashlib would load OpenSSL
+    from _blake2 import blake2b  # lazy: hashlib would load OpenSSL
 
     return blake2b(secret.reveal().encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()

@@ -24,14 +24,13 @@ MAX_ANNOUNCED = 1024
 
 
 class CredentialStore:
-    """Vault and memory together. A class for its state: the index of the last snapshots, and what is not yet written
-    down: uses and warnings.
+    """The vault's credentials and those in memory, with uses and warnings that are not written down yet.
 
     `index` and `use` are called from the agent's thread; `open`, `transaction` and `flush` from jobs as well.
     """
 
     def __init__(self, vault: Vault, memory: Vault, acquire: Callable[[bool], None]) -> None:
-        """`acquire(create)` gives the vault its key without asking anybody: `Vault.acquire`; it may block."""
+        """`acquire(create)` gives the vault its key non-interactively: `Vault.acquire`; it may block."""
         self.vault = vault
         self.memory = memory
         self._acquire = acquire
@@ -45,7 +44,7 @@ class CredentialStore:
         self._used: dict[str, float] = {}
         self._warned: dict[str, float] = {}
         self.silenced: dict[str, float] = {}
-        """When somebody did not want to hear a warning, by credential; the ledger's, and never written down."""
+        """When a warning was suppressed, by credential; `expiry`'s, and never written down."""
         self._announced: dict[str, int] = {}
         self.on_revoked: Callable[[Credential], None] = lambda _: None
         """Told, by a job, of each login that Bitbucket revoked some time after its logout."""
@@ -122,7 +121,7 @@ class CredentialStore:
     def with_secret(self, text: str, asked: str | None = None) -> Credential | None:
         """The credential that has or had this secret.
 
-        With `asked`, a scope as routing writes it, only of its host: the narrowest around it, else any on that host.
+        With `asked`, a scope, only of its host: the narrowest around it, else any on that host.
         """
         secret, index = Secret(text), self.index()
         host = scopes.host_of(asked or "")
@@ -162,7 +161,7 @@ class CredentialStore:
         """A transaction on the vault, or on what is in memory only."""
         return (self.memory if memory else self.vault).transaction()
 
-    def use(self, credential: Credential, now: float) -> None:
+    def note_use(self, credential: Credential, now: float) -> None:
         """Note that a credential was used; written down lazily, for a `store` follows every git command."""
         self._used[credential.id] = now
 
@@ -170,8 +169,8 @@ class CredentialStore:
         """When a credential was last used, as far as is known here."""
         return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
 
-    def warn(self, credential: Credential, now: float) -> None:
-        """Note that somebody was told of a credential's end; written down as uses are."""
+    def note_warning(self, credential: Credential, now: float) -> None:
+        """Note that a person was warned of a credential's expiry; written down as uses are."""
         self._warned[credential.id] = now
 
     def note_count(self, credential_id: str) -> int:
@@ -190,7 +189,7 @@ class CredentialStore:
         self.silenced.pop(credential_id, None)
 
     def last_warned(self, credential: Credential) -> float | None:
-        """When somebody was last told of a credential's end, as far as is known here."""
+        """When a person was last warned of a credential's expiry, as far as is known here."""
         return max(filter(None, (self._warned.get(credential.id), credential.warned_at)), default=None)
 
     def pending_notes(self) -> dict[str, dict[str, float]]:

@@ -1,4 +1,4 @@
-"""An answer that waits for a job, so that one thread can serve everybody else meanwhile."""
+"""An answer that waits for a job, so that one thread can serve other requests meanwhile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Deferred:
-    """A class because it carries where to go on: the job, and what to do when it has ended or takes too long."""
+    """The job, and how to go on when it has ended or takes too long."""
 
     __slots__ = ("_give_up", "_resume", "future")
 
@@ -49,7 +49,7 @@ def map_answer(answer: bytes | Deferred, change: Callable[[bytes], bytes]) -> by
 
 
 def wait_for(answer: bytes | Deferred) -> bytes:
-    """Wait an answer through, where there is nobody else to serve."""
+    """The answer once its jobs are done, where no other request waits."""
     while isinstance(answer, Deferred):
         answer.future.exception()  # waits; what went wrong is `resume`'s to tell
         answer = answer.resume()

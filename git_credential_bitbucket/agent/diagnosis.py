@@ -137,7 +137,7 @@ def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -
     if trouble is not None and not renewal_schedule.has_valid_token(credential, now):
         return _diagnose_trouble(trouble)
     if agent.renewals.is_under_way(credential.id) and not renewal_schedule.has_valid_token(credential, now):
-        asking = ", and Bitbucket has not answered yet" if agent.renewals.is_asking(credential.id) else ""
+        asking = ", and Bitbucket has not answered yet" if agent.renewals.is_requesting_for(credential.id) else ""
         under_way = f"fetched from {shown_source(credential)}" if credential.is_fetched else f"renewed{asking}"
         cause = f"{describe(credential)} is being {under_way}"
         return Diagnosis(
@@ -147,7 +147,7 @@ def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -
 
 
 def _diagnose_username(agent: Agent, username: str, dropped: list[Credential], *, telling: bool) -> Diagnosis:
-    """That git asks for a username that is nobody's here; whose credentials there are is told once a day."""
+    """That git asks for an unknown username; which accounts have credentials is told once a day."""
     shown, now = git_protocol.printable_name(username), agent.clock()
     told = agent.usernames_reported
     hint = "see: git-credential-bitbucket explain"

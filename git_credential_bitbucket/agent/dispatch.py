@@ -39,7 +39,7 @@ Answer = bytes | Deferred
 Pairs = list[tuple[str, str]]
 
 GIT: Role = "git"
-"""Whoever asks what git asks: a git of the user's own, or something that passes its questions on."""
+"""A git of the user's own, or a program that passes its requests on."""
 GUEST: Role = "guest"
 """Another user, admitted by setting: reads and changes nothing."""
 CONTROL: Role = "control"
@@ -60,7 +60,7 @@ ACTIONS: dict[str, frozenset[Role]] = {
 }
 """Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL."""
 _USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit"}
-"""What uses or changes a credential: whoever only looks on puts off neither a daemon's end nor the idle lock."""
+"""Actions that use or change a credential: the others postpone neither a daemon's exit nor the idle lock."""
 _READ_ALL_HOSTS = frozenset({"add", "explain", "mint", "token", "why"})
 """These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
 
@@ -79,7 +79,7 @@ class Caller:
 
 
 class Dispatcher:
-    """Answers requests to one agent. A class for its hosts, its access log, and what is the daemon's own."""
+    """Answers requests to one agent, and logs them."""
 
     def __init__(
         self,
@@ -135,7 +135,7 @@ class Dispatcher:
         return map_answer(reply, note)
 
     def lock_for_idleness(self) -> None:
-        """Lock the vault because nobody has used it for as long as its owner said."""
+        """Lock the vault because it was not used for the time that its owner set."""
         self.agent.lock("because it was idle")
         if self._life_cycle_log is not None:
             self._life_cycle_log.note(life_cycle.idle_lock_entry())

@@ -1,7 +1,7 @@
-"""The ledger of static tokens' ends: when the person who uses one is told that it is near, and in which words.
+"""When a person is warned that an API token or access token expires, and in which words.
 
 Bitbucket tells no program when an API token or an access token ends, so the dates are those that people enter. git's
-`store` after a command that worked is the moment: it keeps nobody waiting, and its answer is read by nobody but us.
+`store` after a command that worked is the moment: no one waits for it, and only this program reads its answer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HOUR_S, DAY_S = 3600, 86400
 WARNING_STEPS_S = (30 * DAY_S, 7 * DAY_S, DAY_S, 0)
-"""How long before its end a token is told of: once at each step, and once more if it works past its end."""
+"""How long before its expiry a token is warned of: once at each step, and once more if it works after its expiry."""
 PAUSE_S = DAY_S
 MAX_EXPIRY = 253402300799
 """The end of the year 9999: a later one has no date to be shown."""
@@ -61,7 +61,7 @@ def storage_note(credential_store: CredentialStore, credential: Credential, now:
 def warning(credential_store: CredentialStore, credential_id: str, now: float, *, hush: bool) -> list[tuple[str, str]]:
     """The warning that is due, and it is taken as told; empty where another process was told it a moment ago.
 
-    `hush`: nobody wants to hear it there, so it stays due and is not spoken of for a while.
+    `hush`: it is not shown there, so it stays due and is not sent for a while.
     """
     credential = credential_store.index().get(credential_id)
     if credential is None or not is_due(credential, credential_store.last_warned(credential), now):
@@ -69,7 +69,7 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
     if hush:
         credential_store.silenced[credential_id] = now
         return []
-    credential_store.warn(credential, now)
+    credential_store.note_warning(credential, now)
     hint = naming.new_token_hint(credential.id)
     if (credential.ends_at or now) <= now:
         hint = f"if it expires later, run: git-credential-bitbucket expires {credential.id} DATE"
@@ -104,7 +104,7 @@ def parse_expiry(text: str) -> float | None:
 
 
 def describe(credential: Credential, now: float) -> str:
-    """What ends, and when; dates are UTC's, as they were entered."""
+    """What expires, and when; dates are UTC's, as they were entered."""
     ends_at = credential.ends_at or now
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
     name = naming.describe(credential)

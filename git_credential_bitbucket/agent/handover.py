@@ -1,4 +1,4 @@
-"""What one agent hands to the next when its program was upgraded under it: what is nowhere on disk."""
+"""The state that is on no disk, from one agent to the next when the program is upgraded under it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def export_state(agent: Agent) -> dict[str, Any]:
 
 def import_state(agent: Agent, state: dict[str, Any]) -> None:
     """Go on with what a predecessor handed over. Raises what `Vault.unlock` raises, with all else taken over."""
-    from git_credential_bitbucket.vault.key import Key  # here, not above: an upgrade needs it, a start does not
+    from git_credential_bitbucket.vault.key import Key  # lazy: an upgrade needs it, a start does not
 
     with agent.credential_store.transaction(memory=True) as tx:
         tx.content.update(state["memory"])

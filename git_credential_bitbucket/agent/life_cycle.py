@@ -1,4 +1,4 @@
-"""What the life-cycle log is told: logins, rotations and the like, with the credential that each was about.
+"""The life-cycle log's entries: logins, rotations and the like, with the credential that each was about.
 
 Never a secret. A `get` tells nothing here: what happens a few times in a credential's life is found years later.
 """
@@ -101,7 +101,7 @@ def revoked_entry(credential: Credential) -> Entry:
 
 
 def idle_lock_entry() -> Entry:
-    """That the vault was locked because nobody had used it for as long as its owner said."""
+    """That the vault was locked because it was not used for the time that its owner set."""
     return {"event": "lock", "why": "because it was idle"}
 
 

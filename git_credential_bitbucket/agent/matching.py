@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 STATE_PREFIX = "bitbucket:"
 _PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH})
-"""Kinds that act for a person; access tokens and consumers belong to nobody."""
+"""Kinds that act for a person; access tokens and consumers belong to none."""
 
 
 class Match(NamedTuple):
@@ -46,7 +46,7 @@ def repository_of(request: Request, asked_path: Callable[[], str | None] = lambd
 
 
 class Index:
-    """All credentials by place. A class because it is built once for each state of the vault and asked often."""
+    """All credentials by scope, built once for each state of the vault."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         """Index the vault's records; they are read into credentials only when they are candidates."""
@@ -100,7 +100,7 @@ class Index:
 
 
 class Person(NamedTuple):
-    """One person's names in lower case: emails, Bitbucket usernames, account ids. Without any: nobody knows whose."""
+    """One person's names in lower case: emails, Bitbucket usernames, account ids. Without any: unknown."""
 
     names: frozenset[str]
     has_username: bool
@@ -179,14 +179,14 @@ def rank_in_scope(credential: Credential, defaults: Iterable[Credential]) -> tup
 
 
 def _trust_rank(credential: Credential) -> int:
-    """0 for what is known to work with Bitbucket; 1 for a secret of unknown kind, 2 for what nobody was asked for."""
+    """0 for what is known to work with Bitbucket; 1 for a secret of unknown kind, 2 for what is unsolicited."""
     return 2 if credential.is_unsolicited else int(credential.kind == token_kinds.UNKNOWN)
 
 
 def _names_of_person(persons: list[Person], username: str) -> frozenset[str] | None:
-    """The names of the person that `username` names; none of them where it could be somebody unknown; None: anybody.
+    """The names of the person that `username` names; none where it may be another person; None: any.
 
-    An unknown username is anybody's where a single person's credentials are kept, or where every person's Bitbucket
+    An unknown username matches all where a single person's credentials are kept, or where every person's Bitbucket
     username is known, and so this is none of theirs.
     """
     if username in token_kinds.TOKEN_USERNAMES:
@@ -209,7 +209,7 @@ def is_same_person(one: Credential, other: Credential) -> bool:
 
 
 def may_answer(credential: Credential, request: Request) -> bool:
-    """Whether a credential that nobody was asked for, or that is of unknown kind, fits the request.
+    """Whether a credential that is unsolicited or of unknown kind fits the request; all others do.
 
     Unknown kinds follow git's own contract (credential.c, credential_match): whatever the request names, the entry must
     have. An unasked one answers exactly the username, and the path if it has one, that it came with.

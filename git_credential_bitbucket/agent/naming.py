@@ -1,4 +1,4 @@
-"""How a credential is called, to people: its kind in words, its place without the scheme."""
+"""A credential's name for people: its kind in words, its scope without the scheme."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rotate_command(credential_id: str) -> str:
 
 
 def new_token_hint(credential_id: str) -> str:
-    """What mends the end of such a token."""
+    """How to replace such a token."""
     return f"create a new token, then run: {rotate_command(credential_id)}"
 
 

@@ -1,7 +1,7 @@
-"""Open misses: questions of git's that were answered with nothing, so that a person was asked for a secret.
+"""Open misses: requests of git that were answered with nothing, so that it prompted a person for a secret.
 
-git says nothing of where a secret comes from that it stores: a person's answer to its prompt, or a URL in somebody's
-`.gitmodules`. Only the former follows a miss.
+git says nothing of where a secret comes from that it stores: a person's answer to its prompt, or a URL in a
+`.gitmodules` file. Only the former follows a miss.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_NAME_CHARACTERS = 4096
 
 
 class OpenMisses:
-    """What was asked for in vain lately. A class for its state, which a restart loses: then nothing is solicited."""
+    """Requests that were lately answered with nothing. A restart forgets them: then nothing is solicited."""
 
     def __init__(self) -> None:
         """None is open at first."""

@@ -1,6 +1,6 @@
 """The one function that renews an access token, and the rule that one renewal runs at a time for each credential.
 
-Refresh tokens rotate, and one that is used twice is dead (Atlassian CHANGE-3052; there is no grace to count on). So a
+Refresh tokens rotate, and one that is used twice is revoked (Atlassian CHANGE-3052, without a grace). So a
 renewal holds its credential's lease, and the vault's lock only for moments:
 
 1. the lease; what an earlier client left over is merged;
@@ -10,8 +10,8 @@ renewal holds its credential's lease, and the vault's lock only for moments:
 5. a short transaction: it is judged and changes the record, if that is still the one that was asked for;
 6. the lease's file is emptied.
 
-Killed anywhere, whoever comes next goes on from there. What is lost if the machine dies between Bitbucket's rotation
-and the arrival of its answer cannot be saved by anybody.
+Killed anywhere, the next client of the lease goes on from there. A token is lost only if the machine dies between
+Bitbucket's rotation and the arrival of its answer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _LOST = "; the next one was lost in an interrupted renewal or a damaged vault"
 
 
 class Renewals:
-    """At most one renewal a credential. A class for its state: those under way, and answers that are in no file yet."""
+    """At most one renewal for each credential: those under way, and answers that are in no file yet."""
 
     def __init__(
         self,
@@ -73,9 +73,9 @@ class Renewals:
         self.environment: Mapping[str, str] = os.environ
         """Where sources are looked for, and what their commands get."""
         self._running: dict[str, Future[Credential]] = {}
-        self._asking: set[str] = set()
+        self._requesting: set[str] = set()
         self.stopping = False
-        """Set when this process is about to end: from then on no request begins, for its answer might find nobody."""
+        """Set when this process is about to exit: from then on no request begins, for its answer might be lost."""
         self.troubles: dict[str, Error] = {}
         """Why renewals could not even be written down as failed: the vault's own trouble, by credential."""
         self.unwritten: dict[str, Record] = {}
@@ -101,7 +101,9 @@ class Renewals:
             if credential.is_fetched:
                 running = self._submit(lambda: self._fetch(credential, rejected, secret))
             else:
-                running = self._submit(lambda: self._noting_trouble(credential, rejected=rejected, by_hand=by_hand))
+                running = self._submit(
+                    lambda: self._renew_and_record_trouble(credential, rejected=rejected, by_hand=by_hand)
+                )
             self._running[credential_id] = running
             running.add_done_callback(lambda ended: self._forget(credential_id, ended))
         return running
@@ -113,7 +115,7 @@ class Renewals:
         if isinstance(error := ended.exception(), Error):
             error.__traceback__ = error.__context__ = error.__cause__ = None
 
-    def _noting_trouble(self, credential: Credential, *, rejected: str | None, by_hand: bool) -> Credential:
+    def _renew_and_record_trouble(self, credential: Credential, *, rejected: str | None, by_hand: bool) -> Credential:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
@@ -132,26 +134,26 @@ class Renewals:
         return source_value.fetch(store, credential, self.environment, now, rejected=rejected, secret=secret)
 
     @property
-    def under_way(self) -> bool:
+    def is_any_under_way(self) -> bool:
         """Whether any renewal runs now."""
         return any(map(self.is_under_way, list(self._running)))
 
     @property
-    def asking(self) -> bool:
+    def is_requesting(self) -> bool:
         """Whether Bitbucket is being asked, or its answer being written: then this process must not end."""
-        return bool(self._asking)
+        return bool(self._requesting)
 
     def is_under_way(self, credential_id: str) -> bool:
         """Whether a renewal of this credential runs here: it asks Bitbucket, or waits for another process that does."""
         running = self._running.get(credential_id)
         return running is not None and not running.done()
 
-    def is_asking(self, credential_id: str) -> bool:
+    def is_requesting_for(self, credential_id: str) -> bool:
         """Whether Bitbucket is being asked for a new token of this credential."""
-        return credential_id in self._asking
+        return credential_id in self._requesting
 
     def write_answers(self) -> None:
-        """Try again to have in the vault what Bitbucket answered; asks nobody. A job.
+        """Try again to write what Bitbucket answered into the vault; sends no request. A job.
 
         What is in no file yet stays in `unwritten` if it cannot be written, and why not in `troubles`.
         """
@@ -184,7 +186,7 @@ class Renewals:
                     self._write(lease, credential_id, **held)
                 return self._renew(vault, lease, credential_id, generation, rejected=rejected, by_hand=by_hand)
         finally:
-            self._asking.discard(credential_id)
+            self._requesting.discard(credential_id)
 
     def _renew(
         self,
@@ -210,7 +212,7 @@ class Renewals:
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
         self._step("renewal-reserved")
-        self._asking.add(credential_id)  # first: who sets `stopping` looks at this next
+        self._requesting.add(credential_id)  # first: who sets `stopping` looks at this next
         if self.stopping:
             lease.forget()
             raise DaemonUnavailable("the daemon is stopping", hint="run the command again")
@@ -263,7 +265,7 @@ class Renewals:
 
 
 def merge_answer(content: Record, credential_id: str, generation: int, answer: Record) -> None:
-    """Change the vault's content by what Bitbucket answered to a renewal, whoever asked, and whenever that was.
+    """Change the vault's content by what Bitbucket answered to a renewal, of this process or an earlier one.
 
     A new refresh token is kept whatever else the answer says. Nothing changes where the record is not any more the one
     that was asked for; for one that was logged out, the new refresh token is queued for revocation.
@@ -308,7 +310,7 @@ def answer_of_0_1_0(record: Record) -> Record:
 
 
 def is_renewed_ahead(credential: Credential, now: float) -> bool:
-    """Whether the background renews it at all: what is not offered is not renewed, and keeps nobody waiting for it."""
+    """Whether it is renewed in the background: what is not offered is not, and no `get` waits for it."""
     return credential.is_renewable and not rejection.is_blocked(credential, now)
 
 

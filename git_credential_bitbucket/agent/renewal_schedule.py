@@ -24,7 +24,7 @@ MAX_RETRY_S = 15 * 60
 CLOCK_SLACK_S = 60
 """A token minted further ahead than this came from a clock that was set back since: its end cannot be trusted."""
 IDLE_RENEWAL_S = 75 * 86400
-"""An unused refresh token dies after three months (Atlassian CHANGE-3052); one is renewed well before."""
+"""An unused refresh token expires after three months (Atlassian CHANGE-3052); one is renewed well before."""
 
 
 def lifetime_s(credential: Credential) -> float:
@@ -38,7 +38,7 @@ def has_valid_token(credential: Credential, now: float) -> bool:
 
 
 def must_wait(credential: Credential, now: float) -> bool:
-    """Whether a `get` waits for a new token: none is alive, or less is left of it than is promised."""
+    """Whether a `get` waits for a new token: none is valid, or less than `MIN_REMAINING_S` is left."""
     if not has_valid_token(credential, now) or now < credential.minted_at - CLOCK_SLACK_S:
         return True
     if credential.expires_at is None:
@@ -60,7 +60,7 @@ def renewal_due_at(credential: Credential) -> float:
 
 
 def was_used_since_renewal(credential: Credential, last_used_at: float | None) -> bool:
-    """Whether anybody used the credential since its token was minted."""
+    """Whether the credential was used since its token was issued."""
     return last_used_at is not None and last_used_at >= credential.minted_at
 
 

@@ -1,4 +1,4 @@
-"""How a credential enters and leaves what is kept: stored by git, from a login, rejected, removed, restored."""
+"""Changes to the stored credentials: what git stores, logins, rejections, removal, restoring."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Stored(NamedTuple):
 
     @property
     def is_intended(self) -> bool:
-        """Whether it is kept as a login would be."""
+        """Whether it is stored as a login would be."""
         return self.is_solicited or self.approves()
 
     def is_of(self, credential: Credential) -> bool:
@@ -62,7 +62,7 @@ def new_id() -> str:
 
 
 def store_from_git(credential_store: CredentialStore, stored: Stored, now: float) -> Credential:
-    """Keep a secret that git stores, under the kind that its prefix tells. A job.
+    """Store a secret from git, under the kind that its prefix tells. A job.
 
     Asked for: an API token is a person's, so it serves the host; an access token the repository that it was stored for
     (`login --for` widens it). It replaces only the same person's of that kind and scope; beside others it comes after
@@ -150,7 +150,7 @@ def _is_bound_copy(record: Record, credential: Credential) -> bool:
 def _replace_by_contract(records: list[Record], new: Credential, now: float) -> None:
     """The entry with the same username and path makes room; of unknown kind, it returns if the new one is rejected.
 
-    What a person was asked for makes no room for what nobody was.
+    What was solicited is not replaced by what is unsolicited.
     """
     key = (new.kind, new.typed_username, new.typed_path)
     host = scopes.host_of(new.place)
@@ -184,7 +184,7 @@ def apply_rejection(
 ) -> None:
     """Judge the rejection of a credential by `repository`, unless its secret is not the `named` one any more. A job.
 
-    Of unknown kind and stored unasked, what it had replaced returns: nobody wanted that replaced.
+    Of unknown kind and stored unasked, what it had replaced returns.
     """
     with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
@@ -282,7 +282,7 @@ def rotate(credential_store: CredentialStore, credential_id: str, new: Credentia
 
 
 class AccountUnclear(Error):
-    """A credential of the same kind and scope works, and nobody knows whether it is the same account's."""
+    """A credential of the same kind and scope works, and may be the same account's."""
 
     def __init__(self, credential_id: str) -> None:
         """`credential_id` is the one that is kept."""
@@ -322,7 +322,7 @@ def is_fallback(index: Index, credential: Credential, now: float) -> bool:
 
 
 def _is_recoverable(old: Credential) -> bool:
-    """Whether nobody misses it: it is minted by a consumer, or was to last two hours (OAuth's implicit grant)."""
+    """Whether it can be had again or was to last two hours: client credentials, OAuth's implicit grant."""
     return (
         old.is_fetched
         or old.kind in token_kinds.MINTED
@@ -337,7 +337,7 @@ def _disable(record: Record, now: float, why: str, by: str) -> None:
 def _relation(new: Credential, old: Credential, now: float) -> Literal["same", "other", "unclear"]:
     """Whether two of one kind and scope are one login, those of two accounts, or cannot be told apart.
 
-    Access tokens have no account, and of a login without a name nobody knows whose it is; one that does not work any
+    Access tokens have no account, and of a login without a name the account is unknown; one that does not work any
     more is replaced all the same.
     """
     if old.has_secret(new.secret) or (new.source is not None and new.source == old.source):

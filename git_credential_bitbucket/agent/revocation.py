@@ -1,4 +1,4 @@
-"""Tells Bitbucket that a login which was removed here is over: best effort, and the truth about the answer.
+"""Revokes at Bitbucket the OAuth logins that were removed here, as far as Bitbucket lets it.
 
 A refresh token that arrives after its login was removed waits in the vault's `revocations` until Bitbucket answered.
 """
@@ -39,7 +39,7 @@ def revoke(credential: Credential) -> str:
         or not credential.client_id
     ):
         return NOTHING
-    # here, not above: requests costs 100 ms, and only a log-out revokes
+    # lazy: requests costs 100 ms, and only a logout revokes
     from git_credential_bitbucket.bitbucket import oauth
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
@@ -55,7 +55,7 @@ def revoke(credential: Credential) -> str:
 def queue(
     content: Record, credential: Credential, refresh_token: Secret | None, now: float, retry_at: float | None = None
 ) -> None:
-    """Have a refresh token revoked whose login is not kept any more, from `retry_at` on."""
+    """Have a refresh token revoked whose login is no longer stored, from `retry_at` on."""
     if refresh_token is not None:
         record = credential._replace(refresh_token=refresh_token).to_record()
         one = {"credential": record, "at": now, "retry_at": now if retry_at is None else retry_at}
@@ -86,7 +86,7 @@ def retry_due(vault: Vault, now: float, on_revoked: Callable[[Credential], None]
     """
     with vault.transaction() as tx:
         due = [one for one in tx.content.get("revocations", ()) if not 0 < one["retry_at"] - now <= RETRY_S]
-        for one in due:  # before it is tried: nobody else begins with it meanwhile
+        for one in due:  # first, so that no other process tries it meanwhile
             one["retry_at"] = now + RETRY_S
     done = []
     for one in due:

@@ -1,4 +1,4 @@
-"""What is at hand, as `status` and `explain` show it: each credential without its secret, and the vault's state."""
+"""The documents behind `status` and `explain`: each credential without its secret, and the vault's state."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
 
 
 def _restriction(credential: Credential, now: float) -> Problem | None:
-    """For what alone a credential that is offered is not, or is, and what to do about it."""
+    """Why a credential is offered for some requests only, and what to do about it."""
     if credential.is_unsolicited:
         return Problem(f"answers only {_bound_to(credential)}", "to use it for other requests, log in with it")
     scopes = rejection.suspended_scopes(credential, now)

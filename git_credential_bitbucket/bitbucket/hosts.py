@@ -1,4 +1,4 @@
-"""The list of hosts that may get a secret. Imports urlmatch only: a token from the environment obeys it on
+"""The list of hosts that may get a secret. Imports url_match only: a token from the environment obeys it on
 the hot path.
 
 bitbucket.org over https, exactly; any other only by name in git's configuration: `credential.<url>.provider =
@@ -25,7 +25,7 @@ def is_cloud(protocol: str, host: str) -> bool:
 
 
 def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
-    """Whether secrets may go to `host` (normalised as `wire.parse` does) over `protocol`."""
+    """Whether secrets may go to `host` (normalised as `git_protocol.parse` does) over `protocol`."""
     if is_cloud(protocol, host):
         return True
     if settings is None or not _is_plain(protocol, host):
@@ -75,7 +75,7 @@ def provider_hint(base: str) -> str:
 
 
 def host_option(protocol: str, host: str) -> str:
-    """What the verbs `configure` and `login` need besides, to mean this host: nothing for bitbucket.org."""
+    """The option of `configure` and `login` that names this host; empty for bitbucket.org."""
     import shlex  # lazy: only a hint needs it
 
     return "" if is_cloud(protocol, host) else f" --host {shlex.quote(f'{protocol}://{host}')}"

@@ -1,4 +1,4 @@
-"""Errors of the network, of TLS and of HTTP as ours, in a person's words.
+"""Errors of the network, of TLS and of HTTP as this program's errors.
 
 Imports requests and urllib3, so only transport.py and those who have it import this. Texts name hosts and
 reasons, never what was sent: a proxy's URL may hold a password, an HTTP exception quotes its request.

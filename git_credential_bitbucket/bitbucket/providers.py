@@ -1,7 +1,7 @@
 """Where a host's OAuth and REST endpoints are, how they are reached, and which consumer logs in there.
 
-Owns the names of all settings about that. Imports settings' reading side, hosts and Secret; opens no
-connection. Names follow what people already have in their configuration: git-credential-oauth's
+Owns the names of all settings about that. Opens no connection.
+Names follow what people already have in their configuration: git-credential-oauth's
 (`oauthClientId`, `oauthAuthURL`, …, also as a path on the host) and git-credential-manager's
 (`bitbucketDevClientId`, `oauthAuthorizeEndpoint`, …).
 """
@@ -131,7 +131,7 @@ def current_endpoint(env: "Mapping[str, str]", protocol: str, host: str, kept: E
 def find(
     settings: "GitConfig | SettingsError | None", protocol: str, host: str, env: "Mapping[str, str]"
 ) -> Provider | None:
-    """The provider of `host` (normalised as `wire.parse` does), or None if the host is none of ours.
+    """The provider of `host` (normalised as `git_protocol.parse` does), or None if the host is no configured Bitbucket.
 
     Without `settings` only bitbucket.org is. The error that kept them from being read is raised for every other host.
     What is wrong with the settings for OAuth, an address that is none included, is `check_oauth`'s to say, because a

@@ -1,6 +1,6 @@
 """Asks Bitbucket whether a secret is valid, as git does and by REST, without needing a scope that git does not need.
 
-Imports kinds; transport and requests only inside functions.
+Imports transport and requests only inside functions.
 """
 
 import re

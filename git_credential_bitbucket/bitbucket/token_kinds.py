@@ -24,12 +24,12 @@ APP_PASSWORD: "Final" = "app-password"
 UNKNOWN: "Final" = "unknown"
 
 MINTED: "frozenset[Kind]" = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
-"""Kinds whose access token we can have anew at any time, for we hold what it is minted with."""
+"""Kinds whose access token can be requested at any time, by client credentials or a JWT."""
 RENEWABLE: "frozenset[Kind]" = MINTED | {OAUTH}
 """Kinds whose access token we can replace ourselves: by minting again, or by a refresh token."""
 
 STATIC: "frozenset[Kind]" = frozenset({API_TOKEN, ACCESS_TOKEN})
-"""Kinds that a person makes in Bitbucket, and has to make anew once they have ended or were revoked."""
+"""Kinds that a person creates in Bitbucket, and replaces once they have expired or were revoked."""
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 ACCESS_TOKEN_USERNAME = "x-token-auth"
@@ -51,7 +51,7 @@ _USERNAMES: "dict[str, str]" = {
     JWT_BEARER: ACCESS_TOKEN_USERNAME,
 }
 TOKEN_USERNAMES = frozenset(_USERNAMES.values())
-"""Usernames that go with no secret but a token of Bitbucket's making."""
+"""Usernames that go only with tokens which Bitbucket issued."""
 _CHECKSUM_DIGITS = 8
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
@@ -105,7 +105,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGI
             "Bitbucket's REST API accepts an API token only with the account's email address",
             hint=cure,
         )
-    from binascii import b2a_base64  # here, not above: only REST needs it
+    from binascii import b2a_base64  # lazy: only REST needs it
 
     pair = f"{email}:{secret.reveal()}".encode("utf-8", "surrogateescape")
     return "Basic " + b2a_base64(pair, newline=False).decode("ascii")
@@ -118,7 +118,7 @@ def is_checksum_valid(secret: str) -> bool | None:
     if recognise(secret) == UNKNOWN:
         return None
     body, digits = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]
-    from binascii import crc32  # here, not above: only what a person types is checked
+    from binascii import crc32  # lazy: only what a person types is checked
 
     return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
 
@@ -127,7 +127,7 @@ def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
     """A secret without what stands around it, and what that was; what is inside is left as it is."""
     removed: list[str] = []
     secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), removed)
-    secret = secret.rstrip("\r\n")  # every paste may end so, and nobody needs to hear of it
+    secret = secret.rstrip("\r\n")  # every paste may end so: no warning
     secret = _without("spaces around it", secret, secret.strip(), removed)
     secret = _without("quotes around it", secret, _unquoted(secret), removed)
     for scheme in ("bearer ", "authorization: bearer "):

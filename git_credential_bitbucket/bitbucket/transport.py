@@ -1,4 +1,4 @@
-"""HTTPS to a Bitbucket, with every limit and refusal that a request with a secret in it needs.
+"""HTTPS requests to Bitbucket, with the limits and checks that a request with a secret needs.
 
 Imports requests and urllib3, 110 ms and 10 MiB: imported inside functions, but for oauth.py, which is imported so
 itself. The environment decides nothing here (no .netrc, no REQUESTS_CA_BUNDLE, no proxy variables): CA and proxy come

@@ -22,7 +22,10 @@ def reply(action: str, body: bytes) -> bytes:
 
     held = dispatcher()
     renewals = held.agent.renewals
-    with until_written(renewals), messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.asking):
+    with (
+        until_written(renewals),
+        messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.is_requesting),
+    ):
         answer = wait_for(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()
         for log in held.logs:

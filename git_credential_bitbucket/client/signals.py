@@ -39,11 +39,11 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
     def end(number: int, frame: "FrameType | None") -> None:
         del frame
         renewals.stopping = True
-        if renewals.asking:
+        if renewals.is_requesting:
             if signal.SIGINT in heeded:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
             messages.warning(messages.WAITING_FOR_BITBUCKET, "press Ctrl-C to exit at once, which may lose that login")
-        while renewals.asking:
+        while renewals.is_requesting:
             time.sleep(LOOK_EVERY_S)
         signal.signal(number, former[signal.Signals(number)])
         os.kill(os.getpid(), number)

@@ -212,7 +212,7 @@ class Lifecycle:
 
     def _consider_leaving(self, server: Server, agent: Agent) -> None:
         """Leave as somebody asked, once no grant is left that only this process knows; stay if one cannot be saved."""
-        if self._leaving_at is None and agent.renewals.asking:
+        if self._leaving_at is None and agent.renewals.is_requesting:
             return
         if self._leaving_at is None and agent.renewals.unwritten:
             if self._saving is None:
@@ -292,7 +292,7 @@ class Lifecycle:
         """Start anew in a moment without clients and jobs."""
         if self._upgrade_at is None or self._watch is None:
             return
-        if agent.renewals.asking:  # its answer may take minutes, and nobody queues for so long
+        if agent.renewals.is_requesting:  # its answer may take minutes, and nobody queues for so long
             self._upgrade_at = now
             server.accept_again()
             return
@@ -320,7 +320,7 @@ class Lifecycle:
         if self._leaving_at is None:
             return False
         agent.renewals.stopping = True
-        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S and not agent.renewals.asking:
+        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S and not agent.renewals.is_requesting:
             return True
         self._released = self._released or self.claim.release()
         if not self._released or not server.serve_backlog() or server.clients:

@@ -294,7 +294,7 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
     assert not world.path.with_name("none").exists()
 
 
-def test_a_log_in_that_was_set_aside_keeps_no_agent(world: World) -> None:
+def test_a_disabled_login_keeps_no_agent(world: World) -> None:
     """It was used, but nobody renews it any more."""
     world.login()
     world.get()

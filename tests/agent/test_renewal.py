@@ -144,7 +144,7 @@ def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
     assert (kept.trouble, kept.trouble_cure) == (None, None)
 
 
-def test_after_an_outage_not_all_log_ins_are_tried_at_the_same_moment(world: World) -> None:
+def test_after_an_outage_not_all_logins_are_tried_at_the_same_moment(world: World) -> None:
     """Each waits a time of its own, within the bounds; the clock stands still, so that only this makes a difference."""
     names = [f"w{number}" for number in range(8)]
     for name in names:
@@ -360,12 +360,12 @@ def test_who_is_leaving_begins_no_request(world: World) -> None:
     world.offset += 7300
     with FileStorage(str(world.path)).lock():
         waiting = world.agent.renewals.start(login)
-        assert not world.agent.renewals.asking
+        assert not world.agent.renewals.is_requesting
         world.agent.renewals.stopping = True
     with pytest.raises(DaemonUnavailable):
         waiting.result()
     assert world.get() == {}
-    assert not world.agent.renewals.asking
+    assert not world.agent.renewals.is_requesting
     assert world.standin.token_requests() == []
     (kept,) = world.kept()
     assert (kept.generation, kept.failures) == (1, 0)
@@ -376,11 +376,11 @@ def test_a_renewal_counts_as_asking_until_its_answer_is_on_disk(world: World) ->
     world.login()
     world.offset += 7300
     seen = []
-    world.agent = world.another(lambda name: seen.append((name, world.agent.renewals.asking)))
+    world.agent = world.another(lambda name: seen.append((name, world.agent.renewals.is_requesting)))
     assert world.get()["password"]
     before, after = ("leased", "reserved"), ("granted", "kept", "written", "forgotten")
     assert seen == [(f"renewal-{name}", False) for name in before] + [(f"renewal-{name}", True) for name in after]
-    assert not world.agent.renewals.asking
+    assert not world.agent.renewals.is_requesting
 
 
 def test_an_answer_without_a_refresh_token_leaves_the_one_before(world: World) -> None:
@@ -459,7 +459,7 @@ def test_a_clock_an_hour_off_serves_no_ended_token(world: World, jump: float) ->
     assert kept.generation == (2 if jump < 0 else 1)
 
 
-def test_a_log_in_again_keeps_the_former_one_for_thirty_days(world: World) -> None:
+def test_a_second_login_keeps_the_former_one_for_thirty_days(world: World) -> None:
     """What a new login replaces is disabled, not thrown away."""
     former = world.login()
     world.login()
@@ -541,7 +541,7 @@ def test_no_access_costs_ever_fewer_renewals(world: World) -> None:
     assert world.kept()[0].refresh_token
 
 
-def test_a_grant_is_written_although_another_process_gave_the_log_in_up(world: World) -> None:
+def test_a_grant_is_written_although_another_process_gave_the_login_up(world: World) -> None:
     """What Bitbucket gave last is the living refresh token, whatever the vault says of the one before."""
     login = world.login()
     world.offset += 7300

@@ -124,7 +124,7 @@ def test_a_missing_lifetime_is_told_as_missing(
 
 @pytest.mark.parametrize("code", ["invalid_grant", "unauthorized_client"])
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_spent_refresh_token_means_log_in_again(
+def test_a_spent_refresh_token_means_a_new_login(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret, code: str, status: int
 ) -> None:
     """Both error codes have been seen, with both statuses; what was said is told."""

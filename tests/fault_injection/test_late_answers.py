@@ -29,7 +29,7 @@ from git_credential_bitbucket.agent.dispatch import Dispatcher
 def after_the_renewal(self, action, *rest, verb=Dispatcher._verb):
     if action == "why":
         open({flag!r}, "w").close()
-        while self.agent.renewals.under_way:
+        while self.agent.renewals.is_any_under_way:
             time.sleep(0.01)
     return verb(self, action, *rest)
 Dispatcher._verb = after_the_renewal
