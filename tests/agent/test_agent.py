@@ -72,7 +72,7 @@ def test_a_secret_of_unknown_kind_typed_without_a_path_is_for_requests_without_o
 
 
 def test_an_app_password_is_not_kept_and_the_way_out_is_told(world: World) -> None:
-    """It is dead; keeping it would have it offered for ever, for git neither stores nor erases on 410."""
+    """It is revoked; storing it would have it offered for ever, for git neither stores nor erases on 410."""
     reply = world.store("alice", world.standin.issue_app_password())
     assert reply.startswith(b"error=")
     assert b"API token" in reply
@@ -213,7 +213,7 @@ def test_a_working_token_is_forgiven_on_disk(world: World) -> None:
     assert kept.rejections == ()
 
 
-def test_a_withheld_token_leaves_the_word_to_a_wider_one(world: World) -> None:
+def test_a_suspended_token_lets_a_wider_one_answer(world: World) -> None:
     """One repository token gone bad does not stop a person who has access otherwise."""
     narrow, wide = tokens.access_token(), tokens.api_token()
     world.store("x", narrow)
@@ -295,7 +295,7 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
 
 
 def test_a_disabled_login_keeps_no_agent(world: World) -> None:
-    """It was used, but nobody renews it any more."""
+    """It was used, but is not renewed any more."""
     world.login()
     world.get()
     assert world.agent.must_keep_running()

@@ -37,7 +37,7 @@ def mint(world: World, consumer: ConsumerKey) -> dict[str, str]:
     return dict(git_protocol.parse_pairs(wait_for(control(world.agent, "mint", body_of(world, consumer)))))
 
 
-def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
+def test_a_consumer_in_an_environment_answers_its_caller_alone(world: World) -> None:
     """Who has it is told what keeps it from being minted; who does not is told of no such thing."""
     consumer = world.standin.add_consumer()
     world.standin.script_fault("token", "503")
@@ -51,7 +51,7 @@ def test_a_consumer_in_an_environment_is_nobody_elses(world: World) -> None:
     assert mint(world, consumer)["password"]
 
 
-def test_what_is_minted_is_in_nobodys_store(world: World, home: Path) -> None:
+def test_client_credentials_are_in_no_persons_store(world: World, home: Path) -> None:
     """No `get`, `status` or `explain` of a person's knows it, and git's `store` of it leaves no trace."""
     path = str(home / "log.jsonl")
     log = access_log.AccessLog(path)
@@ -117,7 +117,7 @@ def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None
     assert Secret(consumer.secret) in kept
 
 
-def test_a_predecessors_minted_tokens_are_given_to_nobody(world: World) -> None:
+def test_a_predecessors_client_credentials_answer_no_one(world: World) -> None:
     """0.1.0 handed them over among a person's; each consumer has its own minted again."""
     login = world.login()
     state = json.loads(json.dumps(handover.export_state(world.agent)))
@@ -160,7 +160,7 @@ def test_processes_share_a_minted_token_until_it_ends(world: World, home: Path) 
     assert minted(world) == 2
 
 
-def test_a_rejected_shared_token_is_minted_anew_once(world: World, home: Path) -> None:
+def test_a_rejected_shared_token_is_requested_again_once(world: World, home: Path) -> None:
     """An old token's rejection is an echo; a new one that is rejected at once is not replaced by another."""
     consumer, directory = world.standin.add_consumer(), home / "shared"
 
@@ -180,7 +180,7 @@ def test_a_rejected_shared_token_is_minted_anew_once(world: World, home: Path) -
     assert erase("never-minted-here") == {}
 
 
-def test_a_shared_token_is_nobodys_without_the_secret(world: World, home: Path) -> None:
+def test_a_shared_token_is_unreadable_without_the_secret(world: World, home: Path) -> None:
     """Another secret of the same consumer opens nothing, also where its files are put in the place of its own."""
     consumer, directory = world.standin.add_consumer(), home / "shared"
     other = replace(consumer, secret=tokens.consumer_pair()[1])
@@ -195,7 +195,7 @@ def test_a_shared_token_is_nobodys_without_the_secret(world: World, home: Path) 
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish" * 40])
-def test_a_damaged_shared_token_is_minted_anew(world: World, home: Path, damage: bytes) -> None:
+def test_a_damaged_shared_token_is_requested_again(world: World, home: Path, damage: bytes) -> None:
     """And shared again."""
     consumer, directory = world.standin.add_consumer(), home / "shared"
     mint_by(shared(world, directory), world, consumer)

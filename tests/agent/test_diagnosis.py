@@ -59,7 +59,7 @@ def test_the_winner_is_what_the_next_get_hands_out(world: World, seed: int) -> N
         assert (winner["id"] if winner else None) == client, [move, said]
 
 
-def test_every_candidate_that_is_passed_over_says_why_and_what_mends_it(world: World) -> None:
+def test_every_candidate_that_is_passed_over_says_why_and_what_helps(world: World) -> None:
     """One line each."""
     tokens_kept = [a_static(world, place) for place in PLACES]
     for one in tokens_kept:
@@ -94,7 +94,7 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
 
 
 def test_other_places_on_the_host_are_named(world: World) -> None:
-    """For whoever looks for a token where there is none."""
+    """For a person who looks for a token where there is none."""
     a_static(world, "/beta/x")
     pairs = views.explain_view(world.agent, world.lines(), None)
     assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

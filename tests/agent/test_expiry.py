@@ -69,7 +69,7 @@ def test_two_steps_within_a_day_are_one_warning() -> None:
     [a_credential(), a_credential(ends_at=END, set_aside_at=1.0), an_oauth_login(ends_at=END)],
     ids=["no date", "disabled", "renews itself"],
 )
-def test_nothing_is_told_of_what_nobody_has_to_replace(credential: Credential) -> None:
+def test_no_warning_for_what_no_person_replaces(credential: Credential) -> None:
     """Nor is anything guessed where no date was entered."""
     assert not expiry.is_due(credential, None, END)
 
@@ -101,7 +101,7 @@ def test_a_store_names_the_token_until_somebody_was_told(world: World) -> None:
 
 
 def test_that_somebody_was_told_is_written_lazily_and_read_by_others(world: World) -> None:
-    """Another process does not tell it again, nor this one after it was started anew."""
+    """Another process does not tell it again, nor this one after a restart."""
     credential = ending(world, 5)
     warn(world.agent, credential.id)
     assert world.kept()[0].warned_at is None
@@ -119,8 +119,8 @@ def test_a_build_does_not_use_the_warning_up(world: World) -> None:
     assert b"warn=" in stored(world, credential)
 
 
-def test_another_date_begins_anew(world: World) -> None:
-    """Whoever was told of the old one was not told of the new one; no date, no warning."""
+def test_another_date_starts_the_warnings_again(world: World) -> None:
+    """A warning of the old one is none of the new one; no date, no warning."""
     credential = ending(world, 5)
     warn(world.agent, credential.id)
     world.agent.close()
@@ -152,6 +152,6 @@ def test_a_token_in_memory_only_is_told_of_once(world: World) -> None:
     assert world.agent.credential_store.last_used(kept) is not None
 
 
-def test_nobody_is_warned_of_what_is_gone(world: World) -> None:
+def test_no_warning_for_what_was_removed(world: World) -> None:
     """It was removed between the `store` and the question."""
     assert warn(world.agent, "0123456789ab") == {"ok": "1"}

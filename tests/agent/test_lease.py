@@ -88,7 +88,7 @@ def test_a_hanging_endpoint_holds_its_own_credential_alone(world: World, who: st
     assert {c.id: c.generation for c in world.kept()}[free.id] == 2
 
 
-def test_whoever_comes_second_waits_for_the_same_renewal(world: World) -> None:
+def test_the_second_client_waits_for_the_same_renewal(world: World) -> None:
     """Another process, too; and it finds the new token, without a second request."""
     login = world.login()
     world.offset += 7300
@@ -105,7 +105,7 @@ def test_whoever_comes_second_waits_for_the_same_renewal(world: World) -> None:
 
 @pytest.mark.parametrize("point", ["renewal-kept", "renewal-written"])
 @pytest.mark.parametrize("who", ["client", "writer", "reader", "starter", "rekey"])
-def test_a_whole_answer_left_over_is_merged_by_whoever_comes_next(world: World, who: str, point: str) -> None:
+def test_a_whole_answer_left_over_is_merged_by_the_next_client(world: World, who: str, point: str) -> None:
     """Before it is in the vault, and once it is: with the first use of the vault after it, and once only."""
     login = cut_off(world, point)
     agent = other(world)
@@ -134,7 +134,7 @@ def test_a_whole_answer_left_over_is_merged_by_whoever_comes_next(world: World, 
 
 
 @pytest.mark.parametrize("point", ["renewal-leased", "renewal-reserved"])
-def test_cut_off_before_the_request_it_begins_anew(world: World, point: str) -> None:
+def test_interrupted_before_the_request_it_starts_again(world: World, point: str) -> None:
     """Nothing is spent, so the next renewal is one like any other."""
     cut_off(world, point)
     assert world.get()["password"]

@@ -45,7 +45,7 @@ def test_what_is_over_is_removed_and_keeps_no_daemon(world: World) -> None:
 
 
 def test_a_tick_comes_in_time_for_the_end(world: World) -> None:
-    """Nobody has to ask for it to go."""
+    """It goes without a request."""
     world.login(lifetime=20)
     assert 1 <= world.agent.tick() <= 20
 
@@ -61,7 +61,7 @@ def test_a_renewal_does_not_lengthen_the_lifetime(world: World) -> None:
 
 
 @pytest.mark.parametrize("end", [{"ends_at": expiry.MAX_EXPIRY}, {"ends_at": -1.0}, {"lifetime": expiry.MAX_EXPIRY}])
-def test_an_end_that_has_no_date_is_not_taken(end: dict[str, float]) -> None:
+def test_an_expiry_out_of_range_is_rejected(end: dict[str, float]) -> None:
     """Whoever lists it later could not say when."""
     record = {"kind": token_kinds.API_TOKEN, "place": "https://bitbucket.org", "secret": tokens.api_token()}
     with pytest.raises(ValueError, match="out of range"):

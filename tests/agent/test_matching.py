@@ -123,7 +123,7 @@ def test_a_known_username_gets_its_person_and_an_unknown_one_anybody(
     assert found.dropped == [one for one in TWO if one not in answers]
 
 
-def test_an_unknown_username_gets_nobodys_where_it_could_be_somebodys() -> None:
+def test_an_unknown_username_gets_no_credential_of_another_person() -> None:
     """Of two persons one is known by email only: `rob` could be his username. One person alone is meant in any case."""
     nameless = a_credential(account="rob@example.test")
     token = a_credential(f"{HOST}/acme", token_kinds.ACCESS_TOKEN)
@@ -164,7 +164,7 @@ def test_another_credential_of_the_defaults_account_goes_before_another_account(
     assert asked("host=bitbucket.org\n", kept=kept) == [default, same, newer]
 
 
-def test_what_git_stored_unasked_answers_only_what_it_came_with() -> None:
+def test_an_unsolicited_secret_answers_only_what_it_came_with() -> None:
     """Its username, and its path if it had one; and it comes after everything that a person logged in with."""
     bound = a_credential(HOST, typed_username="x-token-auth", typed_path="evil/app.git", created_at=9.0)
     lines = "host=bitbucket.org\nusername=x-token-auth\n"

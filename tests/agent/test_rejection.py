@@ -29,7 +29,7 @@ def renewed(credential: Credential, now: float) -> Credential:
     )
 
 
-def test_a_rejected_token_is_held_back_for_a_minute_and_offered_again() -> None:
+def test_a_rejected_token_is_suspended_for_a_minute_and_offered_again() -> None:
     """git-lfs asks again at once and for ever, so it must not get the same secret again at once."""
     token = after(a_credential(), 1000)
     assert rejection.is_blocked(token, 1059)
@@ -64,7 +64,7 @@ def test_an_outage_of_an_hour_sets_nothing_aside(times: list[float]) -> None:
     assert token.set_aside_at is None
 
 
-def test_three_rejections_over_more_than_an_hour_set_aside() -> None:
+def test_three_rejections_over_more_than_an_hour_disable() -> None:
     """A token that fails again and again is no longer offered; it is kept for a person."""
     token = a_credential()
     for now in (0, 1800, 3601):
@@ -83,7 +83,7 @@ def test_git_saying_it_works_forgives_everything() -> None:
     assert rejection.on_acceptance(a_credential(), HOST) == {}
 
 
-def test_a_secret_of_unknown_kind_is_set_aside_at_once() -> None:
+def test_a_secret_of_unknown_kind_is_disabled_at_once() -> None:
     """Git's contract for a storing helper: what was refused is not offered again."""
     assert after(a_credential(kind=token_kinds.UNKNOWN), 5).set_aside_at == 5
 

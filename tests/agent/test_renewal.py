@@ -65,7 +65,7 @@ def test_fifty_parallel_gets_on_an_expired_token_make_one_request(world: World) 
 
 
 def test_many_processes_on_one_vault_make_one_request(world: World) -> None:
-    """Daemons and in-process users share the vault's lock, and whoever comes second finds the new token."""
+    """Daemons and in-process users share the vault's lock, and the second finds the new token."""
     world.login()
     world.offset += 7300
     agents = [world.another() for _ in range(8)]
@@ -125,8 +125,8 @@ def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: 
     assert world.get()["password"]
 
 
-def test_a_failure_that_a_person_can_mend_tells_how(world: World) -> None:
-    """Not only when it is tried again; and once it is mended, nothing is left of it."""
+def test_a_failure_that_a_person_can_fix_tells_how(world: World) -> None:
+    """Not only when it is tried again; and once it is fixed, nothing is left of it."""
     world.login(endpoint={**world.endpoint.to_record(), "ca_file": None})
     world.offset += 7300
     assert world.get() == {}
@@ -181,7 +181,7 @@ def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tri
 
 
 def test_a_person_s_refresh_is_tried_within_the_pause(world: World) -> None:
-    """Who types it has mended something; what asks again only to go on waiting keeps the pause."""
+    """Who runs it has fixed something; what asks again only to go on waiting keeps the pause."""
     login = world.login()
     world.standin.script_fault("token", "503", count=2)
     world.offset += 7300
@@ -259,7 +259,7 @@ def test_a_missing_expires_in_means_short(world: World) -> None:
 
 
 def test_the_consumers_own_tokens_are_minted_again(world: World) -> None:
-    """client_credentials has no refresh token since 2026; the consumer asks anew."""
+    """client_credentials has no refresh token since 2026; the consumer asks again."""
     login = world.login()
     world.agent.credential_store.change(login.id, lambda _: {"set_aside_at": world.clock(), "set_aside_why": "test"})
     consumer = world.standin.add_consumer()

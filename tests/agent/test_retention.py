@@ -33,9 +33,7 @@ def unasked(world: World, username: str, secret: str, path: str = "acme/app.git"
 
 @pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token])
 @pytest.mark.parametrize("others", [False, True])
-def test_what_nobody_was_asked_for_is_bound_to_its_username_and_path(
-    world: World, make: object, *, others: bool
-) -> None:
+def test_an_unsolicited_secret_is_bound_to_its_username_and_path(world: World, make: object, *, others: bool) -> None:
     """Also in an empty vault; and beside what works it comes last, even where it fits."""
     mine, theirs = tokens.api_token(), make()  # type: ignore[operator]
     if others:
@@ -211,7 +209,7 @@ def test_unknown_kinds_come_after_everything_that_works(world: World) -> None:
 
 
 @pytest.mark.parametrize("path", ["", "mallory/lib.git"])
-def test_an_unknown_kind_that_nobody_was_asked_for_is_bound_as_well(world: World, path: str) -> None:
+def test_an_unsolicited_unknown_kind_is_bound_as_well(world: World, path: str) -> None:
     """An OAuth token in a submodule's URL has no prefix, and is to answer no more than one that has."""
     unasked(world, "x-token-auth", "mallory's", path)
     for asked in ("", path, "acme/app.git"):
@@ -229,7 +227,7 @@ def test_an_unknown_kind_becomes_a_persons_when_it_is_typed(world: World) -> Non
 
 
 @pytest.mark.parametrize("username", ["x-token-auth", "mallory"])
-def test_what_nobody_was_asked_for_takes_no_unknown_kinds_place(world: World, username: str) -> None:
+def test_an_unsolicited_secret_replaces_no_unknown_kind(world: World, username: str) -> None:
     """Without paths the same username is enough to name a person's secret, and Bitbucket takes the other one, too."""
     world.store("x-token-auth", "mine", path="")
     world.offset += 5
@@ -260,7 +258,7 @@ def test_what_is_to_be_forgotten_is_never_written_to_disk(world: World, more: st
     assert bool(world.get()) == bool(more)
 
 
-def test_unasked_secrets_are_few_and_small(world: World) -> None:
+def test_unsolicited_secrets_are_few_and_small(world: World) -> None:
     """Any repository may name some; what a person logged in with stays, whatever comes."""
     mine = tokens.api_token()
     world.store("alice", mine)
@@ -277,7 +275,7 @@ def test_unasked_secrets_are_few_and_small(world: World) -> None:
     assert world.get()["password"] == mine
 
 
-def test_what_nobody_was_asked_for_costs_no_more_by_its_names(world: World) -> None:
+def test_unsolicited_secrets_cost_no_more_by_their_names(world: World) -> None:
     """Each write of the vault writes all of it: usernames and paths count as secrets do, in the vault and in memory."""
     world.store("alice", tokens.api_token())
     before = world.path.stat().st_size
@@ -355,7 +353,7 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token, lambda: "not of any known kind"])
-def test_what_nobody_was_asked_for_is_shown_as_bound_and_not_checked_by_rest(world: World, make: object) -> None:
+def test_an_unsolicited_secret_is_shown_as_bound_and_not_checked_by_rest(world: World, make: object) -> None:
     """`status` says what it alone answers, and `status --check` does not send it."""
     unasked(world, "mallory", make(), "mallory/lib.git")  # type: ignore[operator]
     (kept,) = world.kept()

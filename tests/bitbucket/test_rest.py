@@ -35,7 +35,7 @@ def test_an_api_token_with_git_s_scopes_alone_is_valid(bitbucket: FakeBitbucket,
 
 
 @pytest.mark.parametrize("place", ["acme", "acme/app"])
-def test_an_access_token_is_valid_though_it_is_nobody(bitbucket: FakeBitbucket, endpoint: Endpoint, place: str) -> None:
+def test_an_access_token_is_valid_without_a_person(bitbucket: FakeBitbucket, endpoint: Endpoint, place: str) -> None:
     """403 with the credential headers is a yes."""
     verdict = rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, Secret(bitbucket.issue_access_token(place)))
     assert verdict.valid is True
@@ -53,7 +53,7 @@ def test_oauth_is_valid_for_a_person_and_for_a_consumer(
     assert (app.valid, app.username) == (True, None)
 
 
-def test_a_secret_that_nobody_made_is_not_valid(endpoint: Endpoint) -> None:
+def test_a_secret_that_bitbucket_did_not_issue_is_not_valid(endpoint: Endpoint) -> None:
     """401 is a no."""
     assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, Secret(tokens.access_token())).valid is False
 

@@ -113,7 +113,7 @@ def test_rest_takes_an_api_token_with_its_email_only() -> None:
 
 
 def test_rest_takes_other_tokens_as_bearer_and_no_app_password() -> None:
-    """Access tokens and OAuth go as Bearer; an app password is dead."""
+    """Access tokens and OAuth go as Bearer; an app password is rejected."""
     token = tokens.access_token()
     assert token_kinds.rest_header(token_kinds.ACCESS_TOKEN, None, Secret(token)) == f"Bearer {token}"
     with pytest.raises(SettingsError, match="app password"):

@@ -48,7 +48,7 @@ def drip(piece: bytes, pause: float, head: bytes = b"") -> Callable[[ssl.SSLSock
 
 
 def closed_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """A port of this machine with no listener."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
 
@@ -187,7 +187,7 @@ def test_a_certificate_that_does_not_fit_is_named(
     assert hint in (error.hint or "")
 
 
-def test_an_unknown_ca_is_named_with_the_setting_that_mends_it(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_ca_is_named_with_the_setting_that_helps(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the CA file the system's CAs count, whatever REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE say."""
     server = strange(lambda _: None)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.ca_file)
@@ -208,7 +208,7 @@ def test_a_ca_that_does_not_fit_is_named_with_the_setting_it_comes_from(strange:
     assert "GIT_SSL_CAINFO, or else http.sslCAInfo" in (refused(at).hint or "")
 
 
-def test_a_ca_file_that_is_not_there_is_a_setting_to_mend(tmp_path: Path) -> None:
+def test_a_missing_ca_file_is_a_settings_error(tmp_path: Path) -> None:
     """Missing, or named relative to wherever the daemon happens to be: refused by name."""
     for ca_file in (str(tmp_path / "missing.pem"), "ca.pem"):
         with pytest.raises(SettingsError, match="cannot be read"):
@@ -224,7 +224,7 @@ def test_no_server_and_no_name_are_told_apart() -> None:
     assert all(error.cause.startswith("cannot connect to ") for error in (closed, unknown))
 
 
-def test_an_address_that_is_none_is_a_setting_to_mend() -> None:
+def test_an_invalid_address_is_a_settings_error() -> None:
     """A port out of range, a label that no name can have."""
     for url in ("https://127.0.0.1:99999", f"https://{'a' * 70}\u00e9.example", "https://[::1", "https://"):
         with pytest.raises(SettingsError, match="not a valid server address"):
@@ -257,7 +257,7 @@ def test_a_proxy_that_fails_is_named_without_its_password(bitbucket: FakeBitbuck
         assert "hush" not in f"{error.cause}{error.hint}"
 
 
-def test_a_proxy_of_another_kind_is_a_setting_to_mend() -> None:
+def test_a_proxy_of_another_kind_is_a_settings_error() -> None:
     """SOCKS needs a library that is not there; better said at once than in its words."""
     with pytest.raises(SettingsError, match="socks5h"):
         oauth.fetch_with_client_credentials(
