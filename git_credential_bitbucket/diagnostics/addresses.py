@@ -40,17 +40,17 @@ def look(context: DoctorContext) -> Iterator[Finding]:
         found.append(Finding(CHECK, WRONG, cause, _TAKE_OUT))
     yield from found
     if not found:
-        yield Finding(CHECK, OK, "no secret in an address, a header or ~/.netrc")
+        yield Finding(CHECK, OK, "no secret in a URL, a header or ~/.netrc")
     yield _foreign_addresses(context)
 
 
 def _foreign_addresses(context: DoctorContext) -> Finding:
     """Whether git accepts URLs with a password from any source, a repository's `.gitmodules` included (git 2.37)."""
     if (context.trusted.value("transfer.credentialsInUrl") or "").lower() == "die":
-        return Finding(FOREIGN, OK, "git refuses addresses with a password")
-    cause = "git uses addresses with a password, also those that a repository's .gitmodules names"
-    hint = "to have it refuse them (git 2.37): git config --global transfer.credentialsInUrl die"
-    limit = "it does not stop a redirect to such an address, nor git-lfs, which reads .lfsconfig"
+        return Finding(FOREIGN, OK, "git refuses URLs with a password")
+    cause = "git uses URLs with a password, even those in a repository's .gitmodules"
+    hint = "to have git refuse them (2.37 or later): git config --global transfer.credentialsInUrl die"
+    limit = "this stops neither a redirect to such a URL, nor git-lfs, which reads .lfsconfig"
     return Finding(FOREIGN, NOTE, cause, f"{hint}; {limit}")
 
 

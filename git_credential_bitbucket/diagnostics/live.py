@@ -36,7 +36,7 @@ _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401,
 _SHOWN = ("WWW-Authenticate", "X-Credential-Type", "X-OAuth-Scopes", "Retry-After")
 _LIMITS = re.compile(r"x-ratelimit-", re.IGNORECASE)
 _PERSON = ("type", "username", "nickname", "account_id")
-_NO_REPOSITORY = "name a REPOSITORY, or be in one whose remote is at Bitbucket"
+_NO_REPOSITORY = "name a REPOSITORY, or run it in one whose remote is at Bitbucket"
 _NO_LOGIN = "no OAuth login is stored: git-credential-bitbucket login --oauth"
 _NOT_AGREED = "it changes something, and was not confirmed: run it at a terminal, or with --yes"
 
@@ -212,7 +212,7 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
             return _accepted(answer)
 
         yield live.observed(assumption, send, judge)
-    assumption = "git takes no Bearer, so Basic is what is sent"
+    assumption = "git does not accept Bearer, so Basic is sent"
     bearer = next((token for token in accepted if token.kind != token_kinds.API_TOKEN), None)
     if bearer is None:
         yield Observation(assumption, why="it needs an access token or an OAuth login that was accepted above")
@@ -290,7 +290,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
     except Error as exc:
         return Observation(assumption, why=exc.cause)
     if not taken:
-        return Observation(assumption, request, "rejected" if taken is False else "no answer that tells", DIFFERS)
+        return Observation(assumption, request, "rejected" if taken is False else "no conclusive answer", DIFFERS)
     told = {"kind": token_kinds.CLIENT_CREDENTIALS, "password": token.reveal()}
     url = f"{live.provider.endpoint.api_url}/user"
     return live.observed(
@@ -347,7 +347,7 @@ def _limits(live: Live) -> Iterator[Observation]:
         yield Observation(assumption, request, answer, AS_ASSUMED if named == limited else DIFFERS)
     else:
         yield Observation(assumption, request, "no 429", why="it would take thousands of requests")
-    assumption = "X-RateLimit-… comes with access tokens alone"
+    assumption = "X-RateLimit-… comes only with access tokens"
     told = {kind for kind, answer in live.answers if any(map(_LIMITS.match, answer.headers))}
     if not told:
         yield Observation(assumption, request, "none had it", why="no answer tells of a limit")

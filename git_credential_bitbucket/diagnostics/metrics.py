@@ -52,7 +52,7 @@ def text(report: Report) -> str:
     _metric(
         lines,
         "credential_renewed_timestamp_seconds",
-        "When a credential that renews itself last did.",
+        "When a credential that renews itself was last renewed.",
         [(_labels(one), one["renewed_at"]) for one in report.offered if one["renewed_at"]],
     )
     _metric(
@@ -68,7 +68,7 @@ def text(report: Report) -> str:
     _metric(
         lines,
         "environment_credential_ready",
-        "Whether a token in the environment, which goes before all that is stored, is offered to git (1) or not (0).",
+        "Whether a token in the environment is offered to git, before any stored one (1), or not (0).",
         [(_variable(one.variable), 0 if report.environment_trouble else 1) for one in report.tokens],
     )
     _metric(
@@ -89,7 +89,7 @@ def text(report: Report) -> str:
     _metric(
         lines,
         "credential_rejected",
-        "Whether Bitbucket rejects a credential: as --check was told, else as git was last.",
+        "Whether Bitbucket rejects a credential, by --check or else by git's last request.",
         [(_labels(one), 1 if report.is_rejected(one["id"]) or _was_rejected(one) else 0) for one in report.credentials]
         + [(_variable(one.variable), 1 if report.is_rejected(one.variable) else 0) for one in report.tokens],
     )

@@ -235,7 +235,7 @@ def _why_left(finding: SecretFinding, moves: Moves) -> str | None:
     if finding.source == NPMRC:
         return _NPM
     if finding.match.product is not None:
-        return f"it is named for {finding.match.product}; if Bitbucket takes it too: {_KEEP}"
+        return f"its variable is named for {finding.match.product}; if Bitbucket accepts it too: {_KEEP}"
     if _is_invalid(finding):
         return None
     return moves.take(finding) if _is_movable(finding) else _UNKNOWN

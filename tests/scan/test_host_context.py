@@ -132,7 +132,7 @@ def test_what_is_named_for_another_product_is_told_and_left(bare_run: Runner, ho
     assert ", named for Jira" in bare_run(HELPER, "audit", check=False).stdout
     said = bare_run(HELPER, "migrate").stdout
     assert profile.read_text() == f"export JIRA_API_TOKEN={jira}\nexport BITBUCKET_API_TOKEN=\n"
-    assert "it is named for Jira" in said
+    assert "its variable is named for Jira" in said
     answer = bare_run(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n").stdout
     assert f"password={ours}\n" in answer
 

@@ -190,7 +190,7 @@ def test_what_curl_sends_before_what_is_kept_is_taken_out(alone: Runner, home: P
     assert "~/.netrc" in alone(HELPER, "doctor", check=False).stdout
     alone(HELPER, "migrate")
     assert found not in netrc.read_text()
-    assert "no secret in an address, a header or ~/.netrc" in alone(HELPER, "doctor", check=False).stdout
+    assert "no secret in a URL, a header or ~/.netrc" in alone(HELPER, "doctor", check=False).stdout
 
 
 def test_two_accounts_and_two_repositories_are_kept_apart(alone: Runner, home: Path) -> None:
