@@ -28,7 +28,7 @@ ARGON2_MEMORY_KIB = 65536
 
 _MAX_KEY_FILE_BYTES = 4096
 _MAKE_ONE = "make one: head -c 32 /dev/urandom | base64"
-_UNLOCK = "type: git-credential-bitbucket unlock"
+_UNLOCK = "run: git-credential-bitbucket unlock"
 
 
 def from_environment(env: "Mapping[str, str]") -> Key | None:
@@ -96,7 +96,7 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
     given = from_environment(env)
     if header is None:
         if given is None:
-            raise VaultLocked("there is no vault yet and no key for one", hint="type: git-credential-bitbucket login")
+            raise VaultLocked("there is no vault yet and no key for one", hint="run: git-credential-bitbucket login")
         return given
     if given is not None and given.id == header.key_id:
         return given
@@ -114,7 +114,7 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
         raise VaultLocked("the vault is locked with a passphrase", hint=_UNLOCK)
     raise VaultLocked(
         f"the vault's key is to come from {_ORIGINS[header.source]}, which is not set",
-        hint="set it where the daemon is started from, or type: git-credential-bitbucket unlock --key-file FILE",
+        hint="set it where the daemon is started from, or run: git-credential-bitbucket unlock --key-file FILE",
     )
 
 
@@ -142,13 +142,13 @@ def _read_key_file(path: str) -> bytes:
     except OSError as exc:
         raise VaultLocked(
             f"the key file {shown(path)} cannot be read: {(exc.strerror or '').lower()}",
-            hint=f"mend it, or set {KEY_FILE_VARIABLE} to another",
+            hint=f"make it readable, or set {KEY_FILE_VARIABLE} to another",
         ) from exc
     try:
         if not is_handed_to_us(os.fstat(fd)):
             raise InsecurePath(
                 f"the key file {shown(path)} is not a plain file that only we can read",
-                hint=f"type: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
+                hint=f"run: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
             )
         return files.read_all(fd, _MAX_KEY_FILE_BYTES)
     finally:

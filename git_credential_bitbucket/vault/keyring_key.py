@@ -34,7 +34,7 @@ _CHILD_VARIABLES = (
     *("PYTHON_KEYRING_BACKEND", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),
     *("HOME", "USER", "LOGNAME", "PATH", "LANG", "LC_ALL", "LC_CTYPE"),
 )
-_UNLOCK = "type: git-credential-bitbucket unlock"
+_UNLOCK = "run: git-credential-bitbucket unlock"
 _HINTS = {
     "absent": "start the keyring (gnome-keyring, KWallet) or log in to the desktop",
     "locked": _UNLOCK,

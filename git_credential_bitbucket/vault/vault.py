@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Merge = Callable[[Record, str, int, Record], None]
     """Changes the content by an answer: content, the credential's id, the generation that was asked for, the answer."""
 
-_STATUS = "type: git-credential-bitbucket status"
+_STATUS = "run: git-credential-bitbucket status"
 ANSWER_ROOM_BYTES = 96 * 1024
 """The disk space that is made sure of before Bitbucket is asked: the largest answer that is kept, and its record."""
 
@@ -310,7 +310,7 @@ class Vault:
         with self._mutex:
             key = self._key
         if key is None and self._is_sealed:
-            raise VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
+            raise VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")
         return key
 
     def _read(self, key: "Key | None", known: "Stored | None" = None) -> "Stored":
@@ -359,10 +359,10 @@ def notice(vault: Vault) -> Notice | None:
         if vault.state == "open" and vault.snapshot().unmended:
             path = vault.storage.shown
             cause = (
-                f"the vault {path} is damaged and cannot be disabled yet; the generation before it answers, without"
-                " what its last write had added"
+                f"the vault {path} is damaged and cannot be moved aside yet; its previous version is used, without"
+                " the changes of its last write"
             )
-            return Notice(path, cause, "see that it can be written to; the next write mends it")
+            return Notice(path, cause, "see that it can be written to; the next write repairs it")
     except Error:  # it is not this notice's to tell: whoever reads the vault meets it as well
         pass
     try:
@@ -371,6 +371,6 @@ def notice(vault: Vault) -> Notice | None:
         return None
     if put_aside is None:
         return None
-    cause = f"the vault was damaged: {shown(put_aside)} was disabled, and what its last write had added is missing"
+    cause = f"the vault was damaged: {shown(put_aside)} was moved aside, and the changes of its last write are missing"
     cure = "log in again for what is missing (git-credential-bitbucket login), then remove the damaged file: rm "
     return Notice(shown(put_aside), cause, cure + typed(put_aside))

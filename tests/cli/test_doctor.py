@@ -513,7 +513,7 @@ def test_a_revoked_token_is_wrong_and_one_that_cannot_be_asked_about_is_not(
     said = told(looked(healthy, code=0), "credentials", "ok")
     assert "Bitbucket says that 1 of 1 are valid" in said
     healthy(HELPER, "login", "--no-verify", "--api-token", stdin=bitbucket.issue_api_token("alice"))
-    assert "could not be checked: Bitbucket's REST API takes" in told(looked(healthy, code=0), "credentials", "note")
+    assert "could not be checked: Bitbucket's REST API accepts" in told(looked(healthy, code=0), "credentials", "note")
     bitbucket.revoke(kind="repo_access_token")
     document = looked(healthy, code=1)
     assert wrong(document) == {"credentials"}

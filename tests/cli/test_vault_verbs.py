@@ -70,7 +70,7 @@ def test_a_vault_whose_key_file_is_not_named_says_how_to_name_it(keyed: Runner, 
     for words in (("token",), ("unlock",)):
         refused = keyed(HELPER, *words, check=False)
         assert refused.returncode == 1
-        assert "or type: git-credential-bitbucket unlock --key-file FILE\n" in refused.stderr
+        assert "or run: git-credential-bitbucket unlock --key-file FILE\n" in refused.stderr
     keyed(HELPER, "unlock", "--key-file", key_file)
     assert keyed(HELPER, "token").stdout == f"{token}\n"
 

@@ -134,7 +134,7 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     aside = newer.vault.parent / name
     assert aside.read_bytes() == broken
     assert [one["scope"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
-    damage_told = f"the vault was damaged: {aside} was disabled, and what its last write had added is missing"
+    damage_told = f"the vault was damaged: {aside} was moved aside, and the changes of its last write are missing"
     assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other; {damage_told}"
     assert "hint: log in again for what is missing (git-credential-bitbucket login), then " in newer.told[-1]
     newer.approve("acme/third", "alice", bitbucket.issue_access_token("acme/third"))
@@ -143,7 +143,7 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     assert document["damage_hint"].endswith(f"then remove the damaged file: rm {aside}")
     for verb in ("status", "explain", "doctor"):
         said = " ".join(newer.helper(verb, *([urls[1]] if verb != "status" else []), check=False).stdout.split())
-        assert f"{name} was disabled" in said
+        assert f"{name} was moved aside" in said
         assert f"rm ~/{aside.relative_to(newer.home)}" in said.replace(str(newer.home), "~")
     aside.unlink()
     assert refused(newer, urls[1]) == f"no credential for {bitbucket.netloc}/acme/other"

@@ -121,7 +121,7 @@ except InsecurePath as exc: print("refused", exc.hint)
 """,
         path,
     )
-    assert told[0].startswith("file" if taken else "refused type: chmod 0400")
+    assert told[0].startswith("file" if taken else "refused run: chmod 0400")
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:

@@ -385,7 +385,7 @@ def test_damage_brings_back_the_generation_before(path: str, material: bytes, da
         told = notice(reader)
         assert told is not None
         assert Path(told.path).read_bytes() == (broken or b"")
-        assert f"{told.path} was disabled" in told.cause
+        assert f"{told.path} was moved aside" in told.cause
     with vault.transaction() as tx:
         assert tx.recovered
         tx.content["a"] = 3
@@ -469,7 +469,7 @@ def test_a_damaged_vault_on_a_read_only_disk_still_answers(home: Path, material:
             assert vault.snapshot() is snapshot
             told = notice(vault)
             assert told is not None
-            assert (told.path, "cannot be disabled yet" in told.cause) == (path, True)
+            assert (told.path, "cannot be moved aside yet" in told.cause) == (path, True)
             with pytest.raises(VaultUnwritable, match="read-only"):
                 put(vault, a=3)
 

@@ -474,4 +474,4 @@ def _stamp(found: os.stat_result) -> "Stamp":
 
 
 def _locked() -> VaultLocked:
-    return VaultLocked("the vault is locked", hint="type: git-credential-bitbucket unlock")
+    return VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")
