@@ -34,50 +34,51 @@ git\-credential\-bitbucket (get|store|erase|capability)
 .SH DESCRIPTION
 A credential helper for Bitbucket Cloud, see
 .BR gitcredentials (7).
-Once \fBgit\-credential\-bitbucket configure\fR has been run, git asks it for a credential whenever it needs one for
-https://bitbucket.org, and gets the token for that repository: the one kept for the repository itself, else for its
-workspace, else for all of Bitbucket.
-Tokens lie in an encrypted vault; a daemon that starts by itself answers git, and renews OAuth tokens before they end.
+After \fBgit\-credential\-bitbucket configure\fR, git asks it for a credential whenever it needs one for
+https://bitbucket.org, and gets the token with the narrowest scope: the repository's, else its project's or workspace's,
+else the one for all of Bitbucket.
+Tokens are stored in an encrypted vault; a daemon, started on demand, answers git and renews OAuth tokens before they
+expire.
 .PP
-The second form of the synopsis is git's own way to find it; the third is what git calls.
+In the second form git finds the program by its name; in the third git runs it as a helper.
 """
 TAIL = r"""
 .SH FILES
 .TP
 .I ~/.local/share/git\-credential\-bitbucket/vault
-The vault, and beside it the generation before. \fBXDG_DATA_HOME\fR moves it.
+The vault, and beside it its previous generation; in \fBXDG_DATA_HOME\fR if that is set.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket/socket
-Where the daemon listens for git; in \fI/run/user/UID\fR if the variable is not set, in \fI~/.cache\fR if there is no
-such. It speaks the protocol of
+git's socket; in \fI/run/user/UID\fR if the variable is not set, or in \fI~/.cache\fR if that does not exist.
+It speaks the protocol of
 .BR git\-credential\-cache (1),
 and may be forwarded. Another vault's is \fIsocket\-\fR and a hash of its path.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-control/socket
-Where it listens for the other verbs. A process that can open it controls the daemon: never forward or mount it.
+The control socket, for all other commands. A process that can open it controls the daemon: never forward or mount it.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-guests/socket
-Where users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR get credentials.
+The socket for the users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR.
 .SH EXIT STATUS
 .TP
 .B 0
-Done. As a helper always: git does not look at it.
+Success. As a helper always: git ignores it.
 .TP
 .B 1
 An error; standard error has its cause and a hint. \fBstatus \-\-fail\-within\fR: something expires.
 .TP
 .B 2
-The command line was not understood.
+Usage error.
 .TP
 .B 3
 \fBdaemon status\fR: no daemon is running.
 .TP
 .B 130, 141
-Ended by Ctrl-C; nobody reads the output any more.
+Ctrl-C; the output was closed.
 .PP
-\fBexec\fR ends with its command's own status, with 126 if that cannot be run and 127 if it is not found.
+\fBexec\fR exits with its command's status, 126 if that cannot be run, or 127 if it is not found.
 .SH EXAMPLES
-Set up, and log in with what you have:
+Set up git, and log in:
 .PP
 .in +4n
 .nf
@@ -86,7 +87,7 @@ $ git\-credential\-bitbucket login
 .fi
 .in
 .PP
-A token for one repository, which comes before any other there:
+Store a token for one repository, which is used there before any other:
 .PP
 .in +4n
 .nf
@@ -94,7 +95,7 @@ $ git\-credential\-bitbucket login \-\-access\-token \-\-for acme/app
 .fi
 .in
 .PP
-A runner with a token in its environment:
+Use a token in the environment of a CI job:
 .PP
 .in +4n
 .nf

@@ -201,13 +201,13 @@ def _print(findings: list[SecretFinding]) -> None:
 def _summary(findings: list[SecretFinding]) -> str:
     secrets = [finding for finding in findings if not finding.is_reference]
     references = len(findings) - len(secrets)
-    told = []
+    parts = []
     if secrets:
         different = len({finding.match.secret for finding in secrets})
-        told.append(f"{different} {'secret' if different == 1 else 'secrets'}, in {len(secrets)} places")
+        parts.append(f"{different} {'secret' if different == 1 else 'secrets'}, in {len(secrets)} places")
     if references:
-        told.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
-    if not told:
+        parts.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
+    if not parts:
         return "Nothing found."
     way_out = " To move working tokens into the vault, run: git-credential-bitbucket migrate" if secrets else ""
-    return f"Found: {'; '.join(told)}.{way_out}"
+    return f"Found: {'; '.join(parts)}.{way_out}"

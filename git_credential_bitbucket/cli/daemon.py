@@ -52,15 +52,15 @@ def start() -> None:
 def run() -> None:
     """Become the daemon, with a socket of systemd's (LISTEN_FDS) if there is one; returns only by raising."""
     daemon_info.socket_here()
-    document, told = os.pipe()
-    os.set_blocking(told, False)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     data = json.dumps({"env": daemon_launcher.passed(os.environ)}).encode()
-    if os.write(told, data) < len(data):
+    if os.write(writer, data) < len(data):
         raise SettingsError(
             "the environment is too large to pass on to the daemon", hint="start it with env -i HOME=… PATH=…"
         )
-    os.close(told)
-    os.dup2(document, 0)
+    os.close(writer)
+    os.dup2(reader, 0)
     # As from git: by pipe, because /proc/PID/environ would show it as long as the daemon runs.
     env = {name: os.environ[name] for name in (*daemon_launcher.INTERPRETER, *ACTIVATION) if name in os.environ}
     argv = daemon_launcher.command()
@@ -141,8 +141,8 @@ def socket_path(*, control: bool) -> None:
 
 
 def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
-    told = {name: int(value) if name in _NUMBERS else value for name, value in (facts or {}).items()}
-    return {"running": facts is not None, "socket": path, **told}
+    values = {name: int(value) if name in _NUMBERS else value for name, value in (facts or {}).items()}
+    return {"running": facts is not None, "socket": path, **values}
 
 
 def _print(path: str, facts: dict[str, str]) -> None:

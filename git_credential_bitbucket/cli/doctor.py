@@ -129,17 +129,19 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
         where = "bitbucket.org" if context.is_cloud else "another host"
         say(f"git-credential-bitbucket {__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}")
     for one in live.look(context, agrees):
-        told = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}
-        observed.append(told)
+        observation = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}
+        observed.append(observation)
         if not as_json:
             say()
-            say(f"assumption  {told['assumption']}")
-            say(f"request     {told['request']}")
-            say(f"answer      {told['answer']}")
-            say(f"verdict     {told['verdict']}{'' if told['why'] is None else ': ' + told['why']}")
+            say(f"assumption  {observation['assumption']}")
+            say(f"request     {observation['request']}")
+            say(f"answer      {observation['answer']}")
+            say(
+                f"verdict     {observation['verdict']}{'' if observation['why'] is None else ': ' + observation['why']}"
+            )
     if as_json:
         click.echo(json.dumps({"version": __version__, "observations": observed}, indent=2))
-    return 1 if any(told["verdict"] == live.DIFFERS for told in observed) else 0
+    return 1 if any(observation["verdict"] == live.DIFFERS for observation in observed) else 0
 
 
 def document(found: list[Finding], fixed: list[str]) -> dict[str, object]:
@@ -186,13 +188,15 @@ def _print(found: list[Finding], fixed: list[str]) -> None:
         if one.hint and one.level != OK:
             _row(out, ("", ""), "", f"hint: {one.hint}")
     wrong = sum(one.level == WRONG for one in found)
-    told = "no problems found"
+    conclusion = "no problems found"
     if wrong:
         fixable = any(one.fix is not None for one in found if one.level == WRONG)
-        told = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
-        told += "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
+        conclusion = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
+        conclusion += (
+            "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
+        )
     out.print()
-    out.print(told, soft_wrap=True)
+    out.print(conclusion, soft_wrap=True)
 
 
 def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:

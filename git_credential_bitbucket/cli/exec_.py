@@ -72,13 +72,13 @@ def records(
         if provider is None:
             continue
         url = f"{provider.protocol}://{provider.host}"
-        meant = arguments.parse_scope(wanted or url, url)
-        if (meant.protocol, meant.host) != (provider.protocol, provider.host):
+        target = arguments.parse_scope(wanted or url, url)
+        if (target.protocol, target.host) != (provider.protocol, provider.host):
             continue
         for one in given:
             scope = "/".join((url, *one.scope))
-            narrower = max(scope, meant.text, key=len)
-            if narrower in found or not all(f"{narrower}/".startswith(f"{around}/") for around in (scope, meant.text)):
+            narrower = max(scope, target.text, key=len)
+            if narrower in found or not all(f"{narrower}/".startswith(f"{around}/") for around in (scope, target.text)):
                 continue
             if url == hosts.CLOUD_URL and environment.is_data_center(one.secret):
                 continue

@@ -128,14 +128,14 @@ def _print_review(found: Review) -> None:
     now = found["now"]
     for one in found["credentials"]:
         output.say(f"{one['scope']}: {one['kind']} {one['id']}" + (f" of {one['account']}" if one["account"] else ""))
-        told = [
+        rows = [
             ("age", "not known" if one["age_days"] is None else f"{one['age_days']} days"),
             ("OAuth scopes", " ".join(one["oauth_scopes"]) or "not known"),
             ("last used", dates.time_ago(now - one["last_used_at"]) if one["last_used_at"] else "never"),
             ("programs", ", ".join(one["programs"]) or "not known"),
             ("repositories", ", ".join(one["repositories"]) or "not known"),
         ]
-        for name, text in told:
+        for name, text in rows:
             output.say(f"  {name}: {text}")
         for flag in one["flags"]:
             output.say(f"  {flag['flag']}: {flag['why']}", "yellow")

@@ -220,10 +220,10 @@ def _store(record: dict[str, Any], wanted: LoginRequest, prompter: Prompter) -> 
     fields = [("record", json.dumps({**record, **wanted.names})), *([("memory", "1")] if wanted.memory else [])]
     # An OAuth login is stored in any case, and replaces nothing before its account is known.
     on_conflict = wanted.on_conflict or ("add" if record["kind"] == token_kinds.OAUTH else None)
-    told = dict(ask("add", [*fields, *([("unclear", on_conflict)] if on_conflict else [])]))
-    if "unclear" in told:
-        told = dict(ask("add", [*fields, ("unclear", _ask_add_or_replace(told["unclear"], prompter))]))
-    return told["id"]
+    reply = dict(ask("add", [*fields, *([("unclear", on_conflict)] if on_conflict else [])]))
+    if "unclear" in reply:
+        reply = dict(ask("add", [*fields, ("unclear", _ask_add_or_replace(reply["unclear"], prompter))]))
+    return reply["id"]
 
 
 def _ask_add_or_replace(other_id: str, prompter: Prompter) -> str:

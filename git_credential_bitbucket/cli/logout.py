@@ -43,22 +43,22 @@ def command(*, what: str | None, everything: bool) -> None:
     vault_setup.unlock_if_locked()
     found = arguments.select_credentials(what)
     if everything:
-        meant = list(found)
-        if not meant:
+        chosen = list(found)
+        if not chosen:
             output.say("There is nothing to remove.")
     else:
-        meant = [
+        chosen = [
             arguments.select_one(found, prompts.interactive_terminal(), "here" if what is None else "for this scope")
         ]
-    for one in meant:
+    for one in chosen:
         _remove(one)
 
 
 def _remove(one: CredentialView) -> None:
-    told = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
+    reply = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
     account = f" of {one['account']}" if one["account"] else ""
     output.say(f"Removed: {one['kind']} for {one['scope']}{account}")
     if one["kind"] in token_kinds.RENEWABLE:
-        output.say(_REVOCATION.get(told.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
+        output.say(_REVOCATION.get(reply.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:
         output.say(_STILL_VALID)

@@ -105,14 +105,14 @@ def _endpoint(protocol: str, host: str) -> dict[str, str | None]:
 
 def _find_stored() -> Callable[[str, str], list[StoredToken]]:
     """A lookup of the vault's credentials by kind and exact scope, disabled ones excluded."""
-    kept = [one for one in arguments.select_credentials(None) if one["state"] != "disabled"]
+    stored = [one for one in arguments.select_credentials(None) if one["state"] != "disabled"]
 
     def held(kind: str, place: str) -> list[StoredToken]:
         found = []
-        for one in kept:
+        for one in stored:
             if (one["kind"], one["url"]) == (kind, place):
-                told = offered("token", [("id", one["id"])], arguments.parse_scope(place).request())
-                found.append(StoredToken(Secret(told.get("password", "")), arguments.account_names(one), one["id"]))
+                reply = offered("token", [("id", one["id"])], arguments.parse_scope(place).request())
+                found.append(StoredToken(Secret(reply.get("password", "")), arguments.account_names(one), one["id"]))
         return found
 
     return held
@@ -159,10 +159,10 @@ def _carry_out(plan: Plan) -> list[Error]:
 
 def _move(move: Move) -> None:
     how = ("beside", "1") if move.beside else ("unclear", "add")
-    kept = dict(ask("add", [("record", json.dumps(move.record)), how]))
+    stored = dict(ask("add", [("record", json.dumps(move.record)), how]))
     output.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
     if move.beside:
-        output.say(f"    to use it instead, run: git-credential-bitbucket switch {kept['id']}")
+        output.say(f"    to use it instead, run: git-credential-bitbucket switch {stored['id']}")
     if not move.certain:
         output.warn("checksum mismatch: the token looks incomplete", "test it: git ls-remote URL")
 
@@ -201,10 +201,10 @@ def _check_git_setup(plan: Plan) -> None:
 
 def _undo() -> None:
     vault_setup.unlock_if_locked()
-    told = ask("backup-get")
-    batch = dict(told)["batch"]
+    reply = ask("backup-get")
+    batch = dict(reply)["batch"]
     files: dict[str, list[dict[str, object]]] = {}
-    for key, value in told:
+    for key, value in reply:
         if key == "part[]":
             record = json.loads(value)
             files.setdefault(record["path"], []).append(record)

@@ -53,14 +53,14 @@ def command(*, what: str | None, repositories: str | None) -> None:
             if one in projects:
                 _print_repositories(one, dict(ask("repositories", [("id", one["id"])]))["repositories"])
                 continue
-            told = renew(one["id"])
+            reply = renew(one["id"])
         except Error as exc:
             failures.append((one, exc))
             continue
         if one["renewed_at"] is None:
             output.say(f"Fetched: {one['kind']} for {one['scope']}, from {one['source']}")
             continue
-        left = dates.time_left(int(told["expires_at"]) - time.time())
+        left = dates.time_left(int(reply["expires_at"]) - time.time())
         output.say(f"Renewed: {one['kind']} for {one['scope']}, valid for {left}")
     if failures:
         one, first = failures[0]

@@ -19,7 +19,9 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 def command(*, what: str) -> None:
     """Re-enable a credential."""
     vault_setup.unlock_if_locked()
-    held = [one for one in arguments.select_credentials(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = arguments.select_one(held, prompts.interactive_terminal(), "for this scope that is disabled or suspended")
+    candidates = [one for one in arguments.select_credentials(what) if one["state"] != "ready" or one["suspended_for"]]
+    one = arguments.select_one(
+        candidates, prompts.interactive_terminal(), "for this scope that is disabled or suspended"
+    )
     ask("restore", [("id", one["id"])])
     output.say(f"Re-enabled: {arguments.describe({**one, 'state': 'ready'})}")

@@ -44,14 +44,14 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
         raise click.UsageError("token has no --for: give the scope as an argument, and --rest or --git")
     if rest and for_git:
         raise click.UsageError("--rest and --git exclude each other")
-    told = fetch_token(what)
+    credential = fetch_token(what)
     if not header:
-        write(told["password"])
+        write(credential["password"])
     elif for_git:
-        pair = f"{told['username']}:{told['password']}".encode("utf-8", "surrogateescape")
+        pair = f"{credential['username']}:{credential['password']}".encode("utf-8", "surrogateescape")
         write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
     else:
-        write(f"Authorization: {rest_authorization.header(told)}")
+        write(f"Authorization: {rest_authorization.header(credential)}")
 
 
 def fetch_token(what: str | None) -> dict[str, str]:
@@ -69,11 +69,11 @@ def fetch_token(what: str | None) -> dict[str, str]:
     vault_setup.unlock_if_locked()
     scope, credential_id = (asked, None) if what is None else _scope_and_id(what)
     fields = [] if credential_id is None else [("id", credential_id)]
-    told = offered("token", fields, scope.request())
-    if not told.get("password"):
+    credential = offered("token", fields, scope.request())
+    if not credential.get("password"):
         problem = interactivity.missing_credential(dict(ask("why", (), scope.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)
-    return told
+    return credential
 
 
 def _scope_here() -> arguments.ScopeArgument:

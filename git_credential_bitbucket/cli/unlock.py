@@ -30,12 +30,12 @@ The key is read from where it is stored: the keyring (which may open a dialogue,
 @click.option("--key-file", metavar="FILE", help="Read the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock the vault."""
-    told = dict(ask("status"))
-    if told["vault"] == "open" and key_file is None:
+    text = dict(ask("status"))
+    if text["vault"] == "open" and key_file is None:
         output.say("The vault is already unlocked.")
         return
     vault_setup.header()  # raises if there is no vault
-    if "pid" not in told:
+    if "pid" not in text:
         raise Error(
             "no daemon is running, so the vault cannot be kept unlocked",
             hint="each command reads the key itself; to use a key file, run: "
@@ -58,8 +58,8 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
         terminal.say(f"git needs a credential for {git_protocol.printable(request.host)}, and {cause}.")
         vault_setup.unlock(prompts.Prompter(terminal))
     except Error as exc:
-        told = git_protocol.printable(exc.cause, 1000)
-        terminal.say(f"Hint: {exc.hint}." if told == cause else f"{told}; {exc.hint}.", style="yellow")
+        text = git_protocol.printable(exc.cause, 1000)
+        terminal.say(f"Hint: {exc.hint}." if text == cause else f"{text}; {exc.hint}.", style="yellow")
         return False
     finally:
         terminal.close()

@@ -101,12 +101,12 @@ def run(commands: list[Command], env: Mapping[str, str]) -> None:
 
 
 def _refused(stderr: str) -> SettingsError:
-    told = printable(next((line for line in stderr.split("\n") if line), "no reason given"), 500)
-    told = told.removeprefix("fatal: ").removeprefix("error: ")
+    message = printable(next((line for line in stderr.split("\n") if line), "no reason given"), 500)
+    message = message.removeprefix("fatal: ").removeprefix("error: ")
     hint = "check that you can write to that file and its directory, or name another in GIT_CONFIG_GLOBAL"
-    if told.endswith(f": {os.strerror(errno.EEXIST)}"):  # git's own lock, `FILE.lock`
+    if message.endswith(f": {os.strerror(errno.EEXIST)}"):  # git's own lock, `FILE.lock`
         hint = "another program is changing that file; if not, remove the .lock file beside it"
-    return SettingsError(f"git could not write its configuration: {told}", hint=hint)
+    return SettingsError(f"git could not write its configuration: {message}", hint=hint)
 
 
 def _extra_lines(url: str) -> list[tuple[str, str]]:

@@ -80,8 +80,8 @@ def launch(env: Mapping[str, str], path: str, guard: int) -> None:
     from git_credential_bitbucket.client import daemon_launcher  # lazy: the one file has none
 
     daemon_launcher.check_allowed(env)
-    told = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
-    daemon_launcher.start({**told, **paths.private(path)}, memory=True, until_eof=guard)
+    daemon_env = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
+    daemon_launcher.start({**daemon_env, **paths.private(path)}, memory=True, until_eof=guard)
 
 
 @contextmanager

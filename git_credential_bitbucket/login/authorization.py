@@ -112,5 +112,5 @@ def _fields(query: str) -> dict[str, list[str]]:
 def _error(error: str, description: str) -> LoginFailed:
     if error == "access_denied":
         return LoginFailed("access was denied in the browser", hint="to allow it, log in again")
-    said = printable(error, 40) + (f": {printable(description, 160)}" if description else "")
-    return LoginFailed(f"Bitbucket rejected the login ({said})", hint=_SCOPE_HINT if error == "invalid_scope" else None)
+    text = printable(error, 40) + (f": {printable(description, 160)}" if description else "")
+    return LoginFailed(f"Bitbucket rejected the login ({text})", hint=_SCOPE_HINT if error == "invalid_scope" else None)

@@ -33,7 +33,7 @@ class CheckedToken:
 def check_token(text: str, wanted: token_kinds.Kind) -> CheckedToken:
     """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
     alone = _token_in_url(text)
-    secret, told = token_kinds.clean_paste(alone or text)
+    secret, notes = token_kinds.clean_paste(alone or text)
     _check(secret, "token")
     kind = token_kinds.recognise(secret)
     if kind == token_kinds.APP_PASSWORD:
@@ -43,7 +43,7 @@ def check_token(text: str, wanted: token_kinds.Kind) -> CheckedToken:
             "this is a Bitbucket Data Center token, which bitbucket.org does not accept",
             hint="create an API token: git-credential-bitbucket login --api-token",
         )
-    warnings = ["only the token in the pasted text is used", *told] if alone else list(told)
+    warnings = ["only the token in the pasted text is used", *notes] if alone else list(notes)
     if kind == token_kinds.UNKNOWN:
         kind = wanted
         warnings.append(f"{_NAMES[wanted]} starts with {_PREFIXES[wanted]}, and this does not: is it the right one?")

@@ -60,20 +60,20 @@ def prepare(prompter: Prompter, *, memory: bool) -> NewVault | None:
 
     Returns the vault to create once the credential is obtained. Raises an `Error` if it could not be stored.
     """
-    told = dict(ask("status"))
+    status = dict(ask("status"))
     if memory:
-        if "pid" not in told:
+        if "pid" not in status:
             daemon_launcher.check_allowed(os.environ)
             cause = "no daemon is running to hold the credential in memory"
             raise DaemonUnavailable(cause, hint="run: git-credential-bitbucket daemon start")
         return None
-    if told["vault"] == "locked":
+    if status["vault"] == "locked":
         prompter.say("The vault is locked.")
         unlock(prompter)
-    elif told["vault"] == "absent":
+    elif status["vault"] == "absent":
         return new_vault(prompter, os.environ)
-    elif "trouble" in told:
-        raise Error(told["trouble"], hint=told.get("hint") or None)
+    elif "trouble" in status:
+        raise Error(status["trouble"], hint=status.get("hint") or None)
     return None
 
 

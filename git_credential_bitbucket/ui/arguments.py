@@ -149,8 +149,8 @@ def select_credentials(what: str | None) -> list[CredentialView]:
 
 def _readable_credentials() -> tuple[list[CredentialView], Error | None]:
     answer = look("status")
-    told = dict(answer)
-    trouble = Error(told["trouble"], hint=told.get("hint") or None) if "trouble" in told else None
+    status = dict(answer)
+    trouble = Error(status["trouble"], hint=status.get("hint") or None) if "trouble" in status else None
     return credentials_in(answer), trouble
 
 
