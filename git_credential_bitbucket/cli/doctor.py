@@ -167,15 +167,15 @@ def _fix(found: list[Finding]) -> list[str]:
     """Run the fixes; returns those that worked, in words. Others are reported as warnings."""
     fixes = {one.fix.summary: one.fix for one in found if one.fix is not None}
     done = []
-    for mend in fixes.values():
+    for fix in fixes.values():
         try:
-            mend.run()
+            fix.run()
         except Error as exc:
             warn(_safe(exc.cause), _safe(exc.hint) if exc.hint else None)
         except OSError as exc:
             warn(_safe(f"{exc.filename or 'it'} could not be fixed: {(exc.strerror or '').lower()}"))
         else:
-            done.append(mend.summary)
+            done.append(fix.summary)
     return done
 
 

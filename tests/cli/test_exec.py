@@ -354,7 +354,7 @@ def test_nothing_in_the_environment_is_one_clear_error(bare_run: Runner) -> None
         ({"BITBUCKET_CLIENT_SECRET": "x" * 32}, "BITBUCKET_CLIENT_SECRET is set, but BITBUCKET_CLIENT_ID is not"),
         ({"BITBUCKET_TOKEN": "two\nlines"}, "more than one line"),
         ({"BITBUCKET_TOKEN_FILE": "/nonexistent"}, "cannot be read"),
-        ({"GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", "BITBUCKET_TOKEN": "x" * 40}, "no daemon may run"),
+        ({"GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", "BITBUCKET_TOKEN": "x" * 40}, "the daemon is switched off"),
         ({"GIT_CONFIG_COUNT": "many", "BITBUCKET_TOKEN": "x" * 40}, "command-line config"),
     ],
 )
