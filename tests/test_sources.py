@@ -2,8 +2,10 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -327,3 +329,33 @@ def test_real_pass_is_a_source(env: dict[str, str], home: Path) -> None:
         assert "pass failed with exit code 1: it has no such secret" in failure("pass:work/none", env)
     finally:
         run("gpgconf", "--kill", "all")
+
+
+@pytest.fixture
+def aws(env: dict[str, str]) -> Iterator[dict[str, str]]:
+    """An environment in which the real `aws` asks moto's Secrets Manager, over HTTP."""
+    if shutil.which("aws") is None or (server := shutil.which("moto_server")) is None:
+        pytest.skip("there is no aws, or no moto_server, here")
+    with subprocess.Popen([server, "-p", "0"], stderr=subprocess.PIPE, text=True, start_new_session=True) as moto:
+        try:
+            assert moto.stderr is not None
+            url = next(line.split()[-1] for line in moto.stderr if "Running on http" in line)
+            login = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "eu-west-1"}
+            yield {**env, **login, "AWS_ENDPOINT_URL": url}
+        finally:
+            os.killpg(moto.pid, signal.SIGKILL)
+
+
+def test_real_aws_is_a_source(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field of a secret, its next version as soon as that is AWSCURRENT, and one that is not there."""
+    monkeypatch.setattr(sources, "TIMEOUT_S", 60.0)
+    later = tokens.access_token()
+
+    def manage(*words: str) -> None:
+        subprocess.run(["aws", "secretsmanager", *words], env=aws, check=True, capture_output=True, timeout=60)
+
+    manage("create-secret", "--name", "ci/bitbucket", "--secret-string", f'{{"user": "ada", "token": "{TOKEN}"}}')
+    assert fetched("aws:ci/bitbucket#token", aws) == TOKEN
+    manage("put-secret-value", "--secret-id", "ci/bitbucket", "--secret-string", f'{{"token": "{later}"}}')
+    assert fetched("aws:ci/bitbucket#token", aws) == later
+    assert "it has no such secret" in failure("aws:none", aws)

@@ -175,3 +175,17 @@ def test_a_setting_that_is_no_reference_is_told(keyed: Runner) -> None:
     assert done.stdout == ""
     assert "that is no reference to a secret" in done.stderr
     assert token not in done.stderr
+
+
+def test_the_daemons_commands_get_what_managers_are_configured_by(keyed: Runner, secret: Path, home: Path) -> None:
+    """By pipe: nothing of it can be read in the daemon's own environment."""
+    token = secret.read_text()
+    program(home, "vault", 'echo "$VAULT_TOKEN"')
+    run = Runner({**keyed.env, "VAULT_TOKEN": token}, keyed.folder)
+    run(HELPER, "login", "--api-token", "--no-verify", "--from", "vault:secret/ci#token")
+    assert f"password={token}\n" in run(HELPER, "get", stdin=REQUEST).stdout
+    pid = json.loads(run(HELPER, "daemon", "status", "--json").stdout)["pid"]
+    try:
+        assert token.encode() not in Path(f"/proc/{pid}/environ").read_bytes()
+    except PermissionError:
+        return  # it forbids to be looked at
