@@ -93,7 +93,7 @@ def test_a_username_that_cannot_work_is_named(
     answers = [("Username for", "alice@example.com"), ("Password for", token)]
     code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
     assert code == 128
-    assert "error: Bitbucket takes an" in shown
+    assert "error: Bitbucket rejects an" in shown
     assert f"hint: run: git-credential-bitbucket login --{kind}" in shown
     assert not machine.credentials()
     username = API_TOKEN_USERNAME if kind == "api-token" else TOKEN_USERNAME
