@@ -72,6 +72,9 @@ class CredentialStore:
             records = (*_records(remembered), *_records(content), *self._configured.values())
             self._index = Index(map(self._with_value, records))
             self._seen = seen
+            for credential_id in list(self._values):
+                if self._index.get(credential_id) is None:  # logged out, or locked while it was fetched
+                    self._values.pop(credential_id, None)
         return self._index
 
     def _with_value(self, record: Record) -> Record:
@@ -109,7 +112,15 @@ class CredentialStore:
     def put_value(self, credential: Credential) -> None:
         """Have what was fetched for a credential at hand, in memory."""
         value = {name: getattr(credential, name) for name in FETCHED_FIELDS}
-        self._values[credential.id] = {**value, "secret": credential.secret.reveal(), "kind": credential.kind}
+        value |= {"secret": credential.secret.reveal(), "kind": credential.kind}
+        known = self._values.get(credential.id)
+        if (
+            known is not None
+            and sources.is_cheap(credential.source or "")
+            and value == known | {"minted_at": value["minted_at"]}
+        ):
+            return  # a file that is read each time has the same still: nothing to index again
+        self._values[credential.id] = value
         self._values_are = object()
 
     def forget_values(self, *ids: str) -> None:

@@ -266,6 +266,15 @@ def test_locked_vault_has_no_values(world: World, source: Source) -> None:
     assert token not in str([vars(world.agent.credential_store)])
 
 
+def test_logout_lets_go_of_the_value(world: World, source: Source) -> None:
+    """It is of no use any more."""
+    kept = by_command(world, source)
+    token = world.get()["password"]
+    retention.remove(world.agent.credential_store, kept.id)
+    assert world.get() == {}
+    assert token not in str([vars(world.agent.credential_store)])
+
+
 def test_login_again_with_the_same_source_replaces_it(world: World, source: Source) -> None:
     """Nothing of the one before is missed."""
     of_file(world, source)
