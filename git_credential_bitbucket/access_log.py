@@ -27,16 +27,16 @@ SETTING = "GIT_CREDENTIAL_BITBUCKET_LOG"
 """`on`, or the absolute path of a file; `off`, or nothing, writes nothing."""
 MAX_BYTES = 1 << 20
 """What one file holds at most: some 4,000 lines."""
-KEPT = 4
+MAX_FILES = 4
 """How many files there are at most: the log itself, and `.1` to `.3`, the oldest."""
 MAX_WAITING = 1024
 """Lines that wait for a disk; more are lost, and counted."""
-LAST_WORDS_S = 1.0
-EVENTS_KEPT_S = 2 * 365 * 86400.0
+CLOSE_TIMEOUT_S = 1.0
+EVENT_RETENTION_S = 2 * 365 * 86400.0
 """How long a line of the life-cycle log is kept, if there are no more than some 20,000."""
 
 
-def place(env: Mapping[str, str]) -> str | None:
+def log_path(env: Mapping[str, str]) -> str | None:
     """The log's file; None where it is off. Raises `SettingsError` where the setting is neither."""
     given = env.get(SETTING, "")
     if given.startswith("/"):
@@ -44,7 +44,7 @@ def place(env: Mapping[str, str]) -> str | None:
     return f"{paths.data_dir(env)}/log.jsonl" if config.is_on(env, SETTING, default=False) else None
 
 
-def events_path(env: Mapping[str, str]) -> str:
+def event_log_path(env: Mapping[str, str]) -> str:
     """The life-cycle log's file, beside the vault that it is about. Raises `InsecurePath`."""
     return f"{paths.vault_path(env)}.events.jsonl"
 
@@ -66,7 +66,7 @@ class AccessLog:
         with self._starting:
             self._start()
         try:
-            self._waiting.put_nowait(stamped(entry))
+            self._waiting.put_nowait(with_time(entry))
         except queue.Full:
             self._lost += 1
 
@@ -84,7 +84,7 @@ class AccessLog:
             self._waiting.put_nowait(None)
         except queue.Full:
             return
-        writer.join(LAST_WORDS_S)
+        writer.join(CLOSE_TIMEOUT_S)
 
     def _work(self) -> None:
         while (entry := self._waiting.get()) is not None:
@@ -97,14 +97,14 @@ class AccessLog:
                 self._lost -= lost
 
 
-def stamped(entry: Entry) -> Entry:
+def with_time(entry: Entry) -> Entry:
     """`entry` with the time before it: UTC, to the millisecond."""
     now = time.time()
     moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     return {"time": f"{moment}.{int(now * 1000) % 1000:03}Z", **entry}
 
 
-def moment(entry: Entry) -> float | None:
+def time_of(entry: Entry) -> float | None:
     """When a line was written, in epoch seconds; None where it does not say."""
     from datetime import datetime  # lazy: 1 ms, and few readers need it
 
@@ -150,12 +150,12 @@ def read(path: str) -> Iterator[Entry]:
 
 
 def _files(path: str) -> list[str]:
-    return [*(f"{path}.{nth}" for nth in range(KEPT - 1, 0, -1)), path]
+    return [*(f"{path}.{nth}" for nth in range(MAX_FILES - 1, 0, -1)), path]
 
 
 def _is_overdue(path: str, before: float) -> bool:
     first = next(read(path), None)
-    return first is not None and (moment(first) or before) < before
+    return first is not None and (time_of(first) or before) < before
 
 
 def _prune(path: str, before: float) -> None:
@@ -166,7 +166,7 @@ def _prune(path: str, before: float) -> None:
                 lines = file.readlines()
         except FileNotFoundError:
             continue
-        kept = b"".join(line for line in lines if (moment(_parsed(line)) or 0.0) >= before)
+        kept = b"".join(line for line in lines if (time_of(_parsed(line)) or 0.0) >= before)
         files.replace(name, kept, mode=files.PRIVATE_MODE)
 
 
@@ -198,7 +198,7 @@ def _was_rotated(descriptor: int, path: str) -> bool:
 
 
 def _rotate(path: str) -> None:
-    for nth in range(KEPT - 1, 0, -1):
+    for nth in range(MAX_FILES - 1, 0, -1):
         older = f"{path}.{nth - 1}" if nth > 1 else path
         try:
             os.rename(older, f"{path}.{nth}")

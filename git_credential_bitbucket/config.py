@@ -13,7 +13,7 @@ KEYRING = "GIT_CREDENTIAL_BITBUCKET_KEYRING"
 SECTION = "credentialBitbucket"
 """Of our settings in git's configuration: git's own helpers have credentialCache and credentialStore (git-config(1)),
 and `credential.bitbucket…` is git-credential-manager's."""
-KEYED = ("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT", "WARN")
+CONFIGURABLE = ("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT", "WARN")
 """The settings that have a key there. KEY has none, for it is a secret; nor has TRACE, which is for one command."""
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
@@ -26,10 +26,10 @@ def key(setting: str) -> str:
     return f"{SECTION}.{first}{''.join(map(str.capitalize, others))}"
 
 
-def named(variable: str) -> str:
+def describe(variable: str) -> str:
     """Our variable, and its key if it has one, for a message about a value that may come from either."""
     setting = variable.removeprefix(paths.OWN_PREFIX)
-    return f"{variable} (or {key(setting)})" if setting in KEYED else variable
+    return f"{variable} (or {key(setting)})" if setting in CONFIGURABLE else variable
 
 
 def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
@@ -42,7 +42,7 @@ def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
         return default
     value = {"1": True, "0": False}.get(text, _WORDS.get(text))
     if value is None:
-        raise SettingsError(f"{named(name)} is neither on nor off", hint=f"set {name} to on or off, or unset it")
+        raise SettingsError(f"{describe(name)} is neither on nor off", hint=f"set {name} to on or off, or unset it")
     return value
 
 

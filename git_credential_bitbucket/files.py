@@ -9,7 +9,7 @@ import os
 import stat
 
 from git_credential_bitbucket.errors import Error, InsecurePath
-from git_credential_bitbucket.paths import check_not_a_users, shown, typed
+from git_credential_bitbucket.paths import check_owner_above, shown, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def unwritable(path: str, exc: OSError) -> Error:
 def check_regular(found: os.stat_result, path: str) -> None:
     """Raise `InsecurePath` unless `found` is a regular file: no link, device, pipe, socket or directory."""
     if not stat.S_ISREG(found.st_mode):
-        raise _not_plain(path)
+        raise _not_regular(path)
 
 
 def check_private(found: os.stat_result, path: str) -> None:
@@ -67,14 +67,14 @@ def open_regular(path: str, flags: int) -> int:
     and `OSError`.
     """
     if flags & os.O_CREAT and not os.path.lexists(path):
-        check_not_a_users(path)
+        check_owner_above(path)
     # O_NONBLOCK: a FIFO put there must be refused, not waited for
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
         fd = os.open(path, flags, PRIVATE_MODE)
     except OSError as exc:
         if exc.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO, errno.EISDIR):  # FreeBSD says EMLINK for a link
-            raise _not_plain(path) from None
+            raise _not_regular(path) from None
         raise
     try:
         check_regular(os.fstat(fd), path)
@@ -182,7 +182,7 @@ def remove(path: str) -> None:
         os.unlink(path)
     except OSError as exc:
         raise unwritable(path, exc) from exc
-    _settle(path)
+    _sync_directory(path)
 
 
 def sync_file(fd: int) -> None:
@@ -204,7 +204,7 @@ def sync_content(fd: int) -> None:
         sync_file(fd)
 
 
-def sync_folder(path: str) -> None:
+def sync_directory(path: str) -> None:
     """Make what was made, renamed or removed in `path` durable, as far as its file system can.
 
     Some (SMB, some FUSE) have no such operation; what was done there is done all the same.
@@ -253,7 +253,7 @@ def _make(
         raise unwritable(path, exc) from exc
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
-    _settle(path)
+    _sync_directory(path)
 
 
 def _fill(fd: int, content: bytes, mode: int | None, former: os.stat_result | None) -> None:
@@ -267,15 +267,15 @@ def _fill(fd: int, content: bytes, mode: int | None, former: os.stat_result | No
     sync_file(fd)
 
 
-def _settle(path: str) -> None:
+def _sync_directory(path: str) -> None:
     try:
-        sync_folder(os.path.dirname(path) or ".")
+        sync_directory(os.path.dirname(path) or ".")
     except OSError as exc:
         cause = f"{shown(path)} was changed, but the change may not survive a crash: {(exc.strerror or '').lower()}"
         raise Error(cause, hint=_HINTS[errno.EIO]) from exc
 
 
-def _not_plain(path: str) -> InsecurePath:
+def _not_regular(path: str) -> InsecurePath:
     return InsecurePath(
         f"{shown(path)} is not a plain file", hint=f"name another file, or look at what is there: ls -ld {typed(path)}"
     )

@@ -112,7 +112,7 @@ class GitConfig:
         """Every `section.key` and `section.<url>.key`, empty values included, in git's order."""
         return list(self._of(section, key))
 
-    def stale(self) -> bool:
+    def is_stale(self) -> bool:
         """Whether a file of the configuration has changed, come or gone since it was read. Costs a stat for
         each.
         """
@@ -157,21 +157,21 @@ def read(env: "Mapping[str, str]") -> GitConfig:
     return GitConfig([e for e in entries if e.scope in TRUSTED_SCOPES], _stamps(entries, env, started))
 
 
-def read_here(env: "Mapping[str, str]", folder: str) -> GitConfig:
+def read_repository(env: "Mapping[str, str]", folder: str) -> GitConfig:
     """As `read`, and what else git obeys in `folder`: a repository's own lines. To be told of, never to be obeyed."""
     return GitConfig(_listed(env, folder), {})
 
 
 def adopt(env: "MutableMapping[str, str]") -> None:
-    """Set each of our settings that `env` does not have as git's configuration has it (`config.KEYED`), once.
+    """Set each of our settings that `env` does not have as git's configuration has it (`config.CONFIGURABLE`), once.
 
     What command scope says is as if a variable said it; the vault that a file names is the default one.
     Raises `SettingsError`.
     """
     if ADOPTED in env or find_program(env, "git") is None:
         return
-    keys, env[STAMPS] = _our_keys(env)
-    env[ADOPTED] = _in_files(keys)
+    keys, env[STAMPS] = _own_settings(env)
+    env[ADOPTED] = _file_settings(keys)
     for setting, (from_file, from_command) in keys.items():
         name = paths.OWN_PREFIX + setting
         if setting == "VAULT" and from_file:
@@ -189,17 +189,17 @@ def is_stale(env: "Mapping[str, str]") -> bool:
 def has_changed(env: "MutableMapping[str, str]") -> bool:
     """Whether git's files say something else of our settings than when `env` adopted them. Reads them anew."""
     try:
-        keys, env[STAMPS] = _our_keys(env)
+        keys, env[STAMPS] = _own_settings(env)
     except SettingsError:  # it is being edited
         return False
-    return env.get(ADOPTED) != _in_files(keys)
+    return env.get(ADOPTED) != _file_settings(keys)
 
 
-def _in_files(keys: "Mapping[str, tuple[str, str]]") -> str:
+def _file_settings(keys: "Mapping[str, tuple[str, str]]") -> str:
     return "\n".join(f"{config.key(setting)}={value}" for setting, (value, _) in keys.items() if value)
 
 
-def _our_keys(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]], str]:
+def _own_settings(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]], str]:
     """What files and what command scope say of each of our settings, empty for nothing; and the files' stamps.
 
     The default files, whatever variables name in their place: the daemon, which serves all, reads those.
@@ -207,7 +207,7 @@ def _our_keys(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]], str
     elsewhere = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
     found = read({name: value for name, value in env.items() if name not in elsewhere})
     keys = {}
-    for setting in config.KEYED:
+    for setting in config.CONFIGURABLE:
         by_scope = {"file": "", "command": ""}
         for entry in found.entries(*config.key(setting).lower().split(".")):
             if entry.url is None:
@@ -313,7 +313,7 @@ def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
     done = run_git(env, "config", "--list", "--null", "--show-scope", "--show-origin", folder=folder)
     if done.returncode != 0:
         raise SettingsError(
-            f"git cannot read its configuration: {_complaint(done.stderr)}",
+            f"git cannot read its configuration: {_error_text(done.stderr)}",
             hint="run: git config --list (git 2.26 or later is needed)",
         )
     return _parse(done.stdout)
@@ -381,7 +381,7 @@ def _parse(output: bytes) -> list[Entry]:
     return entries
 
 
-def _complaint(stderr: bytes) -> str:
+def _error_text(stderr: bytes) -> str:
     lines = stderr.decode("utf-8", "replace").split("\n")
     fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))] or [""]
     return printable(fatal[-1].partition(": ")[2] or "no reason given")

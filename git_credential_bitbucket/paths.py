@@ -34,7 +34,7 @@ def socket_path(env: "Mapping[str, str]") -> str:
     return env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET") or f"{runtime_dir(env)}/{_socket_name(env)}"
 
 
-def sockets(env: "Mapping[str, str]") -> list[str]:
+def socket_candidates(env: "Mapping[str, str]") -> list[str]:
     """Where the daemon of `env`'s vault may listen, by its variables alone: at the default, if that is its vault.
 
     Which vault is the default, git's configuration may say.
@@ -46,12 +46,12 @@ def sockets(env: "Mapping[str, str]") -> list[str]:
     return [f"{directory}/socket-{fnv1a(vault)}", f"{directory}/socket"]
 
 
-def private(socket: str) -> dict[str, str]:
+def private_daemon_variables(socket: str) -> dict[str, str]:
     """What names the private daemon at `socket`. Should it outlive the daemon, nobody finds the user's own vault."""
     return {f"{OWN_PREFIX}SOCKET": socket, f"{OWN_PREFIX}VAULT": f"{os.path.dirname(socket)}/vault"}
 
 
-def control_of(socket: str) -> str:
+def control_socket(socket: str) -> str:
     """The path of the control socket for git's `socket`: in a sibling of the directory that may be mounted.
 
     That is git's own; or the runtime directory, where a socket was named further down in it.
@@ -59,7 +59,7 @@ def control_of(socket: str) -> str:
     return _sibling(socket, "control")
 
 
-def guests_of(socket: str) -> str:
+def guest_socket(socket: str) -> str:
     """The path of the socket for other users, where they are admitted; in a sibling directory, which they may enter."""
     return _sibling(socket, "guests")
 
@@ -197,11 +197,11 @@ def make_dir(path: str) -> None:
     """
     if os.path.lexists(path):
         return
-    check_not_a_users(path)
+    check_owner_above(path)
     os.makedirs(path, mode=0o700, exist_ok=True)
 
 
-def check_not_a_users(path: str) -> None:
+def check_owner_above(path: str) -> None:
     """Raise `InsecurePath` where root would make or exchange `path` in a directory of another user (`sudo -E`)."""
     if os.getuid() != 0:
         return
@@ -239,7 +239,7 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
         raise InsecurePath(f"{shown(path)} is open to others", hint=hint)
 
 
-def is_handed_to_us(found: os.stat_result) -> bool:
+def is_private_file(found: os.stat_result) -> bool:
     """Whether `found` is of a plain file that nobody else can read.
 
     Ours with mode 0600 or stricter; or root's, neither writable by a group nor open to others: that is how

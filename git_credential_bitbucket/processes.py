@@ -90,7 +90,7 @@ def is_credential_approve(pid: int) -> bool:
     return [_subcommand(words) for words in gits] == [["credential", "approve"]]
 
 
-def asking_git(pid: int) -> tuple[int, int] | None:
+def requesting_git(pid: int) -> tuple[int, int] | None:
     """The git that runs `pid`, a credential helper, as its pid and start time: one process for a question and its end.
 
     For `git credential`, which is run anew for each, the git above it (git-lfs).

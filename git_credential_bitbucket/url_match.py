@@ -19,7 +19,7 @@ better.
 """
 
 
-class Url:
+class NormalUrl:
     """A URL in git's normal form: scheme and host in lower case, no default port, plain path without dot
     segments.
     """
@@ -31,7 +31,7 @@ class Url:
         self.scheme, self.user, self.host, self.port, self.path = scheme, user, host, port, path
 
 
-def normalise(url: str, *, globs: bool = False) -> Url | None:
+def normalise(url: str, *, globs: bool = False) -> NormalUrl | None:
     """`url` in normal form, or None if git would not take it for a URL. `globs` allows `*` for a label of the
     host.
     """
@@ -47,10 +47,10 @@ def normalise(url: str, *, globs: bool = False) -> Url | None:
     if host is None or path is None or (at and user is None) or not _is_host(host, globs=globs):
         return None
     number = _normal_port(scheme, port)
-    return None if number is None else Url(scheme, user, host, number, path)
+    return None if number is None else NormalUrl(scheme, user, host, number, path)
 
 
-def match(wanted: Url, configured: Url) -> Match | None:
+def match(wanted: NormalUrl, configured: NormalUrl) -> Match | None:
     """How well `configured` (a normalised `<url>` of git's configuration) means `wanted`; None if it does
     not.
     """

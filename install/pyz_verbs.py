@@ -53,7 +53,7 @@ def main(words: list[str]) -> int:
     except BrokenPipeError:
         os._exit(141)
     except OSError as exc:
-        messages.refused(exc)
+        messages.system_error(exc)
     else:
         return code
     return 1
@@ -62,7 +62,7 @@ def main(words: list[str]) -> int:
 def run(words: list[str]) -> int:
     """Run the verb that `words` begin with; returns the exit code. Raises an `Error`."""
     if words[0] in INSTALLED_ONLY:
-        raise activate.not_installed(f"{words[0]} is not part of this one-file program")
+        raise activate.not_in_archive(f"{words[0]} is not part of this one-file program")
     parser = Parser(prog=messages.NAME, description="Answer git with Bitbucket tokens from the environment.")
     parser.add_argument("--version", action="version", version=f"{messages.NAME} {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -95,7 +95,7 @@ def run(words: list[str]) -> int:
 def execute(command: list[str]) -> int:
     """Run `command`, its git served with this environment's tokens, its own environment without them; its exit code."""
     if any(one.client_id is not None for one in environment.required(os.environ)):
-        raise activate.not_installed("this one-file program does not serve an OAuth consumer")
+        raise activate.not_in_archive("this one-file program does not serve an OAuth consumer")
     read = git_config.read(os.environ)
     urls = [f"{protocol}://{host}" for protocol, host in hosts.configured_hosts(read)]
     helper = helper_here(os.environ)
@@ -106,14 +106,14 @@ def execute(command: list[str]) -> int:
 def serve(env: Mapping[str, str], path: str, guard: int) -> None:
     """Fork a process that answers at `path` from `env`, until the pipe `guard` ends."""
     listening = listener.Listener(path)
-    bound = listening.bind(listener.doors(path, guests=False))
+    bound = listening.bind(listener.socket_paths(path, guests=False))
     if os.fork() != 0:
         return
     try:
         os.setsid()  # Ctrl-C is for the command
         hardening.harden([guard, *(one.fileno() for one in bound.values())])
         hardening.null_descriptors((0, 1, 2))
-        admit = peers.admission(frozenset())
+        admit = peers.admission_rules(frozenset())
         server = Server({one: admit[door] for door, one in bound.items()}, lambda data, *_: reply(env, data))
         ended: list[int] = []
         server.on_readable(guard, partial(ended.append, guard))
@@ -134,12 +134,12 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
     try:
         request = git_protocol.parse(data)
         found = environment.find(env, request) if hosts.is_bitbucket_now(env, request.protocol, request.host) else None
-        if found is not None and action == "erase" and environment.names(request, found):
-            markers.leave(env, request.base, found.secret)
+        if found is not None and action == "erase" and environment.is_about(request, found):
+            markers.mark(env, request.base, found.secret)
         if found is not None and action in ("get", "why"):
             environment.check(found, request.base, env)
             if action == "get":
-                return environment.answer(found) + b"\n"
+                return environment.format_answer(found) + b"\n"
     except Error as exc:
         why = [("state", "rejected"), ("error", exc.cause), *([("hint", exc.hint)] if exc.hint else [])]
     return git_protocol.emit(why) if action == "why" else b"ok=1\n" if action in ("store", "erase") else b""

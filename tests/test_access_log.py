@@ -25,13 +25,13 @@ def operations(path: str) -> list[object]:
 
 def test_off_unless_switched_on(tmp_path: Path) -> None:
     """Nothing, `off` and the like write nothing; `on` writes beside the vault; a path is taken as it is."""
-    assert access_log.place({}) is None
-    assert access_log.place({access_log.SETTING: "off"}) is None
-    on = access_log.place({access_log.SETTING: "on", "HOME": str(tmp_path), "XDG_DATA_HOME": f"{tmp_path}/data"})
+    assert access_log.log_path({}) is None
+    assert access_log.log_path({access_log.SETTING: "off"}) is None
+    on = access_log.log_path({access_log.SETTING: "on", "HOME": str(tmp_path), "XDG_DATA_HOME": f"{tmp_path}/data"})
     assert on == f"{tmp_path}/data/git-credential-bitbucket/log.jsonl"
-    assert access_log.place({access_log.SETTING: "/var/log/me.jsonl"}) == "/var/log/me.jsonl"
+    assert access_log.log_path({access_log.SETTING: "/var/log/me.jsonl"}) == "/var/log/me.jsonl"
     with pytest.raises(SettingsError):
-        access_log.place({access_log.SETTING: "log.jsonl"})
+        access_log.log_path({access_log.SETTING: "log.jsonl"})
 
 
 def test_file_and_directory_are_born_private(path: str) -> None:
@@ -53,7 +53,7 @@ def test_it_is_rotated_and_bounded(path: str, monkeypatch: pytest.MonkeyPatch) -
     left = operations(path)
     assert left == list(range(100))[-len(left) :]
     assert 20 < len(left) < 60
-    assert len(os.listdir(os.path.dirname(path))) == access_log.KEPT
+    assert len(os.listdir(os.path.dirname(path))) == access_log.MAX_FILES
     assert all(entry.stat().st_size <= 200 for entry in Path(path).parent.iterdir())
 
 
@@ -63,10 +63,10 @@ def test_events_are_kept_for_two_years_and_no_longer(path: str, monkeypatch: pyt
     years = ("2001-01-01", "2002-01-01", "2003-06-01", "2003-07-01", "2003-08-01")
     for nth, day in enumerate(years):
         access_log.write(path, {"time": f"{day}T00:00:00.000Z", "operation": nth, "pad": "x" * 60})
-    now = access_log.moment({"time": "2004-01-01T00:00:00.000Z"})
+    now = access_log.time_of({"time": "2004-01-01T00:00:00.000Z"})
     monkeypatch.setattr(time, "time", lambda: now)
-    access_log.write(path, {"time": "2004-01-01T00:00:00.000Z", "operation": 5}, access_log.EVENTS_KEPT_S)
-    access_log.write(path, {"time": "2004-01-02T00:00:00.000Z", "operation": 6}, access_log.EVENTS_KEPT_S)
+    access_log.write(path, {"time": "2004-01-01T00:00:00.000Z", "operation": 5}, access_log.EVENT_RETENTION_S)
+    access_log.write(path, {"time": "2004-01-02T00:00:00.000Z", "operation": 6}, access_log.EVENT_RETENTION_S)
     assert operations(path) == [2, 3, 4, 5, 6]
     assert {entry.stat().st_mode & 0o777 for entry in Path(path).parent.iterdir()} == {0o600}
 

@@ -29,14 +29,14 @@ def test_a_folder_that_cannot_be_synced_is_no_failure() -> None:
     finally:
         os.close(descriptor)
     assert caught.value.errno == errno.EINVAL
-    files.sync_folder("/proc")
+    files.sync_directory("/proc")
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     """Only the lack of the operation is let pass."""
-    files.sync_folder(str(tmp_path))
+    files.sync_directory(str(tmp_path))
     with pytest.raises(FileNotFoundError):
-        files.sync_folder(str(tmp_path / "missing"))
+        files.sync_directory(str(tmp_path / "missing"))
 
 
 def something_else(path: Path, kind: str) -> None:

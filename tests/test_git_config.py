@@ -94,7 +94,7 @@ def test_a_repository_s_scope_does_not_count_wherever_git_finds_it(
     there.write_text(f'#!/bin/sh\nPATH={PATH}\nexec git -C {tree} "$@"\n', encoding="utf-8")
     there.chmod(0o755)
     at_root = env | {"PATH": f"{tools}:{PATH}"}
-    assert "https://evil.example" in git_config.read_here(at_root, "/").credential_urls()
+    assert "https://evil.example" in git_config.read_repository(at_root, "/").credential_urls()
     read = git_config.read(at_root)
     assert read.credential_urls() == []
     assert read.credential("https://evil.example", "provider", named=True) is None
@@ -229,7 +229,7 @@ def test_a_changed_file_makes_the_settings_stale(env: dict[str, str], tmp_path: 
     """Editing, removing, or creating a file that would be read shows; nothing else does."""
     included = tmp_path / "later"
     path = configure(env, f"[include]\n\tpath = {included}\n")
-    assert not git_config.read(env).stale()
+    assert not git_config.read(env).is_stale()
     for change in (
         lambda: path.write_text(f"[include]\n\tpath = {included}\n[credential]\n\ta = b\n", encoding="utf-8"),
         lambda: included.write_text("[credential]\n\ta = c\n", encoding="utf-8"),
@@ -239,9 +239,9 @@ def test_a_changed_file_makes_the_settings_stale(env: dict[str, str], tmp_path: 
     ):
         Path(env["HOME"], ".config", "git").mkdir(parents=True, exist_ok=True)
         read = git_config.read(env)
-        assert not read.stale()
+        assert not read.is_stale()
         change()
-        assert read.stale()
+        assert read.is_stale()
         for file in (path, included, Path(env["HOME"], ".config", "git", "config")):
             if file.exists():
                 age(file)
@@ -250,7 +250,7 @@ def test_a_changed_file_makes_the_settings_stale(env: dict[str, str], tmp_path: 
 def test_a_file_written_just_now_counts_as_stale(env: dict[str, str]) -> None:
     """Within one tick of the clock a second write would not show, so such settings are read again."""
     Path(env["HOME"], ".gitconfig").write_text("[credential]\n\ta = b\n", encoding="utf-8")
-    assert git_config.read(env).stale()
+    assert git_config.read(env).is_stale()
 
 
 def test_bytes_that_are_no_utf8_survive(env: dict[str, str]) -> None:
@@ -312,7 +312,7 @@ def test_a_fifo_in_include_path_is_named_at_once(
             config.write(f"[include]\n\tpath = {os.path.relpath(fifo, repository / '.git')}\n")
     (folder / "below").mkdir()
     askers: list[Callable[[], object]] = [
-        lambda: git_config.read_here(env, str(folder / "below")),
+        lambda: git_config.read_repository(env, str(folder / "below")),
         lambda: audit_git.find(str(folder), env),
     ]
     if kind in ("global", "by a file that is included"):

@@ -112,8 +112,8 @@ def test_another_vault_has_a_socket_of_its_own(vector: dict[str, str]) -> None:
     env = {"HOME": "/home/alice", "XDG_RUNTIME_DIR": "/run/x", "GIT_CREDENTIAL_BITBUCKET_VAULT": vector["vault"]}
     socket = paths.socket_path(env)
     assert socket == f"/run/x/{paths.NAME}/{vector['socket']}"
-    assert paths.control_of(socket) == f"/run/x/{paths.NAME}-control/{vector['socket']}"
-    assert paths.guests_of(socket) == f"/run/x/{paths.NAME}-guests/{vector['socket']}"
+    assert paths.control_socket(socket) == f"/run/x/{paths.NAME}-control/{vector['socket']}"
+    assert paths.guest_socket(socket) == f"/run/x/{paths.NAME}-guests/{vector['socket']}"
     assert vector["socket"] == f"socket-{paths.fnv1a(vector['vault'])}"
 
 
@@ -122,11 +122,11 @@ def test_no_control_socket_lies_in_a_directory_that_is_mounted() -> None:
     mounted = f"/run/x/{paths.NAME}"
     found = set()
     for socket in (f"{mounted}/socket", f"{mounted}/job/socket", f"{mounted}/job/1/socket", f"{mounted}/job-2/socket"):
-        for place in (paths.control_of(socket), paths.guests_of(socket)):
+        for place in (paths.control_socket(socket), paths.guest_socket(socket)):
             assert not place.startswith((f"{mounted}/", f"{os.path.dirname(socket)}/"))
             found.add(place)
     assert len(found) == 8
-    assert paths.control_of("/own/dir/socket") == "/own/dir-control/socket"
+    assert paths.control_socket("/own/dir/socket") == "/own/dir-control/socket"
 
 
 def test_the_default_vault_has_the_default_socket_also_where_it_is_named() -> None:
@@ -142,7 +142,7 @@ def test_a_named_socket_is_taken_and_the_vault_told_to_it() -> None:
     """Who names both means a daemon that has that vault."""
     env = {"GIT_CREDENTIAL_BITBUCKET_SOCKET": "/own/socket"}
     assert paths.socket_path({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "/own/socket"
-    assert paths.sockets({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == ["/own/socket"]
+    assert paths.socket_candidates({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == ["/own/socket"]
     assert paths.named_vault_id({"GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == "af63dc4c8601ec8c"
     assert paths.named_vault_id(env) == ""
 
@@ -161,5 +161,8 @@ def test_a_named_vaults_daemon_is_looked_for_at_its_own_socket_and_the_default()
     """Without git's configuration nobody knows whether it is the default; its id is told at either."""
     env = {"HOME": "/home/alice", "XDG_RUNTIME_DIR": "/run/x"}
     default = f"/run/x/{paths.NAME}/socket"
-    assert paths.sockets(env) == [default]
-    assert paths.sockets({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == [f"{default}-af63dc4c8601ec8c", default]
+    assert paths.socket_candidates(env) == [default]
+    assert paths.socket_candidates({**env, "GIT_CREDENTIAL_BITBUCKET_VAULT": "a"}) == [
+        f"{default}-af63dc4c8601ec8c",
+        default,
+    ]

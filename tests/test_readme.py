@@ -166,7 +166,7 @@ def test_each_setting_has_its_key_beside_it() -> None:
         variable, *keys = re.findall(r"`([^`]*)`", cells[0])
         if variable.startswith(paths.OWN_PREFIX):
             told[variable.removeprefix(paths.OWN_PREFIX)] = keys
-    assert told == {**{name: [config.key(name)] for name in config.KEYED}, "KEY": [], "TRACE": []}
+    assert told == {**{name: [config.key(name)] for name in config.CONFIGURABLE}, "KEY": [], "TRACE": []}
 
 
 def test_every_key_of_gits_configuration_is_told() -> None:

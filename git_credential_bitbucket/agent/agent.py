@@ -151,7 +151,7 @@ class Agent:
                 if must_renew:
                     continue
             if renewal_schedule.has_valid_token(credential, now):
-                self.credential_store.note_use(credential, now)
+                self.credential_store.mark_used(credential, now)
                 return lookup.reply(credential, lookup.request)
         if not is_late and self.credential_store.trouble is None:
             lookup.on_miss()
@@ -214,7 +214,7 @@ class Agent:
                 continue
             if retention.is_fallback(index, credential, now):
                 return ACKNOWLEDGED + expiry.storage_note(self.credential_store, credential, now)
-            self.credential_store.note_use(credential, now)
+            self.credential_store.mark_used(credential, now)
             repository = matching.repository_of(request, stored.asked_path) if credential.suspensions else scope
             if rejection.on_acceptance(credential, repository):
                 return self._changed(credential, partial(rejection.on_acceptance, scope=repository))

@@ -172,7 +172,7 @@ class CredentialStore:
         """A transaction on the vault, or on what is in memory only."""
         return (self.memory if memory else self.vault).transaction()
 
-    def note_use(self, credential: Credential, now: float) -> None:
+    def mark_used(self, credential: Credential, now: float) -> None:
         """Note that a credential was used; written down lazily, for a `store` follows every git command."""
         self._used[credential.id] = now
 

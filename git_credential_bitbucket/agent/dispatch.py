@@ -30,7 +30,7 @@ if TYPE_CHECKING:
             """Whether the host can be looked up without reading anything."""
             ...
 
-        def read_then(self, go_on: Callable[[], Answer]) -> Answer:
+        def after_reading(self, go_on: Callable[[], Answer]) -> Answer:
             """Read the configuration unless it is fresh, and go on."""
             ...
 
@@ -185,7 +185,7 @@ class Dispatcher:
 
         if self._hosts is None or self._hosts.known(request.protocol, request.host):
             return go_on()
-        return self._hosts.read_then(go_on)
+        return self._hosts.after_reading(go_on)
 
     def _owner(self, request: Request) -> Agent:
         """Who has what a `store` or `erase` names: the agent of callers' own consumers, where one's token is meant."""
@@ -202,7 +202,7 @@ class Dispatcher:
 
         if self._hosts is None or (action not in _READ_ALL_HOSTS and _is_host_known(self._hosts, body)):
             return go_on()
-        return self._hosts.read_then(go_on)
+        return self._hosts.after_reading(go_on)
 
 
 def _is_host_known(hosts: HostList, body: bytes) -> bool:
@@ -224,4 +224,4 @@ def _approves(caller: Caller) -> bool:
 
 
 def _asker(caller: Caller) -> tuple[int, int] | None:
-    return processes.asking_git(caller.pid)
+    return processes.requesting_git(caller.pid)

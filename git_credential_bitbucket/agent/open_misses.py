@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_protocol import Request
 
 GitProcess = tuple[int, int] | None
-"""The git that asks (`processes.asking_git`); None where it cannot be seen."""
+"""The git that asks (`processes.requesting_git`); None where it cannot be seen."""
 
 OPEN_S = 10 * 60
 """How long a person may take to answer git's prompt."""

@@ -177,7 +177,7 @@ def _run(run: Callable[[], Any], verb: str | None, *, verbose: bool) -> int:
         return UNREAD
     except OSError as exc:
         _discard_stdout()
-        messages.refused(exc)
+        messages.system_error(exc)
         return ERROR
     except SystemExit as exc:
         # Click and rich exit like this on a broken pipe.

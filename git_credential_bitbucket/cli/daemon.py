@@ -11,7 +11,7 @@ import click
 from git_credential_bitbucket import __version__, git_protocol, paths
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client import daemon_info, daemon_launcher, ipc, messages
-from git_credential_bitbucket.client.agent_client import raise_refusal, unreachable
+from git_credential_bitbucket.client.agent_client import control_unreachable, raise_error
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.ui import dates
 from git_credential_bitbucket.ui.output import say, table, warn
@@ -37,11 +37,11 @@ def command() -> None:
 @command.command(help="Start the daemon unless it is running; return when it listens.")
 def start() -> None:
     """Start the daemon."""
-    path = daemon_info.socket_here()
-    before = daemon_info.facts_of(path)
+    path = daemon_info.socket_path()
+    before = daemon_info.daemon_facts(path)
     if before is None:
         daemon_launcher.start(os.environ)
-    after = daemon_info.facts_of(path) or {}
+    after = daemon_info.daemon_facts(path) or {}
     say(f"daemon {'already running' if before else 'started'} (pid {after.get('pid', '?')})")
 
 
@@ -51,10 +51,10 @@ def start() -> None:
 )
 def run() -> None:
     """Become the daemon, with a socket of systemd's (LISTEN_FDS) if there is one; returns only by raising."""
-    daemon_info.socket_here()
+    daemon_info.socket_path()
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    data = json.dumps({"env": daemon_launcher.passed(os.environ)}).encode()
+    data = json.dumps({"env": daemon_launcher.passed_environment(os.environ)}).encode()
     if os.write(writer, data) < len(data):
         raise SettingsError(
             "the environment is too large to pass on to the daemon", hint="start it with env -i HOME=… PATH=…"
@@ -62,7 +62,9 @@ def run() -> None:
     os.close(writer)
     os.dup2(reader, 0)
     # As from git: by pipe, because /proc/PID/environ would show it as long as the daemon runs.
-    env = {name: os.environ[name] for name in (*daemon_launcher.INTERPRETER, *ACTIVATION) if name in os.environ}
+    env = {
+        name: os.environ[name] for name in (*daemon_launcher.INTERPRETER_VARIABLES, *ACTIVATION) if name in os.environ
+    }
     argv = daemon_launcher.command()
     os.execve(argv[0], argv, env)  # noqa: S606 - no shell is wanted
 
@@ -73,21 +75,21 @@ def run() -> None:
 @click.option("--force", is_flag=True, help="Stop it even if what is in memory is lost.")
 def stop(*, force: bool) -> None:
     """Stop the daemon."""
-    path = daemon_info.socket_here()
-    facts = daemon_info.facts_of(path)
+    path = daemon_info.socket_path()
+    facts = daemon_info.daemon_facts(path)
     if facts is None:
         say("no daemon is running")
         return
     # The release 0.1.0 has one socket for everything.
-    control = paths.control_of(path) if "vault_id" in facts else path
-    asked = ipc.message("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
+    control = paths.control_socket(path) if "vault_id" in facts else path
+    asked = ipc.format_request("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
     with messages.WaitNotice("the daemon finishes its work; an answer from Bitbucket can take up to 5 minutes"):
         outcome, reply = ipc.send_request(control, asked, STOP_TIMEOUT_S)
-    raise_refusal(git_protocol.parse_pairs(reply))
-    if outcome == ipc.ABSENT and daemon_info.listener(path) is not None:
-        raise unreachable()
-    if outcome != ipc.ANSWERED and daemon_info.listener(path) is not None:
-        raise daemon_info.silent(path)
+    raise_error(git_protocol.parse_pairs(reply))
+    if outcome == ipc.ABSENT and daemon_info.listener_pid(path) is not None:
+        raise control_unreachable()
+    if outcome != ipc.ANSWERED and daemon_info.listener_pid(path) is not None:
+        raise daemon_info.not_answering(path)
     say(f"daemon stopped (pid {facts['pid']})")
 
 
@@ -97,12 +99,12 @@ def stop(*, force: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; uptime is in seconds.")
 def status(*, as_json: bool) -> int:
     """Show the daemon's state; never starts it."""
-    path = daemon_info.socket_here()
-    facts = daemon_info.facts_of(path)
+    path = daemon_info.socket_path()
+    facts = daemon_info.daemon_facts(path)
     if as_json:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
-        pid = daemon_info.listener(path)
+        pid = daemon_info.listener_pid(path)
         found = "no daemon is running" if pid is None else f"process {pid or '?'}, which is not this daemon, listens"
         say(f"{found} at {path}")
     else:
@@ -116,7 +118,7 @@ def list_daemons(*, as_json: bool) -> None:
     """List the user's daemons."""
     found = [
         _document(facts["socket"], facts)
-        for facts in map(daemon_info.facts_at, daemon_info.control_sockets())
+        for facts in map(daemon_info.socket_facts, daemon_info.control_sockets())
         if "socket" in facts
     ]
     if as_json:
@@ -136,8 +138,8 @@ def list_daemons(*, as_json: bool) -> None:
 )
 def socket_path(*, control: bool) -> None:
     """Print the path of a socket."""
-    path = daemon_info.socket_here()
-    say(paths.control_of(path) if control else path)
+    path = daemon_info.socket_path()
+    say(paths.control_socket(path) if control else path)
 
 
 def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:

@@ -80,7 +80,7 @@ def command(
     if is_review:
         _review(frozenset(tests), as_json=as_json)
         return
-    path = access_log.events_path(os.environ) if events else _path()
+    path = access_log.event_log_path(os.environ) if events else _path()
     not_before = None if since is None else time.time() - since
     found = deque((e for e in access_log.read(path) if _matches(e, not_before, **wanted)), lines)
     if not found and not os.path.exists(path):
@@ -100,7 +100,7 @@ def command(
 
 def _path() -> str:
     """The path of the access log, whether it is on or not."""
-    return access_log.place(os.environ) or access_log.place({**os.environ, access_log.SETTING: "on"}) or ""
+    return access_log.log_path(os.environ) or access_log.log_path({**os.environ, access_log.SETTING: "on"}) or ""
 
 
 def _review(tests: frozenset[str], *, as_json: bool) -> None:
@@ -111,7 +111,7 @@ def _review(tests: frozenset[str], *, as_json: bool) -> None:
 
     report = status_report.report_now()
     status_report.check_readable(report, "the credentials cannot be reviewed")
-    is_on = access_log.place(os.environ) is not None
+    is_on = access_log.log_path(os.environ) is not None
     found = review.review(report.credentials, access_log.read(_path()), report.now, tests=tests, log_on=is_on)
     if as_json:
         click.echo(json.dumps(found, indent=2))
@@ -146,7 +146,7 @@ def _print_review(found: Review) -> None:
 def _matches(
     entry: Entry, not_before: float | None, scope: str | None, operation: str | None, credential: str | None
 ) -> bool:
-    if not_before is not None and (access_log.moment(entry) or 0.0) < not_before:
+    if not_before is not None and (access_log.time_of(entry) or 0.0) < not_before:
         return False
     if operation is not None and operation not in (entry.get("operation"), entry.get("event")):
         return False

@@ -17,7 +17,7 @@ from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client.shared_client import ask, refuses, renew
+from git_credential_bitbucket.client.shared_client import ask, renew, unknown_host
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
@@ -192,7 +192,7 @@ def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
     Raises `Error`.
     """
     if not hosts.is_cloud(wanted.provider.protocol, wanted.provider.host):
-        why = refuses(wanted.provider.protocol, wanted.provider.host)
+        why = unknown_host(wanted.provider.protocol, wanted.provider.host)
         if why and wanted.memory:
             raise SettingsError(why["error"], hint=why["hint"])
     new_vault = vault_setup.prepare(prompter, memory=wanted.memory)

@@ -18,7 +18,7 @@ from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.cli.audit import repository_at
 from git_credential_bitbucket.cli.login import is_configured
-from git_credential_bitbucket.client.shared_client import ask, offered
+from git_credential_bitbucket.client.shared_client import ask, find
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup.other_helpers import other_helpers
 from git_credential_bitbucket.login import vault_setup
@@ -111,7 +111,7 @@ def _find_stored() -> Callable[[str, str], list[StoredToken]]:
         found = []
         for one in stored:
             if (one["kind"], one["url"]) == (kind, place):
-                reply = offered("token", [("id", one["id"])], arguments.parse_scope(place).request())
+                reply = find("token", [("id", one["id"])], arguments.parse_scope(place).request())
                 found.append(StoredToken(Secret(reply.get("password", "")), arguments.account_names(one), one["id"]))
         return found
 

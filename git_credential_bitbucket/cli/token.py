@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import is_verbose, summary
 from git_credential_bitbucket.client import interactivity, messages, rest_authorization
-from git_credential_bitbucket.client.shared_client import ask, offered
+from git_credential_bitbucket.client.shared_client import ask, find
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.gitsetup import git_request
@@ -69,7 +69,7 @@ def fetch_token(what: str | None) -> dict[str, str]:
     vault_setup.unlock_if_locked()
     scope, credential_id = (asked, None) if what is None else _scope_and_id(what)
     fields = [] if credential_id is None else [("id", credential_id)]
-    credential = offered("token", fields, scope.request())
+    credential = find("token", fields, scope.request())
     if not credential.get("password"):
         problem = interactivity.missing_credential(dict(ask("why", (), scope.request())))
         raise UnknownCredential(problem.cause, hint=problem.hint)

@@ -18,7 +18,7 @@ def archive() -> str | None:
     return None if path is None else os.path.abspath(path)
 
 
-def not_installed(cause: str) -> "Error":
+def not_in_archive(cause: str) -> "Error":
     """What to say where the one file lacks what an installation has."""
     from git_credential_bitbucket.errors import Error  # lazy: an installation never needs it
 
@@ -34,7 +34,7 @@ def third_party() -> None:
     Raises an `Error` in the one file, which does without.
     """
     if archive() is not None:
-        raise not_installed("this one-file program answers with tokens from the environment only")
+        raise not_in_archive("this one-file program answers with tokens from the environment only")
     if not sys.flags.no_site or "site" in sys.modules:
         return
     import site  # lazy: 3 ms that the relay does without

@@ -25,7 +25,7 @@ class AgentClient:
     tells that this process answers in the place of a daemon that does not know the host.
     """
 
-    __slots__ = ("env", "in_process", "instead", "started")
+    __slots__ = ("env", "in_process", "replaces_daemon", "started")
 
     def __init__(self) -> None:
         if ipc.names_settings(os.environ):
@@ -33,8 +33,8 @@ class AgentClient:
 
             git_config.adopt(os.environ)
         self.env: MutableMapping[str, str] = os.environ
-        self.in_process = ipc.is_off(os.environ)
-        self.instead = False
+        self.in_process = ipc.is_daemon_off(os.environ)
+        self.replaces_daemon = False
         self.started = False
 
     def for_request(self, request: bytes, *, start: bool = True) -> "AgentClient":
@@ -43,7 +43,7 @@ class AgentClient:
             if dict(git_protocol.parse_pairs(self.reply("why", request, start=start))).get("state") != "none":
                 break
             socket, _, further = outer.partition(":")
-            self.env = {**self.env, ipc.OUTER: further, **paths.private(socket)}
+            self.env = {**self.env, ipc.OUTER: further, **paths.private_daemon_variables(socket)}
             messages.trace(f"no credential of this exec covers the request; asking the exec around it at {socket}")
         return self
 
@@ -56,45 +56,45 @@ class AgentClient:
         not answer `action`; and `InsecurePath` where somebody else could have put the socket there.
         """
         if not self.in_process:
-            outcome, reply = self._asked(action, body)
+            outcome, reply = self._send(action, body)
             is_there = outcome != ipc.ABSENT
             if not is_there:
-                is_there = action not in git_protocol.GIT_ACTIONS and "vault_id" in self._facts()
+                is_there = action not in git_protocol.GIT_ACTIONS and "vault_id" in self._ping()
                 is_there = is_there or (start and self.start())
                 if is_there:
-                    outcome, reply = self._asked(action, body)
+                    outcome, reply = self._send(action, body)
             if outcome == ipc.TIMEOUT:
-                raise silent()
+                raise daemon_timeout()
             if outcome != ipc.ABSENT:
                 return reply
             if is_there and action != "mint":  # which needs no vault
-                raise unreachable()
+                raise control_unreachable()
             self.in_process = start  # a daemon that could not be started is not tried again
         from git_credential_bitbucket.client import in_process
 
         messages.trace(f"{action}: handled in this process, without a daemon")
         return in_process.reply(action, body)
 
-    def _asked(self, action: str, body: bytes) -> "tuple[ipc.Outcome, bytes]":
+    def _send(self, action: str, body: bytes) -> "tuple[ipc.Outcome, bytes]":
         path, vault_id = paths.socket_path(self.env), paths.named_vault_id(self.env)
         if action not in git_protocol.GIT_ACTIONS:
-            path = paths.control_of(path)
+            path = paths.control_socket(path)
             vault_id = paths.vault_id(self.env) if action != "mint" else ""
-        outcome, reply = ipc.send_request(path, ipc.message(action, body, vault_id))
+        outcome, reply = ipc.send_request(path, ipc.format_request(action, body, vault_id))
         messages.trace(f"{action}: the daemon at {path}: {outcome}")
         return outcome, reply
 
-    def _facts(self) -> dict[str, str]:
+    def _ping(self) -> dict[str, str]:
         """What whoever listens at git's socket says of itself. Raises `DaemonUnavailable` where it keeps silent."""
-        outcome, reply = self._asked("ping", b"")
+        outcome, reply = self._send("ping", b"")
         if outcome == ipc.TIMEOUT:
-            raise silent()
+            raise daemon_timeout()
         return dict(git_protocol.parse_pairs(reply))
 
     def answer(self, action: str, body: bytes) -> bytes:
         """As `reply`; raises the `Error` that a refusal tells."""
         reply = self.reply(action, body)
-        raise_refusal(git_protocol.parse_pairs(reply))
+        raise_error(git_protocol.parse_pairs(reply))
         return reply
 
     def offered(self, action: str, body: bytes) -> bytes:
@@ -109,7 +109,7 @@ class AgentClient:
         """
         if self.in_process:
             return False
-        if "pid" in self._facts():
+        if "pid" in self._ping():
             return False
         messages.trace("another program listens at the daemon's socket")
         self.in_process = not (start and self.start())
@@ -127,7 +127,7 @@ class AgentClient:
             "only this process's configuration names the host, so this process answers instead of the daemon"
         )
         os.environ[ipc.DAEMON] = "off"
-        self.in_process = self.instead = True
+        self.in_process = self.replaces_daemon = True
         return True
 
     def start(self) -> bool:
@@ -160,26 +160,29 @@ def ask(
     `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
     than once keeps the `client`.
     """
-    asked, body = (client or AgentClient()).for_request(request, start=start), git_protocol.emit(list(fields)) + request
-    found = git_protocol.parse_pairs(asked.reply(action, body, start=start))
-    if not found and asked.replace_foreign_daemon(start=start):
-        found = git_protocol.parse_pairs(asked.reply(action, body))
+    directed, body = (
+        (client or AgentClient()).for_request(request, start=start),
+        git_protocol.emit(list(fields)) + request,
+    )
+    found = git_protocol.parse_pairs(directed.reply(action, body, start=start))
+    if not found and directed.replace_foreign_daemon(start=start):
+        found = git_protocol.parse_pairs(directed.reply(action, body))
     if not found:
         raise DaemonUnavailable(
             "another program listens at the daemon's socket",
             hint="run: git-credential-bitbucket daemon start",
         )
-    raise_refusal(found)
+    raise_error(found)
     return found
 
 
-def raise_refusal(reply: Pairs) -> None:
+def raise_error(reply: Pairs) -> None:
     """Raise what a reply of `error=` and `hint=` says; other replies pass."""
     if reply and reply[0][0] == "error":
         raise Error(reply[0][1], hint=dict(reply).get("hint"))
 
 
-def unreachable() -> DaemonUnavailable:
+def control_unreachable() -> DaemonUnavailable:
     """What to say where a daemon answers at git's socket alone: one that is forwarded, or mounted."""
     return DaemonUnavailable(
         "this command needs the daemon's control socket, and only git's socket can be reached here",
@@ -187,7 +190,7 @@ def unreachable() -> DaemonUnavailable:
     )
 
 
-def silent(seconds: float = ipc.RELAY_TIMEOUT_S) -> DaemonUnavailable:
+def daemon_timeout(seconds: float = ipc.RELAY_TIMEOUT_S) -> DaemonUnavailable:
     """What to say of a daemon that took a request and did not answer it in time."""
     hint = "if it is stuck, run: git-credential-bitbucket daemon stop"
     return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -14,28 +14,28 @@ PING_S = 5.0
 """Nothing blocks the answer to a ping; only a machine under load makes it wait."""
 
 
-def socket_here() -> str:
+def socket_path() -> str:
     """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
     daemon_launcher.check_allowed(os.environ)
     return paths.socket_path(os.environ)
 
 
-def facts_of(path: str) -> dict[str, str] | None:
+def daemon_facts(path: str) -> dict[str, str] | None:
     """What the daemon says of itself, at its control socket if that can be reached; None where none of ours runs.
 
     Raises `DaemonUnavailable` if one keeps silent.
     """
-    for at in (paths.control_of(path), path):
-        outcome, reply = ipc.send_request(at, ipc.message("ping", b""), PING_S)
+    for at in (paths.control_socket(path), path):
+        outcome, reply = ipc.send_request(at, ipc.format_request("ping", b""), PING_S)
         if outcome == ipc.TIMEOUT:
-            raise silent(at)
+            raise not_answering(at)
         facts = dict(git_protocol.parse_pairs(reply))
         if "pid" in facts:
             return facts
     return None
 
 
-def listener(path: str) -> int | None:
+def listener_pid(path: str) -> int | None:
     """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
@@ -52,17 +52,17 @@ def listener(path: str) -> int | None:
     return pid
 
 
-def silent(path: str) -> DaemonUnavailable:
+def not_answering(path: str) -> DaemonUnavailable:
     """The error where a process listens at `path` and does not answer."""
-    pid = listener(path)
+    pid = listener_pid(path)
     hint = f"stop it: kill {pid}" if pid else "stop it, then run: git-credential-bitbucket daemon start"
     return DaemonUnavailable(f"process {pid or '?'} listens at the daemon's socket and does not answer", hint=hint)
 
 
 def control_sockets() -> list[str]:
     """Where daemons of this user may obey: the environment's, the runtime directory's, and on Linux any other."""
-    default = os.path.dirname(paths.control_of(paths.runtime_dir(os.environ) + "/socket"))
-    found = {paths.control_of(paths.socket_path(os.environ))}
+    default = os.path.dirname(paths.control_socket(paths.runtime_dir(os.environ) + "/socket"))
+    found = {paths.control_socket(paths.socket_path(os.environ))}
     try:
         found |= {
             entry.path for entry in os.scandir(default) if not entry.name.endswith(".lock") and not entry.is_dir()
@@ -77,10 +77,10 @@ def control_sockets() -> list[str]:
     return sorted(found | {path for path in named if os.path.dirname(path).endswith("-control")})
 
 
-def facts_at(path: str) -> dict[str, str]:
+def socket_facts(path: str) -> dict[str, str]:
     """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
     try:
-        _, reply = ipc.send_request(path, ipc.message("ping", b""), PING_S)
+        _, reply = ipc.send_request(path, ipc.format_request("ping", b""), PING_S)
     except InsecurePath:  # somebody else's
         return {}
     return dict(git_protocol.parse_pairs(reply))

@@ -29,9 +29,9 @@ GUARD_DESCRIPTOR = 3
 
 CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables: for a daemon that serves one command. One that serves all drops it."""
-NOT_PASSED = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
+DROPPED_VARIABLES = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
 """A trace is for one command, too; the other is between relay and fallback."""
-PASSED = frozenset(
+PASSED_VARIABLES = frozenset(
     {
         *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # where things lie
         *("USER", "LOGNAME", "PATH"),  # PATH: git, by its absolute path
@@ -57,11 +57,11 @@ PASSED = frozenset(
     }
 )
 """What else of the caller's environment the daemon gets to know. No token of the caller's, and no GIT_DIR."""
-INTERPRETER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 """What the interpreter itself may need before it can read anything (GitHub's setup-python, for one). All the rest comes
 by pipe, for /proc/PID/environ shows for ever what a process was started with."""
 
-_ENTER = (
+_START_CODE = (
     "import sys; sys.path.append(sys.argv.pop(1));"
     "from git_credential_bitbucket.client.activate import third_party; third_party();"
     "from git_credential_bitbucket.daemon.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -70,7 +70,7 @@ _ENTER = (
 
 def check_allowed(env: "Mapping[str, str]") -> None:
     """Raise `DaemonDisabled` where the environment says that no daemon may run."""
-    if ipc.is_off(env):
+    if ipc.is_daemon_off(env):
         cause = f"the daemon is switched off: {ipc.DAEMON}={env[ipc.DAEMON]}"
         raise DaemonDisabled(cause, hint=f"unset {ipc.DAEMON} and credentialBitbucket.daemon")
 
@@ -105,7 +105,7 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
         finally:
             os.close(reading)
             os.close(tell_ready)
-        wait_for(child)
+        reap(child)
         # The daemon is on its way meanwhile, and asks for its document later than this takes.
         data = NO_DOCUMENT
         try:
@@ -116,19 +116,19 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
                 check_allowed(env)
             data = document(env)
         finally:
-            send(told, data, deadline)
+            write_before(told, data, deadline)
             os.close(told)
             told = -1
-        answer = receive(ready, deadline)
+        answer = read_answer(ready, deadline)
     finally:
         os.close(ready)
         if told >= 0:
             os.close(told)
     if not answer.endswith(READY):
-        raise refusal(answer)
+        raise start_failure(answer)
 
 
-def wait_for(child: int) -> None:
+def reap(child: int) -> None:
     """Wait until a child has ended. None is there to wait for where SIGCHLD is ignored: a caller may hand that down."""
     try:
         os.waitpid(child, 0)
@@ -140,24 +140,24 @@ def document(env: "Mapping[str, str]") -> bytes:
     """What the daemon reads at its start."""
     from _json import encode_basestring_ascii as quoted  # lazy: json itself costs 5 ms more
 
-    pairs = [f"{quoted(name)}: {quoted(value)}" for name, value in passed(env).items()]
+    pairs = [f"{quoted(name)}: {quoted(value)}" for name, value in passed_environment(env).items()]
     return f'{{"env": {{{", ".join(pairs)}}}}}'.encode()
 
 
-def passed(env: "Mapping[str, str]") -> dict[str, str]:
+def passed_environment(env: "Mapping[str, str]") -> dict[str, str]:
     """What of `env` the daemon gets to see."""
     prefixes = (paths.OWN_PREFIX, CONFIG_PREFIX, *paths.SOURCE_PREFIXES)
     return {
         name: value
         for name, value in env.items()
-        if name not in NOT_PASSED and (name in PASSED or name.startswith(prefixes))
+        if name not in DROPPED_VARIABLES and (name in PASSED_VARIABLES or name.startswith(prefixes))
     }
 
 
 def command() -> list[str]:
     """The command that runs a daemon: isolated, as every Python of ours, on the package that this module is part of."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-    return [sys.executable, "-I", "-S", "-c", _ENTER, root]
+    return [sys.executable, "-I", "-S", "-c", _START_CODE, root]
 
 
 def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int, until_eof: int | None) -> "NoReturn":
@@ -178,7 +178,7 @@ def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int,
             os.dup2(descriptor, number)
         close_from(GUARD_DESCRIPTOR + (until_eof is not None))
         os.chdir("/")
-        os.execve(argv[0], argv, {name: env[name] for name in INTERPRETER if name in env})  # noqa: S606 - no shell
+        os.execve(argv[0], argv, {name: env[name] for name in INTERPRETER_VARIABLES if name in env})  # noqa: S606 - no shell
     finally:
         os._exit(127)
 
@@ -197,11 +197,11 @@ def close_from(first: int) -> None:
                 continue
 
 
-def send(descriptor: int, data: bytes, deadline: float) -> None:
+def write_before(descriptor: int, data: bytes, deadline: float) -> None:
     """Write all of `data` to a pipe; a reader that has gone says why on the other pipe, or nothing."""
     os.set_blocking(descriptor, False)
     while data:
-        wait(descriptor, select.POLLOUT, deadline)
+        wait_for_pipe(descriptor, select.POLLOUT, deadline)
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:
@@ -210,11 +210,11 @@ def send(descriptor: int, data: bytes, deadline: float) -> None:
             return
 
 
-def receive(descriptor: int, deadline: float) -> bytes:
+def read_answer(descriptor: int, deadline: float) -> bytes:
     """What comes from a pipe up to its end, or to READY."""
     answer = b""
     while not answer.endswith(READY):
-        wait(descriptor, select.POLLIN, deadline)
+        wait_for_pipe(descriptor, select.POLLIN, deadline)
         chunk = os.read(descriptor, 4096)
         if not chunk:
             break
@@ -222,7 +222,7 @@ def receive(descriptor: int, deadline: float) -> bytes:
     return answer
 
 
-def wait(descriptor: int, event: int, deadline: float) -> None:
+def wait_for_pipe(descriptor: int, event: int, deadline: float) -> None:
     """Wait until a pipe can be used or has ended. Raises `DaemonUnavailable` at the deadline."""
     poll = select.poll()
     poll.register(descriptor, event)
@@ -233,7 +233,7 @@ def wait(descriptor: int, event: int, deadline: float) -> None:
         )
 
 
-def refusal(answer: bytes) -> DaemonUnavailable:
+def start_failure(answer: bytes) -> DaemonUnavailable:
     """What the daemon said instead of READY: why it does not start, or the last line of what Python says of a fault."""
     lines = [line for line in answer.decode("utf-8", "replace").split("\n") if line]
     said = dict(git_protocol.parse_pairs(answer))

@@ -92,14 +92,14 @@ def find(env: "Mapping[str, str]", request: git_protocol.Request) -> Environment
     return token(env) or consumer(env)
 
 
-def every(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
+def find_all(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
     """All that `find` chooses from, longest scopes first. Raises `SettingsError` where something is unusable."""
     return [*from_tokens_file(env), *filter(None, [token(env) or consumer(env)])]
 
 
 def required(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
     """As `every`, for who needs one. Raises `SettingsError` if that is nothing usable."""
-    found = every(env)
+    found = find_all(env)
     if not found:
         if (problem := unusable(env)) is not None:
             raise SettingsError(problem.cause, hint=problem.hint)
@@ -181,7 +181,7 @@ def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
     return None
 
 
-def answer(found: EnvironmentCredential) -> bytes:
+def format_answer(found: EnvironmentCredential) -> bytes:
     """A token as git reads it."""
     return git_protocol.emit([("username", found.username), ("password", found.secret.reveal())])
 
@@ -195,7 +195,7 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
             hint="set an API token or access token of Bitbucket Cloud, or unset it",
         )
-    if markers.stands(env, host, found.secret):
+    if markers.is_marked(env, host, found.secret):
         raise Error(
             f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
             hint="it may be revoked, expired or lack a permission: set a valid one, or unset it",
@@ -207,7 +207,7 @@ def is_data_center(secret: Secret) -> bool:
     return secret.reveal().startswith("BBDC-")
 
 
-def names(request: git_protocol.Request, found: EnvironmentCredential) -> bool:
+def is_about(request: git_protocol.Request, found: EnvironmentCredential) -> bool:
     """Whether git's `store` or `erase` is about `found`, or what may have been minted for it.
 
     Of a token, one that names no secret is about what was offered: while a token stands here, we offer nothing else.
@@ -311,7 +311,7 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
         # Without waiting: who names a pipe that nobody writes to would hang git.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            is_open = is_private and not paths.is_handed_to_us(os.fstat(descriptor))
+            is_open = is_private and not paths.is_private_file(os.fstat(descriptor))
             data = b"" if is_open else os.read(descriptor, MAX_FILE_BYTES + 1)
         finally:
             os.close(descriptor)

@@ -18,12 +18,12 @@ def reply(action: str, body: bytes) -> bytes:
     from git_credential_bitbucket.agent.deferred import wait_for  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
     from git_credential_bitbucket.client import messages
-    from git_credential_bitbucket.client.signals import until_written
+    from git_credential_bitbucket.client.signals import delay_signals
 
     held = dispatcher()
     renewals = held.agent.renewals
     with (
-        until_written(renewals),
+        delay_signals(renewals),
         messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.is_requesting),
     ):
         answer = wait_for(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
@@ -59,8 +59,8 @@ def dispatcher() -> "Dispatcher":
     events: access_log.AccessLog | None = None
     try:
         agent.consumers_dir = paths.runtime_dir(os.environ)
-        events = access_log.AccessLog(access_log.events_path(os.environ), access_log.EVENTS_KEPT_S)
-        log = access_log.place(os.environ)
+        events = access_log.AccessLog(access_log.event_log_path(os.environ), access_log.EVENT_RETENTION_S)
+        log = access_log.log_path(os.environ)
     except Error:  # without a home: to lose a log, or to share no token, stops no answer
         pass
     return Dispatcher(agent, None, None if log is None else access_log.AccessLog(log), events)

@@ -14,11 +14,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PERSON, ASKPASS, NOBODY = "person", "askpass", "nobody"
-BUILD_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
+TERMINAL, ASKPASS, NON_INTERACTIVE = "person", "askpass", "nobody"
+CI_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 NEVER = "never"
 """git-credential-manager's word in `credential.interactive`, beside git's for false."""
-LOGIN_MENDS = frozenset(
+RESOLVED_BY_LOGIN = frozenset(
     {"none", git_protocol.OTHER_ACCOUNT, "disabled", "login-expired", "expired", "app-password", "memory"}
 )
 """States (agent/diagnosis.py) that a new login ends, so that a person is asked for one while git waits.
@@ -27,21 +27,21 @@ In the others it would hide what is wrong, or meet the same trouble.
 """
 
 
-def who_answers(env: "Mapping[str, str]", url: str) -> str:
+def available_prompt(env: "Mapping[str, str]", url: str) -> str:
     """Who can answer for `url` instead of us: `PERSON`, at the terminal; `ASKPASS`, which git runs next; `NOBODY`.
 
     An askpass counts only where standard error is no terminal: it is for a program (Jenkins, an editor), which takes
     what stands there for a failure. Raises `SettingsError` where a person may be there and git's configuration cannot
     be read.
     """
-    against = forbidden(env, url)
+    against = reason_not_to_prompt(env, url)
     if against is None:
         messages.trace("interactive: asking at the terminal")
-        return PERSON
+        return TERMINAL
     program = None if _is_terminal(2) else _trusted_askpass(env)
     if program is None:
         messages.trace(f"non-interactive: {against}")
-        return NOBODY
+        return NON_INTERACTIVE
     messages.trace(f"non-interactive: {against}; git runs {program[0]} next")
     return ASKPASS
 
@@ -79,9 +79,9 @@ def _trusted_askpass(env: "Mapping[str, str]") -> tuple[str, str] | None:
     return askpass(env, read.value("core.askPass"))
 
 
-def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
+def reason_not_to_prompt(env: "Mapping[str, str]", url: str) -> str | None:
     """What speaks against asking a person; None where nothing does."""
-    if is_build(env):
+    if is_ci(env):
         return "CI is set"
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return "GIT_TERMINAL_PROMPT is off"
@@ -93,7 +93,7 @@ def forbidden(env: "Mapping[str, str]", url: str) -> str | None:
     return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
 
 
-def is_build(env: "Mapping[str, str]") -> bool:
+def is_ci(env: "Mapping[str, str]") -> bool:
     """Whether this is a build, where nobody reads along: `CI` is set, as every build service sets it."""
     return git_bool(env.get("CI", "")) is not False
 
@@ -103,12 +103,12 @@ def missing_credential(why: "Mapping[str, str]") -> Problem:
     cause, hint = why.get("error", "there is no credential"), why.get("hint")
     if why.get("state") != "none":
         return Problem(cause, hint)
-    return environment.unusable(os.environ) or Problem(cause, hint if "damaged" in why else build_hint() or hint)
+    return environment.unusable(os.environ) or Problem(cause, hint if "damaged" in why else ci_hint() or hint)
 
 
-def build_hint() -> str | None:
+def ci_hint() -> str | None:
     """What to do instead of a login where this is a build; None elsewhere."""
-    return BUILD_HINT if is_build(os.environ) else None
+    return CI_HINT if is_ci(os.environ) else None
 
 
 def has_foreground() -> bool:

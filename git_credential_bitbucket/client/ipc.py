@@ -30,7 +30,7 @@ UNACKNOWLEDGED: "Final" = "unacknowledged"
 UNASKED: "Final" = "unasked"
 """What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
 not say that a `store` or `erase` is done or that an answer is whole, or it has not been asked."""
-ENDED = b"\n\n"
+END_OF_ANSWER = b"\n\n"
 """How a daemon's answer to `get` ends. Neither git's own cache daemon nor the release 0.1.0 writes a blank line, and
 others read no further."""
 
@@ -61,14 +61,14 @@ _UCRED_BYTES, _XUCRED_BYTES = 12, 76
 _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # sys/un.h on macOS
 
 
-def is_off(env: "Mapping[str, str]") -> bool:
+def is_daemon_off(env: "Mapping[str, str]") -> bool:
     """Whether no daemon may run here. Raises `SettingsError` where the variable is neither on nor off."""
     from git_credential_bitbucket import config  # lazy: no part of an answer by the daemon
 
     return not config.is_on(env, DAEMON, default=True)
 
 
-def is_special(env: "Mapping[str, str]") -> bool:
+def needs_fallback(env: "Mapping[str, str]") -> bool:
     """Whether the environment holds a credential of its own, forbids the daemon or names more than one, or wants every
     decision told.
     """
@@ -85,7 +85,7 @@ def names_settings(env: "Mapping[str, str]") -> bool:
     return any(env[name].lower().startswith(_SECTION) for name in names)
 
 
-def message(action: str, request: bytes, vault_id: str = "") -> bytes:
+def format_request(action: str, request: bytes, vault_id: str = "") -> bytes:
     """A request on git-credential-cache's socket: `request` as git gave it, after the action.
 
     A daemon that has another vault than `vault_id` refuses it; an empty one is any.

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.secret import Secret
 
-STANDS_S = 60.0
+ERASED_TTL_S = 60.0
 """How long a mark stands. Longer would keep a runner from its next job, shorter lets git-lfs go on asking."""
-GIVEN_STANDS_S = 3600.0
+GIVEN_TTL_S = 3600.0
 """How long one on a given secret stands: git stores it once the server has taken it, which is soon after."""
-PREFIX = "erased-"
+ERASED = "erased-"
 GIVEN = "given-"
-_KEYS = {PREFIX: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bitbucket: given"}
+_KEYS = {ERASED: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bitbucket: given"}
 """They keep the digests apart from each other's, and from any other use of the same secret's digest."""
 
 
-def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = PREFIX) -> None:
+def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> None:
     """Mark `secret` as rejected by `host` (`protocol://host`), or as given for it (`GIVEN`).
 
     Raises `InsecurePath` if that cannot be.
@@ -39,8 +39,8 @@ def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = P
     directory = paths.runtime_dir(env)
     try:
         paths.make_private_dir(directory)
-        sweep(directory)
-        descriptor = files.open_private(f"{directory}/{name(host, secret, prefix)}", os.O_WRONLY | os.O_CREAT)
+        remove_expired(directory)
+        descriptor = files.open_private(f"{directory}/{file_name(host, secret, prefix)}", os.O_WRONLY | os.O_CREAT)
         try:
             os.utime(descriptor)
         finally:
@@ -52,29 +52,29 @@ def leave(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = P
         ) from exc
 
 
-def stands(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = PREFIX) -> bool:
+def is_marked(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> bool:
     """Whether `secret` was rejected by `host` within the last minute, or given for it within the last hour."""
     directory = paths.runtime_dir(env)
     try:
         paths.check_private_dir(directory)
-        return is_fresh(f"{directory}/{name(host, secret, prefix)}", prefix)
+        return is_fresh(f"{directory}/{file_name(host, secret, prefix)}", prefix)
     except (OSError, InsecurePath):  # no directory, or one that others could put marks into
         return False
 
 
-def name(host: str, secret: "Secret", prefix: str = PREFIX) -> str:
+def file_name(host: str, secret: "Secret", prefix: str = ERASED) -> str:
     """The file name of a mark."""
     text = f"{host}\n{secret.reveal()}".encode("utf-8", "surrogateescape")
     return prefix + blake2b(text, key=_KEYS[prefix], digest_size=16).hexdigest()
 
 
-def is_fresh(path: str, prefix: str = PREFIX) -> bool:
+def is_fresh(path: str, prefix: str = ERASED) -> bool:
     """Whether the mark still stands. One from further ahead is of a clock that has been set back."""
-    stands_s = GIVEN_STANDS_S if prefix == GIVEN else STANDS_S
+    stands_s = GIVEN_TTL_S if prefix == GIVEN else ERASED_TTL_S
     return abs(time.time() - os.lstat(path).st_mtime) < stands_s
 
 
-def sweep(directory: str) -> None:
+def remove_expired(directory: str) -> None:
     """Remove marks that no longer stand."""
     for entry in os.listdir(directory):
         prefix = entry.partition("-")[0] + "-"

@@ -39,7 +39,7 @@ def failure(problem: "Error | Problem") -> None:
     error(problem.cause, problem.hint)
 
 
-def refused(exc: OSError) -> None:
+def system_error(exc: OSError) -> None:
     """Say what the system refused us, and where the cure lies: it is outside this program."""
     from git_credential_bitbucket import files  # lazy: it goes wrong rarely
 

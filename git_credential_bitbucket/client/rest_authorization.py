@@ -31,7 +31,7 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
         return None
     if environment.is_data_center(found.secret):
         environment.check(found, request.base, env)
-    password = found.secret.reveal() if found.client_id is None else _minted(request, data, found)
+    password = found.secret.reveal() if found.client_id is None else _client_credentials_token(request, data, found)
     return {
         "kind": found.kind,
         "username": found.username,
@@ -41,7 +41,9 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
     }
 
 
-def _minted(request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential) -> str:
+def _client_credentials_token(
+    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential
+) -> str:
     from git_credential_bitbucket.client import (
         client_credentials,
         interactivity,

@@ -18,7 +18,7 @@ def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"
     return front.ask(action, fields, request, client=_client())
 
 
-def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
+def query(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
     """As `ask`, for a question that changes nothing: it starts no daemon, and where none runs this process answers.
 
     A key that needs a dialogue or a passphrase is not asked for: the vault is locked then.
@@ -26,7 +26,7 @@ def look(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b
     return front.ask(action, fields, request, start=False, client=_client())
 
 
-def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
+def find(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
     """As `ask`, for a question that may be answered with nothing."""
     return dict(
         git_protocol.parse_pairs(
@@ -35,7 +35,7 @@ def offered(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> d
     )
 
 
-def refuses(protocol: str, host: str) -> Mapping[str, str]:
+def unknown_host(protocol: str, host: str) -> Mapping[str, str]:
     """What the daemon says against a host that this process's configuration alone names; empty where it knows it.
 
     From then on this process answers itself.

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.renewal import Renewals
 
-ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-LOOK_EVERY_S = 0.01
+EXIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+POLL_S = 0.01
 
 
 @contextmanager
-def until_written(renewals: "Renewals") -> "Iterator[None]":
+def delay_signals(renewals: "Renewals") -> "Iterator[None]":
     """Within, a signal that ends this process does so when no renewal is being asked for or written down.
 
     None is begun after it, and one under way ends within the transport's limit of 5 minutes; Ctrl-C after
@@ -33,8 +33,8 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.getsignal(number) for number in ENDING}
-    heeded = [number for number in ENDING if former[number] not in (signal.SIG_IGN, None)]
+    former = {number: signal.getsignal(number) for number in EXIT_SIGNALS}
+    heeded = [number for number in EXIT_SIGNALS if former[number] not in (signal.SIG_IGN, None)]
 
     def end(number: int, frame: "FrameType | None") -> None:
         del frame
@@ -44,7 +44,7 @@ def until_written(renewals: "Renewals") -> "Iterator[None]":
                 signal.signal(signal.SIGINT, signal.SIG_DFL)
             messages.warning(messages.WAITING_FOR_BITBUCKET, "press Ctrl-C to exit at once, which may lose that login")
         while renewals.is_requesting:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(POLL_S)
         signal.signal(number, former[signal.Signals(number)])
         os.kill(os.getpid(), number)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.client import environment
-from git_credential_bitbucket.client.shared_client import look
+from git_credential_bitbucket.client.shared_client import query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,7 @@ def check(
     found: dict[str, VerdictView] = _of_environment(tokens, base, repository) if tokens else {}
     if ids:
         named = [("id[]", name) for name in ids] + ([("repository", repository)] if repository else [])
-        for key, value in look("identify", named):
+        for key, value in query("identify", named):
             if key == "verdict[]":
                 told = json.loads(value)
                 found[told.pop("id")] = cast("VerdictView", told)

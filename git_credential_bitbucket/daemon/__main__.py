@@ -46,7 +46,7 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
 
         process.serve(argv, options, descriptors, step)
     except Error as exc:
-        supervisor.say(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
+        supervisor.report(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
     # Not by `return`: a job that hangs beyond all patience would keep the interpreter from ending.
     os._exit(0)
@@ -85,7 +85,7 @@ def _check() -> int:
     from git_credential_bitbucket.daemon import host_cache, process, request_handler, server
 
     del cryptography, control, factory, oauth, host_cache, process, server, request_handler
-    supervisor.say(f"version={__version__}\n")
+    supervisor.report(f"version={__version__}\n")
     return 0
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.git_config import GitConfig
 
-LOOK_EVERY_S = 1.0
+CHECK_INTERVAL_S = 1.0
 """How often the files' stamps are looked at, however many requests come."""
-MAX_REMEMBERED = 256
+MAX_CACHED = 256
 """Hosts whose provider is kept at hand; a peer that names ever new ones must not fill the memory."""
 
 
@@ -30,7 +30,7 @@ class HostCache:
         self._env = env
         self._submit = submit
         self._settings: GitConfig | SettingsError | None = None
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
         self._reading: Future[None] | None = None
         self._found: dict[tuple[str, str], Provider | None] = {}
 
@@ -39,7 +39,7 @@ class HostCache:
         named = (protocol, host)
         found = self._found  # the job puts another in its place, perhaps now: what was found by the old is not for it
         if named not in found:
-            if len(found) >= MAX_REMEMBERED:
+            if len(found) >= MAX_CACHED:
                 found.clear()
             from git_credential_bitbucket.bitbucket import providers  # lazy: 3 ms, and few answers need it
 
@@ -52,14 +52,14 @@ class HostCache:
 
     def _fresh(self) -> bool:
         now = time.monotonic()
-        if now - self._looked_at < LOOK_EVERY_S:
+        if now - self._checked_at < CHECK_INTERVAL_S:
             return True
-        if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.stale():
+        if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.is_stale():
             return False
-        self._looked_at = now
+        self._checked_at = now
         return True
 
-    def read_then(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
+    def after_reading(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
         """Read the configuration unless it is fresh, and go on. One reading serves all who wait for it."""
         if self._fresh():
             return go_on()
@@ -76,4 +76,4 @@ class HostCache:
         except SettingsError as exc:
             self._settings = exc
         self._found = {}
-        self._looked_at = time.monotonic()
+        self._checked_at = time.monotonic()

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import __version__, config, git_config
-from git_credential_bitbucket.daemon.limits import PEER_S
+from git_credential_bitbucket.daemon.limits import PEER_TIMEOUT_S
 from git_credential_bitbucket.errors import Error, SettingsError
 
 if TYPE_CHECKING:
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.daemon.listener import Listener
     from git_credential_bitbucket.daemon.server import Server
     from git_credential_bitbucket.daemon.thread_pool import ThreadPool
-    from git_credential_bitbucket.daemon.upgrade import Watch
+    from git_credential_bitbucket.daemon.upgrade import PackageWatch
 
 IDLE_EXIT = "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"
 IDLE_EXIT_S = 3600.0
 """A daemon that nobody has used for so long leaves, unless something would be lost; 0 means never."""
-LOOK_EVERY_S = 5.0
+CHECK_INTERVAL_S = 5.0
 """How often an idle daemon looks whether its path is still its own and its package still the same."""
 TICK_AFTER_USE_S = 1.0
 """A use may change what the agent has to do: its tick comes this much after one at the latest."""
 TICK_AFTER_FAULT_S = 60.0
-LEAVE_PATIENCE_S = 60.0
+STOP_TIMEOUT_S = 60.0
 """Longer than a peer and its answer may take together; who is not done by then will not be. But while Bitbucket is
 asked it stays: the answer, due within the transport's 5 minutes, may hold the only refresh token that works."""
-UPGRADE_PATIENCE_S = 10.0
+UPGRADE_WAIT_S = 10.0
 """How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
-HURRY_S = 1.0
+STALLED_PEER_S = 1.0
 """What a peer that has stalled then still gets, for others wait in the queue."""
 
 
@@ -69,7 +69,7 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
         raise SettingsError(
-            f"{config.named(name)} is not a number of seconds", hint=f"write {name}=3600, or 0 for never"
+            f"{config.describe(name)} is not a number of seconds", hint=f"write {name}=3600, or 0 for never"
         )
     return seconds
 
@@ -82,7 +82,7 @@ class Lifecycle:
         claim: Listener,
         workers: ThreadPool,
         idle_exit: float,
-        watch: Watch | None,
+        watch: PackageWatch | None,
         started_at: float,
         lock_after: float = 0.0,
         idle_s: float = 0.0,
@@ -104,21 +104,21 @@ class Lifecycle:
         self._check: Callable[[], bool] | None = None
         self._checking: Future[bool] | None = None
         self._upgrade_at: float | None = None
-        self._leaving_at: float | None = None
-        self._asked_to_leave = False
+        self._stopping_at: float | None = None
+        self._exit_requested = False
         self._saving: Future[None] | None = None
         self._released = False
         self._closing: Future[None] | None = None
         now = time.monotonic()
         # The first answer does not wait for either.
         self._tick_at = now + TICK_AFTER_USE_S
-        self._look_at = now + min(LOOK_EVERY_S, idle_exit or LOOK_EVERY_S, lock_after or LOOK_EVERY_S)
+        self._check_at = now + min(CHECK_INTERVAL_S, idle_exit or CHECK_INTERVAL_S, lock_after or CHECK_INTERVAL_S)
         self._ticked_at = now
         self._served = 0
         self._used_at = _clock() - idle_s
         self._was_locked = True  # a successor of one that was locked has nothing to forget
 
-    def note_use(self) -> None:
+    def mark_used(self) -> None:
         """A credential was asked for, or changed: idleness begins anew."""
         self._used_at = _clock()
 
@@ -128,21 +128,21 @@ class Lifecycle:
         return _clock() - self._used_at
 
     @property
-    def is_leaving(self) -> bool:
+    def is_stopping(self) -> bool:
         """Whether this daemon is on its way out, and no successor may take its place."""
-        return self._leaving_at is not None
+        return self._stopping_at is not None
 
     def leave(self) -> None:
         """Begin to leave; `run` ends when nobody is waited for any more."""
-        if self._leaving_at is None:
-            self._leaving_at = time.monotonic()
+        if self._stopping_at is None:
+            self._stopping_at = time.monotonic()
             self._upgrade_at = None
 
-    def asked_to_leave(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Dispatcher` calls it
+    def request_exit(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Dispatcher` calls it
         """Leave; without `force`, stay if something would be lost, and have the server tell what."""
         if force:
             self.leave()
-        self._asked_to_leave = True
+        self._exit_requested = True
 
     def install_signal_handlers(self, server: Server) -> None:
         """Leave on SIGTERM and SIGINT. The handler only notes it; the loop wakes up by the descriptor."""
@@ -150,7 +150,7 @@ class Lifecycle:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.leave())
 
-    def end_with(self, descriptor: int, server: Server) -> None:
+    def stop_with(self, descriptor: int, server: Server) -> None:
         """Leave when the pipe `descriptor` ends: whoever holds its other end is gone, however it went."""
 
         def ended() -> None:
@@ -169,126 +169,132 @@ class Lifecycle:
             ("clients", str(server.clients)),
             ("served", str(server.served)),
         ]
-        if self._leaving_at is not None:
+        if self._stopping_at is not None:
             told.append(("leaving", "1"))
         if server.fault:
             told.append(("fault", server.fault))
         return told
 
-    def run(self, server: Server, agent: Agent, works: Callable[[], bool], start_anew: Callable[[], None]) -> None:
+    def run(
+        self, server: Server, agent: Agent, can_start: Callable[[], bool], start_successor: Callable[[], None]
+    ) -> None:
         """Serve until it is time to go, and everybody has been served.
 
-        `works` tells in a job whether the installed package can be started; `start_anew` does so, and comes back
-        only if it could not.
+        `can_start` tells, in a job, whether the installed package can be started; `start_successor` starts it, and
+        returns only if that failed.
         """
-        self._check = works
+        self._check = can_start
         if self._lock_after:
             server.on_wake = lambda: self._lock_if_idle(server, agent)
-        while not self._gone(server, agent):
+        while not self._is_finished(server, agent):
             server.turn(self._wait())
             now = time.monotonic()
             if server.served != self._served:
                 self._served = server.served
                 self._tick_at = min(self._tick_at, self._ticked_at + TICK_AFTER_USE_S)
-                self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
-            if self._asked_to_leave:
-                self._consider_leaving(server, agent)
-            if self._leaving_at is not None:
+                self._check_at = min(self._check_at, now + CHECK_INTERVAL_S / 5)
+            if self._exit_requested:
+                self._handle_exit(server, agent)
+            if self._stopping_at is not None:
                 continue
             if now >= self._tick_at:
                 self._ticked_at = now
-                self._tick_at = now + server.guarded(agent.tick, otherwise=TICK_AFTER_FAULT_S)
-            if now >= self._look_at:
-                self._look(server, agent, now)
-            self._look_for_lock(agent, now)
-            if self._upgrade_at is not None and not self._asked_to_leave:
-                self._upgrade(server, agent, now, start_anew)
+                self._tick_at = now + server.catch_fault(agent.tick, otherwise=TICK_AFTER_FAULT_S)
+            if now >= self._check_at:
+                self._check_state(server, agent, now)
+            self._check_lock(agent, now)
+            if self._upgrade_at is not None and not self._exit_requested:
+                self._upgrade(server, agent, now, start_successor)
         server.reply_to_exit()
 
     def _wait(self) -> float:
-        if self._leaving_at is not None or self._upgrade_at is not None or self._asked_to_leave:
+        if self._stopping_at is not None or self._upgrade_at is not None or self._exit_requested:
             return 0.1
-        return min(self._tick_at, self._look_at) - time.monotonic()
+        return min(self._tick_at, self._check_at) - time.monotonic()
 
-    def _consider_leaving(self, server: Server, agent: Agent) -> None:
+    def _handle_exit(self, server: Server, agent: Agent) -> None:
         """Leave as somebody asked, once no grant is left that only this process knows; stay if one cannot be saved."""
-        if self._leaving_at is None and agent.renewals.is_requesting:
+        if self._stopping_at is None and agent.renewals.is_requesting:
             return
-        if self._leaving_at is None and agent.renewals.unwritten:
+        if self._stopping_at is None and agent.renewals.unwritten:
             if self._saving is None:
                 self._saving = self._workers.submit(agent.renewals.write_answers)
             if not self._saving.done():
                 return
-        if self._leaving_at is None and agent.renewals.unwritten:
-            server.reply_to_exit(_loss(agent))
-        elif self._leaving_at is None and agent.credential_store.in_memory_only:
-            server.reply_to_exit(_forgotten(agent))
+        if self._stopping_at is None and agent.renewals.unwritten:
+            server.reply_to_exit(_unwritten_refusal(agent))
+        elif self._stopping_at is None and agent.credential_store.in_memory_only:
+            server.reply_to_exit(_memory_refusal(agent))
         else:
             self.leave()
-        self._asked_to_leave, self._saving = False, None
+        self._exit_requested, self._saving = False, None
 
-    def _look(self, server: Server, agent: Agent, now: float) -> None:
+    def _check_state(self, server: Server, agent: Agent, now: float) -> None:
         """What is looked at now and then."""
-        self._look_at = now + LOOK_EVERY_S
+        self._check_at = now + CHECK_INTERVAL_S
         if self._lock_after and agent.credential_store.vault.key is not None:
             self._lock_if_idle(server, agent)
-            self._look_at = min(self._look_at, now + max(self._lock_after - self.idle_s, 0.1))
-        if server.half_loaded and self._watch is not None:
-            self._watch.mistrust(now)
-        if not self.claim.holds() or self._is_idle(server, agent, now):
+            self._check_at = min(self._check_at, now + max(self._lock_after - self.idle_s, 0.1))
+        if server.is_half_loaded and self._watch is not None:
+            self._watch.mark_incomplete(now)
+        if not self.claim.owns_paths() or self._is_idle(server, agent, now):
             self.leave()
         elif self._watch is not None and self._upgrade_at is None:
-            self._look_for_upgrade(self._watch, now)
+            self._check_upgrade(self._watch, now)
         if self.adopted is not None:
-            self._look_for_settings(self.adopted, now)
+            self._check_settings(self.adopted, now)
 
     def _lock_if_idle(self, server: Server, agent: Agent) -> None:
         """Forget the key when its time is up; whoever connected before that has the time to ask."""
         late = self.idle_s - self._lock_after
-        if late >= 0 and (not server.clients or late >= PEER_S) and agent.credential_store.vault.key is not None:
-            server.guarded(self.lock_for_idleness, None)
+        if (
+            late >= 0
+            and (not server.clients or late >= PEER_TIMEOUT_S)
+            and agent.credential_store.vault.key is not None
+        ):
+            server.catch_fault(self.lock_for_idleness, None)
 
     def _is_idle(self, server: Server, agent: Agent, now: float) -> bool:
         if not self._idle_exit:
             return False
         left = self._idle_exit - self.idle_s
         if left > 0 or server.clients:
-            self._look_at = min(self._look_at, now + max(left, 0.1))
+            self._check_at = min(self._check_at, now + max(left, 0.1))
             return False
-        return not self._workers.busy and not server.guarded(agent.must_keep_running, otherwise=True)
+        return not self._workers.busy and not server.catch_fault(agent.must_keep_running, otherwise=True)
 
-    def _look_for_lock(self, agent: Agent, now: float) -> None:
+    def _check_lock(self, agent: Agent, now: float) -> None:
         """Have a successor go on once the vault is locked: it never saw the tokens, and Python does not wipe memory."""
         locked = agent.credential_store.locked_by_person
         if locked and not self._was_locked and self._watch is not None:
             self._upgrade_at = now
         self._was_locked = locked
 
-    def _look_for_settings(self, adopted: MutableMapping[str, str], now: float) -> None:
+    def _check_settings(self, adopted: MutableMapping[str, str], now: float) -> None:
         """Leave when git's configuration says something else of our settings: the next `get` starts another daemon."""
         if self._reading is not None and self._reading.done():
-            self._asked_to_leave = self._asked_to_leave or self._reading.result()
+            self._exit_requested = self._exit_requested or self._reading.result()
             self._reading = None
         elif self._reading is None and git_config.is_stale(adopted):
             self._reading = self._workers.submit(lambda: git_config.has_changed(adopted))
-            self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
+            self._check_at = min(self._check_at, now + CHECK_INTERVAL_S / 5)
 
-    def _look_for_upgrade(self, watch: Watch, now: float) -> None:
+    def _check_upgrade(self, watch: PackageWatch, now: float) -> None:
         if self._checking is None:
-            if watch.settled(now) and self._check is not None:
+            if watch.has_settled(now) and self._check is not None:
                 self._checking = self._workers.submit(self._check)
         elif self._checking.done():
-            if not watch.settled(now):
+            if not watch.has_settled(now):
                 pass  # it changed while it was checked: what counts is how it is in the end
             elif self._checking.result():
                 self._upgrade_at = now
             else:
-                watch.put_off(now)
+                watch.retry_later(now)
             self._checking = None
         if watch.changed:
-            self._look_at = min(self._look_at, now + LOOK_EVERY_S / 5)
+            self._check_at = min(self._check_at, now + CHECK_INTERVAL_S / 5)
 
-    def _upgrade(self, server: Server, agent: Agent, now: float, start_anew: Callable[[], None]) -> None:
+    def _upgrade(self, server: Server, agent: Agent, now: float, start_successor: Callable[[], None]) -> None:
         """Start anew in a moment without clients and jobs."""
         if self._upgrade_at is None or self._watch is None:
             return
@@ -296,14 +302,14 @@ class Lifecycle:
             self._upgrade_at = now
             server.accept_again()
             return
-        if now - self._upgrade_at > UPGRADE_PATIENCE_S:
+        if now - self._upgrade_at > UPGRADE_WAIT_S:
             server.pause()
-            server.hurry(HURRY_S)
+            server.shorten_deadlines(STALLED_PEER_S)
         if server.clients or not self._is_closed(agent):
             return
-        start_anew()
+        start_successor()
         # It could not: serve on with what there is.
-        self._watch.put_off(now)
+        self._watch.retry_later(now)
         self._upgrade_at = self._closing = None
         server.accept_again()
 
@@ -316,11 +322,11 @@ class Lifecycle:
             return False
         return self._closing.done()
 
-    def _gone(self, server: Server, agent: Agent) -> bool:
-        if self._leaving_at is None:
+    def _is_finished(self, server: Server, agent: Agent) -> bool:
+        if self._stopping_at is None:
             return False
         agent.renewals.stopping = True
-        if time.monotonic() - self._leaving_at > LEAVE_PATIENCE_S and not agent.renewals.is_requesting:
+        if time.monotonic() - self._stopping_at > STOP_TIMEOUT_S and not agent.renewals.is_requesting:
             return True
         self._released = self._released or self.claim.release()
         if not self._released or not server.serve_backlog() or server.clients:
@@ -328,7 +334,7 @@ class Lifecycle:
         return self._is_closed(agent)
 
 
-def _loss(agent: Agent) -> bytes:
+def _unwritten_refusal(agent: Agent) -> bytes:
     """What would be lost with this process: a login whose only living refresh token the vault does not take."""
     from git_credential_bitbucket.agent.agent import error_answer  # lazy: the socket listens before agents are
 
@@ -345,7 +351,7 @@ def _loss(agent: Agent) -> bytes:
     )
 
 
-def _forgotten(agent: Agent) -> bytes:
+def _memory_refusal(agent: Agent) -> bytes:
     """What would be lost with this process, for no vault has it; a person's token is shown only once."""
     from git_credential_bitbucket.agent.agent import error_answer  # lazy: as in `_loss`
     from git_credential_bitbucket.agent.naming import names_of

@@ -13,17 +13,17 @@ MAX_HEADER_BYTES = 1024
 """`action=` and `timeout=`, which come before git's own lines."""
 MAX_DISCARDED_BYTES = 16 << 20
 """A request too large is read to its end, for closing with unread input resets the connection; but not for ever."""
-MAX_KEPT_BYTES = 16 << 20
+MAX_BUFFERED_BYTES = 16 << 20
 """Unfinished requests of all peers together: the one that holds most of it is dropped."""
-SWEEP_S = 1.0
+SWEEP_INTERVAL_S = 1.0
 """How precisely deadlines are kept."""
 
 
 MAX_CLIENTS = 1024
 RESERVED_FILES = 64
 """Descriptors that connections leave alone: for a renewal's, the vault's and git's own."""
-FEWEST_CLIENTS = 16
-PEER_S = 10.0
+MIN_CLIENTS = 16
+PEER_TIMEOUT_S = 10.0
 
 
 class Limits(NamedTuple):
@@ -31,12 +31,12 @@ class Limits(NamedTuple):
 
     clients: int = MAX_CLIENTS
     """Connections at once. git runs one helper at a time per process; a thousand is a very busy build machine."""
-    peer_s: float = PEER_S
+    peer_s: float = PEER_TIMEOUT_S
     """For sending the whole request, and again for reading the answer: a few hundred bytes each, from and to a pipe."""
     answer_s: float = 30.0
     """For a job (a refresh, the vault's lock, the keyring); then `give_up` answers. Front ends wait longer."""
 
 
-def affordable(open_files: int) -> int:
+def max_clients(open_files: int) -> int:
     """How many connections may be open where the system allows so many descriptors."""
-    return max(FEWEST_CLIENTS, min(MAX_CLIENTS, open_files - RESERVED_FILES))
+    return max(MIN_CLIENTS, min(MAX_CLIENTS, open_files - RESERVED_FILES))

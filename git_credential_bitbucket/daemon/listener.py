@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files, git_protocol, paths
 from git_credential_bitbucket.daemon.limits import BACKLOG
-from git_credential_bitbucket.daemon.peers import Door, peer_of
+from git_credential_bitbucket.daemon.peers import SocketName, peer_of
 from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath, SettingsError
 
 if TYPE_CHECKING:
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 START_LOCK_S = 10.0
 """How long another daemon may take to start; it holds the lock only until it listens."""
-STANDING_ANSWER_S = 5.0
+PING_TIMEOUT_S = 5.0
 """How long whoever listens on our path may take to say who it is."""
-_MOST_OF_AN_ANSWER = 1 << 16
+_MAX_ANSWER_BYTES = 1 << 16
 _PAUSE_S = 0.01
-_FREE, _OURS, _LEAVING, _OUTDATED = "free", "ours", "leaving", "outdated"
+_FREE, _OURS, _STOPPING, _OUTDATED = "free", "ours", "leaving", "outdated"
 """What is found at the path: nothing any more, a daemon that serves, one that is about to unlink its socket, one of the
 release 0.1.0, which has no control socket."""
 _EXIT = b"action=exit\ntimeout=0\n"
@@ -35,11 +35,11 @@ _MODES = {"git": (0o700, 0o600), "control": (0o700, 0o600), "guests": (0o711, 0o
 """Of each socket's directory, and of the socket itself: the kernel says who connects, other users enter one only."""
 
 
-def doors(path: str, *, guests: bool) -> dict[Door, str]:
+def socket_paths(path: str, *, guests: bool) -> dict[SocketName, str]:
     """The paths of a daemon's sockets, by that of git's; `guests`: other users are admitted."""
-    found: dict[Door, str] = {"control": paths.control_of(path)}
+    found: dict[SocketName, str] = {"control": paths.control_socket(path)}
     if guests:
-        found["guests"] = paths.guests_of(path)
+        found["guests"] = paths.guest_socket(path)
     return {**found, "git": path}  # the last: whoever is answered there finds the others
 
 
@@ -54,7 +54,7 @@ class Listener:
         self.path = path
         self.held = dict(held or {})
 
-    def holds(self) -> bool:
+    def owns_paths(self) -> bool:
         """Whether the paths still lead to us."""
         return all(_identity(path) == identity for path, identity in self.held.items())
 
@@ -77,14 +77,14 @@ class Listener:
             if _identity(path) == identity:
                 os.unlink(path)
 
-    def listen(self, wanted: dict[Door, str]) -> dict[Door, socket.socket]:
+    def listen(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:
         """Listen at paths beside git's that nobody else serves, for that one is ours. Raises as `claim` does."""
-        with _trouble_told(self.path), _start_lock(self.path, START_LOCK_S):
+        with _reporting_errors(self.path), _start_lock(self.path, START_LOCK_S):
             return self.bind(wanted)
 
-    def bind(self, wanted: dict[Door, str]) -> dict[Door, socket.socket]:
+    def bind(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:
         """As `listen`, under the lock."""
-        bound: dict[Door, socket.socket] = {}
+        bound: dict[SocketName, socket.socket] = {}
         for door, path in wanted.items():
             _check(path)
             directory_mode, mode = _MODES[door]
@@ -98,23 +98,23 @@ class Listener:
         return bound
 
 
-def claim(wanted: dict[Door, str]) -> tuple[dict[Door, socket.socket], Listener] | None:
+def claim(wanted: dict[SocketName, str]) -> tuple[dict[SocketName, socket.socket], Listener] | None:
     """Listen at `doors`; None if a daemon of ours does already. Raises `InsecurePath` or `DaemonUnavailable`."""
     path = wanted["git"]
     _check(path)
     deadline = time.monotonic() + START_LOCK_S
-    with _trouble_told(path):
+    with _reporting_errors(path):
         paths.make_private_dir(os.path.dirname(path))
         while True:
             with _start_lock(path, START_LOCK_S):
-                standing = _clear(path)
+                standing = _clear_path(path)
                 if standing == _OURS:
                     return None
                 if standing == _FREE:
                     ours = Listener(path)
                     return ours.bind(wanted), ours
             if standing == _OUTDATED:
-                _end_outdated(path)  # not under the lock, which it needs to leave
+                _stop_outdated(path)  # not under the lock, which it needs to leave
             if time.monotonic() > deadline:
                 raise DaemonUnavailable("the previous daemon does not stop", hint="stop it, or try again")
             time.sleep(_PAUSE_S)
@@ -130,7 +130,7 @@ def _check(path: str) -> None:
 
 
 @contextmanager
-def _trouble_told(path: str) -> Iterator[None]:
+def _reporting_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
@@ -140,7 +140,7 @@ def _trouble_told(path: str) -> Iterator[None]:
         ) from exc
 
 
-def inherited(descriptor: int) -> socket.socket:
+def adopt_listener(descriptor: int) -> socket.socket:
     """A listening socket that our starter holds. Raises `SettingsError` if it is none."""
     try:
         listener = socket.socket(fileno=descriptor)
@@ -162,7 +162,7 @@ def remove_directory(path: str) -> None:
     directory = os.path.dirname(path)
     try:
         os.unlink(path + ".lock")
-        for made in (directory, os.path.dirname(paths.control_of(path)), os.path.dirname(directory)):
+        for made in (directory, os.path.dirname(paths.control_socket(path)), os.path.dirname(directory)):
             os.rmdir(made)
     except OSError:
         pass  # the maker was faster, or something else is in there
@@ -193,14 +193,14 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _clear(path: str) -> str:
+def _clear_path(path: str) -> str:
     """Make `path` free, if it can be. A socket that nobody listens at is a dead daemon's."""
     try:
         answer, listener = _ask(path, b"action=ping\ntimeout=0\n\n")
         told = dict(git_protocol.parse_pairs(answer))
         if "pid" in told:
             if "leaving" in told:
-                return _LEAVING
+                return _STOPPING
             # A forwarded socket leads to a daemon elsewhere, which is not ours to end.
             return _OURS if "vault_id" in told or told["pid"] != str(listener) else _OUTDATED
         # git's own cache daemon, which `git credential-cache store` starts wherever it finds nobody. It unlinks its
@@ -225,7 +225,7 @@ def _remove_socket(path: str) -> None:
         pass
 
 
-def _end_outdated(path: str) -> None:
+def _stop_outdated(path: str) -> None:
     """Have a daemon of the release 0.1.0 stop. Raises `DaemonUnavailable` where something would be lost with it."""
     try:
         answer, _ = _ask(path, _EXIT)
@@ -242,14 +242,14 @@ def _ask(path: str, request: bytes) -> tuple[bytes, int]:
     Raises `ConnectionError` or `FileNotFoundError` if nobody listens.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(STANDING_ANSWER_S)
-        deadline = time.monotonic() + STANDING_ANSWER_S
+        connection.settimeout(PING_TIMEOUT_S)
+        deadline = time.monotonic() + PING_TIMEOUT_S
         try:
             connection.connect(path)
             connection.sendall(request)
             connection.shutdown(socket.SHUT_WR)
             answer = b""
-            while len(answer) < _MOST_OF_AN_ANSWER and (chunk := connection.recv(4096)):
+            while len(answer) < _MAX_ANSWER_BYTES and (chunk := connection.recv(4096)):
                 answer += chunk
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))
         except (TimeoutError, BlockingIOError):

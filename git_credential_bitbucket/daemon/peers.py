@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.dispatch import Role
 
-Door = Literal["git", "control", "guests"]
+SocketName = Literal["git", "control", "guests"]
 """The daemon's sockets: git's own, the one that obeys control verbs, and the one for other users."""
 PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
 """The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
@@ -43,7 +43,7 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
-def admission(guests: frozenset[int]) -> "dict[Door, Callable[[Peer], Role | None]]":
+def admission_rules(guests: frozenset[int]) -> "dict[SocketName, Callable[[Peer], Role | None]]":
     """What a peer may ask as at each of the sockets; None: nothing.
 
     Ourselves, and root, who could read our memory anyway (as ssh-agent has it), ask as git does, or for everything at
@@ -65,6 +65,6 @@ def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
     """Who else may ask for credentials. Raises `SettingsError` where the setting names anything but user ids."""
     given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
     if not all(part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS for part in given):
-        cause = f"{config.named(PEERS)} is not a list of user ids"
+        cause = f"{config.describe(PEERS)} is not a list of user ids"
         raise SettingsError(cause, hint=f"write numbers: {PEERS}=1000,1001")
     return frozenset(map(int, given))

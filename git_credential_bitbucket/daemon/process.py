@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.dispatch import Role
 
-LISTENERS: dict[peers.Door, str] = {"git": "--listen-fd", "control": "--control-fd", "guests": "--guests-fd"}
+LISTENER_OPTIONS: dict[peers.SocketName, str] = {
+    "git": "--listen-fd",
+    "control": "--control-fd",
+    "guests": "--guests-fd",
+}
 _CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
 and global files. A host that it does not know then is served in the caller's process (`Holder.stands_in`)."""
@@ -38,15 +42,15 @@ def serve(
     """
     hardening.check_untraced()
     predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
-    daemon = Daemon(argv, descriptors, predecessor, memory="--memory" in options, step=step)
+    daemon = DaemonProcess(argv, descriptors, predecessor, memory="--memory" in options, step=step)
     if daemon.listeners:
         daemon.run()
     else:
-        supervisor.say("ready\n")  # another daemon is
-    supervisor.say_ended_well(daemon.descriptors)
+        supervisor.report("ready\n")  # another daemon is
+    supervisor.report_clean_exit(daemon.descriptors)
 
 
-class Daemon:
+class DaemonProcess:
     """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
 
     def __init__(
@@ -65,35 +69,35 @@ class Daemon:
         self.descriptors = {**descriptors, **(predecessor.descriptors if predecessor is not None else {})}
         self._until_eof = descriptors.get("--until-eof")
         self._predecessor = predecessor
-        self._handed_over: dict[str, Any] = predecessor.document if predecessor is not None else {}
+        self._handover: dict[str, Any] = predecessor.document if predecessor is not None else {}
         if "--handover-fd" in descriptors:
-            self._handed_over = upgrade.received(descriptors["--handover-fd"])
-        self._env: dict[str, str] = self._handed_over.get("env") or _document()
+            self._handover = upgrade.read_handover(descriptors["--handover-fd"])
+        self._env: dict[str, str] = self._handover.get("env") or _read_document()
         if self._until_eof is None:
             self._env = {name: value for name, value in self._env.items() if not name.startswith(_CONFIG_PREFIX)}
-        _adopt(self._env)
+        _replace_environment(self._env)
         self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
         self._lock_after = lifecycle.lock_after_s(self._env)
         self._guests = peers.admitted_uids(self._env)
-        log = access_log.place(self._env)
+        log = access_log.log_path(self._env)
         self._access_log = None if log is None else access_log.AccessLog(log)
-        self._life_cycle_log = access_log.AccessLog(access_log.events_path(self._env), access_log.EVENTS_KEPT_S)
+        self._life_cycle_log = access_log.AccessLog(access_log.event_log_path(self._env), access_log.EVENT_RETENTION_S)
         self._vault_id = paths.vault_id(self._env)
         self._fault = ""
         self._claim = listener.Listener(paths.socket_path(self._env))
-        self.listeners: dict[peers.Door, socket.socket] = {}
-        wanted = listener.doors(self._claim.path, guests=bool(self._guests))
+        self.listeners: dict[peers.SocketName, socket.socket] = {}
+        wanted = listener.socket_paths(self._claim.path, guests=bool(self._guests))
         if "--listen-fd" in self.descriptors:
             self._inherit(self.descriptors, wanted)
         elif (taken := listener.claim(wanted)) is not None:
             self.listeners, self._claim = taken
 
-    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.Door, str]) -> None:
+    def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.SocketName, str]) -> None:
         """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
-        for door, option in LISTENERS.items():
+        for door, option in LISTENER_OPTIONS.items():
             if option in descriptors:
-                self.listeners[door] = listener.inherited(descriptors[option])
-        handed = self._handed_over
+                self.listeners[door] = listener.adopt_listener(descriptors[option])
+        handed = self._handover
         held = handed.get("held") or ({self._claim.path: handed["claim"]} if handed.get("claim") else {})  # 0.1.0's
         self._claim.held = {path: tuple(identity) for path, identity in held.items()}
         try:
@@ -120,28 +124,28 @@ class Daemon:
             hosts.find,
             in_memory=self._memory,
             # A predecessor's word counts for more: a person may have locked the vault.
-            with_key=not self._handed_over,
+            with_key=not self._handover,
             step=self._step,
             submit_renewal=workers.submit_renewal,
         )
         self._take_over(agent)
         # What serves one command only, from memory, is not started anew under it.
-        watch = None if self._memory or self._until_eof is not None else upgrade.Watch()
-        started_at = self._handed_over.get("started_at", time.time())
-        idle_s = self._handed_over.get("idle_s", 0.0)
+        watch = None if self._memory or self._until_eof is not None else upgrade.PackageWatch()
+        started_at = self._handover.get("started_at", time.time())
+        idle_s = self._handover.get("idle_s", 0.0)
         life = lifecycle.Lifecycle(self._claim, workers, self._idle_exit, watch, started_at, self._lock_after, idle_s)
         life.adopted = self._env if watch is not None else None
-        admit = peers.admission(self._guests)
+        admit = peers.admission_rules(self._guests)
         dispatcher = Dispatcher(
             agent,
             hosts,
             self._access_log,
             self._life_cycle_log,
             lambda role: [*life.facts(server), *self._facts(role)],
-            life.asked_to_leave,
-            life.note_use,
+            life.request_exit,
+            life.mark_used,
         )
-        peer_limits = limits.Limits(clients=limits.affordable(hardening.open_files_limit()))
+        peer_limits = limits.Limits(clients=limits.max_clients(hardening.open_files_limit()))
         server = Server(
             {listener: admit[door] for door, listener in self.listeners.items()},
             partial(answer, dispatcher, self._vault_id),
@@ -152,15 +156,15 @@ class Daemon:
         life.install_signal_handlers(server)
         for name in ("--until-eof", supervisor.SUPERVISOR):
             if name in self.descriptors:
-                life.end_with(self.descriptors[name], server)
-        if self._predecessor is not None and not self._predecessor.leaves():
+                life.stop_with(self.descriptors[name], server)
+        if self._predecessor is not None and not self._predecessor.hands_over():
             os._exit(1)
-        supervisor.say("ready\n")
+        supervisor.report("ready\n")
         life.run(
             server,
             agent,
-            works=lambda: upgrade.works(upgrade.command(["--check"], self._argv)),
-            start_anew=lambda: self._start_anew(agent, life),
+            can_start=lambda: upgrade.can_start(upgrade.command(["--check"], self._argv)),
+            start_successor=lambda: self._start_successor(agent, life),
         )
         self._close_logs()
         if self._until_eof is not None:
@@ -172,19 +176,19 @@ class Daemon:
         return [("vault_id", self._vault_id), *(places if role == "control" else [])]
 
     def _take_over(self, agent: Agent) -> None:
-        if "agent" not in self._handed_over:
+        if "agent" not in self._handover:
             return
         try:
-            handover.import_state(agent, self._handed_over["agent"])
+            handover.import_state(agent, self._handover["agent"])
         except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
             pass
-        del self._handed_over["agent"]
+        del self._handover["agent"]
 
     def _close_logs(self) -> None:
         for log in filter(None, (self._access_log, self._life_cycle_log)):
             log.close()
 
-    def _start_anew(self, agent: Agent, life: lifecycle.Lifecycle) -> None:
+    def _start_successor(self, agent: Agent, life: lifecycle.Lifecycle) -> None:
         document = {
             "env": self._env,
             "held": self._claim.held,
@@ -193,18 +197,18 @@ class Daemon:
             "idle_s": life.idle_s,
         }
         self._close_logs()
-        descriptors = {LISTENERS[door]: listener.fileno() for door, listener in self.listeners.items()}
+        descriptors = {LISTENER_OPTIONS[door]: listener.fileno() for door, listener in self.listeners.items()}
         if not supervisor.IS_SEPARATE:
-            upgrade.become(upgrade.command([], self._argv), document, descriptors)
+            upgrade.exec_successor(upgrade.command([], self._argv), document, descriptors)
             return
         if supervisor.SUPERVISOR in self.descriptors:
             descriptors[supervisor.SUPERVISOR] = self.descriptors[supervisor.SUPERVISOR]
         command = upgrade.command(["--detached"], self._argv)
-        if upgrade.hand_over(command, document, descriptors, lambda: not life.is_leaving):
+        if upgrade.hand_over(command, document, descriptors, lambda: not life.is_stopping):
             os._exit(0)
 
 
-def _document() -> dict[str, str]:
+def _read_document() -> dict[str, str]:
     """The starter's environment from standard input; our own where a service manager or a person started us."""
     if not os.isatty(0):
         with open(0, "rb", closefd=False) as file:
@@ -223,7 +227,7 @@ def _document() -> dict[str, str]:
     return env
 
 
-def _adopt(env: Mapping[str, str]) -> None:
+def _replace_environment(env: Mapping[str, str]) -> None:
     """Make `env` without its secrets our own: libraries look there (proxies, D-Bus), and what we start gets it."""
     os.environ.clear()
     os.environ.update({n: v for n, v in env.items() if not n.startswith(_SECRET_PREFIXES)})

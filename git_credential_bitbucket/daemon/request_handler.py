@@ -22,7 +22,7 @@ OWN_TIMEOUT = b"35"
 """What our own front ends send (client/ipc, relay.c), and what they store is kept for good."""
 MAX_DIGITS = 9
 """Of a time-out in seconds: some thirty years."""
-_ENDED = frozenset({"get", "store", "erase"})
+_GIT_OPERATIONS = frozenset({"get", "store", "erase"})
 OTHER_VAULT = emit(
     [
         ("error", "the daemon at this socket serves another vault"),
@@ -34,18 +34,18 @@ OTHER_VAULT = emit(
 
 def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: Role) -> Answer | None:
     """The answer to a whole request; None when the peer asked us to leave. Refused where another vault is meant."""
-    action, lifetime_s, meant, body = split(data)
+    action, lifetime_s, meant, body = parse(data)
     if meant and meant != vault_id and action != "ping":
         return b"" if action == "get" else OTHER_VAULT
     reply = dispatcher.answer(action, body, Caller(peer.pid, peer.uid, role, lifetime_s))
-    if reply is None or action not in _ENDED:
+    if reply is None or action not in _GIT_OPERATIONS:
         return reply
     if action == "get":
-        return map_answer(reply, _ended)
+        return map_answer(reply, _terminated)
     return reply if lifetime_s is None else map_answer(reply, _without_acknowledgement)
 
 
-def _ended(answer: bytes) -> bytes:
+def _terminated(answer: bytes) -> bytes:
     """An answer to `get` with the blank line that ends it for git too: no stranger's has it, and none that was cut."""
     return answer + b"\n" if answer else b""
 
@@ -55,7 +55,7 @@ def _without_acknowledgement(answer: bytes) -> bytes:
     return b"" if answer.startswith(b"ok=1\n") else answer
 
 
-def split(data: bytes) -> tuple[str, float | None, str, bytes]:
+def parse(data: bytes) -> tuple[str, float | None, str, bytes]:
     """The action, the life of what it stores in seconds, the vault's id (empty: any) and the lines.
 
     An empty action where the request begins with none.

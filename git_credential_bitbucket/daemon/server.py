@@ -49,11 +49,11 @@ class Server:
         self.on_wake: Callable[[], None] = lambda: None
         """Called when something has come, before it is looked at."""
         self.served = 0
-        self.fault, self.half_loaded = "", False
+        self.fault, self.is_half_loaded = "", False
         self._answer = answer
         self._limits = peer_limits or limits.Limits()
         self._clients: dict[int, Connection] = {}
-        self._farewells: list[Connection] = []
+        self._exiting: list[Connection] = []
         self._kept, self._sweep_at = 0, 0.0
         self._ended: deque[tuple[Connection, Deferred]] = deque()
         self._selector = selectors.DefaultSelector()
@@ -69,7 +69,7 @@ class Server:
     @property
     def clients(self) -> int:
         """The number of connections that are to be served; who asked us to leave is not."""
-        return len(self._clients) - len(self._farewells)
+        return len(self._clients) - len(self._exiting)
 
     @property
     def wake_descriptor(self) -> int:
@@ -94,7 +94,7 @@ class Server:
     def turn(self, seconds: float) -> None:
         """Wait up to `seconds` for something to do, and do it."""
         if self._clients or not self._accepting:
-            seconds = min(seconds, limits.SWEEP_S)
+            seconds = min(seconds, limits.SWEEP_INTERVAL_S)
         ready = self._selector.select(max(seconds, 0.0))
         self.on_wake()
         for key, _ in ready:
@@ -122,7 +122,7 @@ class Server:
                 self._selector.unregister(listener)
             self._accepting = False
 
-    def hurry(self, seconds: float) -> None:
+    def shorten_deadlines(self, seconds: float) -> None:
         """Give peers that are sending or reading no more than `seconds` from now."""
         latest = time.monotonic() + seconds
         for client in self._clients.values():
@@ -140,8 +140,8 @@ class Server:
 
     def reply_to_exit(self, answer: bytes = b"ok=1\n") -> None:
         """Tell those who asked us to leave that it is done, or why it is not."""
-        while self._farewells:
-            self._reply(self._farewells.pop(), answer)
+        while self._exiting:
+            self._reply(self._exiting.pop(), answer)
 
     def close(self) -> None:
         """Drop everybody, and let go of all descriptors."""
@@ -173,10 +173,10 @@ class Server:
                     return False
                 continue  # that one peer went away again, or there is room now
             self.on_wake()  # a machine may have slept since the last one
-            self._welcome(connection, self._listeners[listener])
+            self._admit(connection, self._listeners[listener])
         return False
 
-    def _welcome(self, connection: socket.socket, admit: Admit) -> None:
+    def _admit(self, connection: socket.socket, admit: Admit) -> None:
         connection.settimeout(0.0)
         try:
             peer = peer_of(connection)
@@ -207,10 +207,12 @@ class Server:
         self._close(stalled)
         return True
 
-    def _hoarder(self) -> Connection:
+    def _largest_sender(self) -> Connection:
         """Who holds most of the unfinished requests: among guests, if they hold half of what there may be."""
         guests = self._guests()
-        among = guests if sum(guest.kept for guest in guests) > limits.MAX_KEPT_BYTES // 2 else self._clients.values()
+        among = (
+            guests if sum(guest.kept for guest in guests) > limits.MAX_BUFFERED_BYTES // 2 else self._clients.values()
+        )
         return max(among, key=lambda client: client.kept)
 
     def _serve(self, client: Connection) -> None:
@@ -229,17 +231,17 @@ class Server:
                 self._close(client)
                 return
             if not chunk:
-                self._whole(client)
+                self._on_request(client)
                 return
             self._kept += client.take(chunk, MAX_REQUEST_BYTES + limits.MAX_HEADER_BYTES)
             if client.received > limits.MAX_DISCARDED_BYTES:
                 self._close(client)
                 return
         self._expect(client, selectors.EVENT_READ)
-        if self._kept > limits.MAX_KEPT_BYTES:
-            self._close(self._hoarder())
+        if self._kept > limits.MAX_BUFFERED_BYTES:
+            self._close(self._largest_sender())
 
-    def _whole(self, client: Connection) -> None:
+    def _on_request(self, client: Connection) -> None:
         """The peer has sent all: have it answered."""
         self._kept -= client.kept
         self.served += 1
@@ -249,15 +251,15 @@ class Server:
             self._reply(client, b"")
             return
         request = client.request()
-        self._reply(client, self.guarded(lambda: self._answer(request, client.peer, client.role), b""))
+        self._reply(client, self.catch_fault(lambda: self._answer(request, client.peer, client.role), b""))
 
-    def guarded(self, question: Callable[[], T], otherwise: U) -> T | U:
+    def catch_fault(self, question: Callable[[], T], otherwise: U) -> T | U:
         """The one place where a fault of ours ends, so that it takes nobody else down; `status` tells of it."""
         try:
             return question()
         except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
             self.fault = kind_and_location(exc)
-            self.half_loaded |= isinstance(exc, (ImportError, MemoryError))
+            self.is_half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
 
     def _reply(self, client: Connection, reply: bytes | Deferred | None) -> None:
@@ -272,7 +274,7 @@ class Server:
         client.pending = reply
         if reply is None:
             client.deadline = math.inf  # it waits until we leave, and counts as long
-            self._farewells.append(client)
+            self._exiting.append(client)
             return
         reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
 
@@ -285,7 +287,7 @@ class Server:
         for _ in range(len(self._ended)):
             client, pending = self._ended.popleft()
             if client.pending is pending:  # else it was given up at the deadline
-                self._reply(client, self.guarded(pending.resume, b""))
+                self._reply(client, self.catch_fault(pending.resume, b""))
 
     def _send(self, client: Connection) -> None:
         try:
@@ -324,12 +326,12 @@ class Server:
 
     def _sweep(self, now: float) -> None:
         """End what has taken too long."""
-        self._sweep_at = now + limits.SWEEP_S
+        self._sweep_at = now + limits.SWEEP_INTERVAL_S
         if self._full:
             self.accept_again()
         for client in [c for c in self._clients.values() if c.deadline <= now]:
             if client.pending is not None:
-                self._reply(client, self.guarded(client.pending.give_up, b""))
+                self._reply(client, self.catch_fault(client.pending.give_up, b""))
             else:
                 self._close(client)
 

@@ -23,7 +23,7 @@ IS_SEPARATE = sys.platform.startswith("linux")
 """macOS has no /proc, and forbids much of its own libraries to a process that was forked."""
 SUPERVISOR = "--supervisor"
 """The name of the descriptor that ends when its daemon is to leave."""
-_ENDED_WELL = b"."
+_CLEAN_EXIT = b"."
 
 
 def separate(*, detached: bool) -> dict[str, int]:
@@ -46,7 +46,7 @@ def separate(*, detached: bool) -> dict[str, int]:
     return {SUPERVISOR: theirs.detach()}
 
 
-def say(text: str) -> None:
+def report(text: str) -> None:
     """Tell the starter on the readiness pipe, and let go of it and of the other standard descriptors."""
     try:
         os.write(1, text.encode("utf-8", "surrogateescape"))
@@ -55,11 +55,11 @@ def say(text: str) -> None:
     hardening.null_descriptors((0, 1, 2))
 
 
-def say_ended_well(descriptors: Mapping[str, int]) -> None:
+def report_clean_exit(descriptors: Mapping[str, int]) -> None:
     """Tell the supervisor, if there is one, that the end of this process is no crash."""
     try:
         if SUPERVISOR in descriptors:
-            os.write(descriptors[SUPERVISOR], _ENDED_WELL)
+            os.write(descriptors[SUPERVISOR], _CLEAN_EXIT)
     except OSError:  # it was killed
         pass
 
@@ -73,4 +73,4 @@ def _supervise(connection: _socket.socket) -> NoReturn:
     said = b""
     while chunk := connection.recv(1):
         said = chunk
-    os._exit(0 if said == _ENDED_WELL else 1)
+    os._exit(0 if said == _CLEAN_EXIT else 1)

@@ -26,7 +26,7 @@ SETTLE_S = 2.0
 RETRY_S = 60.0
 """A package that does not start may lack another one, whose arrival is not watched."""
 CHECK_TIMEOUT_S = 30.0
-HAND_OVER_S = 15.0
+HANDOVER_TIMEOUT_S = 15.0
 """As long as any daemon may take to start; who asks meanwhile waits in the socket's queue."""
 MAX_DESCRIPTORS = 8
 _DESCRIPTORS, _READY, _GO = b"\n", b"ready\n", b"go\n"
@@ -58,7 +58,7 @@ def _stamp_of(path: str) -> tuple[str, int, int, int]:
     return path, found.st_mtime_ns, found.st_ino, found.st_size
 
 
-class Watch:
+class PackageWatch:
     """Tells when there is something new to start. A class because a change counts only once it has stood still."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class Watch:
         self._running = self._seen = package_stamp()
         self._ripe_at = 0.0
 
-    def settled(self, now: float) -> bool:
+    def has_settled(self, now: float) -> bool:
         """Whether the package differs from what runs, and has not changed for `SETTLE_S`. `now` is monotonic."""
         stamp = package_stamp()
         if stamp != self._seen:
@@ -78,12 +78,12 @@ class Watch:
         """Whether a change was seen that has not been started yet."""
         return self._seen != self._running
 
-    def mistrust(self, now: float) -> None:
+    def mark_incomplete(self, now: float) -> None:
         """What runs is not whole: memory ran out in the middle of an import, say, and no second try mends that."""
         if self._running:
             self._running, self._ripe_at = (), now + SETTLE_S
 
-    def put_off(self, now: float) -> None:
+    def retry_later(self, now: float) -> None:
         """What is there now does not start: try again with the next change, or after `RETRY_S`."""
         self._ripe_at = now + RETRY_S
 
@@ -94,7 +94,7 @@ def command(arguments: Sequence[str], own_arguments: Sequence[str]) -> list[str]
     return [sys.executable, *kept, *arguments]
 
 
-def works(check: Sequence[str]) -> bool:
+def can_start(check: Sequence[str]) -> bool:
     """Whether what is installed now can be started: runs `check`, a job. A broken one must not end a good one."""
     import subprocess  # lazy: 0.7 MiB that a daemon without an upgrade never needs
 
@@ -135,7 +135,7 @@ def hand_over(
         except OSError:
             return False
         try:
-            if _hand_to(_successor(listener, process), document, descriptors, wanted):
+            if _send_handover(_accept_successor(listener, process), document, descriptors, wanted):
                 return True
         except OSError:  # it has ended, or takes too long
             pass
@@ -144,9 +144,9 @@ def hand_over(
         return False
 
 
-def _successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
+def _accept_successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
     """The connection of the process, or its fork, that was started. Raises `OSError` if none comes."""
-    deadline = time.monotonic() + HAND_OVER_S
+    deadline = time.monotonic() + HANDOVER_TIMEOUT_S
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
     waiting.register(process.stdout or 0, select.POLLIN)  # it says what is wrong, or ends
@@ -156,7 +156,7 @@ def _successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> soc
         connection, _ = listener.accept()
         try:
             if os.getsid(peer_of(connection).pid) == process.pid:
-                connection.settimeout(HAND_OVER_S)
+                connection.settimeout(HANDOVER_TIMEOUT_S)
                 return connection
         except OSError:  # whoever it was has gone
             pass
@@ -164,7 +164,7 @@ def _successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> soc
     raise TimeoutError
 
 
-def _hand_to(
+def _send_handover(
     connection: socket.socket,
     document: Mapping[str, object],
     descriptors: Mapping[str, int],
@@ -185,7 +185,7 @@ class Predecessor:
     def __init__(self, name: str) -> None:
         """Take what it hands over. Raises `SettingsError` where there is none."""
         self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.settimeout(HAND_OVER_S)
+        self._connection.settimeout(HANDOVER_TIMEOUT_S)
         self._words = self._connection.makefile("rb")
         try:
             self._connection.connect(bytes.fromhex(name))
@@ -196,7 +196,7 @@ class Predecessor:
         except (OSError, ValueError, KeyError):
             raise SettingsError("no daemon hands over to this one", hint="omit --predecessor") from None
 
-    def leaves(self) -> bool:
+    def hands_over(self) -> bool:
         """Say that this daemon is ready; whether it is to serve from now on. False: the predecessor does."""
         try:
             self._connection.sendall(_READY)
@@ -208,14 +208,14 @@ class Predecessor:
             self._connection.close()
 
 
-def received(descriptor: int) -> dict[str, Any]:
+def read_handover(descriptor: int) -> dict[str, Any]:
     """What the program that ran in this process before handed over, by a pipe; 0.1.0 did so in memory. Closes it."""
     with open(descriptor, "rb") as file:
         document: dict[str, Any] = json.loads(file.read())
     return document
 
 
-def become(arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int]) -> None:
+def exec_successor(arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int]) -> None:
     """Execute the program that is installed now in this process, where `hand_over` cannot work (macOS).
 
     `document` waits in a pipe's buffer: one that does not fit is not handed over. Comes back only if it could not, and

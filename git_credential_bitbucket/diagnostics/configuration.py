@@ -63,7 +63,7 @@ def _settings(context: DoctorContext) -> Iterator[Finding]:
         name = config.key(setting) if f"{config.key(setting)}={value}" in adopted else name
         yield Finding("settings", OK, f"{name}={'(not shown)' if setting == 'KEY' else paths.shown(value)}")
     elsewhere = (context.env.get("GIT_CONFIG_GLOBAL"), context.env.get("GIT_CONFIG_SYSTEM"))
-    for name in map(config.key, config.KEYED):
+    for name in map(config.key, config.CONFIGURABLE):
         for entry in context.here.entries(*name.lower().split(".")):
             if entry.scope not in git_config.TRUSTED_SCOPES or entry.origin in elsewhere:
                 hint = "set it in git's system or global configuration; for one command: git -c"

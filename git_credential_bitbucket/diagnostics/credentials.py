@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import environment, verdicts
-from git_credential_bitbucket.client.shared_client import look as look_at
+from git_credential_bitbucket.client.shared_client import query as look_at
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
@@ -67,7 +67,7 @@ def _environment(context: DoctorContext) -> Iterator[Finding]:
     if (gone := environment.app_password(context.env)) is not None:
         yield Finding("environment", NOTE, gone.cause, gone.hint)
     try:
-        found = environment.every(context.env)
+        found = environment.find_all(context.env)
         if not found:
             unpaired = environment.unpaired(context.env)
             if unpaired is not None:

@@ -21,15 +21,15 @@ def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
     path = paths.socket_path(env)
     try:
         daemon_launcher.check_allowed(env)
-        facts = daemon_info.facts_of(path)
-        if facts is None and daemon_info.listener(path) is not None:
+        facts = daemon_info.daemon_facts(path)
+        if facts is None and daemon_info.listener_pid(path) is not None:
             cause = "another program listens at the daemon's socket, probably git's own credential-cache"
             hint = "run: git-credential-bitbucket daemon start"
             yield Finding(CHECK, WRONG, cause, hint, Fix("started the daemon in its place", _start))
             return
         if facts is None:
             daemon_launcher.start(env)
-            facts = daemon_info.facts_of(path) or {}
+            facts = daemon_info.daemon_facts(path) or {}
     except DaemonDisabled as exc:
         yield Finding(CHECK, OK, f"{exc.cause}; requests are answered in-process")
         return

@@ -14,7 +14,7 @@ from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
-from git_credential_bitbucket.client.shared_client import look
+from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
 from git_credential_bitbucket.gitsetup.executable import is_this_program
@@ -39,7 +39,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     source, url = _address(text, folder)
     if url is None:
         return _not_asked(source)
-    here = git_config.read_here(os.environ, folder)
+    here = git_config.read_repository(os.environ, folder)
     git_asks = git_request.request_for(url, here)
     document: Document = {
         "url": url.shown,
@@ -89,7 +89,7 @@ def _state(git_asks: GitRequest, document: Document) -> str | None:
     """Why nothing is offered, as a state; None where the vault was not read."""
     if document["vault"] is None:
         return None
-    return dict(look("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
+    return dict(query("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
@@ -118,7 +118,7 @@ def _helpers(url: Url, here: GitConfig) -> list[Helper]:
 
 def _daemon() -> DaemonView:
     try:
-        facts = daemon_info.facts_of(daemon_info.socket_here())
+        facts = daemon_info.daemon_facts(daemon_info.socket_path())
     except DaemonDisabled as exc:
         return {"state": "off", "detail": f"{exc.cause}; requests are answered in-process"}
     except Error as exc:
@@ -158,7 +158,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
-    answer = look("explain", fields, git_protocol.emit(git_asks.pairs()))
+    answer = query("explain", fields, git_protocol.emit(git_asks.pairs()))
     told = dict(answer)
     document["vault"] = {
         "state": told["vault"],
@@ -229,8 +229,8 @@ def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[
     unusable = environment.unusable(os.environ)
     if unusable is not None:
         return unusable
-    told = dict(look("why", fields, git_protocol.emit(git_asks.pairs())))
-    hint = interactivity.build_hint() or (told["hint"] if told.get("state") == "none" else f"run: {LOGIN}")
+    told = dict(query("why", fields, git_protocol.emit(git_asks.pairs())))
+    hint = interactivity.ci_hint() or (told["hint"] if told.get("state") == "none" else f"run: {LOGIN}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         if document["path_withheld"]:

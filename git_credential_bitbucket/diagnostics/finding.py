@@ -84,7 +84,7 @@ def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
     Raises `SettingsError` where git's configuration cannot be read, `Error` for an address that is none of ours.
     """
     folder = git_request.folder_here()
-    trusted, here = git_config.read(env), git_config.read_here(env, folder)
+    trusted, here = git_config.read(env), git_config.read_repository(env, folder)
     url = git_request.parse_argument(text) if text is not None else _remote(env, folder, trusted)
     if url is None:
         raise Error("that is not an https URL", hint="see: git remote -v")

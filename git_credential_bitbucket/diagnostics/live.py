@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket.bitbucket import providers, token_kinds
 from git_credential_bitbucket.client import environment, rest_authorization
-from git_credential_bitbucket.client.shared_client import offered, renew
+from git_credential_bitbucket.client.shared_client import find, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.ui import arguments
@@ -160,7 +160,7 @@ def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) 
     for one in _stored(context):
         key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
         if key not in found:
-            told = offered("token", [("id", one["id"])], (repository or arguments.parse_scope(one["url"])).request())
+            told = find("token", [("id", one["id"])], (repository or arguments.parse_scope(one["url"])).request())
             if told.get("password"):
                 found[key] = Token(one["kind"], told)
     return list(found.values())

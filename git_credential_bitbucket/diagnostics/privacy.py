@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """Check each that exists; nothing is created."""
-    for socket in (paths.socket_path(env), paths.control_of(paths.socket_path(env))):
+    for socket in (paths.socket_path(env), paths.control_socket(paths.socket_path(env))):
         found = [*_check_path("socket", os.path.dirname(socket), 0o700, paths.check_private_dir)]
         yield from found or _socket(socket)
     vault = paths.vault_path(env)

@@ -77,7 +77,7 @@ def review(
     since: float | None = None
     uses: dict[str, _Use] = {}
     for line in lines:
-        at = access_log.moment(line)
+        at = access_log.time_of(line)
         if at is None or at > now:
             continue
         since = min(at, since or at)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.agent.naming import new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment
-from git_credential_bitbucket.client.shared_client import look
+from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
@@ -64,7 +64,7 @@ class Report:
 
 def report_now(what: str | None = None) -> Report:
     """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
-    answer = look("status")
+    answer = query("status")
     told = dict(answer)
     credentials = arguments.credentials_in(answer)
     if what is not None:
@@ -237,7 +237,7 @@ def _environment(bases: set[str]) -> tuple[list[EnvironmentCredential], str | No
     """What the environment holds, its name, and why it is not answered at a host of `bases`."""
     found: list[EnvironmentCredential] = []
     try:
-        found = environment.every(os.environ)
+        found = environment.find_all(os.environ)
         for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
             for one in found:
                 environment.check(one, base, os.environ)

@@ -59,7 +59,7 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
             "GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint="unset it, or leave out --system"
         )
     if not system:
-        paths.check_not_a_users(env.get("GIT_CONFIG_GLOBAL") or f"{env.get('HOME', '')}/.gitconfig")
+        paths.check_owner_above(env.get("GIT_CONFIG_GLOBAL") or f"{env.get('HOME', '')}/.gitconfig")
     return Scope("system" if system else "global", git_config.read(env))
 
 

@@ -64,14 +64,14 @@ def in_netrc(url: Url, env: Mapping[str, str]) -> bool:
 
 def next_step(state: str | None, url: str, here: GitConfig, env: Mapping[str, str]) -> str:
     """What happens if this program has no credential for `url`; `state` is why, None if git does not ask it."""
-    if state != LOCKED and state not in interactivity.LOGIN_MENDS:
+    if state != LOCKED and state not in interactivity.RESOLVED_BY_LOGIN:
         return own_prompt(here, env)
-    who = interactivity.who_answers(env, url)
-    if who == interactivity.PERSON:
+    who = interactivity.available_prompt(env, url)
+    if who == interactivity.TERMINAL:
         what = "has you unlock the vault" if state == LOCKED else "asks how you want to authenticate"
         return f"git then waits while this program {what}, here at the terminal"
-    if state == LOCKED and who == interactivity.NOBODY:
-        forbidden = interactivity.forbidden(env, url)
+    if state == LOCKED and who == interactivity.NON_INTERACTIVE:
+        forbidden = interactivity.reason_not_to_prompt(env, url)
         return f'git then stops with "told us to quit", because no one can be asked to unlock the vault: {forbidden}'
     return own_prompt(here, env)
 

@@ -45,12 +45,12 @@ class PrivateDaemon:
     def ask(self, action: str, fields: Sequence[tuple[str, str]] = ()) -> agent_client.Pairs:
         """The reply to `action`. Raises the `Error` in it."""
         outcome, reply = ipc.send_request(
-            paths.control_of(self.path), ipc.message(action, git_protocol.emit(list(fields)))
+            paths.control_socket(self.path), ipc.format_request(action, git_protocol.emit(list(fields)))
         )
         if outcome != ipc.ANSWERED:
             raise DaemonUnavailable("the private daemon did not answer", hint="try again")
         pairs = git_protocol.parse_pairs(reply)
-        agent_client.raise_refusal(pairs)
+        agent_client.raise_error(pairs)
         return pairs
 
     def command_environment(self, env: Mapping[str, str], helper: str, urls: Sequence[str]) -> dict[str, str]:
@@ -59,7 +59,7 @@ class PrivateDaemon:
         # Within another `exec`, the outer daemon answers for scopes that this one has no credential for.
         around = [env[_OWN + "SOCKET"], env[ipc.OUTER]] if ipc.OUTER in env else []
         outer = ":".join(filter(None, around))
-        ours = {**paths.private(self.path), ipc.OUTER: outer, _OWN + "KEYRING": "off"}
+        ours = {**paths.private_daemon_variables(self.path), ipc.OUTER: outer, _OWN + "KEYRING": "off"}
         child |= {prefix + name.removeprefix(_OWN): value for name, value in ours.items() for prefix in _NAMES}
         guarded = as_guarded_helper(self.path, helper)
         lines = [
@@ -81,7 +81,7 @@ def launch(env: Mapping[str, str], path: str, guard: int) -> None:
 
     daemon_launcher.check_allowed(env)
     daemon_env = {name: value for name, value in env.items() if name not in _NOT_FOR_THE_DAEMON}
-    daemon_launcher.start({**daemon_env, **paths.private(path)}, memory=True, until_eof=guard)
+    daemon_launcher.start({**daemon_env, **paths.private_daemon_variables(path)}, memory=True, until_eof=guard)
 
 
 @contextmanager
@@ -110,13 +110,13 @@ def daemon(
 def _fresh_directory(env: Mapping[str, str]) -> str:
     """A new directory, 0700, outside what containers mount; in /tmp if its path is too long for a socket."""
     try:
-        base = os.path.dirname(paths.control_of(paths.runtime_dir(env) + "/socket"))
+        base = os.path.dirname(paths.control_socket(paths.runtime_dir(env) + "/socket"))
         paths.make_private_dir(base)
         directory = tempfile.mkdtemp(prefix=PREFIX, dir=base)
     except (OSError, InsecurePath):
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-")
     try:
-        paths.check_socket_path(paths.control_of(directory + _SOCKET))
+        paths.check_socket_path(paths.control_socket(directory + _SOCKET))
     except InsecurePath:
         os.rmdir(directory)
         return tempfile.mkdtemp(prefix=f"{paths.NAME}-", dir="/tmp")

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from git_credential_bitbucket.client.agent_client import AgentClient
 
-STUCK_S = 5.0
+STALL_S = 5.0
 """A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
 
 
@@ -33,16 +33,16 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
         if outcome == ipc.TIMEOUT:
             # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
             from git_credential_bitbucket.client.agent_client import (
-                silent,
+                daemon_timeout,
             )  # lazy: as all that needs the daemon
 
-            raise silent()
+            raise daemon_timeout()
         if operation == "get":
             reply = get(request, data, outcome)
             if messages.is_traced():
                 from git_credential_bitbucket.helper import trace  # lazy: somebody looks into something
 
-                trace.tell_answer(reply)
+                trace.trace_answer(reply)
             return reply
         if operation == "store":
             store(request, data)
@@ -51,13 +51,13 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     except Error as exc:
         messages.failure(exc)
     except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
-        messages.refused(exc)
+        messages.system_error(exc)
     except ImportError as exc:
-        tell_missing(operation, exc)
+        report_missing_module(operation, exc)
     return b""
 
 
-def tell_missing(operation: str, exc: ImportError) -> None:
+def report_missing_module(operation: str, exc: ImportError) -> None:
     """Say what cannot be imported; the one file has only what the environment needs, and is silent about a `store`."""
     from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment
 
@@ -79,7 +79,7 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     messages.trace(f"the environment: {goes_first}")
     if found is not None and found.client_id is None:
         environment.check(found, request.base, os.environ)
-        return environment.answer(found)
+        return environment.format_answer(found)
     # lazy: a token from the environment needs none of it
     from git_credential_bitbucket.client.agent_client import AgentClient
 
@@ -89,7 +89,7 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     if messages.is_traced():
         from git_credential_bitbucket.helper import trace  # lazy: somebody looks into something
 
-        trace.tell_choice(request, data, client)
+        trace.trace_candidates(request, data, client)
     if outcome == ipc.UNACKNOWLEDGED:
         client.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
     reply = client.answer("get", data) if outcome != ipc.EMPTY else b""
@@ -114,11 +114,11 @@ def get_client_credentials(
         return client_credentials.mint(request, data, consumer, client)
 
     reply = mint()
-    for remedy in (no_credential.taken_back, no_credential.known_here):
-        if not reply and remedy(no_credential.reason(data, client), client):
+    for remedy in (no_credential.foreign_daemon_replaced, no_credential.host_known_here):
+        if not reply and remedy(no_credential.ask_reason(data, client), client):
             reply = mint()
     if not reply:
-        no_credential.tell_reason(no_credential.reason(data, client))
+        no_credential.report(no_credential.ask_reason(data, client))
     return reply
 
 
@@ -132,8 +132,8 @@ def store(request: git_protocol.Request, data: bytes) -> None:
     if environment.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
         messages.trace("store: a source in the environment has tokens of this kind, so it is not stored")
         return  # without asking the source again
-    found = usable(request)
-    if found is not None and environment.names(request, found):
+    found = find_usable(request)
+    if found is not None and environment.is_about(request, found):
         messages.trace(f"store: the secret comes from {found.variable}, so it is not stored")
     else:
         deliver("store", request, data)
@@ -141,17 +141,19 @@ def store(request: git_protocol.Request, data: bytes) -> None:
 
 def erase(request: git_protocol.Request, data: bytes) -> None:
     """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
-    found = usable(request)
-    if found is None or not environment.names(request, found):
+    found = find_usable(request)
+    if found is None or not environment.is_about(request, found):
         deliver("erase", request, data)
-    elif found.client_id is None or not is_judged(request, data, found):
+    elif found.client_id is None or not reject_client_credentials(request, data, found):
         messages.trace(f"erase: {found.variable} is not offered for a minute")
-        markers.leave(os.environ, request.base, found.secret)
+        markers.mark(os.environ, request.base, found.secret)
 
 
-def is_judged(request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential") -> bool:
+def reject_client_credentials(
+    request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential"
+) -> bool:
     """Whether the rejection of a consumer's token is remembered where the token is: by the daemon, or in a file."""
-    if not ipc.is_off(os.environ) and not deliver("erase", request, data):
+    if not ipc.is_daemon_off(os.environ) and not deliver("erase", request, data):
         return True
     from git_credential_bitbucket.client import client_credentials  # lazy: see `get`
     from git_credential_bitbucket.client.agent_client import AgentClient  # lazy: see `get`
@@ -161,7 +163,7 @@ def is_judged(request: git_protocol.Request, data: bytes, consumer: "environment
     return client_credentials.erase(request, data, consumer, client)
 
 
-def usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
+def find_usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
     """What the environment holds for `request`, if it can be used: else the `get` before this has told why."""
     try:
         return environment.find(os.environ, request)
@@ -175,32 +177,32 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
     Returns whether it was this process, which will not remember it.
     """
     # lazy: see `get`
-    from git_credential_bitbucket.client.agent_client import AgentClient, silent
+    from git_credential_bitbucket.client.agent_client import AgentClient, daemon_timeout
     from git_credential_bitbucket.helper import without_daemon
 
     client = AgentClient().for_request(data)
     asked_at = time.monotonic()
-    if is_done(without_daemon.reply(operation, request, data, client), client) or client.in_process:
+    if is_acknowledged(without_daemon.store_or_erase(operation, request, data, client), client) or client.in_process:
         return client.in_process
     waited_s = time.monotonic() - asked_at
-    if waited_s > STUCK_S:
-        raise silent(waited_s)
+    if waited_s > STALL_S:
+        raise daemon_timeout(waited_s)
     # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
     # daemon on our socket.
     if not client.fall_back_in_process(dict(git_protocol.parse_pairs(client.reply("why", data)))):
-        if client.start() and is_done(without_daemon.reply(operation, request, data, client), client):
+        if client.start() and is_acknowledged(without_daemon.store_or_erase(operation, request, data, client), client):
             return False
         client.in_process = True
-    is_done(without_daemon.reply(operation, request, data, client), client)
+    is_acknowledged(without_daemon.store_or_erase(operation, request, data, client), client)
     return True
 
 
-def is_done(reply: bytes, client: "AgentClient") -> bool:
+def is_acknowledged(reply: bytes, client: "AgentClient") -> bool:
     """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
     if not reply.startswith(ipc.ACKNOWLEDGED):
         return False
     if reply != ipc.ACKNOWLEDGED:
         from git_credential_bitbucket.helper import notices  # lazy: a few times in a token's life
 
-        notices.tell_of(reply, client)
+        notices.print_notices(reply, client)
     return True

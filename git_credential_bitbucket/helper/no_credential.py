@@ -14,52 +14,54 @@ QUIT = b"quit=1\n"
 
 def resolve_missing(request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
     """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
-    why = reason(data, client)
-    for mend in (taken_back, known_here, unlocked_by_environment, ready_now):
+    why = ask_reason(data, client)
+    for mend in (foreign_daemon_replaced, host_known_here, unlocked_by_environment, renewal_finished):
         if mend(why, client):
             messages.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
             reply = client.answer("get", data)
             if reply:
                 return reply
-            why = reason(data, client)
+            why = ask_reason(data, client)
     locked = why.get("state") == "locked"
-    who = interactivity.who_answers(os.environ, request.url)
-    if who == interactivity.PERSON and (locked or why.get("state") in interactivity.LOGIN_MENDS):
+    who = interactivity.available_prompt(os.environ, request.url)
+    if who == interactivity.TERMINAL and (locked or why.get("state") in interactivity.RESOLVED_BY_LOGIN):
         if not resolved_by_person(request, why):
             return b""  # git asks for username and password itself, and hands us what it was given
         reply = client.answer("get", data)
         if reply:
             if locked and client.in_process:
-                without_daemon.note_given(request, reply)
+                without_daemon.mark_given(request, reply)
             return reply
-        why = reason(data, client)
+        why = ask_reason(data, client)
     if who != interactivity.ASKPASS:
-        tell_at_length(request, data, why, client)
-    return QUIT if locked and who == interactivity.NOBODY else b""
+        report_missing(request, data, why, client)
+    return QUIT if locked and who == interactivity.NON_INTERACTIVE else b""
 
 
-def tell_at_length(request: git_protocol.Request, data: bytes, why: dict[str, str], client: AgentClient) -> None:
+def report_missing(request: git_protocol.Request, data: bytes, why: dict[str, str], client: AgentClient) -> None:
     """Tell the reason, in the words for this process and this request."""
     if why.get("state") == "locked" and client.in_process:
-        why["hint"] = without_daemon.hint_where_locked(request, why, client)
+        why["hint"] = without_daemon.locked_hint(request, why, client)
     if why.get("state") == git_protocol.OTHER_ACCOUNT:
-        why = reason(git_protocol.emit([("telling", "1")]) + data, client)  # whose there are instead is told once a day
-    tell_reason(why)
+        why = ask_reason(
+            git_protocol.emit([("telling", "1")]) + data, client
+        )  # whose there are instead is told once a day
+    report(why)
 
 
-def reason(data: bytes, client: AgentClient) -> dict[str, str]:
+def ask_reason(data: bytes, client: AgentClient) -> dict[str, str]:
     """What the client knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
     why = dict(git_protocol.parse_pairs(client.reply("why", data)))
     messages.trace(f"no credential: {why.get('state', 'the daemon gives no reason')}")
     return why
 
 
-def tell_reason(why: dict[str, str]) -> None:
+def report(why: dict[str, str]) -> None:
     """One line, and one with the cure."""
     messages.failure(interactivity.missing_credential(why))
 
 
-def taken_back(why: dict[str, str], client: AgentClient) -> bool:
+def foreign_daemon_replaced(why: dict[str, str], client: AgentClient) -> bool:
     """Whether another daemon listens now than the one that had no answer.
 
     Who does not know the question is none of ours: git's own cache daemon, which sits down wherever it finds nobody.
@@ -69,12 +71,12 @@ def taken_back(why: dict[str, str], client: AgentClient) -> bool:
     return client.started
 
 
-def known_here(why: dict[str, str], client: AgentClient) -> bool:
+def host_known_here(why: dict[str, str], client: AgentClient) -> bool:
     """Whether this process answers instead: its configuration names a host that the daemon's does not."""
     return client.fall_back_in_process(why)
 
 
-def ready_now(why: dict[str, str], _client: AgentClient) -> bool:
+def renewal_finished(why: dict[str, str], _client: AgentClient) -> bool:
     """Whether what the client waited for has come meanwhile: a renewal that took longer than a `get` may."""
     return why.get("state") == git_protocol.READY
 

@@ -26,7 +26,7 @@ VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
 
 def is_wanted(env: "MutableMapping[str, str]") -> bool:
     """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
-    by_default = not interactivity.is_build(env)
+    by_default = not interactivity.is_ci(env)
     try:
         git_config.adopt(env)
         return config.is_on(env, VARIABLE, default=by_default)
@@ -35,7 +35,7 @@ def is_wanted(env: "MutableMapping[str, str]") -> bool:
         return by_default
 
 
-def tell_of(acknowledgement: bytes, client: AgentClient) -> None:
+def print_notices(acknowledgement: bytes, client: AgentClient) -> None:
     """Say what an acknowledgement has to say; for `warn`, ask for the words first: they count as told then.
 
     Where they are not wanted the client learns that, and does not send the next git here for a while.

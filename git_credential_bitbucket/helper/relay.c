@@ -86,7 +86,7 @@ static const char *variable(const char *name, const char *beginning)
     return value && *value && !strncmp(value, beginning, strlen(beginning)) ? value : NULL;
 }
 
-/* exchange.names_settings in C. */
+/* ipc.names_settings in C. */
 static bool names_settings(void)
 {
     const char *given = getenv("GIT_CONFIG_PARAMETERS");
@@ -99,7 +99,7 @@ static bool names_settings(void)
     return false;
 }
 
-static bool is_special(void)
+static bool needs_fallback(void)
 {
     for (size_t i = 0; i < sizeof special_variables / sizeof *special_variables; i++)
         if (variable(special_variables[i], ""))
@@ -116,7 +116,7 @@ static uint64_t fnv1a(const char *text)
     return found;
 }
 
-/* paths.sockets in C, the first or second of them, up to the length that Linux and macOS take; false where there is
+/* paths.socket_candidates in C, the first or second of them, up to the length that Linux and macOS take; false where there is
  * none, or where that has more to say or find out. */
 static bool find_socket(struct sockaddr_un *address, bool second)
 {
@@ -331,7 +331,7 @@ int main(int argc, char **argv)
     unsetenv(RELAYED);
     if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
         forbid_dumps();
-        if (!is_special() && find_socket(&address, false) && is_private(&address)) {
+        if (!needs_fallback() && find_socket(&address, false) && is_private(&address)) {
             signal(SIGPIPE, SIG_IGN);
             read_request(argv[1]);
             outcome = ask_daemon(argv[1], &address);

@@ -59,7 +59,7 @@ def relay(operation: str) -> None:
     outcome = os.environ.pop(RELAYED, "")
     if not outcome:
         outcome = ipc.UNASKED
-        if not ipc.is_special(os.environ):
+        if not ipc.needs_fallback(os.environ):
             outcome, reply = ask_daemon(operation, request)
             if outcome == ipc.ANSWERED:
                 if operation == "get":
@@ -73,17 +73,17 @@ def relay(operation: str) -> None:
 def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":
     """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
     try:
-        message = ipc.message(operation, request, paths.named_vault_id(os.environ))
+        message = ipc.format_request(operation, request, paths.named_vault_id(os.environ))
         outcome: ipc.Outcome = ipc.ABSENT
         reply = b""
-        for path in paths.sockets(os.environ):
+        for path in paths.socket_candidates(os.environ):
             if outcome == ipc.ABSENT:
                 outcome, reply = ipc.send_request(path, message)
     except InsecurePath:
         return ipc.ABSENT, b""
     if operation != "get" and outcome in (ipc.ANSWERED, ipc.EMPTY) and reply != ipc.ACKNOWLEDGED:
         outcome = ipc.UNACKNOWLEDGED
-    if operation == "get" and outcome == ipc.ANSWERED and not reply.endswith(ipc.ENDED):
+    if operation == "get" and outcome == ipc.ANSWERED and not reply.endswith(ipc.END_OF_ANSWER):
         outcome = ipc.UNACKNOWLEDGED
     return outcome, reply
 

@@ -12,10 +12,10 @@ from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import DaemonUnavailable
 
-TOLD = frozenset({"username", "password_expiry_utc", "quit"})
+SHOWN_ATTRIBUTES = frozenset({"username", "password_expiry_utc", "quit"})
 
 
-def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient) -> None:
+def trace_candidates(request: git_protocol.Request, data: bytes, client: AgentClient) -> None:
     """Tell what the client would make of each credential for git's request, before it is asked for one."""
     path = None
     if request.path is None:
@@ -39,12 +39,12 @@ def tell_choice(request: git_protocol.Request, data: bytes, client: AgentClient)
             messages.trace(f"{key}: {value}")
 
 
-def tell_answer(reply: bytes) -> None:
+def trace_answer(reply: bytes) -> None:
     """Tell what git is answered, without the secret."""
-    told = [f"{key}={shown(value)}" for key, value in git_protocol.parse_pairs(reply) if key in TOLD]
+    told = [f"{key}={mask_secret(value)}" for key, value in git_protocol.parse_pairs(reply) if key in SHOWN_ATTRIBUTES]
     messages.trace(f"answer: {', '.join(told) or 'none'}")
 
 
-def shown(value: str) -> str:
+def mask_secret(value: str) -> str:
     """`value`, unless somebody put a token where a name belongs."""
     return value if token_kinds.recognise(value) == token_kinds.UNKNOWN else "(a secret)"

@@ -28,7 +28,7 @@ def has_key() -> bool:
     return any(map(os.environ.get, KEY_VARIABLES))
 
 
-def reply(operation: str, request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
+def store_or_erase(operation: str, request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
     """The client's answer to a `store` or `erase`. Raises an `Error` that says so where a secret is not kept."""
     try:
         return client.answer(operation, data)
@@ -48,13 +48,13 @@ def is_locked(data: bytes, client: AgentClient) -> bool:
     return dict(git_protocol.parse_pairs(client.reply("why", data))).get("state") == "locked"
 
 
-def note_given(request: git_protocol.Request, given: bytes) -> None:
+def mark_given(request: git_protocol.Request, given: bytes) -> None:
     """Mark the token that a person has just opened the vault for. Without a mark, git's `store` of it is warned of."""
     told = dict(git_protocol.parse_pairs(given))
     if told.get("username") not in token_kinds.TOKEN_USERNAMES:
         return  # a password, which might be guessed from a digest
     try:
-        markers.leave(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
+        markers.mark(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
     except InsecurePath:
         return
 
@@ -63,14 +63,14 @@ def is_given(request: git_protocol.Request) -> bool:
     """Whether git's `store` is of what it had from the vault."""
     if request.password is None:
         return False
-    return markers.stands(os.environ, request.base, Secret(request.password), markers.GIVEN)
+    return markers.is_marked(os.environ, request.base, Secret(request.password), markers.GIVEN)
 
 
-def hint_where_locked(request: git_protocol.Request, why: "Mapping[str, str]", client: AgentClient) -> str:
+def locked_hint(request: git_protocol.Request, why: "Mapping[str, str]", client: AgentClient) -> str:
     """What to do where nobody can be asked for the key: `unlock` would unlock a daemon, and none answers here."""
     if has_key():
         return why.get("hint", "")
-    if client.instead:
+    if client.replaces_daemon:
         setting = f"'credential.{request.protocol}://{request.host}.provider'"
         return f"to let the daemon answer, which may have the key, run: git config --global {setting} bitbucket"
     return "run the command at a terminal, or run: git-credential-bitbucket rekey --to key-file --key-file FILE"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import daemon_launcher
-from git_credential_bitbucket.client.shared_client import ask, look
+from git_credential_bitbucket.client.shared_client import ask, query
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import prompts
@@ -187,7 +187,7 @@ def hand_over_key(key: Key, *, by_hand: bool = False) -> None:
 def unlock_if_locked() -> None:
     """Unlock the vault if it is locked and there is a terminal to ask at."""
     terminal = prompts.interactive_terminal()
-    if terminal is not None and dict(look("status"))["vault"] == "locked":
+    if terminal is not None and dict(query("status"))["vault"] == "locked":
         unlock(prompts.Prompter(terminal))
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts, scopes
-from git_credential_bitbucket.client.shared_client import look
+from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def select_credentials(what: str | None) -> list[CredentialView]:
 
 
 def _readable_credentials() -> tuple[list[CredentialView], Error | None]:
-    answer = look("status")
+    answer = query("status")
     status = dict(answer)
     trouble = Error(status["trouble"], hint=status.get("hint") or None) if "trouble" in status else None
     return credentials_in(answer), trouble

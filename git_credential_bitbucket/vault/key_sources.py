@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import InsecurePath, VaultLocked, WrongKey
-from git_credential_bitbucket.paths import is_handed_to_us, shown, typed
+from git_credential_bitbucket.paths import is_private_file, shown, typed
 from git_credential_bitbucket.vault.key import KEY_BYTES, SALT_BYTES, Argon2, Key
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _read_key_file(path: str) -> bytes:
             hint=f"make it readable, or set {KEY_FILE_VARIABLE} to another",
         ) from exc
     try:
-        if not is_handed_to_us(os.fstat(fd)):
+        if not is_private_file(os.fstat(fd)):
             raise InsecurePath(
                 f"the key file {shown(path)} is not a plain file that only we can read",
                 hint=f"run: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",

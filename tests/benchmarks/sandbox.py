@@ -78,7 +78,7 @@ class Seat:
         connection.settimeout(PATIENCE_S)
         path = str(self.socket)
         try:
-            connection.connect(path if action in git_protocol.GIT_ACTIONS else paths.control_of(path))
+            connection.connect(path if action in git_protocol.GIT_ACTIONS else paths.control_socket(path))
         except OSError:
             connection.close()
             raise

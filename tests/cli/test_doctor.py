@@ -497,7 +497,7 @@ def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy
     """`status --fail-within` fails for it as well."""
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
-    assert ipc.send_request(str(control_of(home)), ipc.message("amend", entered.encode()))[1] == b"ok=1\n"
+    assert ipc.send_request(str(control_of(home)), ipc.format_request("amend", entered.encode()))[1] == b"ok=1\n"
     hint = f"create a new token, then run: git-credential-bitbucket rotate {one['id']}"
     document = looked(healthy, code=1)
     assert "expired on 2023-11-14" in told(document, "credentials", "wrong")

@@ -49,7 +49,9 @@ def stored(keyed: Runner, home: Path, bitbucket: FakeBitbucket, consumer: Consum
         "client_secret": consumer.secret,
         "endpoint": provider.endpoint.to_record(),
     }
-    answer = ipc.send_request(str(control_of(home)), ipc.message("add", f"record={json.dumps(record)}\n".encode()))
+    answer = ipc.send_request(
+        str(control_of(home)), ipc.format_request("add", f"record={json.dumps(record)}\n".encode())
+    )
     assert answer[1].startswith(b"ok=1")
     return keyed
 

@@ -29,7 +29,7 @@ def test_answer_is_its_lines_in_order(home: Path) -> None:
     """Keys may come again: a table has many rows."""
     with listening(control_of(home), answering(b"id=1\nkind=a=b\nid=2\n")) as received:
         assert agent_client.ask("status", [("all", "1")]) == [("id", "1"), ("kind", "a=b"), ("id", "2")]
-    assert received == [ipc.message("status", b"all=1\n", paths.vault_id(os.environ))]
+    assert received == [ipc.format_request("status", b"all=1\n", paths.vault_id(os.environ))]
 
 
 def test_refusal_is_raised_with_its_hint(home: Path) -> None:

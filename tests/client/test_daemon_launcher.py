@@ -20,7 +20,7 @@ from tests.running import Runner
 
 def daemon_pid(home: Path) -> int:
     """The process that listens."""
-    _, reply = ipc.send_request(str(socket_of(home)), ipc.message("ping", b""))
+    _, reply = ipc.send_request(str(socket_of(home)), ipc.format_request("ping", b""))
     return int(dict(line.split("=", 1) for line in reply.decode().split("\n") if line)["pid"])
 
 
@@ -116,7 +116,7 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "HTTP_PROXY": "http://cgi.example",
         "AWS_SECRET_ACCESS_KEY": "made up",
     }
-    assert daemon_launcher.passed({**kept, **dropped}) == kept
+    assert daemon_launcher.passed_environment({**kept, **dropped}) == kept
 
 
 def test_environment_larger_than_a_pipe(bare_env: dict[str, str], home: Path) -> None:

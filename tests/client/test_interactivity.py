@@ -13,7 +13,7 @@ URL = "https://bitbucket.org/acme/app.git"
 ASKING = (
     f"import os, sys; sys.path.append({str(CHECKOUT)!r})\n"
     "from git_credential_bitbucket.client import interactivity\n"
-    f"print(interactivity.who_answers(os.environ, {URL!r}))\n"
+    f"print(interactivity.available_prompt(os.environ, {URL!r}))\n"
 )
 
 

@@ -43,7 +43,7 @@ class Daemon:
             command[-1] = package
         self.env = dict(env)
         self.path = paths.socket_path(env)
-        self.control, self.guests = paths.control_of(self.path), paths.guests_of(self.path)
+        self.control, self.guests = paths.control_socket(self.path), paths.guest_socket(self.path)
         self.process = subprocess.Popen(
             [*command, *arguments],
             stdin=subprocess.PIPE,

@@ -86,7 +86,7 @@ def test_without_the_setting_nothing_is_written(start: Start, home: Path) -> Non
 def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: dict[str, str]) -> None:
     """A relative path names no place that a daemon could know."""
     daemon = start(env={**keyed_env, access_log.SETTING: "here.jsonl"})
-    assert daemon.told.startswith(f"error={config.named(access_log.SETTING)} is neither")
+    assert daemon.told.startswith(f"error={config.describe(access_log.SETTING)} is neither")
 
 
 def test_a_full_disk_stops_no_answer(start: Start, logged: dict[str, str], home: Path) -> None:

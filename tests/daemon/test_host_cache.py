@@ -38,7 +38,7 @@ def test_a_reading_that_ends_in_the_middle_of_a_question_counts_for_the_next(bar
     config.write_text('[credential "https://git.example"]\n\tprovider = bitbucket\n')
     env = Interrupting(bare_env)
     hosts = HostCache(env, done_at_once)
-    hosts.read_then(lambda: b"")
+    hosts.after_reading(lambda: b"")
     config.write_text("")
 
     def read_anew() -> None:

@@ -156,4 +156,6 @@ def test_the_first_question_after_a_long_sleep_finds_it_locked(
 
 def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: dict[str, str]) -> None:
     """A number of seconds, or nothing."""
-    assert start(env={**keyed_env, SETTING: "soon"}).told.startswith(f"error={config.named(SETTING)} is not a number")
+    assert start(env={**keyed_env, SETTING: "soon"}).told.startswith(
+        f"error={config.describe(SETTING)} is not a number"
+    )

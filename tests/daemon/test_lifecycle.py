@@ -34,7 +34,7 @@ def test_an_unusable_setting_is_told_instead_of_ready(
 ) -> None:
     """Cause and cure come by the readiness pipe, and no socket is left behind."""
     daemon = start(env={**keyed_env, name: value})
-    assert daemon.told.startswith(f"error={config.named(name)} is not ")
+    assert daemon.told.startswith(f"error={config.describe(name)} is not ")
     assert "\nhint=" in daemon.told
     assert daemon.ended() == 1
     assert not os.path.exists(daemon.path)

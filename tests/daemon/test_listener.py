@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.daemon import listener
-from git_credential_bitbucket.daemon.listener import claim, doors
+from git_credential_bitbucket.daemon.listener import claim, socket_paths
 from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
@@ -170,17 +170,17 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(start: Start, keyed_en
 def test_the_claim_knows_its_own_socket_from_another_of_that_name(home: Path) -> None:
     """Releasing unlinks only what is still ours."""
     path = str(home / "run" / "s")
-    taken = claim(doors(path, guests=False))
+    taken = claim(socket_paths(path, guests=False))
     assert taken is not None
     listeners, held = taken
     with contextlib.ExitStack() as closing:
         for listener in listeners.values():
             closing.enter_context(listener)
-        assert held.holds()
+        assert held.owns_paths()
         os.unlink(path)
         with socket.socket(socket.AF_UNIX) as other:
             other.bind(path)
-            assert not held.holds()
+            assert not held.owns_paths()
             assert held.release()
             assert os.path.exists(path)
 
@@ -188,7 +188,7 @@ def test_the_claim_knows_its_own_socket_from_another_of_that_name(home: Path) ->
 def test_releasing_never_waits_for_who_is_just_starting(home: Path) -> None:
     """The starter holds the lock while it asks us who we are; who waited for it then would not answer."""
     path = str(home / "run" / "s")
-    taken = claim(doors(path, guests=False))
+    taken = claim(socket_paths(path, guests=False))
     assert taken is not None
     listeners, held = taken
     code = (
@@ -219,7 +219,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
         target.write_text("precious")
     (home / "run" / "s.lock").symlink_to(target)
     with pytest.raises(InsecurePath, match=r"s\.lock is not a plain file") as refused:
-        claim(doors(str(path), guests=False))
+        claim(socket_paths(str(path), guests=False))
     assert refused.value.hint
     assert not path.exists()
     assert (target.read_text() if there else target.exists()) == ("precious" if there else False)
@@ -228,7 +228,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
 def test_a_shared_place_is_refused() -> None:
     """Never under /tmp itself, whatever the setting says."""
     with pytest.raises(InsecurePath):
-        claim(doors("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point
+        claim(socket_paths("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point
 
 
 @pytest.mark.parametrize("said", [b"a", b"a" * 65536])
@@ -236,7 +236,7 @@ def test_who_says_something_without_end_is_waited_for_no_longer(
     home: Path, monkeypatch: pytest.MonkeyPatch, said: bytes
 ) -> None:
     """A byte now and then, or more than fits into memory: whoever starts holds the lock meanwhile."""
-    monkeypatch.setattr(listener, "STANDING_ANSWER_S", 0.5)
+    monkeypatch.setattr(listener, "PING_TIMEOUT_S", 0.5)
     directory = home / "run" / "git-credential-bitbucket"
     directory.mkdir(mode=0o700)
     path = str(directory / "socket")

@@ -14,7 +14,7 @@ import pytest
 
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.daemon import hardening
-from git_credential_bitbucket.daemon.limits import MAX_KEPT_BYTES, Limits
+from git_credential_bitbucket.daemon.limits import MAX_BUFFERED_BYTES, Limits
 from git_credential_bitbucket.daemon.peers import Peer
 from git_credential_bitbucket.daemon.server import Answer, Server
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
@@ -203,8 +203,8 @@ def test_unfinished_requests_of_many_peers_are_bounded_together(serve: Serve) ->
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 hoarder.sendall(b"a" * (MAX_REQUEST_BYTES - 1))
         assert server.ask(b"others") == b"got others"
-        assert server.server._kept <= MAX_KEPT_BYTES
-        assert server.server.clients <= MAX_KEPT_BYTES // (MAX_REQUEST_BYTES - 1) + 1
+        assert server.server._kept <= MAX_BUFFERED_BYTES
+        assert server.server.clients <= MAX_BUFFERED_BYTES // (MAX_REQUEST_BYTES - 1) + 1
     eventually(lambda: server.server._kept == 0)
 
 
@@ -407,7 +407,7 @@ def test_while_it_pauses_newcomers_queue_and_the_stalled_are_hurried(home: Path)
             server.pause()
             newcomer.connect(f"{home}/s")
             newcomer.shutdown(socket.SHUT_WR)
-            server.hurry(0.1)
+            server.shorten_deadlines(0.1)
             while server.clients:
                 server.turn(0.1)
             assert stalled.recv(1) == b""

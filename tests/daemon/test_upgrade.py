@@ -39,7 +39,7 @@ def hasten(copy: Path) -> None:
     """Let a daemon of this copy look for a new package all the time, and take it at once."""
     for name, usual, here in (
         ("upgrade.py", "SETTLE_S = 2.0", "SETTLE_S = 0.0"),
-        ("lifecycle.py", "LOOK_EVERY_S = 5.0", "LOOK_EVERY_S = 0.1"),
+        ("lifecycle.py", "CHECK_INTERVAL_S = 5.0", "CHECK_INTERVAL_S = 0.1"),
     ):
         replace(copy / PACKAGE.name / "daemon" / name, usual, here)
 
@@ -92,8 +92,8 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
     short, so that nothing but the hurry ends the wait.
     """
     for name, usual, here in (
-        ("limits.py", "PEER_S = 10.0", "PEER_S = 3600.0"),
-        ("lifecycle.py", "UPGRADE_PATIENCE_S = 10.0", "UPGRADE_PATIENCE_S = 0.2"),
+        ("limits.py", "PEER_TIMEOUT_S = 10.0", "PEER_TIMEOUT_S = 3600.0"),
+        ("lifecycle.py", "UPGRADE_WAIT_S = 10.0", "UPGRADE_WAIT_S = 0.2"),
     ):
         replace(copy / PACKAGE.name / "daemon" / name, usual, here)
     daemon = start(package=str(copy))
@@ -202,8 +202,8 @@ def test_what_does_not_fit_into_a_pipe_is_not_handed_over() -> None:
     """It would wait for a reader that is not executed yet: this process serves on."""
     with socket.socket(socket.AF_UNIX) as listener:
         before = os.listdir("/proc/self/fd")
-        upgrade.become(["/bin/false"], {"key": "x" * (1 << 20)}, {"--listen-fd": listener.fileno()})
-        upgrade.become(["/nowhere"], {"key": "value"}, {"--listen-fd": listener.fileno()})
+        upgrade.exec_successor(["/bin/false"], {"key": "x" * (1 << 20)}, {"--listen-fd": listener.fileno()})
+        upgrade.exec_successor(["/nowhere"], {"key": "value"}, {"--listen-fd": listener.fileno()})
         assert not listener.get_inheritable()
     assert len(os.listdir("/proc/self/fd")) == len(before) - 1
 
@@ -219,17 +219,17 @@ def test_a_changed_package_is_noticed_once_it_stands_still(home: Path, monkeypat
     """Installers write for a while: what they have not finished is not started, and what failed is put off."""
     stamps = {"now": upgrade.package_stamp()}
     monkeypatch.setattr(upgrade, "package_stamp", lambda: stamps["now"])
-    watch = upgrade.Watch()
-    assert not watch.settled(100.0)
+    watch = upgrade.PackageWatch()
+    assert not watch.has_settled(100.0)
     for moment in (101.0, 102.0):
         stamps["now"] = ((str(home), int(moment), 0, 0),)
-        assert not watch.settled(moment)
-    assert not watch.settled(103.0)
-    assert watch.settled(104.1)
-    watch.put_off(104.1)
-    assert not watch.settled(160.0)
-    assert watch.settled(104.1 + upgrade.RETRY_S)
-    watch.put_off(170.0)
+        assert not watch.has_settled(moment)
+    assert not watch.has_settled(103.0)
+    assert watch.has_settled(104.1)
+    watch.retry_later(104.1)
+    assert not watch.has_settled(160.0)
+    assert watch.has_settled(104.1 + upgrade.RETRY_S)
+    watch.retry_later(170.0)
     stamps["now"] = ((str(home), 170, 0, 0),)
-    assert not watch.settled(171.0)
-    assert watch.settled(171.0 + upgrade.SETTLE_S)
+    assert not watch.has_settled(171.0)
+    assert watch.has_settled(171.0 + upgrade.SETTLE_S)

@@ -90,7 +90,7 @@ class Lane:
             self._wrong(where, "the next daemon did not serve what had been acknowledged")
         allowed = self._die(daemon, operation, point)
         self._tally.kills[where] += 1
-        self._look(where, allowed)
+        self._check_state(where, allowed)
 
     def _die(self, daemon: Daemon, operation: str, point: str) -> dict[str, str | None]:
         """Have it killed; what may or may not have become of one path, as nobody was told."""
@@ -162,7 +162,7 @@ class Lane:
         (found,) = (r for r in self._machine.records() if r.get("secret") == secret)
         return f"id={found['id']}\n".encode(), path, None
 
-    def _look(self, where: str, allowed: dict[str, str | None]) -> None:
+    def _check_state(self, where: str, allowed: dict[str, str | None]) -> None:
         """Whether anything is lost, by the disk as the next process finds it."""
         vault = self._machine.vault()
         if vault.snapshot().recovered:

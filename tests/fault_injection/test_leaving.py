@@ -22,7 +22,7 @@ third_party()
 from git_credential_bitbucket.daemon.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-_IMPATIENT = "from git_credential_bitbucket.daemon import lifecycle; lifecycle.LEAVE_PATIENCE_S = 0.0"
+_IMPATIENT = "from git_credential_bitbucket.daemon import lifecycle; lifecycle.STOP_TIMEOUT_S = 0.0"
 _BAD_DISK = """
 import errno, os, stat
 def if_good(write):

@@ -19,7 +19,7 @@ from git_credential_bitbucket.agent.dispatch import Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon.limits import Limits
-from git_credential_bitbucket.daemon.request_handler import serve, split
+from git_credential_bitbucket.daemon.request_handler import parse, serve
 from git_credential_bitbucket.daemon.server import Server
 from git_credential_bitbucket.errors import Error, InvalidRequest
 from git_credential_bitbucket.secret import Secret
@@ -93,7 +93,7 @@ class Daemon:
         assert self._server.clients == 0
         assert self.theirs.encode() not in answer
         if self.ours.encode() in answer:
-            action, _, _, body = split(data)
+            action, _, _, body = parse(data)
             assert action in {"get", "token"}, action
             request = git_protocol.parse(body)
             assert (request.protocol, request.host) == ("https", HOST)

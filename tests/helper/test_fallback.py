@@ -27,8 +27,8 @@ PREFIX = "git-credential-bitbucket: "
 
 def ask(path: Path, action: str, text: str = "") -> dict[str, str]:
     """What the daemon with git's socket at `path` answers, by key."""
-    at = str(path) if action in git_protocol.GIT_ACTIONS else paths.control_of(str(path))
-    _, reply = ipc.send_request(at, ipc.message(action, text.encode()))
+    at = str(path) if action in git_protocol.GIT_ACTIONS else paths.control_socket(str(path))
+    _, reply = ipc.send_request(at, ipc.format_request(action, text.encode()))
     return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
 
 

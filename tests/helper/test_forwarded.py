@@ -59,12 +59,12 @@ def test_trace_tells_what_cannot_be_seen_from_here(far: Runner, helper: Path) ->
 @pytest.mark.parametrize("verb", [["status"], ["lock"], ["refresh"], ["logout", "--all"], ["daemon", "stop"]])
 def test_control_verbs_say_where_they_work(far: Runner, helper: Path, home: Path, verb: list[str]) -> None:
     """Neither another daemon nor a vault of this place takes the other's part."""
-    before = ipc.send_request(str(socket_of(home)), ipc.message("ping", b""))[1].split(b"\n")[0]
+    before = ipc.send_request(str(socket_of(home)), ipc.format_request("ping", b""))[1].split(b"\n")[0]
     done = far(helper, *verb, check=False)
     assert done.returncode != 0
     assert UNREACHABLE in done.stderr
     assert "hint: " in done.stderr
-    assert ipc.send_request(str(socket_of(home)), ipc.message("ping", b""))[1].split(b"\n")[0] == before
+    assert ipc.send_request(str(socket_of(home)), ipc.format_request("ping", b""))[1].split(b"\n")[0] == before
     assert not (home / "far" / "data").exists()
 
 

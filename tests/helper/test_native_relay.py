@@ -402,15 +402,15 @@ def test_the_vault_is_told_to_a_named_socket(native: Relay) -> None:
     """In a line of the header, which a daemon that has another vault refuses and an older one passes over."""
     with listening(native.socket, answering(ANSWER)) as received:
         native("get", env={"GIT_CREDENTIAL_BITBUCKET_SOCKET": str(native.socket), VAULT: "a"})
-    assert received == [ipc.message("get", REQUEST, "af63dc4c8601ec8c")]
+    assert received == [ipc.format_request("get", REQUEST, "af63dc4c8601ec8c")]
 
 
 def test_a_named_vaults_daemon_may_be_the_default_one(native: Relay) -> None:
     """Where none listens at its own socket, the default's is told the vault; where one does, nobody else is asked."""
     env = {"XDG_RUNTIME_DIR": str(native.home / "run"), "HOME": "", VAULT: "/srv/vault"}
-    own, default = map(Path, paths.sockets(env))
+    own, default = map(Path, paths.socket_candidates(env))
     assert default.parent == native.socket.parent
-    named = ipc.message("get", REQUEST, paths.named_vault_id(env))
+    named = ipc.format_request("get", REQUEST, paths.named_vault_id(env))
     with listening(default, answering(ANSWER)) as received:
         assert native("get", env=env).stdout == GIVEN
         with listening(own, answering(b"")) as received_too:
@@ -431,7 +431,7 @@ def test_a_named_vaults_daemon_may_be_the_default_one(native: Relay) -> None:
 )
 def test_settings_for_one_command_are_left_to_python(native: Relay, env: dict[str, str], is_ours: bool) -> None:
     """`git -c` may name another vault; every other configuration by variables costs nothing. Both relays agree."""
-    assert ipc.is_special(env) is is_ours
+    assert ipc.needs_fallback(env) is is_ours
     env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = str(native.socket)
     with listening(native.socket, answering(ANSWER)) as received:
         done = native("get", env=env)
@@ -529,12 +529,12 @@ def test_does_what_the_python_relay_does(
     request = REQUEST + part.replace(b"\n", b"") * times
     with listening(native.socket, in_pieces) as received:
         done = native(operation, request=request)
-        outcome, reply = ipc.send_request(str(native.socket), ipc.message(operation, request))
+        outcome, reply = ipc.send_request(str(native.socket), ipc.format_request(operation, request))
     assert received[0] == received[1]
     assert done.status == 0
     if operation != "get" and reply != ipc.ACKNOWLEDGED:
         outcome = ipc.UNACKNOWLEDGED
-    if operation == "get" and outcome == ipc.ANSWERED and not reply.endswith(ipc.ENDED):
+    if operation == "get" and outcome == ipc.ANSWERED and not reply.endswith(ipc.END_OF_ANSWER):
         outcome = ipc.UNACKNOWLEDGED
     if outcome == ipc.ANSWERED:
         assert done.stdout == (reply[:-1] if operation == "get" else b"")

@@ -68,7 +68,7 @@ def test_each_vault_has_a_daemon_of_its_own(
         told = found[paths.vault_path(run.env)]
         assert told["socket"] == run(helper, "daemon", "socket").stdout.strip() == paths.socket_path(run.env)
         control = run(helper, "daemon", "socket", "--control").stdout.strip()
-        assert control == paths.control_of(paths.socket_path(run.env))
+        assert control == paths.control_socket(paths.socket_path(run.env))
     shown = front(helper, "daemon", "list").stdout
     for one in found.values():
         row = [str(one[name]) for name in ("pid", "version", "vault_path", "socket")]
@@ -120,7 +120,7 @@ def test_what_variables_configure_counts_for_their_caller_alone(front: Runner, h
     assert offered(named, host=HOST) == secret
     why = ask(socket_of(home), "why", request(host=HOST))
     assert why["state"] == "unknown-host"
-    assert ipc.send_request(str(socket_of(home)), ipc.message("get", request(host=HOST).encode()))[1] == b""
+    assert ipc.send_request(str(socket_of(home)), ipc.format_request("get", request(host=HOST).encode()))[1] == b""
     done = front(helper, "get", stdin=request(host=HOST))
     assert (done.stdout, done.stderr) == ("", "")
 
@@ -131,7 +131,7 @@ def test_the_default_vaults_daemon_serves_who_names_it(front: Runner, helper: Pa
     pid = json.loads(front(helper, "daemon", "status", "--json").stdout)["pid"]
     assert json.loads(front(helper, "daemon", "status", "--json", env=env).stdout)["pid"] == pid
     assert f"password={token}\n" in front(helper, "get", stdin=request(), env=env).stdout
-    assert len(os.listdir(Path(paths.control_of(paths.socket_path(env))).parent)) == 1
+    assert len(os.listdir(Path(paths.control_socket(paths.socket_path(env))).parent)) == 1
 
 
 def test_a_relative_vault_is_one_clear_line(front: Runner, helper: Path) -> None:

@@ -154,7 +154,7 @@ def test_what_serves_exec_ends_with_it(configured: Runner, copied: Path) -> None
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, start_new_session=True) as process:
         assert process.stdout is not None
         path = process.stdout.readline().decode().strip()
-        _, answer = ipc.send_request(path, ipc.message("ping", b""))
+        _, answer = ipc.send_request(path, ipc.format_request("ping", b""))
         handle = os.pidfd_open(int(answer.removeprefix(b"pid=")))
         process.send_signal(signal.SIGKILL)
         try:

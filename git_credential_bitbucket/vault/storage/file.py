@@ -357,7 +357,7 @@ class FileStorage:
         self.step("renamed")
 
     def _sync_names(self) -> None:
-        files.sync_folder(os.path.dirname(self.path))
+        files.sync_directory(os.path.dirname(self.path))
         self.step("dir-synced")
 
     def _put_aside(self) -> None:
@@ -452,8 +452,8 @@ class _FileLease:
                 written += os.pwrite(self.fd, blob[written:], written)
             files.sync_content(self.fd)
             if not self.is_named:
-                files.sync_folder(self.folder)
-                files.sync_folder(os.path.dirname(self.folder))
+                files.sync_directory(self.folder)
+                files.sync_directory(os.path.dirname(self.folder))
                 self.is_named = True
 
     def clear(self) -> None:
