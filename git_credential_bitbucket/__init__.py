@@ -13,7 +13,7 @@ __all__ = ["BitbucketAuth", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    """The public names, imported when asked for: every start of the helper passes through here."""
+    """The public names, imported on first use."""
     if name == "BitbucketAuth":
         from git_credential_bitbucket.auth import BitbucketAuth
 

@@ -1,4 +1,4 @@
-"""`python -m git_credential_bitbucket`: the executable without its isolation. For people, not for git."""
+"""`python -m git_credential_bitbucket`: the command line without Python's isolation, which git's start has."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The access log: who asked for what, when, and which credential answered; never a secret. Off unless switched on.
+"""The access log: which program requested what, when, and which credential answered; never a secret. Off by default.
 
-Beside the vault is another, always on and of the same make: the life-cycle log, of logins, rotations and the like.
-JSON lines in a file of the user's own, rotated by size. Losing it stops no answer: lines are written by a thread of
-their own, and one that cannot be written is counted in the next that can. Imports config, files, paths and errors only.
+The life-cycle log (logins, rotations and the like) has the same format, lies beside the vault, and is always on. Both
+are JSON lines in a private file, rotated by size. A thread writes them; a line that cannot be written is counted in the
+next one, and no request fails. Imports config, files, paths and errors only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ MAX_BYTES = 1 << 20
 MAX_FILES = 4
 """How many files there are at most: the log itself, and `.1` to `.3`, the oldest."""
 MAX_WAITING = 1024
-"""Lines that wait for a disk; more are lost, and counted."""
+"""Lines in the queue; more are lost, and counted."""
 CLOSE_TIMEOUT_S = 1.0
 EVENT_RETENTION_S = 2 * 365 * 86400.0
-"""How long a line of the life-cycle log is kept, if there are no more than some 20,000."""
+"""The retention of the life-cycle log, up to some 20,000 lines."""
 
 
 def log_path(env: Mapping[str, str]) -> str | None:
@@ -50,19 +50,19 @@ def event_log_path(env: Mapping[str, str]) -> str:
 
 
 class AccessLog:
-    """Writes lines without keeping anybody waiting. A class for its queue, its thread, and what was lost."""
+    """A log that is written by a thread of its own."""
 
     def __init__(self, path: str, kept_s: float | None = None) -> None:
-        """Nothing is made before the first line. `kept_s` is how long a line is kept; None: while there is room."""
+        """The file is made with the first line. `kept_s` is the retention of a line; None: while there is room."""
         self.path = path
         self._kept_s = kept_s
         self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING)
         self._writer: threading.Thread | None = None
         self._lost = 0
-        self._starting = threading.Lock()  # jobs note what they have done, too
+        self._starting = threading.Lock()  # jobs in threads add lines, too
 
     def note(self, entry: Entry) -> None:
-        """Have one line written; returns at once."""
+        """Add one line; returns at once."""
         with self._starting:
             self._start()
         try:
@@ -105,7 +105,7 @@ def with_time(entry: Entry) -> Entry:
 
 
 def time_of(entry: Entry) -> float | None:
-    """When a line was written, in epoch seconds; None where it does not say."""
+    """The time of a line in epoch seconds; None where it has none."""
     from datetime import datetime  # lazy: 1 ms, and few readers need it
 
     try:
@@ -115,9 +115,9 @@ def time_of(entry: Entry) -> float | None:
 
 
 def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
-    """Append one line, and begin a new file where this one is full. Raises `InsecurePath`, `OSError`.
+    """Append one line, and begin a new file where it is full. Raises `InsecurePath`, `OSError`.
 
-    With `kept_s`, lines that are a twelfth older are removed, many at once.
+    With `kept_s`, older lines are removed, a twelfth of that time at once.
     """
     line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
     while True:
@@ -130,7 +130,7 @@ def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
                 _prune(path, time.time() - kept_s)
                 continue
             size = os.fstat(descriptor).st_size
-            if size and size + len(line) > MAX_BYTES:  # no new file has more room than an empty one
+            if size and size + len(line) > MAX_BYTES:  # an empty file takes any line
                 _rotate(path)
                 continue
             os.write(descriptor, line)
@@ -140,7 +140,7 @@ def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
 
 
 def read(path: str) -> Iterator[Entry]:
-    """Every line that can be read, oldest first. Raises `InsecurePath`, `OSError` where one of its files cannot be."""
+    """The readable lines, oldest first. Raises `InsecurePath`, `OSError` where a file cannot be read."""
     for name in _files(path):
         try:
             with open(files.open_regular(name, os.O_RDONLY), encoding="utf-8", errors="replace", newline="\n") as file:
@@ -159,7 +159,7 @@ def _is_overdue(path: str, before: float) -> bool:
 
 
 def _prune(path: str, before: float) -> None:
-    """Remove the lines that were written before, under the lock of the file that is written to."""
+    """Remove lines from before `before`; the caller holds the lock."""
     for name in _files(path):
         try:
             with open(files.open_regular(name, os.O_RDONLY), "rb") as file:
@@ -171,7 +171,7 @@ def _prune(path: str, before: float) -> None:
 
 
 def _parsed(line: str | bytes) -> Entry:
-    """A line's content; empty where it is none, for a disk that was full took half of it."""
+    """A line's content; empty where it is no JSON, as after a full disk."""
     try:
         entry = json.loads(line)
     except ValueError:

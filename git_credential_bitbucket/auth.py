@@ -1,7 +1,7 @@
-"""`BitbucketAuth`: a `requests` auth whose token is always fresh, from the same store as git's.
+"""`BitbucketAuth`: authentication for `requests` with git's credentials, renewed as needed.
 
-A token in the environment goes before what is kept, as for git. Else the daemon (which is started if there is none) is
-asked at each request, so that renewals by anybody are seen at once. Does not import requests: whoever uses it has.
+A token in the environment precedes stored credentials, as for git. Else each request asks the daemon, which is started
+where none runs. Does not import requests: its caller has.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Seekable(Protocol):
-    """A body that is a file."""
+    """A request body that is a file."""
 
     def seek(self, offset: int, /) -> int:
-        """Go to a place in it."""
+        """Set the position."""
 
 
 class BitbucketAuth:
-    """Signs requests to one Bitbucket's REST API. A class because requests keeps it and calls it for each request.
+    """Authentication for one Bitbucket's REST API, called by requests for each request.
 
-    `place` narrows the choice as a repository does for git: `"acme"` or `"acme/app"`. `url` is the host that git clones
-    from; its API's address follows from git's configuration. A request to any other host goes out unsigned.
+    `place` is the scope of the credential, as a repository is for git: `"acme"` or `"acme/app"`. `url` is the host that
+    git clones from; its API's address follows from git's configuration. A request to any other host goes out unsigned.
 
         requests.get("https://api.bitbucket.org/2.0/user", auth=BitbucketAuth())
     """
@@ -96,7 +96,7 @@ class BitbucketAuth:
         try:
             ask("refresh", [("id", used["id"]), ("generation", used["generation"])])
         except Error:
-            return response  # the server's own answer tells more than ours
+            return response  # the server's answer is the better error
         token = self._token()
         if token["password"] == used["password"]:
             return response

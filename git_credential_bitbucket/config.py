@@ -8,13 +8,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 KEYRING = "GIT_CREDENTIAL_BITBUCKET_KEYRING"
-"""Off: the system's keyring is left alone."""
+"""Off: the system's keyring is not used."""
 
 SECTION = "credentialBitbucket"
 """Of our settings in git's configuration: git's own helpers have credentialCache and credentialStore (git-config(1)),
 and `credential.bitbucket…` is git-credential-manager's."""
 CONFIGURABLE = ("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT", "WARN")
-"""The settings that have a key there. KEY has none, for it is a secret; nor has TRACE, which is for one command."""
+"""The settings with a key there. KEY has none because it is a secret; TRACE because it is for one command."""
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -27,7 +27,7 @@ def key(setting: str) -> str:
 
 
 def describe(variable: str) -> str:
-    """Our variable, and its key if it has one, for a message about a value that may come from either."""
+    """Our variable, and its key if it has one, for a message about a value from either."""
     setting = variable.removeprefix(paths.OWN_PREFIX)
     return f"{variable} (or {key(setting)})" if setting in CONFIGURABLE else variable
 
@@ -47,7 +47,7 @@ def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
 
 
 def git_bool(text: str) -> bool | None:
-    """A boolean as git reads it (git's parse.c, git_parse_maybe_bool); None for what it refuses as none.
+    """A boolean as git reads it (git's parse.c, git_parse_maybe_bool); None where it is not one.
 
     That is true, yes, on or an integer but 0; false, no, off, 0 or nothing, in either case. A key without a value,
     which is true, comes as `true` from `git_config`.

@@ -1,4 +1,4 @@
-"""Work that may hang, done at once and within a deadline: name resolution has none of its own.
+"""Runs functions in parallel within a deadline, such as name resolution, which has none of its own.
 
 Imports threading only when it is used.
 """
@@ -33,10 +33,10 @@ def each_within(seconds: float, work: "Mapping[Key, Callable[[], Result]]") -> "
                 return
             try:
                 found[key] = function()
-            except BaseException as exc:  # noqa: BLE001 - the caller's to judge
+            except BaseException as exc:  # noqa: BLE001 - returned to the caller
                 found[key] = exc
 
-    # What hangs cannot be interrupted: its thread is left behind, and ends with the process.
+    # A hanging call cannot be interrupted: its thread ends with the process.
     threads = [threading.Thread(target=run, name="deadline", daemon=True) for _ in range(min(AT_ONCE, len(work)))]
     for thread in threads:
         thread.start()

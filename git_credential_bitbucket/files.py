@@ -1,7 +1,7 @@
-"""Opens, reads, makes and replaces files: regular ones only, no link followed, whole or not at all, and durably.
+"""Opens, reads, creates and replaces regular files: atomically, durably, and without following links.
 
-Imports errno, os, stat, errors and paths; what only some of it needs is imported there. Links in the directories above
-a file are followed: they are the user's own, and who means the target of a link names that.
+Imports errno, os, stat, errors and paths; all else is imported late. Links in the directories above a
+file are followed: they are the user's own.
 """
 
 import errno
@@ -33,12 +33,12 @@ _NO_DIRECTORY_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSY
 
 
 def hint(exc: OSError) -> str | None:
-    """What helps against a failed call of the system; None where nothing in general does."""
+    """The hint for a failed system call; None where there is none."""
     return _HINTS.get(exc.errno or 0)
 
 
 def unwritable(path: str, exc: OSError) -> Error:
-    """What to raise where `path` could not be written."""
+    """The error where `path` could not be written."""
     return Error(
         f"{shown(path)} cannot be written: {(exc.strerror or 'no reason given').lower()}",
         hint=hint(exc) or "name a file in a directory of your own",
@@ -52,7 +52,7 @@ def check_regular(found: os.stat_result, path: str) -> None:
 
 
 def check_private(found: os.stat_result, path: str) -> None:
-    """Raise `InsecurePath` unless `found` is a regular file, ours, and closed to others."""
+    """Raise `InsecurePath` unless `found` is a regular file of this user that no one else can access."""
     check_regular(found, path)
     if found.st_uid != os.geteuid():
         raise InsecurePath(f"{shown(path)} belongs to another user", hint="name a file in a directory of your own")
@@ -61,14 +61,14 @@ def check_private(found: os.stat_result, path: str) -> None:
 
 
 def open_regular(path: str, flags: int) -> int:
-    """A descriptor of the regular file at `path`; born 0600 where `flags` create it. Never waits.
+    """A descriptor of the regular file at `path`; created with mode 0600. Never waits.
 
-    Raises `InsecurePath` where something else is there, or root would make it among another user's files (`sudo -E`),
-    and `OSError`.
+    Raises `InsecurePath` where it is not a regular file, or root would create it among another user's files
+    (`sudo -E`), and `OSError`.
     """
     if flags & os.O_CREAT and not os.path.lexists(path):
         check_owner_above(path)
-    # O_NONBLOCK: a FIFO put there must be refused, not waited for
+    # O_NONBLOCK: a FIFO must be refused, not waited for
     flags |= os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     try:
         fd = os.open(path, flags, PRIVATE_MODE)
@@ -91,7 +91,7 @@ def open_private(path: str, flags: int) -> int:
         found = os.fstat(fd)
         check_private(found, path)
         if flags & os.O_CREAT and found.st_mode & PRIVATE_MODE != PRIVATE_MODE:
-            os.fchmod(fd, PRIVATE_MODE)  # a umask like 0777 took our own bits, too
+            os.fchmod(fd, PRIVATE_MODE)  # a umask like 0777 removed our own bits
     except BaseException:
         os.close(fd)
         raise
@@ -115,7 +115,7 @@ def read(path: str, limit: int, *, follow: bool = False) -> bytes | None:
 
 
 def read_all(fd: int, limit: int) -> bytes:
-    """Everything from `fd`, at most `limit` + 1 bytes, so that the caller sees that there is more."""
+    """Everything from `fd`, at most `limit` + 1 bytes, by which the caller sees that there is more."""
     blocks = []
     left = limit + 1
     while left > 0 and (block := os.read(fd, min(left, 1 << 20))):
@@ -125,7 +125,7 @@ def read_all(fd: int, limit: int) -> bytes:
 
 
 def write_all(fd: int, data: bytes) -> None:
-    """Write every byte of `data`; a full disk shows itself as a short write first."""
+    """Write every byte of `data`; a full disk causes a short write first."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -140,9 +140,9 @@ def unlink_if_there(path: str) -> None:
 
 
 def create(path: str, content: bytes, mode: int = PRIVATE_MODE) -> None:
-    """Make a new file, closed to others until it is whole. Raises `FileExistsError` where anything is there, `Error`.
+    """Create a new file, private until it is complete. Raises `FileExistsError` and `Error`.
 
-    Gone again if it cannot be finished, or a signal ends the process meanwhile.
+    It is removed if it cannot be completed, or a signal ends the process meanwhile.
     """
     _make(path, path, content, mode, None)
 
@@ -155,11 +155,11 @@ def replace(
     beside: str | None = None,
     check: "Callable[[], None] | None" = None,
 ) -> None:
-    """Put `content` in place of the regular file at `path`, whose owner and mode stay; or make it, with `mode`.
+    """Put `content` in place of the regular file at `path`, keeping owner and mode; or create it with `mode`.
 
     A `mode` of None is what the umask gives. `beside` is the file that is filled first and renamed, by default one of a
-    name that nobody else uses; where it exists, `FileExistsError` is raised, so it serves as a lock. `check` is called
-    once it is made. Raises `InsecurePath` where something else than a file is at `path`, `Error` where it cannot be
+    unique name; where it exists, `FileExistsError` is raised, so it serves as a lock. `check` is called once it is
+    created. Raises `InsecurePath` where something else than a file is at `path`, `Error` where it cannot be
     written, and what `check` raises: then all is as it was. Signals wait meanwhile: neither they nor an error leave
     the new file behind.
     """
@@ -187,7 +187,7 @@ def remove(path: str) -> None:
 
 def sync_file(fd: int) -> None:
     """Return when the file's content is on the disk itself."""
-    import fcntl  # lazy: who only opens a file needs no more of it
+    import fcntl  # lazy: not for a file that is only opened
 
     full = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync leaves it in the drive's cache (fsync(2) there)
     if full is None:
@@ -197,7 +197,7 @@ def sync_file(fd: int) -> None:
 
 
 def sync_content(fd: int) -> None:
-    """As `sync_file`, without the times and other attributes that nobody needs to find the content."""
+    """As `sync_file`, without times and other attributes that are not needed to find the content."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(fd)
     else:
@@ -230,7 +230,7 @@ def _make(
     check: "Callable[[], None] | None" = None,
 ) -> None:
     """Fill a new file `temporary`, and give it the name `path` if that is another."""
-    import signal  # lazy: its enums cost some ms, and only who writes needs it
+    import signal  # lazy: its enums cost some ms, for writing only
 
     held = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT))
     try:

@@ -1,8 +1,7 @@
-"""git's configuration as we obey it: one `git config --list`, of the scopes that a cloned repository cannot
-write.
+"""git's configuration, from one `git config --list`, without the scopes that a cloned repository can write.
 
-Owns which git is run, how it is run, and how its configuration is read; our own settings among it. Imports os, config,
-errors, paths, wire and urlmatch.
+Also how git is found and run, and our own settings in its configuration. Imports os, config, errors, paths,
+git_protocol and url_match.
 """
 
 import os
@@ -17,37 +16,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
 
 GIT_TIMEOUT_S = 10.0
-"""What git is run for here takes some ms; only a dead network share makes it take longer than this."""
+"""git takes some ms here; only a network share that does not answer takes longer than this."""
 STALL_S = 0.5
-"""After this it is looked at why git takes so long, while it goes on."""
+"""After this the reason is looked for, while git goes on."""
 MAX_FILES, MAX_FILE_BYTES = 1000, 1 << 20
-"""Of the configuration, as far as it is looked at then."""
+"""The limits of that search."""
 ADOPTED = paths.OWN_PREFIX + "ADOPTED"
 STAMPS = paths.OWN_PREFIX + "STAMPS"
-"""Set by `adopt`, for whoever lives long: what git's files said of our settings then, and the stamps of those files."""
+"""Set by `adopt` for the daemon: our settings in git's files, and the stamps of those files."""
 TRUSTED_SCOPES = frozenset({"system", "global", "command"})
 """Never local or worktree: those come with a repository, and a clone must not decide where tokens go."""
 
 _KEPT_VARIABLES = ("HOME", "XDG_CONFIG_HOME", "PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _RACY_NS = 2_000_000_000
-"""A file written so shortly before it was read may be written again within one tick of its file system's
-clock.
-"""
+"""A file written so shortly before it was read may be written again within one tick of its file system's clock."""
 
 Stamp = tuple[int, int, int] | None
 
 
 class Entry:
-    """One line of git's configuration: `section.<url>.key = value`, with the file and the scope that it comes
-    from.
-    """
+    """One line of git's configuration: `section.<url>.key = value`, with its file and scope."""
 
     __slots__ = ("key", "origin", "scope", "section", "url", "value")
 
     def __init__(self, scope: str, origin: str, name: str, value: str) -> None:
-        """Take `name` apart: section and key are in lower case, what lies between first and last dot is kept
-        as it is.
-        """
+        """Split `name`: section and key are in lower case, what is between the first and last dot as written."""
         self.scope, self.origin, self.value = scope, origin.removeprefix("file:"), value
         self.section, _, rest = name.partition(".")
         url, dot, self.key = rest.rpartition(".")
@@ -55,14 +48,12 @@ class Entry:
 
 
 class GitConfig:
-    """What git's configuration said when it was read: the entries in git's order, and the stamps of their
-    files.
-    """
+    """git's configuration when it was read: its entries in git's order, and the stamps of their files."""
 
     __slots__ = ("_entries", "_stamps")
 
     def __init__(self, entries: list[Entry], stamps: "dict[str, Stamp]") -> None:
-        """`read` makes one; an empty one stands for a machine without configuration."""
+        """Use `read`; an empty one is a machine without configuration."""
         self._entries = entries
         self._stamps = stamps
 
@@ -70,7 +61,7 @@ class GitConfig:
         """The value of `credential.<url>.<key>`: of the most specific `<url>`, the last one among equals.
 
         Falls back to `credential.<key>`, unless `named`: then only a `<url>` without wildcard counts, for
-        settings that must never mean a host by accident.
+        settings that must not apply to a host by accident.
         """
         return self._best("credential", url, key, named=named)
 
@@ -113,9 +104,7 @@ class GitConfig:
         return list(self._of(section, key))
 
     def is_stale(self) -> bool:
-        """Whether a file of the configuration has changed, come or gone since it was read. Costs a stat for
-        each.
-        """
+        """Whether a file of the configuration has changed since it was read. Costs a stat for each."""
         return any(stamp is None or _stamp(path) != stamp for path, stamp in self._stamps.items())
 
     def stamped(self) -> str:
@@ -148,7 +137,7 @@ def read(env: "Mapping[str, str]") -> GitConfig:
     """Ask git once. Raises `SettingsError` with git's own words where a file cannot be parsed or no git is found.
 
     Runs at the root directory, so `includeIf "gitdir:…"` never applies: the directory that git put us in is a work
-    tree, and what lies there is not ours to trust.
+    tree, which is not trusted.
     """
     import time  # lazy: a request for bitbucket.org itself needs no configuration
 
@@ -158,14 +147,14 @@ def read(env: "Mapping[str, str]") -> GitConfig:
 
 
 def read_repository(env: "Mapping[str, str]", folder: str) -> GitConfig:
-    """As `read`, and what else git obeys in `folder`: a repository's own lines. To be told of, never to be obeyed."""
+    """As `read`, and what else git obeys in `folder`: with a repository's own lines. To be shown, never obeyed."""
     return GitConfig(_listed(env, folder), {})
 
 
 def adopt(env: "MutableMapping[str, str]") -> None:
     """Set each of our settings that `env` does not have as git's configuration has it (`config.CONFIGURABLE`), once.
 
-    What command scope says is as if a variable said it; the vault that a file names is the default one.
+    Command scope counts as a variable does; the vault that a file names is the default one.
     Raises `SettingsError`.
     """
     if ADOPTED in env or find_program(env, "git") is None:
@@ -187,7 +176,7 @@ def is_stale(env: "Mapping[str, str]") -> bool:
 
 
 def has_changed(env: "MutableMapping[str, str]") -> bool:
-    """Whether git's files say something else of our settings than when `env` adopted them. Reads them anew."""
+    """Whether our settings in git's files differ from those that `env` adopted. Reads them again."""
     try:
         keys, env[STAMPS] = _own_settings(env)
     except SettingsError:  # it is being edited
@@ -200,9 +189,9 @@ def _file_settings(keys: "Mapping[str, tuple[str, str]]") -> str:
 
 
 def _own_settings(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]], str]:
-    """What files and what command scope say of each of our settings, empty for nothing; and the files' stamps.
+    """Each of our settings in files and in command scope, empty where unset; and the files' stamps.
 
-    The default files, whatever variables name in their place: the daemon, which serves all, reads those.
+    The default files, whatever variables name instead, as the daemon reads them.
     """
     elsewhere = ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM")
     found = read({name: value for name, value in env.items() if name not in elsewhere})
@@ -238,7 +227,7 @@ def run_git(
 ) -> "subprocess.CompletedProcess[bytes]":
     """Run git to its end in `folder`, `given` on standard input, in `git_environment(env)` and `more`.
 
-    Raises `SettingsError` where it cannot be run or does not end; what it says is the caller's to judge.
+    Raises `SettingsError` where it cannot be run or does not end; the caller judges its output.
     """
     import subprocess  # lazy: 9 ms, and a request for bitbucket.org itself needs no configuration
 
@@ -267,16 +256,16 @@ def run_git(
 
 
 def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:
-    """Raise `SettingsError` where git's configuration names a pipe or device, for which git waits without end.
+    """Raise `SettingsError` where git's configuration names a pipe or device, at which git hangs.
 
-    Its files are read roughly: every `path = …` is taken for one of an include.
+    Its files are parsed roughly: every `path = …` is taken for an include.
     """
-    import re  # lazy, as all that only a git that does not end needs
+    import re  # lazy: only where git hangs
     import stat
 
     from git_credential_bitbucket import files
 
-    nothing = os.stat(os.devnull).st_rdev  # it stands for no configuration, and nobody waits for it
+    nothing = os.stat(os.devnull).st_rdev  # it means no configuration
     left, seen = [*_candidates(env), *_candidates_of_repository(folder)], set[str]()
     while left and len(seen) < MAX_FILES:
         path = left.pop()
@@ -320,11 +309,10 @@ def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
 
 
 def git_environment(env: "Mapping[str, str]") -> dict[str, str]:
-    """The environment to run git in: built up, so that neither GIT_DIR and its kin nor a token of the
-    caller's is in it.
+    """The environment to run git in, without GIT_DIR and the like, and without the caller's tokens.
 
-    GIT_CONFIG_* is kept, GIT_CONFIG_PARAMETERS included: it is how `git -c credential.…` arrives, a scope
-    that counts. GIT_CONFIG itself is not: it would make `git config` read one file only.
+    GIT_CONFIG_* is included, by which `git -c credential.…` arrives. GIT_CONFIG itself is not: it would make
+    `git config` read one file only.
     """
     kept = {name: env[name] for name in _KEPT_VARIABLES if name in env}
     kept.update((name, value) for name, value in env.items() if name.startswith("GIT_CONFIG_"))
@@ -364,15 +352,13 @@ def find_program(env: "Mapping[str, str]", name: str) -> str | None:
 def _work_tree() -> str | None:
     try:
         here = os.getcwd()
-    except OSError:  # it was removed under us; then nothing on PATH lies in it
+    except OSError:  # it was removed
         return None
     return here.rstrip("/") + "/" if os.path.lexists(here + "/.git") else None
 
 
 def _parse(output: bytes) -> list[Entry]:
-    """Entries from `scope NUL origin NUL name LF value NUL`; a name without LF is a key without value, which
-    means true.
-    """
+    """Entries from `scope NUL origin NUL name LF value NUL`; a name without LF is a key without value is true."""
     fields = output.decode("utf-8", "surrogateescape").split("\0")
     entries = []
     for scope, origin, line in zip(fields[0::3], fields[1::3], fields[2::3], strict=False):
@@ -388,9 +374,7 @@ def _error_text(stderr: bytes) -> str:
 
 
 def _stamps(entries: list[Entry], env: "Mapping[str, str]", started: int) -> "dict[str, Stamp]":
-    """Stamps of all files that were read or would have been; None (always stale) for one that changed just
-    before.
-    """
+    """The stamps of all files that were read or would be; None (always stale) for one that has just changed."""
     paths = {*_candidates(env)}
     for entry in entries:
         if entry.scope in TRUSTED_SCOPES and entry.origin.startswith("/"):
@@ -419,7 +403,7 @@ def _included(path: str, origin: str, env: "Mapping[str, str]") -> str:
 
 
 def _stamp(path: str) -> Stamp:
-    """What changes with a file: time, inode and size; zeros where there is none."""
+    """A file's time, inode and size; zeros where there is none."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,8 +1,8 @@
-"""git's credential protocol: bytes to a `Request`, pairs to bytes. The gate against hostile input. Imports only errors.
+"""git's credential protocol: parses a `Request`, formats pairs. Rejects hostile input. Imports only errors.
 
-Bytes are split on LF only: `splitlines()`, text mode and `strip()` split on more, and a helper that used them was shown
-to hand a token to another server. The rules are git's own (gitcredentials(7), git-credential(1)) made strict: what git
-never sends is refused, so that nothing smuggled in can change who gets an answer.
+Bytes are split on LF only: `splitlines()`, text mode and `strip()` split on more, by which other helpers handed a token
+to another server. The rules are git's own (gitcredentials(7), git-credential(1)) made strict: what git
+never sends is refused.
 """
 
 from git_credential_bitbucket.errors import InvalidRequest
@@ -22,7 +22,7 @@ _SINGLE = frozenset(
         *("authtype", "credential", "ephemeral", "continue", "quit"),
     }
 )
-"""git's own attributes that have one value; of an attribute that is none of these, the last counts, as with git."""
+"""git's own attributes with one value; of any other attribute the last value counts, as in git."""
 GIT_ACTIONS = frozenset({"get", "store", "erase", "why", "ping"})
 """What git's socket answers: git's operations, why there is no credential, and who listens. The rest is control."""
 READY: "Final" = "ready"
@@ -37,7 +37,7 @@ _SCHEMES = frozenset(_DEFAULT_PORTS)
 
 
 class Request:
-    """One credential as git describes it, as far as an answer depends on it.
+    """A credential request, as far as the answer depends on it.
 
     Text is UTF-8 with surrogate escapes, so any byte survives a round trip.
     """
@@ -69,19 +69,19 @@ class Request:
         self.states = frozenset(multi.get("state[]", ()))
 
     def __repr__(self) -> str:
-        """Where to, never with what."""
+        """The address, never the secret."""
         return f"Request({self.protocol}://{self.host}/{self.path or ''})"
 
     @property
     def is_web(self) -> bool:
-        """Whether this is a request that a web host's helper may look at at all (not `protocol=cert`, say)."""
+        """Whether this is a request for a web host (not `protocol=cert`, say)."""
         return self.protocol in _SCHEMES
 
     @property
     def secret(self) -> str | None:
         """The secret that the request names; None where it names none.
 
-        One that another helper gave ready-made (git 2.46, `authtype` and `credential`) comes without a password.
+        One with `authtype` and `credential` (git 2.46), of another helper, has no password.
         """
         return self.password if self.password is not None else self.credential
 
@@ -150,7 +150,7 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def normalise_host(protocol: str, host: str) -> str:
-    """ASCII lower case and without the scheme's own port; nothing else is forgiven (no dots, blanks or user parts)."""
+    """ASCII lower case and without the scheme's own port; nothing else is changed."""
     lowered = host.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
     return lowered.removesuffix(_DEFAULT_PORTS.get(protocol, "\n"))
 
@@ -166,7 +166,7 @@ def emit(pairs: "list[tuple[str, str]]") -> bytes:
 
 
 def parse_pairs(data: bytes) -> "list[tuple[str, str]]":
-    """The `key=value` lines of a reply, in their order; other lines are skipped, for whoever answers is trusted."""
+    """The `key=value` lines of a reply, in their order; other lines are skipped."""
     found = (_text(line).partition("=") for line in data.split(b"\n"))
     return [(key, value) for key, equals, value in found if equals]
 
@@ -178,7 +178,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def printable_name(name: str) -> str:
-    """A name out of a request, cut and without blanks: a repository chooses its URLs, and may not word our messages."""
+    """A name in a request, cut and without spaces: a repository chooses its URLs, and must not write our messages."""
     return printable(name.replace(" ", "%20"), 100)
 
 
@@ -195,7 +195,7 @@ def _text(raw: bytes) -> str:
 def _is_true(text: str) -> bool:
     from git_credential_bitbucket.config import git_bool  # lazy: few requests have such an attribute
 
-    return git_bool(text) is not False  # what git would not write is taken for the safe side
+    return git_bool(text) is not False  # an invalid value counts as true, which is safe
 
 
 def _epoch(text: str | None) -> int | None:

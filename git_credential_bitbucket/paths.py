@@ -1,4 +1,4 @@
-"""Where things lie on this machine, and that they are private. Imports only os and errors: the hot path uses it."""
+"""Paths of this program's files, and checks that they are private. Imports only os and errors: on the hot path."""
 
 import os
 
@@ -6,15 +6,15 @@ from git_credential_bitbucket.errors import InsecurePath
 
 NAME = "git-credential-bitbucket"
 OWN_PREFIX = "GIT_CREDENTIAL_BITBUCKET_"
-"""Of our own settings, the vault's key among them."""
+"""The prefix of our settings, the vault's key among them."""
 SECOND_PREFIX = "BITBUCKET_CREDENTIAL_"
-"""Of the settings' second names: pre-commit and simple-git run git without most variables that begin with GIT_."""
+"""The prefix of their second names: pre-commit and simple-git run git without most variables that begin with GIT_."""
 DEFAULT_VAULT = "GIT_CREDENTIAL_BITBUCKET_DEFAULT_VAULT"
-"""The vault that git's configuration names, told among our own processes (`git_config.adopt`)."""
+"""The vault that git's configuration names, passed between our processes (`git_config.adopt`)."""
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
-_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000  # as in stat, which is one import more
+_S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000  # as in stat, which is not imported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def adopt_second_names(env: "MutableMapping[str, str]") -> None:
-    """Set each setting that `env` has by its second name only by its first, which everything else reads."""
+    """Copy settings that `env` has by their second names to the first ones, which all else reads."""
     for second in list(env):
         if second.startswith(SECOND_PREFIX):
             first = OWN_PREFIX + second.removeprefix(SECOND_PREFIX)
@@ -35,9 +35,9 @@ def socket_path(env: "Mapping[str, str]") -> str:
 
 
 def socket_candidates(env: "Mapping[str, str]") -> list[str]:
-    """Where the daemon of `env`'s vault may listen, by its variables alone: at the default, if that is its vault.
+    """The sockets at which the daemon of `env`'s vault may listen, by variables alone.
 
-    Which vault is the default, git's configuration may say.
+    The second is the default one: git's configuration may name this vault as the default.
     """
     vault = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     if not vault or env.get("GIT_CREDENTIAL_BITBUCKET_SOCKET"):
@@ -47,14 +47,14 @@ def socket_candidates(env: "Mapping[str, str]") -> list[str]:
 
 
 def private_daemon_variables(socket: str) -> dict[str, str]:
-    """What names the private daemon at `socket`. Should it outlive the daemon, nobody finds the user's own vault."""
+    """The variables that name the private daemon at `socket`. Without it, they lead to no vault of the user."""
     return {f"{OWN_PREFIX}SOCKET": socket, f"{OWN_PREFIX}VAULT": f"{os.path.dirname(socket)}/vault"}
 
 
 def control_socket(socket: str) -> str:
-    """The path of the control socket for git's `socket`: in a sibling of the directory that may be mounted.
+    """The path of the control socket for git's `socket`: in a sibling of its directory, which may be mounted.
 
-    That is git's own; or the runtime directory, where a socket was named further down in it.
+    In a sibling of the runtime directory, where the socket is further down in that.
     """
     return _sibling(socket, "control")
 
@@ -85,12 +85,12 @@ def _socket_name(env: "Mapping[str, str]") -> str:
 
 
 def vault_id(env: "Mapping[str, str]") -> str:
-    """What tells one vault's daemon from another's: the hash of `vault_path`. Raises `InsecurePath`."""
+    """The id of a vault, which its daemon reports: the hash of `vault_path`. Raises `InsecurePath`."""
     return fnv1a(vault_path(env))
 
 
 def named_vault_id(env: "Mapping[str, str]") -> str:
-    """The id of the vault that the daemon must have, where `env` names one. Empty elsewhere."""
+    """The id of the vault that the daemon must serve, where `env` names one; else empty."""
     vault = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
     return fnv1a(vault) if vault else ""
 
@@ -104,7 +104,7 @@ def fnv1a(text: str) -> str:
 
 
 def runtime_dir(env: "Mapping[str, str]") -> str:
-    """The directory of socket and markers: never a shared place, and for cron and su the same as for a login shell."""
+    """The directory of sockets and markers: never a shared one, and for cron and su the same as for a login shell."""
     given = env.get("XDG_RUNTIME_DIR", "")
     if given.startswith("/"):
         return f"{given}/{NAME}"
@@ -126,7 +126,7 @@ def cache_dir(env: "Mapping[str, str]") -> str:
 
 
 def data_dir(env: "Mapping[str, str]") -> str:
-    """The user's data directory for this program: vault and access log lie here.
+    """The user's data directory for this program, with the vault and the access log.
 
     On Linux the same as platformdirs', which would cost the daemon's start 8 ms and its memory 1.4 MiB; a test
     compares the two.
@@ -134,7 +134,7 @@ def data_dir(env: "Mapping[str, str]") -> str:
     if os.uname().sysname == "Linux":
         given = env.get("XDG_DATA_HOME", "")
         return f"{given.rstrip('/')}/{NAME}" if given.startswith("/") else f"{_home(env)}/.local/share/{NAME}"
-    import platformdirs  # lazy: see above
+    import platformdirs  # lazy: costs 8 ms
 
     return platformdirs.user_data_dir(NAME, appauthor=False)
 
@@ -191,9 +191,9 @@ def make_private_dir(path: str, mode: int = 0o700) -> None:
 
 
 def make_dir(path: str) -> None:
-    """Make `path` with mode 0700 (its parents as the umask has it) unless it is there.
+    """Make `path` with mode 0700 (its parents by the umask) unless it exists.
 
-    Raises `InsecurePath` where it would lock out another user: see `check_not_a_users`.
+    Raises `InsecurePath` where it would lock out another user: see `check_owner_above`.
     """
     if os.path.lexists(path):
         return
@@ -202,7 +202,7 @@ def make_dir(path: str) -> None:
 
 
 def check_owner_above(path: str) -> None:
-    """Raise `InsecurePath` where root would make or exchange `path` in a directory of another user (`sudo -E`)."""
+    """Raise `InsecurePath` where root would create or replace `path` in a directory of another user (`sudo -E`)."""
     if os.getuid() != 0:
         return
     above = os.path.dirname(os.path.abspath(path))
@@ -215,7 +215,7 @@ def check_owner_above(path: str) -> None:
 
     try:
         name = pwd.getpwuid(owner).pw_name
-    except KeyError:  # a container's volume, which belongs to nobody whom this system knows
+    except KeyError:  # a container's volume, whose owner this system does not know
         return
     raise InsecurePath(
         f"{shown(path)} would belong to root, in a directory of the user {name}",
@@ -224,7 +224,7 @@ def check_owner_above(path: str) -> None:
 
 
 def check_private_dir(path: str, mode: int = 0o700) -> None:
-    """Raise `InsecurePath` unless `path` is a directory, no link, ours, and open to nobody whom `mode` keeps out."""
+    """Raise `InsecurePath` unless `path` is a directory of this user, no link, and not open beyond `mode`."""
     found = os.lstat(path)
     ours = is_own_dir(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
@@ -234,16 +234,16 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a path of your own"
         raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o777 & ~mode:
-        # Only what is ours by its name: somebody who put the vault into /, /tmp or a home would close that for others.
+        # Only a directory with this program's name: chmod of /, /tmp or a home would lock others out.
         hint = f"run: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
         raise InsecurePath(f"{shown(path)} is open to others", hint=hint)
 
 
 def is_private_file(found: os.stat_result) -> bool:
-    """Whether `found` is of a plain file that nobody else can read.
+    """Whether `found` is of a regular file that no other user can read.
 
-    Ours with mode 0600 or stricter; or root's, neither writable by a group nor open to others: that is how
-    orchestrators hand secrets to a service (Kubernetes' defaultMode 0400 or 0440, systemd's credentials).
+    Ours with mode 0600 or stricter; or root's, neither writable by a group nor open to others, as orchestrators pass
+    secrets to a service (Kubernetes' defaultMode 0400 or 0440, systemd's credentials).
     """
     ours = found.st_uid == os.geteuid() and not found.st_mode & 0o077
     handed = found.st_uid == 0 and not found.st_mode & 0o037
@@ -251,18 +251,18 @@ def is_private_file(found: os.stat_result) -> bool:
 
 
 def is_own_dir(path: str) -> bool:
-    """Whether a directory's name is this program's, so that nothing else is in it."""
+    """Whether a directory's name is this program's, so that it holds nothing else."""
     name = os.path.basename(path)
     return name == NAME or name.startswith(f"{NAME}-")
 
 
 def shown(path: str) -> str:
-    """`path` as it may stand in a message: nothing in it can move a terminal's cursor."""
+    """`path` for a message, with control characters escaped."""
     return ascii(path)[1:-1]
 
 
 def typed(path: str) -> str:
-    """`path` as it can be typed into a shell."""
+    """`path` quoted for a shell."""
     import shlex  # lazy: only an error's hint needs it
 
     return shlex.quote(path) if path.isprintable() else f"$'{shown(path)}'"

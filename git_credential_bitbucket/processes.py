@@ -1,7 +1,7 @@
-"""A process and its ancestors, read from /proc: their names, their command lines, and the repository a git works on.
+"""A process and its ancestors in /proc: names, command lines, and the repository of a git among them.
 
-Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Of this process: what others may
-read of it. Imports os and sys.
+Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Also forbids other
+processes to read this one. Imports os and sys.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_ANCESTORS = 12
-"""Relay, shell, git, transport and porcelain are five or six; an editor's tree above them tells nothing."""
+"""Relay, shell, git, transport and porcelain are five or six; those above them do not matter."""
 MAX_READ_BYTES = 65536
 _OPTIONS_WITH_VALUE = frozenset(
     {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"}
@@ -29,9 +29,9 @@ PT_DENY_ATTACH = 31
 
 
 def forbid_tracing() -> None:
-    """No ptrace(2) and no reading of our memory by the same user's other processes, where the system knows how.
+    """Forbid ptrace(2) and reading of our memory to other processes of the user, where the system can.
 
-    What this process executes can be read again.
+    After execve(2) the memory can be read again.
     """
     import ctypes  # lazy: 3 ms and 400 KiB, for processes that hold the vault's key or a secret in their environment
 
@@ -50,8 +50,8 @@ def programs(pid: int) -> list[str]:
 def command_lines(pid: int) -> Iterator[list[str]]:
     """The command lines of `pid` and its ancestors, nearest first; an empty list where one cannot be read.
 
-    Words may hold secrets (a URL's password): match them, never show or keep them. They are what each process says
-    of itself, so they are evidence only for what the same user may do anyway.
+    Words may hold secrets (a URL's password): match them, never show or store them. A process
+    can forge its own, so they prove nothing that the same user may not do anyway.
     """
     for process, _, _ in _lineage(pid):
         yield _command_line(process)
@@ -83,15 +83,15 @@ def _without_loader(words: list[str]) -> list[str]:
 def is_credential_approve(pid: int) -> bool:
     """Whether `pid`, a credential helper, was run by a `git credential approve` that no other git runs.
 
-    Scripts, editors and libraries hand over a secret so. git-lfs does, too, with what stands in an address that a
-    repository's `.lfsconfig` names, and is an ancestor then.
+    So scripts, editors and libraries store a secret. git-lfs does it, too, with a secret in an address of a
+    repository's `.lfsconfig`, and is an ancestor then.
     """
     gits = [words for words in command_lines(pid) if is_git(words) and not _is_helper(words)]
     return [_subcommand(words) for words in gits] == [["credential", "approve"]]
 
 
 def requesting_git(pid: int) -> tuple[int, int] | None:
-    """The git that runs `pid`, a credential helper, as its pid and start time: one process for a question and its end.
+    """The git that runs `pid`, a credential helper, as its pid and start time: the same for a `get` and its `store`.
 
     For `git credential`, which is run anew for each, the git above it (git-lfs).
     """
@@ -137,7 +137,7 @@ def _path_in(words: list[str], protocol: str, host: str) -> str | None:
             continue
         try:
             url = urlsplit(word)
-        except ValueError:  # an address such as https://[ is not ours to judge
+        except ValueError:  # such as https://[
             continue
         if normalise_host(protocol, url.netloc.rpartition("@")[2]) == host:
             return unquote(url.path.strip("/"), errors="surrogateescape")

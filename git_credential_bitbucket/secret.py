@@ -1,8 +1,8 @@
-"""A secret string that does not show itself. Imports nothing that costs time."""
+"""A string that is not printed by accident. Imports nothing that costs time."""
 
 
 class Secret:
-    """Holds a secret, so that no `repr`, f-string, log line or traceback prints it; `reveal()` is the one way out."""
+    """Holds a secret, so that no `repr`, f-string, log line or traceback prints it; only `reveal()` returns it."""
 
     __slots__ = ("_text",)
 
@@ -11,11 +11,11 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The secret itself; call it where it leaves the program, and nowhere else."""
+        """The secret itself; call it only where it leaves the program."""
         return self._text
 
     def masked(self) -> str:
-        """What may be shown of it: the kind's prefix of five characters, where enough is left to keep."""
+        """The part that may be shown: the kind's prefix of five characters, of a secret that is long enough."""
         return f"{self._text[:5]}…" if len(self._text) >= 40 else "…"  # noqa: PLR2004 - shorter ones would give too much away
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class Secret:
         return hash(self._text)
 
     def __reduce__(self) -> str:
-        """Pickling would put it where nobody looks."""
+        """Refuse pickling, which would store it in plain text."""
         raise TypeError("a secret is not pickled")
 
 

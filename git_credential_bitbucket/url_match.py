@@ -1,8 +1,7 @@
-"""git's rules for `section.<url>.key`: which URLs in its configuration mean a given URL, and which means it
-best.
+"""git's rules for `section.<url>.key`: which URLs in its configuration match a given URL, and which matches best.
 
 A port of what git's urlmatch.c and credential.c do, because asking git itself costs a process for every key.
-Imports nothing. Text is as git wrote it; what cannot be a URL matches nothing.
+Imports nothing. What is not a URL matches nothing.
 """
 
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -14,15 +13,11 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 _MAX_PORT = 65535
 
 Match = tuple[int, int, bool]
-"""How well a URL was matched: length of the host as configured, length of the path, user named. Bigger is
-better.
-"""
+"""How well a URL matches: length of the host as configured, length of the path, user named. Bigger is better."""
 
 
 class NormalUrl:
-    """A URL in git's normal form: scheme and host in lower case, no default port, plain path without dot
-    segments.
-    """
+    """A URL in git's normal form: scheme and host in lower case, no default port, no dot segments in the path."""
 
     __slots__ = ("host", "path", "port", "scheme", "user")
 
@@ -32,9 +27,7 @@ class NormalUrl:
 
 
 def normalise(url: str, *, globs: bool = False) -> NormalUrl | None:
-    """`url` in normal form, or None if git would not take it for a URL. `globs` allows `*` for a label of the
-    host.
-    """
+    """`url` in normal form, or None if git would reject it. `globs` allows `*` for a label of the host."""
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower()
     if not separator or not scheme[:1].isalpha() or not set(scheme) <= _SCHEME_CHARACTERS:
@@ -51,9 +44,7 @@ def normalise(url: str, *, globs: bool = False) -> NormalUrl | None:
 
 
 def match(wanted: NormalUrl, configured: NormalUrl) -> Match | None:
-    """How well `configured` (a normalised `<url>` of git's configuration) means `wanted`; None if it does
-    not.
-    """
+    """How well `configured`, a `<url>` of git's configuration, matches `wanted`; None if it does not."""
     if (wanted.scheme, wanted.port) != (configured.scheme, configured.port):
         return None
     if configured.user is not None and configured.user != wanted.user:
@@ -113,9 +104,7 @@ def _normal_port(scheme: str, port: str) -> str | None:
 
 
 def _normal_path(path: str) -> str | None:
-    """Escapes normalised and dot segments resolved; None if they climb out of the root or an escape is
-    broken.
-    """
+    """The path without dot segments; None if they leave the root or an escape is invalid."""
     plain = _normal_escapes(path)
     if plain is None:
         return None

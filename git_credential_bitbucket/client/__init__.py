@@ -1,1 +1,1 @@
-"""Who answers a caller: the environment, the daemon (started if there is none), or an agent in this process."""
+"""Clients of the daemon, which is started where none runs; the environment's credentials; the agent in-process."""

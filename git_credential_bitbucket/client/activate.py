@@ -1,7 +1,7 @@
 """Makes third-party packages importable in a Python that was started isolated. Imports sys and os.
 
 The executable starts Python with `-I -S`: without `site`, whose import costs more than the relay itself.
-Whoever needs `click`, `cryptography` or the like calls `third_party` first.
+Code that needs `click`, `cryptography` or the like calls `third_party` first.
 """
 
 import os
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
 
 
 def archive() -> str | None:
-    """The one file (`….pyz`) that this program runs from; None where it is installed."""
+    """The path of the one-file program (`….pyz`) that runs; None where the package is installed."""
     path = getattr(__spec__.loader, "archive", None)  # zipimport's
     return None if path is None else os.path.abspath(path)
 
 
 def not_in_archive(cause: str) -> "Error":
-    """What to say where the one file lacks what an installation has."""
+    """The error where the one-file program lacks what an installation has."""
     from git_credential_bitbucket.errors import Error  # lazy: an installation never needs it
 
     return Error(cause, hint="for everything else, install it: pipx install git-credential-bitbucket")
 
 
 def third_party() -> None:
-    """Make the packages beside this one importable, then those of the environment or system.
+    """Make the packages beside this one importable, then those of the virtual environment or system.
 
     Beside it: a virtual environment's, `pip install --user`'s or `--prefix`'s. The system's may hold some of
     its dependencies too (Debian's `python3-cryptography`). A second call does nothing.
 
-    Raises an `Error` in the one file, which does without.
+    Raises an `Error` in the one-file program, which has none.
     """
     if archive() is not None:
         raise not_in_archive("this one-file program answers with tokens from the environment only")

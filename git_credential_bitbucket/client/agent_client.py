@@ -1,8 +1,7 @@
-"""Asks whoever holds the credentials: the daemon, started if there is none, or an agent in this process.
+"""The client of the daemon, which is started where none runs; without a daemon, the agent in this process answers.
 
-The client's side of the socket protocol, for the fallback and for a person's verbs: what git's socket answers is asked
-there, all else at the control socket. Who is none of ours and listens on
-our socket (git's own cache daemon sits down wherever it finds nobody) has a daemon started in its place.
+Used by the fallback and by commands. git's actions go to git's socket, all others to the control socket. Another
+program that listens there (git's own cache daemon takes any socket that is free) is replaced by a daemon.
 """
 
 import os
@@ -19,10 +18,10 @@ Pairs = list[tuple[str, str]]
 
 
 class AgentClient:
-    """Who holds the credentials. A class for its state: once no daemon can be had, this process answers to its end.
+    """The daemon, or this process from the moment that no daemon can be started.
 
-    `started` tells whether a daemon was started on the way: what one before it said may not hold any more. `instead`
-    tells that this process answers in the place of a daemon that does not know the host.
+    `started` is whether it started a daemon, which may know more than the one before; `replaces_daemon`, whether this
+    process answers because the daemon does not know the host.
     """
 
     __slots__ = ("env", "in_process", "replaces_daemon", "started")
@@ -38,7 +37,7 @@ class AgentClient:
         self.started = False
 
     def for_request(self, request: bytes, *, start: bool = True) -> "AgentClient":
-        """Itself, turned to the innermost `exec` around here that covers git's `request`, or to the outermost."""
+        """The client, directed to the innermost enclosing `exec` that covers git's `request`, or to the outermost."""
         while outer := self.env.get(ipc.OUTER):
             if dict(git_protocol.parse_pairs(self.reply("why", request, start=start))).get("state") != "none":
                 break
@@ -48,12 +47,11 @@ class AgentClient:
         return self
 
     def reply(self, action: str, body: bytes, *, start: bool = True) -> bytes:
-        """The bytes that answer `action`; empty where there is nothing to offer, or whoever listens is none of ours.
+        """The reply to `action`; empty where there is no answer, or where another program listens.
 
-        With `start` off, no daemon is started: where none runs, this process answers.
-
-        Raises `DaemonUnavailable` where the daemon keeps silent, and where only git's socket can be reached and it does
-        not answer `action`; and `InsecurePath` where somebody else could have put the socket there.
+        With `start` off, no daemon is started: where none runs, this process answers. Raises `DaemonUnavailable` where
+        the daemon does not answer, or only git's socket can be reached and it does not serve `action`; `InsecurePath`
+        where another user could have made the socket.
         """
         if not self.in_process:
             outcome, reply = self._send(action, body)
@@ -67,7 +65,7 @@ class AgentClient:
                 raise daemon_timeout()
             if outcome != ipc.ABSENT:
                 return reply
-            if is_there and action != "mint":  # which needs no vault
+            if is_there and action != "mint":  # it needs no vault
                 raise control_unreachable()
             self.in_process = start  # a daemon that could not be started is not tried again
         from git_credential_bitbucket.client import in_process
@@ -85,27 +83,27 @@ class AgentClient:
         return outcome, reply
 
     def _ping(self) -> dict[str, str]:
-        """What whoever listens at git's socket says of itself. Raises `DaemonUnavailable` where it keeps silent."""
+        """The reply of git's socket to `ping`. Raises `DaemonUnavailable` where none comes."""
         outcome, reply = self._send("ping", b"")
         if outcome == ipc.TIMEOUT:
             raise daemon_timeout()
         return dict(git_protocol.parse_pairs(reply))
 
     def answer(self, action: str, body: bytes) -> bytes:
-        """As `reply`; raises the `Error` that a refusal tells."""
+        """As `reply`; raises the `Error` that the reply names."""
         reply = self.reply(action, body)
         raise_error(git_protocol.parse_pairs(reply))
         return reply
 
     def offered(self, action: str, body: bytes) -> bytes:
-        """As `answer`, for a question that may be answered with nothing, but not by who is none of ours."""
+        """As `answer`, for an action whose reply may be empty; another program that listens is replaced first."""
         return self.answer(action, body) or (self.answer(action, body) if self.replace_foreign_daemon() else b"")
 
     def replace_foreign_daemon(self, *, start: bool = True) -> bool:
-        """Whether another answers from now on than listened, which is none of ours: a daemon, or this process.
+        """Replace another program that listens at the socket; returns whether one was replaced.
 
-        With `start` off it is this process, and whoever listens goes on.
-        Who keeps silent is not replaced: it may be a daemon of ours, in the middle of something.
+        A daemon takes its place; with `start` off, this process. A program that does not answer is not replaced: it may
+        be a busy daemon of ours.
         """
         if self.in_process:
             return False
@@ -116,10 +114,10 @@ class AgentClient:
         return True
 
     def fall_back_in_process(self, why: "Mapping[str, str]") -> bool:
-        """Whether this process answers from now on, for the daemon says in `why` that it does not know the host.
+        """Answer in this process from now on if `why` says that the daemon does not know the host; returns whether so.
 
-        The caller's configuration has named it already: by `git -c`, or by variables, which are one command's and not
-        the daemon's. What follows is as where no daemon may run, for every question that this process still has.
+        The caller's configuration names it: by `git -c` or variables, which count for one command and not for the
+        daemon.
         """
         if self.in_process or why.get("state") != git_protocol.UNKNOWN_HOST:
             return False
@@ -131,7 +129,7 @@ class AgentClient:
         return True
 
     def start(self) -> bool:
-        """Start a daemon, also in the place of who is none of ours. False, and the reason told, if that cannot be."""
+        """Start a daemon, also in place of another program. Returns False, and reports why, where that fails."""
         from git_credential_bitbucket.client import daemon_launcher  # lazy: mostly the daemon is there
 
         try:
@@ -140,7 +138,7 @@ class AgentClient:
             messages.trace(exc.cause)
             return False
         except DaemonUnavailable as exc:
-            messages.failure(exc)  # and go on: the vault's lock makes it safe without
+            messages.failure(exc)  # go on without: the vault's lock makes that safe
             return False
         self.started = True
         messages.trace("daemon started")
@@ -155,10 +153,9 @@ def ask(
     start: bool = True,
     client: AgentClient | None = None,
 ) -> Pairs:
-    """The lines that answer `action`, in their order. Raises the `Error` that the answer tells, or `DaemonUnavailable`.
+    """The reply to `action`, as pairs in order. Raises the `Error` that the reply names, or `DaemonUnavailable`.
 
-    `request` are git's own lines, for the verbs that take them. With `start` off no daemon is started. Who asks more
-    than once keeps the `client`.
+    `request` is git's own lines, where the action takes them. With `start` off no daemon is started.
     """
     directed, body = (
         (client or AgentClient()).for_request(request, start=start),
@@ -177,13 +174,13 @@ def ask(
 
 
 def raise_error(reply: Pairs) -> None:
-    """Raise what a reply of `error=` and `hint=` says; other replies pass."""
+    """Raise the `Error` of a reply that is `error=` and `hint=`."""
     if reply and reply[0][0] == "error":
         raise Error(reply[0][1], hint=dict(reply).get("hint"))
 
 
 def control_unreachable() -> DaemonUnavailable:
-    """What to say where a daemon answers at git's socket alone: one that is forwarded, or mounted."""
+    """The error where only git's socket can be reached: one that is forwarded, or mounted."""
     return DaemonUnavailable(
         "this command needs the daemon's control socket, and only git's socket can be reached here",
         hint="run it where the daemon runs, not in a container or through a forwarded socket",
@@ -191,6 +188,6 @@ def control_unreachable() -> DaemonUnavailable:
 
 
 def daemon_timeout(seconds: float = ipc.RELAY_TIMEOUT_S) -> DaemonUnavailable:
-    """What to say of a daemon that took a request and did not answer it in time."""
+    """The error for a daemon that accepted a request and did not answer within `seconds`."""
     hint = "if it is stuck, run: git-credential-bitbucket daemon stop"
     return DaemonUnavailable(f"the daemon did not answer within {seconds:.0f} seconds", hint=hint)

@@ -1,6 +1,6 @@
-"""A token for the OAuth consumer in the environment: minted by the client, into memory.
+"""Access tokens for the OAuth consumer in the environment, obtained by the daemon and kept in memory.
 
-The client learns how the caller reaches the host, for its own CA and proxy are those of whoever started it.
+The daemon is told how the caller reaches the host: its own CA and proxy are those of the process that started it.
 """
 
 import json
@@ -16,9 +16,9 @@ from git_credential_bitbucket.errors import Error
 def mint(
     request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
 ) -> bytes:
-    """The client's answer to git's `get`; empty where it has none. Raises an `Error`."""
+    """The answer to git's `get`; empty where there is none. Raises an `Error`."""
     if client.in_process:
-        # Where processes share no token, nobody else remembers that one was rejected as soon as it was minted.
+        # Where processes share no token, only the marker remembers that a new one was rejected.
         environment.check(consumer, request.base, os.environ)
     return client.answer("mint", _fields(request, consumer) + data)
 
@@ -26,7 +26,7 @@ def mint(
 def erase(
     request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
 ) -> bool:
-    """Whether the rejection of a token was judged that processes share: then the next one is minted anew."""
+    """Report a rejection; returns whether it was recorded where processes share the token, and a new one comes next."""
     try:
         return bool(client.answer("mint-erase", _fields(request, consumer) + data))
     except Error as exc:

@@ -1,4 +1,4 @@
-"""Which daemons of this user run, and what each says of itself. Starts none."""
+"""The running daemons of this user and their facts. Starts none."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from git_credential_bitbucket.client import daemon_launcher, ipc
 from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 
 PING_S = 5.0
-"""Nothing blocks the answer to a ping; only a machine under load makes it wait."""
+"""Nothing blocks a ping; it is slow under load only."""
 
 
 def socket_path() -> str:
-    """Where the daemon listens. Raises `DaemonDisabled` where none may run."""
+    """The path of the daemon's socket. Raises `DaemonDisabled` where the daemon is switched off."""
     daemon_launcher.check_allowed(os.environ)
     return paths.socket_path(os.environ)
 
 
 def daemon_facts(path: str) -> dict[str, str] | None:
-    """What the daemon says of itself, at its control socket if that can be reached; None where none of ours runs.
+    """The daemon's reply to `ping`, at its control socket if that can be reached; None where no daemon of ours runs.
 
-    Raises `DaemonUnavailable` if one keeps silent.
+    Raises `DaemonUnavailable` where it does not answer.
     """
     for at in (paths.control_socket(path), path):
         outcome, reply = ipc.send_request(at, ipc.format_request("ping", b""), PING_S)
@@ -36,7 +36,7 @@ def daemon_facts(path: str) -> dict[str, str] | None:
 
 
 def listener_pid(path: str) -> int | None:
-    """Who listens at the socket, also where it does not answer; None if nobody does, 0 if that cannot be told."""
+    """The pid of the process that listens at the socket; None where none does, 0 where it is unknown."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(1.0)
         try:
@@ -60,7 +60,7 @@ def not_answering(path: str) -> DaemonUnavailable:
 
 
 def control_sockets() -> list[str]:
-    """Where daemons of this user may obey: the environment's, the runtime directory's, and on Linux any other."""
+    """The control sockets of this user: the environment's, the runtime directory's, and on Linux all others."""
     default = os.path.dirname(paths.control_socket(paths.runtime_dir(os.environ) + "/socket"))
     found = {paths.control_socket(paths.socket_path(os.environ))}
     try:
@@ -78,9 +78,9 @@ def control_sockets() -> list[str]:
 
 
 def socket_facts(path: str) -> dict[str, str]:
-    """What the daemon says that listens at a socket; empty where none of ours does, or keeps silent."""
+    """The reply of the socket at `path` to `ping`; empty where no daemon of ours answers."""
     try:
         _, reply = ipc.send_request(path, ipc.format_request("ping", b""), PING_S)
-    except InsecurePath:  # somebody else's
+    except InsecurePath:  # another user's
         return {}
     return dict(git_protocol.parse_pairs(reply))

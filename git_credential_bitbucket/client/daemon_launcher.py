@@ -1,6 +1,6 @@
-"""Starts the daemon: out of git's process group, session and pipes, and told what it must know by its standard input.
+"""Starts the daemon outside git's process group, session and pipes, and returns when it listens.
 
-Owns what of the caller's environment the daemon gets to see. Returns when the daemon listens.
+The daemon gets the variables of the caller's environment that are listed here, on its standard input.
 """
 
 import fcntl
@@ -23,17 +23,17 @@ START_TIMEOUT_S = 15.0
 """From fork to listening: 0.2 s, and 3 s more where a keyring does not answer; the rest is for a machine under load."""
 READY = b"ready\n"
 NO_DOCUMENT = b"{}"
-"""With this a daemon ends: it is not wanted after all."""
+"""A daemon that reads this exits: it is not needed after all."""
 GUARD_DESCRIPTOR = 3
-"""Where the daemon finds the pipe whose end it is to leave with."""
+"""The descriptor of the pipe at whose end the daemon stops."""
 
 CONFIG_PREFIX = "GIT_CONFIG_"
-"""git's configuration by variables: for a daemon that serves one command. One that serves all drops it."""
+"""git's configuration by variables: for a daemon that serves one command; any other drops it."""
 DROPPED_VARIABLES = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
-"""A trace is for one command, too; the other is between relay and fallback."""
+"""A trace is for one command; RELAYED is between relay and fallback."""
 PASSED_VARIABLES = frozenset(
     {
-        *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # where things lie
+        *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # directories
         *("USER", "LOGNAME", "PATH"),  # PATH: git, by its absolute path
         *("LANG", "LC_ALL", "LC_CTYPE"),  # the keyring's dialogue
         *(
@@ -41,7 +41,7 @@ PASSED_VARIABLES = frozenset(
             "DISPLAY",
             "WAYLAND_DISPLAY",
             "XAUTHORITY",
-        ),  # the keyring, and where it shows itself
+        ),  # the keyring and its dialogue
         *("XDG_CURRENT_DESKTOP", "XDG_SESSION_TYPE", "KDE_FULL_SESSION", "PYTHON_KEYRING_BACKEND"),  # which keyring
         *(
             "http_proxy",
@@ -52,14 +52,14 @@ PASSED_VARIABLES = frozenset(
             "no_proxy",
             "NO_PROXY",
         ),  # as curl reads them
-        *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_NO_VERIFY", "SSL_CERT_FILE", "SSL_CERT_DIR"),  # whom TLS trusts
-        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # git's libraries, see INTERPRETER
+        *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_NO_VERIFY", "SSL_CERT_FILE", "SSL_CERT_DIR"),  # TLS
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # git's libraries, see INTERPRETER_VARIABLES
     }
 )
-"""What else of the caller's environment the daemon gets to know. No token of the caller's, and no GIT_DIR."""
+"""The other variables that the daemon gets. No token of the caller's, and no GIT_DIR."""
 INTERPRETER_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""What the interpreter itself may need before it can read anything (GitHub's setup-python, for one). All the rest comes
-by pipe, for /proc/PID/environ shows for ever what a process was started with."""
+"""What the interpreter needs to start (with GitHub's setup-python, for one). The rest comes by a pipe, because
+/proc/PID/environ shows what a process was started with."""
 
 _START_CODE = (
     "import sys; sys.path.append(sys.argv.pop(1));"
@@ -69,18 +69,17 @@ _START_CODE = (
 
 
 def check_allowed(env: "Mapping[str, str]") -> None:
-    """Raise `DaemonDisabled` where the environment says that no daemon may run."""
+    """Raise `DaemonDisabled` where the environment switches the daemon off."""
     if ipc.is_daemon_off(env):
         cause = f"the daemon is switched off: {ipc.DAEMON}={env[ipc.DAEMON]}"
         raise DaemonDisabled(cause, hint=f"unset {ipc.DAEMON} and credentialBitbucket.daemon")
 
 
 def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: int | None = None) -> None:
-    """Start a daemon unless one is there, and wait until it listens. Raises `DaemonUnavailable` with its reason, or
-    `DaemonDisabled`.
+    """Start a daemon unless one runs, and wait until it listens. Raises `DaemonUnavailable` or `DaemonDisabled`.
 
-    What git's configuration sets is set in `env`, too. With `memory` its vault is in memory; with `until_eof` it
-    leaves when that descriptor's pipe ends.
+    Our settings in git's configuration are set in `env`, too. With `memory` its vault is in memory; with `until_eof` it
+    stops when that descriptor's pipe ends.
     """
     check_allowed(env)
     deadline = time.monotonic() + START_TIMEOUT_S
@@ -94,7 +93,7 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
     try:
         try:
             with warnings.catch_warnings():
-                # Python 3.12 warns of other threads; what the child does leads straight to execve(2).
+                # Python 3.12 warns of other threads; the child only prepares execve(2).
                 warnings.simplefilter("ignore", DeprecationWarning)
                 child = os.fork()
             if child == 0:
@@ -106,7 +105,7 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
             os.close(reading)
             os.close(tell_ready)
         reap(child)
-        # The daemon is on its way meanwhile, and asks for its document later than this takes.
+        # The daemon's interpreter starts meanwhile.
         data = NO_DOCUMENT
         try:
             if not memory:
@@ -129,7 +128,7 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
 
 
 def reap(child: int) -> None:
-    """Wait until a child has ended. None is there to wait for where SIGCHLD is ignored: a caller may hand that down."""
+    """Wait until `child` has ended; returns at once where SIGCHLD is ignored, which a caller may hand down."""
     try:
         os.waitpid(child, 0)
     except ChildProcessError:
@@ -137,7 +136,7 @@ def reap(child: int) -> None:
 
 
 def document(env: "Mapping[str, str]") -> bytes:
-    """What the daemon reads at its start."""
+    """The JSON that the daemon reads at its start."""
     from _json import encode_basestring_ascii as quoted  # lazy: json itself costs 5 ms more
 
     pairs = [f"{quoted(name)}: {quoted(value)}" for name, value in passed_environment(env).items()]
@@ -145,7 +144,7 @@ def document(env: "Mapping[str, str]") -> bytes:
 
 
 def passed_environment(env: "Mapping[str, str]") -> dict[str, str]:
-    """What of `env` the daemon gets to see."""
+    """The variables of `env` that the daemon gets."""
     prefixes = (paths.OWN_PREFIX, CONFIG_PREFIX, *paths.SOURCE_PREFIXES)
     return {
         name: value
@@ -155,24 +154,24 @@ def passed_environment(env: "Mapping[str, str]") -> dict[str, str]:
 
 
 def command() -> list[str]:
-    """The command that runs a daemon: isolated, as every Python of ours, on the package that this module is part of."""
+    """The command that runs a daemon of this package in an isolated Python."""
     root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     return [sys.executable, "-I", "-S", "-c", _START_CODE, root]
 
 
 def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int, until_eof: int | None) -> "NoReturn":
-    """In the child: execute `argv` in a grandchild that has nothing in common with git. Never comes back.
+    """In the child: execute `argv` in a grandchild that shares nothing with git. Does not return.
 
-    A session of its own, so that the terminal's hangup does not reach it, but not that session's leader, so that it
-    never gets a terminal; and no descriptor of git's, for git waits for the end of its pipes while anybody holds them.
+    It has a session of its own, so that the terminal's hangup does not reach it, but does not lead it, so that it never
+    gets a terminal; and no descriptor of git's, because git waits for the end of its pipes.
     """
     try:
         os.setsid()
         if os.fork() != 0:
             os._exit(0)
-        # Standard error goes to the starter too, until the daemon lets go of it: Python says there what is missing.
+        # Standard error goes to the starter until the daemon closes it: Python reports there what is missing.
         wanted = [document, ready, ready, ready if until_eof is None else until_eof]
-        # Out of the way first: a process without standard descriptors gets their numbers for its pipes.
+        # Duplicated first: a process without standard descriptors gets their numbers for its pipes.
         held = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, len(wanted)) for descriptor in wanted]
         for number, descriptor in enumerate(held):
             os.dup2(descriptor, number)
@@ -184,7 +183,7 @@ def detach(argv: list[str], env: "Mapping[str, str]", document: int, ready: int,
 
 
 def close_from(first: int) -> None:
-    """Close the descriptors from `first` on that are there; counting to the limit takes minutes where that is 2**30."""
+    """Close the open descriptors from `first` on; trying all numbers takes minutes where the limit is 2**30."""
     try:
         numbers = [int(name) for name in os.listdir("/dev/fd")]
     except OSError:
@@ -198,7 +197,7 @@ def close_from(first: int) -> None:
 
 
 def write_before(descriptor: int, data: bytes, deadline: float) -> None:
-    """Write all of `data` to a pipe; a reader that has gone says why on the other pipe, or nothing."""
+    """Write all of `data` to a pipe; where the reader has gone, the other pipe may say why."""
     os.set_blocking(descriptor, False)
     while data:
         wait_for_pipe(descriptor, select.POLLOUT, deadline)
@@ -211,7 +210,7 @@ def write_before(descriptor: int, data: bytes, deadline: float) -> None:
 
 
 def read_answer(descriptor: int, deadline: float) -> bytes:
-    """What comes from a pipe up to its end, or to READY."""
+    """The bytes from a pipe up to its end, or to READY."""
     answer = b""
     while not answer.endswith(READY):
         wait_for_pipe(descriptor, select.POLLIN, deadline)
@@ -223,7 +222,7 @@ def read_answer(descriptor: int, deadline: float) -> bytes:
 
 
 def wait_for_pipe(descriptor: int, event: int, deadline: float) -> None:
-    """Wait until a pipe can be used or has ended. Raises `DaemonUnavailable` at the deadline."""
+    """Wait until a pipe is ready or has ended. Raises `DaemonUnavailable` at the deadline."""
     poll = select.poll()
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -234,7 +233,7 @@ def wait_for_pipe(descriptor: int, event: int, deadline: float) -> None:
 
 
 def start_failure(answer: bytes) -> DaemonUnavailable:
-    """What the daemon said instead of READY: why it does not start, or the last line of what Python says of a fault."""
+    """The error in what the daemon wrote instead of READY: its own, or the last line of Python's traceback."""
     lines = [line for line in answer.decode("utf-8", "replace").split("\n") if line]
     said = dict(git_protocol.parse_pairs(answer))
     last = f": {lines[-1]}" if lines else ""

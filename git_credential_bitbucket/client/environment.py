@@ -1,4 +1,4 @@
-"""Credentials from the environment, for runners: static tokens are answered from here, without daemon or vault.
+"""Credentials in the environment, for CI: static tokens are answered from here, without daemon or vault.
 
 Every git command of a CI job passes here, so nothing is imported that costs time. Which hosts may get an answer is
 decided before (`fallback`).
@@ -31,9 +31,9 @@ CLIENTS = (
 TOKENS_FILE = ipc.TOKENS_FILE
 """Names a file with a token for each of several scopes: lines such as `acme=TOKEN` and `acme/app=TOKEN`."""
 EMAIL = "BITBUCKET_EMAIL"
-"""Names the account that an API token is of: REST needs it, git does not."""
+"""The account of the API token: REST needs it, git does not."""
 APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
-"""What held an app password for git, and is never used."""
+"""Held an app password for git; never used."""
 _REFERENCES = (("${{", "}}"), ("${", "}"), ("$(", ")"), ("$", ""), ("%", "%"))
 """What stands around a variable's name where the shell or the CI system was to put its value."""
 MAX_FILE_BYTES = 65536
@@ -41,7 +41,7 @@ MAX_FILE_BYTES = 65536
 
 
 class EnvironmentCredential:
-    """A token, or an OAuth consumer, as the environment has it, and the variable where it is."""
+    """A token or an OAuth consumer of the environment, and the variable that holds it."""
 
     __slots__ = ("account", "client_id", "kind", "scope", "secret", "variable")
 
@@ -58,7 +58,7 @@ class EnvironmentCredential:
         """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given.
 
         `scope` is the workspace, or workspace and repository, that it is for; empty: whole hosts.
-        Of a consumer, `client_id` is its key and `secret` its secret: what git sends is minted with them.
+        Of a consumer, `client_id` is its key and `secret` its secret: access tokens are obtained with them.
         """
         self.variable = variable
         self.kind = kind
@@ -69,12 +69,12 @@ class EnvironmentCredential:
 
     @property
     def username(self) -> str:
-        """What git must send with it."""
+        """The username that git must send with it."""
         return token_kinds.git_username(self.kind) or ""
 
 
 def find(env: "Mapping[str, str]", request: git_protocol.Request) -> EnvironmentCredential | None:
-    """What answers `request` before everything that is kept: of what covers it, the one with the longest scope.
+    """The credential for `request`, which precedes stored ones: of those that cover it, the one with the longest scope.
 
     Raises `SettingsError` where that is unusable, or any line of the tokens' file is.
     """
@@ -93,7 +93,7 @@ def find(env: "Mapping[str, str]", request: git_protocol.Request) -> Environment
 
 
 def find_all(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
-    """All that `find` chooses from, longest scopes first. Raises `SettingsError` where something is unusable."""
+    """All that `find` chooses from, longest scopes first. Raises `SettingsError` where one is unusable."""
     return [*from_tokens_file(env), *filter(None, [token(env) or consumer(env)])]
 
 
@@ -182,7 +182,7 @@ def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
 
 
 def format_answer(found: EnvironmentCredential) -> bytes:
-    """A token as git reads it."""
+    """The answer to git's `get`."""
     return git_protocol.emit([("username", found.username), ("password", found.secret.reveal())])
 
 

@@ -1,4 +1,4 @@
-"""The agent in this process, where no daemon may run (`GIT_CREDENTIAL_BITBUCKET_DAEMON=off`) or none can be started."""
+"""The agent in this process, where the daemon is switched off or cannot be started."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def reply(action: str, body: bytes) -> bytes:
-    """The answer to `action`, as the daemon would give it. Raises an `Error` where a `store` would be lost at once."""
+    """The reply to `action`, as the daemon's. Raises an `Error` where what a `store` brings would be lost at once."""
     third_party()
     from git_credential_bitbucket.agent.deferred import wait_for  # lazy: all that answers needs third-party packages
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
@@ -40,7 +40,7 @@ def reply(action: str, body: bytes) -> bytes:
 
 @cache
 def dispatcher() -> "Dispatcher":
-    """The agent of this process, behind its dispatcher: one, for `why` must know what `get` met."""
+    """The dispatcher of this process's agent; one, because `why` reports what `get` met."""
     from git_credential_bitbucket import (
         access_log,
         git_config,
@@ -61,6 +61,6 @@ def dispatcher() -> "Dispatcher":
         agent.consumers_dir = paths.runtime_dir(os.environ)
         events = access_log.AccessLog(access_log.event_log_path(os.environ), access_log.EVENT_RETENTION_S)
         log = access_log.log_path(os.environ)
-    except Error:  # without a home: to lose a log, or to share no token, stops no answer
+    except Error:  # without a home there are no logs and no shared tokens
         pass
     return Dispatcher(agent, None, None if log is None else access_log.AccessLog(log), events)

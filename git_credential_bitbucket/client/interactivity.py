@@ -1,7 +1,4 @@
-"""Who can answer in the middle of a git command where no credential was found: a person, an askpass, or nobody.
-
-Imports os, tell and config.
-"""
+"""Whether a git command without a credential can prompt: at the terminal, by an askpass program, or not at all."""
 
 import os
 
@@ -14,25 +11,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TERMINAL, ASKPASS, NON_INTERACTIVE = "person", "askpass", "nobody"
+TERMINAL, ASKPASS, NON_INTERACTIVE = "terminal", "askpass", "non-interactive"
 CI_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 NEVER = "never"
-"""git-credential-manager's word in `credential.interactive`, beside git's for false."""
+"""git-credential-manager's value of `credential.interactive`, beside git's for false."""
 RESOLVED_BY_LOGIN = frozenset(
     {"none", git_protocol.OTHER_ACCOUNT, "disabled", "login-expired", "expired", "app-password", "memory"}
 )
 """States (agent/diagnosis.py) that a new login ends, so that a person is asked for one while git waits.
 
-In the others it would hide what is wrong, or meet the same trouble.
+In the others it would hide the fault, or meet it again.
 """
 
 
 def available_prompt(env: "Mapping[str, str]", url: str) -> str:
-    """Who can answer for `url` instead of us: `PERSON`, at the terminal; `ASKPASS`, which git runs next; `NOBODY`.
+    """How the user can be prompted for `url`: `TERMINAL`, by us; `ASKPASS`, which git runs next; `NON_INTERACTIVE`.
 
-    An askpass counts only where standard error is no terminal: it is for a program (Jenkins, an editor), which takes
-    what stands there for a failure. Raises `SettingsError` where a person may be there and git's configuration cannot
-    be read.
+    An askpass counts only where standard error is no terminal: then a program (Jenkins, an editor) reads it, and takes
+    a message for a failure. Raises `SettingsError` where git's configuration is needed and cannot be read.
     """
     against = reason_not_to_prompt(env, url)
     if against is None:
@@ -47,7 +43,7 @@ def available_prompt(env: "Mapping[str, str]", url: str) -> str:
 
 
 def askpass(env: "Mapping[str, str]", configured: str | None) -> tuple[str, str] | None:
-    """What names the program that git asks for a password, and the program; None where git asks none.
+    """The setting that names git's askpass program, and the program; None where there is none.
 
     The first that is set decides, and an empty value turns it off (git's prompt.c). `configured` is core.askPass.
     """
@@ -61,11 +57,7 @@ def askpass(env: "Mapping[str, str]", configured: str | None) -> tuple[str, str]
 
 
 def _trusted_askpass(env: "Mapping[str, str]") -> tuple[str, str] | None:
-    """As `askpass`, by the configuration that a repository has no say in.
-
-    git obeys a repository's own core.askPass, too. Here it would decide whether a reason and its hint are shown, and
-    that is not for a repository to decide.
-    """
+    """As `askpass`, without repository-local configuration, which must not decide whether an error is shown."""
     if env.get("GIT_ASKPASS") == "":
         return None
     from git_credential_bitbucket import errors, git_config  # lazy: it starts a process
@@ -80,21 +72,21 @@ def _trusted_askpass(env: "Mapping[str, str]") -> tuple[str, str] | None:
 
 
 def reason_not_to_prompt(env: "Mapping[str, str]", url: str) -> str | None:
-    """What speaks against asking a person; None where nothing does."""
+    """The reason why no prompt may appear; None where one may."""
     if is_ci(env):
         return "CI is set"
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return "GIT_TERMINAL_PROMPT is off"
     if not has_foreground():
         return "no terminal, or not in its foreground"
-    from git_credential_bitbucket import git_config  # lazy: it starts a process, and mostly nobody is there
+    from git_credential_bitbucket import git_config  # lazy: it starts a process
 
     asked = git_config.read(env).credential(url, "interactive") or "true"
     return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
 
 
 def is_ci(env: "Mapping[str, str]") -> bool:
-    """Whether this is a build, where nobody reads along: `CI` is set, as every build service sets it."""
+    """Whether this is a CI job: `CI` is set, as every CI service sets it."""
     return git_bool(env.get("CI", "")) is not False
 
 
@@ -107,14 +99,14 @@ def missing_credential(why: "Mapping[str, str]") -> Problem:
 
 
 def ci_hint() -> str | None:
-    """What to do instead of a login where this is a build; None elsewhere."""
+    """The hint instead of a login in a CI job; None elsewhere."""
     return CI_HINT if is_ci(os.environ) else None
 
 
 def has_foreground() -> bool:
     """Whether there is a controlling terminal and our process group is in its foreground.
 
-    Whoever is in the background would be stopped by the terminal for reading from it (SIGTTIN), and git with them.
+    A background process that reads from it is stopped (SIGTTIN), and git with it.
     """
     try:
         terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

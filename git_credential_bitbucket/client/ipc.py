@@ -1,4 +1,4 @@
-"""One request on the daemon's socket, and when the environment comes before the daemon or forbids it. Parses nothing.
+"""One request on the daemon's socket, and whether the environment precedes the daemon or forbids it. Parses nothing.
 
 The protocol is git-credential-cache's own. On the hot path: imports os, sys, time (built in) and _socket, and of ours
 paths and errors; tests/helper/test_imports.py pins the list.
@@ -28,15 +28,15 @@ ABSENT: "Final" = "absent"
 TIMEOUT: "Final" = "timeout"
 UNACKNOWLEDGED: "Final" = "unacknowledged"
 UNASKED: "Final" = "unasked"
-"""What became of a request: the daemon had nothing to offer, none listens, it kept silent until the time was up, it did
-not say that a `store` or `erase` is done or that an answer is whole, or it has not been asked."""
+"""The outcomes of a request beside an answer: an empty answer; no daemon listens; no answer before the time-out; a
+`store` or `erase` not acknowledged, or an answer without its end; not sent."""
 END_OF_ANSWER = b"\n\n"
-"""How a daemon's answer to `get` ends. Neither git's own cache daemon nor the release 0.1.0 writes a blank line, and
-others read no further."""
+"""The end of a daemon's answer to `get`. Neither git's own cache daemon nor the release 0.1.0 writes the blank line,
+and other clients read no further."""
 
 DAEMON = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
 TRACE = "GIT_CREDENTIAL_BITBUCKET_TRACE"
-"""Every decision is told (`tell.trace`); where the daemon answers at once, too, so not by the relay."""
+"""Each decision is reported (`messages.trace`), so the relay does not ask the daemon itself."""
 OUTER = "GIT_CREDENTIAL_BITBUCKET_OUTER"
 """Within `exec`: the sockets of the private daemons around this one, nearest first, a colon between."""
 SECRET_VARIABLES = (
@@ -46,14 +46,14 @@ SECRET_VARIABLES = (
     "BITBUCKET_CLIENT_SECRET",
     "BITBUCKET_OAUTH_CLIENT_SECRET",
 )
-"""Where a credential may stand in the environment, each also as `…_FILE` and `…_FROM`: it comes before the daemon."""
+"""Variables that may hold a credential, each also as `…_FILE` and `…_FROM`: it comes before the daemon."""
 TOKENS_FILE = "BITBUCKET_TOKENS_FILE"
-"""Names a file with tokens; so do they."""
+"""Names a file with tokens, which precede the daemon, too."""
 
 _SECTION = "credentialbitbucket."
 """config.SECTION, without the cost of importing it."""
 RELAY_TIMEOUT_S = 40.0
-"""The daemon answers within 30 s, if with nothing: who waits longer waits for something that is stuck."""
+"""The daemon answers within 30 s; after this it is stuck."""
 DAEMON_TIMEOUT = b"35"
 """What git's own client sends as `timeout=`; the daemon has its own deadlines."""
 BUSY_RETRY_S = 0.005
@@ -62,23 +62,21 @@ _SOL_LOCAL, _LOCAL_PEERCRED = 0, 1  # sys/un.h on macOS
 
 
 def is_daemon_off(env: "Mapping[str, str]") -> bool:
-    """Whether no daemon may run here. Raises `SettingsError` where the variable is neither on nor off."""
+    """Whether the daemon is switched off. Raises `SettingsError` where the variable is neither on nor off."""
     from git_credential_bitbucket import config  # lazy: no part of an answer by the daemon
 
     return not config.is_on(env, DAEMON, default=True)
 
 
 def needs_fallback(env: "Mapping[str, str]") -> bool:
-    """Whether the environment holds a credential of its own, forbids the daemon or names more than one, or wants every
-    decision told.
-    """
+    """Whether the environment holds a credential, switches the daemon off, names more than one, or wants a trace."""
     if env.get(DAEMON) or env.get(TRACE) or env.get(OUTER) or env.get(TOKENS_FILE) or names_settings(env):
         return True
     return any(env.get(name) or env.get(name + "_FILE") or env.get(name + "_FROM") for name in SECRET_VARIABLES)
 
 
 def names_settings(env: "Mapping[str, str]") -> bool:
-    """Whether git's configuration by variables (`git -c`) may name settings of ours, which counts for one command."""
+    """Whether git's configuration by variables (`git -c`) may hold settings of ours, which count for one command."""
     if _SECTION in env.get("GIT_CONFIG_PARAMETERS", "").lower():
         return True
     names = [name for name in env if name.startswith("GIT_CONFIG_KEY_")] if "GIT_CONFIG_COUNT" in env else []
@@ -97,7 +95,7 @@ def format_request(action: str, request: bytes, vault_id: str = "") -> bytes:
 def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "tuple[Outcome, bytes]":
     """Send one request to the socket at `path`; returns ANSWERED, EMPTY, ABSENT or TIMEOUT, and the reply if answered.
 
-    Raises `InsecurePath` where somebody else could have put the socket there, or listens.
+    Raises `InsecurePath` where another user could have made the socket, or listens.
     """
     deadline = time.monotonic() + seconds
     try:
@@ -115,13 +113,13 @@ def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "t
         except TimeoutError:
             raise
         except OSError:
-            pass  # it did not want all of it, and may have said why
+            pass  # it read only a part, and may have replied
         reply = b""
         while chunk := receive(connection, deadline):
             reply += chunk
     except TimeoutError:
         return TIMEOUT, b""
-    except OSError:  # cut off in the middle: nobody knows what it would have said
+    except OSError:  # cut off
         return EMPTY, b""
     finally:
         connection.close()
@@ -130,14 +128,14 @@ def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "t
 
 
 def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
-    """Whether somebody listens at `path`. Raises TimeoutError where nobody takes the connection in time."""
+    """Connect to `path`; False where no process listens. Raises TimeoutError where none accepts in time."""
     connection.settimeout(max(deadline - time.monotonic(), 0.001))
     while True:
         try:
             connection.connect(path)
             return True
         except BlockingIOError:
-            # Linux does not wait for a place in a full queue of connections where there is a time-out (unix(7)).
+            # Linux does not wait for a full queue of connections where there is a time-out (unix(7)).
             if time.monotonic() > deadline:
                 raise TimeoutError from None
             time.sleep(BUSY_RETRY_S)
@@ -148,7 +146,7 @@ def connect(connection: "_socket.socket", path: str, deadline: float) -> bool:
 
 
 def check_peer(connection: "_socket.socket") -> None:
-    """Raise `InsecurePath` unless who listens is this user, or root: the directory may be another since the look."""
+    """Raise `InsecurePath` unless this user or root listens: the directory may have been replaced since its check."""
     if sys.platform == "darwin":
         credentials = connection.getsockopt(
             _SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED_BYTES

@@ -1,9 +1,8 @@
 """Marks on secrets that git has just erased, or was given. Imports os, _blake2 (hashlib costs 4 ms) and paths.
 
-The environment cannot be changed from here, so a secret of its would be offered again at once; git-lfs then asks
-without end (some 155 requests in 20 s). A mark stops that for a minute. Another tells a process without the vault's key
-that what git stores is what it had from the vault. A mark is an empty file in the runtime directory, named by a digest:
-tokens have too many bits to be guessed from it.
+A rejected secret in the environment would be offered again at once, and git-lfs asks in a loop (some 155 requests in
+20 s). A mark stops that for a minute. Another tells a process without the vault's key that git stores what it got from
+the vault. A mark is an empty file in the runtime directory, named by a digest from which no token can be guessed.
 """
 
 import os
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.secret import Secret
 
 ERASED_TTL_S = 60.0
-"""How long a mark stands. Longer would keep a runner from its next job, shorter lets git-lfs go on asking."""
+"""Longer would block a runner's next job; shorter lets git-lfs repeat its request."""
 GIVEN_TTL_S = 3600.0
-"""How long one on a given secret stands: git stores it once the server has taken it, which is soon after."""
+"""git stores a secret once the server has accepted it, which is soon after."""
 ERASED = "erased-"
 GIVEN = "given-"
 _KEYS = {ERASED: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bitbucket: given"}
-"""They keep the digests apart from each other's, and from any other use of the same secret's digest."""
+"""They separate these digests from any other use of the same secret's digest."""
 
 
 def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> None:
     """Mark `secret` as rejected by `host` (`protocol://host`), or as given for it (`GIVEN`).
 
-    Raises `InsecurePath` if that cannot be.
+    Raises `InsecurePath` where that fails.
     """
     from git_credential_bitbucket import files  # lazy: a `get`, which only looks for marks, needs none of it
 
@@ -58,7 +57,7 @@ def is_marked(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str
     try:
         paths.check_private_dir(directory)
         return is_fresh(f"{directory}/{file_name(host, secret, prefix)}", prefix)
-    except (OSError, InsecurePath):  # no directory, or one that others could put marks into
+    except (OSError, InsecurePath):  # no directory, or one that others can write to
         return False
 
 
@@ -69,13 +68,13 @@ def file_name(host: str, secret: "Secret", prefix: str = ERASED) -> str:
 
 
 def is_fresh(path: str, prefix: str = ERASED) -> bool:
-    """Whether the mark still stands. One from further ahead is of a clock that has been set back."""
+    """Whether the mark is still valid. One from the future is not: the clock was set back."""
     stands_s = GIVEN_TTL_S if prefix == GIVEN else ERASED_TTL_S
     return abs(time.time() - os.lstat(path).st_mtime) < stands_s
 
 
 def remove_expired(directory: str) -> None:
-    """Remove marks that no longer stand."""
+    """Remove marks that are no longer valid."""
     for entry in os.listdir(directory):
         prefix = entry.partition("-")[0] + "-"
         if prefix in _KEYS:
@@ -83,5 +82,5 @@ def remove_expired(directory: str) -> None:
             try:
                 if not is_fresh(path, prefix):
                     os.unlink(path)
-            except FileNotFoundError:  # another front end swept it first
+            except FileNotFoundError:  # another process was faster
                 continue

@@ -1,6 +1,6 @@
-"""Messages to whoever sits behind git: one line on standard error, and one for the cure. Imports os, exchange and wire.
+"""Messages on standard error: one line for the error or warning, one for the hint. Standard output is git's.
 
-Standard output belongs to git, so nothing of this goes there. A trace tells each decision on the way to an answer.
+A trace reports each decision on the way to an answer. Imports os, ipc and git_protocol.
 """
 
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 NAME = "git-credential-bitbucket"
 MAX_SHOWN = 1000
-"""Characters of one message; nothing of ours is longer, and a daemon's answer is not trusted to be short."""
+"""Characters of one message; a daemon's reply could be longer."""
 
 
 NOTICE_AFTER_S = 5.0
@@ -25,23 +25,23 @@ WAITING_FOR_BITBUCKET = "Bitbucket has not answered yet; waiting up to 5 minutes
 
 
 def error(cause: str, hint: str | None = None) -> None:
-    """Say what is wrong, and how to mend it; control characters in either are made visible."""
+    """Print an error and its hint; control characters in either are made visible."""
     _say("error", cause, hint)
 
 
 def warning(cause: str, hint: str | None = None) -> None:
-    """Say what is going to be wrong, as `error` does."""
+    """Print a warning and its hint, as `error` does."""
     _say("warning", cause, hint)
 
 
 def failure(problem: "Error | Problem") -> None:
-    """Say what an error of ours says."""
+    """Print an error of ours."""
     error(problem.cause, problem.hint)
 
 
 def system_error(exc: OSError) -> None:
-    """Say what the system refused us, and where the cure lies: it is outside this program."""
-    from git_credential_bitbucket import files  # lazy: it goes wrong rarely
+    """Print a failed system call, whose remedy is outside this program."""
+    from git_credential_bitbucket import files  # lazy: errors are rare
 
     where = f": {exc.filename}" if exc.filename else ""
     hint = files.hint(exc) or "run: git-credential-bitbucket doctor"
@@ -68,7 +68,7 @@ class WaitNotice:
 
 
 def is_traced() -> bool:
-    """Whether each decision is to be told: on standard error, or in the file that is named (as by GIT_TRACE)."""
+    """Whether decisions are traced: on standard error, or in the file that is named (as by GIT_TRACE)."""
     wanted = os.environ.get(ipc.TRACE, "")
     if not wanted or wanted.startswith("/"):
         return bool(wanted)
@@ -77,13 +77,13 @@ def is_traced() -> bool:
     try:
         return config.is_on(os.environ, ipc.TRACE, default=False)
     except errors.SettingsError as exc:
-        os.environ[ipc.TRACE] = "on"  # told once
+        os.environ[ipc.TRACE] = "on"  # reported once
         warning(exc.cause, exc.hint)
         return True
 
 
 def trace(decision: str) -> None:
-    """Tell a decision, where that is wanted. It names places, kinds and outcomes; who calls brings no secret."""
+    """Trace a decision. It names scopes, kinds and outcomes; callers pass no secret."""
     if not is_traced():
         return
     line = f"{NAME}: trace: {os.getpid()}: {printable(decision, MAX_SHOWN)}\n"
@@ -121,6 +121,6 @@ def _append(lines: str) -> bool:
 def _write(descriptor: int, lines: str) -> bool:
     try:
         os.write(descriptor, lines.encode("utf-8", "backslashreplace"))  # one write: parallel helpers' lines stay whole
-    except OSError:  # nobody listens
+    except OSError:  # it is closed
         return False
     return True

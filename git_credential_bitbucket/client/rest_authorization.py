@@ -1,7 +1,4 @@
-"""What a request to REST is signed with, by whatever the environment or the client has. Imports kinds and environment.
-
-Here because the verb `token` and `BitbucketAuth` must never differ in it.
-"""
+"""The `Authorization` of REST requests, for the command `token` and `BitbucketAuth` alike."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from git_credential_bitbucket.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the address of the account that the token is of"
+_NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the email address of the token's account"
 
 
 def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | None:
-    """What the environment answers git's request `data` with, told as the client's `token` tells a stored credential.
+    """The environment's credential for git's request `data`, with the keys of the daemon's reply to `token`.
 
-    It goes before those, as for git; an OAuth consumer's token is minted. `variable` is where it stands. Raises
-    `SettingsError` where it is unusable, and `UnknownCredential` where no token is to be had for a consumer.
+    It precedes stored credentials, as for git; `variable` holds it. Raises `SettingsError` where it is unusable, and
+    `UnknownCredential` where no token can be obtained for an OAuth consumer.
     """
     request = git_protocol.parse(data)
     found = environment.find(env, request)
@@ -54,7 +51,7 @@ def _client_credentials_token(
     told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told:
         why = dict(git_protocol.parse_pairs(client.reply("why", data)))
-        if why.get("state") == git_protocol.UNKNOWN_HOST:  # it is named in this process's configuration only
+        if why.get("state") == git_protocol.UNKNOWN_HOST:  # only this process's configuration names it
             client.in_process = True
             told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
     if not told.get("password"):
@@ -64,6 +61,6 @@ def _client_credentials_token(
 
 
 def header(told: Mapping[str, str]) -> str:
-    """The value of `Authorization` for REST. Raises `SettingsError` where what REST needs to know is not known."""
-    cure = _NAME_THE_ACCOUNT if "variable" in told else token_kinds.LOGIN_WITH_EMAIL
-    return token_kinds.rest_header(told["kind"], told.get("account") or None, Secret(told["password"]), cure)
+    """The value of `Authorization` for REST. Raises `SettingsError` where REST needs an email that is unknown."""
+    hint = _NAME_THE_ACCOUNT if "variable" in told else token_kinds.LOGIN_WITH_EMAIL
+    return token_kinds.rest_header(told["kind"], told.get("account") or None, Secret(told["password"]), hint)

@@ -1,4 +1,4 @@
-"""Whom a person's verb asks: one client for all its questions, so that a missing daemon is found, and told of, once."""
+"""One client for all requests of a command, so that a missing daemon is noticed and reported once."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def ask(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
-    """The lines that answer `action`. Raises the `Error` that the answer tells, or `DaemonUnavailable`."""
+    """The reply to `action`. Raises the `Error` that the reply names, or `DaemonUnavailable`."""
     return front.ask(action, fields, request, client=_client())
 
 
 def query(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> front.Pairs:
-    """As `ask`, for a question that changes nothing: it starts no daemon, and where none runs this process answers.
+    """As `ask`, for an action that changes nothing: no daemon is started; where none runs, this process answers.
 
-    A key that needs a dialogue or a passphrase is not asked for: the vault is locked then.
+    A key that needs a dialogue or a passphrase is not asked for: then the vault is locked.
     """
     return front.ask(action, fields, request, start=False, client=_client())
 
 
 def find(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:
-    """As `ask`, for a question that may be answered with nothing."""
+    """As `ask`, for an action whose reply may be empty."""
     return dict(
         git_protocol.parse_pairs(
             _client().for_request(request).offered(action, git_protocol.emit(list(fields)) + request)
@@ -36,9 +36,9 @@ def find(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict
 
 
 def unknown_host(protocol: str, host: str) -> Mapping[str, str]:
-    """What the daemon says against a host that this process's configuration alone names; empty where it knows it.
+    """The daemon's reply to `why` for a host that it does not know; empty where it knows it.
 
-    From then on this process answers itself.
+    From then on this process answers.
     """
     named = git_protocol.emit([("protocol", protocol), ("host", host)])
     why = dict(git_protocol.parse_pairs(_client().offered("why", named)))
@@ -46,9 +46,9 @@ def unknown_host(protocol: str, host: str) -> Mapping[str, str]:
 
 
 def renew(credential_id: str) -> dict[str, str]:
-    """What a renewal ended with (`expires_at`, and whether the refresh token `rotated`), however long Bitbucket takes.
+    """The result of a renewal: `expires_at`, and whether the refresh token `rotated`. Waits as long as Bitbucket takes.
 
-    To be interrupted here ends only the wait.
+    An interrupt ends the wait, not the renewal.
     """
     with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, "press Ctrl-C to stop waiting; the daemon continues"):
         told = dict(ask("refresh", [("id", credential_id), ("by_hand", "1")]))

@@ -1,6 +1,6 @@
-"""Signals that wait: between a request to Bitbucket and the disk, the refresh token is in this process only.
+"""Delays signals during a renewal: between Bitbucket's answer and the disk, the refresh token is in this process only.
 
-The daemon's counterpart is `daemon/lifecycle.py`. Here it is Ctrl-C that comes, which reaches git's helpers as well.
+For the in-process agent, which Ctrl-C reaches as it reaches git; the daemon's counterpart is `daemon/lifecycle.py`.
 """
 
 import os
@@ -24,11 +24,10 @@ POLL_S = 0.01
 
 @contextmanager
 def delay_signals(renewals: "Renewals") -> "Iterator[None]":
-    """Within, a signal that ends this process does so when no renewal is being asked for or written down.
+    """Within, a signal that ends this process takes effect when no renewal is under way; no other one begins.
 
-    None is begun after it, and one under way ends within the transport's limit of 5 minutes; Ctrl-C after
-    that does not wait. In a thread other than the main one signals are not this program's to handle, so nothing is
-    changed there.
+    A renewal ends within the transport's limit of 5 minutes; a second Ctrl-C does not wait. Does nothing in a thread
+    other than the main one.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

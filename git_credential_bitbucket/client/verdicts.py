@@ -1,4 +1,4 @@
-"""What Bitbucket says now of credentials, stored or in the environment: for `status`, `explain` and `doctor` alike."""
+"""Live checks of credentials at Bitbucket, stored or in the environment: for `status`, `explain` and `doctor`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check(
 ) -> dict[str, VerdictView]:
     """The verdict on each stored credential of `ids`, and of the environment's `tokens` by their variables.
 
-    One request each, at once. The environment's are asked with at the host `base` (`protocol://host`). With
-    `repository`, a URL, it is git's own question, else REST's. Where Bitbucket does not say, the reason tells why.
+    One request each, in parallel. The environment's are checked at the host `base` (`protocol://host`). With
+    `repository`, a URL, the request is git's own, else REST's. Without a verdict, there is a reason.
     """
     found: dict[str, VerdictView] = _of_environment(tokens, base, repository) if tokens else {}
     if ids:

@@ -1,1 +1,1 @@
-"""Listens: peers, limits, time-outs, a life from claiming the path to leaving it. What is answered, agent/ decides."""
+"""The daemon process: sockets, peers, limits, time-outs, life cycle, upgrades. Answers come from agent/."""

@@ -1,9 +1,9 @@
-"""Where the daemon begins: hardened before it reads a secret, and imported in the fork that serves.
+"""The start of the daemon: it is hardened before it reads a secret, and serves in a fork.
 
 `… daemon [--detached] [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD]
 [--handover-fd FD] [--predecessor NAME]`, or `--check`. Standard input is one JSON document, `{"env": {…}}`: the
-starter's environment, keys included, which are so kept out of /proc/PID/environ. Standard output is told `ready`, or
-`error=` and `hint=`, and closed.
+starter's environment; this way the vault's key is not in /proc/PID/environ. Standard output gets `ready`, or `error=`
+and `hint=`, and is closed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
 def no_step(_name: str) -> None:
-    """The `step` of everyday life: nothing happens at a named point."""
+    """The `step` outside tests: does nothing."""
 
 
 def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
-    """Run the daemon with the arguments after `daemon`; returns the exit code once it has left.
+    """Run the daemon with the arguments after `daemon`; returns the exit code once it has stopped.
 
-    `step` is told the named points of a renewal and of a vault's write, for harnesses that kill there.
+    `step` is called with the named points of a renewal and of a vault's write, at which tests kill the daemon.
     """
     try:
         options = _options(argv)
@@ -42,24 +42,24 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
             descriptors.setdefault("--listen-fd", activated)
         hardening.harden(descriptors.values())
         descriptors |= supervisor.separate(detached="--detached" in options)
-        from git_credential_bitbucket.daemon import process  # lazy: a fork costs by what was imported before it
+        from git_credential_bitbucket.daemon import process  # lazy: a fork copies what was imported before it
 
         process.serve(argv, options, descriptors, step)
     except Error as exc:
         supervisor.report(f"error={exc.cause}\n" + (f"hint={exc.hint}\n" if exc.hint else ""))
         return 1
-    # Not by `return`: a job that hangs beyond all patience would keep the interpreter from ending.
+    # Not by `return`: a job that hangs would keep the interpreter from ending.
     os._exit(0)
 
 
 def _activated() -> int | None:
-    """The descriptor that systemd hands over (sd_listen_fds(3)), if it does."""
+    """The descriptor that systemd passes (sd_listen_fds(3)); None where it passes none."""
     count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     return _LISTEN_DESCRIPTOR if pid == str(os.getpid()) and count == "1" else None
 
 
 def _options(argv: Sequence[str]) -> dict[str, str]:
-    """The arguments by name. Raises `SettingsError`: they come from our own launcher, or from a service's unit."""
+    """The arguments by name. Raises `SettingsError` for an unknown one."""
     options: dict[str, str] = {}
     left = list(argv)
     while left:
@@ -76,7 +76,7 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
 
 
 def _check() -> int:
-    """Whether the installed package can be started: everything that an answer may need is imported."""
+    """Import all that an answer may need, to see that the installed package can be started; returns the exit code."""
     import cryptography.hazmat.primitives.ciphers.aead
 
     from git_credential_bitbucket import __version__

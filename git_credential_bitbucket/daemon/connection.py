@@ -1,4 +1,4 @@
-"""One connection and how far it has got. Imports nothing of ours but types."""
+"""A client's connection and its state. Imports nothing of ours but types."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class Stage(Enum):
-    """Who is expected to do something next."""
+    """What happens next on a connection."""
 
     SENDING = "the peer sends its request"
     WAITING = "a job works on the answer"
     READING = "the peer reads the answer"
-    GONE = "nobody: the connection is closed"
+    GONE = "the connection is closed"
 
 
 class Connection:
-    """A class because a connection is served in pieces: what has come, what is waited for, what has not gone out."""
+    """A connection: the part of the request that was received, the job that it waits for, the part not yet sent."""
 
     __slots__ = (
         "chunks",
@@ -40,7 +40,7 @@ class Connection:
     )
 
     def __init__(self, connection: socket.socket, peer: Peer, role: Role, deadline: float) -> None:
-        """`role` is what the peer may ask as; `deadline` (monotonic seconds) when the whole request must have come."""
+        """`role` is the peer's; by `deadline` (monotonic seconds) the whole request must have been received."""
         self.connection = connection
         self.peer = peer
         self.role = role
@@ -54,7 +54,7 @@ class Connection:
         self.unsent = b""
 
     def take(self, chunk: bytes, limit: int) -> int:
-        """Keep a piece of the request; past `limit` bytes all is thrown away. Returns how much more or less is kept."""
+        """Add a piece of the request; past `limit` bytes all is discarded. Returns the change of `kept`."""
         before = 0 if self.too_large else self.received
         self.received += len(chunk)
         if self.received > limit:
@@ -65,12 +65,12 @@ class Connection:
         return len(chunk)
 
     def request(self) -> bytes:
-        """All that came; forgotten here, for it may hold a secret."""
+        """The whole request, which is removed here: it may hold a secret."""
         data = b"".join(self.chunks)
         self.chunks.clear()
         return data
 
     @property
     def kept(self) -> int:
-        """The bytes held for this connection."""
+        """The bytes of the unfinished request in memory."""
         return 0 if self.too_large or self.stage is not Stage.SENDING else self.received

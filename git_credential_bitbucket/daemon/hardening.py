@@ -1,6 +1,6 @@
-"""What the process gives up before it holds a secret: the work tree, inherited descriptors, core dumps, being traced.
+"""Hardening before the process holds a secret: no work tree, inherited descriptors, core dumps or tracing.
 
-What it cannot protect against: root, and whoever changes the program before it has run. Imports processes and errors.
+It does not protect against root, nor against a change of the program. Imports processes and errors.
 """
 
 import os
@@ -12,24 +12,24 @@ from git_credential_bitbucket import processes
 from git_credential_bitbucket.errors import SettingsError
 
 OPEN_FILES = 4096
-"""Descriptors asked of the system: `MAX_CLIENTS` connections and room to work; fewer where the hard limit says so."""
+"""Open files that are requested: `MAX_CLIENTS` connections and some more; fewer where the hard limit is lower."""
 
 
 def harden(keep: Iterable[int] = ()) -> None:
-    """Close every descriptor but 0 to 2 and `keep`, leave the directory git started us in, refuse dumps and tracing."""
-    os.chdir("/")  # the directory was a work tree: somebody else's content, and a mount that could not be unmounted
+    """Close all descriptors but 0 to 2 and `keep`, leave git's work tree, forbid core dumps and tracing."""
+    os.chdir("/")  # the directory was a work tree: untrusted, and perhaps on a mount that must be unmounted
     os.umask(0o077)
     close_inherited(keep)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_open_files()
     processes.forbid_tracing()
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a starter hands down what it blocks and ignores
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or our children would seem to have ended well, always
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal closes; whoever works in the next one still needs us
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # inherited from the starter
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, exit codes of children are lost
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the daemon outlives the terminal
 
 
 def close_inherited(keep: Iterable[int]) -> None:
-    """Close what the starter left open: git waits for the end of a pipe for as long as anybody holds it."""
+    """Close inherited descriptors: git waits for the end of its pipes."""
     start = 3
     for descriptor in sorted(set(keep)):
         os.closerange(start, descriptor)
@@ -44,7 +44,7 @@ def open_files_limit() -> int:
 
 
 def raise_open_files() -> None:
-    """Ask for `OPEN_FILES` descriptors, as far as the hard limit lets us."""
+    """Ask for `OPEN_FILES` descriptors, as far as the hard limit allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -52,7 +52,7 @@ def raise_open_files() -> None:
 
 
 def check_untraced() -> None:
-    """Raise `SettingsError` where a debugger is attached: it would see whatever comes into this process's memory."""
+    """Raise `SettingsError` where a debugger is attached, which can read this process's memory."""
     try:
         with open("/proc/self/status", "rb") as file:
             tracer = next((line.split()[1] for line in file if line.startswith(b"TracerPid:")), b"0")
@@ -66,7 +66,7 @@ def check_untraced() -> None:
 
 
 def null_descriptors(descriptors: Iterable[int]) -> None:
-    """Put /dev/null in the place of `descriptors`: their pipes end, and nothing else takes their numbers."""
+    """Replace `descriptors` by /dev/null: their pipes end, and their numbers are not reused."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in descriptors:
         os.dup2(null, descriptor)

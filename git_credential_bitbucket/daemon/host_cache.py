@@ -1,4 +1,4 @@
-"""Which hosts are ours by git's configuration: read by a job when first needed, and again when its files changed."""
+"""The Bitbucket hosts of git's configuration: read by a job when first needed, and again when its files change."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import GitConfig
 
 CHECK_INTERVAL_S = 1.0
-"""How often the files' stamps are looked at, however many requests come."""
+"""The interval at which the files' stamps are compared."""
 MAX_CACHED = 256
-"""Hosts whose provider is kept at hand; a peer that names ever new ones must not fill the memory."""
+"""Cached hosts; a peer that names ever new ones must not fill the memory."""
 
 
 class HostCache:
-    """The list of hosts. A class for what has been read, and when it was last looked at."""
+    """The cached configuration, and the providers found in it."""
 
     def __init__(self, env: Mapping[str, str], submit: Callable[..., Future[None]]) -> None:
         """`env` is the starter's: it says where git's configuration is."""
@@ -35,9 +35,9 @@ class HostCache:
         self._found: dict[tuple[str, str], Provider | None] = {}
 
     def find(self, protocol: str, host: str) -> Provider | None:
-        """The provider of `host`, as far as the configuration has been read. Raises `SettingsError` if it cannot be."""
+        """The provider of `host`, by the configuration as read. Raises `SettingsError` where it cannot be."""
         named = (protocol, host)
-        found = self._found  # the job puts another in its place, perhaps now: what was found by the old is not for it
+        found = self._found  # the job may replace it: results of the old configuration stay in the old cache
         if named not in found:
             if len(found) >= MAX_CACHED:
                 found.clear()
@@ -47,7 +47,7 @@ class HostCache:
         return found[named]
 
     def known(self, protocol: str, host: str) -> bool:
-        """Whether `find` can answer without reading anything: bitbucket.org itself needs no configuration."""
+        """Whether `find` needs no reading first: bitbucket.org needs no configuration."""
         return (hosts.is_cloud(protocol, host) and self._settings is None) or self._fresh()
 
     def _fresh(self) -> bool:
@@ -60,7 +60,7 @@ class HostCache:
         return True
 
     def after_reading(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
-        """Read the configuration unless it is fresh, and go on. One reading serves all who wait for it."""
+        """Read the configuration unless it is fresh, then call `go_on`. Concurrent requests share one reading."""
         if self._fresh():
             return go_on()
         if self._reading is None or self._reading.done():
@@ -68,7 +68,7 @@ class HostCache:
         return Deferred(self._reading, go_on)
 
     def _read(self) -> None:
-        """A job. What went wrong is told by `find`, and tried again after `LOOK_EVERY_S`."""
+        """A job. `find` raises its error; it is tried again after `CHECK_INTERVAL_S`."""
         from git_credential_bitbucket import git_config  # lazy: bitbucket.org is served without it
 
         try:

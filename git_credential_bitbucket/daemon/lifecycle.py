@@ -1,7 +1,7 @@
-"""The daemon's life once it listens: ticks, idleness, a path that is lost, an upgrade, and how it leaves.
+"""The daemon's life cycle once it listens: ticks, idle exit, a lost path, upgrades, and the way it stops.
 
-Whoever connected before the socket went is served; what runs in a job ends; what is kept lazily is written down. Who
-asks it to go is refused while a login or a token would be lost with it; a signal is not.
+Before it stops, pending connections are served, jobs end and deferred writes are done. A request to stop is refused
+while a login or token would be lost; a signal is not.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 IDLE_EXIT = "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT"
 IDLE_EXIT_S = 3600.0
-"""A daemon that nobody has used for so long leaves, unless something would be lost; 0 means never."""
+"""An unused daemon exits after this time, unless something would be lost; 0 means never."""
 CHECK_INTERVAL_S = 5.0
-"""How often an idle daemon looks whether its path is still its own and its package still the same."""
+"""The interval at which an idle daemon checks its paths and its package."""
 TICK_AFTER_USE_S = 1.0
-"""A use may change what the agent has to do: its tick comes this much after one at the latest."""
+"""The agent's tick follows a use within this time: a use may change what is due."""
 TICK_AFTER_FAULT_S = 60.0
 STOP_TIMEOUT_S = 60.0
-"""Longer than a peer and its answer may take together; who is not done by then will not be. But while Bitbucket is
-asked it stays: the answer, due within the transport's 5 minutes, may hold the only refresh token that works."""
+"""More than a peer and its answer may take together. While a renewal is under way the daemon does not stop: Bitbucket's
+answer, due within the transport's 5 minutes, may hold the only valid refresh token."""
 UPGRADE_WAIT_S = 10.0
-"""How long a moment without any client is waited for; then newcomers wait in the socket's queue until there is one."""
+"""How long an upgrade waits for a moment without clients; then new ones wait in the socket's queue."""
 STALLED_PEER_S = 1.0
-"""What a peer that has stalled then still gets, for others wait in the queue."""
+"""The time that a stalled peer then still has."""
 
 
 LOCK_AFTER = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
@@ -57,7 +57,7 @@ def lock_after_s(env: Mapping[str, str]) -> float:
 
 
 def _clock() -> float:
-    """Seconds that go on while the machine sleeps, and that nobody sets: for how long a vault lay open unused."""
+    """Seconds of a clock that runs while the machine sleeps and is never set."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -75,7 +75,7 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
 
 
 class Lifecycle:
-    """One daemon from its first turn to its last. A class for where it stands: serving, starting anew, leaving."""
+    """The state of a running daemon: serving, upgrading, stopping."""
 
     def __init__(
         self,
@@ -87,9 +87,9 @@ class Lifecycle:
         lock_after: float = 0.0,
         idle_s: float = 0.0,
     ) -> None:
-        """`watch` None: no upgrade (what lives for one command only); `started_at` is in epoch seconds.
+        """`watch` None: no upgrade, as for a daemon of one command; `started_at` is in epoch seconds.
 
-        `idle_s` is for how long nobody had used it when its predecessor went.
+        `idle_s` is for how long its predecessor had been idle.
         """
         self.claim = claim
         self.started_at = started_at
@@ -99,7 +99,7 @@ class Lifecycle:
         self.lock_for_idleness: Callable[[], None] = lambda: None
         self._watch = watch
         self.adopted: MutableMapping[str, str] | None = None
-        """What was adopted of git's configuration; None where nobody looks for changes of it."""
+        """Our settings as adopted from git's configuration; None where changes of it do not matter."""
         self._reading: Future[bool] | None = None
         self._check: Callable[[], bool] | None = None
         self._checking: Future[bool] | None = None
@@ -110,48 +110,48 @@ class Lifecycle:
         self._released = False
         self._closing: Future[None] | None = None
         now = time.monotonic()
-        # The first answer does not wait for either.
+        # The first answer comes before both.
         self._tick_at = now + TICK_AFTER_USE_S
         self._check_at = now + min(CHECK_INTERVAL_S, idle_exit or CHECK_INTERVAL_S, lock_after or CHECK_INTERVAL_S)
         self._ticked_at = now
         self._served = 0
         self._used_at = _clock() - idle_s
-        self._was_locked = True  # a successor of one that was locked has nothing to forget
+        self._was_locked = True  # the successor of a locked daemon has no key
 
     def mark_used(self) -> None:
-        """A credential was asked for, or changed: idleness begins anew."""
+        """A credential was requested or changed: the idle time restarts."""
         self._used_at = _clock()
 
     @property
     def idle_s(self) -> float:
-        """For how long nobody has used it, also while the machine slept."""
+        """The seconds since the last use, those of the machine's sleep included."""
         return _clock() - self._used_at
 
     @property
     def is_stopping(self) -> bool:
-        """Whether this daemon is on its way out, and no successor may take its place."""
+        """Whether this daemon is stopping, so that no successor may take over."""
         return self._stopping_at is not None
 
     def leave(self) -> None:
-        """Begin to leave; `run` ends when nobody is waited for any more."""
+        """Begin to stop; `run` returns when nothing is pending any more."""
         if self._stopping_at is None:
             self._stopping_at = time.monotonic()
             self._upgrade_at = None
 
     def request_exit(self, force: bool) -> None:  # noqa: FBT001 - passed on as `Dispatcher` calls it
-        """Leave; without `force`, stay if something would be lost, and have the server tell what."""
+        """Stop; without `force`, refuse if something would be lost."""
         if force:
             self.leave()
         self._exit_requested = True
 
     def install_signal_handlers(self, server: Server) -> None:
-        """Leave on SIGTERM and SIGINT. The handler only notes it; the loop wakes up by the descriptor."""
+        """Stop on SIGTERM and SIGINT. The descriptor wakes the loop."""
         signal.set_wakeup_fd(server.wake_descriptor, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self.leave())
 
     def stop_with(self, descriptor: int, server: Server) -> None:
-        """Leave when the pipe `descriptor` ends: whoever holds its other end is gone, however it went."""
+        """Stop when the pipe `descriptor` ends: the process at its other end has ended."""
 
         def ended() -> None:
             if not os.read(descriptor, 4096):
@@ -161,7 +161,7 @@ class Lifecycle:
         server.on_readable(descriptor, ended)
 
     def facts(self, server: Server) -> list[tuple[str, str]]:
-        """What `status` and `ping` tell about this process."""
+        """The facts of this process for `status` and `ping`."""
         told = [
             ("pid", str(os.getpid())),
             ("version", __version__),
@@ -178,7 +178,7 @@ class Lifecycle:
     def run(
         self, server: Server, agent: Agent, can_start: Callable[[], bool], start_successor: Callable[[], None]
     ) -> None:
-        """Serve until it is time to go, and everybody has been served.
+        """Serve until the daemon stops and all clients are served.
 
         `can_start` tells, in a job, whether the installed package can be started; `start_successor` starts it, and
         returns only if that failed.
@@ -213,7 +213,7 @@ class Lifecycle:
         return min(self._tick_at, self._check_at) - time.monotonic()
 
     def _handle_exit(self, server: Server, agent: Agent) -> None:
-        """Leave as somebody asked, once no grant is left that only this process knows; stay if one cannot be saved."""
+        """Stop as requested, once every new token is written to the vault; refuse where one cannot be written."""
         if self._stopping_at is None and agent.renewals.is_requesting:
             return
         if self._stopping_at is None and agent.renewals.unwritten:
@@ -230,7 +230,7 @@ class Lifecycle:
         self._exit_requested, self._saving = False, None
 
     def _check_state(self, server: Server, agent: Agent, now: float) -> None:
-        """What is looked at now and then."""
+        """The checks at `CHECK_INTERVAL_S`."""
         self._check_at = now + CHECK_INTERVAL_S
         if self._lock_after and agent.credential_store.vault.key is not None:
             self._lock_if_idle(server, agent)
@@ -245,7 +245,7 @@ class Lifecycle:
             self._check_settings(self.adopted, now)
 
     def _lock_if_idle(self, server: Server, agent: Agent) -> None:
-        """Forget the key when its time is up; whoever connected before that has the time to ask."""
+        """Lock the vault when it has been unused for long enough; clients that have connected are served first."""
         late = self.idle_s - self._lock_after
         if (
             late >= 0
@@ -264,14 +264,14 @@ class Lifecycle:
         return not self._workers.busy and not server.catch_fault(agent.must_keep_running, otherwise=True)
 
     def _check_lock(self, agent: Agent, now: float) -> None:
-        """Have a successor go on once the vault is locked: it never saw the tokens, and Python does not wipe memory."""
+        """Start a successor once the vault is locked: its memory never held the tokens, which Python does not wipe."""
         locked = agent.credential_store.locked_by_person
         if locked and not self._was_locked and self._watch is not None:
             self._upgrade_at = now
         self._was_locked = locked
 
     def _check_settings(self, adopted: MutableMapping[str, str], now: float) -> None:
-        """Leave when git's configuration says something else of our settings: the next `get` starts another daemon."""
+        """Stop when our settings in git's configuration have changed: the next `get` starts another daemon."""
         if self._reading is not None and self._reading.done():
             self._exit_requested = self._exit_requested or self._reading.result()
             self._reading = None
@@ -285,7 +285,7 @@ class Lifecycle:
                 self._checking = self._workers.submit(self._check)
         elif self._checking.done():
             if not watch.has_settled(now):
-                pass  # it changed while it was checked: what counts is how it is in the end
+                pass  # it changed while it was checked
             elif self._checking.result():
                 self._upgrade_at = now
             else:
@@ -295,10 +295,10 @@ class Lifecycle:
             self._check_at = min(self._check_at, now + CHECK_INTERVAL_S / 5)
 
     def _upgrade(self, server: Server, agent: Agent, now: float, start_successor: Callable[[], None]) -> None:
-        """Start anew in a moment without clients and jobs."""
+        """Start the successor in a moment without clients and jobs."""
         if self._upgrade_at is None or self._watch is None:
             return
-        if agent.renewals.is_requesting:  # its answer may take minutes, and nobody queues for so long
+        if agent.renewals.is_requesting:  # it may take minutes, and clients do not wait so long
             self._upgrade_at = now
             server.accept_again()
             return
@@ -308,13 +308,13 @@ class Lifecycle:
         if server.clients or not self._is_closed(agent):
             return
         start_successor()
-        # It could not: serve on with what there is.
+        # That failed: serve on.
         self._watch.retry_later(now)
         self._upgrade_at = self._closing = None
         server.accept_again()
 
     def _is_closed(self, agent: Agent) -> bool:
-        """Whether no job runs any more, the last of which writes down what is kept lazily."""
+        """Whether all jobs have ended, the last of which does the deferred writes."""
         if self._workers.busy:
             return False
         if self._closing is None:
@@ -335,24 +335,24 @@ class Lifecycle:
 
 
 def _unwritten_refusal(agent: Agent) -> bytes:
-    """What would be lost with this process: a login whose only living refresh token the vault does not take."""
-    from git_credential_bitbucket.agent.agent import error_answer  # lazy: the socket listens before agents are
+    """The refusal to stop while a login's new refresh token could not be written to the vault."""
+    from git_credential_bitbucket.agent.agent import error_answer  # lazy: listening comes first
 
     troubles = agent.renewals.troubles
     trouble = next((troubles[name] for name in agent.renewals.unwritten if name in troubles), None)
-    cause, mend = "", "stop it again once the vault can be written"
+    cause, remedy = "", "stop it again once the vault can be written"
     if trouble is not None:
-        cause, mend = f": {trouble.cause}", f"{trouble.hint or mend}; then stop it again"
+        cause, remedy = f": {trouble.cause}", f"{trouble.hint or remedy}; then stop it again"
     return error_answer(
         Error(
             f"the daemon did not stop: the new token of a login is not written to the vault yet{cause}",
-            hint=f"{mend}; to stop now and lose that login, run: git-credential-bitbucket daemon stop --force",
+            hint=f"{remedy}; to stop now and lose that login, run: git-credential-bitbucket daemon stop --force",
         )
     )
 
 
 def _memory_refusal(agent: Agent) -> bytes:
-    """What would be lost with this process, for no vault has it; a person's token is shown only once."""
+    """The refusal to stop while credentials are in memory only; Bitbucket shows a token only once."""
     from git_credential_bitbucket.agent.agent import error_answer  # lazy: as in `_loss`
     from git_credential_bitbucket.agent.naming import names_of
 

@@ -1,4 +1,4 @@
-"""The daemon's paths: taken under a lock, from whoever left or sits there by mistake; given back only if still ours."""
+"""The daemon's sockets: their paths are claimed under a lock, and removed at the end only if they are still ours."""
 
 from __future__ import annotations
 
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 START_LOCK_S = 10.0
-"""How long another daemon may take to start; it holds the lock only until it listens."""
+"""How long another daemon may hold the lock, which it does until it listens."""
 PING_TIMEOUT_S = 5.0
-"""How long whoever listens on our path may take to say who it is."""
+"""How long the process that listens at our path may take to answer a ping."""
 _MAX_ANSWER_BYTES = 1 << 16
 _PAUSE_S = 0.01
 _FREE, _OURS, _STOPPING, _OUTDATED = "free", "ours", "leaving", "outdated"
-"""What is found at the path: nothing any more, a daemon that serves, one that is about to unlink its socket, one of the
-release 0.1.0, which has no control socket."""
+"""The state of a path: free, a daemon that serves, one that is about to unlink its socket, one of the release 0.1.0,
+which has no control socket."""
 _EXIT = b"action=exit\ntimeout=0\n"
 
 Identity = tuple[int, int]
 _MODES = {"git": (0o700, 0o600), "control": (0o700, 0o600), "guests": (0o711, 0o666)}
-"""Of each socket's directory, and of the socket itself: the kernel says who connects, other users enter one only."""
+"""The modes of each socket's directory and of the socket; other users can reach the guests' socket only."""
 
 
 def socket_paths(path: str, *, guests: bool) -> dict[SocketName, str]:
-    """The paths of a daemon's sockets, by that of git's; `guests`: other users are admitted."""
+    """The paths of a daemon's sockets, given that of git's; `guests`: other users are admitted."""
     found: dict[SocketName, str] = {"control": paths.control_socket(path)}
     if guests:
         found["guests"] = paths.guest_socket(path)
-    return {**found, "git": path}  # the last: whoever is answered there finds the others
+    return {**found, "git": path}  # last: a client that is answered there finds the others
 
 
 class Listener:
-    """Paths that we listen at. A class for what tells each from a successor's socket under the same name: its inode.
+    """The paths at which this daemon listens, each with its inode, which a successor's socket there does not share.
 
-    The number is not used again while the socket is open, for that holds the inode.
+    The inode's number is not reused while the socket is open.
     """
 
     def __init__(self, path: str, held: dict[str, Identity] | None = None) -> None:
@@ -55,13 +55,13 @@ class Listener:
         self.held = dict(held or {})
 
     def owns_paths(self) -> bool:
-        """Whether the paths still lead to us."""
+        """Whether the paths still lead to our sockets."""
         return all(_identity(path) == identity for path, identity in self.held.items())
 
     def release(self) -> bool:
-        """Unlink what is still ours. False if somebody is just starting: ask again, and serve meanwhile.
+        """Unlink the sockets that are still ours. False while another daemon is starting: serve on and try again.
 
-        Never waits: who starts holds the lock while it asks us whether we are leaving.
+        Never waits: the starting daemon holds the lock while it pings this one.
         """
         try:
             with _start_lock(self.path, 0.0):
@@ -69,7 +69,7 @@ class Listener:
         except DaemonUnavailable:
             return False
         except OSError:
-            self._unlink()  # git's directory is gone or in other hands, and with it everybody who could find us there
+            self._unlink()  # git's directory is gone or another user's, so no client can reach us there
         return True
 
     def _unlink(self) -> None:
@@ -78,7 +78,7 @@ class Listener:
                 os.unlink(path)
 
     def listen(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:
-        """Listen at paths beside git's that nobody else serves, for that one is ours. Raises as `claim` does."""
+        """Listen at further paths once git's is ours. Raises as `claim` does."""
         with _reporting_errors(self.path), _start_lock(self.path, START_LOCK_S):
             return self.bind(wanted)
 
@@ -89,11 +89,11 @@ class Listener:
             _check(path)
             directory_mode, mode = _MODES[door]
             paths.make_private_dir(os.path.dirname(path), directory_mode)
-            _remove_socket(path)  # a dead daemon's: who serves one of our sockets serves git's as well
+            _remove_socket(path)  # a killed daemon's: a running one would hold git's socket as well
             bound[door] = listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(path)
             self.held[path] = _identity(path) or (0, 0)
-            os.chmod(path, mode)  # no race: nobody can connect before `listen`
+            os.chmod(path, mode)  # no race: no one can connect before `listen`
             listener.listen(BACKLOG)
         return bound
 
@@ -114,7 +114,7 @@ def claim(wanted: dict[SocketName, str]) -> tuple[dict[SocketName, socket.socket
                     ours = Listener(path)
                     return ours.bind(wanted), ours
             if standing == _OUTDATED:
-                _stop_outdated(path)  # not under the lock, which it needs to leave
+                _stop_outdated(path)  # not under the lock, which it needs to stop
             if time.monotonic() > deadline:
                 raise DaemonUnavailable("the previous daemon does not stop", hint="stop it, or try again")
             time.sleep(_PAUSE_S)
@@ -141,12 +141,12 @@ def _reporting_errors(path: str) -> Iterator[None]:
 
 
 def adopt_listener(descriptor: int) -> socket.socket:
-    """A listening socket that our starter holds. Raises `SettingsError` if it is none."""
+    """The listening socket at an inherited descriptor. Raises `SettingsError` if it is none."""
     try:
         listener = socket.socket(fileno=descriptor)
         if listener.family == socket.AF_UNIX and listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             listener.set_inheritable(False)
-            listener.listen(BACKLOG)  # from now on the kernel names this process as who listens (SO_PEERCRED)
+            listener.listen(BACKLOG)  # the kernel names this process as the listener from now on (SO_PEERCRED)
             return listener
         listener.detach()
     except OSError:
@@ -158,21 +158,21 @@ def adopt_listener(descriptor: int) -> socket.socket:
 
 
 def remove_directory(path: str) -> None:
-    """Remove the directories that were made for a single command's sockets: their maker may have been killed."""
+    """Remove the directories of a single command's sockets; the process that made them may have been killed."""
     directory = os.path.dirname(path)
     try:
         os.unlink(path + ".lock")
         for made in (directory, os.path.dirname(paths.control_socket(path)), os.path.dirname(directory)):
             os.rmdir(made)
     except OSError:
-        pass  # the maker was faster, or something else is in there
+        pass  # they are removed already, or not empty
 
 
 @contextmanager
 def _start_lock(path: str, seconds: float) -> Iterator[None]:
-    """One at a time looks who is there, and changes it. Raises `DaemonUnavailable` after `seconds`.
+    """The lock under which sockets are checked and replaced. Raises `DaemonUnavailable` after `seconds`.
 
-    The file is never removed: a waiter would lock what nobody finds any more.
+    The file is never removed: a waiter would hold a lock that no other process finds.
     """
     descriptor = files.open_private(path + ".lock", os.O_RDWR | os.O_CREAT)
     try:
@@ -194,17 +194,17 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
 
 
 def _clear_path(path: str) -> str:
-    """Make `path` free, if it can be. A socket that nobody listens at is a dead daemon's."""
+    """Free `path` unless a daemon of ours serves it; returns its state. An unserved socket is a killed daemon's."""
     try:
         answer, listener = _ask(path, b"action=ping\ntimeout=0\n\n")
         told = dict(git_protocol.parse_pairs(answer))
         if "pid" in told:
             if "leaving" in told:
                 return _STOPPING
-            # A forwarded socket leads to a daemon elsewhere, which is not ours to end.
+            # A forwarded socket leads to a daemon elsewhere, which is not stopped.
             return _OURS if "vault_id" in told or told["pid"] != str(listener) else _OUTDATED
-        # git's own cache daemon, which `git credential-cache store` starts wherever it finds nobody. It unlinks its
-        # socket and ends.
+        # git's own cache daemon, which `git credential-cache store` starts at any free socket. It unlinks its socket
+        # and exits.
         _ask(path, _EXIT)
     except (ConnectionError, FileNotFoundError):
         pass
@@ -213,7 +213,7 @@ def _clear_path(path: str) -> str:
 
 
 def _remove_socket(path: str) -> None:
-    """Unlink a socket that nobody serves. Raises `InsecurePath` where something else lies there."""
+    """Unlink a socket without a listener. Raises `InsecurePath` where `path` is not a socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             raise InsecurePath(
@@ -226,7 +226,7 @@ def _remove_socket(path: str) -> None:
 
 
 def _stop_outdated(path: str) -> None:
-    """Have a daemon of the release 0.1.0 stop. Raises `DaemonUnavailable` where something would be lost with it."""
+    """Stop a daemon of the release 0.1.0. Raises `DaemonUnavailable` where it refuses."""
     try:
         answer, _ = _ask(path, _EXIT)
     except (ConnectionError, FileNotFoundError):
@@ -237,9 +237,9 @@ def _stop_outdated(path: str) -> None:
 
 
 def _ask(path: str, request: bytes) -> tuple[bytes, int]:
-    """The answer of whoever listens at `path`, and its pid, 0 where that cannot be told.
+    """The reply of the process that listens at `path`, and its pid, 0 where unknown.
 
-    Raises `ConnectionError` or `FileNotFoundError` if nobody listens.
+    Raises `ConnectionError` or `FileNotFoundError` where none listens.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(PING_TIMEOUT_S)

@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection: asked of the kernel, for a socket's directory can be opened by mistake."""
+"""The process at the other end of a connection, as the kernel reports it, and what it may request."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.dispatch import Role
 
 SocketName = Literal["git", "control", "guests"]
-"""The daemon's sockets: git's own, the one that obeys control verbs, and the one for other users."""
+"""The daemon's sockets: git's, the control socket, and the one for other users."""
 PEERS = "GIT_CREDENTIAL_BITBUCKET_PEERS"
 """The environment variable that admits further users: their numeric ids, separated by commas (for containers)."""
 
@@ -27,14 +27,14 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # sys/un.h on macOS
 
 
 class Peer(NamedTuple):
-    """A process that connected, as it was at that moment; `pid` is 0 where it lives in another pid namespace."""
+    """A process that connected; `pid` is 0 where it is in another pid namespace."""
 
     pid: int
     uid: int
 
 
 def peer_of(connection: socket.socket) -> Peer:
-    """Ask the kernel for the other end of `connection`."""
+    """The process at the other end of `connection`."""
     if sys.platform == "darwin":
         _, uid, *_ = _XUCRED.unpack(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size))
         pid = connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
@@ -44,10 +44,10 @@ def peer_of(connection: socket.socket) -> Peer:
 
 
 def admission_rules(guests: frozenset[int]) -> "dict[SocketName, Callable[[Peer], Role | None]]":
-    """What a peer may ask as at each of the sockets; None: nothing.
+    """The role of a peer at each of the sockets; None: it is not served.
 
-    Ourselves, and root, who could read our memory anyway (as ssh-agent has it), ask as git does, or for everything at
-    the control socket. `guests` have a socket of their own.
+    This user and root, who could read our memory anyway (as in ssh-agent), have git's role, and the control role at the
+    control socket. `guests` have a socket of their own.
     """
     trusted = frozenset({os.getuid(), 0})
 
@@ -62,7 +62,7 @@ def admission_rules(guests: frozenset[int]) -> "dict[SocketName, Callable[[Peer]
 
 
 def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:
-    """Who else may ask for credentials. Raises `SettingsError` where the setting names anything but user ids."""
+    """The other users that may request credentials. Raises `SettingsError` where the setting is not a list of ids."""
     given = [part.strip() for part in env.get(PEERS, "").split(",") if part.strip()]
     if not all(part.isascii() and part.isdigit() and len(part) <= _MAX_DIGITS for part in given):
         cause = f"{config.describe(PEERS)} is not a list of user ids"

@@ -1,4 +1,4 @@
-"""The daemon from its document to its end: it listens before it imports what answers."""
+"""The daemon process: it reads its document, listens, imports the agent and serves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import access_log, git_config, paths
-from git_credential_bitbucket.agent import handover  # not when needed: by then the files are another version's
+from git_credential_bitbucket.agent import handover  # not late: by then the files are another version's
 from git_credential_bitbucket.daemon import hardening, lifecycle, limits, listener, peers, supervisor, upgrade
 from git_credential_bitbucket.daemon.thread_pool import ThreadPool
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -27,18 +27,18 @@ LISTENER_OPTIONS: dict[peers.SocketName, str] = {
     "guests": "--guests-fd",
 }
 _CONFIG_PREFIX = "GIT_CONFIG_"
-"""git's configuration by variables is one caller's, and the daemon serves others too, so it reads the default system
-and global files. A host that it does not know then is served in the caller's process (`Holder.stands_in`)."""
+"""git's configuration by variables is one caller's, so a daemon that serves all reads the default files. A host that it
+does not know then is served in the caller's process (`AgentClient.fall_back_in_process`)."""
 _SECRET_PREFIXES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "BITBUCKET_", *paths.SOURCE_PREFIXES)
-"""These stay out of our own environment, which every process that we start inherits."""
+"""Removed from our own environment, which child processes inherit."""
 
 
 def serve(
     argv: Sequence[str], options: Mapping[str, str], descriptors: Mapping[str, int], step: Callable[[str], None]
 ) -> None:
-    """Serve with the `options` that `argv` gave until it is time to leave; at once if another daemon serves here.
+    """Serve with the `options` of `argv` until the daemon stops; return at once if another daemon serves here.
 
-    `step` is told the named points of a renewal and of a vault's write. Raises an `Error` where it cannot begin.
+    `step` is called with the named points of a renewal and of a vault's write. Raises an `Error` where it cannot start.
     """
     hardening.check_untraced()
     predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
@@ -46,12 +46,12 @@ def serve(
     if daemon.listeners:
         daemon.run()
     else:
-        supervisor.report("ready\n")  # another daemon is
+        supervisor.report("ready\n")  # another daemon serves
     supervisor.report_clean_exit(daemon.descriptors)
 
 
 class DaemonProcess:
-    """A daemon from its document to its end. A class for what an upgrade hands on: environment, claim, descriptors."""
+    """A daemon, with what an upgrade hands over: environment, claimed paths, descriptors."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class DaemonProcess:
             self.listeners, self._claim = taken
 
     def _inherit(self, descriptors: Mapping[str, int], wanted: dict[peers.SocketName, str]) -> None:
-        """Go on with the sockets of systemd or a predecessor, and make those that it did not have."""
+        """Take the sockets of systemd or a predecessor, and make those that it did not have."""
         for door, option in LISTENER_OPTIONS.items():
             if option in descriptors:
                 self.listeners[door] = listener.adopt_listener(descriptors[option])
@@ -105,11 +105,11 @@ class DaemonProcess:
         except Error as exc:
             if not handed:
                 raise
-            self._fault = exc.cause  # what is in memory counts for more
+            self._fault = exc.cause  # the state in memory matters more
 
     def run(self) -> None:
-        """Serve until it is time to leave."""
-        # lazy: whoever connects from now on waits at the socket, and starts no daemon of his own
+        """Serve until the daemon stops."""
+        # lazy: clients that connect meanwhile wait at the socket
         from git_credential_bitbucket.agent.dispatch import Dispatcher
         from git_credential_bitbucket.agent.factory import build_agent
         from git_credential_bitbucket.daemon.host_cache import HostCache
@@ -123,13 +123,13 @@ class DaemonProcess:
             workers.submit,
             hosts.find,
             in_memory=self._memory,
-            # A predecessor's word counts for more: a person may have locked the vault.
+            # The predecessor decides: the vault may have been locked by a person.
             with_key=not self._handover,
             step=self._step,
             submit_renewal=workers.submit_renewal,
         )
         self._take_over(agent)
-        # What serves one command only, from memory, is not started anew under it.
+        # A daemon of one command is not upgraded.
         watch = None if self._memory or self._until_eof is not None else upgrade.PackageWatch()
         started_at = self._handover.get("started_at", time.time())
         idle_s = self._handover.get("idle_s", 0.0)
@@ -171,7 +171,7 @@ class DaemonProcess:
             listener.remove_directory(self._claim.path)
 
     def _facts(self, role: Role) -> list[tuple[str, str]]:
-        """What `ping` and `status` tell beside the process: which vault it has, and, of control, where things are."""
+        """The facts of `ping` and `status` beside the process's: the vault's id and, for control, paths."""
         places = [("vault_path", paths.shown(paths.vault_path(self._env))), ("socket", paths.shown(self._claim.path))]
         return [("vault_id", self._vault_id), *(places if role == "control" else [])]
 
@@ -180,7 +180,7 @@ class DaemonProcess:
             return
         try:
             handover.import_state(agent, self._handover["agent"])
-        except Error:  # the vault was given another key meanwhile: it is locked, and says so when asked
+        except Error:  # the vault has another key now, so it is locked
             pass
         del self._handover["agent"]
 
@@ -209,7 +209,7 @@ class DaemonProcess:
 
 
 def _read_document() -> dict[str, str]:
-    """The starter's environment from standard input; our own where a service manager or a person started us."""
+    """The starter's environment from standard input; our own where a service manager or a user started us."""
     if not os.isatty(0):
         with open(0, "rb", closefd=False) as file:
             data = file.read()
@@ -228,6 +228,6 @@ def _read_document() -> dict[str, str]:
 
 
 def _replace_environment(env: Mapping[str, str]) -> None:
-    """Make `env` without its secrets our own: libraries look there (proxies, D-Bus), and what we start gets it."""
+    """Replace our environment by `env` without its secrets: libraries read it (proxies, D-Bus), and children get it."""
     os.environ.clear()
     os.environ.update({n: v for n, v in env.items() if not n.startswith(_SECRET_PREFIXES)})

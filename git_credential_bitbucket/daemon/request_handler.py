@@ -1,8 +1,7 @@
-"""A peer's bytes as a request: which action it is, and for which vault. What is answered, agent/ decides.
+"""Parses a peer's request and has agent/ answer it.
 
-The request is git-credential-cache's: `action=…`, `timeout=…`, then the lines. The time-out is how long a secret that
-is stored may be kept, in seconds; our own front ends send one that says nothing, and after it may add `vault=…`, the id
-of the vault that they mean.
+The request is git-credential-cache's: `action=…`, `timeout=…`, then git's lines. The time-out is the lifetime of a
+stored secret in seconds; our own clients send a fixed one and may add `vault=…`, the id of the vault that they expect.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
 
 OWN_TIMEOUT = b"35"
-"""What our own front ends send (client/ipc, relay.c), and what they store is kept for good."""
+"""Sent by our own clients (client/ipc, relay.c): no limit of the lifetime."""
 MAX_DIGITS = 9
-"""Of a time-out in seconds: some thirty years."""
+"""The digits of a time-out in seconds: some thirty years."""
 _GIT_OPERATIONS = frozenset({"get", "store", "erase"})
 OTHER_VAULT = emit(
     [
@@ -33,7 +32,7 @@ OTHER_VAULT = emit(
 
 
 def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: Role) -> Answer | None:
-    """The answer to a whole request; None when the peer asked us to leave. Refused where another vault is meant."""
+    """The reply to a whole request; None for a request to stop. Refused where another vault is expected."""
     action, lifetime_s, meant, body = parse(data)
     if meant and meant != vault_id and action != "ping":
         return b"" if action == "get" else OTHER_VAULT
@@ -46,19 +45,19 @@ def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: 
 
 
 def _terminated(answer: bytes) -> bytes:
-    """An answer to `get` with the blank line that ends it for git too: no stranger's has it, and none that was cut."""
+    """An answer to `get` with the blank line at its end, by which our clients know a whole answer of ours."""
     return answer + b"\n" if answer else b""
 
 
 def _without_acknowledgement(answer: bytes) -> bytes:
-    """An answer to git's own client, which would print that all is well."""
+    """An answer to git's own client, which would print the acknowledgement."""
     return b"" if answer.startswith(b"ok=1\n") else answer
 
 
 def parse(data: bytes) -> tuple[str, float | None, str, bytes]:
-    """The action, the life of what it stores in seconds, the vault's id (empty: any) and the lines.
+    """The action, the lifetime of what it stores in seconds, the vault's id (empty: any) and the lines.
 
-    An empty action where the request begins with none.
+    The action is empty where the request does not begin with one.
     """
     line, _, rest = data.partition(b"\n")
     if not line.startswith(b"action="):

@@ -1,7 +1,7 @@
-"""The loop: accepts, reads whole requests, has them answered, writes the answers. One thread; nothing here blocks.
+"""The event loop: accepts connections, reads requests, writes answers. One thread; nothing here blocks.
 
 The protocol is git-credential-cache's: one request a connection, ended by the peer's half-close, the reply by ours. A
-peer that stalls costs a descriptor until its time is up, and delays nobody.
+stalled peer costs a descriptor until its deadline, and delays no other.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.dispatch import Role
 
 Answer = Callable[[bytes, Peer, "Role"], "bytes | Deferred | None"]
-"""Answers a request. None: the peer asked us to leave; it hears of it when it is done (`farewell`)."""
+"""Answers a request. None: the peer asked the daemon to stop, and is answered by `reply_to_exit`."""
 Admit = Callable[[Peer], "Role | None"]
-"""What a peer may ask as at one of the sockets; None: it is not served."""
+"""The role of a peer at one of the sockets; None: it is not served."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -36,7 +36,7 @@ _NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Server:
-    """Serves listening sockets. A class for its connections and what is still to be done for each."""
+    """The listening sockets and their connections."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Server:
         """`listeners` are bound and listening; `answer` is called in the loop's thread with every whole request."""
         self._listeners = listeners
         self.on_wake: Callable[[], None] = lambda: None
-        """Called when something has come, before it is looked at."""
+        """Called after each wait, before events are handled."""
         self.served = 0
         self.fault, self.is_half_loaded = "", False
         self._answer = answer
@@ -68,7 +68,7 @@ class Server:
 
     @property
     def clients(self) -> int:
-        """The number of connections that are to be served; who asked us to leave is not."""
+        """The number of connections that are served, without those that asked the daemon to stop."""
         return len(self._clients) - len(self._exiting)
 
     @property
@@ -88,11 +88,11 @@ class Server:
         self._selector.register(descriptor, selectors.EVENT_READ, call)
 
     def forget(self, descriptor: int) -> None:
-        """Look at `descriptor` no more."""
+        """Stop watching `descriptor`."""
         self._selector.unregister(descriptor)
 
     def turn(self, seconds: float) -> None:
-        """Wait up to `seconds` for something to do, and do it."""
+        """Wait up to `seconds` for events, and handle them."""
         if self._clients or not self._accepting:
             seconds = min(seconds, limits.SWEEP_INTERVAL_S)
         ready = self._selector.select(max(seconds, 0.0))
@@ -107,7 +107,7 @@ class Server:
             self._sweep(time.monotonic())
 
     def accept_again(self) -> None:
-        """Take connections (again)."""
+        """Accept connections (again)."""
         self._full = False
         if not self._accepting:
             for listener in self._listeners:
@@ -115,7 +115,7 @@ class Server:
             self._accepting = True
 
     def pause(self, *, full: bool = False) -> None:
-        """Take no more connections; they queue at the socket, and nobody is refused. `full`: until the next sweep."""
+        """Accept no more connections: they wait in the socket's queue. `full`: until the next sweep."""
         self._full = full
         if self._accepting:
             for listener in self._listeners:
@@ -123,14 +123,14 @@ class Server:
             self._accepting = False
 
     def shorten_deadlines(self, seconds: float) -> None:
-        """Give peers that are sending or reading no more than `seconds` from now."""
+        """Limit peers that are sending or reading to `seconds` from now."""
         latest = time.monotonic() + seconds
         for client in self._clients.values():
             if client.stage is not Stage.WAITING:
                 client.deadline = min(client.deadline, latest)
 
     def serve_backlog(self) -> bool:
-        """Take what already queues at the sockets; True once nothing does, and they are closed for good."""
+        """Accept what waits in the sockets' queues; True once they are empty, and the sockets closed."""
         left = [listener for listener in self._listeners if listener.fileno() >= 0 and not self._accept(listener)]
         if left:
             return False
@@ -139,12 +139,12 @@ class Server:
         return True
 
     def reply_to_exit(self, answer: bytes = b"ok=1\n") -> None:
-        """Tell those who asked us to leave that it is done, or why it is not."""
+        """Answer the peers that asked the daemon to stop: it does, or why it does not."""
         while self._exiting:
             self._reply(self._exiting.pop(), answer)
 
     def close(self) -> None:
-        """Drop everybody, and let go of all descriptors."""
+        """Close all connections and descriptors."""
         for client in [*self._clients.values()]:
             self._close(client)
         self.pause()
@@ -158,10 +158,10 @@ class Server:
             listener.close()
 
     def _accept(self, listener: socket.socket) -> bool:
-        """Take connections; True if none is left in the queue."""
+        """Accept connections; True if none is left in the queue."""
         for _ in range(limits.ACCEPT_BATCH):
             if len(self._clients) >= self._limits.clients and not self._make_room():
-                self.pause(full=True)  # all of them wait for an answer
+                self.pause(full=True)  # all wait for an answer
                 return False
             try:
                 connection, _ = listener.accept()
@@ -171,8 +171,8 @@ class Server:
                 if exc.errno in _NO_ROOM and not self._make_room():
                     self.pause(full=True)
                     return False
-                continue  # that one peer went away again, or there is room now
-            self.on_wake()  # a machine may have slept since the last one
+                continue  # the peer has gone, or there is room now
+            self.on_wake()  # the machine may have slept since the last one
             self._admit(connection, self._listeners[listener])
         return False
 
@@ -189,17 +189,17 @@ class Server:
             return
         client = Connection(connection, peer, role, time.monotonic() + self._limits.peer_s)
         self._clients[connection.fileno()] = client
-        self._receive(client)  # at once: mostly all of it is there, and the selector is spared
+        self._receive(client)  # at once: mostly the whole request is there
 
     def _is_crowded(self) -> bool:
-        """Whether other users' connections are as many as they may be: half, so that they keep nobody else out."""
+        """Whether other users have as many connections as they may: half."""
         return len(self._guests()) >= self._limits.clients // 2
 
     def _guests(self) -> list[Connection]:
         return [client for client in self._clients.values() if client.role == "guest"]
 
     def _make_room(self, *, guests_only: bool = False) -> bool:
-        """Drop the connection that has been sending for longest, a guest's before others; False if there is none."""
+        """Close the connection that has been sending for longest, a guest's first; False if there is none."""
         others = () if guests_only else self._clients.values()
         stalled = next((c for c in (*self._guests(), *others) if c.stage is Stage.SENDING), None)
         if stalled is None:
@@ -208,7 +208,7 @@ class Server:
         return True
 
     def _largest_sender(self) -> Connection:
-        """Who holds most of the unfinished requests: among guests, if they hold half of what there may be."""
+        """The connection with the largest unfinished request; a guest's, if guests hold half of the limit."""
         guests = self._guests()
         among = (
             guests if sum(guest.kept for guest in guests) > limits.MAX_BUFFERED_BYTES // 2 else self._clients.values()
@@ -242,7 +242,7 @@ class Server:
             self._close(self._largest_sender())
 
     def _on_request(self, client: Connection) -> None:
-        """The peer has sent all: have it answered."""
+        """The request is complete: have it answered."""
         self._kept -= client.kept
         self.served += 1
         client.deadline = time.monotonic() + self._limits.answer_s
@@ -254,10 +254,10 @@ class Server:
         self._reply(client, self.catch_fault(lambda: self._answer(request, client.peer, client.role), b""))
 
     def catch_fault(self, question: Callable[[], T], otherwise: U) -> T | U:
-        """The one place where a fault of ours ends, so that it takes nobody else down; `status` tells of it."""
+        """The result of `question`, or `otherwise` where it raises; `status` shows the fault."""
         try:
             return question()
-        except Exception as exc:  # noqa: BLE001 - a fault is by definition what nobody thought of
+        except Exception as exc:  # noqa: BLE001 - any fault of ours, in this one place
             self.fault = kind_and_location(exc)
             self.is_half_loaded |= isinstance(exc, (ImportError, MemoryError))
             return otherwise
@@ -270,10 +270,10 @@ class Server:
             client.deadline = time.monotonic() + self._limits.peer_s
             self._send(client)
             return
-        self._expect(client, 0)  # its end has come, and would be reported for ever
+        self._expect(client, 0)  # its end would be reported again and again
         client.pending = reply
         if reply is None:
-            client.deadline = math.inf  # it waits until we leave, and counts as long
+            client.deadline = math.inf  # it waits until the daemon stops
             self._exiting.append(client)
             return
         reply.future.add_done_callback(lambda _: self._job_ended(client, reply))
@@ -286,7 +286,7 @@ class Server:
     def _resume_ended(self) -> None:
         for _ in range(len(self._ended)):
             client, pending = self._ended.popleft()
-            if client.pending is pending:  # else it was given up at the deadline
+            if client.pending is pending:  # else the deadline has passed
                 self._reply(client, self.catch_fault(pending.resume, b""))
 
     def _send(self, client: Connection) -> None:
@@ -294,7 +294,7 @@ class Server:
             sent = client.connection.send(client.unsent) if client.unsent else 0
         except BlockingIOError:
             sent = 0
-        except OSError:  # it has gone; what it asked for is not lost, the next one gets it
+        except OSError:  # it has gone
             self._close(client)
             return
         client.unsent = client.unsent[sent:]
@@ -320,12 +320,12 @@ class Server:
         self._expect(client, 0)
         self._kept -= client.kept
         self._clients.pop(client.connection.fileno(), None)
-        client.stage = Stage.GONE  # its event may be among those that this turn has still to look at
+        client.stage = Stage.GONE  # its event may be among those of this turn
         client.pending = None
         client.connection.close()
 
     def _sweep(self, now: float) -> None:
-        """End what has taken too long."""
+        """Close connections and give up jobs whose deadline has passed."""
         self._sweep_at = now + limits.SWEEP_INTERVAL_S
         if self._full:
             self.accept_again()

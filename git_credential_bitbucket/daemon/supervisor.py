@@ -1,13 +1,13 @@
-"""The process that was started, and the one that serves: a fork of it whose memory nobody could open before.
+"""The supervisor and its fork, which serves, and whose memory no other process could open before.
 
-Whoever opens /proc/PID/mem while a program starts goes on reading after that program has forbidden it, for access is
-checked on opening (proc_pid_mem(5)). A fork of a process that has forbidden it has a memory of its own, which could
-never be opened. Linux only; elsewhere the process that was started serves. Imports the standard library only.
+A process that opens /proc/PID/mem before that is forbidden goes on reading: access is checked on opening
+(proc_pid_mem(5)). A fork made afterwards has memory that could never be opened. Linux only; elsewhere the process that
+was started serves. Imports the standard library only.
 """
 
 from __future__ import annotations
 
-import _socket  # not socket: the fork would copy what that imports
+import _socket  # socket imports more, which the fork would copy
 import os
 import signal
 import sys
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 IS_SEPARATE = sys.platform.startswith("linux")
-"""macOS has no /proc, and forbids much of its own libraries to a process that was forked."""
+"""macOS has no /proc, and its libraries do not work in a forked process."""
 SUPERVISOR = "--supervisor"
-"""The name of the descriptor that ends when its daemon is to leave."""
+"""The name of the descriptor whose end tells the daemon to stop."""
 _CLEAN_EXIT = b"."
 
 
 def separate(*, detached: bool) -> dict[str, int]:
-    """Go on in a fork. Returns there the descriptor that its supervisor is at the other end of, if it has one.
+    """Continue in a fork. Returns there the descriptor of the connection to the supervisor, if there is one.
 
-    The process that was started ends at once (`detached`), or stays for whoever waits for its end: it tells the daemon
-    of SIGTERM by ending the connection, and ends when the daemon, or the last of its successors, does. Call it when
-    hardened, and without other threads.
+    The original process exits at once (`detached`), or stays as the supervisor: it passes SIGTERM on by closing the
+    connection, and exits when the daemon or the last of its successors does. Call it after hardening, without other
+    threads.
     """
     if not IS_SEPARATE:
         return {}
@@ -47,16 +47,16 @@ def separate(*, detached: bool) -> dict[str, int]:
 
 
 def report(text: str) -> None:
-    """Tell the starter on the readiness pipe, and let go of it and of the other standard descriptors."""
+    """Write to the readiness pipe, and close it and the other standard descriptors."""
     try:
         os.write(1, text.encode("utf-8", "surrogateescape"))
-    except OSError:  # it does not wait any more
+    except OSError:  # the starter has gone
         pass
     hardening.null_descriptors((0, 1, 2))
 
 
 def report_clean_exit(descriptors: Mapping[str, int]) -> None:
-    """Tell the supervisor, if there is one, that the end of this process is no crash."""
+    """Tell the supervisor, if there is one, that this process does not crash."""
     try:
         if SUPERVISOR in descriptors:
             os.write(descriptors[SUPERVISOR], _CLEAN_EXIT)
@@ -67,7 +67,7 @@ def report_clean_exit(descriptors: Mapping[str, int]) -> None:
 def _supervise(connection: _socket.socket) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: connection.shutdown(_socket.SHUT_WR))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a daemon that a successor has taken over from
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # replaced daemons are not waited for
     hardening.null_descriptors((0, 1, 2))
     hardening.close_inherited([connection.fileno()])
     said = b""

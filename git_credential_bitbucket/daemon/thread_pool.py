@@ -1,4 +1,4 @@
-"""Threads for what blocks: HTTP, the vault's lock, `git config`, the keyring. The loop never waits for any of them."""
+"""Threads for what blocks: HTTP, the vault's lock, `git config`, the keyring. The loop never waits for them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 MAX_JOBS = 16
 """Jobs at once, each bounded by its own time-out."""
 MAX_RENEWALS = 48
-"""Renewals at once. Bitbucket's answer is waited for for minutes, so they take no thread from other jobs."""
+"""Renewals at once. They may take minutes, so they have threads of their own."""
 
 
 class ThreadPool:
-    """Runs jobs. A class because it counts what is under way: leaving and upgrading wait for it."""
+    """Runs jobs in threads and counts those under way: stopping and upgrading wait for them."""
 
     def __init__(self, on_end: Callable[[], None]) -> None:
         """`on_end` is called in the worker's thread whenever a job has ended."""

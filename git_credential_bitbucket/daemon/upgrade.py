@@ -1,7 +1,7 @@
-"""Upgrades under running gits: when the package has changed, when the new one works, and how a successor takes over.
+"""Upgrades of a running daemon: notices a changed package, checks it, and hands over to a successor.
 
-A module that is imported late would otherwise be the new version's, in a process that runs the old one. The listening
-socket is never closed: who connects meanwhile waits in its queue. Imports peers and errors only.
+Without it, a late import would load the new version's module into the old process. The listening socket is never
+closed: clients wait in its queue meanwhile. Imports peers and errors only.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
 SETTLE_S = 2.0
-"""Installers write for about a second; nothing is started from half a package."""
+"""Installers write for about a second; half a package is not started."""
 RETRY_S = 60.0
-"""A package that does not start may lack another one, whose arrival is not watched."""
+"""A package that does not start may lack another one, which is not watched."""
 CHECK_TIMEOUT_S = 30.0
 HANDOVER_TIMEOUT_S = 15.0
-"""As long as any daemon may take to start; who asks meanwhile waits in the socket's queue."""
+"""As long as any daemon may take to start."""
 MAX_DESCRIPTORS = 8
 _DESCRIPTORS, _READY, _GO = b"\n", b"ready\n", b"go\n"
-"""Said in this order: the predecessor sends descriptors and a line of JSON, the successor is ready, and is to serve."""
+"""The handover: the predecessor sends descriptors and a line of JSON; the successor is ready; it is to serve."""
 
 Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 def package_stamp() -> Stamp:
-    """What changes when the package is replaced: its modules' times, inodes and sizes, and the interpreter's."""
+    """The times, inodes and sizes of the package's modules and of the interpreter."""
     top = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     found = [_stamp_of(sys.executable)]
     try:
@@ -45,7 +45,7 @@ def package_stamp() -> Stamp:
         for room in rooms:
             with os.scandir(room) as entries:
                 found += [_stamp_of(entry.path) for entry in entries if entry.name.endswith(".py")]
-    except OSError:  # it is being replaced at this moment
+    except OSError:  # it is being replaced
         pass
     return tuple(sorted(found))
 
@@ -59,10 +59,10 @@ def _stamp_of(path: str) -> tuple[str, int, int, int]:
 
 
 class PackageWatch:
-    """Tells when there is something new to start. A class because a change counts only once it has stood still."""
+    """Tells when a changed package can be started: once its files have not changed for a while."""
 
     def __init__(self) -> None:
-        """What is on disk now is what runs."""
+        """The package on disk is the one that runs."""
         self._running = self._seen = package_stamp()
         self._ripe_at = 0.0
 
@@ -75,27 +75,27 @@ class PackageWatch:
 
     @property
     def changed(self) -> bool:
-        """Whether a change was seen that has not been started yet."""
+        """Whether there is a change that has not been started yet."""
         return self._seen != self._running
 
     def mark_incomplete(self, now: float) -> None:
-        """What runs is not whole: memory ran out in the middle of an import, say, and no second try mends that."""
+        """Treat the running package as incomplete: an import failed in its middle, and a second try does not help."""
         if self._running:
             self._running, self._ripe_at = (), now + SETTLE_S
 
     def retry_later(self, now: float) -> None:
-        """What is there now does not start: try again with the next change, or after `RETRY_S`."""
+        """Try again with the next change, or after `RETRY_S`: the present package does not start."""
         self._ripe_at = now + RETRY_S
 
 
 def command(arguments: Sequence[str], own_arguments: Sequence[str]) -> list[str]:
-    """How this process was started, with `arguments` in the place of its own."""
+    """The command that started this process, with `arguments` instead of its own."""
     kept = sys.orig_argv[1 : len(sys.orig_argv) - len(own_arguments)]
     return [sys.executable, *kept, *arguments]
 
 
 def can_start(check: Sequence[str]) -> bool:
-    """Whether what is installed now can be started: runs `check`, a job. A broken one must not end a good one."""
+    """Whether the installed package can be started: runs `check`. A job."""
     import subprocess  # lazy: 0.7 MiB that a daemon without an upgrade never needs
 
     try:
@@ -110,11 +110,11 @@ def can_start(check: Sequence[str]) -> bool:
 def hand_over(
     arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int], wanted: Callable[[], bool]
 ) -> bool:
-    """Start a successor and give it `document` and `descriptors`; whether it serves from now on.
+    """Start a successor and hand `document` and `descriptors` over to it; returns whether it serves from now on.
 
-    It inherits nothing, for until it has hardened itself others can open its descriptors. It connects afterwards, and
-    is known by its session, which is that of the process started here. Until the last word, before which `wanted` is
-    asked, nothing has changed: whatever goes wrong, this daemon serves on.
+    It inherits nothing, because others can open its descriptors until it has hardened itself. It connects afterwards
+    and is recognised by its session. If anything fails before the last message, for which `wanted` must hold, this
+    daemon serves on.
     """
     import subprocess  # lazy: 0.7 MiB that a daemon without an upgrade never needs
 
@@ -145,11 +145,11 @@ def hand_over(
 
 
 def _accept_successor(listener: socket.socket, process: subprocess.Popen[bytes]) -> socket.socket:
-    """The connection of the process, or its fork, that was started. Raises `OSError` if none comes."""
+    """The connection of the process that was started, or of its fork. Raises `OSError` if none comes."""
     deadline = time.monotonic() + HANDOVER_TIMEOUT_S
     waiting = select.poll()
     waiting.register(listener, select.POLLIN)
-    waiting.register(process.stdout or 0, select.POLLIN)  # it says what is wrong, or ends
+    waiting.register(process.stdout or 0, select.POLLIN)  # an error, or its end
     while ready := waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
         if listener.fileno() not in dict(ready):
             break
@@ -158,7 +158,7 @@ def _accept_successor(listener: socket.socket, process: subprocess.Popen[bytes])
             if os.getsid(peer_of(connection).pid) == process.pid:
                 connection.settimeout(HANDOVER_TIMEOUT_S)
                 return connection
-        except OSError:  # whoever it was has gone
+        except OSError:  # it has gone
             pass
         connection.close()
     raise TimeoutError
@@ -180,10 +180,10 @@ def _send_handover(
 
 
 class Predecessor:
-    """The daemon that started this one. A class for the connection, on which it waits for this one to be ready."""
+    """The connection to the daemon that started this one, which waits for this one to be ready."""
 
     def __init__(self, name: str) -> None:
-        """Take what it hands over. Raises `SettingsError` where there is none."""
+        """Receive the handover. Raises `SettingsError` where there is none."""
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.settimeout(HANDOVER_TIMEOUT_S)
         self._words = self._connection.makefile("rb")
@@ -197,7 +197,7 @@ class Predecessor:
             raise SettingsError("no daemon hands over to this one", hint="omit --predecessor") from None
 
     def hands_over(self) -> bool:
-        """Say that this daemon is ready; whether it is to serve from now on. False: the predecessor does."""
+        """Report that this daemon is ready; returns whether it is to serve. False: the predecessor serves on."""
         try:
             self._connection.sendall(_READY)
             return self._words.readline() == _GO
@@ -209,17 +209,16 @@ class Predecessor:
 
 
 def read_handover(descriptor: int) -> dict[str, Any]:
-    """What the program that ran in this process before handed over, by a pipe; 0.1.0 did so in memory. Closes it."""
+    """The handover of the program that ran in this process before, from a pipe (of 0.1.0, from memory). Closes it."""
     with open(descriptor, "rb") as file:
         document: dict[str, Any] = json.loads(file.read())
     return document
 
 
 def exec_successor(arguments: Sequence[str], document: Mapping[str, object], descriptors: Mapping[str, int]) -> None:
-    """Execute the program that is installed now in this process, where `hand_over` cannot work (macOS).
+    """Execute the installed program in this process, where `hand_over` does not work (macOS).
 
-    `document` waits in a pipe's buffer: one that does not fit is not handed over. Comes back only if it could not, and
-    then nothing has changed.
+    `document` is passed in a pipe's buffer, and must fit. Returns only where that fails; then nothing has changed.
     """
     reading, writing = os.pipe()
     try:

@@ -1,1 +1,1 @@
-"""What git executes: relays to the daemon, and thinks only where the daemon did not answer."""
+"""The credential helper that git executes: the relay to the daemon, and the fallback where it did not answer."""

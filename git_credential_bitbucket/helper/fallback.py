@@ -1,7 +1,7 @@
-"""Where thinking starts: the daemon was not asked, is not there, or had nothing to offer.
+"""Serves git's request where the daemon was not asked, does not run, or had no answer.
 
-Decides whether the host is ours and whether the environment answers; only then is a daemon started. Imports little, for
-a token from the environment passes here with every git command.
+Decides whether the host is a Bitbucket and whether the environment answers, before a daemon is started. Imports little:
+with a token in the environment, each git command runs this.
 """
 
 import os
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.client.agent_client import AgentClient
 
 STALL_S = 5.0
-"""A daemon that takes so long to say nothing is at work on something, and not to be asked again at once."""
+"""A daemon that takes so long for an empty reply is busy, and is not asked again at once."""
 
 
 def run(operation: str, data: bytes, outcome: str) -> bytes:
-    """The answer to git's request, decided from the start; `outcome` is what the daemon did with it."""
+    """The answer to git's request; `outcome` is the relay's with the daemon."""
     try:
         request = git_protocol.parse(data)
         ours = request.is_web and hosts.is_bitbucket_now(os.environ, request.protocol, request.host)
@@ -31,7 +31,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
         if not ours:
             return b""
         if outcome == ipc.TIMEOUT:
-            # It may be refreshing at this moment, so nobody refreshes beside it, or ends it.
+            # It may be renewing a token, so it is neither bypassed nor stopped.
             from git_credential_bitbucket.client.agent_client import (
                 daemon_timeout,
             )  # lazy: as all that needs the daemon
@@ -50,7 +50,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
             erase(request, data)
     except Error as exc:
         messages.failure(exc)
-    except OSError as exc:  # no descriptor or no memory to be had: nothing that one request could mend
+    except OSError as exc:  # out of descriptors or memory
         messages.system_error(exc)
     except ImportError as exc:
         report_missing_module(operation, exc)
@@ -58,7 +58,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
 
 
 def report_missing_module(operation: str, exc: ImportError) -> None:
-    """Say what cannot be imported; the one file has only what the environment needs, and is silent about a `store`."""
+    """Report a missing module; the one-file program has only what the environment needs, and ignores a `store`."""
     from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment
 
     if activate.archive() is None:
@@ -71,7 +71,7 @@ def report_missing_module(operation: str, exc: ImportError) -> None:
 
 
 def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
-    """The answer to git's `get`; where it is empty, the reason has been told. Raises an `Error` that is the reason."""
+    """The answer to git's `get`; where it is empty, the reason has been reported. Raises an `Error`."""
     found = environment.find(os.environ, request)
     goes_first = (
         "no token and no consumer" if found is None else f"{found.variable} takes precedence over stored credentials"
@@ -91,7 +91,7 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
 
         trace.trace_candidates(request, data, client)
     if outcome == ipc.UNACKNOWLEDGED:
-        client.replace_foreign_daemon()  # it may be git's own cache daemon that has answered
+        client.replace_foreign_daemon()  # it may be git's own cache daemon
     reply = client.answer("get", data) if outcome != ipc.EMPTY else b""
     if reply:
         return reply
@@ -123,11 +123,9 @@ def get_client_credentials(
 
 
 def store(request: git_protocol.Request, data: bytes) -> None:
-    """Have it kept, unless it comes from the environment. Raises an `Error` where it is not kept."""
+    """Have a secret stored, unless it comes from the environment. Raises an `Error` where it is not stored."""
     if request.password is None:
-        messages.trace(
-            "store: the request has no password, so nothing is stored"
-        )  # ready-made by another helper (authtype)
+        messages.trace("store: the request has no password, so nothing is stored")  # it is another helper's (authtype)
         return
     if environment.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
         messages.trace("store: a source in the environment has tokens of this kind, so it is not stored")
@@ -140,7 +138,7 @@ def store(request: git_protocol.Request, data: bytes) -> None:
 
 
 def erase(request: git_protocol.Request, data: bytes) -> None:
-    """Have the rejection judged: here for what comes from the environment, else where it is kept. Raises an `Error`."""
+    """Record a rejection: here for a secret of the environment, else where it is stored. Raises an `Error`."""
     found = find_usable(request)
     if found is None or not environment.is_about(request, found):
         deliver("erase", request, data)
@@ -152,7 +150,7 @@ def erase(request: git_protocol.Request, data: bytes) -> None:
 def reject_client_credentials(
     request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential"
 ) -> bool:
-    """Whether the rejection of a consumer's token is remembered where the token is: by the daemon, or in a file."""
+    """Report the rejection of a consumer's token; returns whether it is recorded where the token is."""
     if not ipc.is_daemon_off(os.environ) and not deliver("erase", request, data):
         return True
     from git_credential_bitbucket.client import client_credentials  # lazy: see `get`
@@ -164,7 +162,7 @@ def reject_client_credentials(
 
 
 def find_usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
-    """What the environment holds for `request`, if it can be used: else the `get` before this has told why."""
+    """The environment's credential for `request`, if it is usable; else the `get` before has reported why."""
     try:
         return environment.find(os.environ, request)
     except (SettingsError, SourceFailed):
@@ -172,9 +170,9 @@ def find_usable(request: git_protocol.Request) -> "environment.EnvironmentCreden
 
 
 def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
-    """Have a `store` or `erase` done: by the daemon, by a new one, by this process. Raises an `Error` if it is not.
+    """Have a `store` or `erase` done: by the daemon, a new one, or this process. Raises an `Error` where it fails.
 
-    Returns whether it was this process, which will not remember it.
+    Returns whether it was this process, which has no memory of it later.
     """
     # lazy: see `get`
     from git_credential_bitbucket.client.agent_client import AgentClient, daemon_timeout
@@ -187,8 +185,7 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
     waited_s = time.monotonic() - asked_at
     if waited_s > STALL_S:
         raise daemon_timeout(waited_s)
-    # It took the request and said nothing: a daemon that does not know the host, one on its way out, or git's own cache
-    # daemon on our socket.
+    # An empty reply: a daemon that does not know the host or is stopping, or git's own cache daemon.
     if not client.fall_back_in_process(dict(git_protocol.parse_pairs(client.reply("why", data)))):
         if client.start() and is_acknowledged(without_daemon.store_or_erase(operation, request, data, client), client):
             return False
@@ -198,7 +195,7 @@ def deliver(operation: str, request: git_protocol.Request, data: bytes) -> bool:
 
 
 def is_acknowledged(reply: bytes, client: "AgentClient") -> bool:
-    """Whether `reply` acknowledges a `store` or `erase`. If it names a credential that ends soon, that is told."""
+    """Whether `reply` acknowledges a `store` or `erase`. Prints the notices in it."""
     if not reply.startswith(ipc.ACKNOWLEDGED):
         return False
     if reply != ipc.ACKNOWLEDGED:

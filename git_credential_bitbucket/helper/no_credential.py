@@ -1,4 +1,4 @@
-"""A `get` that got nothing: why, whether it can be mended here and now, and else who is told what."""
+"""A `get` without an answer: resolves the reason where that is possible at once, else reports it."""
 
 import os
 
@@ -9,15 +9,15 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.helper import without_daemon
 
 QUIT = b"quit=1\n"
-"""git stops with our message, instead of asking for a password that would not help (git-credential(1))."""
+"""git stops with our message instead of asking for a password (git-credential(1))."""
 
 
 def resolve_missing(request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
-    """The answer once the reason is out of the way; else empty, or QUIT, and the reason has been told."""
+    """The answer once the reason is resolved; else empty or QUIT, and the reason has been reported."""
     why = ask_reason(data, client)
-    for mend in (foreign_daemon_replaced, host_known_here, unlocked_by_environment, renewal_finished):
-        if mend(why, client):
-            messages.trace(f"{mend.__name__.replace('_', ' ')}: asked again")
+    for remedy in (foreign_daemon_replaced, host_known_here, unlocked_by_environment, renewal_finished):
+        if remedy(why, client):
+            messages.trace(f"{remedy.__name__.replace('_', ' ')}: trying again")
             reply = client.answer("get", data)
             if reply:
                 return reply
@@ -26,7 +26,7 @@ def resolve_missing(request: git_protocol.Request, data: bytes, client: AgentCli
     who = interactivity.available_prompt(os.environ, request.url)
     if who == interactivity.TERMINAL and (locked or why.get("state") in interactivity.RESOLVED_BY_LOGIN):
         if not resolved_by_person(request, why):
-            return b""  # git asks for username and password itself, and hands us what it was given
+            return b""  # git asks for username and password itself
         reply = client.answer("get", data)
         if reply:
             if locked and client.in_process:
@@ -39,32 +39,30 @@ def resolve_missing(request: git_protocol.Request, data: bytes, client: AgentCli
 
 
 def report_missing(request: git_protocol.Request, data: bytes, why: dict[str, str], client: AgentClient) -> None:
-    """Tell the reason, in the words for this process and this request."""
+    """Report the reason with the hint for this process and this request."""
     if why.get("state") == "locked" and client.in_process:
         why["hint"] = without_daemon.locked_hint(request, why, client)
     if why.get("state") == git_protocol.OTHER_ACCOUNT:
-        why = ask_reason(
-            git_protocol.emit([("telling", "1")]) + data, client
-        )  # whose there are instead is told once a day
+        why = ask_reason(git_protocol.emit([("telling", "1")]) + data, client)  # other accounts are named once a day
     report(why)
 
 
 def ask_reason(data: bytes, client: AgentClient) -> dict[str, str]:
-    """What the client knows: `state`, `error`, `hint`. Empty where whoever listens does not know the question."""
+    """The reply to `why`: `state`, `error`, `hint`. Empty where another program listens."""
     why = dict(git_protocol.parse_pairs(client.reply("why", data)))
     messages.trace(f"no credential: {why.get('state', 'the daemon gives no reason')}")
     return why
 
 
 def report(why: dict[str, str]) -> None:
-    """One line, and one with the cure."""
+    """Print the reason and its hint."""
     messages.failure(interactivity.missing_credential(why))
 
 
 def foreign_daemon_replaced(why: dict[str, str], client: AgentClient) -> bool:
-    """Whether another daemon listens now than the one that had no answer.
+    """Whether a daemon was started since the empty answer; starts one where another program listens.
 
-    Who does not know the question is none of ours: git's own cache daemon, which sits down wherever it finds nobody.
+    That is git's own cache daemon, which takes any free socket, and does not know `why`.
     """
     if not why and not client.in_process:
         client.start()
@@ -72,19 +70,19 @@ def foreign_daemon_replaced(why: dict[str, str], client: AgentClient) -> bool:
 
 
 def host_known_here(why: dict[str, str], client: AgentClient) -> bool:
-    """Whether this process answers instead: its configuration names a host that the daemon's does not."""
+    """Whether this process answers: its configuration names a host that the daemon does not know."""
     return client.fall_back_in_process(why)
 
 
 def renewal_finished(why: dict[str, str], _client: AgentClient) -> bool:
-    """Whether what the client waited for has come meanwhile: a renewal that took longer than a `get` may."""
+    """Whether a renewal that took longer than a `get` may has finished."""
     return why.get("state") == git_protocol.READY
 
 
 def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
-    """Whether a daemon that was started without the vault's key has got it from this environment now.
+    """Whether a daemon without the vault's key was unlocked with the key of this environment.
 
-    What is wrong with the key here is why it has not, so that becomes what `why` tells.
+    An error of that key replaces the reason in `why`.
     """
     if why.get("state") != "locked" or client.in_process or not without_daemon.has_key():
         return False
@@ -102,19 +100,19 @@ def unlocked_by_environment(why: dict[str, str], client: AgentClient) -> bool:
         return False
     try:
         client.answer("unlock", git_protocol.emit(list(key.to_record().items())))
-    except Error:  # it does not fit; why has the better words for that
+    except Error:  # the wrong key; `why` has the better message
         return False
     return True
 
 
 def resolved_by_person(request: git_protocol.Request, why: dict[str, str]) -> bool:
-    """Have the person at the terminal unlock or log in; False if they would not."""
-    from git_credential_bitbucket.client.activate import third_party  # lazy: nobody waits for a machine
+    """Have the user at the terminal unlock the vault or log in; False where they decline."""
+    from git_credential_bitbucket.client.activate import third_party  # lazy: only a prompt needs it
 
     third_party()
     from git_credential_bitbucket import git_config  # lazy: as above
 
-    git_config.adopt(os.environ)  # a verb knows from there which vault is meant, and where its key is
+    git_config.adopt(os.environ)  # it may name the vault and its key
     if why.get("state") == "locked":
         from git_credential_bitbucket.cli import unlock  # lazy: it brings prompts and the keyring
 

@@ -1,7 +1,4 @@
-"""Tells what a person should know of a token that just worked: that it ends soon, is in memory only, or how it is kept.
-
-Whether it is time to, the client knows.
-"""
+"""Notices after a `store` or a used token: it expires soon, is in memory only, or how it was stored."""
 
 import os
 
@@ -21,24 +18,24 @@ if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
 VARIABLE = "GIT_CREDENTIAL_BITBUCKET_WARN"
-"""Set to 1, warnings are told in a build as well; set to 0, nowhere."""
+"""1: warnings in CI as well; 0: no warnings."""
 
 
 def is_wanted(env: "MutableMapping[str, str]") -> bool:
-    """Whether warnings are to be told here: what the variable says, else everywhere but in a build (`CI`)."""
+    """Whether warnings are printed: as the variable says, else unless this is a CI job."""
     by_default = not interactivity.is_ci(env)
     try:
         git_config.adopt(env)
         return config.is_on(env, VARIABLE, default=by_default)
-    except SettingsError as exc:  # what git asked for is done all the same
+    except SettingsError as exc:  # git's request is done all the same
         messages.warning(exc.cause, exc.hint)
         return by_default
 
 
 def print_notices(acknowledgement: bytes, client: AgentClient) -> None:
-    """Say what an acknowledgement has to say; for `warn`, ask for the words first: they count as told then.
+    """Print the notices in an acknowledgement; the text of a `warn` is requested first and counts as shown then.
 
-    Where they are not wanted the client learns that, and does not send the next git here for a while.
+    Where warnings are off, the daemon is told so, and sends none for a while.
     """
     said = dict(git_protocol.parse_pairs(acknowledgement))
     if said.get("kept") == "memory":
@@ -56,7 +53,7 @@ def print_notices(acknowledgement: bytes, client: AgentClient) -> None:
     fields = [("id", credential_id), *([] if wanted else [("hush", "1")])]
     try:
         told = dict(git_protocol.parse_pairs(client.reply("warn", git_protocol.emit(fields))))
-    except Error:  # what git asked for is done, and the next command will tell
+    except Error:  # git's request is done, and the next command warns
         return
     if "warning" in told:
         messages.warning(told["warning"], told.get("hint"))

@@ -1,6 +1,6 @@
-/* The hot path, native: hand git's request to the daemon, and its reply to git. It parses neither and decides nothing.
- * What relay.py does within its own lines, this does; for the rest it executes the Python front end in its own place,
- * the request on standard input. Needs libc and POSIX only. */
+/* The hot path, native: passes git's request to the daemon, and its reply to git. Parses neither.
+ * It does what relay.py does; all else it leaves to the Python front end, which it executes in its own place, with the
+ * request on standard input. Needs libc and POSIX only. */
 
 #define _GNU_SOURCE
 #define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
@@ -37,19 +37,19 @@
 #define SECTION "credentialbitbucket." /* config.SECTION */
 #define HEADER "action=%s\ntimeout=35\n%s" /* as git's own client sends it; the daemon has its own deadlines */
 enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, MAX_SOCKET_PATH_BYTES = 103 };
-#define MAX_REQUEST_BYTES (1 << 20) /* git_protocol.py's limit; a chunk more is read, to see that it is too much */
+#define MAX_REQUEST_BYTES (1 << 20) /* git_protocol.py's limit; at most a chunk more is read */
 #define ACKNOWLEDGED "ok=1\n"
 #ifndef RELAY_TIMEOUT_S
-#define RELAY_TIMEOUT_S 40 /* the daemon answers within 30 s, if with nothing: after that, it is stuck */
+#define RELAY_TIMEOUT_S 40 /* the daemon answers within 30 s; after this it is stuck */
 #endif
 
-/* What became of the request, and how the Python front end is told by the variable RELAYED. */
+/* The outcome of the request, passed to the Python front end in the variable RELAYED. */
 enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* The environment may hold a credential, which comes first; forbid the daemon, or name more than one; want every
- * decision told. */
+/* Variables that may hold a credential, which precedes the daemon; switch the daemon off, name more than one, or want a
+ * trace. */
 static const char *const special_variables[] = {
     "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_OUTER",
     "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_API_TOKEN_FROM",
@@ -60,7 +60,7 @@ static const char *const special_variables[] = {
     "BITBUCKET_TOKENS_FILE",
 };
 
-static char vault_line[32]; /* the vault that the daemon must have, where one is named */
+static char vault_line[32]; /* the vault that the daemon must serve, where one is named */
 static char message[MAX_HEADER_BYTES + MAX_REQUEST_BYTES + CHUNK_BYTES]; /* the header, then git's request */
 static char reply[MAX_REPLY_BYTES];
 static size_t header_bytes, message_bytes, reply_bytes;
@@ -69,7 +69,7 @@ static void forbid_dumps(void)
 {
     setrlimit(RLIMIT_CORE, &(struct rlimit){0});
 #ifdef __linux__
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core_pattern that is a program does not mind the limit: core(5) */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* a core_pattern that is a program ignores the limit: core(5) */
 #endif
 }
 
@@ -116,8 +116,8 @@ static uint64_t fnv1a(const char *text)
     return found;
 }
 
-/* paths.socket_candidates in C, the first or second of them, up to the length that Linux and macOS take; false where there is
- * none, or where that has more to say or find out. */
+/* paths.socket_candidates in C, the first or second of them, up to the length that Linux and macOS take; false where
+ * there is none, or where Python must find it. */
 static bool find_socket(struct sockaddr_un *address, bool second)
 {
     const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = base ? "" : "/" NAME;
@@ -149,7 +149,7 @@ static bool find_socket(struct sockaddr_un *address, bool second)
     return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
 }
 
-/* Whether nobody else can have put anything into the directory of the socket: paths.check_private_dir in C. */
+/* Whether only this user can write to the directory of the socket: paths.check_private_dir in C. */
 static bool is_private(const struct sockaddr_un *address)
 {
     char directory[MAX_SOCKET_PATH_BYTES + 1];
@@ -190,7 +190,7 @@ static int wait_for(int peer, short event, long long deadline)
     return left > 0 ? poll(&waiting, 1, (int)left) : 0;
 }
 
-/* Whether who listens is this user, or root: the directory that was looked at may be another by now. */
+/* Whether this user or root listens: the directory may have been replaced since its check. */
 static bool is_trusted(int peer)
 {
 #ifdef __linux__
@@ -220,7 +220,7 @@ static enum outcome exchange(int peer, const struct sockaddr_un *address)
             return TIMEOUT;
         done = send(peer, message + sent, message_bytes - sent, MSG_DONTWAIT);
         if (done < 0 && errno != EINTR && errno != EAGAIN)
-            break; /* it did not want all of it, and may have said why */
+            break; /* it read only a part, and may have replied */
         sent += done > 0 ? (size_t)done : 0;
     }
     shutdown(peer, SHUT_WR);
@@ -246,7 +246,7 @@ static enum outcome ask_daemon(const char *operation, const struct sockaddr_un *
         (reply_bytes != strlen(ACKNOWLEDGED) || memcmp(reply, ACKNOWLEDGED, reply_bytes)))
         return UNACKNOWLEDGED;
     if (!strcmp(operation, "get") && outcome == ANSWERED && (reply_bytes < 2 || reply[reply_bytes - 2] != '\n'))
-        return UNACKNOWLEDGED; /* no daemon of ours, or one of 0.1.0: the Python front end finds out */
+        return UNACKNOWLEDGED; /* not a daemon of ours, or one of 0.1.0: the Python front end finds out */
     return outcome;
 }
 
@@ -262,8 +262,8 @@ static bool write_all(int descriptor, const char *bytes, size_t count)
     return true;
 }
 
-/* Put the request back on standard input, by a process of its own: it may be more than a pipe holds. Half of one must
- * not be taken for a whole one, so where that fails all ends here. */
+/* Put the request back on standard input, by a process of its own: it may be more than a pipe holds. Where that fails,
+ * exit: half a request must not be served. */
 static void give_back_request(void)
 {
     int ends[2];
@@ -290,12 +290,12 @@ static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
 #else
     const char *self = "/proc/self/exe";
 #endif
-    /* argv[0] where there is no /proc, or where an upgrade has just put another file in this one's place */
+    /* argv[0] where there is no /proc, or an upgrade has just replaced this file */
     return realpath(self, script) || realpath(argv0, script) ? fopen(strcat(script, ".py"), "re") : NULL;
 }
 
 /* Execute the script by the interpreter that its installer has written into its first line, isolated: the working
- * directory and PYTHONPATH may be anybody's. Where that line would be too long or the path has a space in it, some
+ * directory and PYTHONPATH are not trusted. Where that line would be too long or the path has a space in it, some
  * write #!/bin/sh, then '''exec' PATH "$0" "$@", and the shell sees to the quotes in PATH: it does so here too. */
 static int run_python(int argc, char **argv)
 {
@@ -338,7 +338,7 @@ int main(int argc, char **argv)
             if (outcome == ABSENT && find_socket(&address, true))
                 outcome = ask_daemon(argv[1], &address);
             if (outcome == ANSWERED && !strcmp(argv[1], "get"))
-                write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* the blank line is between the daemon and us */
+                write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* without the blank line, which is not git's */
             if (outcome != ANSWERED)
                 give_back_request();
             explicit_bzero(message, message_bytes);

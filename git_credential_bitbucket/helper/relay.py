@@ -1,7 +1,7 @@
-"""The hot path: hand git's request to the daemon, and its reply to git. It parses neither.
+"""The hot path: passes git's request to the daemon, and its reply to git. Parses neither.
 
 Imports os, paths, and client/ipc.py, which is on the hot path too; tests/helper/test_imports.py pins the list.
-Everything that is not the plain case is `fallback`'s.
+All other cases are `fallback`'s.
 """
 
 import os
@@ -14,28 +14,28 @@ OPERATIONS = frozenset({"get", "store", "erase"})
 CAPABILITIES = b"version 0\ncapability state\n"
 """The answer to `capability`. Not authtype: git 2.46 to 2.53 then fails to push more than 1 MiB."""
 RELAYED = "GIT_CREDENTIAL_BITBUCKET_RELAYED"
-"""Set to one of these by the native relay (relay.c), which has done this module's part already."""
+"""Set to an outcome by the native relay (relay.c), which has asked the daemon already."""
 
 MAX_REQUEST_BYTES = 1 << 20
-"""git_protocol.py's limit, without the cost of importing it; more is read only to see that it is too much."""
+"""git_protocol.py's limit, without the cost of importing it."""
 
 
 def main(argv: "list[str]") -> int:
-    """The executable: git's operations here, a person's verbs in cli/. Does not come back from the former."""
+    """The executable: git's operations here, commands in cli/. Does not return from the former."""
     try:
         paths.adopt_second_names(os.environ)
         if argv[1:2] in (["-v"], ["--verbose"]) and argv[2:] and argv[2] in OPERATIONS:
-            os.environ.setdefault(ipc.TRACE, "1")  # git puts the operation behind what the helper is configured as
+            os.environ.setdefault(ipc.TRACE, "1")  # git appends the operation to the configured helper
             del argv[1]
         if len(argv) == 2 and argv[1] in OPERATIONS:  # noqa: PLR2004 - git gives one word, the operation
             relay(argv[1])
-            # Not by `return`: taking the interpreter down costs a millisecond, and there is nothing left to lose.
+            # Not by `return`: the interpreter's shutdown costs a millisecond.
             os._exit(0)
         if argv[1:] == ["capability"]:
             write(1, CAPABILITIES)
             return 0
         return run_command(argv[1:])
-    except KeyboardInterrupt:  # Ctrl-C reaches git and us alike; git says what there is to say
+    except KeyboardInterrupt:  # Ctrl-C reaches git as well, which reports it
         os._exit(130)
 
 
@@ -54,7 +54,7 @@ def run_command(arguments: "list[str]") -> int:
 
 
 def relay(operation: str) -> None:
-    """Serve one request of git's, from standard input to standard output."""
+    """Serve one request of git, from standard input to standard output."""
     request = read_request()
     outcome = os.environ.pop(RELAYED, "")
     if not outcome:
@@ -71,7 +71,7 @@ def relay(operation: str) -> None:
 
 
 def ask_daemon(operation: str, request: bytes) -> "tuple[ipc.Outcome, bytes]":
-    """What became of git's request, and the reply. What is wrong with the socket's place is `fallback`'s to say."""
+    """The outcome of git's request, and the reply. `fallback` reports an insecure path."""
     try:
         message = ipc.format_request(operation, request, paths.named_vault_id(os.environ))
         outcome: ipc.Outcome = ipc.ABSENT
@@ -103,7 +103,7 @@ def read_request() -> bytes:
 
 
 def write(descriptor: int, data: bytes) -> None:
-    """Write all of `data`; a reader that went away does not need it."""
+    """Write all of `data`, or what the reader takes."""
     try:
         while data:
             data = data[os.write(descriptor, data) :]

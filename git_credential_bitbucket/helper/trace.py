@@ -1,7 +1,4 @@
-"""What a trace tells of a `get`: each credential that covers it, in `explain`'s order, and in the end the answer.
-
-Never a secret: what the client states is masked, and of an answer only what is named here is told.
-"""
+"""The trace of a `get`: the credentials that cover it, in the order of `explain`, and the answer. Never a secret."""
 
 import json
 import os
@@ -16,7 +13,7 @@ SHOWN_ATTRIBUTES = frozenset({"username", "password_expiry_utc", "quit"})
 
 
 def trace_candidates(request: git_protocol.Request, data: bytes, client: AgentClient) -> None:
-    """Tell what the client would make of each credential for git's request, before it is asked for one."""
+    """Trace each credential that covers git's request, and its outcome."""
     path = None
     if request.path is None:
         path = processes.asked_path(os.getpid(), request.protocol, request.host)
@@ -24,7 +21,7 @@ def trace_candidates(request: git_protocol.Request, data: bytes, client: AgentCl
     fields = [("asked_path", path)] if path else []
     try:
         reply = client.reply("explain", git_protocol.emit(fields) + data)
-    except DaemonUnavailable as exc:  # `get` may be answered all the same
+    except DaemonUnavailable as exc:  # `get` may succeed all the same
         messages.trace(exc.cause)
         return
     for key, value in git_protocol.parse_pairs(reply):
@@ -40,11 +37,11 @@ def trace_candidates(request: git_protocol.Request, data: bytes, client: AgentCl
 
 
 def trace_answer(reply: bytes) -> None:
-    """Tell what git is answered, without the secret."""
+    """Trace the answer to git, without the secret."""
     told = [f"{key}={mask_secret(value)}" for key, value in git_protocol.parse_pairs(reply) if key in SHOWN_ATTRIBUTES]
     messages.trace(f"answer: {', '.join(told) or 'none'}")
 
 
 def mask_secret(value: str) -> str:
-    """`value`, unless somebody put a token where a name belongs."""
+    """`value`, unless it is a token in place of a name."""
     return value if token_kinds.recognise(value) == token_kinds.UNKNOWN else "(a secret)"

@@ -1,7 +1,7 @@
-"""Where this process answers alone, without a daemon: what a vault without its key means for git and for a person.
+"""Requests without a daemon and without the vault's key.
 
-A daemon is unlocked once; here each command would have to be. So what is given to git is marked (`markers`), for its
-`store` of just that, in another process, needs nothing done.
+A daemon is unlocked once, a command each time. A secret that git got is marked (`markers`), so that git's `store` of
+it, by another process, is recognised and needs no key.
 """
 
 import os
@@ -21,7 +21,7 @@ KEY_VARIABLES = ("GIT_CREDENTIAL_BITBUCKET_KEY", "GIT_CREDENTIAL_BITBUCKET_KEY_F
 
 
 def has_key() -> bool:
-    """Whether the environment, or a file that git's configuration names, is to hold the vault's key."""
+    """Whether the environment or git's configuration names the vault's key."""
     from git_credential_bitbucket import git_config  # lazy: it runs git, and only a locked vault makes it necessary
 
     git_config.adopt(os.environ)
@@ -29,7 +29,7 @@ def has_key() -> bool:
 
 
 def store_or_erase(operation: str, request: git_protocol.Request, data: bytes, client: AgentClient) -> bytes:
-    """The client's answer to a `store` or `erase`. Raises an `Error` that says so where a secret is not kept."""
+    """The reply to a `store` or `erase`. Raises an `Error` where a secret is not stored."""
     try:
         return client.answer(operation, data)
     except Error as exc:
@@ -44,12 +44,12 @@ def store_or_erase(operation: str, request: git_protocol.Request, data: bytes, c
 
 
 def is_locked(data: bytes, client: AgentClient) -> bool:
-    """Whether the vault's key is what is missing."""
+    """Whether the vault is locked."""
     return dict(git_protocol.parse_pairs(client.reply("why", data))).get("state") == "locked"
 
 
 def mark_given(request: git_protocol.Request, given: bytes) -> None:
-    """Mark the token that a person has just opened the vault for. Without a mark, git's `store` of it is warned of."""
+    """Mark the token for which the vault was just unlocked; without a mark, git's `store` of it warns."""
     told = dict(git_protocol.parse_pairs(given))
     if told.get("username") not in token_kinds.TOKEN_USERNAMES:
         return  # a password, which might be guessed from a digest
@@ -60,14 +60,14 @@ def mark_given(request: git_protocol.Request, given: bytes) -> None:
 
 
 def is_given(request: git_protocol.Request) -> bool:
-    """Whether git's `store` is of what it had from the vault."""
+    """Whether git stores a token that it got from the vault."""
     if request.password is None:
         return False
     return markers.is_marked(os.environ, request.base, Secret(request.password), markers.GIVEN)
 
 
 def locked_hint(request: git_protocol.Request, why: "Mapping[str, str]", client: AgentClient) -> str:
-    """What to do where nobody can be asked for the key: `unlock` would unlock a daemon, and none answers here."""
+    """The hint where no prompt for the key is possible; `unlock` would need a daemon."""
     if has_key():
         return why.get("hint", "")
     if client.replaces_daemon:
