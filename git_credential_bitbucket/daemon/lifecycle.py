@@ -295,7 +295,7 @@ class Lifecycle:
             self._check_at = min(self._check_at, now + CHECK_INTERVAL_S / 5)
 
     def _upgrade(self, server: Server, agent: Agent, now: float, start_successor: Callable[[], None]) -> None:
-        """Start the successor in a moment without clients and jobs."""
+        """Start the successor once it is idle."""
         if self._upgrade_at is None or self._watch is None:
             return
         if agent.renewals.is_requesting:  # it may take minutes, and clients do not wait so long

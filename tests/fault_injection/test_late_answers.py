@@ -145,7 +145,7 @@ def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -
     for name, usual, here in (
         ("limits.py", "answer_s: float = 30.0", "answer_s: float = 0.2"),
         ("lifecycle.py", "UPGRADE_WAIT_S = 10.0", "UPGRADE_WAIT_S = 0.0"),
-        ("lifecycle.py", '"""Start anew in a moment without clients and jobs."""', f"open({str(flag)!r}, 'w').close()"),
+        ("lifecycle.py", '"""Start the successor once it is idle."""', f"open({str(flag)!r}, 'w').close()"),
     ):
         file = copy / PACKAGE.name / "daemon" / name
         assert usual in file.read_text()
