@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TERMINAL, ASKPASS, NON_INTERACTIVE = "terminal", "askpass", "non-interactive"
+TERMINAL, ASKPASS, NON_INTERACTIVE = "person", "askpass", "nobody"
 CI_HINT = "give the job a token, as a secret variable: BITBUCKET_ACCESS_TOKEN or BITBUCKET_API_TOKEN"
 NEVER = "never"
 """git-credential-manager's value of `credential.interactive`, beside git's for false."""
