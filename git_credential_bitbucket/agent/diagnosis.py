@@ -81,7 +81,7 @@ def answer_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
     pairs = [("state", state), ("error", cause), ("hint", hint)]
     notice = notice_of_damage(agent.credential_store.vault)
     if state in _RESTORABLE and notice is not None:
-        hint = notice.cure if state == "none" else hint
+        hint = notice.hint if state == "none" else hint
         pairs = [("state", state), ("error", f"{cause}; {notice.cause}"), ("hint", hint), ("damaged", notice.path)]
     return git_protocol.emit(pairs)
 

@@ -152,7 +152,7 @@ def vault_view(agent: Agent) -> Pairs:
         pairs += [("trouble", trouble.cause), ("hint", trouble.hint or "")]
     notice = notice_of_damage(agent.credential_store.vault)
     if notice is not None:
-        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_hint", notice.cure)]
+        pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_hint", notice.hint)]
     return pairs
 
 

@@ -3,9 +3,9 @@
     magic 8 · version 2 · source 1 · flags 1 · key id 16 · Argon2id (iterations 4, lanes 4, KiB 4, salt 16)
     · generation 8 · nonce 12 · CRC-32 of all before 4 | ciphertext and 16 bytes of tag          (big-endian)
 
-Every version keeps magic and version where they are. The CRC is no protection (the tag is): it tells an accident in
-the header from a key that belongs to another vault, so that a flipped bit is mended and not taken for "locked".
-Nothing here stops somebody who can write the file from putting an older generation back.
+Every version keeps magic and version where they are. The CRC is no protection (the tag is): it distinguishes a damaged
+header from another vault's key, so that a flipped bit is repaired and not reported as "locked".
+Whoever can write the file can put an older generation back.
 """
 
 import os
@@ -37,7 +37,7 @@ _ANSWER_MAGIC = b"\x93gcbans\n"
 
 
 class Header(NamedTuple):
-    """What can be told of a vault without its key."""
+    """What is known of a vault without its key."""
 
     version: int
     source: str
@@ -76,24 +76,24 @@ def seal(key: "Key", content: bytes, generation: int, *, recovered: bool = False
 
 def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
     """Header and content. Raises `WrongKey`, `NewerVault` or `VaultDamaged`, in this order of trust."""
-    from cryptography.exceptions import InvalidTag  # here, not above: 15 ms, and a locked vault needs none of it
+    from cryptography.exceptions import InvalidTag  # lazy: 15 ms, and a locked vault does not need it
 
     layout = _layout(blob)
     if layout.header.key_id != key.id:
         raise WrongKey(
             "the vault was sealed with another key",
-            hint="give the key it was made with, or: git-credential-bitbucket unlock",
+            hint="provide the key it was made with, or run: git-credential-bitbucket unlock",
         )
     view = memoryview(blob)
     try:
         content = key.cipher().decrypt(layout.nonce, view[layout.sealed_from :], bytes(view[: layout.sealed_from]))
     except InvalidTag:
-        raise VaultDamaged("the content does not match its seal") from None
+        raise VaultDamaged("its content is corrupt: authentication failed") from None
     return layout.header, content
 
 
 def intent(generation: int, room: int) -> bytes:
-    """What stands where an answer is expected: the generation that is asked for, and as much room as it may need."""
+    """The placeholder for an expected answer: the generation that is requested, and `room` zero bytes."""
     return _ANSWER.pack(_ANSWER_MAGIC, generation, 0, bytes(NONCE_BYTES)) + bytes(room)
 
 
@@ -140,7 +140,7 @@ def _layout(blob: bytes) -> _Layout:
         raise VaultDamaged("the file is empty or cut short")
     magic, version = _PREFIX.unpack_from(blob)
     if magic != MAGIC:
-        raise VaultDamaged("the file does not begin like a vault")
+        raise VaultDamaged("the file is not a vault: unknown magic number")
     if version > VERSION:
         raise NewerVault(
             f"the vault has format {version}, and this version reads up to {VERSION}",
@@ -148,7 +148,7 @@ def _layout(blob: bytes) -> _Layout:
         )
     read = _READERS.get(version)
     if read is None:
-        raise VaultDamaged(f"there is no format {version}")
+        raise VaultDamaged(f"unknown format {version}")
     return read(blob)
 
 
@@ -160,12 +160,12 @@ def _read_v1(blob: bytes) -> _Layout:
         raise VaultDamaged("the header does not match its checksum")
     _, version, source, flags, key_id, iterations, lanes, memory_kib, salt, generation, nonce = _V1.unpack_from(blob)
     if source >= len(SOURCES) or flags & ~RECOVERED:
-        raise VaultDamaged("the header holds something unknown")
+        raise VaultDamaged("the header has unknown fields")
     argon2 = None
     if SOURCES[source] == "passphrase":
         argon2 = Argon2(salt, iterations, lanes, memory_kib)
         if not is_bounded(argon2):
-            raise VaultDamaged("the header asks for more work than a passphrase may cost")
+            raise VaultDamaged("the header's Argon2 parameters are out of range")
     header = Header(version, SOURCES[source], key_id, argon2, generation, bool(flags & RECOVERED))
     return _Layout(header, nonce, sealed_from)
 

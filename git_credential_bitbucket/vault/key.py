@@ -46,8 +46,9 @@ def is_bounded(argon2: Argon2) -> bool:
 
 
 class Key:
-    """The vault's key and where it came from. A class because it wipes itself: when its last client lets go of it
-    (`Vault.lock`, the end of a transaction), the bytes are overwritten. Copies inside OpenSSL are OpenSSL's to wipe.
+    """The vault's key and its source. Its bytes are overwritten when the last reference to it is dropped.
+
+    Copies inside OpenSSL are OpenSSL's to wipe.
     """
 
     __slots__ = ("_material", "argon2", "id", "source")
@@ -59,18 +60,18 @@ class Key:
             raise ValueError("not a vault key")
         self.source = source
         self.argon2 = argon2
-        # A keyed hash: as good as random to whoever does not have the key, and the same for every vault it seals.
+        # A keyed hash: tells nothing about the key.
         self.id = blake2b(key=self._material, digest_size=16, person=b"gcb vault key id").digest()
 
     def cipher(self) -> "AESGCM":
         """AES-256-GCM with this key."""
-        # here, not above: 15 ms, and the absent or locked vault needs none of it
+        # lazy: 15 ms, and an absent or locked vault does not need it
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(self._material)
 
     def to_record(self) -> dict[str, str]:
-        """The key for a pipe to one's own kind (`unlock`, a daemon's successor): strings, the secret one in base64."""
+        """The key as strings, for the pipe of `unlock` or to a daemon's successor; the secret one is base64."""
         record = {"key": binascii.b2a_base64(self._material, newline=False).decode(), "source": self.source}
         if self.argon2 is not None:
             record["salt"] = self.argon2.salt.hex()
@@ -78,7 +79,7 @@ class Key:
         return record
 
     def is_same(self, other: "Key") -> bool:
-        """Whether both are the same 32 bytes, wherever they came from; told in constant time."""
+        """Whether both are the same 32 bytes, whatever their source; in constant time."""
         from _operator import _compare_digest  # lazy: hmac costs 4 ms and pulls in OpenSSL
 
         return bool(_compare_digest(self._material, other._material))  # noqa: SLF001 - another of its own kind
@@ -95,7 +96,7 @@ class Key:
         except (KeyError, ValueError):
             key = None
         if key is None or (key.argon2 and not is_bounded(key.argon2)):  # a vault sealed so could never be opened again
-            raise VaultLocked("what was sent is not a vault key", hint="run: git-credential-bitbucket unlock")
+            raise VaultLocked("the key that was sent is not a vault key", hint="run: git-credential-bitbucket unlock")
         return key
 
     def __repr__(self) -> str:

@@ -34,7 +34,7 @@ _UNLOCK = "run: git-credential-bitbucket unlock"
 def from_environment(env: "Mapping[str, str]") -> Key | None:
     """The key in `GIT_CREDENTIAL_BITBUCKET_KEY`, else in the file that `…_KEY_FILE` names; None where neither is set.
 
-    Raises `VaultLocked` where one is set to something that is no key, and `InsecurePath` for a file others can read.
+    Raises `VaultLocked` where one is set to something else than a key, `InsecurePath` for a file others can read.
     """
     if text := env.get(KEY_VARIABLE):
         material = _decoded(text.encode("utf-8", "surrogateescape"))
@@ -43,12 +43,12 @@ def from_environment(env: "Mapping[str, str]") -> Key | None:
         return Key(material, "environment")
     if path := env.get(KEY_FILE_VARIABLE):
         if not path.startswith("/"):
-            cause = f"{KEY_FILE_VARIABLE} is a relative path, and git runs its helpers in the work tree"
+            cause = f"{KEY_FILE_VARIABLE} is a relative path, and git runs helpers in the work tree"
             raise VaultLocked(cause, hint="write an absolute path")
         held = _read_key_file(path)
         material = held if len(held) == KEY_BYTES else _decoded(held)
         if material is None:
-            raise VaultLocked(f"{shown(path)} holds no key: {KEY_BYTES} bytes, raw or in base64", hint=_MAKE_ONE)
+            raise VaultLocked(f"{shown(path)} does not contain a key: {KEY_BYTES} bytes, raw or base64", hint=_MAKE_ONE)
         return Key(material, "file")
     return None
 
@@ -65,12 +65,12 @@ def from_secret(secret: "Secret", purpose: str) -> Key:
 
 def from_passphrase(passphrase: "Secret", argon2: Argon2 | None = None) -> Key:
     """The key that Argon2id makes of `passphrase`: as the vault's header says, else with a new salt (a new vault)."""
-    # here, not above: only a person who types a passphrase needs it
+    # lazy: only a typed passphrase needs it
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
     if not passphrase:
-        raise VaultLocked("an empty passphrase protects nothing", hint="choose one of several words")
+        raise VaultLocked("the passphrase is empty", hint="choose one of several words")
     how = argon2 or Argon2(os.urandom(SALT_BYTES), ARGON2_ITERATIONS, ARGON2_LANES, ARGON2_MEMORY_KIB)
     # NFC: keyboards differ in how they send an accented letter, and the same passphrase must give the same key
     typed = unicodedata.normalize("NFC", passphrase.reveal()).encode("utf-8", "surrogateescape")
@@ -81,7 +81,7 @@ def from_passphrase(passphrase: "Secret", argon2: Argon2 | None = None) -> Key:
         return Key(stretch.derive(typed), "passphrase", how)
     except UnsupportedAlgorithm:
         raise VaultLocked(
-            "this system's OpenSSL has no Argon2id, so there can be no passphrase here",
+            "this system's OpenSSL has no Argon2id, so passphrases are not supported",
             hint="install cryptography as a wheel: pip install --only-binary cryptography cryptography",
         ) from None
 
@@ -101,7 +101,7 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
     if given is not None and given.id == header.key_id:
         return given
     if header.source == "keyring":
-        from git_credential_bitbucket.vault import keyring_key  # here, not above: it starts processes
+        from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
 
         return keyring_key.fetch(env, header.key_id, unlock=unlock)
     if given is not None:
@@ -136,7 +136,7 @@ def _decoded(text: bytes) -> bytes | None:
 
 
 def _read_key_file(path: str) -> bytes:
-    """The file's content, if nobody else can read it. Links are followed: Kubernetes mounts every secret as one."""
+    """The file's content, if no one else can read it. Links are followed: Kubernetes mounts secrets as links."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as exc:

@@ -39,14 +39,14 @@ _HINTS = {
     "absent": "start the keyring (gnome-keyring, KWallet) or log in to the desktop",
     "locked": _UNLOCK,
     "hanging": "restart the keyring or log in again",
-    "denied": f"unlock the keyring by hand, then {_UNLOCK}",
+    "denied": f"unlock the keyring in its own program, then {_UNLOCK}",
     "plaintext": "start a keyring that encrypts (gnome-keyring, KWallet)",
     "disabled": f"unset {config.KEYRING}",
 }
 _OTHERWISE = (
     "set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or use a passphrase: git-credential-bitbucket rekey --to passphrase"
 )
-"""What else can be done for a vault that has no key yet."""
+"""The alternative for a vault that has no key yet."""
 
 
 def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> Key:
@@ -60,21 +60,21 @@ def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> K
     key = _key(text)
     if key is None or key.id != key_id:
         raise VaultLocked(
-            f"the keyring's item for this vault (id {key_id.hex()}) holds something else",
-            hint=f"look at it with the keyring's own program: service {SERVICE}",
+            f"the keyring's item for this vault (id {key_id.hex()}) is not its key",
+            hint=f"inspect it with the keyring's own program: service {SERVICE}",
         )
     return key
 
 
 def make(env: "Mapping[str, str]", *, unlock: bool = False) -> Key:
-    """A new key, kept in the keyring and read back from there by a process of its own. Raises `KeyringUnavailable`."""
+    """A new key, stored in the keyring and read back by another process. Raises `KeyringUnavailable`."""
     key = Key(os.urandom(KEY_BYTES), "keyring")
     _ask(env, "set", key.id, unlock=unlock, text=key.to_record()["key"])
     try:
         return fetch(env, key.id)
     except VaultLocked as exc:
         raise KeyringUnavailable(
-            "the keyring took a key and did not give it back", reason="denied", hint=_HINTS["denied"]
+            "the keyring stored a key but did not return it", reason="denied", hint=_HINTS["denied"]
         ) from exc
 
 
@@ -84,7 +84,7 @@ def remove(env: "Mapping[str, str]", key_id: bytes) -> None:
 
 
 def open_up(env: "Mapping[str, str]") -> None:
-    """Have the keyring unlocked, by its dialogue if it must be, before a lock is taken that others wait for."""
+    """Unlock the keyring, by its dialogue if needed, before a lock is taken that others wait for."""
     _ask(env, "get", bytes(16), unlock=True)
 
 
@@ -99,7 +99,7 @@ def _ask(
     env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool, text: str | None = None
 ) -> str | None:
     if not config.is_on(env, config.KEYRING, default=True):
-        raise _unavailable(operation, "disabled", f"{config.KEYRING}={env[config.KEYRING]} keeps us from the keyring")
+        raise _unavailable(operation, "disabled", f"{config.KEYRING}={env[config.KEYRING]} disables the keyring")
     limit_s = UNLOCK_TIMEOUT_S if unlock else PROBE_TIMEOUT_S
     request = {
         "operation": operation,
@@ -115,7 +115,7 @@ def _ask(
     try:
         told = json.loads(answer)
     except ValueError:
-        raise _unavailable(operation, "absent", "the keyring failed without saying why") from None
+        raise _unavailable(operation, "absent", "the keyring failed without an error message") from None
     if "key" in told:
         return None if told["key"] is None else str(told["key"])
     raise _unavailable(operation, str(told["reason"]), str(told["cause"]))
@@ -123,7 +123,7 @@ def _ask(
 
 def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes | None:
     """What the child answered; None when it had to be killed."""
-    import signal  # these two here, not above: 10 ms, and a key from elsewhere needs no process
+    import signal  # lazy: these two cost 10 ms, and other sources start no process
     import subprocess
 
     # -I -S and our own path: PYTHONPATH, the working directory and site hooks have no say, and it works from a

@@ -1,4 +1,4 @@
-"""The child that talks to the keyring, so that a hanging D-Bus or a dialogue hangs nobody else. Run by keyring_key.
+"""The child process that talks to the keyring, so that a hanging D-Bus or dialogue blocks no one. See keyring_key.
 
 One JSON request on stdin, one JSON answer on stdout: {"key": text or null} or {"reason": …, "cause": …}. Imports
 keyring and its back ends, which nothing else in the program may. What a library prints never gets into the answer.
@@ -42,7 +42,7 @@ def main() -> None:
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     request = json.loads(sys.stdin.buffer.read())
-    signal.alarm(request["limit_s"] + 1)  # whoever would kill us may be killed first
+    signal.alarm(request["limit_s"] + 1)  # the parent may be killed before it kills us
     try:
         answer = {"key": _carry_out(request)}
     except Unavailable as exc:
@@ -67,10 +67,10 @@ def _carry_out(request: dict[str, Any]) -> str | None:
         return None
     except (KeyringLocked, InitError) as exc:
         if unlock:
-            raise Unavailable("denied", "the keyring stayed locked: its dialogue was dismissed") from exc
+            raise Unavailable("denied", "the keyring is still locked: its dialogue was dismissed") from exc
         raise Unavailable("locked", "the keyring is locked") from exc
     except KeyringError as exc:
-        raise Unavailable("denied", f"the keyring refused: {type(exc).__name__}") from exc
+        raise Unavailable("denied", f"the keyring reported an error: {type(exc).__name__}") from exc
 
 
 def _chosen() -> "KeyringBackend":
@@ -122,13 +122,13 @@ def _check_secret_service(*, unlock: bool) -> None:
             # ReadAlias and not get_default_collection: that one makes a collection, by a dialogue, where there is none
             (path,) = DBusAddressWrapper(SS_PATH, SERVICE_IFACE, bus).call("ReadAlias", "s", "default")
             if path == SESSION_COLLECTION:
-                raise Unavailable("absent", "the only keyring forgets everything at log-out")
+                raise Unavailable("absent", "the only keyring is deleted at logout")
             if not unlock and (path == "/" or secretstorage.Collection(bus, path).is_locked()):
-                raise Unavailable("locked", "the keyring is locked" if path != "/" else "no keyring was set up yet")
+                raise Unavailable("locked", "the keyring is locked" if path != "/" else "no keyring is set up")
     except secretstorage.SecretStorageException as exc:
         raise Unavailable("absent", "the keyring's service cannot be reached") from exc
     except DBusErrorResponse as exc:
-        raise Unavailable("denied", f"D-Bus refused: {exc.name}") from exc
+        raise Unavailable("denied", f"D-Bus error: {exc.name}") from exc
 
 
 def _check_kwallet(ring: Any) -> None:  # noqa: ANN401 - keyring has no types, and dbus-python is there on KDE only

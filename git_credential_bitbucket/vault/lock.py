@@ -1,4 +1,4 @@
-"""The vault's lock: one writer at a time among threads and processes, never waited for without end."""
+"""The vault's lock: one writer at a time among threads and processes, with a timeout."""
 
 import errno
 import fcntl
@@ -20,9 +20,7 @@ _LONGEST_PAUSE_S = 0.02
 
 
 class Turn:
-    """One thread's turn at a time. A class because it remembers whose turn it is: taking it twice in one thread is
-    a mistake in the program, told at once, where a plain lock would wait for itself for ever.
-    """
+    """A lock among threads that knows its owner: taking it twice in one thread raises instead of waiting for ever."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
@@ -30,7 +28,7 @@ class Turn:
 
     @property
     def is_mine(self) -> bool:
-        """Whether this thread holds it."""
+        """Whether this thread holds the lock."""
         return self._client == threading.get_ident()
 
     @contextmanager
@@ -42,7 +40,7 @@ class Turn:
         if self.is_mine and timeout_s:
             raise RuntimeError("a vault transaction was begun inside another one of the same thread")
         if self.is_mine or not self._mutex.acquire(timeout=timeout_s):
-            raise VaultBusy("another request holds the vault's lock", hint="try again in a minute")
+            raise VaultBusy("another request holds the vault's lock", hint="run the command again in a minute")
         self._client = threading.get_ident()
         try:
             yield
@@ -53,7 +51,7 @@ class Turn:
 
 @contextmanager
 def flocked(path: str, timeout_s: float, named: str = "the vault's lock") -> "Iterator[int]":
-    """Hold the lock file `path` inside, with its descriptor; the kernel releases it when its client dies.
+    """Hold the lock file `path` inside, with its descriptor; the kernel releases it when its owner dies.
 
     Raises `VaultBusy`, with the lock `named`, after `timeout_s` seconds, and `OSError` where there can be no such file.
     """
@@ -80,7 +78,7 @@ def _wait_for(path: str, timeout_s: float, named: str) -> int:
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # somebody removed the file: a lock on what nobody finds any more holds nobody off
+        os.close(fd)  # the file was removed: a lock on it excludes no one any more
 
 
 def _rest(path: str, pause: float, deadline: float, named: str) -> float:

@@ -1,7 +1,7 @@
 """The vault: JSON content, read by snapshot and changed by transaction, sealed under a key that can be forgotten.
 
-Owns when to lock, what is at hand, and how an answer from Bitbucket gets into the content however a process ends.
-What the content means is its users' affair: how an answer changes it, `merge` tells.
+Decides when to lock and what is cached, and gets Bitbucket's answer to a renewal into the content, also after a kill.
+It does not interpret the content: `merge` says how an answer changes it.
 """
 
 import json
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
 
 _STATUS = "run: git-credential-bitbucket status"
 ANSWER_ROOM_BYTES = 96 * 1024
-"""The disk space that is made sure of before Bitbucket is asked: the largest answer that is kept, and its record."""
+"""The disk space that is reserved before a request to Bitbucket: the largest answer that is stored, and its record."""
 
 
 class Snapshot(NamedTuple):
-    """The content at one moment; do not change it, for others read the same object.
+    """The content at one moment. Others read the same object: do not change it.
 
-    `recovered` and `unmended` are as in `contract.Stored`; see `notice` for who asks.
+    `recovered` and `needs_repair` are as in `contract.Stored`; `notice` describes them to the user.
     """
 
     content: dict[str, Any]
     generation: int
     recovered: bool = False
-    unmended: bool = False
+    needs_repair: bool = False
 
     def __repr__(self) -> str:
         return f"Snapshot(generation={self.generation})"
 
 
 class Notice(NamedTuple):
-    """What is told of a damaged vault. `path` is the damaged file, as it may be shown: put aside, or the vault itself.
+    """A message about a damaged vault. `path` is the damaged file's, as shown: `V.damaged-<time>`, or the vault itself.
 
-    Nothing remembers it besides the file: the notice stands while that lies there, and ends with its removal.
+    It is shown as long as the file exists.
     """
 
     path: str
     cause: str
-    cure: str
+    hint: str
 
 
 class Transaction:
@@ -84,9 +84,9 @@ class Transaction:
 
 
 class Renewing:
-    """One credential's lease, held. A class because it keeps the key with which an answer is sealed, if need be later.
+    """A credential's lease while it is held, with the key that seals an answer.
 
-    `interrupted` is the generation that the client before asked for without an answer, None where none did.
+    `interrupted` is the generation for which an earlier client sent a request without getting an answer, or None.
     """
 
     def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "Key | None") -> None:
@@ -97,30 +97,30 @@ class Renewing:
         self.interrupted = self._merge_left_over()
 
     def intend(self, generation: int) -> None:
-        """Note that a new token will be asked for, and take the disk space of the answer. Raises `VaultUnwritable`.
+        """Record that a new token is about to be requested, and reserve disk space. Raises `VaultUnwritable`.
 
-        For what cannot be done twice, like spending a refresh token: a full disk has to show before that.
+        A refresh token can be spent only once, so a full disk must show before that.
         """
         try:
             self._lease.write(sealed.intent(generation, ANSWER_ROOM_BYTES))
         except VaultUnwritable:
-            self._lease.clear()  # what room there was is of no use, and others may need it
+            self._lease.clear()  # others may need the space
             raise
 
     def keep(self, generation: int, answer: "Record") -> None:
-        """Write the answer down, sealed, on the disk itself. Raises `VaultUnwritable`."""
+        """Store the answer durably, sealed. Raises `VaultUnwritable`."""
         self._lease.write(sealed.seal_answer(self._key, self._id, generation, json.dumps(answer).encode()))
 
     def merge(self, generation: int, answer: "Record") -> None:
-        """Have the answer change the vault. Raises what `Vault.transaction` raises."""
+        """Apply the answer to the vault. Raises what `Vault.transaction` raises."""
         merge = self._vault.merge
         if merge is None:
-            raise VaultBusy("a renewal's answer has to get into the vault first", hint=_STATUS)
+            raise VaultBusy("the answer to a renewal must be stored in the vault first", hint=_STATUS)
         with self._vault.transaction() as tx:
             merge(tx.content, self._id, generation, answer)
 
     def forget(self) -> None:
-        """What stands here is not needed: the answer is in the vault, or none is to be expected."""
+        """Clear the lease: the answer is in the vault, or none will come."""
         self._lease.clear()
 
     def _merge_left_over(self) -> int | None:
@@ -136,21 +136,21 @@ class Renewing:
 
 
 class Vault:
-    """Content in a storage, under a key. A class because it holds the key, while it has one, and the last snapshot."""
+    """Content in a storage, with the key while it is unlocked, and the last snapshot."""
 
     def __init__(self, storage: "Storage", key: "Key | None" = None) -> None:
         """`key` is compared with the vault when it is first used."""
         self.storage = storage
         self.merge: Merge | None = None
-        """How an answer to a renewal changes the content; without it, answers are left where they are."""
+        """Applies an answer to a renewal to the content; where it is None, answers stay in their leases."""
         self._key = key
         self._cached: tuple[Stored, Snapshot] | None = None
         self._leased: set[str] = set()
-        self._mutex = threading.Lock()  # around key and cache, for moments; what is waited for is the storage's lock
+        self._mutex = threading.Lock()  # guards key and cache; never held while waiting
 
     @property
     def state(self) -> str:
-        """`memory`, `open` (there is a key, perhaps no file yet), `locked`, or `absent`; one stat at most."""
+        """`memory`, `open` (there is a key, perhaps no file yet), `locked`, or `absent`; at most one stat."""
         if not self._is_sealed:
             return "memory"
         if self._key is not None:
@@ -163,7 +163,7 @@ class Vault:
         return self._key
 
     def header(self) -> sealed.Header | None:
-        """What can be told without a key; None where there is no vault.
+        """The header, which needs no key; None where there is no vault.
 
         Raises `NewerVault`, `VaultDamaged`, `VaultUnreadable`, `InsecurePath`.
         """
@@ -182,7 +182,7 @@ class Vault:
         stored = self._read(key)
         snapshot = _snapshot(stored)
         with self._mutex:
-            if self._key is key:  # locked meanwhile: nothing may stay behind
+            if self._key is key:  # not if locked meanwhile
                 self._cached = (stored, snapshot)
         return snapshot
 
@@ -198,7 +198,7 @@ class Vault:
         Answers that were left over are in it by then. Raises what `snapshot` raises, `VaultBusy` after a minute's
         wait (at once without `wait`), and `VaultUnwritable`.
         """
-        self._needed_key()  # before the lock: a locked vault is not even given a lock file
+        self._needed_key()  # before the lock: a locked vault gets no lock file
         with self.storage.lock(wait=wait):
             with self._mutex:
                 cached = self._cached
@@ -209,7 +209,7 @@ class Vault:
             yield transaction
             transaction.commit()
             if transaction.stored is not stored and not transaction.recovered:
-                with self._mutex:  # need not be read again: 20 ms with 10,000 credentials; locked meanwhile: not kept
+                with self._mutex:  # saves reading it again, 20 ms with 10,000 credentials; not if locked meanwhile
                     is_open = self._key is key
                     self._cached = (transaction.stored, _snapshot(transaction.stored)) if is_open else None
 
@@ -318,7 +318,7 @@ class Vault:
             return self.storage.read(key, known)
         except WrongKey:
             with self._mutex:
-                if self._key is key:  # another process has rekeyed: locked, so that the new key is looked for
+                if self._key is key:  # another process has rekeyed: lock, so that the new key is looked up
                     self._key = self._cached = None
             raise
 
@@ -346,18 +346,18 @@ class Vault:
             with self.transaction(wait=False):
                 pass
         except Error:
-            pass  # what is wrong is told by the reading; and the next one to come finds the answer as well
+            pass  # the reading that follows raises what is wrong; the answer is merged next time
 
 
 def _snapshot(stored: "Stored") -> Snapshot:
-    return Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.unmended)
+    return Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.needs_repair)
 
 
 def notice(vault: Vault) -> Notice | None:
-    """What there is to tell of damage; None where none is to be seen, or nothing can be told of it yet."""
+    """The message about a damaged vault; None where there is no damage, or it cannot be determined yet."""
     try:
-        if vault.state == "open" and vault.snapshot().unmended:
-            path = vault.storage.shown
+        if vault.state == "open" and vault.snapshot().needs_repair:
+            current = vault.storage.shown
             cause = (
                 f"the vault {path} is damaged and cannot be moved aside yet; its previous version is used, without"
                 " the changes of its last write"
@@ -366,10 +366,10 @@ def notice(vault: Vault) -> Notice | None:
     except Error:  # it is not this notice's to tell: whoever reads the vault meets it as well
         pass
     try:
-        put_aside = vault.storage.damaged()
+        path = vault.storage.damaged()
     except Error:
         return None
-    if put_aside is None:
+    if path is None:
         return None
     cause = f"the vault was damaged: {shown(put_aside)} was moved aside, and the changes of its last write are missing"
     cure = "log in again for what is missing (git-credential-bitbucket login), then remove the damaged file: rm "

@@ -1,4 +1,4 @@
-"""What the vault's files need beyond `files`: errors with the cure, and a second name for a file."""
+"""What the vault's files need beyond `files`: errors with hints, and a second name for a file."""
 
 import errno
 import os
@@ -12,17 +12,17 @@ from git_credential_bitbucket.paths import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PLACE_HINT = "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file in a directory of your own on a local disk"
+PATH_HINT = "set GIT_CREDENTIAL_BITBUCKET_VAULT to a file in a directory of your own on a local disk"
 
 _NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 _WRITE_HINTS = {
-    errno.ENOSPC: "free some space on its file system; what the vault held is still there",
-    errno.EDQUOT: "free some of your quota on its file system; what the vault held is still there",
-    errno.EFBIG: "raise the limit on file sizes (ulimit -f); what the vault held is still there",
-    errno.EROFS: f"mount its file system writable, or {PLACE_HINT}",
+    errno.ENOSPC: "free some space on its file system; the vault's content is unchanged",
+    errno.EDQUOT: "free some of your quota on its file system; the vault's content is unchanged",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f); the vault's content is unchanged",
+    errno.EROFS: f"mount its file system writable, or {PATH_HINT}",
     errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "close some programs: the whole system is out of open files",
-    errno.EIO: "look after the disk (dmesg tells more) and make a copy of the vault",
+    errno.ENFILE: "close some programs: the system has no file handles left",
+    errno.EIO: "check the disk (see dmesg) and copy the vault elsewhere",
 }
 
 
@@ -61,25 +61,25 @@ def write_new(path: str, blob: bytes) -> None:
 
 @contextmanager
 def writing(path: str) -> "Iterator[None]":
-    """Turn an `OSError` inside into `VaultUnwritable` with the cause and the cure."""
+    """Turn an `OSError` inside into `VaultUnwritable` with cause and hint."""
     try:
         yield
     except OSError as exc:
         raise VaultUnwritable(
             f"the vault {shown(path)} cannot be written: {_reason(exc)}",
-            hint=_WRITE_HINTS.get(exc.errno or 0, f"see to it, or {PLACE_HINT}"),
+            hint=_WRITE_HINTS.get(exc.errno or 0, f"fix that, or {PATH_HINT}"),
         ) from exc
 
 
 @contextmanager
 def reading(path: str) -> "Iterator[None]":
-    """Turn an `OSError` inside into `VaultUnreadable`: trouble with the machine says nothing about the content."""
+    """Turn an `OSError` inside into `VaultUnreadable`: an I/O error does not mean that the content is damaged."""
     try:
         yield
     except OSError as exc:
         raise VaultUnreadable(
             f"the vault {shown(path)} cannot be read: {_reason(exc)}",
-            hint=_WRITE_HINTS.get(exc.errno or 0, f"see to it, or {PLACE_HINT}"),
+            hint=_WRITE_HINTS.get(exc.errno or 0, f"fix that, or {PATH_HINT}"),
         ) from exc
 
 

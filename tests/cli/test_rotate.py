@@ -111,7 +111,7 @@ def test_a_full_disk_is_said_once_and_nothing_is_lost(keyed: Runner, bitbucket: 
         assert (failed.returncode, failed.stdout) == (1, "")
         said, hint = failed.stderr.splitlines()
         assert said.endswith(f"the vault {disk / 'vault'} cannot be written: no space left on device")
-        assert hint.endswith("what the vault held is still there; the new token was not stored, so save it elsewhere")
+        assert hint.endswith("the vault's content is unchanged; the new token was not stored, so save it elsewhere")
         assert keyed(HELPER, "token", f"{bitbucket.url}/acme").stdout == f"{old}\n"
         filler.unlink()
         keyed(HELPER, "rotate", stdin=new)

@@ -72,7 +72,7 @@ def test_a_vault_whose_key_is_not_there(place: Machine, bitbucket: FakeBitbucket
     place.approve("", "alice", bitbucket.issue_api_token())
     place.end_daemon()
     before, key = files_of(place), place.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
-    assert refused(place, url).startswith("the vault's key is to come from ")
+    assert refused(place, url).startswith("the vault's key is read from ")
     answer = place.git(
         "credential",
         "approve",

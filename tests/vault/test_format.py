@@ -118,7 +118,7 @@ def test_a_forged_header_cannot_order_endless_work() -> None:
     """Costs of a passphrase beyond reason are refused before anything is computed with them."""
     for iterations, lanes, memory_kib in ((2**31, 4, 65536), (3, 4, 2**32 - 1), (3, 2**16, 65536), (0, 0, 0)):
         argon2 = Argon2(bytes(16), iterations, lanes, memory_kib)
-        with pytest.raises(VaultDamaged, match="more work"):
+        with pytest.raises(VaultDamaged, match="out of range"):
             sealed.header_of(sealed.seal(some_key(argon2), b"{}", 1))
 
 

@@ -73,7 +73,7 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes) -> 
     path = tmp_path / "key"
     path.touch(0o600)
     path.write_bytes(content)
-    with pytest.raises(VaultLocked, match="holds no key"):
+    with pytest.raises(VaultLocked, match="does not contain a key"):
         key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: str(path)})
 
 

@@ -169,10 +169,10 @@ def test_a_chainer_is_looked_into(session: peers.KeyringSession) -> None:
 
 
 def test_a_keyring_that_forgets_at_log_out_is_refused(session: peers.KeyringSession) -> None:
-    """A default that lives in memory only would lose the key, and with it the vault, at the next log-out."""
+    """A default that lives in memory only would lose the key, and with it the vault, at the next logout."""
     session.make_session_collection_the_default()
     for unlock in (False, True):
-        with pytest.raises(KeyringUnavailable, match="forgets") as caught:
+        with pytest.raises(KeyringUnavailable, match="deleted at logout") as caught:
             keyring_key.make(session.env, unlock=unlock)
         assert reason_of(caught) == "absent"
 
@@ -300,5 +300,5 @@ def test_an_item_that_somebody_changed_is_told(session: peers.KeyringSession) ->
     """An item under the right name with another content is an error that names it, and not a key."""
     key = keyring_key.make(session.env)
     keyring_key._ask(session.env, "set", key.id, unlock=False, text="not a key")
-    with pytest.raises(VaultLocked, match="something else"):
+    with pytest.raises(VaultLocked, match="is not its key"):
         keyring_key.fetch(session.env, key.id)

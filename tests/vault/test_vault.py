@@ -407,7 +407,7 @@ def test_the_notice_of_damage_ends_when_the_file_is_removed(path: str, material:
     told = notice(Vault(FileStorage(path)))
     assert told is not None
     assert notice(vault) == told
-    assert told.cure.endswith(f"rm {told.path}")
+    assert told.hint.endswith(f"rm {told.path}")
     os.unlink(told.path)
     assert notice(vault) is None
     with vault.transaction() as tx:

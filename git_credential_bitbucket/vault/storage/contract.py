@@ -31,15 +31,15 @@ class Stored(NamedTuple):
     """All records at one moment, shared by all who read them: to change one, commit another in its place.
 
     `encoded` is the JSON of all credentials, separated by commas; None where no storage has needed it.
-    `recovered` is true while they come from a generation before the last, because that one was damaged: their refresh
-    tokens may have been spent. `unmended`: the damaged one is still in its place.
+    `recovered` is true while they come from an earlier generation, because the last one was damaged: their refresh
+    tokens may have been spent. `needs_repair`: the damaged file still has the vault's name.
     """
 
     records: dict[str, Record]
     generation: int = 0
     write_id: str = ""
     recovered: bool = False
-    unmended: bool = False
+    needs_repair: bool = False
     stamp: Stamp | None = None
     encoded: bytes | None = None
 
@@ -84,7 +84,7 @@ class Storage(Protocol):
         ...
 
     def header(self) -> "Header | None":
-        """What is told without a key; None where nothing is stored. Raises `NewerVault`, `VaultDamaged`."""
+        """What is known without a key; None where nothing is stored. Raises `NewerVault`, `VaultDamaged`."""
         ...
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
@@ -120,7 +120,7 @@ class Storage(Protocol):
         ...
 
     def damaged(self) -> str | None:
-        """The path of what was found damaged and put aside for a person to look at."""
+        """The path of the newest damaged file that was renamed; None where there is none."""
         ...
 
 

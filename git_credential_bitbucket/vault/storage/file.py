@@ -50,7 +50,7 @@ def no_step(_name: str) -> None:
 
 
 class FileStorage:
-    """As `contract.Storage` says. A class because it holds the turn of this process's threads."""
+    """A `contract.Storage` in a file."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class FileStorage:
         clock: "Callable[[], float]" = time.time,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
-        """`step` is called with each of `STEPS`; `clock` (epoch seconds) names what is put aside."""
+        """`step` is called with each of `STEPS`; `clock` (epoch seconds) names damaged files."""
         self.path = os.path.abspath(path)
         self.step = step
         self._clock = clock
@@ -107,16 +107,15 @@ class FileStorage:
             raise self._beyond_repair(damage or exc) from exc
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
-        """As `contract.Storage.read`. Under `lock` a killed write is brought to its end first, and damage mended.
+        """As `contract.Storage.read`. Under `lock`, a killed write is finished first, and damage repaired.
 
-        Damage is mended without the lock, too, where that is free; and where it cannot be, the generation before
-        answers all the same.
+        Without it, damage is repaired where the lock is free; where it cannot be, the previous generation is read.
         """
         if self._turn.is_mine:
             self._held = known if known and self._is_current(known) else self._read_whole(key)
             return self._held
         stored = self._read(key)
-        if stored.unmended:
+        if stored.needs_repair:
             try:
                 with self.lock(wait=False):
                     return self._read_whole(key)
@@ -126,12 +125,12 @@ class FileStorage:
 
     def _is_current(self, known: Stored) -> bool:
         """Whether `known` is what `_read_whole` would read, under the lock."""
-        if known.stamp is None or known.recovered or known.unmended or os.path.lexists(self._beside("new")):
+        if known.stamp is None or known.recovered or known.needs_repair or os.path.lexists(self._beside("new")):
             return False
         return known.stamp == self.watch()
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
-        """As `contract.Storage.commit`; whoever does not hold the lock gets it for this."""
+        """As `contract.Storage.commit`; takes the lock unless this thread holds it."""
         with nullcontext() if self._turn.is_mine else self.lock():
             held, self._held = self._held or self._read_whole(key), None
             if key is None:
@@ -164,7 +163,7 @@ class FileStorage:
         timeout_s = self._lock_timeout_s if wait else 0.0
         deadline = time.monotonic() + timeout_s
         with self._turn.taken(timeout_s), ExitStack() as held:
-            with vault_files.writing(self.path):  # the taking alone: what goes wrong inside the lock speaks for itself
+            with vault_files.writing(self.path):  # not around the yield: errors inside are the caller's
                 make_private_dir(os.path.dirname(self.path))
                 held.enter_context(flocked(self._beside("lock"), max(0.0, deadline - time.monotonic())))
             try:
@@ -193,11 +192,11 @@ class FileStorage:
         """As `contract.Storage.leases`, by one look into `V.renewing`."""
         try:
             return [_key_of(name) for name in os.listdir(self._beside("renewing"))]
-        except OSError:  # there is none; or what is wrong with it is told when it is needed
+        except OSError:  # none, or unreadable: taking a lease raises it
             return []
 
     def damaged(self) -> str | None:
-        """The newest file that was put aside."""
+        """The newest `V.damaged-<time>`."""
         directory, base = os.path.split(self.path)
         with vault_files.reading(self.path):
             try:
@@ -236,26 +235,28 @@ class FileStorage:
             try:
                 sealed.header_of(blob)
             except VaultDamaged:
-                raise exc from None  # nothing readable speaks for this key: locked, and the right one may mend it
+                raise exc from None  # no readable header has this key's id: locked; the right key can repair it
             raise self._beyond_repair(damage) from exc
-        return stored._replace(recovered=True, unmended=True)
+        return stored._replace(recovered=True, needs_repair=True)
 
     def _read_whole(self, key: "Key | None") -> Stored:
-        """Under the lock: what is there, once a killed write is brought to its end and damage is mended."""
+        """What is stored, under the lock, after a killed write is finished and damage is repaired."""
         stored = self._read(key)
         if key is None:
             return stored
         left = self._unfinished(key)
         if left is not None and left[0] > stored.generation:
-            if stored.unmended and stored.stamp is not None:
-                self._put_aside()
-            self._finish(left[1], keep_previous=not stored.unmended)
+            if stored.needs_repair and stored.stamp is not None:
+                self._rename_damaged()
+            self._finish(left[1], keep_previous=not stored.needs_repair)
             stored = self._read(key)
-        if not stored.unmended:
+        if not stored.needs_repair:
             return stored
-        self._put_aside()
-        # One more: the damaged one had the next generation, and somebody may remember it.
-        return self._write(key, stored._replace(generation=stored.generation + 1, unmended=False), keep_previous=False)
+        self._rename_damaged()
+        # One more: the damaged one had the next generation, which others may have seen.
+        return self._write(
+            key, stored._replace(generation=stored.generation + 1, needs_repair=False), keep_previous=False
+        )
 
     def _unfinished(self, key: "Key") -> tuple[int, int] | None:
         """Generation and length of what a killed write left, if it is whole: perhaps the only copy of a refresh token.
@@ -302,8 +303,8 @@ class FileStorage:
         blob = sealed.seal(key, encoding.join(encoded, stored), stored.generation, recovered=stored.recovered)
         if len(blob) > MAX_VAULT_BYTES:
             raise VaultUnwritable(
-                f"the vault {self.shown} would pass {MAX_VAULT_BYTES >> 20} MiB",
-                hint="remove what is not needed any more: git-credential-bitbucket logout",
+                f"the vault {self.shown} would exceed {MAX_VAULT_BYTES >> 20} MiB",
+                hint="remove what is no longer needed: git-credential-bitbucket logout",
             )
         self.write(blob, stored.stamp, keep_previous=keep_previous)
         return stored._replace(stamp=self.watch())
@@ -332,9 +333,7 @@ class FileStorage:
         except FileNotFoundError:
             is_ours = False
         if not is_ours or (self.watch() or ())[:2] != (former or ())[:2]:  # a write puts another inode there
-            raise VaultBusy(
-                "another process writes the vault, though this one holds its lock", hint=vault_files.PLACE_HINT
-            )
+            raise VaultBusy("another process wrote the vault while this one held its lock", hint=vault_files.PATH_HINT)
 
     def _fill(self, fd: int, blob: bytes) -> None:
         try:
@@ -360,7 +359,7 @@ class FileStorage:
         files.sync_directory(os.path.dirname(self.path))
         self.step("dir-synced")
 
-    def _put_aside(self) -> None:
+    def _rename_damaged(self) -> None:
         """Give the current file the name `V.damaged-<time>` as well; where it is gone, an empty one shows the loss."""
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(self._clock()))
         name = f"damaged-{at}"
@@ -421,13 +420,13 @@ class FileStorage:
             finally:
                 os.close(fd)
         if len(blob) > MAX_VAULT_BYTES:
-            raise VaultUnreadable(f"{shown(path)} is larger than any vault", hint=f"look at it: ls -l {typed(path)}")
+            raise VaultUnreadable(f"{shown(path)} is too large for a vault", hint=f"check it with: ls -l {typed(path)}")
         return _stamp(found), blob
 
     def _beyond_repair(self, damage: Error) -> VaultDamaged:
         return VaultDamaged(
-            f"the vault {self.shown} is damaged ({damage.cause}), and no earlier generation of it can be read",
-            hint="nothing was moved; restore it from a backup, or move it away with its .previous and log in again",
+            f"the vault {self.shown} is damaged ({damage.cause}), and no earlier generation can be read",
+            hint="nothing was changed; restore it from a backup, or move it and its .previous away and log in again",
         )
 
 

@@ -1,4 +1,4 @@
-"""Storage that ends with its process: no files, no key, no seal, no damage."""
+"""A storage in this process's memory: no files, no key, no encryption."""
 
 import threading
 from contextlib import contextmanager, nullcontext
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MemoryStorage:
-    """As `contract.Storage` says. A class because it is what it stores."""
+    """A `contract.Storage` in memory."""
 
     shown = "memory"
 
