@@ -359,10 +359,10 @@ def notice(vault: Vault) -> Notice | None:
         if vault.state == "open" and vault.snapshot().needs_repair:
             current = vault.storage.shown
             cause = (
-                f"the vault {path} is damaged and cannot be moved aside yet; its previous version is used, without"
+                f"the vault {current} is damaged and cannot be moved aside yet; its previous version is used, without"
                 " the changes of its last write"
             )
-            return Notice(path, cause, "see that it can be written to; the next write repairs it")
+            return Notice(current, cause, "see that it can be written to; the next write repairs it")
     except Error:  # it is not this notice's to tell: whoever reads the vault meets it as well
         pass
     try:
@@ -371,6 +371,6 @@ def notice(vault: Vault) -> Notice | None:
         return None
     if path is None:
         return None
-    cause = f"the vault was damaged: {shown(put_aside)} was moved aside, and the changes of its last write are missing"
+    cause = f"the vault was damaged: {shown(path)} was moved aside, and the changes of its last write are missing"
     cure = "log in again for what is missing (git-credential-bitbucket login), then remove the damaged file: rm "
-    return Notice(shown(put_aside), cause, cure + typed(put_aside))
+    return Notice(shown(path), cause, cure + typed(path))

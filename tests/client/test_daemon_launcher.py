@@ -105,6 +105,7 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/1000/bus",
         "https_proxy": "http://proxy.example",
         "GIT_SSL_CAINFO": "/etc/ca.pem",
+        "AWS_PROFILE": "ci",  # for a source: what its secret manager's program is configured by
     }
     dropped = {
         "BITBUCKET_TOKEN": "made up",
@@ -114,7 +115,7 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "PYTHONPATH": "/work",
         "LD_PRELOAD": "/tree/lib.so",
         "HTTP_PROXY": "http://cgi.example",
-        "AWS_SECRET_ACCESS_KEY": "made up",
+        "NPM_TOKEN": "made up",
     }
     assert daemon_launcher.passed_environment({**kept, **dropped}) == kept
 
