@@ -113,8 +113,8 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
     if header.source == "passphrase":
         raise VaultLocked("the vault is locked with a passphrase", hint=_UNLOCK)
     raise VaultLocked(
-        f"the vault's key is to come from {_ORIGINS[header.source]}, which is not set",
-        hint="set it where the daemon is started from, or run: git-credential-bitbucket unlock --key-file FILE",
+        f"the vault's key is read from {_ORIGINS[header.source]}, which is not set",
+        hint="set it where the daemon is started, or run: git-credential-bitbucket unlock --key-file FILE",
     )
 
 
@@ -142,12 +142,12 @@ def _read_key_file(path: str) -> bytes:
     except OSError as exc:
         raise VaultLocked(
             f"the key file {shown(path)} cannot be read: {(exc.strerror or '').lower()}",
-            hint=f"make it readable, or set {KEY_FILE_VARIABLE} to another",
+            hint=f"fix that, or set {KEY_FILE_VARIABLE} to another file",
         ) from exc
     try:
         if not is_private_file(os.fstat(fd)):
             raise InsecurePath(
-                f"the key file {shown(path)} is not a plain file that only we can read",
+                f"the key file {shown(path)} is not a regular file that only you can read",
                 hint=f"run: chmod 0400 {typed(path)} (in Kubernetes: defaultMode: 0400)",
             )
         return files.read_all(fd, _MAX_KEY_FILE_BYTES)
