@@ -127,7 +127,7 @@ def test_who_asks_it_to_go_is_told_what_would_be_lost(
     assert refused.returncode == 1
     assert "the new token of a login is not written to the vault yet: the vault" in refused.stderr
     assert "input/output error" in refused.stderr
-    assert "look after the disk" in refused.stderr
+    assert "; then stop it again; " in refused.stderr
     assert "daemon stop --force" in refused.stderr
     told = json.loads(run(helper, "daemon", "status", "--json").stdout)
     assert told["pid"] == unwritten.pid
