@@ -52,6 +52,8 @@ _USERNAMES: "dict[str, str]" = {
 }
 TOKEN_USERNAMES = frozenset(_USERNAMES.values())
 """Usernames that go only with tokens which Bitbucket issued."""
+MIN_WHOLE_CHARACTERS = 24
+"""App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
 _CHECKSUM_DIGITS = 8
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
 _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"

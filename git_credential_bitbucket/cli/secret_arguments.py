@@ -12,9 +12,6 @@ from git_credential_bitbucket.errors import Error
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MIN_SECRET_CHARACTERS = 24
-"""App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
-
 
 class SecretRefusingCommand(click.Command):
     """A command that rejects secrets in its arguments."""
@@ -30,7 +27,7 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
     for argument in arguments:
         # `--token=…`, `https://user:…@host`, `Authorization: Bearer …`
         for part in argument.replace("=", " ", 1).replace("@", " ").replace(":", " ").replace("/", " ").split():
-            if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= MIN_SECRET_CHARACTERS:
+            if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= token_kinds.MIN_WHOLE_CHARACTERS:
                 raise exposed_secret()
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
     from git_credential_bitbucket.bitbucket import token_kinds
     from git_credential_bitbucket.bitbucket.rest import VerdictView
+    from git_credential_bitbucket.diagnostics.status_report import VaultView
 
 
 class Helper(TypedDict):
@@ -43,17 +44,6 @@ class EnvironmentView(TypedDict, total=False):
     username: str
     secret: str | None
     trouble: str
-
-
-class VaultView(TypedDict):
-    """The vault's state, and what is wrong with it or was."""
-
-    state: str
-    trouble: str | None
-    hint: str | None
-    damaged: str | None
-    damage: str | None
-    damage_hint: str | None
 
 
 Answer = TypedDict(

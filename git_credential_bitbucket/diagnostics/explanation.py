@@ -15,6 +15,7 @@ from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
 from git_credential_bitbucket.client.shared_client import query
+from git_credential_bitbucket.diagnostics.status_report import vault_state
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
 from git_credential_bitbucket.gitsetup.executable import is_this_program
@@ -160,14 +161,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
         return exc
     answer = query("explain", fields, git_protocol.emit(git_asks.pairs()))
     told = dict(answer)
-    document["vault"] = {
-        "state": told["vault"],
-        "trouble": told.get("trouble"),
-        "hint": told.get("hint") or None,
-        "damaged": told.get("damaged"),
-        "damage": told.get("damage"),
-        "damage_hint": told.get("damage_hint"),
-    }
+    document["vault"] = vault_state(told)
     document["candidates"] = candidates = [json.loads(value) for key, value in answer if key == "candidate[]"]
     document["dropped"] = [json.loads(value) for key, value in answer if key == "dropped[]"]
     document["elsewhere"] = [value for key, value in answer if key == "elsewhere[]"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from git_credential_bitbucket.agent.naming import new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
@@ -27,6 +27,17 @@ _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 UNREADABLE = "the stored credentials cannot be read"
 _UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
+
+
+class VaultView(TypedDict):
+    """The vault's state, and what is wrong with it or was."""
+
+    state: str
+    trouble: str | None
+    hint: str | None
+    damaged: str | None
+    damage: str | None
+    damage_hint: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +233,16 @@ def _vault(told: dict[str, str]) -> dict[str, str | None]:
     except Error:  # its trouble is the client's to tell
         source = None
     return {
-        "state": told["vault"],
         "path": vault_setup.shown_path(),
         "key": vault_setup.key_source_label(source),
+        **cast("dict[str, str | None]", vault_state(told)),
+    }
+
+
+def vault_state(told: dict[str, str]) -> VaultView:
+    """The vault's state and what is wrong with it, as the agent reports them."""
+    return {
+        "state": told["vault"],
         "trouble": told.get("trouble"),
         "hint": told.get("hint") or None,
         "damaged": told.get("damaged"),

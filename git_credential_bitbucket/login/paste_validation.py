@@ -12,8 +12,6 @@ from git_credential_bitbucket.secret import Secret
 
 MIN_TOKEN_CHARACTERS = 16
 """Every secret of Bitbucket's is longer (an old consumer's key has 18 characters)."""
-MIN_WHOLE_CHARACTERS = 24
-"""App passwords have 36 characters, tokens more; a repository may be called ATBB-something."""
 DATA_CENTER_PREFIX = "BBDC-"
 
 
@@ -54,26 +52,23 @@ def check_token(text: str, wanted: token_kinds.Kind) -> CheckedToken:
 
 def consumer_secret(text: str) -> Secret:
     """An OAuth consumer's secret, cleaned. Raises `LoginFailed`."""
-    secret, _ = token_kinds.clean_paste(text)
-    _check(secret, "consumer's secret")
-    if token_kinds.recognise(secret) != token_kinds.UNKNOWN:
-        raise LoginFailed(
-            "this is a token, not the secret of an OAuth consumer",
-            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
-        )
-    return Secret(secret)
+    return Secret(_of_consumer(text, "secret"))
 
 
 def consumer_key(text: str) -> str:
     """An OAuth consumer's key. Raises `LoginFailed`."""
-    key, _ = token_kinds.clean_paste(text)
-    _check(key, "consumer's key")
-    if token_kinds.recognise(key) != token_kinds.UNKNOWN:
+    return _of_consumer(text, "key")
+
+
+def _of_consumer(text: str, what: str) -> str:
+    value, _ = token_kinds.clean_paste(text)
+    _check(value, f"consumer's {what}")
+    if token_kinds.recognise(value) != token_kinds.UNKNOWN:
         raise LoginFailed(
-            "this is a token, not the key of an OAuth consumer",
+            f"this is a token, not the {what} of an OAuth consumer",
             hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
         )
-    return key
+    return value
 
 
 def app_key(text: str) -> str:
@@ -107,7 +102,7 @@ def _token_in_url(text: str) -> str | None:
     found = {
         part
         for part in parts
-        if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= MIN_WHOLE_CHARACTERS
+        if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= token_kinds.MIN_WHOLE_CHARACTERS
     }
     if len(found) != 1 or not any(mark in text for mark in ":@"):
         return None

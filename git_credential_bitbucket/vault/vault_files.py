@@ -62,23 +62,24 @@ def write_new(path: str, blob: bytes) -> None:
 @contextmanager
 def writing(path: str) -> "Iterator[None]":
     """Turn an `OSError` inside into `VaultUnwritable` with cause and hint."""
-    try:
+    with _raising(VaultUnwritable, path, "written"):
         yield
-    except OSError as exc:
-        raise VaultUnwritable(
-            f"the vault {shown(path)} cannot be written: {_reason(exc)}",
-            hint=_WRITE_HINTS.get(exc.errno or 0, f"fix that, or {PATH_HINT}"),
-        ) from exc
 
 
 @contextmanager
 def reading(path: str) -> "Iterator[None]":
     """Turn an `OSError` inside into `VaultUnreadable`: an I/O error does not mean that the content is damaged."""
+    with _raising(VaultUnreadable, path, "read"):
+        yield
+
+
+@contextmanager
+def _raising(kind: type[VaultUnwritable | VaultUnreadable], path: str, done: str) -> "Iterator[None]":
     try:
         yield
     except OSError as exc:
-        raise VaultUnreadable(
-            f"the vault {shown(path)} cannot be read: {_reason(exc)}",
+        raise kind(
+            f"the vault {shown(path)} cannot be {done}: {_reason(exc)}",
             hint=_WRITE_HINTS.get(exc.errno or 0, f"fix that, or {PATH_HINT}"),
         ) from exc
 
