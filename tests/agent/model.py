@@ -131,6 +131,7 @@ class Model:
                 user in USERNAMES.values() and user != USERNAMES.get(kept.kind, kept.typed and kept.typed[0]),
                 depth if inside else -depth,
                 not kept.default,
+                not any(one.default and one.scope == kept.scope and one.names & kept.names for one in found),
                 kept.fallback,
                 -kept.made,
             )
