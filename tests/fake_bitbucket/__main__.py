@@ -30,12 +30,14 @@ def main() -> None:
     context, ca_file = _tls(state.root)
     web = Server(options.port, "web", state, context)
     api = Server(options.api_port, "api", state, context)
+    data_center = Server(options.data_center_port, "data-center", state, context)
     state.web_url = f"https://127.0.0.1:{web.server_address[1]}"
     state.api_url = f"https://127.0.0.1:{api.server_address[1]}/2.0"
+    state.data_center_origin = f"https://127.0.0.1:{data_center.server_address[1]}"
     proxy = Proxy(options.proxy_port, state, _ways(web.server_address[1], api.server_address[1]))
     control = Control(os.path.join(state.root, "control"), state)
     _configure(control, options.config)
-    for listener in (web, api, proxy, control):
+    for listener in (web, api, data_center, proxy, control):
         _serve(listener)
     ready = {
         "pid": os.getpid(),
@@ -43,6 +45,7 @@ def main() -> None:
         "port": web.server_address[1],
         "api_url": state.api_url,
         "api_port": api.server_address[1],
+        "data_center_origin": state.data_center_origin,
         "proxy_url": f"http://127.0.0.1:{proxy.server_address[1]}",
         "ca_file": ca_file,
         "control": os.path.join(state.root, "control"),
@@ -66,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fake_bitbucket", description="A local Bitbucket Cloud.")
     parser.add_argument("--port", type=int, default=0, help="the web host's port; 0 takes a free one")
     parser.add_argument("--api-port", type=int, default=0, help="the API host's port")
+    parser.add_argument("--data-center-port", type=int, default=0, help="the port of the Data Center beside it")
     parser.add_argument("--proxy-port", type=int, default=0, help="the forward proxy's port")
     parser.add_argument("--root", required=True, help="where repositories, LFS objects, CA and control socket go")
     parser.add_argument("--config", help="JSON: {'knobs': {...}, 'actions': [{'action': ...}, ...]}")

@@ -26,7 +26,7 @@ _PAGE = """<!doctype html>
 <body>
 <h1>Confirm access to your account</h1>
 <p>The consumer of the workspace <b>{workspace}</b> asks for access to your Bitbucket account: {scopes}</p>
-<form method="post" action="/site/oauth2/authorize">
+<form method="post" action="">
 <input type="hidden" name="ticket" value="{ticket}">
 <label>Signed in as <select name="account" id="account">{accounts}</select></label>
 <button type="submit" name="decision" value="grant" id="grant">Grant access</button>

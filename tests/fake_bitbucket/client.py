@@ -51,7 +51,7 @@ class FakeBitbucket:
         self._knobs = knobs
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets: list[socket.socket] = []
-        self.root = self.url = self.api_url = self.proxy_url = self.ca_file = ""
+        self.root = self.url = self.api_url = self.data_center_origin = self.proxy_url = self.ca_file = ""
         self.port = self.api_port = 0
 
     def __enter__(self) -> Self:
@@ -84,6 +84,7 @@ class FakeBitbucket:
         ready = self._ready_line()
         self.url, self.port = ready["url"], ready["port"]
         self.api_url, self.api_port = ready["api_url"], ready["api_port"]
+        self.data_center_origin = ready["data_center_origin"]
         self.proxy_url, self.ca_file = ready["proxy_url"], ready["ca_file"]
         self.reset()
 
@@ -130,9 +131,11 @@ class FakeBitbucket:
             raise StandInError(f"{action}: {reply['error']}")
         return reply["result"]
 
-    def create_person(self, username: str, email: str = "", places: list[str] | None = None) -> None:
+    def create_person(
+        self, username: str, email: str = "", places: list[str] | None = None, *, password: str = ""
+    ) -> None:
         """A person; `places` are workspaces or workspace/repository, all by default."""
-        self.control("create_person", username=username, email=email, places=places)
+        self.control("create_person", username=username, email=email, places=places, password=password)
 
     def create_repository(
         self, place: str, *, project: str = "CORE", public: bool = False, files: dict[str, str] | None = None
@@ -185,6 +188,32 @@ class FakeBitbucket:
     ) -> str:
         """A repository token (workspace/slug), a workspace token, or a project token (with `project`)."""
         return str(self.control("issue_access_token", place=place, project=project, scopes=scopes, lifetime=lifetime))
+
+    def data_center_url(self, place: str = "", username: str = "", context: str = "") -> str:
+        """The base URL of the Data Center beside the Cloud, or the clone URL of PROJECT/slug there."""
+        origin = self.data_center_origin.replace("://", f"://{username}@") if username else self.data_center_origin
+        return f"{origin}{context}/scm/{place}.git" if place else f"{origin}{context}"
+
+    def data_center_config(self, context: str = "") -> list[tuple[str, str]]:
+        """The setting that makes it one to the helper."""
+        return [(f"credential.{self.data_center_url(context=context)}.provider", "bitbucket-data-center")]
+
+    def issue_http_token(
+        self,
+        username: str = "",
+        *,
+        place: str = "",
+        permissions: tuple[str, ...] = ("PROJECT_READ", "REPO_WRITE"),
+        lifetime: float | None = None,
+    ) -> str:
+        """A Data Center HTTP access token: of a person, or else of the project or repository `place`."""
+        return str(
+            self.control("issue_http_token", username=username, place=place, permissions=permissions, lifetime=lifetime)
+        )
+
+    def failed_attempts(self, username: str) -> int:
+        """How many logins of that name failed at the Data Center since one worked."""
+        return int(self.control("failed_attempts", username=username))
 
     def issue_app_password(self) -> str:
         """A dead app password."""

@@ -9,11 +9,14 @@ import socketserver
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-from tests.fake_bitbucket import git_backend, tokens
+from tests.fake_bitbucket import data_center, git_backend, tokens
 from tests.fake_bitbucket.faults import Fault
 from tests.fake_bitbucket.journal import Entry
 from tests.fake_bitbucket.model import (
     API_TOKEN,
+    HTTP_TOKEN_OF_PERSON,
+    HTTP_TOKEN_OF_PROJECT,
+    HTTP_TOKEN_OF_REPOSITORY,
     OAUTH,
     PROJECT_TOKEN,
     REPOSITORY_TOKEN,
@@ -38,9 +41,11 @@ class Actions:
         """Forget everything, knobs and log too."""
         self._state.reset()
 
-    def create_person(self, username: str, email: str = "", places: list[str] | None = None) -> dict[str, object]:
-        """A person, with access to `places` (all by default)."""
-        person = self._state.add_person(username, email or f"{username}@example.com", places or ["*"])
+    def create_person(
+        self, username: str, email: str = "", places: list[str] | None = None, password: str = ""
+    ) -> dict[str, object]:
+        """A person, with access to `places` (all by default); the password is Data Center's."""
+        person = self._state.add_person(username, email or f"{username}@example.com", places or ["*"], password)
         return asdict(person)
 
     def create_repository(
@@ -69,6 +74,20 @@ class Actions:
         """A repository token for workspace/slug, a workspace token for a workspace, or a project token."""
         kind = PROJECT_TOKEN if project else REPOSITORY_TOKEN if "/" in place else WORKSPACE_TOKEN
         return self._issue(Token(tokens.access_token(), kind, scopes, place=place, project=project), lifetime)
+
+    def issue_http_token(
+        self, permissions: list[str], username: str = "", place: str = "", lifetime: float | None = None, name: str = ""
+    ) -> str:
+        """A Data Center HTTP access token: of a person, or of the project or repository `place`."""
+        kind = (HTTP_TOKEN_OF_REPOSITORY if "/" in place else HTTP_TOKEN_OF_PROJECT) if place else HTTP_TOKEN_OF_PERSON
+        person = self._state.people[username.casefold()] if username else None
+        token = Token(tokens.http_token(), kind, permissions, person, place=place, name=name)
+        token.ident = data_center.new_ident(self._state)
+        return self._issue(token, lifetime)
+
+    def failed_attempts(self, username: str) -> int:
+        """How many logins of that name failed at the Data Center since one worked."""
+        return self._state.failed_attempts.get(username.casefold(), 0)
 
     def issue_app_password(self) -> str:
         """What nobody accepts any more."""

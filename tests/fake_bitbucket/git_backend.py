@@ -37,7 +37,7 @@ def serve(state: State, request: Request) -> Response:
     if refusal is not None:
         return refusal
     assert repository is not None
-    return _run_backend(state, request, repository, rest)
+    return run_backend(state, request, repository, rest)
 
 
 def create(repository: Repository, files: dict[str, str], message: str = "First commit") -> None:
@@ -74,7 +74,8 @@ def _one_commit(files: dict[str, str], message: str) -> bytes:
     return b"".join(lines)
 
 
-def _run_backend(state: State, request: Request, repository: Repository, rest: str) -> Response:
+def run_backend(state: State, request: Request, repository: Repository, rest: str) -> Response:
+    """The answer of `git http-backend` to a request that may be served."""
     request.body.seek(0, os.SEEK_END)
     length = request.body.tell()
     request.body.seek(0)

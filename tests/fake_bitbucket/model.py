@@ -8,6 +8,10 @@ REPOSITORY_TOKEN = "repo_access_token"
 PROJECT_TOKEN = "project_access_token"
 WORKSPACE_TOKEN = "workspace_access_token"
 OAUTH = "oauth2"
+# Data Center names none of its kinds in a header.
+HTTP_TOKEN_OF_PERSON = "dc_personal"
+HTTP_TOKEN_OF_PROJECT = "dc_project"
+HTTP_TOKEN_OF_REPOSITORY = "dc_repository"
 
 ACCESS_TOKENS = frozenset({REPOSITORY_TOKEN, PROJECT_TOKEN, WORKSPACE_TOKEN})
 
@@ -22,6 +26,7 @@ class Person:
     display_name: str
     uuid: str
     account_id: str
+    password: str = field(default="", repr=False)
 
 
 @dataclass
@@ -77,6 +82,9 @@ class Token:
     expires_at: float | None = None
     revoked: bool = False
     uses_left: int | None = None
+    # Data Center: the token's own id, its name, and who may list and revoke it besides its person.
+    ident: str = ""
+    name: str = ""
 
 
 @dataclass
@@ -139,3 +147,13 @@ class Knobs:
     down: bool = False
     # Moves the stand-in's clock: tokens grow old without waiting.
     clock_offset: float = 0.0
+    # Data Center. The version, and where below the host it is ("/bitbucket").
+    dc_version: str = "9.4.1"
+    dc_context: str = ""
+    # Newer versions take project and repository tokens by Basic with x-token-auth, older ones by Bearer only.
+    dc_basic_for_tokens: bool = True
+    dc_oauth: bool = True
+    # confluence.atlassian.com/bitbucketserver101/oauth-2-0-provider-system-properties-1721011884.html
+    dc_https_redirects_only: bool = True
+    # Failed logins of one account until it must solve a CAPTCHA (Atlassian's default is 5).
+    dc_attempts: int = 5

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import IO, cast
 from urllib.parse import urlsplit
 
-from tests.fake_bitbucket import git_backend, lfs, oauth, rest, tokens
+from tests.fake_bitbucket import data_center, git_backend, lfs, oauth, rest, tokens
 from tests.fake_bitbucket.authorize import Authorize
 from tests.fake_bitbucket.faults import HELD_AT_MOST_S, failure
 from tests.fake_bitbucket.plumbing import CUT, RESET, Request, Response, offered, plain
@@ -180,6 +180,8 @@ def _rooms(state: State) -> Callable[[str, str], tuple[str, Room]]:
     }
 
     def find(host: str, path: str) -> tuple[str, Room]:
+        if host == "data-center":
+            return data_center.find_room(state, authorize, path)
         if path.startswith("/2.0/"):
             return "api", rest.serve
         if host != "web":

@@ -33,6 +33,7 @@ class State:
         self.lock = threading.RLock()
         self.web_url = ""
         self.api_url = ""
+        self.data_center_origin = ""
         self._forget()
 
     def _forget(self) -> None:
@@ -46,6 +47,7 @@ class State:
         self.refresh_tokens: dict[str, RefreshToken] = {}
         self.codes: dict[str, Code] = {}
         self.logins: list[Login] = []
+        self.failed_attempts: dict[str, int] = {}
 
     def reset(self) -> None:
         """As new, without a new process: requests that are held go on, and everything is forgotten."""
@@ -69,13 +71,13 @@ class State:
                 kind = type(getattr(self.knobs, name))
                 setattr(self.knobs, name, kind(value))
 
-    def add_person(self, username: str, email: str, places: list[str]) -> Person:
+    def add_person(self, username: str, email: str, places: list[str], password: str = "") -> Person:
         """A person with an account, unless it is known already."""
         ident = str(uuid.uuid4())
         with self.lock:
             return self.people.setdefault(
                 username.casefold(),
-                Person(username, email, places, username.title(), f"{{{ident}}}", f"712020:{ident}"),
+                Person(username, email, places, username.title(), f"{{{ident}}}", f"712020:{ident}", password),
             )
 
     def add_repository(self, workspace: str, slug: str, project: str, *, public: bool) -> Repository:

@@ -4,6 +4,7 @@ The shape (prefix, 192 characters, `=` at index 183, the last eight the CRC-32 o
 hexadecimal) is what published tokens show; Atlassian staff name the prefixes, and call the length "varied".
 """
 
+import base64
 import hashlib
 import secrets
 import zlib
@@ -11,6 +12,7 @@ import zlib
 API_TOKEN_PREFIX = "ATATT3xFfGF0"
 ACCESS_TOKEN_PREFIX = "ATCTT3xFfGN0"
 APP_PASSWORD_PREFIX = "ATBB"
+HTTP_TOKEN_PREFIX = "BBDC-"
 
 TOKEN_LENGTH = 192
 APP_PASSWORD_LENGTH = 36
@@ -34,6 +36,14 @@ def access_token() -> str:
 def app_password() -> str:
     """An app password, as people still have them in their configuration although they are dead."""
     return _checked(APP_PASSWORD_PREFIX, APP_PASSWORD_LENGTH, "")
+
+
+def http_token() -> str:
+    """A Data Center HTTP access token: base64 of a 12-digit id, a colon and 20 random bytes (support.atlassian.com,
+    "Git commands failing with URL rejected when using HTTP access tokens as basic auth").
+    """
+    ident = f"{secrets.randbelow(10**12):012}"
+    return HTTP_TOKEN_PREFIX + base64.b64encode(ident.encode() + b":" + secrets.token_bytes(20)).decode()
 
 
 def oauth_token(length: int = OAUTH_LENGTH) -> str:

@@ -1,0 +1,78 @@
+"""git and REST judge whether the Data Center beside the Cloud answers as one does."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.conftest import TOKEN_USERNAME, Configure
+from tests.fake_bitbucket.test_git_backend import commit_file
+from tests.git_versions import Git
+from tests.running import Runner
+
+
+def test_clone_and_push_go_through_a_context_path_to_a_persons_project(
+    bitbucket: FakeBitbucket, newer_git: Git, run: Runner, home: Path, credential: Configure
+) -> None:
+    """A personal token goes with its owner's name; the repository is the same that the Cloud's address would name."""
+    bitbucket.turn(dc_context="/bitbucket")
+    bitbucket.create_repository("~alice/app")
+    credential("alice", bitbucket.issue_http_token("alice"))
+    run(newer_git.path, "clone", "--quiet", bitbucket.data_center_url("~alice/app", context="/bitbucket"), "app")
+    commit = commit_file(run, newer_git, home / "work" / "app", "large", os.urandom(2 << 20))
+    run(newer_git.path, "push", "--quiet", "origin", "HEAD", cwd=home / "work" / "app")
+    assert bitbucket.head("~alice/app") == commit
+
+
+@pytest.mark.parametrize(
+    ("place", "username", "is_new", "status"),
+    [
+        ("", "alice", True, 200),
+        ("", "Alice", True, 200),
+        ("", "bob", True, 401),
+        ("", TOKEN_USERNAME, True, 401),
+        ("PROJ", TOKEN_USERNAME, True, 200),
+        ("PROJ/app", TOKEN_USERNAME, True, 200),
+        ("PROJ/app", TOKEN_USERNAME, False, 401),
+        ("PROJ/app", "alice", True, 401),
+        ("PROJ/other", TOKEN_USERNAME, True, 404),
+        ("OTHER", TOKEN_USERNAME, True, 404),
+    ],
+)
+def test_each_kind_of_token_goes_with_its_username_and_reaches_its_scope(
+    bitbucket: FakeBitbucket, http: requests.Session, place: str, username: str, is_new: bool, status: int
+) -> None:
+    """Older versions take a project's or repository's token by Bearer only."""
+    bitbucket.turn(dc_basic_for_tokens=is_new)
+    bitbucket.create_repository("PROJ/app")
+    token = bitbucket.issue_http_token("" if place else "alice", place=place)
+    url = bitbucket.data_center_url("proj/app") + "/info/refs?service=git-upload-pack"
+    answer = http.get(url, auth=(username, token))
+    assert answer.status_code == status
+    assert bitbucket.failed_attempts(username) == (status == 401)
+    if status == 401:
+        assert answer.headers["WWW-Authenticate"] == 'Basic realm="Atlassian Bitbucket"'
+    bearer = http.get(url, headers={"Authorization": f"Bearer {token}"})
+    assert bearer.status_code == (404 if status == 404 else 200)
+
+
+def test_rest_names_the_person_and_the_version_and_an_account_locks_after_wrong_attempts(
+    bitbucket: FakeBitbucket, http: requests.Session
+) -> None:
+    """A locked account is told to solve a CAPTCHA, even with the right password."""
+    bitbucket.turn(dc_version="8.9.22", dc_attempts=3)
+    bitbucket.create_person("carol", password="correct horse")
+    url = bitbucket.data_center_url() + "/rest/api/1.0/application-properties"
+    anonymous = http.get(url)
+    assert (anonymous.json()["version"], anonymous.headers.get("X-AUSERNAME")) == ("8.9.22", None)
+    token = bitbucket.issue_http_token("carol")
+    assert re.fullmatch(r"BBDC-[A-Za-z0-9+/]{44}", token)
+    assert http.get(url, headers={"Authorization": f"Bearer {token}"}).headers["X-AUSERNAME"] == "carol"
+    assert http.get(url, auth=("carol", "correct horse")).headers["X-AUSERNAME"] == "carol"
+    for _ in range(3):
+        assert http.get(url, auth=("carol", "wrong")).status_code == 401
+    locked = http.get(url, auth=("carol", "correct horse"))
+    assert (locked.status_code, locked.headers["X-Authentication-Denied-Reason"][:17]) == (403, "CAPTCHA_CHALLENGE")
