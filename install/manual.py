@@ -17,6 +17,7 @@ from git_credential_bitbucket.cli import app
 NAME = "git-credential-bitbucket"
 README = Path(__file__).parent.parent / "README.md"
 PAGE = Path(__file__).parent / f"{NAME}.1"
+GUIDANCE = "Choosing a token"
 HELP_MARK = "<!-- help -->\n```text\n"
 
 HEAD = rf""".\" Written by install/manual.py
@@ -112,8 +113,9 @@ $ BITBUCKET_ACCESS_TOKEN=... git clone https://bitbucket.org/acme/app.git
 def page() -> str:
     """The manual page, in man(7)."""
     readme = README.read_text(encoding="utf-8")
-    parts = [HEAD, ".SH COMMANDS\n", *verbs(), *settings(readme), TAIL]
-    return "".join(parts).replace("\n\n", "\n")
+    guide = guidance(section(readme, GUIDANCE))
+    parts = [HEAD, ".SH COMMANDS\n", *verbs(), *settings(readme), ".SH CHOOSING A TOKEN\n", *guide, TAIL]
+    return re.sub(r"(\.S[HS] .*\n)\.PP\n", r"\1", "".join(parts).replace("\n\n", "\n"))
 
 
 def verbs() -> Iterator[str]:
@@ -172,6 +174,27 @@ def settings(readme: str) -> Iterator[str]:
         yield f".SH {heading}\n"
         for cells in rows(readme, mark):
             yield f".TP\n{roff(cells[0])}\n{roff(cells[1])}\n"
+
+
+def section(readme: str, title: str) -> str:
+    """The text under a heading of README.md."""
+    return readme.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def guidance(text: str) -> Iterator[str]:
+    """Paragraphs, subsections, commands and one table of README.md; a row is its first cell, the others below it."""
+    for paragraph in re.sub(r"<!--.*-->\n", "", text).strip().split("\n\n"):
+        if paragraph.startswith("### "):
+            yield f".SS {roff(paragraph[4:])}\n"
+        elif paragraph.startswith("```"):
+            lines = "\n".join(paragraph.split("\n")[1:-1])
+            yield f".PP\n.nf\n{roff(lines)}\n.fi\n"
+        elif paragraph.startswith("|"):
+            for who, *cells in rows(paragraph, paragraph.partition("\n")[0]):
+                yield f".TP\n{roff(who[:1].upper() + who[1:])}\n"
+                yield "\n.br\n".join(roff(cell) for cell in cells if cell) + "\n"
+        else:
+            yield ".PP\n" + "".join(prose(paragraph))
 
 
 def rows(readme: str, header: str) -> list[list[str]]:

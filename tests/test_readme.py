@@ -4,6 +4,7 @@ import ast
 import os
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 from git_credential_bitbucket import config, paths
 from git_credential_bitbucket.cli import app
 from install import manual
+from install.demo import free_port
+from tests.cli.listed import listed
 from tests.cli.person import Dialogue
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.installed import NAME, ROOT
@@ -37,17 +40,13 @@ def block(mark: str) -> str:
     return after.split("```")[1].partition("\n")[2]
 
 
-def section(title: str) -> str:
-    """The text under a heading."""
-    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
-
-
 def test_the_sections_are_in_their_order() -> None:
     """What a reader looks for first comes first."""
     assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == [
         "Install",
         "First use",
         "Which credential git gets",
+        "Choosing a token",
         "Renewal and rejection",
         "Commands",
         "CI",
@@ -68,25 +67,38 @@ def test_the_help_is_the_programs_own(bare_env: dict[str, str], home: Path, exec
 
 
 @pytest.fixture
-def desktop(home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket) -> Iterator[dict[str, str]]:
-    """A person's first day: a keyring, the program in ~/.local/bin, and bitbucket.org, which is the stand-in."""
-    link = home / ".local" / "bin" / NAME
+def bitbucket_org(home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket) -> Runner:
+    """A new machine: the program in ~/.local/bin, the vault's key in a file, and the stand-in as bitbucket.org."""
+    link, key = home / ".local" / "bin" / NAME, home / "key"
     link.parent.mkdir()
     link.symlink_to(executables["portable"])
+    key.touch(mode=0o600)
+    key.write_bytes(os.urandom(32))
+    env = {
+        "HOME": str(home),
+        "XDG_RUNTIME_DIR": str(home / "run"),
+        "PATH": f"{link.parent}:/usr/bin:/bin",
+        "TERM": "xterm",
+        "LC_ALL": "C.UTF-8",
+        "PS1": "$ ",
+        "NO_COLOR": "1",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
+        "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key),
+    }
+    run = Runner(env, home / "work")
+    run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    run("git", "config", "--global", "http.sslCAInfo", bitbucket.ca_file)
+    return run
+
+
+@pytest.fixture
+def desktop(home: Path, bitbucket_org: Runner) -> Iterator[dict[str, str]]:
+    """A person's first day, with a keyring."""
+    mine = ("GIT_CREDENTIAL_BITBUCKET_KEYRING", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE", "GIT_TERMINAL_PROMPT")
     with KeyringSession(home) as session:
-        env = {
-            **session.env,
-            "PATH": f"{link.parent}:/usr/bin:/bin",
-            "TERM": "xterm",
-            "LC_ALL": "C.UTF-8",
-            "PS1": "$ ",
-            "NO_COLOR": "1",
-            "GIT_CONFIG_NOSYSTEM": "1",
-        }
-        run = Runner(env, home / "work")
-        run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
-        run("git", "config", "--global", "http.sslCAInfo", bitbucket.ca_file)
-        yield env
+        yield {**session.env, **{name: value for name, value in bitbucket_org.env.items() if name not in mine}}
 
 
 def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, bitbucket: FakeBitbucket) -> None:
@@ -112,6 +124,82 @@ def test_the_transcript_is_what_happens(desktop: dict[str, str], home: Path, bit
     told = "\n".join(line for line in lines if not line.startswith(GIT_PROGRESS))
     told = re.sub(r"expires \d{4}-\d\d-\d\d", "expires 2027-11-22", told.replace(str(home), "/home/alice"))
     assert told == block("transcript")
+
+
+def test_each_kind_of_login_that_is_advised_works(home: Path, bitbucket_org: Runner, bitbucket: FakeBitbucket) -> None:
+    """Each command of the table, with what it asks for on standard input; git then gets that kind."""
+    run = bitbucket_org
+    bitbucket.create_repository("acme/app", project="WEB")
+    callback = f"http://127.0.0.1:{free_port()}/"
+    consumer = bitbucket.add_consumer(callback=callback)
+    words = [sys.executable, "-m", "tests.fake_bitbucket.browser", "--ca", bitbucket.ca_file]
+    browser = home / "browser"
+    browser.write_text(
+        f'#!/bin/sh\ncd {shlex.quote(str(ROOT))} && exec {shlex.join(words)} --proxy {bitbucket.proxy_url} "$1"\n'
+    )
+    browser.chmod(0o700)
+    run.env["BROWSER"] = str(browser)
+    run("git", "config", "--global", "credential.https://bitbucket.org.oauthRedirectURI", callback)
+    run(NAME, "configure")
+    answers = {
+        "--oauth": f"{consumer.key}\n{consumer.secret}\n",
+        "--client-credentials": f"{consumer.key}\n{consumer.secret}\n",
+        "--api-token": bitbucket.issue_api_token(scopes=("read:repository:bitbucket",)),
+        "--project": bitbucket.issue_access_token("acme", project="WEB", scopes=("repository",)),
+        "--access-token": bitbucket.issue_access_token("acme/app", scopes=("repository",)),
+        "exec": "",
+    }
+    told = [cells[2].strip("`") for cells in manual.rows(TEXT, "| who | what, and its scopes | command |")]
+    for command in filter(None, told):
+        stdin = next(text for word, text in answers.items() if word in command)
+        job = {"BITBUCKET_ACCESS_TOKEN": answers["--access-token"]} if " exec " in command else {}
+        since = bitbucket.mark()
+        run(*shlex.split(command), stdin=stdin, env={**run.env, **job})
+        if not job:
+            run("git", "ls-remote", "https://bitbucket.org/acme/app.git")
+            run(NAME, "logout", *(["bitbucket.org"] if "--oauth" in command else ["--all"]))
+        names = {entry.username for entry in bitbucket.requests("git", since=since) if entry.auth}
+        assert names == {"x-bitbucket-api-token-auth" if "--api-token" in command else "x-token-auth"}, command
+    assert (home / "work" / "app" / ".git").is_dir()
+
+
+def test_what_to_type_when_a_token_leaked(home: Path, bitbucket_org: Runner, bitbucket: FakeBitbucket) -> None:
+    """Typed in that order, with the leaked token in a repository's history: it is replaced and found."""
+    run = bitbucket_org
+    bitbucket.create_repository("acme/app")
+    leaked, new = bitbucket.issue_access_token("acme/app"), bitbucket.issue_access_token("acme/app")
+    run(NAME, "configure")
+    run(NAME, "login", "--access-token", "--for", "acme/app", stdin=leaked)
+    published = home / "src" / "site"
+    run("git", "init", "--quiet", published)
+    for content in (f"https://x-token-auth:{leaked}@bitbucket.org/acme/app.git\n", "nothing\n"):
+        (published / "remote").write_text(content)
+        run("git", "-C", published, "add", "remote")
+        run("git", "-C", published, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "Change")
+    shown = {}
+    with Dialogue(["/bin/sh"], run.env, home / "work", columns=160) as dialogue:
+        dialogue.reads("$ ")
+        for line in re.findall(r"^\$ (.*)$", block("leak"), re.MULTILINE):
+            command = line.partition("  #")[0].strip()
+            dialogue.types(f'{command}; echo "code=$?"')
+            if " rotate " in command:
+                dialogue.reads("https://bitbucket.org/acme/app/admin/access-tokens")
+                dialogue.reads("(not shown): ")
+                bitbucket.revoke(leaked)
+                dialogue.types(new)
+                dialogue.reads("(Enter if unknown): ")
+                dialogue.types("90d")
+            shown[command.split()[1]] = dialogue.reads_match(r"(?s)(.*code=\d)\s*\$ ")
+        dialogue.types("exit")
+        dialogue.ends()
+    assert "acme/app" in shown["status"]
+    assert "Bitbucket says that it is valid" in shown["status"]
+    assert "rotate" in shown["log"]
+    assert "remote:1: access token" in shown["audit"]
+    assert [text[-1] for verb, text in shown.items() if verb != "audit"] == ["0", "0", "0"]
+    run("git", "ls-remote", "https://bitbucket.org/acme/app.git")
+    (old,) = (one for one in listed(run) if one["state"] == "disabled")
+    run(NAME, "logout", old["id"])
 
 
 def test_a_container_is_served_by_gits_own_client(
@@ -172,10 +260,11 @@ def test_each_setting_has_its_key_beside_it() -> None:
 def test_every_key_of_gits_configuration_is_told() -> None:
     """What the program reads by `credential.*` and `http.*`; and nothing is told that it does not read."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    told = set(re.findall(r"\b(?:oauth|api|bitbucketDev)[A-Z]\w+|\bprovider\b|sslCA\w+|sslVerify", section("Settings")))
+    settings = manual.section(TEXT, "Settings")
+    told = set(re.findall(r"\b(?:oauth|api|bitbucketDev)[A-Z]\w+|\bprovider\b|sslCA\w+|sslVerify", settings))
     read = set(re.findall(r'"((?:oauth|bitbucketDev)[A-Z]\w+|apiURL|provider|sslCA\w+|sslVerify)"', source))
     assert told == read
-    assert all(f'"{key}"' in source and key in section("Settings") for key in GIT_READS)
+    assert all(f'"{key}"' in source and key in settings for key in GIT_READS)
 
 
 def messages() -> list[str]:
