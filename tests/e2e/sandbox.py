@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import git_config
+import pytest
+
+from git_credential_bitbucket import git_config, git_protocol, paths
 from git_credential_bitbucket.bitbucket import providers
+from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.client.agent_client import raise_error
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.fake_bitbucket.journal import Entry
 from tests.fake_bitbucket.tokens import digest
@@ -16,6 +20,11 @@ from tests.running import Runner, told
 
 if TYPE_CHECKING:
     import subprocess
+
+machine_git = pytest.mark.parametrize("git", ["machine"], indirect=True)
+"""For a test that every git passes in the same way: the one that this machine has."""
+newer_git = pytest.mark.parametrize("git", ["newer"], indirect=True)
+"""For a test that every git passes in the same way, and the newer one tells the helper more in it."""
 
 _ASK = (
     "import json, sys\n"
@@ -116,7 +125,14 @@ class Machine:
         return "".join(f"{key}={value}\n" for key, value in fields.items())
 
     def ask(self, action: str, fields: Mapping[str, str] | None = None, request: str = "") -> list[tuple[str, str]]:
-        """Ask whoever holds the credentials, by the installed program's own client."""
+        """Ask whoever holds the credentials: the daemon, or where none listens, by the installed program's client."""
+        if self.env.get(ipc.DAEMON) != "off":
+            body = ipc.format_request(action, git_protocol.emit([*(fields or {}).items()]) + request.encode())
+            outcome, reply = ipc.send_request(paths.control_socket(paths.socket_path(self.env)), body)
+            if outcome == ipc.ANSWERED:
+                pairs = git_protocol.parse_pairs(reply)
+                raise_error(pairs)
+                return pairs
         answer = Runner(self.env, self.work)(
             self.program.parent / "python", "-I", "-c", _ASK, stdin=json.dumps([action, fields or {}, request])
         )

@@ -5,8 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
-from tests import git_versions
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, machine_git
 from tests.fake_bitbucket.tokens import digest
 
 ROOT = Path(__file__).parents[2]
@@ -111,11 +110,12 @@ TABLE: dict[tuple[str, str, str], dict[str, str]] = {
 }
 
 
+@machine_git
 def test_the_right_account_is_sent_for_every_url(machine: Machine) -> None:
     """By repository, username in the URL, default and directory; where git tells the path, and where it does not.
 
-    The newer git of these tests is started by a loader, under the loader's name: without a path nobody can look at its
-    command line.
+    Not with the newer git of these tests: it is started by a loader, under the loader's name, so without a path nobody
+    can look at its command line.
     """
     day = Day(machine)
     folder = machine.work / "bobs"
@@ -132,11 +132,10 @@ def test_the_right_account_is_sent_for_every_url(machine: Machine) -> None:
                 cwd = folder if where else None
                 sent[of, where, repository] = {name: day.sent(name, repository, cwd) for name in names}
     assert sent == TABLE
-    if machine.used_git == git_versions.machine_git():
-        machine.git("config", "--global", f"credential.{machine.site}.useHttpPath", "false")
-        for repository, owner in [("acme/app", "acme/app"), ("acme/ops", "OPS"), ("beta/tool", "alice's OAuth login")]:
-            assert day.sent("", repository) == owner
-        assert day.sent("bob", "beta/tool") == "bob's OAuth login"
+    machine.git("config", "--global", f"credential.{machine.site}.useHttpPath", "false")
+    for repository, owner in [("acme/app", "acme/app"), ("acme/ops", "OPS"), ("beta/tool", "alice's OAuth login")]:
+        assert day.sent("", repository) == owner
+    assert day.sent("bob", "beta/tool") == "bob's OAuth login"
     token = machine.helper("token", "--git", f"{machine.site}/beta/tool").stdout.strip()
     del machine.told[-2:]  # where no secret may be, but in what `token` prints
     assert digest(token) in day.digests("alice's OAuth login")

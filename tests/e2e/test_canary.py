@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.leaks import Needles
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, newer_git
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
@@ -76,6 +76,7 @@ def work(machine: Machine, place: str, more: dict[str, str] | None = None, *, la
     machine.git("fetch", cwd=clone, more=more)
 
 
+@newer_git
 def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, bitbucket: FakeBitbucket) -> None:
     """Each kind: obtained, used, renewed, refused, shown, logged out; then the search."""
     for place in ("acme/app", "acme/core", "acme/other", "alice/dotfiles"):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.daemon.daemons import listener_of
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, newer_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -56,6 +56,7 @@ def assert_untouched(machine: Machine) -> None:
     assert not machine.vault.parent.exists()
 
 
+@newer_git
 @pytest.mark.parametrize(("name", "issue", "username"), TOKENS, ids=NAMES)
 def test_a_token_of_the_environment_serves_a_job(
     machine: Machine, bitbucket: FakeBitbucket, url: str, name: str, issue: Issue, username: str
@@ -84,6 +85,7 @@ def test_a_token_in_a_file_serves_a_job(
     assert_untouched(newer)
 
 
+@machine_git
 def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(
     place: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_consumer_of_the_environment_mints_once_for_a_job(
     assert not newer.vault.parent.exists()
 
 
+@machine_git
 def test_a_consumer_of_the_environment_works_without_a_daemon(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
@@ -191,6 +194,7 @@ def test_what_is_wrong_with_the_environment_is_told_by_name(
         assert name.removesuffix("_FILE") in only_line(answer.stderr)
 
 
+@newer_git
 def test_exec_runs_a_job_without_a_secret_in_its_environment(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, machine_git, newer_git
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -70,6 +70,7 @@ def test_each_kind_of_credential_works_with_its_own_username(
     assert {(entry.username, entry.status) for entry in machine.offered()} == {(username, 200)}
 
 
+@newer_git
 @pytest.mark.parametrize("give", [repository_token, login], ids=["static", "oauth"])
 def test_clone_fetch_and_a_large_push(
     place: Machine, bitbucket: FakeBitbucket, give: Callable[[Machine], None]
@@ -88,6 +89,7 @@ def test_clone_fetch_and_a_large_push(
     assert not bitbucket.token_requests()
 
 
+@newer_git
 def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Three workspaces, three gits at once; one is named by a relative address."""
     url = bitbucket.create_repository("acme/app")
@@ -115,6 +117,7 @@ def test_submodules_are_cloned_side_by_side_each_with_its_own_token(machine: Mac
     assert used == {(place, digest(token), 200) for place, token in own.items()}
 
 
+@machine_git
 def test_a_hostile_work_tree_is_not_executed(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Modules, programs and configuration lying in the repository are content: the helper starts and asks as ever."""
     names = ("os", "json", "site", "sitecustomize", "_socket", "requests_oauthlib", "git_credential_bitbucket")

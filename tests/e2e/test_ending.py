@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, machine_git
 from tests.fake_bitbucket.client import FakeBitbucket
 
 DAY = 86400
@@ -37,6 +37,7 @@ def test_once_on_stderr_with_what_to_type(place: Machine, bitbucket: FakeBitbuck
     assert fetched(place, place.work / "app") == ""
 
 
+@machine_git
 def test_not_before_its_time(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """A date that is far off, or none."""
     url = bitbucket.create_repository("acme/app")

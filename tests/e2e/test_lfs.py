@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.journal import Entry
 
@@ -37,6 +37,7 @@ def batches(machine: Machine, since: int) -> list[Entry]:
     return [e for e in machine.standin.requests("lfs", since=since) if e.path.endswith("/objects/batch")]
 
 
+@machine_git
 def test_a_large_file_goes_up_and_comes_back(machine: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """Upload, the verification under the repository's UUID, and a clone that downloads it again.
 

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -20,6 +20,7 @@ def states(machine: Machine) -> list[object]:
     return [credential["state"] for credential in machine.credentials()]
 
 
+@machine_git
 def test_without_a_credential_git_stops_with_the_cure(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Nobody is there to be asked: one line, one hint, and git's own end."""
     answer = place.git("clone", url, check=False)
@@ -29,6 +30,7 @@ def test_without_a_credential_git_stops_with_the_cure(place: Machine, bitbucket:
     assert not place.vault.exists()
 
 
+@machine_git
 def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBitbucket) -> None:
     """Reading what everybody may read asks for nothing."""
     machine.clone(bitbucket.create_repository("acme/open", public=True))
@@ -79,6 +81,7 @@ def test_another_helpers_rejected_credential_does_not_cost_ours(
     newer.git("ls-remote", url)
 
 
+@machine_git
 @pytest.mark.parametrize("status", [403, 404])
 def test_no_access_is_no_verdict_on_the_credential(
     machine: Machine, bitbucket: FakeBitbucket, url: str, status: int
@@ -95,6 +98,7 @@ def test_no_access_is_no_verdict_on_the_credential(
     assert {entry.status for entry in machine.offered()} == {200, status, 404}
 
 
+@machine_git
 def test_an_api_token_that_may_only_write_is_not_lost(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """An API token's write scope does not imply reading: 403, and it is kept for what it can do."""
     machine.approve("", "alice", bitbucket.issue_api_token(scopes=("write:repository:bitbucket",)))
@@ -102,6 +106,7 @@ def test_an_api_token_that_may_only_write_is_not_lost(machine: Machine, bitbucke
     assert states(machine) == ["ready"]
 
 
+@machine_git
 def test_410_is_no_verdict_on_the_credential(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Git neither stores nor erases then, and the next command is served."""
     machine.approve("", "alice", bitbucket.issue_api_token())
@@ -123,6 +128,7 @@ def test_an_outage_of_git_is_no_verdict_on_the_credential(
     assert states(newer) == ["ready"]
 
 
+@machine_git
 def test_an_app_password_is_not_kept(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """It is dead: whoever brings it is told what to make instead, and it is never offered."""
     answer = place.git(
@@ -134,6 +140,7 @@ def test_an_app_password_is_not_kept(place: Machine, bitbucket: FakeBitbucket, u
     assert not place.offered()
 
 
+@machine_git
 def test_a_secret_of_unknown_kind_is_kept_as_it_was_typed(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """For that name and that path only, and disabled at the first 401: git's contract for a helper that stores."""
     access, _ = bitbucket.issue_login(bitbucket.add_consumer())

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -36,6 +36,7 @@ def test_an_expired_token_is_renewed_before_it_is_used(place: Machine, bitbucket
     assert digest(old) not in {entry.secret for entry in place.offered()}
 
 
+@machine_git
 def test_fifty_gits_at_once_make_one_request(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Everybody waits for the same renewal, and gets what it brought."""
     bitbucket.revoke(machine.log_in(bitbucket.add_consumer(), expires_in=0))
@@ -181,6 +182,7 @@ def test_while_renewal_fails_the_old_token_serves(
     assert len(bitbucket.token_requests()) == 1
 
 
+@machine_git
 def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The consent was taken back: one line with the cure, no loop, and nothing thrown away."""
     machine.log_in(bitbucket.add_consumer(), expires_in=0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -37,6 +37,7 @@ def used(machine: Machine, url: str) -> set[tuple[str | None, int | None]]:
     return {(entry.secret, entry.status) for entry in machine.offered(since=mark)}
 
 
+@machine_git
 def test_each_repository_gets_its_own_token(machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]) -> None:
     """The narrowest place wins, whatever name the Clone button put into the address."""
     expected = give(machine, own)
@@ -133,6 +134,7 @@ def test_no_token_goes_over_plain_http(older: Machine, bitbucket: FakeBitbucket)
         assert "password=" not in answer.stdout
 
 
+@machine_git
 def test_a_token_for_another_repository_is_not_tried(
     machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
 ) -> None:

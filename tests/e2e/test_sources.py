@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.leaks import Needles
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, machine_git
 from tests.fake_bitbucket.client import FakeBitbucket
 
 ROUNDS, GITS = 3, 6
@@ -62,10 +62,11 @@ def source(bitbucket: FakeBitbucket, tmp_path: Path, request: pytest.FixtureRequ
     return Source(request.getfixturevalue(name), bitbucket, tmp_path)
 
 
+@machine_git
 def test_a_file_is_rotated_under_a_fetch_loop(
     place: Machine, bitbucket: FakeBitbucket, source: Source, url: str
 ) -> None:
-    """Each command has the token that is there when it begins: none is rejected, with any git and without a daemon."""
+    """Each command has the token that is there when it begins: none is rejected, with and without a daemon."""
     source.log_in("file")
     for _ in range(ROUNDS):
         assert set(fetched_by_many(place, url)) == {""}

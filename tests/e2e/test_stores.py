@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 
 HOSTILE = "acme/sub"
@@ -264,6 +264,7 @@ DELIBERATE = [by_hand, by_a_library]
 SOLICITED = [by_git_askpass, by_core_askpass, by_ssh_askpass, by_git_lfs]
 
 
+@machine_git
 @pytest.mark.parametrize("paths", [True, False], ids=["paths", "no paths"])
 @pytest.mark.parametrize("way", DELIBERATE)
 def test_what_was_approved_seeds_an_empty_vault(scene: Scene, way: Wanted, paths: bool) -> None:
@@ -293,6 +294,7 @@ def assert_seeds(scene: Scene, way: Wanted, paths: bool) -> None:
     assert scene.answer("beta/tool.git", "mallory") == "mallory"
 
 
+@machine_git
 @pytest.mark.parametrize("way", DELIBERATE)
 def test_what_was_approved_takes_nobodys_place(scene: Scene, way: Wanted) -> None:
     """It is kept beside another person's login, and answers by its username."""
@@ -329,6 +331,7 @@ def test_a_prompt_after_a_rejection_serves_where_that_was(older_scene: Scene, wa
     assert scene.answers() == {"acme/app": "alice", HOSTILE: "mallory", "beta/tool": "alice"}
 
 
+@machine_git
 @pytest.mark.parametrize(
     "text",
     [
@@ -395,6 +398,7 @@ def test_an_address_with_a_password_in_an_lfsconfig_is_nothing_to_keep(older_sce
     assert scene.machine.credentials() == []
 
 
+@machine_git
 def test_relative_submodules_are_served_as_their_parent(scene: Scene) -> None:
     """Whatever name the parent's address holds; and nothing is kept that was not there before."""
     scene.log_in()

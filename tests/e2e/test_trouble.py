@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, only_line
+from tests.e2e.sandbox import Machine, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
 
@@ -57,6 +57,7 @@ def test_bad_input_is_refused_in_one_line(newer: Machine, bitbucket: FakeBitbuck
     newer.git("ls-remote", url)
 
 
+@machine_git
 def test_a_vault_locked_by_hand(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Git stops with our line instead of asking for a password that would not help."""
     machine.approve("", "alice", bitbucket.issue_api_token())
@@ -67,6 +68,7 @@ def test_a_vault_locked_by_hand(machine: Machine, bitbucket: FakeBitbucket, url:
     machine.git("ls-remote", url)
 
 
+@machine_git
 def test_a_vault_whose_key_is_not_there(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Locked is not damaged: nothing is moved or written, and with the key all is as before, in the same daemon."""
     place.approve("", "alice", bitbucket.issue_api_token())
@@ -84,6 +86,7 @@ def test_a_vault_whose_key_is_not_there(place: Machine, bitbucket: FakeBitbucket
     place.git("ls-remote", url)
 
 
+@machine_git
 def test_a_key_that_does_not_fit(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Another vault's key is named as such."""
     machine.approve("", "alice", bitbucket.issue_api_token())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import pexpect
 import pytest
 
-from tests.e2e.sandbox import Machine
+from tests.e2e.sandbox import Machine, machine_git, newer_git
 from tests.fake_bitbucket.client import FakeBitbucket
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
@@ -84,6 +84,7 @@ def test_an_access_token_typed_at_gits_prompt_is_kept_for_its_repository(
     assert [one["scope"] for one in machine.credentials()] == [f"{bitbucket.netloc}/acme/app"]
 
 
+@machine_git
 @pytest.mark.parametrize("kind", ["api-token", "access-token"])
 def test_a_username_that_cannot_work_is_named(
     machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type, kind: str
@@ -101,6 +102,7 @@ def test_a_username_that_cannot_work_is_named(
     assert type_at("ls-remote", url, answers=answers, more=NOBODY)[0] == 0
 
 
+@machine_git
 def test_what_did_not_work_is_not_kept(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """A token with a letter too much gets 401: git fails, and asks again the next time."""
     token = bitbucket.issue_api_token()
@@ -111,6 +113,7 @@ def test_what_did_not_work_is_not_kept(machine: Machine, bitbucket: FakeBitbucke
     assert len(machine.credentials()) == 1
 
 
+@machine_git
 def test_an_app_password_typed_at_gits_prompt_is_not_kept(
     machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
@@ -122,6 +125,7 @@ def test_an_app_password_typed_at_gits_prompt_is_not_kept(
     assert not machine.credentials()
 
 
+@newer_git
 def test_a_person_logs_in_while_git_waits(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """Our own questions come first, on the terminal; the typed email is an account, never git's username."""
     token = bitbucket.issue_api_token()
@@ -139,6 +143,7 @@ def test_a_person_logs_in_while_git_waits(machine: Machine, bitbucket: FakeBitbu
     assert [one["account"] for one in machine.credentials()] == ["alice@example.com"]
 
 
+@machine_git
 def test_a_person_who_would_rather_not_is_asked_by_git(
     machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
@@ -150,6 +155,7 @@ def test_a_person_who_would_rather_not_is_asked_by_git(
     assert [one["kind"] for one in machine.credentials()] == ["api-token"]
 
 
+@machine_git
 def test_git_is_answered_in_a_terminal_without_a_word(
     machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
 ) -> None:
@@ -160,6 +166,7 @@ def test_git_is_answered_in_a_terminal_without_a_word(
     assert [line.split("\t")[-1] for line in shown.split("\r\n")] == ["HEAD", "refs/heads/main", ""]
 
 
+@machine_git
 def test_the_daemon_outlives_the_terminal(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """It was started from there, and the terminal has gone; the next one is served by the same process."""
     token = bitbucket.issue_api_token()
