@@ -205,11 +205,15 @@ class FakeBitbucket:
         place: str = "",
         permissions: tuple[str, ...] = ("PROJECT_READ", "REPO_WRITE"),
         lifetime: float | None = None,
+        name: str = "",
     ) -> str:
         """A Data Center HTTP access token: of a person, or else of the project or repository `place`."""
-        return str(
-            self.control("issue_http_token", username=username, place=place, permissions=permissions, lifetime=lifetime)
-        )
+        wanted = {"username": username, "place": place, "permissions": permissions, "lifetime": lifetime, "name": name}
+        return str(self.control("issue_http_token", **wanted))
+
+    def http_tokens(self) -> dict[str, str]:
+        """The names of the Data Center's living HTTP access tokens, by their secret."""
+        return dict(self.control("http_tokens"))
 
     def failed_attempts(self, username: str) -> int:
         """How many logins of that name failed at the Data Center since one worked."""

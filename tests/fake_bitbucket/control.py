@@ -9,14 +9,11 @@ import socketserver
 from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
-from tests.fake_bitbucket import data_center, git_backend, tokens
+from tests.fake_bitbucket import data_center, git_backend, http_tokens, tokens
 from tests.fake_bitbucket.faults import Fault
 from tests.fake_bitbucket.journal import Entry
 from tests.fake_bitbucket.model import (
     API_TOKEN,
-    HTTP_TOKEN_OF_PERSON,
-    HTTP_TOKEN_OF_PROJECT,
-    HTTP_TOKEN_OF_REPOSITORY,
     OAUTH,
     PROJECT_TOKEN,
     REPOSITORY_TOKEN,
@@ -79,11 +76,13 @@ class Actions:
         self, permissions: list[str], username: str = "", place: str = "", lifetime: float | None = None, name: str = ""
     ) -> str:
         """A Data Center HTTP access token: of a person, or of the project or repository `place`."""
-        kind = (HTTP_TOKEN_OF_REPOSITORY if "/" in place else HTTP_TOKEN_OF_PROJECT) if place else HTTP_TOKEN_OF_PERSON
         person = self._state.people[username.casefold()] if username else None
-        token = Token(tokens.http_token(), kind, permissions, person, place=place, name=name)
-        token.ident = data_center.new_ident(self._state)
-        return self._issue(token, lifetime)
+        return self._issue(http_tokens.make(self._state, person, place, permissions, name), lifetime)
+
+    def http_tokens(self) -> dict[str, str]:
+        """The names of the living HTTP access tokens, by their secret."""
+        kinds, living = data_center.TOKENS, self._state.living
+        return {one.secret: one.name for one in self._state.tokens.values() if one.kind in kinds and living(one.secret)}
 
     def failed_attempts(self, username: str) -> int:
         """How many logins of that name failed at the Data Center since one worked."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from tests.fake_bitbucket import git_backend, oauth
+from tests.fake_bitbucket import git_backend, http_tokens, oauth
 from tests.fake_bitbucket.authorize import Authorize
 from tests.fake_bitbucket.model import (
     HTTP_TOKEN_OF_PERSON,
@@ -81,15 +81,19 @@ def find_room(state: State, authorize: Authorize, path: str) -> tuple[str, Room]
         return _oauth_room(state, authorize, found[1])
     if path == "/rest/authconfig/1.0/login-options":
         return "api", lambda _, __: json_response(200, {"results": [{"type": "LOGIN_FORM"}]})
+    if http_tokens.PATH.match(path):
+        return "access-tokens", lambda state, request: _access_tokens(state, request, path)
     if found := _REST.match(path):
         rest = found[1]
         return "api", lambda state, request: _rest(state, request, rest)
     return "none", _nothing
 
 
-def new_ident(state: State) -> str:
-    """The next token's id, twelve digits."""
-    return f"{len(state.tokens) + 1:012}"
+def _access_tokens(state: State, request: Request, path: str) -> Response:
+    account = authenticate(state, request.offered)
+    if isinstance(account, Response):
+        return account
+    return _named(account, http_tokens.serve(state, request, path, account.person, account.token))
 
 
 def authenticate(state: State, offered: Offered) -> Account | Response:

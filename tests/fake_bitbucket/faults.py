@@ -7,7 +7,7 @@ from typing import cast
 
 from tests.fake_bitbucket.plumbing import CUT, RESET, Response, html, json_response
 
-ENDPOINTS = ("authorize", "token", "revoke", "api", "git", "lfs", "media")
+ENDPOINTS = ("authorize", "token", "revoke", "api", "git", "lfs", "media", "access-tokens")
 HELD_AT_MOST_S = 3600.0
 
 _PAGES = {

@@ -157,3 +157,7 @@ class Knobs:
     dc_https_redirects_only: bool = True
     # Failed logins of one account until it must solve a CAPTCHA (Atlassian's default is 5).
     dc_attempts: int = 5
+    # A token's id is in the one token that is published; that it always is, nobody says.
+    dc_id_in_token: bool = True
+    # An administrator may demand an expiry.
+    dc_expiry_required: bool = False

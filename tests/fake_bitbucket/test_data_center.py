@@ -76,3 +76,30 @@ def test_rest_names_the_person_and_the_version_and_an_account_locks_after_wrong_
         assert http.get(url, auth=("carol", "wrong")).status_code == 401
     locked = http.get(url, auth=("carol", "correct horse"))
     assert (locked.status_code, locked.headers["X-Authentication-Denied-Reason"][:17]) == (403, "CAPTCHA_CHALLENGE")
+
+
+@pytest.mark.parametrize("owner", ["users/carol", "projects/PROJ", "projects/PROJ/repos/app"])
+def test_a_password_makes_lists_and_revokes_tokens_and_a_token_does_not(
+    bitbucket: FakeBitbucket, http: requests.Session, owner: str
+) -> None:
+    """What was made works with git at once; an expiry may be demanded."""
+    bitbucket.create_repository("PROJ/app")
+    bitbucket.create_person("carol", password="correct horse")
+    bitbucket.turn(dc_expiry_required=True)
+    url = f"{bitbucket.data_center_url()}/rest/access-tokens/latest/{owner}"
+    wanted = {"name": "laptop", "permissions": ["REPO_READ"]}
+    by_password = ("carol", "correct horse")
+    assert http.put(url, json=wanted, auth=by_password).status_code == 400
+    made = http.put(url, json={**wanted, "expiryDays": 90}, auth=by_password).json()
+    (listed,) = http.get(url, auth=by_password).json()["values"]
+    assert listed["expiryDate"] == made["expiryDate"]
+    assert (listed["id"], listed["name"], listed["permissions"]) == (made["id"], "laptop", ["REPO_READ"])
+    bearer = {"Authorization": f"Bearer {made['token']}"}
+    git = bitbucket.data_center_url("proj/app") + "/info/refs?service=git-upload-pack"
+    assert http.get(git, headers=bearer).status_code == 200
+    assert http.get(url, headers=bearer).status_code == 403
+    assert http.get(url, auth=("carol", "wrong")).status_code == 401
+    assert http.get(url).status_code == 401
+    assert http.delete(f"{url}/{made['id']}", auth=by_password).status_code == 204
+    assert http.get(git, headers=bearer).status_code == 401
+    assert bitbucket.http_tokens() == {}

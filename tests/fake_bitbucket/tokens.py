@@ -38,11 +38,11 @@ def app_password() -> str:
     return _checked(APP_PASSWORD_PREFIX, APP_PASSWORD_LENGTH, "")
 
 
-def http_token() -> str:
+def http_token(ident: str = "") -> str:
     """A Data Center HTTP access token: base64 of a 12-digit id, a colon and 20 random bytes (support.atlassian.com,
     "Git commands failing with URL rejected when using HTTP access tokens as basic auth").
     """
-    ident = f"{secrets.randbelow(10**12):012}"
+    ident = ident or f"{secrets.randbelow(10**12):012}"
     return HTTP_TOKEN_PREFIX + base64.b64encode(ident.encode() + b":" + secrets.token_bytes(20)).decode()
 
 
