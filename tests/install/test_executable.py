@@ -5,7 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -46,6 +46,28 @@ def wheel(request: pytest.FixtureRequest, wheels: dict[str, Path]) -> Path:
     if request.param not in wheels:
         pytest.skip("there is no C compiler")
     return wheels[request.param]
+
+
+@pytest.fixture(scope="module")
+def own_executables(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What git executes, installed from each of the wheels for the tests of this module that change it."""
+    return installed.installations(wheels, tmp_path_factory.mktemp("own") / "installed")
+
+
+@pytest.fixture(params=installed.KINDS)
+def own(request: pytest.FixtureRequest, own_executables: dict[str, Path]) -> Iterator[Path]:
+    """Each of the `own_executables` in turn; afterwards its directory and its packages are what they were."""
+    if request.param not in own_executables:
+        pytest.skip("there is no C compiler")
+    executable = own_executables[request.param]
+    folder = executable.parent
+    (site_packages,) = folder.parent.glob("lib/python*/site-packages")
+    shutil.copytree(folder, folder.with_name("kept"), symlinks=True)
+    yield executable
+    shutil.rmtree(folder)
+    folder.with_name("kept").rename(folder)
+    if not site_packages.exists():
+        (folder.parent / "elsewhere").rename(site_packages)
 
 
 def test_works_where_it_was_installed(executable: Path) -> None:
@@ -96,27 +118,25 @@ def test_works_in_awkward_places(wheel: Path, tmp_path: Path, where: str) -> Non
 @pytest.mark.parametrize(
     "form", ["'{python}'", '"{python}"', "{python}", "'{python}' -E", "{python} -sE", "relocatable"]
 )
-def test_understands_every_first_line_that_installers_write(wheel: Path, tmp_path: Path, form: str) -> None:
+def test_understands_every_first_line_that_installers_write(own: Path, tmp_path: Path, form: str) -> None:
     """pip, distlib and uv put the interpreter in the first line, or in the shell's hands: quoted, bare, or relative."""
-    executable = installed.install(wheel, tmp_path / "venv")
-    script = Path(f"{executable}.py")
+    script = Path(f"{own}.py")
     first, rest = script.read_text().split("\n", 1)
     quoted = form.format(python=first.removeprefix("#!"))
     if form == "relocatable":
         quoted = """"$(dirname -- "$(realpath -- "$0")")"/'python'"""
     script.write_text(f"#!/bin/sh\n'''exec' {quoted} \"$0\" \"$@\"\n' '''\n{rest}")
-    assert_works(executable)
-    (tmp_path / "link").symlink_to(executable)
+    assert_works(own)
+    (tmp_path / "link").symlink_to(own)
     assert_works(tmp_path / "link")
 
 
-def test_options_in_the_first_line_are_no_part_of_the_interpreter(wheel: Path, tmp_path: Path) -> None:
+def test_options_in_the_first_line_are_no_part_of_the_interpreter(own: Path) -> None:
     """Pipx writes `#!PATH -E`."""
-    executable = installed.install(wheel, tmp_path / "venv")
-    script = Path(f"{executable}.py")
+    script = Path(f"{own}.py")
     first, rest = script.read_text().split("\n", 1)
     script.write_text(f"{first} -E\n{rest}")
-    assert_works(executable)
+    assert_works(own)
 
 
 def test_imports_nothing_from_the_work_tree_or_the_environment(executable: Path, tmp_path: Path) -> None:
@@ -162,16 +182,15 @@ def test_the_daemon_runs_on_the_python_of_the_installation(
     assert done.returncode == 0, done.stderr
 
 
-def test_what_answers_git_dumps_no_core(wheel: Path, tmp_path: Path) -> None:
+def test_what_answers_git_dumps_no_core(own: Path) -> None:
     """Neither relay's Python does, whatever the shell allows; `exec`'s command may, for that is somebody else's."""
-    executable = installed.install(wheel, tmp_path / "venv")
-    script = Path(f"{executable}.py")
+    script = Path(f"{own}.py")
     first = script.read_text().split("\n", 1)[0]
     script.write_text(f"{first}\nimport resource\nprint(resource.getrlimit(resource.RLIMIT_CORE))\n")
     allowed = resource.getrlimit(resource.RLIMIT_CORE)
     for operation in ("get", "store", "erase"):
-        assert started(executable, operation).stdout == b"(0, 0)\n"
-    assert started(executable, "exec", "true").stdout == f"{allowed}\n".encode()
+        assert started(own, operation).stdout == b"(0, 0)\n"
+    assert started(own, "exec", "true").stdout == f"{allowed}\n".encode()
 
 
 def test_starts_no_process_but_python(executable: Path, tmp_path: Path) -> None:
@@ -196,35 +215,32 @@ def test_a_readlink_on_path_is_not_run(executable: Path, tmp_path: Path) -> None
         assert not (tmp_path / "proof").exists()
 
 
-def test_says_so_when_its_python_is_gone(wheel: Path, tmp_path: Path) -> None:
+def test_says_so_when_its_python_is_gone(own: Path) -> None:
     """An interpreter that was removed gives one line and a hint, on stderr, and no answer."""
-    executable = installed.install(wheel, tmp_path / "venv")
-    for python in (tmp_path / "venv/bin").glob("python*"):
+    for python in own.parent.glob("python*"):
         python.unlink()
-    done = started(executable, "get")
+    done = started(own, "get")
     assert done.stdout == b""
     assert [line.partition(b": ")[2].partition(b":")[0] for line in done.stderr.splitlines()] == [b"error", b"hint"]
 
 
-def test_says_so_when_its_package_is_gone(wheel: Path, tmp_path: Path) -> None:
+def test_says_so_when_its_package_is_gone(own: Path) -> None:
     """A Python that was upgraded looks for packages in another directory: one line and a hint, no traceback."""
-    executable = installed.install(wheel, tmp_path / "venv")
-    (site_packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
-    site_packages.rename(tmp_path / "elsewhere")
-    done = started(executable, "get")
+    (site_packages,) = own.parents[1].glob("lib/python*/site-packages")
+    site_packages.rename(own.parents[1] / "elsewhere")
+    done = started(own, "get")
     assert done.stdout == b""
     assert [line.partition(b": ")[2].partition(b":")[0] for line in done.stderr.splitlines()] == [b"error", b"hint"]
 
 
-def test_an_upgrade_while_it_waits_leaves_it_working(wheel: Path, tmp_path: Path) -> None:
+def test_an_upgrade_while_it_waits_leaves_it_working(own: Path, tmp_path: Path) -> None:
     """The executable's file is replaced while it reads its request: the fallback is still found."""
-    executable = installed.install(wheel, tmp_path / "venv")
     (tmp_path / "run").mkdir(mode=0o700)
     (tmp_path / "run" / NAME).mkdir(mode=0o700)
     env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
-    with subprocess.Popen([executable, "get"], env=env, stdin=-1, stdout=-1, stderr=-1) as process:
-        shutil.copy(executable, tmp_path / "new")
-        (tmp_path / "new").rename(executable)
+    with subprocess.Popen([own, "get"], env=env, stdin=-1, stdout=-1, stderr=-1) as process:
+        shutil.copy(own, tmp_path / "new")
+        (tmp_path / "new").rename(own)
         out, err = process.communicate(b"protocol=https\nhost=example.com\n", timeout=60)
     assert (process.returncode, out, err) == (0, b"", b"")
 

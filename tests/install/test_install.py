@@ -36,8 +36,18 @@ def config(env: dict[str, str]) -> str:
     return subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
-def test_installs_configures_upgrades_and_leaves(env: dict[str, str]) -> None:
-    """An environment, links that stay, git configured; a second run changes nothing; what removes keeps the vault."""
+def test_installs_configures_upgrades_and_is_removed(env: dict[str, str], tmp_path: Path) -> None:
+    """An environment, links that stay, git configured; a second run changes nothing of that and adds the services.
+
+    `--remove` keeps the vault. systemctl and launchctl are the test's, and note what they are told: a user's systemd
+    cannot be had in a container, and what it does with the units is test_services' to try.
+    """
+    told = tmp_path / "told"
+    (tmp_path / "bin").mkdir()
+    for name in ("systemctl", "launchctl"):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{told}\n')
+        (tmp_path / "bin" / name).chmod(0o700)
+    env["PATH"] = f"{tmp_path / 'bin'}:{env['PATH']}"
     done = install(env)
     if done.returncode and "No matching distribution" in done.stderr:
         pytest.skip("no package index can be reached from here")
@@ -53,10 +63,17 @@ def test_installs_configures_upgrades_and_leaves(env: dict[str, str]) -> None:
     # Not the path into the environment: the link outlives it. Quoted, for git gives the value to a shell.
     assert str(home / ".local/bin") in configured.replace("'", "")
     assert (home / ".local/share" / installed.NAME).stat().st_mode & 0o077 == 0
+    assert not told.exists()
 
-    done = install(env)
+    done = install(env, "--no-configure", "--systemd", "--launchd", "--with", "qr")
     assert done.returncode == 0, done.stderr
     assert config(env) == configured
+    assert list((home / ".local/share" / installed.NAME / "venv").glob("lib/*/site-packages/segno"))
+    units = sorted(path.name for path in (home / ".config/systemd/user").iterdir())
+    agent = home / "Library/LaunchAgents" / f"{installed.NAME}.plist"
+    assert units == [f"{installed.NAME}.service", f"{installed.NAME}.socket"]
+    with agent.open("rb") as file:
+        assert plistlib.load(file)["ProgramArguments"][0] == str(home / ".local/bin" / installed.NAME)
 
     pages = subprocess.run(
         ["git", "help", "credential-bitbucket"],
@@ -74,33 +91,6 @@ def test_installs_configures_upgrades_and_leaves(env: dict[str, str]) -> None:
     left = [path for path in home.rglob("*") if not path.is_dir()]
     assert left == [home / ".gitconfig", home / ".local/share" / installed.NAME / "vault"]
     assert config(env) == ""
-
-
-def test_the_services_are_placed_and_taken_back(env: dict[str, str], tmp_path: Path) -> None:
-    """Where systemd answers, its socket is enabled; systemctl and launchctl are ours here, and note what they are told.
-
-    A user's systemd cannot be had in a container; what it does with the units is test_services' to try.
-    """
-    told = tmp_path / "told"
-    (tmp_path / "bin").mkdir()
-    for name in ("systemctl", "launchctl"):
-        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\necho {name} "$@" >>{told}\n')
-        (tmp_path / "bin" / name).chmod(0o700)
-    env["PATH"] = f"{tmp_path / 'bin'}:{env['PATH']}"
-    done = install(env, "--no-configure", "--systemd", "--launchd", "--with", "qr")
-    if done.returncode and "No matching distribution" in done.stderr:
-        pytest.skip("no package index can be reached from here")
-    assert done.returncode == 0, done.stderr
-    home = Path(env["HOME"])
-    assert list((home / ".local/share" / installed.NAME / "venv").glob("lib/*/site-packages/segno"))
-    units = sorted(path.name for path in (home / ".config/systemd/user").iterdir())
-    agent = home / "Library/LaunchAgents" / f"{installed.NAME}.plist"
-    assert units == [f"{installed.NAME}.service", f"{installed.NAME}.socket"]
-    with agent.open("rb") as file:
-        assert plistlib.load(file)["ProgramArguments"][0] == str(home / ".local/bin" / installed.NAME)
-    assert install(env, "--remove").returncode == 0
-    assert not list((home / ".config/systemd/user").iterdir())
-    assert not agent.exists()
     domain = f"gui/{os.getuid()}"
     assert told.read_text().splitlines() == [
         "systemctl --user daemon-reload",
