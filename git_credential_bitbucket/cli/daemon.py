@@ -139,7 +139,7 @@ def list_daemons(*, as_json: bool) -> None:
 def socket_path(*, control: bool) -> None:
     """Print the path of a socket."""
     path = daemon_info.socket_path()
-    say(paths.control_socket(path) if control else path)
+    say(paths.control_socket(path) if control else path, is_whole=True)
 
 
 def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:

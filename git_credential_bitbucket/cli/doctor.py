@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import textwrap
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import __version__
+from git_credential_bitbucket import __version__, wrapping
 from git_credential_bitbucket.cli import secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.diagnostics import (
@@ -31,7 +30,7 @@ from git_credential_bitbucket.diagnostics import (
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.ui import prompts
-from git_credential_bitbucket.ui.output import console, say, shown, warn
+from git_credential_bitbucket.ui.output import MAX_COLUMNS, console, line, say, shown, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,19 +195,17 @@ def _print(found: list[Finding], fixed: list[str]) -> None:
             "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
         )
     out.print()
-    out.print(conclusion, soft_wrap=True)
+    line(out, conclusion)
 
 
 def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:
     """Print a finding in three columns, the last one wrapped except on a narrow terminal."""
     from rich.text import Text  # lazy: rich costs 40 ms
 
-    width = _CHECK_WIDTH if out.width >= _ROOMY else len(check)
-    head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{width}}  "
-    lines = [shown(_safe(text))]
-    if out.width >= _ROOMY:
-        lines = textwrap.wrap(lines[0], out.width - len(head), break_long_words=False, break_on_hyphens=False)
-    row = Text(head + f"\n{' ' * len(head)}".join(lines))
+    is_roomy = out.width >= _ROOMY
+    head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{_CHECK_WIDTH if is_roomy else len(check)}}  "
+    indent = len(head) if is_roomy else _LEVEL_WIDTH + 2
+    row = Text(wrapping.wrapped(head + shown(_safe(text)), out.width if out.width < MAX_COLUMNS else 0, indent))
     row.stylize(level[1], 0, len(level[0]))
     out.print(row, soft_wrap=True)
 

@@ -46,11 +46,11 @@ Without a method you are asked for one, and shown where in Bitbucket to create t
 the terminal without being shown, never as arguments. If standard input is not a terminal, its lines are the answers:
 
 \b
-  --api-token           the token; optionally your account's email
-  --access-token        the token
-  --client-credentials  the consumer's key; its secret
-  --jwt-bearer          the app's key; the installation's client key; its shared secret
-  --oauth               the consumer's key; its secret (not with --implicit)
+--api-token: the token; optionally the account's email
+--access-token: the token
+--client-credentials: the consumer's key; its secret
+--jwt-bearer: app's key; client key; shared secret
+--oauth: the consumer's key; its secret unless --implicit
 
 The consumer is asked for only if neither git's configuration (credential.<url>.oauthClientId and oauthClientSecret) nor
 the environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) names it.

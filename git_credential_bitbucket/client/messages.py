@@ -92,12 +92,19 @@ def trace(decision: str) -> None:
 
 
 def _say(what: str, cause: str, hint: str | None) -> None:
-    lines = f"{NAME}: {what}: {printable(cause, MAX_SHOWN)}\n"
-    if hint:
-        lines += f"{NAME}: hint: {printable(hint, MAX_SHOWN)}\n"
-    _write(2, lines)
+    cause, hint = printable(cause, MAX_SHOWN), hint and printable(hint, MAX_SHOWN)
+    _write(2, told(what, cause, hint))
     if is_traced():
-        _append(lines)
+        _append(told(what, cause, hint, columns=0))
+
+
+def told(what: str, cause: str, hint: str | None, columns: int | None = None) -> str:
+    """The lines of a message, wrapped where standard error is a terminal, or to `columns`."""
+    from git_credential_bitbucket import wrapping  # lazy: it goes wrong rarely
+
+    columns = wrapping.columns_of(2) if columns is None else columns
+    lines = [f"{NAME}: {what}: {cause}", *([f"{NAME}: hint: {hint}"] if hint else [])]
+    return "".join(wrapping.wrapped(line, columns, 2) + "\n" for line in lines)
 
 
 def _append(lines: str) -> bool:

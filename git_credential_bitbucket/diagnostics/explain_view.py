@@ -211,4 +211,4 @@ def _title(console: Console, text: str) -> None:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(output.shown(output.abbreviate_home(text, os.environ)), style=style, soft_wrap=True)
+    output.line(console, output.abbreviate_home(text, os.environ), style)

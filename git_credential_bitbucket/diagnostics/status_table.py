@@ -193,4 +193,4 @@ def _expiry_style(left: float | None) -> str:
 
 
 def _line(console: Console, text: str, style: str = "") -> None:
-    console.print(text, style=style, soft_wrap=True)
+    output.line(console, text, style)

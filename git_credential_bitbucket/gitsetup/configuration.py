@@ -75,14 +75,14 @@ def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_r
 def _tell(commands: list[config_writer.Command]) -> None:
     """Print the commands of a dry run, quoted for a shell."""
     for words in commands:
-        say(shlex.join(["git", *words]))
+        say(shlex.join(["git", *words]), is_whole=True)
     if not commands:
         say("# nothing to change")
 
 
 def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[OtherHelper], *, changed: bool) -> None:
     files = [origin for origin, configured in scope.ours() if configured == url]
-    say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already")
+    say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already", is_whole=True)
     say(f"  configured in {files[-1] if files else 'git'}")
     for other in silenced:
         say(f"  no longer asked: {other.value} ({other.origin}); `unconfigure` restores it")

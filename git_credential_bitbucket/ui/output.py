@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import files
+from git_credential_bitbucket import files, wrapping
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import InsecurePath
 from git_credential_bitbucket.git_protocol import printable
@@ -41,19 +41,25 @@ def table(rows: Iterable[tuple[str, ...]], header: tuple[str, ...] = ()) -> None
     Console(width=MAX_COLUMNS, markup=False, highlight=False, emoji=False).print(grid)
 
 
-def say(text: str = "", style: str | None = None) -> None:
-    """Print one line, not wrapped, with control characters made visible."""
-    if style is None:
-        print(shown(text), flush=True)  # noqa: T201 - as `console`, whose import costs 40 ms
-    else:
-        console().print(shown(text), style=style, soft_wrap=True)
+def say(text: str = "", style: str | None = None, *, is_whole: bool = False) -> None:
+    """One line with control characters made visible; wrapped at a terminal, unless it `is_whole`, to be copied."""
+    if style is not None:
+        line(console(), text, style)
+        return
+    text = shown(text)
+    columns = 0 if is_whole or not sys.stdout.isatty() else wrapping.columns_of(sys.stdout.fileno())
+    print(wrapping.wrapped(text, columns), flush=True)  # noqa: T201 - as `console`, whose import costs 40 ms
+
+
+def line(out: Console, text: str, style: str | None = None) -> None:
+    """One line on `out`, wrapped between words where that is a terminal."""
+    width = out.width if out.width < MAX_COLUMNS else 0
+    out.print(wrapping.wrapped(shown(text), width), style=style, soft_wrap=True)
 
 
 def warn(cause: str, hint: str | None = None) -> None:
     """Print a warning on stderr, and its hint."""
-    sys.stderr.write(f"{messages.NAME}: warning: {shown(cause)}\n")
-    if hint:
-        sys.stderr.write(f"{messages.NAME}: hint: {shown(hint)}\n")
+    sys.stderr.write(messages.told("warning", shown(cause), hint and shown(hint)))
 
 
 def abbreviate_home(text: str, env: Mapping[str, str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket import wrapping
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import ascii_fallback
 
@@ -36,7 +37,7 @@ class Terminal:
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Print a paragraph, wrapped to the terminal's width; the caller makes foreign text printable."""
-        self.console().print(text, style=style)
+        self.console().print(self._wrapped(text), style=style, soft_wrap=True)
 
     def show(self, address: str) -> None:
         """Print a URL on its own line, not wrapped, to be copied or clicked."""
@@ -65,7 +66,7 @@ class Terminal:
 
     def line(self, prompt: str) -> str:
         """A line that the user types, visibly, stripped."""
-        self._write(prompt)
+        self._write(self._wrapped(prompt))
         typed = b""
         while not typed.endswith(b"\n"):
             chunk = os.read(self._descriptor, 4096)
@@ -89,7 +90,7 @@ class Terminal:
         silent[6][termios.VMIN], silent[6][termios.VTIME] = 1, 0
         try:
             termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, silent)
-            self._write(prompt)  # after the echo is off: an early answer would be shown
+            self._write(self._wrapped(prompt))  # after the echo is off: an early answer would be shown
             return self._read_hidden().decode("utf-8", "surrogateescape")
         finally:
             termios.tcsetattr(self._descriptor, termios.TCSAFLUSH, before)
@@ -98,7 +99,7 @@ class Terminal:
     def choose(self, prompt: str, options: Sequence[str], *, default: int | None = None) -> int:
         """The index of the option whose number the user types."""
         for number, option in enumerate(options, 1):
-            self._write(f"  {number}  {option}\n")
+            self._write(self._wrapped(f"  {number}  {option}\n", 5))
         suggestion = "" if default is None else f" [{default + 1}]"
         while True:
             typed = self.line(f"{prompt}{suggestion}: ")
@@ -131,6 +132,10 @@ class Terminal:
                 else:
                     typed.append(byte)
         raise Error("this is longer than any Bitbucket token", hint="copy the token only")
+
+    def _wrapped(self, text: str, indent: int = 0) -> str:
+        bare = text.rstrip()
+        return wrapping.wrapped(bare, self.size()[0], indent) + text[len(bare) :]
 
     def _write(self, text: str) -> None:
         data = text.encode(_encoding(), ascii_fallback.ERRORS)

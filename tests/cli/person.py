@@ -38,9 +38,9 @@ class Dialogue:
         self._spawned.close(force=True)
 
     def reads(self, text: str) -> None:
-        """Wait until `text` is shown."""
+        """Wait until `text` is shown, wherever its lines are broken between words."""
         try:
-            self._spawned.expect_exact(text)
+            self._spawned.expect(re.escape(text).replace(r"\ ", r"(?: |\r\n *)"))
         except (pexpect.EOF, pexpect.TIMEOUT) as exc:
             raise AssertionError(f"{text!r} was not shown, but: {self.shown[-2000:]}") from exc
 
@@ -70,6 +70,10 @@ class Dialogue:
         self._spawned.wait()
         assert self._spawned.exitstatus == code, f"{self._spawned.exitstatus}: {self.shown[-2000:]}"
         return self.shown
+
+    def finishes(self) -> None:
+        """Wait for the program's end, with whatever code."""
+        self._spawned.expect(pexpect.EOF)
 
     @property
     def shown(self) -> str:

@@ -12,6 +12,7 @@ import pexpect
 import pytest
 
 from git_credential_bitbucket.cli import app
+from tests.cli.person import Person
 from tests.running import Runner
 
 NAME = "git-credential-bitbucket"
@@ -202,3 +203,27 @@ def test_colours_are_for_terminals_that_want_them(bare_run: Runner, variables: d
     output = pexpect.run(f"{sys.executable} -c '{SHOWING}'", env=env, timeout=30)
     assert isinstance(output, bytes)
     assert (b"\x1b[31m" in output) is coloured
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_what_is_told_at_a_terminal_is_wrapped_between_words(person: Person, columns: int) -> None:
+    """Messages, lists and help alike; only a word or a command that is longer itself goes beyond."""
+    for words in (["status", "--require"], ["explain"], ["doctor"], ["help", "login"], ["refresh"]):
+        with person.types(NAME, *words, columns=columns) as dialogue:
+            dialogue.finishes()
+        lines = dialogue.shown.split("\n")
+        assert len(lines) > 1
+        beyond = [line.strip() for line in lines if len(line) > columns]
+        assert [line for line in beyond if " " in line and not line.startswith(("git ", f"{NAME} "))] == [], words
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_dialogue_is_wrapped_as_well(person: Person, columns: int) -> None:
+    """Its menu, and its paragraphs."""
+    with person.types(NAME, "login", columns=columns) as dialogue:
+        dialogue.reads("How do you want to authenticate [2]: ")
+        dialogue.types("2")
+        dialogue.reads("New passphrase (not shown): ")
+        lines = dialogue.shown.split("\n")
+    assert [line for line in lines if len(line) > columns and " " in line.strip()] == []
+    assert [line for line in lines if line.endswith(" ") and not line.endswith(": ")] == []

@@ -301,7 +301,7 @@ def test_what_is_said_to_follow_is_what_follows(
         configured(HELPER, "lock")
     person = Person({**configured.env, "GIT_TERMINAL_PROMPT": "1", "TERM": "dumb", **forbidding}, configured.folder)
     with person.types(HELPER, "explain", f"{CLOUD}/acme/app", columns=200) as dialogue:
-        assert foretold in dialogue.ends(1)
+        assert foretold in " ".join(dialogue.ends(1).split())
     with person.types("sh", "-c", f"echo url={CLOUD}/acme/app | git credential fill") as dialogue:
         dialogue.reads(shown)
 

@@ -90,7 +90,9 @@ def test_a_passphrase_that_differs_is_asked_for_again_and_an_empty_one_keeps_not
         dialogue.reads("New passphrase")
         dialogue.types("")
         shown = dialogue.ends(1)
-    assert "hint: to store it only until the daemon stops: git-credential-bitbucket login --memory" in shown
+    assert "hint: to store it only until the daemon stops: git-credential-bitbucket login --memory" in " ".join(
+        shown.split()
+    )
     assert not vault_of(home).exists()
 
 
