@@ -15,6 +15,7 @@ from git_credential_bitbucket.agent.expiry import DAY_S
 from git_credential_bitbucket.agent.naming import (
     MAX_NAMED,
     describe,
+    login_command,
     new_token_hint,
     rotate_command,
     shown_scope,
@@ -62,7 +63,6 @@ class Diagnosis(NamedTuple):
 
 MAX_USERNAMES_REPORTED = 64
 
-_LOGIN = "run: git-credential-bitbucket login"
 _RESTORABLE: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
@@ -118,10 +118,14 @@ def _login_hint(index: Index, place: str) -> str:
     """To log in; or to look again where a project of that workspace may have a new repository."""
     host, workspace = scopes.host_of(place), "/".join(place.split("/")[:4])
     if place == workspace:
-        return _LOGIN
+        return f"run: {login_command(place)}"
     near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
     looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:MAX_NAMED]]
-    return f"if it is in project {'; in project '.join(looking)}; else log in" if looking else _LOGIN
+    return (
+        f"if it is in project {'; in project '.join(looking)}; else log in"
+        if looking
+        else f"run: {login_command(place)}"
+    )
 
 
 def or_diagnosis(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
@@ -195,7 +199,7 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     if credential.login_expired or (
         credential.refresh_rejected and not renewal_schedule.has_valid_token(credential, now)
     ):
-        cure = credential.trouble_cure or f"{_LOGIN} --oauth"
+        cure = credential.trouble_cure or f"run: {login_command(credential.place)} --oauth"
         return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
     is_rejected = rejection.needs_renewal(credential, repository)
     if renewal_schedule.has_valid_token(credential, now) and not is_rejected:
@@ -213,7 +217,9 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
     return Diagnosis(
         "expired",
         f"{name} has expired",
-        new_token_hint(credential.id) if credential.kind in token_kinds.STATIC else _LOGIN,
+        new_token_hint(credential.id)
+        if credential.kind in token_kinds.STATIC
+        else f"run: {login_command(credential.place)}",
     )
 
 
@@ -224,7 +230,8 @@ def _diagnose_blocked(credential: Credential, name: str, now: float, repository:
             hint = f"revoke it at Bitbucket, or to use it again, run: git-credential-bitbucket restore {credential.id}"
         return Diagnosis("disabled", f"{name} was disabled: {credential.set_aside_why}", hint)
     if rejection.is_past_lifetime(credential, now):
-        return Diagnosis("expired", f"{name} has reached the end of the lifetime that you set", _LOGIN)
+        cause = f"{name} has reached the end of the lifetime that you set"
+        return Diagnosis("expired", cause, f"run: {login_command(credential.place)}")
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
     revoked = (

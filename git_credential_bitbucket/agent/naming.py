@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,11 @@ def shown_source(credential: Credential) -> str:
 def describe(credential: Credential) -> str:
     """A credential in a sentence: its kind and scope."""
     return f"the {kind_label(credential.kind)} for {shown_scope(credential)}"
+
+
+def login_command(scope: str) -> str:
+    """What logs in to the host of a scope."""
+    return f"git-credential-bitbucket login{hosts.host_option(*scopes.split_host(scope))}"
 
 
 def rotate_command(credential_id: str) -> str:

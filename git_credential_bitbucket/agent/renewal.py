@@ -24,6 +24,7 @@ from git_credential_bitbucket import sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.credential_store import record_in
+from git_credential_bitbucket.agent.naming import login_command
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import (
     DaemonUnavailable,
@@ -407,4 +408,4 @@ def _on_failure(
 
 def _login_hint(credential: Credential) -> str:
     place = credential.place.split("/", 3)
-    return "run: git-credential-bitbucket login --oauth" + (f" --for {place[3]}" if len(place) > 3 else "")  # noqa: PLR2004 - protocol://host/names
+    return f"run: {login_command(credential.place)} --oauth" + (f" --for {place[3]}" if len(place) > 3 else "")  # noqa: PLR2004 - protocol://host/names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config, git_protocol, sources
-from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label
+from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, login_command
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import date_options, secret_arguments
@@ -309,14 +309,18 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
 
 def _log_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
     provider = arguments.find_provider(f"{request.protocol}://{request.host}")
-    scope = scope_of(request.protocol, request.host, request.path).partition("://")[2]
-    terminal.say(f"git needs a credential for {git_protocol.printable_name(scope)}.")
+    scope = scope_of(request.protocol, request.host, request.path)
+    shown = scope.partition("://")[2]
+    terminal.say(f"git needs a credential for {git_protocol.printable_name(shown)}.")
     if (why.get("state") != "none" or "damaged" in why) and why.get("error"):
         terminal.say(f"{git_protocol.printable(why['error'], 1000)}.", style="yellow")
+    hint = git_protocol.printable(why.get("hint", ""), 1000)
+    if hint and not hint.startswith(f"run: {login_command(scope)}"):  # which is what begins here
+        terminal.say(f"Hint: {hint}.")
     number = _menu_choice(terminal, provider, "none of these: let git ask for username and password")
     if number == len(guidance.MENU):
         return False
-    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=scope.partition("/")[2])
+    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=shown.partition("/")[2])
     credential_id = log_in(wanted, prompts.Prompter(terminal))
     for line in [
         *login_report(credential_id, wanted),

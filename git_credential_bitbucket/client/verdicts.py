@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.client.shared_client import query
+from git_credential_bitbucket.errors import InvalidClient
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from git_credential_bitbucket.bitbucket.rest import VerdictView
-
-_MINTED = "its tokens are obtained when git asks"
+    from git_credential_bitbucket.bitbucket.providers import Endpoint
+    from git_credential_bitbucket.bitbucket.rest import Verdict, VerdictView
+    from git_credential_bitbucket.secret import Secret
 
 
 def check(
@@ -46,14 +48,28 @@ def _of_environment(
 
     protocol, _, host = base.partition("://")
     provider = providers.find_now(os.environ, protocol, host)
-    told, questions = {}, {}
+    told: dict[str, rest.Verdict] = {}
+    questions: dict[str, Callable[[], rest.Verdict]] = {}
     for one in tokens:
         if environment.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
             told[one.variable] = rest.Verdict(valid=None, reason="this is a token of Bitbucket Data Center")
-        elif one.client_id is not None or provider is None:
-            told[one.variable] = rest.Verdict(valid=None, reason=_MINTED if provider else "its host is not configured")
+        elif provider is None:
+            told[one.variable] = rest.Verdict(valid=None, reason="its host is not configured")
+        elif one.client_id is not None:
+            questions[one.variable] = partial(_verify_consumer, provider.endpoint, one.client_id, one.secret)
         else:
             questions[one.variable] = rest.prepare_verification(
                 provider.endpoint, one.kind, one.account, one.secret, repository
             )
     return {name: verdict.view() for name, verdict in (told | rest.find_verdicts(questions)).items()}
+
+
+def _verify_consumer(endpoint: Endpoint, client_id: str, secret: Secret) -> Verdict:
+    """Whether Bitbucket issues an access token for an OAuth consumer; it is not used. Raises `Error`."""
+    from git_credential_bitbucket.bitbucket import oauth, rest  # lazy: requests-oauthlib costs 130 ms
+
+    try:
+        oauth.fetch_with_client_credentials(endpoint, client_id, secret)
+    except InvalidClient as exc:
+        return rest.Verdict(valid=False, reason=exc.cause)
+    return rest.Verdict(valid=True)

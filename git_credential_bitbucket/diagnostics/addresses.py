@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.gitsetup.git_request import Url
 
 _TAKE_OUT = "remove it: git-credential-bitbucket migrate; if it is still there, remove it by hand"
+_REMOVE_HEADER = "to remove it, run: git-credential-bitbucket migrate; leave it if your CI system set it for this job"
 CHECK = "addresses"
 FOREIGN = "foreign addresses"
 _VALUES = (("remote", "url"), ("remote", "pushurl"), ("submodule", "url"))
@@ -34,7 +35,7 @@ def look(context: DoctorContext) -> Iterator[Finding]:
     origin = git_behaviour.header(context.url, context.here)
     if origin is not None:
         cause = f"git sends an Authorization header of http.extraHeader with every request ({origin})"
-        found.append(Finding(CHECK, NOTE, cause, "remove it, unless your CI system put it there for this job"))
+        found.append(Finding(CHECK, NOTE, cause, _REMOVE_HEADER))
     if git_behaviour.in_netrc(context.url, context.env):
         cause = "~/.netrc has an entry for this host, in plain text, and git sends it before it asks a helper"
         found.append(Finding(CHECK, WRONG, cause, _TAKE_OUT))

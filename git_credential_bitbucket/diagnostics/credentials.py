@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import environment, verdicts
+from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.client.shared_client import query as look_at
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
@@ -129,6 +131,11 @@ def _learn_usernames(unnamed: list[CredentialView]) -> None:
         raise Error(f"Bitbucket returned no username: {reasons[0]}", hint=hint)
 
 
+def _read_repositories(credential_id: str) -> None:
+    """Ask Bitbucket which repositories are in a project now, and store them. Raises `Error`."""
+    ask("repositories", [("id", credential_id)])
+
+
 def _vault(told: Mapping[str, str], header: Header | None) -> Iterator[Finding]:
     if "trouble" in told:
         yield Finding("vault", WRONG, told["trouble"], told.get("hint") or None)
@@ -167,6 +174,10 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
             cause = f"{name}: {fetched} from {one['source']}"
             told = f"{cause}; {one['trouble']}" if one["trouble"] and state == "ready" else cause
             yield Finding("credentials", NOTE if told != cause else OK, told, one["trouble_hint"])
+        if one["project"] is not None and state != "disabled":
+            cause = f"{name} for {one['scope']} is for {len(one['repositories'])} repositories"
+            reading = Fix(f"read the repositories of {one['scope']} again", partial(_read_repositories, one["id"]))
+            yield Finding("credentials", OK, cause, fix=reading)
         counted[state] += 1
     yield from _unknown_usernames(kept)
     states = ", ".join(f"{count} {state}" for state, count in sorted(counted.items()))

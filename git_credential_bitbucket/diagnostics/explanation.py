@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import kind_label
+from git_credential_bitbucket.agent.naming import kind_label, login_command
 from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
 from git_credential_bitbucket.client.shared_client import query
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.diagnostics.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
     from git_credential_bitbucket.git_config import GitConfig
     from git_credential_bitbucket.gitsetup.git_request import GitRequest, Url
-
-LOGIN = "git-credential-bitbucket login"
 
 
 def explain(text: str | None, *, is_checked: bool = False) -> Document:
@@ -209,12 +207,12 @@ def _environment_answer(found: environment.EnvironmentCredential) -> Answer:
 
 def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[str, str]]) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
-    vault = document["vault"]
+    vault, login = document["vault"], login_command(f"{git_asks.protocol}://{git_asks.host}")
     if vault is not None and vault["trouble"]:
         return Problem(vault["trouble"], vault["hint"] or "see: git-credential-bitbucket status")
     refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
     if refused:
-        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"run: {LOGIN}")
+        return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"run: {login}")
     if document["dropped"]:
         hint = "log in as that account, or take the username out of the URL"
         name = git_protocol.printable(git_asks.username or "")
@@ -224,7 +222,7 @@ def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[
     if unusable is not None:
         return unusable
     told = dict(query("why", fields, git_protocol.emit(git_asks.pairs())))
-    hint = interactivity.ci_hint() or (told["hint"] if told.get("state") == "none" else f"run: {LOGIN}")
+    hint = interactivity.ci_hint() or (told["hint"] if told.get("state") == "none" else f"run: {login}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])
         if document["path_withheld"]:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from git_credential_bitbucket.agent.naming import new_token_hint
+from git_credential_bitbucket.agent.naming import login_command, new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment
 from git_credential_bitbucket.client.shared_client import query
@@ -173,9 +173,7 @@ def replacement_hint(one: CredentialView) -> str:
     if one["hint"]:
         return str(one["hint"])
     return (
-        new_token_hint(one["id"])
-        if one["kind"] in token_kinds.STATIC
-        else "log in again: git-credential-bitbucket login"
+        new_token_hint(one["id"]) if one["kind"] in token_kinds.STATIC else f"log in again: {login_command(one['url'])}"
     )
 
 

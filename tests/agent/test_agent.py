@@ -31,7 +31,7 @@ def test_nothing_kept_is_nothing_answered(world: World) -> None:
     assert world.get() == {}
     state, cause, hint = diagnose_request(world.agent, world.lines())
     assert (state, cause) == ("none", f"no credential for {world.standin.netloc}/acme/app")
-    assert hint == "run: git-credential-bitbucket login"
+    assert hint == f"run: git-credential-bitbucket login --host {world.standin.url}"
 
 
 @pytest.mark.parametrize(

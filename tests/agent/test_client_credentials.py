@@ -46,7 +46,10 @@ def test_a_consumer_in_an_environment_answers_its_caller_alone(world: World) -> 
     assert "could not be renewed: " in told["error"]
     assert "next attempt" in told["hint"]
     assert world.get() == {}
-    assert diagnose_request(world.agent, world.lines())[::2] == ("none", "run: git-credential-bitbucket login")
+    assert diagnose_request(world.agent, world.lines())[::2] == (
+        "none",
+        f"run: git-credential-bitbucket login --host {world.standin.url}",
+    )
     world.offset += 60
     assert mint(world, consumer)["password"]
 

@@ -27,7 +27,7 @@ def test_a_token_is_offered_for_its_lifetime_and_not_longer(world: World) -> Non
     world.offset += 120
     assert world.get() == {}
     state, cause, hint = diagnose_request(world.agent, world.lines())
-    assert (state, hint) == ("expired", "run: git-credential-bitbucket login")
+    assert (state, hint) == ("expired", f"run: git-credential-bitbucket login --host {world.standin.url}")
     assert "end of the lifetime" in cause
 
 

@@ -171,7 +171,7 @@ def test_a_rejected_refresh_token_is_told_at_once_and_given_up_after_several_tri
         state, cause, hint = diagnose_request(world.agent, world.lines())
         assert state == "login-expired"
         assert "has expired: Bitbucket rejected the refresh token" in cause
-        assert hint == "run: git-credential-bitbucket login --oauth --for acme"
+        assert hint == f"run: git-credential-bitbucket login --host {world.standin.url} --oauth --for acme"
         assert world.get() == {}
         world.offset += 1800
     (kept,) = world.kept()

@@ -360,6 +360,8 @@ def test_what_git_sends_unasked_is_found(healthy: Runner, home: Path) -> None:
     document = looked(healthy, code=1)
     assert "~/.netrc" in told(document, "addresses", "wrong")
     assert "http.extraHeader" in told(document, "addresses", "note")
+    hints = [one["hint"] for one in document["findings"] if one["level"] == "note" and one["check"] == "addresses"]
+    assert "git-credential-bitbucket migrate" in hints[0]
 
 
 @pytest.mark.parametrize(

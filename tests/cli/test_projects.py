@@ -76,9 +76,19 @@ def test_a_new_repository_is_found_by_a_refresh(ready: Runner, bitbucket: FakeBi
     failed = ready("git", "ls-remote", f"{bitbucket.url}/acme/new.git", check=False)
     assert f"no credential for {bitbucket.netloc}/acme/new" in failed.stderr
     assert hint in failed.stderr
+    person = Person({**ready.env, "GIT_TERMINAL_PROMPT": "1", "TERM": "xterm"}, ready.folder)
+    with person.types("git", "ls-remote", f"{bitbucket.url}/acme/new.git") as dialogue:
+        dialogue.reads(f"Hint: {hint}.")
+        dialogue.reads("How do you want to authenticate")
+        dialogue.presses("c")
+        dialogue.finishes()
     assert hint in ready(HELPER, "explain", f"{bitbucket.url}/acme/new", check=False).stdout
     assert ready(HELPER, "refresh", one["id"]).stdout.endswith("(project WEB): web, api, new\n")
     assert sent(ready, bitbucket, "new") == tokens.digest(web)
+    bitbucket.create_repository("acme/newest", project="WEB")
+    fixed = ready(HELPER, "doctor", "--fix", bitbucket.url).stdout
+    assert f"read the repositories of {one['scope']} again" in fixed
+    assert sent(ready, bitbucket, "newest") == tokens.digest(web)
     ready(HELPER, "refresh", "--repositories", "web,acme/API", one["id"])
     assert [each["repositories"] for each in listed(ready)] == [["web", "api"]]
     assert sent(ready, bitbucket, "new") is None

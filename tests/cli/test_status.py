@@ -500,6 +500,18 @@ def test_a_token_in_the_environment_is_checked_and_fails_as_a_stored_one(
     assert "Bitbucket rejected the secret in BITBUCKET_ACCESS_TOKEN" in refused.stderr
 
 
+def test_a_consumer_in_the_environment_is_checked(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """A token is asked for, which is how git would use it."""
+    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    consumer = bitbucket.add_consumer()
+    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    assert "BITBUCKET_CLIENT_SECRET: Bitbucket says that it is valid" in keyed(HELPER, "status", "--check").stdout
+    keyed.env["BITBUCKET_CLIENT_SECRET"] = consumer.secret[::-1]
+    refused = keyed(HELPER, "status", "--check", check=False)
+    assert refused.returncode == 1
+    assert "error: Bitbucket rejects the credential in BITBUCKET_CLIENT_SECRET" in refused.stderr
+
+
 def test_without_a_network_nothing_is_said_to_be_rejected(keyed: Runner) -> None:
     """It could not be checked, and that is no failure of the token."""
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
