@@ -66,6 +66,10 @@ def open_regular(path: str, flags: int) -> int:
     Raises `InsecurePath` where it is not a regular file, or root would create it among another user's files
     (`sudo -E`), and `OSError`.
     """
+    return _open(path, flags)[0]
+
+
+def _open(path: str, flags: int) -> tuple[int, os.stat_result]:
     if flags & os.O_CREAT and not os.path.lexists(path):
         check_owner_above(path)
     # O_NONBLOCK: a FIFO must be refused, not waited for
@@ -77,18 +81,18 @@ def open_regular(path: str, flags: int) -> int:
             raise _not_regular(path) from None
         raise
     try:
-        check_regular(os.fstat(fd), path)
+        found = os.fstat(fd)
+        check_regular(found, path)
     except BaseException:
         os.close(fd)
         raise
-    return fd
+    return fd, found
 
 
 def open_private(path: str, flags: int) -> int:
     """As `open_regular`, and raises `InsecurePath` also for a file that is another user's or open to others."""
-    fd = open_regular(path, flags)
+    fd, found = _open(path, flags)
     try:
-        found = os.fstat(fd)
         check_private(found, path)
         if flags & os.O_CREAT and found.st_mode & PRIVATE_MODE != PRIVATE_MODE:
             os.fchmod(fd, PRIVATE_MODE)  # a umask like 0777 removed our own bits

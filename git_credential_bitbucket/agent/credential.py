@@ -213,10 +213,9 @@ def scopes_answered(record: Record) -> list[str]:
 def update(record: Record, **changes: object) -> Credential:
     """Change fields of a vault's record in place, keeping what this version does not know; return the credential."""
     changed = Credential.from_record(record)._replace(**changes)  # type: ignore[arg-type]  # field names are the callers'
-    known = set(Credential._fields)
     fresh = changed.to_record()
-    for name in known - fresh.keys():
-        record.pop(name, None)
+    for name in (record.keys() - fresh.keys()) & _DECLARED.keys():
+        del record[name]
     record.update(fresh)
     return changed
 

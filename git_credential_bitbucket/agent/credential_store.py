@@ -104,10 +104,11 @@ class CredentialStore:
 
     def record(self, credential_id: str) -> Record:
         """The record of a credential, wherever it is. Raises `UnknownCredential`."""
-        for record in self._configured.values():
-            if record["id"] == credential_id:
-                return record
-        return record_in(self.vault_of(credential_id).snapshot(), credential_id)
+        configured = self._configured_record(credential_id)
+        return configured or record_in(self.vault_of(credential_id).snapshot(), credential_id)
+
+    def _configured_record(self, credential_id: str) -> Record | None:
+        return next((record for record in self._configured.values() if record["id"] == credential_id), None)
 
     def put_value(self, credential: Credential) -> None:
         """Have what was fetched for a credential at hand, in memory."""
@@ -161,7 +162,7 @@ class CredentialStore:
 
     def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:
         """Change one credential durably: `changes` sees it as it stands under the lock. A job: waits for the lock."""
-        if (configured := self.record(credential_id)) in self._configured.values():
+        if (configured := self._configured_record(credential_id)) is not None:
             self._values_are = object()
             return update(configured, **changes(Credential.from_record(configured)))
         with self.vault_of(credential_id).transaction() as tx:

@@ -121,12 +121,13 @@ class Dispatcher:
             return reply
 
         def note(answer: bytes) -> bytes:
-            asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
-            if log is not None:
-                log.note({**access_log_entry.entry(self.agent, action, body, answer), **asker})
+            noted = [] if log is None else [(log, access_log_entry.entry(self.agent, action, body, answer))]
             if events is not None and begun is not None:
-                for event in life_cycle.entries(self.agent, begun, answer):
-                    events.note({**event, **asker})
+                noted += [(events, event) for event in life_cycle.entries(self.agent, begun, answer)]
+            if noted:
+                asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
+                for each, entry in noted:
+                    each.note({**entry, **asker})
             return answer
 
         if reply is None:

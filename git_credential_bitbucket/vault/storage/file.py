@@ -306,25 +306,24 @@ class FileStorage:
                 f"the vault {self.shown} would exceed {MAX_VAULT_BYTES >> 20} MiB",
                 hint="remove what is no longer needed: git-credential-bitbucket logout",
             )
-        self.write(blob, stored.stamp, keep_previous=keep_previous)
-        return stored._replace(stamp=self.watch())
+        return stored._replace(stamp=self.write(blob, stored.stamp, keep_previous=keep_previous))
 
-    def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> None:
+    def write(self, blob: bytes, former: "Stamp | None", *, keep_previous: bool = True) -> "Stamp":
         """See `_write`; `blob` is the file's whole new content, `former` the file that it replaces."""
         with vault_files.writing(self.path):
             # A new file, replacing what a killed write left: whoever has the lock is the only writer.
             files.unlink_if_there(self._beside("new"))
             fd = files.open_private(self._beside("new"), os.O_WRONLY | os.O_CREAT | os.O_EXCL)
             self.step("tmp-created")
-            made = os.fstat(fd)
             try:
-                self._fill(fd, blob)
+                made = self._fill(fd, blob)
                 self._check_alone(made, former)
             except BaseException:
                 files.unlink_if_there(self._beside("new"))
                 raise
             self._put_in_place(keep_previous=keep_previous)
             self._sync_names()
+        return _stamp(made)
 
     def _check_alone(self, made: os.stat_result, former: "Stamp | None") -> None:
         """Raise `VaultBusy` where another has written since, under a lock that its file system does not share."""
@@ -335,7 +334,7 @@ class FileStorage:
         if not is_ours or (self.watch() or ())[:2] != (former or ())[:2]:  # a write puts another inode there
             raise VaultBusy("another process wrote the vault while this one held its lock", hint=vault_files.PATH_HINT)
 
-    def _fill(self, fd: int, blob: bytes) -> None:
+    def _fill(self, fd: int, blob: bytes) -> os.stat_result:
         try:
             files.write_all(fd, blob)
             self.step("tmp-written")
@@ -344,9 +343,11 @@ class FileStorage:
             now = time.time_ns()
             os.utime(fd, ns=(now, now))
             files.sync_file(fd)
+            made = os.fstat(fd)
         finally:
             os.close(fd)
         self.step("tmp-synced")
+        return made
 
     def _put_in_place(self, *, keep_previous: bool) -> None:
         if keep_previous:
