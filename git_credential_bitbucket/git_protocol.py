@@ -173,6 +173,8 @@ def parse_pairs(data: bytes) -> "list[tuple[str, str]]":
 
 def printable(text: str, limit: int = 200) -> str:
     """`text` fit for a terminal: control bytes, escapes and bidi overrides made visible, cut at `limit`."""
+    if len(text) <= limit and text.isprintable():
+        return text
     shown = "".join(c if c.isprintable() else _escaped(c) for c in text[:limit])
     return shown if len(text) <= limit else shown + "…"
 

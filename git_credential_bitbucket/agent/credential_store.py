@@ -36,6 +36,7 @@ class CredentialStore:
         self._acquire = acquire
         self._seen: tuple[object, ...] = (None, None, None)
         self._index = Index(())
+        self._in_memory: set[str] = set()
         self._values: dict[str, Record] = {}
         """What was fetched from the sources of credentials, by credential, as records have it: never written down."""
         self._values_are: object = None
@@ -72,6 +73,7 @@ class CredentialStore:
             records = (*_records(remembered), *_records(content), *self._configured.values())
             self._index = Index(map(self._with_value, records))
             self._seen = seen
+            self._in_memory = {record["id"] for record in _records(remembered)}
             for credential_id in list(self._values):
                 if self._index.get(credential_id) is None:  # logged out, or locked while it was fetched
                     self._values.pop(credential_id, None)
@@ -179,7 +181,7 @@ class CredentialStore:
 
     def last_used(self, credential: Credential) -> float | None:
         """When a credential was last used, as far as is known here."""
-        return max(filter(None, (self._used.get(credential.id), credential.last_used_at)), default=None)
+        return max(self._used.get(credential.id, 0.0), credential.last_used_at or 0.0) or None
 
     def note_warning(self, credential: Credential, now: float) -> None:
         """Note that a person was warned of a credential's expiry; written down as uses are."""
@@ -241,8 +243,8 @@ class CredentialStore:
         return [one for one in remembered if not any(other.has_secret(one.secret) for other in kept)]
 
     def is_in_memory(self, credential_id: str) -> bool:
-        """Whether a credential is kept in memory, not in the vault."""
-        return any(record["id"] == credential_id for record in self._remembered)
+        """Whether a credential of the index is kept in memory, not in the vault."""
+        return credential_id in self._in_memory
 
     @property
     def _remembered(self) -> list[Record]:

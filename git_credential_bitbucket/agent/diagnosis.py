@@ -189,18 +189,17 @@ def _diagnose_trouble(trouble: Error) -> Diagnosis:
 
 def diagnose(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
-    name = describe(credential)
     if credential.kind == token_kinds.APP_PASSWORD:
         return Diagnosis(
             "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""
         )
     if rejection.is_blocked(credential, now, repository):
-        return _diagnose_blocked(credential, name, now, repository)
+        return _diagnose_blocked(credential, now, repository)
     if credential.login_expired or (
         credential.refresh_rejected and not renewal_schedule.has_valid_token(credential, now)
     ):
         cure = credential.trouble_cure or f"run: {login_command(credential.place)} --oauth"
-        return Diagnosis("login-expired", f"{name} has expired: {credential.trouble}", cure)
+        return Diagnosis("login-expired", f"{describe(credential)} has expired: {credential.trouble}", cure)
     is_rejected = rejection.needs_renewal(credential, repository)
     if renewal_schedule.has_valid_token(credential, now) and not is_rejected:
         return None
@@ -211,19 +210,20 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
         again = f"the next attempt is in {seconds} s"
         hint = f"{credential.trouble_cure} ({again})" if credential.trouble_cure else again
         failed = f"fetched from {shown_source(credential)}" if credential.is_fetched else "renewed"
-        return Diagnosis("unreachable", f"{name} could not be {failed}: {credential.trouble}", hint)
+        return Diagnosis("unreachable", f"{describe(credential)} could not be {failed}: {credential.trouble}", hint)
     if credential.is_renewable:
-        return Diagnosis("expired", f"{name} is due for renewal", "run the command again")
+        return Diagnosis("expired", f"{describe(credential)} is due for renewal", "run the command again")
     return Diagnosis(
         "expired",
-        f"{name} has expired",
+        f"{describe(credential)} has expired",
         new_token_hint(credential.id)
         if credential.kind in token_kinds.STATIC
         else f"run: {login_command(credential.place)}",
     )
 
 
-def _diagnose_blocked(credential: Credential, name: str, now: float, repository: str) -> Diagnosis:
+def _diagnose_blocked(credential: Credential, now: float, repository: str) -> Diagnosis:
+    name = describe(credential)
     if credential.set_aside_at is not None:
         hint = f"create a new one and log in, or run: git-credential-bitbucket restore {credential.id}"
         if credential.replaced_by is not None:

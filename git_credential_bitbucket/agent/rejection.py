@@ -123,8 +123,10 @@ def is_suspended(credential: Credential, now: float, scope: str = "") -> bool:
     until = credential.suspect_until
     if until is not None and now < until <= now + SUSPENSIONS_S[-1]:
         return True
+    if not credential.suspensions:
+        return False
     # A credential for one repository that was rejected there is of no use to a request that names none.
-    there = [one for at, one in (credential.suspensions or {}).items() if at in (scope, credential.place)]
+    there = [one for at, one in credential.suspensions.items() if at in (scope, credential.place)]
     return any(one["generation"] is None and now < one["until"] <= now + SUSPENSIONS_S[-1] for one in there)
 
 
@@ -136,7 +138,9 @@ def suspended_until(credential: Credential, now: float, scope: str = "") -> floa
 
 def suspended_scopes(credential: Credential, now: float) -> list[str]:
     """The repositories at which the credential is suspended now, while it is offered elsewhere."""
-    return sorted(scope for scope in credential.suspensions or {} if is_suspended(credential, now, scope))
+    if not credential.suspensions:
+        return []
+    return sorted(scope for scope in credential.suspensions if is_suspended(credential, now, scope))
 
 
 def _is_recent(one: dict[str, float], now: float) -> bool:

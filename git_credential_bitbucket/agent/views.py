@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_protocol import Request
 
 Pairs = list[tuple[str, str]]
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class CredentialView(TypedDict):
@@ -85,11 +86,13 @@ def status_view(agent: Agent) -> Pairs:
     index = agent.credential_store.index()
     pairs = vault_view(agent)
     now = agent.clock()
-    stated = sorted((credential_view(c, agent, now) for c in index), key=lambda c: (c["scope"], c["kind"], c["id"]))
     first = _first_of_each_scope(index, now)
-    for one in stated:
+    stated = []
+    for credential in index:
+        one = credential_view(credential, agent, now)
         one["answers"] = one["id"] in first
-    return [*pairs, *(("credential[]", json.dumps(one, separators=(",", ":"))) for one in stated)]
+        stated.append((one["scope"], one["kind"], one["id"], _encode(one)))
+    return [*pairs, *(("credential[]", encoded) for *_, encoded in sorted(stated))]
 
 
 def _first_of_each_scope(index: Index, now: float) -> set[str]:
@@ -124,11 +127,11 @@ def explain_view(agent: Agent, request: Request, asked_path: str | None) -> Pair
             because = diagnosis.why_chosen(credential, found[at + 1 :], request)
             because = because or f"it is the only candidate{' left' if at > 0 else ''}"
             told = Winner(**told, because=because)
-        pairs.append(("candidate[]", json.dumps(told, separators=(",", ":"))))
+        pairs.append(("candidate[]", _encode(told)))
     for credential in match.dropped:
         because = diagnosis.why_dropped(credential, request)
         dropped: Dropped = {**credential_view(credential, agent, now), "because": because}
-        pairs.append(("dropped[]", json.dumps(dropped, separators=(",", ":"))))
+        pairs.append(("dropped[]", _encode(dropped)))
     return pairs + [("elsewhere[]", scope) for scope in _elsewhere(index, [*found, *match.dropped], request)]
 
 
@@ -173,7 +176,8 @@ def _state(agent: Agent) -> str:
 def credential_view(credential: Credential, agent: Agent, now: float, repository: str = "") -> CredentialView:
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
     reason = diagnosis.diagnose(credential, now, repository)
-    problem = reason or _restriction(credential, now)
+    suspended = rejection.suspended_scopes(credential, now)
+    problem = reason or _restriction(credential, suspended)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
@@ -189,9 +193,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "default": credential.is_default,
         "answers": False,
         "bound_to": _bound_to(credential),
-        "suspended_for": [
-            git_protocol.printable(scope.partition("://")[2]) for scope in rejection.suspended_scopes(credential, now)
-        ],
+        "suspended_for": [git_protocol.printable(scope.partition("://")[2]) for scope in suspended],
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason.state if reason else "ready",
         "why": problem.cause if problem else None,
@@ -215,14 +217,13 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     }
 
 
-def _restriction(credential: Credential, now: float) -> Problem | None:
-    """Why a credential is offered for some requests only, and what to do about it."""
+def _restriction(credential: Credential, suspended: list[str]) -> Problem | None:
+    """Why a credential is offered for some requests only, not at the `suspended` scopes, and what to do about it."""
     if credential.is_unsolicited:
         return Problem(f"answers only {_bound_to(credential)}", "to use it for other requests, log in with it")
-    scopes = rejection.suspended_scopes(credential, now)
-    if not scopes:
+    if not suspended:
         return None
-    named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in scopes[:MAX_NAMED])
+    named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in suspended[:MAX_NAMED])
     hint = f"check that it has access there; to try again now, run: git-credential-bitbucket restore {credential.id}"
     return Problem(f"suspended for {named}, where it was rejected", hint)
 

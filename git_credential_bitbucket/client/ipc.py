@@ -114,15 +114,16 @@ def send_request(path: str, sent: bytes, seconds: float = RELAY_TIMEOUT_S) -> "t
             raise
         except OSError:
             pass  # it read only a part, and may have replied
-        reply = b""
+        chunks = []
         while chunk := receive(connection, deadline):
-            reply += chunk
+            chunks.append(chunk)
     except TimeoutError:
         return TIMEOUT, b""
     except OSError:  # cut off
         return EMPTY, b""
     finally:
         connection.close()
+    reply = b"".join(chunks)
     # git would take a password that was cut off in its middle.
     return (ANSWERED, reply) if reply.endswith(b"\n") else (EMPTY, b"")
 

@@ -51,7 +51,7 @@ class Connection:
         self.received = 0
         self.too_large = False
         self.pending: Deferred | None = None
-        self.unsent = b""
+        self.unsent: bytes | memoryview = b""
 
     def take(self, chunk: bytes, limit: int) -> int:
         """Add a piece of the request; past `limit` bytes all is discarded. Returns the change of `kept`."""

@@ -297,8 +297,8 @@ class Server:
         except OSError:  # it has gone
             self._close(client)
             return
-        client.unsent = client.unsent[sent:]
-        if client.unsent:
+        if sent < len(client.unsent):
+            client.unsent = memoryview(client.unsent)[sent:]  # megabytes are not copied at each turn
             self._expect(client, selectors.EVENT_WRITE)
         else:
             self._close(client)

@@ -5,10 +5,12 @@ Starts no daemon: it is asked where it runs, else the vault is read in-process.
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from git_credential_bitbucket.agent.naming import login_command, new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
@@ -19,6 +21,8 @@ from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.client.environment import EnvironmentCredential
@@ -40,23 +44,30 @@ class VaultView(TypedDict):
     damage_hint: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Report:
     """What `status` knows at one moment. `now` is in epoch seconds.
 
-    `environment` is the variable that is answered before all of this; `environment_trouble`, why that is not done now.
+    `encoded` are the credentials as the agent states them, a JSON object each: with thousands, decoding them takes
+    longer than all else, so that is done only where one looks into them. `environment` is the variable that is answered
+    before all of this; `environment_trouble`, why that is not done now.
     """
 
     now: float
     vault: dict[str, str | None]
     daemon: dict[str, str | int] | None
     environment: str | None
-    credentials: list[CredentialView]
+    encoded: list[str]
     environment_trouble: str | None = None
     tokens: list[EnvironmentCredential] = field(default_factory=list)
     """What the environment holds, one for each scope."""
     verdicts: dict[str, VerdictView] = field(default_factory=dict)
     """What Bitbucket says of each, by id or by the environment's variable, where it was asked."""
+
+    @cached_property
+    def credentials(self) -> list[CredentialView]:
+        """All of them."""
+        return [json.loads(one) for one in self.encoded]
 
     @property
     def offered(self) -> list[CredentialView]:
@@ -77,37 +88,39 @@ def report_now(what: str | None = None) -> Report:
     """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
     answer = query("status")
     told = dict(answer)
-    credentials = arguments.credentials_in(answer)
+    encoded = arguments.encoded_credentials_in(answer)
     if what is not None:
         try:
-            credentials = arguments.find_named(credentials, what)
+            named = {one["id"] for one in arguments.find_named(arguments.credentials_in(answer), what)}
         except UnknownCredential:
             if "trouble" not in told:
                 raise
-            credentials = []  # it may be in the vault, which cannot be read now: that is reported
-    tokens, name, trouble = _environment({"/".join(one["url"].split("/")[:3]) for one in credentials})
+            named = set()  # it may be in the vault, which cannot be read now: that is reported
+        encoded = [one for one in encoded if json.loads(one)["id"] in named]
+    tokens, name, trouble = _environment(lambda: {"/".join(json.loads(one)["url"].split("/")[:3]) for one in encoded})
     return Report(
         now=time.time(),
         vault=_vault(told),
         daemon=_daemon(told) if "pid" in told else None,
         environment=name,
-        credentials=credentials,
+        encoded=encoded,
         environment_trouble=trouble,
         tokens=tokens,
     )
 
 
-def document(report: Report) -> dict[str, Any]:
-    """The JSON form."""
-    return {
+def document(report: Report) -> str:
+    """The JSON form, a line a credential."""
+    told = {
         "now": int(report.now),
         "vault": report.vault,
         "daemon": report.daemon,
         "environment": report.environment,
         "environment_trouble": report.environment_trouble,
-        "credentials": report.credentials,
         "verdicts": report.verdicts,
     }
+    credentials = ",".join(f"\n    {one}" for one in report.encoded)
+    return f'{json.dumps(told, indent=2)[:-2]},\n  "credentials": [{credentials}\n  ]\n}}'
 
 
 def expiry_of(one: CredentialView) -> float | None:
@@ -249,12 +262,15 @@ def vault_state(told: dict[str, str]) -> VaultView:
     }
 
 
-def _environment(bases: set[str]) -> tuple[list[EnvironmentCredential], str | None, str | None]:
-    """What the environment holds, its name, and why it is not answered at a host of `bases`."""
+def _environment(bases: Callable[[], set[str]]) -> tuple[list[EnvironmentCredential], str | None, str | None]:
+    """What the environment holds, its name, and why it is not answered at a host of `bases`.
+
+    Those are asked for only where it holds something.
+    """
     found: list[EnvironmentCredential] = []
     try:
         found = environment.find_all(os.environ)
-        for base in (hosts.CLOUD_URL, *sorted(bases - {hosts.CLOUD_URL})):
+        for base in (hosts.CLOUD_URL, *sorted(bases() - {hosts.CLOUD_URL})) if found else ():
             for one in found:
                 environment.check(one, base, os.environ)
     except Error as exc:
