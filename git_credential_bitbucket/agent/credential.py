@@ -113,7 +113,7 @@ class Credential(NamedTuple):
     @property
     def username(self) -> str:
         """The username git must send: it follows from the kind of secret, whatever a person typed."""
-        return token_kinds.git_username(self.kind) or self.typed_username or ""
+        return token_kinds.git_username(self.kind) or self.typed_username or self.bitbucket_username or ""
 
     @property
     def depth(self) -> int:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.secret import Secret
 
 STATE_PREFIX = "bitbucket:"
-_PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH})
+_PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH, token_kinds.PERSONAL_TOKEN})
 """Kinds that act for a person; access tokens and consumers belong to none."""
 
 

@@ -21,6 +21,7 @@ def kind_label(kind: token_kinds.Kind) -> str:
     return {
         token_kinds.API_TOKEN: "API token",
         token_kinds.ACCESS_TOKEN: "access token",
+        token_kinds.PERSONAL_TOKEN: "personal token",
         token_kinds.OAUTH: "OAuth login",
         token_kinds.CLIENT_CREDENTIALS: "OAuth consumer",
         token_kinds.JWT_BEARER: "Connect app",

@@ -100,7 +100,7 @@ def store_from_git(credential_store: CredentialStore, stored: Stored, now: float
 def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     request = stored.request
     password, path = request.password or "", None
-    kind = token_kinds.recognise(password)
+    kind = token_kinds.recognise_with(password, request.username)
     is_bound = kind == token_kinds.UNKNOWN or not is_asked
     if kind == token_kinds.ACCESS_TOKEN and not is_bound:
         path = request.path
@@ -109,13 +109,15 @@ def _from_git(stored: Stored, now: float, *, is_asked: bool) -> Credential:
     expiry: float | None = request.password_expiry_utc
     if kind == token_kinds.UNKNOWN and request.username == token_kinds.ACCESS_TOKEN_USERNAME and expiry is None:
         expiry = now + FOREIGN_TOKEN_LIFETIME_S
-    is_named = kind == token_kinds.API_TOKEN and not is_bound and request.username not in token_kinds.TOKEN_USERNAMES
+    is_personal = kind in (token_kinds.API_TOKEN, token_kinds.PERSONAL_TOKEN) and not is_bound
+    is_named = is_personal and request.username not in token_kinds.TOKEN_USERNAMES
     return Credential(
         id=new_id(),
         kind=kind,
         place=scopes.scope_of(request.protocol, request.host, path),
         secret=Secret(password),
         account=request.username if is_named else None,
+        bitbucket_username=request.username if is_named and kind == token_kinds.PERSONAL_TOKEN else None,
         typed_username=request.username if is_bound else None,
         typed_path=request.path if is_bound else None,
         created_at=now,

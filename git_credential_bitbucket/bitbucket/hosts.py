@@ -1,11 +1,12 @@
-"""The list of hosts that may get a secret. Imports url_match only: a token from the environment obeys it on
+"""The list of hosts that may get a secret. Imports url_match and scopes only: a token from the environment obeys it on
 the hot path.
 
-bitbucket.org over https, exactly; any other only by name in git's configuration: `credential.<url>.provider =
-bitbucket`.
+bitbucket.org over https, exactly; any other only by name in git's configuration: `credential.<url>.provider` is
+`bitbucket-data-center`, or `bitbucket` for what is shaped like Cloud.
 """
 
 from git_credential_bitbucket import url_match
+from git_credential_bitbucket.bitbucket import scopes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +15,10 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.errors import SettingsError
     from git_credential_bitbucket.git_config import GitConfig
 
-CLOUD_PROTOCOL, CLOUD_HOST = "https", "bitbucket.org"
+CLOUD_PROTOCOL, CLOUD_HOST = "https", scopes.CLOUD_HOST
 CLOUD_URL = f"{CLOUD_PROTOCOL}://{CLOUD_HOST}"
 PROVIDER = "bitbucket"
+DATA_CENTER = "bitbucket-data-center"
 
 
 def is_cloud(protocol: str, host: str) -> bool:
@@ -24,23 +26,46 @@ def is_cloud(protocol: str, host: str) -> bool:
     return (protocol, host) == (CLOUD_PROTOCOL, CLOUD_HOST)
 
 
-def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
-    """Whether secrets may go to `host` (normalised as `git_protocol.parse` does) over `protocol`."""
+def find_product(settings: "GitConfig | None", protocol: str, host: str) -> tuple[str, str] | None:
+    """`PROVIDER` or `DATA_CENTER`, and its context path, where secrets may go to `host` over `protocol`; else None.
+
+    `host` is normalised as `git_protocol.parse` does. A Data Center's `<url>` may have a context path, and the last
+    line about a host counts.
+    """
     if is_cloud(protocol, host):
-        return True
+        return PROVIDER, ""
     if settings is None or not _is_plain(protocol, host):
-        return False
-    named = settings.credential(f"{protocol}://{host}", "provider", named=True)
-    return named is not None and named.lower() == PROVIDER
+        return None
+    found = None
+    for entry in settings.entries("credential", "provider"):
+        url = url_match.normalise(entry.url) if entry.url is not None else None
+        if url is None or url.user is not None or (url.scheme, _host_of(url)) != (protocol, host):
+            continue
+        named = entry.value.lower()
+        if named == DATA_CENTER:
+            found = named, scopes.context_of(url.path)
+        elif url.path == "/":
+            found = (named, "") if named == PROVIDER else None
+    return found
+
+
+def find_product_now(env: "Mapping[str, str]", protocol: str, host: str) -> tuple[str, str] | None:
+    """As `find_product`, reading git's configuration where that decides. Raises `SettingsError` where that fails."""
+    if is_cloud(protocol, host) or not _is_plain(protocol, host):
+        return find_product(None, protocol, host)
+    from git_credential_bitbucket import git_config  # lazy: it starts a process, and bitbucket.org needs none
+
+    return find_product(git_config.read(env), protocol, host)
+
+
+def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
+    """Whether secrets may go to `host` over `protocol`."""
+    return find_product(settings, protocol, host) is not None
 
 
 def is_bitbucket_now(env: "Mapping[str, str]", protocol: str, host: str) -> bool:
     """As `is_bitbucket`, reading git's configuration where that decides. Raises `SettingsError` where that fails."""
-    if is_cloud(protocol, host) or not _is_plain(protocol, host):
-        return is_cloud(protocol, host)
-    from git_credential_bitbucket import git_config  # lazy: it starts a process, and bitbucket.org needs none
-
-    return is_bitbucket(git_config.read(env), protocol, host)
+    return find_product_now(env, protocol, host) is not None
 
 
 def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
@@ -48,10 +73,8 @@ def configured_hosts(settings: "GitConfig") -> list[tuple[str, str]]:
     found = [(CLOUD_PROTOCOL, CLOUD_HOST)]
     for address in settings.credential_urls():
         url = url_match.normalise(address)
-        if url is not None and url.user is None:
-            host = f"{url.host}:{url.port}" if url.port else url.host
-            if is_bitbucket(settings, url.scheme, host):
-                found.append((url.scheme, host))
+        if url is not None and url.user is None and is_bitbucket(settings, url.scheme, _host_of(url)):
+            found.append((url.scheme, _host_of(url)))
     return list(dict.fromkeys(found))
 
 
@@ -71,7 +94,7 @@ def provider_hint(base: str) -> str:
     """How to configure `protocol://host` as Bitbucket."""
     import shlex  # lazy: only a hint needs it
 
-    return f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{base}.provider')} {PROVIDER}"
+    return f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{base}.provider')} {DATA_CENTER}"
 
 
 def host_option(protocol: str, host: str) -> str:
@@ -90,4 +113,9 @@ def _is_plain(protocol: str, host: str) -> bool:
     url = url_match.normalise(f"{protocol}://{host}")
     if url is None or url.user is not None or url.path != "/":
         return False
-    return host == (f"{url.host}:{url.port}" if url.port else url.host)
+    return host == _host_of(url)
+
+
+def _host_of(url: url_match.NormalUrl) -> str:
+    """Host and port, as a request names them."""
+    return f"{url.host}:{url.port}" if url.port else url.host

@@ -35,8 +35,9 @@ class Endpoint(NamedTuple):
     """How to reach one Bitbucket. Kept with each credential, for the daemon does not see the caller's
     configuration.
 
-    `api_url` ends before `/user`. `ca_file` is a file or directory of CAs, None for the system's, and `ca_from` the
-    setting that names it, in words. `proxy` may hold a password, so it is not shown.
+    `api_url` ends before `/user`. `product` is the provider's name in `hosts`; below `git_url` the repositories are,
+    where they are not directly below the host. `ca_file` is a file or directory of CAs, None for the system's, and
+    `ca_from` the setting that names it, in words. `proxy` may hold a password, so it is not shown.
     """
 
     authorize_url: str
@@ -46,9 +47,22 @@ class Endpoint(NamedTuple):
     ca_file: str | None = None
     proxy: str | None = None
     ca_from: str | None = None
+    product: str = hosts.PROVIDER
+    git_url: str | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.api_url})"
+
+    @property
+    def identity_url(self) -> str:
+        """Where REST says whose a token is."""
+        return self.api_url + ("/application-properties" if self.product == hosts.DATA_CENTER else "/user")
+
+    def clone_url(self, scope: str) -> str:
+        """The URL from which git clones the repository of `scope`."""
+        if self.git_url is None:
+            return f"{scope}.git"
+        return f"{self.git_url}/{scope.split('/', 3)[3]}.git"
 
     def to_record(self) -> dict[str, str | None]:
         """As a JSON object."""
@@ -69,6 +83,8 @@ class Endpoint(NamedTuple):
                 ca_file=text.get("ca_file"),
                 proxy=text.get("proxy"),
                 ca_from=text.get("ca_from"),
+                product=text.get("product", hosts.PROVIDER),
+                git_url=text.get("git_url"),
             )
         except KeyError:
             raise SettingsError("a stored credential has no address of its Bitbucket", hint="log in again") from None
@@ -77,6 +93,7 @@ class Endpoint(NamedTuple):
 class Provider(NamedTuple):
     """A host of ours: its endpoints, and the OAuth consumer that is configured for it, if one is.
 
+    `context` is a Data Center's context path: empty, or `/bitbucket`, say.
     `token_from` refers to a token for the host (`sources`). `unverified_by` names the setting that turns TLS
     verification off for git, if one does.
     """
@@ -90,6 +107,12 @@ class Provider(NamedTuple):
     scopes: tuple[str, ...] = DEFAULT_SCOPES
     unverified_by: str | None = None
     token_from: str | None = None
+    context: str = ""
+
+    @property
+    def base_url(self) -> str:
+        """The address of the web interface, with a Data Center's context path."""
+        return f"{self.protocol}://{self.host}{self.context}"
 
 
 CLOUD = Endpoint(
@@ -141,11 +164,14 @@ def find(
         if not hosts.is_cloud(protocol, host):
             raise settings
         settings = None
-    if not hosts.is_bitbucket(settings, protocol, host):
+    found = hosts.find_product(settings, protocol, host)
+    if found is None:
         return None
-    base = f"{protocol}://{host}/"
+    product, context = found
+    base = f"{protocol}://{host}{context}/"
     read = _Reader(settings, base)
-    standard = CLOUD if hosts.is_cloud(protocol, host) else _shaped_like_cloud(base)
+    standard = CLOUD if hosts.is_cloud(protocol, host) else _SHAPES[product](base)
+    keys = _KEYS[product]
     ca_file, ca_from = _ca(settings, base, env)
     endpoint = Endpoint(
         authorize_url=_joined(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
@@ -155,20 +181,23 @@ def find(
         ca_file=ca_file,
         ca_from=ca_from,
         proxy=_proxy(settings, base, env),
+        product=product,
+        git_url=standard.git_url,
     )
-    secret = read.either("oauthClientSecret", "bitbucketDevClientSecret")
-    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", "bitbucketDevRedirectUri")
+    secret = read.either("oauthClientSecret", keys.secret)
+    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", keys.redirect)
     scopes = read.either("oauthScopes")
     return Provider(
         protocol=protocol,
         host=host,
         endpoint=endpoint,
         redirect_uri=redirect or DEFAULT_REDIRECT_URI,
-        client_id=read.either("oauthClientId", "bitbucketDevClientId") or None,
+        client_id=read.either("oauthClientId", keys.client_id) or None,
         client_secret=Secret(secret) if secret else None,
-        scopes=DEFAULT_SCOPES if scopes is None else tuple(scopes.replace(",", " ").split()),
+        scopes=keys.scopes if scopes is None else tuple(scopes.replace(",", " ").split()),
         unverified_by=_unverified_by(settings, base, env),
         token_from=read.named("tokenFrom") or None,
+        context=context,
     )
 
 
@@ -271,6 +300,40 @@ def _shaped_like_cloud(base: str) -> Endpoint:
         revoke_url=base + "site/oauth2/revoke",
         api_url=base + "2.0",
     )
+
+
+def _shaped_like_data_center(base: str) -> Endpoint:
+    """confluence.atlassian.com/bitbucketserver, Bitbucket OAuth 2.0 provider API; revocation is undocumented."""
+    return Endpoint(
+        authorize_url=base + "rest/oauth2/latest/authorize",
+        token_url=base + "rest/oauth2/latest/token",
+        revoke_url=base + "rest/oauth2/latest/revoke",
+        api_url=base + "rest/api/1.0",
+        git_url=base + "scm",
+    )
+
+
+class _Keys(NamedTuple):
+    """git-credential-manager's names for an OAuth consumer's settings, and the OAuth scopes that git needs."""
+
+    client_id: str
+    secret: str
+    redirect: str
+    scopes: tuple[str, ...]
+
+
+_SHAPES = {hosts.PROVIDER: _shaped_like_cloud, hosts.DATA_CENTER: _shaped_like_data_center}
+_KEYS = {
+    hosts.PROVIDER: _Keys(
+        "bitbucketDevClientId", "bitbucketDevClientSecret", "bitbucketDevRedirectUri", DEFAULT_SCOPES
+    ),
+    hosts.DATA_CENTER: _Keys(
+        "bitbucketDataCenterOAuthClientId",
+        "bitbucketDataCenterOAuthClientSecret",
+        "bitbucketDataCenterOauthRedirectUri",
+        ("REPO_READ", "REPO_WRITE"),
+    ),
+}
 
 
 def _http(settings: "GitConfig | None", url: str, key: str) -> str | None:

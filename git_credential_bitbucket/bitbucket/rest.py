@@ -88,15 +88,6 @@ def find_verdicts(
     return found
 
 
-def prepare_verification(
-    endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret", repository: str | None = None
-) -> "Callable[[], Verdict]":
-    """What asks Bitbucket about a secret: as git does where a `repository` (a URL) is known, else by REST."""
-    if repository is not None and token_kinds.git_username(kind):
-        return partial(verify_for_git, endpoint, repository, kind, secret)
-    return partial(verify, endpoint, kind, email, secret)
-
-
 def within_deadline(work: "Callable[[], _T]") -> _T:
     """The result of `work` within `DEADLINE_S`. Raises its `Error`, and `BitbucketUnreachable` after that time."""
     (result,) = deadline.each_within(DEADLINE_S, {"": work}).values()
@@ -117,7 +108,7 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
     login, header = (token_kinds.git_username(kind), secret.reveal()), {"Git-Protocol": "version=2"}
     status = 0
     for service in ("git-upload-pack", "git-receive-pack"):
-        url = f"{repository}.git/info/refs?service={service}"
+        url = f"{endpoint.clone_url(repository)}/info/refs?service={service}"
         try:
             status = transport.send_request(endpoint, "GET", url, auth=login, headers=header, whole=False).status_code
         except BitbucketUnreachable as exc:
@@ -146,7 +137,7 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
 
     header = {"Authorization": token_kinds.rest_header(kind, email, secret), "Accept": "application/json"}
     try:
-        response = transport.send_request(endpoint, "GET", endpoint.api_url + "/user", headers=header)
+        response = transport.send_request(endpoint, "GET", endpoint.identity_url, headers=header)
     except BitbucketUnreachable as exc:
         return Verdict(valid=None, reason=exc.cause)
     return _verdict(response, kind)
@@ -183,7 +174,8 @@ def _header(response: "Response", name: str) -> str | None:
     return printable(value, 1000) if value else None
 
 
-def _document(response: "Response") -> dict[str, Any]:
+def document_of(response: "Response") -> dict[str, Any]:
+    """The JSON object of an answer; empty where it has none."""
     try:
         document = response.json()
     except (ValueError, RecursionError):
@@ -193,7 +185,7 @@ def _document(response: "Response") -> dict[str, Any]:
 
 def _of_person(response: "Response", field: str) -> str | None:
     """What the answer says of the person; an app user (client credentials) has no username."""
-    name = _document(response).get(field)
+    name = document_of(response).get(field)
     return printable(name, 100) if isinstance(name, str) and name else None
 
 
@@ -217,7 +209,7 @@ def find_token_scope(endpoint: "Endpoint", secret: "Secret", repository: str) ->
         "Accept": "application/json",
     }
     response = transport.send_request(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", headers=header)
-    told = _document(response)
+    told = document_of(response)
     if response.status_code != _OK or told.get("is_private") is not True:
         return None
     kind, workspace = _header(response, "x-credential-type"), repository.partition("/")[0]
@@ -258,7 +250,7 @@ def repositories_of(
         if response.status_code != _OK:
             reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list the repositories"}
             raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))
-        document = _document(response)
+        document = document_of(response)
         for one in document.get("values") or ():
             name = one.get("full_name", "").rpartition("/")[2].lower() if isinstance(one, dict) else ""
             if re.fullmatch(r"[a-z0-9._-]+", name):

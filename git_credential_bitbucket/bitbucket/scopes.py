@@ -1,18 +1,22 @@
 """The scope that a path names on a host: a workspace, or a repository. Imports next to nothing: the hot path uses it.
 
 A scope is `protocol://host`, `…/workspace`, `…/workspace/{project}` or `…/workspace/repository`, ASCII case-folded as
-Bitbucket's own names are.
+Bitbucket's own names are. At a Data Center a project (`…/key`, `…/~user`) stands where Cloud has the workspace.
 """
+
+CLOUD_HOST = "bitbucket.org"
 
 _HEX = frozenset("0123456789abcdef")
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._~%{}+-")
 """More than Bitbucket makes of a workspace's or a repository's name, but no blanks: those are its title."""
 _UUID_LENGTHS = [8, 4, 4, 4, 12]
+_DATA_CENTER_ROOTS = frozenset({"scm", "projects", "users", "rest", "git", "plugins", "dashboard", "login"})
+"""What stands first in a Data Center's paths, below its context path."""
 
 
 def scope_of(protocol: str, host: str, path: str | None) -> str:
     """The narrowest scope that a request or a person names; the host alone where the path names no repository."""
-    return "/".join((f"{protocol}://{host}", *names_of(path)))
+    return "/".join((f"{protocol}://{host}", *names_of(path, host)))
 
 
 def host_of(scope: str) -> str:
@@ -31,8 +35,10 @@ def project_scope(workspace: str, project: str) -> str:
     return f"{workspace}/{{{fold_case(project)}}}"
 
 
-def names_of(path: str | None) -> tuple[str, ...]:
+def names_of(path: str | None, host: str = CLOUD_HOST) -> tuple[str, ...]:
     """Workspace and repository of a path such as `acme/app.git/info/lfs`; empty where it has no names.
+
+    On a `host` other than Cloud's, also project and repository of `context/scm/KEY/app.git`.
 
     One segment anywhere that a server may resolve to another repository (`.`, `..`, an empty one) makes the whole
     path worth nothing, and so do braces, which stand for UUIDs.
@@ -40,7 +46,7 @@ def names_of(path: str | None) -> tuple[str, ...]:
     segments = _segments(path)
     if any(_unquoted(segment) in {"", ".", ".."} for segment in segments):
         return ()
-    names = tuple(segment.removesuffix(".git") for segment in segments[:2])
+    names = tuple(segment.removesuffix(".git") for segment in _below_root(segments, host)[:2])
     if any(name in {"", ".", ".."} or "{" in _unquoted(name) for name in names):
         return ()
     return names
@@ -51,13 +57,40 @@ def repository_of(protocol: str, host: str, path: str | None) -> str:
 
     A path such as `acme//%61pp.git/` is worth no credential of `acme/app`, but what is rejected there is rejected here.
     """
-    names: list[str] = []
+    segments: list[str] = []
     for segment in fold_case(_unquoted((path or "").partition("?")[0])).split("/"):
         if segment == "..":
-            del names[-1:]
+            del segments[-1:]
         elif segment not in {"", "."}:
-            names.append(segment.removesuffix(".git"))
-    return "/".join((f"{protocol}://{host}", *filter(None, names[:2])))
+            segments.append(segment)
+    names = (segment.removesuffix(".git") for segment in _below_root(segments, host)[:2])
+    return "/".join((f"{protocol}://{host}", *filter(None, names)))
+
+
+def context_of(path: str) -> str:
+    """The context path of a Data Center's address: `/bitbucket` of `/bitbucket/scm/KEY/app.git`; often empty."""
+    context: list[str] = []
+    for segment in path.strip("/").split("/"):
+        if segment in _DATA_CENTER_ROOTS or not segment:
+            break
+        context.append(segment)
+    return "".join(f"/{segment}" for segment in context)
+
+
+def _below_root(segments: list[str], host: str) -> list[str]:
+    """Project and repository of a Data Center's path; all of `segments` where it is not in that form.
+
+    `scm/KEY/app.git` is what git uses, `projects/KEY/repos/app` and `users/NAME/repos/app` are pages.
+    """
+    if host == CLOUD_HOST:
+        return segments
+    for i, segment in enumerate(segments[:-2]):
+        key, rest = segments[i + 1], segments[i + 2 :]
+        if segment == "scm" and not key.endswith(".git"):
+            return [key, *rest]
+        if segment in ("projects", "users") and rest[0] == "repos":
+            return [key if segment == "projects" else f"~{key}", *rest[1:]]
+    return segments
 
 
 def is_name(text: str) -> bool:

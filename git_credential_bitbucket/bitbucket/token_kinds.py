@@ -13,10 +13,20 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.secret import Secret
 
-    Kind = Literal["api-token", "access-token", "oauth", "client-credentials", "jwt-bearer", "app-password", "unknown"]
+    Kind = Literal[
+        "api-token",
+        "access-token",
+        "personal-token",
+        "oauth",
+        "client-credentials",
+        "jwt-bearer",
+        "app-password",
+        "unknown",
+    ]
 
 API_TOKEN: "Final" = "api-token"
 ACCESS_TOKEN: "Final" = "access-token"
+PERSONAL_TOKEN: "Final" = "personal-token"
 OAUTH: "Final" = "oauth"
 CLIENT_CREDENTIALS: "Final" = "client-credentials"
 JWT_BEARER: "Final" = "jwt-bearer"
@@ -28,7 +38,7 @@ MINTED: "frozenset[Kind]" = frozenset({CLIENT_CREDENTIALS, JWT_BEARER})
 RENEWABLE: "frozenset[Kind]" = MINTED | {OAUTH}
 """Kinds whose access token we can replace ourselves: by minting again, or by a refresh token."""
 
-STATIC: "frozenset[Kind]" = frozenset({API_TOKEN, ACCESS_TOKEN})
+STATIC: "frozenset[Kind]" = frozenset({API_TOKEN, ACCESS_TOKEN, PERSONAL_TOKEN})
 """Kinds that a person creates in Bitbucket, and replaces once they have expired or were revoked."""
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
@@ -40,7 +50,15 @@ APP_PASSWORDS_GONE = Problem(
 )
 LOGIN_WITH_EMAIL = "log in again with the email address: git-credential-bitbucket login --api-token"
 
-_PREFIXES: "tuple[tuple[str, Kind], ...]" = (("ATATT", API_TOKEN), ("ATCTT", ACCESS_TOKEN), ("ATBB", APP_PASSWORD))
+DATA_CENTER_PREFIX = "BBDC-"
+"""Of a Data Center HTTP access token, whether a person's (which takes its owner's username), a project's or a
+repository's."""
+_PREFIXES: "tuple[tuple[str, Kind], ...]" = (
+    ("ATATT", API_TOKEN),
+    ("ATCTT", ACCESS_TOKEN),
+    ("ATBB", APP_PASSWORD),
+    (DATA_CENTER_PREFIX, PERSONAL_TOKEN),
+)
 _USERNAMES: "dict[str, str]" = {
     # The token's kind decides, never what a person typed: an email as the username gets 401, and so does
     # x-token-auth with an API token.
@@ -68,6 +86,15 @@ def recognise(secret: str) -> "Kind":
         if secret.startswith(prefix):
             return kind
     return UNKNOWN
+
+
+def recognise_with(secret: str, username: str | None) -> "Kind":
+    """As `recognise`; a Data Center's token is a project's or repository's where it goes with their username.
+
+    support.atlassian.com/bitbucket-data-center/kb, "Git commands failing with URL rejected".
+    """
+    kind = recognise(secret)
+    return ACCESS_TOKEN if kind == PERSONAL_TOKEN and username == ACCESS_TOKEN_USERNAME else kind
 
 
 def git_username(kind: str) -> str | None:
@@ -117,7 +144,7 @@ def is_checksum_valid(secret: str) -> bool | None:
     """Whether the CRC-32 at a token's end fits (8 upper-case hex digits, over all before); None if none is
     due.
     """
-    if recognise(secret) == UNKNOWN:
+    if recognise(secret) in (UNKNOWN, PERSONAL_TOKEN):
         return None
     body, digits = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]
     from binascii import crc32  # lazy: only what a person types is checked

@@ -244,7 +244,7 @@ def _user(live: Live, token: Token) -> Observation:
         return (DIFFERS, why) if verdict == AS_ASSUMED and is_access_token else (verdict, why)
 
     def send() -> Response:
-        url = f"{live.provider.endpoint.api_url}/user"
+        url = live.provider.endpoint.identity_url
         return live.send("GET", url, token.kind, Authorization=rest_authorization.header(token.told))
 
     assumption = f"REST's /user answers the kind {token.kind} with {expected}"
@@ -292,7 +292,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
     if not taken:
         return Observation(assumption, request, "rejected" if taken is False else "no conclusive answer", DIFFERS)
     told = {"kind": token_kinds.CLIENT_CREDENTIALS, "password": token.reveal()}
-    url = f"{live.provider.endpoint.api_url}/user"
+    url = live.provider.endpoint.identity_url
     return live.observed(
         f"{assumption} ({request} accepted it)",
         lambda: live.send("GET", url, token_kinds.CLIENT_CREDENTIALS, Authorization=rest_authorization.header(told)),

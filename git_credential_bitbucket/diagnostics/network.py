@@ -75,7 +75,7 @@ def _resolve_error(address: str) -> str | None:
 
 def _hosts(context: DoctorContext, endpoint: Endpoint) -> Iterator[Finding]:
     """The web host, which git talks to, and REST's, which only logins are checked at."""
-    addresses = {"web": endpoint.token_url, "REST": f"{endpoint.api_url}/user"}
+    addresses = {"web": endpoint.token_url, "REST": endpoint.identity_url}
     asked = {name: partial(_clock_offset, endpoint, address) for name, address in addresses.items()}
     answers = deadline.each_within(ANSWER_S, asked)
     for name, answer in answers.items():

@@ -6,13 +6,12 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.secret import Secret
 
 MIN_TOKEN_CHARACTERS = 16
 """Every secret of Bitbucket's is longer (an old consumer's key has 18 characters)."""
-DATA_CENTER_PREFIX = "BBDC-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +27,22 @@ class CheckedToken:
     is_whole: bool
 
 
-def check_token(text: str, wanted: token_kinds.Kind) -> CheckedToken:
-    """A token that should be of kind `wanted`; its prefix decides. Raises `LoginFailed`, never repeating the text."""
+def check_token(text: str, wanted: token_kinds.Kind, product: str = hosts.PROVIDER) -> CheckedToken:
+    """A token of `product` that should be of kind `wanted`; its prefix decides.
+
+    Raises `LoginFailed`, never repeating the text.
+    """
     alone = _token_in_url(text)
     secret, notes = token_kinds.clean_paste(alone or text)
     _check(secret, "token")
     kind = token_kinds.recognise(secret)
     if kind == token_kinds.APP_PASSWORD:
         raise LoginFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
-    if secret.startswith(DATA_CENTER_PREFIX):
-        raise LoginFailed(
-            "this is a Bitbucket Data Center token, which bitbucket.org does not accept",
-            hint="create an API token: git-credential-bitbucket login --api-token",
-        )
+    if (kind == token_kinds.PERSONAL_TOKEN) != (product == hosts.DATA_CENTER) and kind != token_kinds.UNKNOWN:
+        raise _OF_OTHER_PRODUCT[product]
     warnings = ["only the token in the pasted text is used", *notes] if alone else list(notes)
+    if product == hosts.DATA_CENTER:  # older tokens have no prefix
+        return CheckedToken(Secret(secret), token_kinds.PERSONAL_TOKEN, tuple(warnings), is_whole=True)
     if kind == token_kinds.UNKNOWN:
         kind = wanted
         warnings.append(f"{_NAMES[wanted]} starts with {_PREFIXES[wanted]}, and this does not: is it the right one?")
@@ -133,3 +134,13 @@ _NAMES = {
     token_kinds.ACCESS_TOKEN: "an access token",
 }
 _PREFIXES = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}
+_OF_OTHER_PRODUCT = {
+    hosts.PROVIDER: LoginFailed(
+        "this is a Bitbucket Data Center token, which bitbucket.org does not accept",
+        hint="name its server: git-credential-bitbucket login --access-token --host URL",
+    ),
+    hosts.DATA_CENTER: LoginFailed(
+        "this is a token of bitbucket.org, which Bitbucket Data Center does not accept",
+        hint="create an HTTP access token on your server, in your account's, a project's or a repository's settings",
+    ),
+}

@@ -28,6 +28,7 @@ _T = TypeVar("_T")
 _DATE_PROMPT = "Expiry date, such as 2027-01-31 or 90d (Enter if unknown): "
 _EMAIL_PROMPT = "Email of your Atlassian account (only for the REST API; Enter to skip): "
 _USERNAME_PROMPT = "Bitbucket username, as in the URLs of the Clone button (Enter to skip): "
+_OWNER_PROMPT = "Username of the token's owner (Enter for a project's or repository's token): "
 _ACCOUNT_ID = re.compile(r"[0-9]{6}:[0-9a-f-]{36}|[0-9a-f]{24}")
 """Atlassian's account ids: of new accounts, and of old ones."""
 _PLACE_PROMPT = "Workspace or repository of the token (WORKSPACE or WORKSPACE/REPOSITORY): "
@@ -52,8 +53,9 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     value = wanted.fetched()
     if value is not None and value.username is not None and wanted.account is None and "@" in value.username:
         wanted = replace(wanted, account=value.username)
+    product = wanted.provider.endpoint.product
     checked = paste_validation.check_token(
-        prompter.secret(what) if value is None else value.secret.reveal(), wanted.kind
+        prompter.secret(what) if value is None else value.secret.reveal(), wanted.kind, product
     )
     for warning in checked.warnings:
         wanted.warn(prompter, warning)
@@ -62,6 +64,8 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     account = wanted.account
     if old is None and checked.kind == token_kinds.API_TOKEN:
         account = _ask_names(wanted, prompter)
+    if checked.kind == token_kinds.PERSONAL_TOKEN:
+        checked, account = _owner(wanted, prompter, checked)
     prompter.check_all_read()
     found: dict[str, Any] = {
         "kind": checked.kind,
@@ -69,9 +73,41 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
         **({"secret": checked.secret.reveal()} if wanted.source is None else {"secret": "", "source": wanted.source}),
         "endpoint": wanted.provider.endpoint.to_record(),
         "account": account,
+        **({"bitbucket_username": account} if checked.kind == token_kinds.PERSONAL_TOKEN else {}),
         "ends_at": wanted.ends_at if wanted.ends_at is not None or wanted.source else _ask_expiry(prompter),
     }
     return found | verification.verify(wanted, prompter, checked, found) if wanted.verify else found
+
+
+def _owner(
+    wanted: LoginRequest, prompter: Prompter, checked: paste_validation.CheckedToken
+) -> tuple[paste_validation.CheckedToken, str | None]:
+    """A Data Center's token with its kind, and the username of the person whose it is, which git must send.
+
+    The server says whose it is; without it, `--account` or the user does. Raises `Error`.
+    """
+    from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
+    from git_credential_bitbucket.bitbucket.verification import prepare_verification  # lazy: as above
+
+    username, is_known = wanted.account, wanted.account is not None
+    if wanted.verify and wanted.provider.protocol == "https":
+        question = prepare_verification(wanted.provider.endpoint, checked.kind, None, checked.secret)
+        verdict = rest.find_verdict(question)
+        if verdict.valid is False:
+            raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=verification.REJECTED_HINT)
+        username, is_known = (verdict.username, True) if verdict.valid else (username, is_known)
+    if not is_known and wanted.kind == token_kinds.ACCESS_TOKEN and wanted.path is not None:
+        is_known = True  # a project's or repository's
+    if not is_known:
+        if prompter.terminal is None:
+            raise LoginFailed(
+                "the server did not say whose the token is, and git must send its owner's username",
+                hint="name the owner: --account USERNAME; or what the token belongs to: --for KEY or KEY/REPOSITORY",
+            )
+        username = paste_validation.check_account(prompter.optional(_OWNER_PROMPT))
+    if username is None:
+        return replace(checked, kind=token_kinds.ACCESS_TOKEN), None
+    return checked, username
 
 
 def _confirm_incomplete(wanted: LoginRequest, prompter: Prompter) -> None:

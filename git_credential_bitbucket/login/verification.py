@@ -23,6 +23,8 @@ _REPOSITORY_SLASHES = 4
 """In `https://host/workspace/repository`."""
 
 
+REJECTED_HINT = "nothing was stored; copy it again, or create another; to store it anyway, add --no-verify"
+
 option = click.option(
     "--verify/--no-verify",
     default=None,
@@ -44,8 +46,7 @@ def verify(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, reco
     ):
         verdict = _verdict(wanted, prompter, checked, record)
     if verdict.valid is False:
-        hint = "nothing was stored; copy it again, or create another; to store it anyway, add --no-verify"
-        raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=hint)
+        raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=REJECTED_HINT)
     if verdict.valid is None:
         wanted.unverified.append(verdict.reason or "")
         return {}
@@ -64,6 +65,7 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     Raises `LoginFailed` if the token is for a repository that it does not reach.
     """
     from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
+    from git_credential_bitbucket.bitbucket.verification import prepare_verification  # lazy: as above
 
     endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
     place: str = record["place"]
@@ -74,7 +76,7 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     )
     by_git = None
     if repository is not None:
-        by_git = rest.find_verdict(rest.prepare_verification(endpoint, kind, None, secret, repository))
+        by_git = rest.find_verdict(prepare_verification(endpoint, kind, None, secret, repository))
         if by_git.is_denied and is_for_repository:
             hint = "nothing was stored; check --for and the token's permissions; to store it anyway, add --no-verify"
             raise LoginFailed(f"it does not work for this repository: {by_git.reason}", hint=hint)
@@ -82,7 +84,7 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
             return by_git
         if by_git.is_denied:
             wanted.warn(prompter, f"{repository}: {by_git.reason}")
-    by_rest = rest.find_verdict(rest.prepare_verification(endpoint, kind, record["account"], secret))
+    by_rest = rest.find_verdict(prepare_verification(endpoint, kind, record["account"], secret))
     if by_git is None or by_git.is_denied:
         return by_rest
     doubt = (
