@@ -64,6 +64,11 @@ def guest_socket(socket: str) -> str:
     return _sibling(socket, "guests")
 
 
+def grant_socket(socket: str, name: str) -> str:
+    """The path of a limited socket, in a directory of its own; its parent is a sibling of the socket's directory."""
+    return f"{os.path.dirname(_sibling(socket, 'grants'))}/{name}/socket"
+
+
 def _sibling(socket: str, suffix: str) -> str:
     directory, name = os.path.split(socket)
     above, _, below = directory.partition(f"/{NAME}/")

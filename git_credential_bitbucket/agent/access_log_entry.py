@@ -18,6 +18,7 @@ OPERATIONS = frozenset(
     {
         *("get", "store", "erase", "token", "mint", "mint-erase"),
         *("add", "amend", "default", "identify", "remove", "restore", "refresh", "repositories"),
+        *("grant", "grant-revoke"),
         *("lock", "unlock", "rekey", "exit"),
     }
 )

@@ -10,6 +10,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, retention, revocation
 from git_credential_bitbucket.agent.credential_store import CredentialStore
 from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.grants import Grants
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -94,6 +95,7 @@ class Agent:
         self.consumers_dir: str | None = None
         """The private directory in which processes share what is minted for a consumer; None: in memory only."""
         self.misses = OpenMisses()
+        self.grants = Grants(clock)
         self.usernames_reported: dict[str, float] = {}
         """When it was told whose credentials are kept instead of a username's that git asked for (`why`)."""
         self._key_failed_at: float | None = None
@@ -306,7 +308,7 @@ class Agent:
         if not 0 <= now - self._flushed_at < FLUSH_EVERY_S:
             self._flushed_at = now
             self.submit(self.credential_store.flush)
-        return max(wait, 1.0)
+        return max(min(wait, self.grants.expire()), 1.0)
 
     def _catch_up(self, now: float) -> None:
         """Write answers that the vault has not taken yet, and revoke tokens that came for a removed login."""
@@ -326,6 +328,8 @@ class Agent:
         if self.renewals.is_any_under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
             return True
         if self.consumers is not None and self.consumers.must_keep_running():
+            return True
+        if self.grants.open_grants():
             return True
         if self.credential_store.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked

@@ -337,6 +337,25 @@ def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[
     )
 
 
+def _grant(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
+    """Open a socket for a scope (`protocol`, `host`, `path`) for `expires` seconds, or for so many `uses`."""
+    protocol = fields.get("protocol", "")
+    host = git_protocol.normalise_host(protocol, fields.get("host", ""))
+    if agent.find_provider(protocol, host) is None:
+        raise hosts.unconfigured_host(protocol, host)
+    grant = agent.grants.add(fields)
+    return git_protocol.emit([("ok", "1"), ("socket", grant.socket), ("grant", grant.id)])
+
+
+def _grant_list(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
+    return git_protocol.emit([("ok", "1"), *(("grant[]", json.dumps(one)) for one in views.grant_views(agent))])
+
+
+def _grant_revoke(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
+    agent.grants.end(fields.get("grant", ""))
+    return ACKNOWLEDGED
+
+
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
         raise InvalidRequest("the request names no credential", hint="see: git-credential-bitbucket status")
@@ -348,6 +367,9 @@ VERBS: dict[str, Verb] = {
     "amend": _amend,
     "default": _default,
     "explain": _explain,
+    "grant": _grant,
+    "grant-list": _grant_list,
+    "grant-revoke": _grant_revoke,
     "identify": _identify,
     "lock": _lock,
     "mint": client_credentials.mint,

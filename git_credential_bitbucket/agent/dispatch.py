@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol, processes
 from git_credential_bitbucket.agent import access_log_entry, life_cycle
-from git_credential_bitbucket.agent.agent import error_answer
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, error_answer
 from git_credential_bitbucket.agent.deferred import Deferred, map_answer
+from git_credential_bitbucket.agent.grants import Grant
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.access_log import AccessLog
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.git_protocol import Request
 
-    Role = Literal["git", "guest", "control"]
+    Role = Literal["git", "guest", "control"] | Grant
 
     class HostList(Protocol):
         """Which hosts git's configuration names, where reading it takes a job (`daemon/host_cache`)."""
@@ -56,10 +59,13 @@ ACTIONS: dict[str, frozenset[Role]] = {
         ["add", "amend", "default", "identify", "remove", "restore", "refresh", "repositories"], _CONTROL_ONLY
     ),
     **dict.fromkeys(["backup-put", "backup-get", "backup-drop"], _CONTROL_ONLY),
+    **dict.fromkeys(["grant", "grant-list", "grant-revoke"], _CONTROL_ONLY),
     **dict.fromkeys(["lock", "unlock", "rekey", "exit"], _CONTROL_ONLY),
 }
-"""Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL."""
-_USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit"}
+"""Every action and who may ask for it; who may not is answered with nothing. Unknown ones are refused under CONTROL.
+
+A grant's peer may ask for what a guest may, within the grant; all else is acknowledged to it, and ignored."""
+_USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit", "grant-list"}
 """Actions that use or change a credential: the others postpone neither a daemon's exit nor the idle lock."""
 _READ_ALL_HOSTS = frozenset({"add", "explain", "mint", "token", "why"})
 """These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
@@ -112,16 +118,23 @@ class Dispatcher:
     def answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         """The answer, noted in the logs once it is known; None where the caller asked the daemon to leave."""
         log = self._access_log if action in access_log_entry.OPERATIONS else None
-        events = self._life_cycle_log
+        grant = caller.role if isinstance(caller.role, Grant) else None
+        is_ignored = grant is not None and GUEST not in ACTIONS.get(action, _CONTROL_ONLY)
+        events = None if is_ignored else self._life_cycle_log
         begun = None if events is None else life_cycle.begin(self.agent, action, body)
-        reply = self._answer(action, body, caller)
-        if reply and action in _USES:
+        reply = self._answer(action, body, caller) if grant is None else self._answer_grant(action, body, caller, grant)
+        if reply and action in _USES and not is_ignored:
             self._note_use()
         if log is None and begun is None:
             return reply
 
         def note(answer: bytes) -> bytes:
-            noted = [] if log is None else [(log, access_log_entry.entry(self.agent, action, body, answer))]
+            noted = []
+            if log is not None:
+                entry = access_log_entry.entry(self.agent, action, body, answer)
+                if grant is not None:
+                    entry |= {"grant": grant.id, **({"outcome": "refused"} if is_ignored else {})}
+                noted.append((log, entry))
             if events is not None and begun is not None:
                 noted += [(events, event) for event in life_cycle.entries(self.agent, begun, answer)]
             if noted:
@@ -140,6 +153,43 @@ class Dispatcher:
         self.agent.lock("because it was idle")
         if self._life_cycle_log is not None:
             self._life_cycle_log.note(life_cycle.idle_lock_entry())
+
+    def _answer_grant(self, action: str, body: bytes, caller: Caller, grant: Grant) -> Answer | None:
+        """What a grant's peer is answered. A `get` counts when it is answered, which may be after the grant's end."""
+        grants, guest = self.agent.grants, Caller(caller.pid, caller.uid, GUEST)
+        if GUEST not in ACTIONS.get(action, _CONTROL_ONLY):
+            grant.ignored += 1
+            if action == "erase":
+                grants.note_rejection(grant, self._named(body))
+            return ACKNOWLEDGED if action in ACTIONS else b""
+        if action == "ping":
+            return self._answer(action, body, guest)
+        try:
+            request = git_protocol.parse(body)
+        except Error:
+            return b""
+        if not (grants.is_open(grant) and grant.covers(request)):
+            grant.ignored += 1
+            return b"" if action == "get" else git_protocol.emit(grant.limits())
+        if action == "why":
+            named = [(name, getattr(request, name)) for name in ("protocol", "host", "path", "username")]
+            return self._answer(action, git_protocol.emit([pair for pair in named if pair[1]]), guest)
+
+        def give(answer: bytes) -> bytes:
+            secret = dict(git_protocol.parse_pairs(answer)).get("password")
+            found = self.agent.credential_store.with_secret(secret, grant.scope) if secret else None
+            return answer if secret and grants.use(grant, found) else b""
+
+        return map_answer(self._answer(action, body, guest) or b"", give)
+
+    def _named(self, body: bytes) -> Credential | None:
+        """The credential whose secret a request names."""
+        try:
+            request = git_protocol.parse(body)
+        except Error:
+            return None
+        scope = scopes.scope_of(request.protocol, request.host, request.path)
+        return self.agent.credential_store.with_secret(request.secret, scope) if request.secret else None
 
     def _answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         if caller.role not in ACTIONS.get(action, _CONTROL_ONLY):

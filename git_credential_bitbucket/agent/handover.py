@@ -20,6 +20,7 @@ def export_state(agent: Agent) -> dict[str, Any]:
         "locked_how": agent.credential_store.locked_how,
         "noted": agent.credential_store.pending_notes(),
         "unwritten": agent.renewals.unwritten,
+        **agent.grants.export(),
     }
 
 
@@ -36,6 +37,8 @@ def import_state(agent: Agent, state: dict[str, Any]) -> None:
     if "noted" in state:  # a predecessor from before it said so has none to give
         agent.credential_store.locked_how = state["locked_how"]
         agent.credential_store.add_notes(state["noted"])
+    if "grants" in state:  # as above
+        agent.grants.restore(state)
     for credential_id, held in state["unwritten"].items():
         agent.renewals.unwritten[credential_id] = held if "answer" in held else answer_of_0_1_0(held)
     # The last, for the vault may have another key by now, or not be readable at this moment.

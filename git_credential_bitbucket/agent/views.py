@@ -62,6 +62,20 @@ class CredentialView(TypedDict):
     replaced_by: str | None
 
 
+class GrantView(TypedDict):
+    """A grant as `grant list` shows it; times are epoch seconds. `ignored` counts the requests that it refused."""
+
+    id: str
+    scope: str
+    socket: str
+    peer: int | None
+    created_at: float
+    expires_at: float
+    uses: int | None
+    used: int
+    ignored: int
+
+
 class Candidate(CredentialView):
     """A credential that may answer a request, as `explain` shows it."""
 
@@ -147,6 +161,24 @@ def _elsewhere(index: Index, found: list[Credential], request: Request) -> list[
     return sorted(places)
 
 
+def grant_views(agent: Agent) -> list[GrantView]:
+    """The open grants, without those that are spent."""
+    return [
+        {
+            "id": grant.id,
+            "scope": git_protocol.printable(grant.scope),
+            "socket": git_protocol.printable(grant.socket),
+            "peer": grant.peer,
+            "created_at": grant.created_at,
+            "expires_at": grant.expires_at,
+            "uses": grant.uses,
+            "used": grant.used,
+            "ignored": grant.ignored,
+        }
+        for grant in agent.grants.open_grants()
+    ]
+
+
 def vault_view(agent: Agent) -> Pairs:
     """The vault's state, as of the last look at it, what is wrong with it, and what damage it has been through."""
     trouble = agent.credential_store.trouble
@@ -177,7 +209,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
     reason = diagnosis.diagnose(credential, now, repository)
     suspended = rejection.suspended_scopes(credential, now)
-    problem = reason or _restriction(credential, suspended)
+    problem = reason or _restriction(credential, suspended) or _guests_rejection(credential, agent, now)
     ends = credential.expires_at if credential.secret else None
     return {
         "id": credential.id,
@@ -226,6 +258,15 @@ def _restriction(credential: Credential, suspended: list[str]) -> Problem | None
     named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in suspended[:MAX_NAMED])
     hint = f"check that it has access there; to try again now, run: git-credential-bitbucket restore {credential.id}"
     return Problem(f"suspended for {named}, where it was rejected", hint)
+
+
+def _guests_rejection(credential: Credential, agent: Agent, now: float) -> Problem | None:
+    """That git at a grant's socket erased the secret: rejected there, which changes nothing here."""
+    noted = agent.grants.rejection_of(credential)
+    if noted is None:
+        return None
+    cause = f"git at the socket of grant {noted[0]} reported {int(now - noted[1])} s ago that Bitbucket rejected it"
+    return Problem(cause, "run: git-credential-bitbucket status --check")
 
 
 def _bound_to(credential: Credential) -> str | None:

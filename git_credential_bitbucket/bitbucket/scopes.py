@@ -24,6 +24,11 @@ def host_of(scope: str) -> str:
     return "/".join(scope.split("/", 3)[:3])
 
 
+def is_within(scope: str, around: str) -> bool:
+    """Whether `scope` is `around`, or lies below it."""
+    return f"{scope}/".startswith(f"{around}/")
+
+
 def split_host(scope: str) -> tuple[str, str]:
     """Protocol and host of a scope."""
     protocol, _, rest = scope.partition("://")

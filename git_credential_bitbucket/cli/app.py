@@ -46,6 +46,7 @@ SECTIONS = {
     "Use": {
         "token": "Print the current token, for REST and scripts",
         "exec": "Run a command whose git uses the environment's credentials",
+        "grant": "Open a socket that answers for one repository or workspace, for a while",
         "refresh": "Renew OAuth tokens now",
         "rotate": "Replace a token with a new one",
         "switch": "Choose which account git uses where several match",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config
-from git_credential_bitbucket.bitbucket import hosts, providers
+from git_credential_bitbucket.bitbucket import hosts, providers, scopes
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client import child_process, environment
 from git_credential_bitbucket.errors import SettingsError
@@ -78,7 +78,7 @@ def records(
         for one in given:
             scope = "/".join((url, *one.scope))
             narrower = max(scope, target.text, key=len)
-            if narrower in found or not all(f"{narrower}/".startswith(f"{around}/") for around in (scope, target.text)):
+            if narrower in found or not all(scopes.is_within(narrower, around) for around in (scope, target.text)):
                 continue
             if url == hosts.CLOUD_URL and environment.is_data_center(one.secret):
                 continue

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import access_log
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.errors import Error
@@ -160,7 +161,7 @@ def _is_in(scope: str, wanted: str) -> bool:
     wanted = wanted.strip("/").lower().removesuffix(".git")
     shown = scope.partition("://")[2]
     names = shown.partition("/")[2]
-    return any(f"{one}/".startswith(f"{wanted}/") for one in (scope, shown, names))
+    return any(scopes.is_within(one, wanted) for one in (scope, shown, names))
 
 
 def _cell(entry: Entry, name: str) -> str:

@@ -1,9 +1,9 @@
 """The start of the daemon: it is hardened before it reads a secret, and serves in a fork.
 
 `… daemon [--detached] [--memory] [--until-eof FD] [--listen-fd FD] [--control-fd FD] [--guests-fd FD]
-[--handover-fd FD] [--predecessor NAME]`, or `--check`. Standard input is one JSON document, `{"env": {…}}`: the
-starter's environment; this way the vault's key is not in /proc/PID/environ. Standard output gets `ready`, or `error=`
-and `hint=`, and is closed.
+[--grant-ID FD …] [--handover-fd FD] [--predecessor NAME]`, or `--check`. Standard input is one JSON document,
+`{"env": {…}}`: the starter's environment; this way the vault's key is not in /proc/PID/environ. Standard output gets
+`ready`, or `error=` and `hint=`, and is closed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
         options = _options(argv)
         if "--check" in options:
             return _check()
-        descriptors = {name: int(options[name]) for name in _WITH_DESCRIPTOR if name in options}
+        descriptors = {name: int(options[name]) for name in options if _has_descriptor(name)}
         activated = _activated()
         if activated is not None:
             descriptors.setdefault("--listen-fd", activated)
@@ -66,13 +66,15 @@ def _options(argv: Sequence[str]) -> dict[str, str]:
         name = left.pop(0)
         if name in _FLAGS:
             options[name] = ""
-        elif left and (
-            name == "--predecessor" or (name in _WITH_DESCRIPTOR and left[0].isascii() and left[0].isdigit())
-        ):
+        elif left and (name == "--predecessor" or (_has_descriptor(name) and left[0].isascii() and left[0].isdigit())):
             options[name] = left.pop(0)
         else:
             raise SettingsError("unknown argument of the daemon", hint="see: man git-credential-bitbucket")
     return options
+
+
+def _has_descriptor(name: str) -> bool:
+    return name in _WITH_DESCRIPTOR or name.startswith("--grant-")
 
 
 def _check() -> int:
@@ -82,9 +84,9 @@ def _check() -> int:
     from git_credential_bitbucket import __version__
     from git_credential_bitbucket.agent import control, factory
     from git_credential_bitbucket.bitbucket import oauth
-    from git_credential_bitbucket.daemon import host_cache, process, request_handler, server
+    from git_credential_bitbucket.daemon import grant_sockets, host_cache, process, request_handler, server
 
-    del cryptography, control, factory, oauth, host_cache, process, server, request_handler
+    del cryptography, control, factory, oauth, grant_sockets, host_cache, process, server, request_handler
     supervisor.report(f"version={__version__}\n")
     return 0
 

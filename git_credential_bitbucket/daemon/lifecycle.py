@@ -56,7 +56,7 @@ def lock_after_s(env: Mapping[str, str]) -> float:
     return _seconds(env, LOCK_AFTER, 0.0)
 
 
-def _clock() -> float:
+def clock() -> float:
     """Seconds of a clock that runs while the machine sleeps and is never set."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
@@ -115,17 +115,17 @@ class Lifecycle:
         self._check_at = now + min(CHECK_INTERVAL_S, idle_exit or CHECK_INTERVAL_S, lock_after or CHECK_INTERVAL_S)
         self._ticked_at = now
         self._served = 0
-        self._used_at = _clock() - idle_s
+        self._used_at = clock() - idle_s
         self._was_locked = True  # the successor of a locked daemon has no key
 
     def mark_used(self) -> None:
         """A credential was requested or changed: the idle time restarts."""
-        self._used_at = _clock()
+        self._used_at = clock()
 
     @property
     def idle_s(self) -> float:
         """The seconds since the last use, those of the machine's sleep included."""
-        return _clock() - self._used_at
+        return clock() - self._used_at
 
     @property
     def is_stopping(self) -> bool:

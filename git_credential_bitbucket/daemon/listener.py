@@ -65,14 +65,15 @@ class Listener:
         """
         try:
             with _start_lock(self.path, 0.0):
-                self._unlink()
+                self.unlink()
         except DaemonUnavailable:
             return False
         except OSError:
-            self._unlink()  # git's directory is gone or another user's, so no client can reach us there
+            self.unlink()  # git's directory is gone or another user's, so no client can reach us there
         return True
 
-    def _unlink(self) -> None:
+    def unlink(self) -> None:
+        """Remove the sockets that are still ours."""
         for path, identity in self.held.items():
             if _identity(path) == identity:
                 os.unlink(path)
@@ -80,6 +81,11 @@ class Listener:
     def listen(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:
         """Listen at further paths once git's is ours. Raises as `claim` does."""
         with _reporting_errors(self.path), _start_lock(self.path, START_LOCK_S):
+            return self.bind(wanted)
+
+    def open(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:
+        """As `listen`, where no other daemon looks for a socket, so that no lock is needed."""
+        with _reporting_errors(self.path):
             return self.bind(wanted)
 
     def bind(self, wanted: dict[SocketName, str]) -> dict[SocketName, socket.socket]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.dispatch import Role
+    from git_credential_bitbucket.agent.grants import Grant
 
 SocketName = Literal["git", "control", "guests"]
 """The daemon's sockets: git's, the control socket, and the one for other users."""
@@ -59,6 +60,17 @@ def admission_rules(guests: frozenset[int]) -> "dict[SocketName, Callable[[Peer]
         "control": lambda peer: "control" if peer.uid in trusted else None,
         "guests": lambda peer: "guest" if peer.uid in guests else git(peer),
     }
+
+
+def is_owners(role: "Role") -> bool:
+    """Whether a peer in this role is a program of the daemon's owner: neither a guest nor a grant's."""
+    return role in ("git", "control")
+
+
+def grant_rule(grant: "Grant") -> "Callable[[Peer], Role | None]":
+    """Who is served at a grant's socket: the peer that it names, and those who are at git's."""
+    admitted = frozenset({os.getuid(), 0, *([] if grant.peer is None else [grant.peer])})
+    return lambda peer: grant if peer.uid in admitted else None
 
 
 def admitted_uids(env: Mapping[str, str]) -> frozenset[int]:

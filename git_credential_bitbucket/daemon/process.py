@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.dispatch import Role
+    from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
 
 LISTENER_OPTIONS: dict[peers.SocketName, str] = {
     "git": "--listen-fd",
@@ -112,6 +113,7 @@ class DaemonProcess:
         # lazy: clients that connect meanwhile wait at the socket
         from git_credential_bitbucket.agent.dispatch import Dispatcher
         from git_credential_bitbucket.agent.factory import build_agent
+        from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
         from git_credential_bitbucket.daemon.host_cache import HostCache
         from git_credential_bitbucket.daemon.request_handler import serve as answer
         from git_credential_bitbucket.daemon.server import Server
@@ -128,6 +130,7 @@ class DaemonProcess:
             step=self._step,
             submit_renewal=workers.submit_renewal,
         )
+        agent.grants.elapsed = lifecycle.clock
         self._take_over(agent)
         # A daemon of one command is not upgraded.
         watch = None if self._memory or self._until_eof is not None else upgrade.PackageWatch()
@@ -152,6 +155,8 @@ class DaemonProcess:
             peer_limits,
         )
         server.fault = self._fault
+        sockets = GrantSockets(self._claim.path, server, agent.grants)
+        sockets.adopt(self.descriptors, self._handover.get("grant_sockets", {}))
         life.lock_for_idleness = dispatcher.lock_for_idleness
         life.install_signal_handlers(server)
         for name in ("--until-eof", supervisor.SUPERVISOR):
@@ -164,8 +169,9 @@ class DaemonProcess:
             server,
             agent,
             can_start=lambda: upgrade.can_start(upgrade.command(["--check"], self._argv)),
-            start_successor=lambda: self._start_successor(agent, life),
+            start_successor=lambda: self._start_successor(agent, life, sockets),
         )
+        sockets.close()
         self._close_logs()
         if self._until_eof is not None:
             listener.remove_directory(self._claim.path)
@@ -188,16 +194,18 @@ class DaemonProcess:
         for log in filter(None, (self._access_log, self._life_cycle_log)):
             log.close()
 
-    def _start_successor(self, agent: Agent, life: lifecycle.Lifecycle) -> None:
+    def _start_successor(self, agent: Agent, life: lifecycle.Lifecycle, sockets: GrantSockets) -> None:
         document = {
             "env": self._env,
             "held": self._claim.held,
             "agent": handover.export_state(agent),
+            "grant_sockets": sockets.held(),
             "started_at": life.started_at,
             "idle_s": life.idle_s,
         }
         self._close_logs()
         descriptors = {LISTENER_OPTIONS[door]: listener.fileno() for door, listener in self.listeners.items()}
+        descriptors |= sockets.descriptors()
         if not supervisor.IS_SEPARATE:
             upgrade.exec_successor(upgrade.command([], self._argv), document, descriptors)
             return

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent.deferred import map_answer
 from git_credential_bitbucket.agent.dispatch import Caller
+from git_credential_bitbucket.agent.grants import Grant
 from git_credential_bitbucket.git_protocol import emit
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ OWN_TIMEOUT = b"35"
 """Sent by our own clients (client/ipc, relay.c): no limit of the lifetime."""
 MAX_DIGITS = 9
 """The digits of a time-out in seconds: some thirty years."""
-_GIT_OPERATIONS = frozenset({"get", "store", "erase"})
+_GIT_CLIENT_ACTIONS = frozenset({"get", "store", "erase", "exit"})
+"""What git-credential-cache sends, which prints the answer."""
 OTHER_VAULT = emit(
     [
         ("error", "the daemon at this socket serves another vault"),
@@ -32,12 +34,15 @@ OTHER_VAULT = emit(
 
 
 def serve(dispatcher: Dispatcher, vault_id: str, data: bytes, peer: Peer, role: Role) -> Answer | None:
-    """The reply to a whole request; None for a request to stop. Refused where another vault is expected."""
+    """The reply to a whole request; None for a request to stop. Refused where another vault is expected.
+
+    Not at a grant's socket, which is one vault's alone: who is given it may not know which.
+    """
     action, lifetime_s, meant, body = parse(data)
-    if meant and meant != vault_id and action != "ping":
+    if meant and meant != vault_id and action != "ping" and not isinstance(role, Grant):
         return b"" if action == "get" else OTHER_VAULT
     reply = dispatcher.answer(action, body, Caller(peer.pid, peer.uid, role, lifetime_s))
-    if reply is None or action not in _GIT_OPERATIONS:
+    if reply is None or action not in _GIT_CLIENT_ACTIONS:
         return reply
     if action == "get":
         return map_answer(reply, _terminated)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from git_credential_bitbucket.daemon import limits
 from git_credential_bitbucket.daemon.connection import Connection, Stage
-from git_credential_bitbucket.daemon.peers import Peer, peer_of
+from git_credential_bitbucket.daemon.peers import Peer, is_owners, peer_of
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Server:
         peer_limits: limits.Limits | None = None,
     ) -> None:
         """`listeners` are bound and listening; `answer` is called in the loop's thread with every whole request."""
-        self._listeners = listeners
+        self._listeners = dict(listeners)
         self.on_wake: Callable[[], None] = lambda: None
         """Called after each wait, before events are handled."""
         self.served = 0
@@ -114,6 +114,19 @@ class Server:
                 self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
             self._accepting = True
 
+    def add_listener(self, listener: socket.socket, admit: Admit) -> None:
+        """Accept connections at one more socket, which is bound and listening."""
+        listener.settimeout(0.0)
+        self._listeners[listener] = admit
+        if self._accepting:
+            self._selector.register(listener, selectors.EVENT_READ, partial(self._accept, listener))
+
+    def remove_listener(self, listener: socket.socket) -> None:
+        """Close a socket. Connections that were accepted there are served to their end."""
+        if self._listeners.pop(listener, None) is not None and self._accepting:
+            self._selector.unregister(listener)
+        listener.close()
+
     def pause(self, *, full: bool = False) -> None:
         """Accept no more connections: they wait in the socket's queue. `full`: until the next sweep."""
         self._full = full
@@ -131,7 +144,7 @@ class Server:
 
     def serve_backlog(self) -> bool:
         """Accept what waits in the sockets' queues; True once they are empty, and the sockets closed."""
-        left = [listener for listener in self._listeners if listener.fileno() >= 0 and not self._accept(listener)]
+        left = [listener for listener in [*self._listeners] if listener.fileno() >= 0 and not self._accept(listener)]
         if left:
             return False
         self.pause()
@@ -184,7 +197,7 @@ class Server:
             connection.close()
             return
         role = admit(peer)
-        if role is None or (role == "guest" and self._is_crowded() and not self._make_room(guests_only=True)):
+        if role is None or (not is_owners(role) and self._is_crowded() and not self._make_room(guests_only=True)):
             connection.close()
             return
         client = Connection(connection, peer, role, time.monotonic() + self._limits.peer_s)
@@ -196,7 +209,7 @@ class Server:
         return len(self._guests()) >= self._limits.clients // 2
 
     def _guests(self) -> list[Connection]:
-        return [client for client in self._clients.values() if client.role == "guest"]
+        return [client for client in self._clients.values() if not is_owners(client.role)]
 
     def _make_room(self, *, guests_only: bool = False) -> bool:
         """Close the connection that has been sending for longest, a guest's first; False if there is none."""

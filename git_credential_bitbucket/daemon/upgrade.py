@@ -28,7 +28,8 @@ RETRY_S = 60.0
 CHECK_TIMEOUT_S = 30.0
 HANDOVER_TIMEOUT_S = 15.0
 """As long as any daemon may take to start."""
-MAX_DESCRIPTORS = 8
+MAX_DESCRIPTORS = 160
+"""The daemon's own, and one for each grant; the system takes 253 at once (SCM_MAX_FD, unix(7))."""
 _DESCRIPTORS, _READY, _GO = b"\n", b"ready\n", b"go\n"
 """The handover: the predecessor sends descriptors and a line of JSON; the successor is ready; it is to serve."""
 

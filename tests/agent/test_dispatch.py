@@ -122,6 +122,6 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
 
 def test_every_action_is_noted_or_is_a_question() -> None:
     """What gives a secret away or changes something leaves a line in the access log."""
-    questions = {"ping", "why", "status", "explain", "warn", "backup-put", "backup-get", "backup-drop"}
+    questions = {"ping", "why", "status", "explain", "warn", "grant-list", "backup-put", "backup-get", "backup-drop"}
     assert set(ACTIONS) == access_log_entry.OPERATIONS | questions
     assert not access_log_entry.OPERATIONS & questions

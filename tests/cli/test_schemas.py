@@ -26,6 +26,7 @@ DOCUMENTS = {
     "log-review": "log --review",
     "daemon-status": "daemon status",
     "daemon-list": "daemon list",
+    "grant-list": "grant list",
 }
 """What prints it, by the schema's name."""
 
@@ -40,6 +41,7 @@ def used(keyed: Runner, bitbucket: FakeBitbucket, home: Path) -> Runner:
     narrow = bitbucket.issue_access_token("acme/app")
     keyed(HELPER, "login", "--access-token", "--for", "acme/app", stdin=narrow)
     keyed(HELPER, "login", "--api-token", "--account", "alice@example.com", stdin=bitbucket.issue_api_token("alice"))
+    keyed(HELPER, "grant", "--for", "acme/app")
     for operation, password in (("get", ""), ("erase", f"password={narrow}\n")):
         keyed(HELPER, operation, stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\n{password}")
     (home / "work" / ".env").write_text(f"TOKEN={tokens.api_token()}\nBITBUCKET_APP_PASSWORD=$X\n")
@@ -58,7 +60,8 @@ def test_what_each_verb_prints_is_described(used: Runner) -> None:
 def test_every_verb_that_prints_json_has_a_schema() -> None:
     """And every schema a verb, or another schema that refers to it."""
     verbs = {
-        " ".join(words.split()[:2] if words.startswith("daemon") else words.split()[:1]) for words in DOCUMENTS.values()
+        " ".join(words.split()[:2] if words.split()[0] in {"daemon", "grant"} else words.split()[:1])
+        for words in DOCUMENTS.values()
     }
     assert {
         verb for verb, command in _commands(app.verbs, ()) if any(o.name == "as_json" for o in command.params)

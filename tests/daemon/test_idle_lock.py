@@ -133,8 +133,8 @@ _SLEPT = (
     "from git_credential_bitbucket.client.activate import third_party; third_party()\n"
     "from git_credential_bitbucket.daemon import lifecycle\n"
     "from git_credential_bitbucket.daemon.__main__ import main\n"
-    "clock = lifecycle._clock\n"
-    "lifecycle._clock = lambda: clock() + 7200 * os.path.exists({flag!r})\n"
+    "clock = lifecycle.clock\n"
+    "lifecycle.clock = lambda: clock() + 7200 * os.path.exists({flag!r})\n"
     "sys.exit(main(sys.argv[1:]))"
 )
 

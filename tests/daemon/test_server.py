@@ -73,7 +73,7 @@ def serve(home: Path) -> Iterator[Serve]:
     running: list[Running] = []
     hardening.raise_open_files()  # both ends of every connection are in this process
 
-    def echo(data: bytes, peer: Peer, role: str) -> bytes:
+    def echo(data: bytes, peer: Peer, role: object) -> bytes:
         del peer, role
         return b"got " + data
 
