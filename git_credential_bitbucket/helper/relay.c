@@ -1,10 +1,13 @@
-/* The hot path, native: passes git's request to the daemon, and its reply to git. Parses neither.
- * It does what relay.py does; all else it leaves to the Python front end, which it executes in its own place, with the
- * request on standard input. Needs libc and POSIX only. */
+/* The hot path, native: passes git's request to the daemon, and its reply to git, and parses neither. Answers a plain
+ * request for bitbucket.org from a plain token in the environment itself. It does what relay.py and fallback.py do; all
+ * else it leaves to the Python front end, which it executes in its own place, with the request on standard input. Needs
+ * libc and POSIX only. */
 
 #define _GNU_SOURCE
 #define __STDC_WANT_LIB_EXT1__ 1 /* memset_s, on macOS */
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
@@ -26,6 +29,7 @@
 #endif
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
+extern char **environ; /* no header has it there */
 #define explicit_bzero(at, count) memset_s(at, count, 0, count)
 #define CACHE_IN_HOME "/Library/Caches/"
 #else
@@ -48,13 +52,29 @@ enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* Variables that may hold a credential, which precedes the daemon; switch the daemon off, name more than one, or want a
- * trace. */
+/* Variables with a token, and the username of one whose prefix tells nothing: environment.TOKENS in C. */
+#define API_TOKEN_USERNAME "x-bitbucket-api-token-auth"
+#define ACCESS_TOKEN_USERNAME "x-token-auth"
+static const struct token {
+    const char *variable, *username;
+} tokens[] = {{"BITBUCKET_API_TOKEN", API_TOKEN_USERNAME},
+              {"BITBUCKET_ACCESS_TOKEN", ACCESS_TOKEN_USERNAME},
+              {"BITBUCKET_TOKEN", ACCESS_TOKEN_USERNAME}};
+
+/* What a token consists of that is given to git as it is; with anything else in it, Python strips or rejects it. */
+#define ALPHANUMERIC "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+#define TOKEN_CHARACTERS ALPHANUMERIC "-._~+/="
+#define PATH_CHARACTERS ALPHANUMERIC "-._~+/"
+enum { MAX_PLAIN_BYTES = 65535 }; /* git_protocol.MAX_LINE_BYTES, here of all lines together */
+enum { RECENT_REJECTION_S = 61 }; /* markers.ERASED_TTL_S, rounded up */
+
+/* Variables that may hold another credential, which precedes the daemon; switch the daemon off, name more than one, or
+ * want a trace. */
 static const char *const special_variables[] = {
     "GIT_CREDENTIAL_BITBUCKET_DAEMON", "GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_OUTER",
-    "BITBUCKET_API_TOKEN", "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_API_TOKEN_FROM",
-    "BITBUCKET_ACCESS_TOKEN", "BITBUCKET_ACCESS_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN_FROM",
-    "BITBUCKET_TOKEN", "BITBUCKET_TOKEN_FILE", "BITBUCKET_TOKEN_FROM",
+    "BITBUCKET_API_TOKEN_FILE", "BITBUCKET_API_TOKEN_FROM",
+    "BITBUCKET_ACCESS_TOKEN_FILE", "BITBUCKET_ACCESS_TOKEN_FROM",
+    "BITBUCKET_TOKEN_FILE", "BITBUCKET_TOKEN_FROM",
     "BITBUCKET_CLIENT_SECRET", "BITBUCKET_CLIENT_SECRET_FILE", "BITBUCKET_CLIENT_SECRET_FROM",
     "BITBUCKET_OAUTH_CLIENT_SECRET", "BITBUCKET_OAUTH_CLIENT_SECRET_FILE", "BITBUCKET_OAUTH_CLIENT_SECRET_FROM",
     "BITBUCKET_TOKENS_FILE",
@@ -116,25 +136,14 @@ static uint64_t fnv1a(const char *text)
     return found;
 }
 
-/* paths.socket_candidates in C, the first or second of them, up to the length that Linux and macOS take; false where
- * there is none, or where Python must find it. */
-static bool find_socket(struct sockaddr_un *address, bool second)
+/* paths.runtime_dir in C: what it begins with, and its other part in `rest`; NULL where Python must find it. */
+static const char *runtime_dir(const char **rest)
 {
-    const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = base ? "" : "/" NAME;
-    const char *vault = variable("GIT_CREDENTIAL_BITBUCKET_VAULT", "");
+    static char run_user[32];
+    const char *base = variable("XDG_RUNTIME_DIR", "/");
     struct stat found;
-    char run_user[32], name[32] = "";
-    if (second && (base || !vault))
-        return false;
+    *rest = "/" NAME;
     snprintf(run_user, sizeof run_user, "/run/user/%lu", (unsigned long)getuid());
-    if (vault)
-        snprintf(vault_line, sizeof vault_line, "vault=%016" PRIx64 "\n", fnv1a(vault));
-    if (!base && vault && !second)
-        snprintf(name, sizeof name, "/socket-%016" PRIx64, fnv1a(vault));
-    else if (!base)
-        strcpy(name, "/socket");
-    if (!base)
-        base = variable("XDG_RUNTIME_DIR", "/");
     if (!base && !stat(run_user, &found) && found.st_uid == getuid())
         base = run_user;
 #ifndef __APPLE__
@@ -143,8 +152,28 @@ static bool find_socket(struct sockaddr_un *address, bool second)
 #endif
     if (!base) {
         base = variable("HOME", "/");
-        directory = CACHE_IN_HOME NAME;
+        *rest = CACHE_IN_HOME NAME;
     }
+    return base;
+}
+
+/* paths.socket_candidates in C, the first or second of them, up to the length that Linux and macOS take; false where
+ * there is none, or where Python must find it. */
+static bool find_socket(struct sockaddr_un *address, bool second)
+{
+    const char *base = variable("GIT_CREDENTIAL_BITBUCKET_SOCKET", ""), *directory = "";
+    const char *vault = variable("GIT_CREDENTIAL_BITBUCKET_VAULT", "");
+    char name[32] = "";
+    if (second && (base || !vault))
+        return false;
+    if (vault)
+        snprintf(vault_line, sizeof vault_line, "vault=%016" PRIx64 "\n", fnv1a(vault));
+    if (!base && vault && !second)
+        snprintf(name, sizeof name, "/socket-%016" PRIx64, fnv1a(vault));
+    else if (!base)
+        strcpy(name, "/socket");
+    if (!base)
+        base = runtime_dir(&directory);
     int length = base ? snprintf(address->sun_path, MAX_SOCKET_PATH_BYTES + 1, "%s%s%s", base, directory, name) : -1;
     return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
 }
@@ -250,6 +279,101 @@ static enum outcome ask_daemon(const char *operation, const struct sockaddr_un *
     return outcome;
 }
 
+/* The token that the environment holds, the first of them; NULL where it holds none. */
+static const struct token *find_token(void)
+{
+    for (size_t i = 0; i < sizeof tokens / sizeof *tokens; i++)
+        if (variable(tokens[i].variable, ""))
+            return tokens + i;
+    return NULL;
+}
+
+/* The username for the token `secret`, by its prefix, else `usual`: token_kinds.recognise in C. NULL where the token is
+ * Python's: an app password, one of Data Center, or with characters around it or in it that no token has. */
+static const char *username_of(const char *secret, const char *usual)
+{
+    if (secret[strspn(secret, TOKEN_CHARACTERS)] || !strncmp(secret, "ATBB", 4) || !strncmp(secret, "BBDC-", 5))
+        return NULL;
+    if (!strncmp(secret, "ATATT", 5))
+        return API_TOKEN_USERNAME;
+    return strncmp(secret, "ATCTT", 5) ? usual : ACCESS_TOKEN_USERNAME;
+}
+
+/* Whether a path is written as a repository's is: no escapes, no segment that a server may resolve to another. */
+static bool is_plain_path(const char *path, size_t count)
+{
+    /* strspn ends at the line feed after the path */
+    return count == strspn(path, PATH_CHARACTERS) && !memmem(path, count, "..", 2) && !memmem(path, count, "//", 2);
+}
+
+/* Whether the request is for https://bitbucket.org, and each line one that git itself sends, in printable ASCII, those
+ * of a single value once; and has the password `secret` if it is a `store`, none if it is a `get`. */
+static bool is_plain_request(const char *operation, const char *secret)
+{
+    enum { PROTOCOL, HOST, PATH, USERNAME, PASSWORD, LISTS, ALL = LISTS + 3 };
+    static const char *const beginnings[ALL] = {"protocol=https", "host=bitbucket.org", "path=", "username=",
+                                                "password=", "capability[]=", "state[]=", "wwwauth[]="};
+    const char *line = message + header_bytes, *const end = message + message_bytes;
+    bool seen[ALL] = {false};
+    if (message_bytes - header_bytes > MAX_PLAIN_BYTES)
+        return false;
+    while (line < end && *line != '\n') {
+        const char *feed = line;
+        size_t key = 0;
+        while (feed < end && *feed >= ' ' && *feed <= '~')
+            feed++;
+        if (feed == end || *feed != '\n')
+            return false;
+        while (key < ALL && strncmp(line, beginnings[key], strlen(beginnings[key])))
+            key++;
+        if (key == ALL || (key < LISTS && seen[key]))
+            return false;
+        seen[key] = true;
+        const char *value = line + strlen(beginnings[key]);
+        size_t count = (size_t)(feed - value);
+        if ((key <= HOST && count) || (key == PATH && !is_plain_path(value, count)) ||
+            (key == PASSWORD && (count != strlen(secret) || memcmp(value, secret, count))))
+            return false;
+        line = feed + 1;
+    }
+    return seen[PROTOCOL] && seen[HOST] && seen[PASSWORD] == !strcmp(operation, "store");
+}
+
+/* Whether a secret may have been rejected in the last minute, whichever: markers.is_marked, without the digest. */
+static bool is_rejection_recent(void)
+{
+    const char *rest, *base = runtime_dir(&rest);
+    char path[PATH_MAX];
+    int length = base ? snprintf(path, sizeof path, "%s%s", base, rest) : -1;
+    DIR *directory = length >= 0 && length < PATH_MAX ? opendir(path) : NULL;
+    struct dirent *entry;
+    struct stat found;
+    bool is_recent = false;
+    if (!directory)
+        return length < 0 || length >= PATH_MAX || errno != ENOENT;
+    while (!is_recent && (errno = 0, entry = readdir(directory)))
+        if (!strncmp(entry->d_name, "erased-", strlen("erased-")))
+            is_recent = fstatat(dirfd(directory), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) ||
+                        llabs((long long)time(NULL) - (long long)found.st_mtime) <= RECENT_REJECTION_S;
+    is_recent = is_recent || errno;
+    closedir(directory);
+    return is_recent;
+}
+
+/* fallback.get and fallback.store in C, for a plain request and a plain token: the former's reply is the daemon's, the
+ * latter stores nothing that the environment holds. All else is Python's. */
+static enum outcome answer_from_environment(const char *operation, const struct token *token)
+{
+    const char *secret = getenv(token->variable), *username = username_of(secret, token->username);
+    if (!username || !is_plain_request(operation, secret))
+        return UNASKED;
+    if (!strcmp(operation, "store"))
+        return ANSWERED;
+    int length = snprintf(reply, sizeof reply, "username=%s\npassword=%s\n\n", username, secret);
+    reply_bytes = length > 0 && (size_t)length < sizeof reply ? (size_t)length : sizeof reply;
+    return reply_bytes < sizeof reply && !is_rejection_recent() ? ANSWERED : UNASKED;
+}
+
 static bool write_all(int descriptor, const char *bytes, size_t count)
 {
     while (count) {
@@ -328,13 +452,15 @@ int main(int argc, char **argv)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum outcome outcome;
+    const struct token *token = find_token();
     unsetenv(RELAYED);
     if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
         forbid_dumps();
-        if (!needs_fallback() && find_socket(&address, false) && is_private(&address)) {
+        if (!needs_fallback() &&
+            (token ? strcmp(argv[1], "erase") != 0 : find_socket(&address, false) && is_private(&address))) {
             signal(SIGPIPE, SIG_IGN);
             read_request(argv[1]);
-            outcome = ask_daemon(argv[1], &address);
+            outcome = token ? answer_from_environment(argv[1], token) : ask_daemon(argv[1], &address);
             if (outcome == ABSENT && find_socket(&address, true))
                 outcome = ask_daemon(argv[1], &address);
             if (outcome == ANSWERED && !strcmp(argv[1], "get"))

@@ -1,11 +1,13 @@
 """The short form of `python -m tests.fuzz`: the same targets, fed by hypothesis; it knows the words of the protocol."""
 
 import itertools
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import targets
+from tests.fuzz import environment_token, targets
 
 KEYS = st.sampled_from(
     [
@@ -65,3 +67,11 @@ def test_the_target_would_see_a_secret() -> None:
         assert daemon.ours.encode() in daemon._exchange(b"action=get\n" + HOST)
     finally:
         daemon.close()
+
+
+@pytest.mark.skipif(not environment_token.has_fuzzer(), reason="there is no clang with libFuzzer (libclang-rt-dev)")
+def test_the_relay_answers_from_the_environment_as_python_does(tmp_path: Path) -> None:
+    """Or leaves it to Python; and a difference would end the fuzzer."""
+    status, said, compared = environment_token.fuzz(tmp_path, 20_000)
+    assert status == 0, said
+    assert compared > 100
