@@ -1,20 +1,16 @@
 """Owns the fixtures that all tests share: a home of their own, a built-up environment, a stand-in, gits, a runner."""
 
 import os
-import shutil
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import git_versions, installed
+from tests import git_versions, installed, sandbox
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helpers import bitbucket_front, front, front_env, helper  # noqa: F401 - fixtures of the rooms that git meets
-from tests.running import Runner, end_processes_of
-
-PATH = "/usr/local/bin:/usr/bin:/bin"
+from tests.running import Runner
 
 # A shell starts what it puts in the background deaf to the first two, nohup(1) to the third, and every process below
 # inherits that: no test of ours could press Ctrl-C, or hang up.
@@ -25,38 +21,15 @@ for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A home directory of this test's own, with a short path: a Unix socket's has at most 108 bytes.
-
-    Beside the usual places it has `run` (XDG_RUNTIME_DIR) and `work`, where programs are run. When the test ends,
-    whatever still runs with this HOME ends too.
-    """
-    home = Path(tempfile.mkdtemp(prefix="gcb-", dir="/tmp"))
-    for name in ("run", "work", ".config", ".cache", ".local"):
-        (home / name).mkdir(mode=0o700)
-    yield home
-    end_processes_of(home)
-    shutil.rmtree(home)
+    """A home directory of this test's own; whatever still runs with this HOME ends with the test."""
+    with sandbox.new_home() as home:
+        yield home
 
 
 @pytest.fixture
 def bare_env(home: Path) -> dict[str, str]:
-    """An environment built up from nothing: places, PATH, language; no stand-in."""
-    return {
-        "HOME": str(home),
-        "PATH": PATH,
-        "LC_ALL": "C.UTF-8",
-        "XDG_RUNTIME_DIR": str(home / "run"),
-        "XDG_CONFIG_HOME": str(home / ".config"),
-        "XDG_CACHE_HOME": str(home / ".cache"),
-        "XDG_DATA_HOME": str(home / ".local" / "share"),
-        "XDG_STATE_HOME": str(home / ".local" / "state"),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-        "GIT_AUTHOR_NAME": "Alice",
-        "GIT_AUTHOR_EMAIL": "alice@example.com",
-        "GIT_COMMITTER_NAME": "Alice",
-        "GIT_COMMITTER_EMAIL": "alice@example.com",
-    }
+    """An environment built up from nothing; no stand-in."""
+    return sandbox.environment(home)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import key_settings, write_git_config
 
 CHECKOUT = Path(__file__).parents[1]
 ENTER = (
@@ -31,18 +32,9 @@ def helper(home: Path) -> Path:
 @pytest.fixture
 def front_env(bare_env: dict[str, str], home: Path, helper: Path) -> dict[str, str]:
     """An environment in which git uses the helper, with a key file and without a keyring."""
-    key = home / "key"
-    key.write_bytes(base64.b64encode(os.urandom(32)))
-    key.chmod(0o600)
-    env = {
-        **bare_env,
-        "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key),
-        "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
-    }
-    configure(
-        env, home, [("credential.helper", ""), ("credential.helper", str(helper)), ("credential.useHttpPath", "true")]
-    )
-    return env
+    settings = [("credential.helper", ""), ("credential.helper", str(helper)), ("credential.useHttpPath", "true")]
+    write_git_config(home / ".gitconfig", settings)
+    return {**bare_env, **key_settings(home, base64.b64encode(os.urandom(32)))}
 
 
 @pytest.fixture
@@ -54,15 +46,8 @@ def front(front_env: dict[str, str], home: Path) -> Runner:
 @pytest.fixture
 def bitbucket_front(front_env: dict[str, str], home: Path, bitbucket: FakeBitbucket) -> Runner:
     """As `front`, with the stand-in as a Bitbucket host."""
-    configure(front_env, home, bitbucket.git_config())
+    write_git_config(home / ".gitconfig", bitbucket.git_config())
     return Runner({**front_env, "GIT_SSL_CAINFO": bitbucket.ca_file}, home / "work")
-
-
-def configure(env: dict[str, str], home: Path, settings: list[tuple[str, str]]) -> None:
-    """Add to git's global configuration."""
-    run = Runner(env, home / "work")
-    for name, value in settings:
-        run("git", "config", "--global", "--add", name, value)
 
 
 def request(path: str = "acme/app.git", host: str = "bitbucket.org", **more: str) -> str:

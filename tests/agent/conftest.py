@@ -16,12 +16,13 @@ from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
+from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import VaultUnwritable
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Renewing, Vault
+from tests.sandbox import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,13 +40,7 @@ class World:
         self.key = os.urandom(32)
         self.path = folder / "vault"
         self.executor = ThreadPoolExecutor(16)
-        self.endpoint = Endpoint(
-            authorize_url=f"{bitbucket.url}/site/oauth2/authorize",
-            token_url=f"{bitbucket.url}/site/oauth2/access_token",
-            revoke_url=f"{bitbucket.url}/site/oauth2/revoke",
-            api_url=bitbucket.api_url,
-            ca_file=bitbucket.ca_file,
-        )
+        self.endpoint = endpoint_of(bitbucket)
         self.agent = self.another()
 
     def clock(self) -> float:

@@ -3,47 +3,28 @@
 import contextlib
 import os
 import select
-import shutil
 import socket
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
-from tests.e2e.sandbox import key_file
 from tests.fake_bitbucket import tokens
-from tests.running import end_processes_of
+from tests.sandbox import Sandbox, new_home
 
-PATH = "/usr/local/bin:/usr/bin:/bin"
 PATIENCE_S = 20.0
 REQUEST = b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
 """git's words for one repository, with useHttpPath as `configure` sets it."""
 
 
-class Seat:
+class Seat(Sandbox):
     """One user. Its state: the home, the environment, and the tokens kept."""
 
     def __init__(self, home: Path) -> None:
-        self.home = home
+        super().__init__(home)
         self.token = tokens.access_token()
-        self.env = {
-            "HOME": str(home),
-            "PATH": PATH,
-            "LC_ALL": "C.UTF-8",
-            "XDG_RUNTIME_DIR": str(home / "run"),
-            "XDG_CONFIG_HOME": str(home / ".config"),
-            "XDG_CACHE_HOME": str(home / ".cache"),
-            "XDG_DATA_HOME": str(home / ".local" / "share"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file(home)),
-            "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
-        }
-        self.vault = home / ".local" / "share" / paths.NAME / "vault"
-        self.socket = Path(paths.socket_path(self.env))
 
     @property
     def answered(self) -> bytes:
@@ -58,7 +39,7 @@ class Seat:
     def fill(self, count: int = 1, env: Mapping[str, str] | None = None) -> None:
         """Write a vault with `count` repositories' access tokens, the first of them `REQUEST`'s."""
         places = ["acme/app", *(f"acme/app{nth}" for nth in range(1, count))]
-        vault = Vault(FileStorage(str(self.vault)))
+        vault = Vault(FileStorage(str(self.vault_file)))
         vault.acquire(env or self.env, create=True)
         with vault.transaction() as tx:
             tx.content["credentials"] = [
@@ -130,11 +111,5 @@ def message(action: str, request: bytes) -> bytes:
 @contextlib.contextmanager
 def seat() -> Iterator[Seat]:
     """A user of one measurement; what was started for them ends with it."""
-    home = Path(tempfile.mkdtemp(prefix="gcb-", dir="/tmp"))  # short: a socket's path has 108 bytes
-    for name in ("run", ".config", ".cache", "work"):
-        (home / name).mkdir(mode=0o700)
-    try:
+    with new_home() as home:
         yield Seat(home)
-    finally:
-        end_processes_of(home)
-        shutil.rmtree(home)

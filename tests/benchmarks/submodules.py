@@ -33,7 +33,7 @@ def measure(bench: Bench) -> Table:
         machine = Machine(user.home, user.env, git_versions.machine_git(), bench.main, bitbucket)
         for _ in range(1 if bench.quick else 5):
             user.stop()
-            shutil.rmtree(user.vault.parent, ignore_errors=True)
+            shutil.rmtree(user.vault_file.parent, ignore_errors=True)
             bitbucket.revoke(machine.log_in(bitbucket.add_consumer(), expires_in=0))
             mark = bitbucket.mark()
             times[OURS].append(clone(bench, user, config[OURS], url))

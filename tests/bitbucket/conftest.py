@@ -8,14 +8,15 @@ import pytest
 
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.secret import Secret
-from tests.bitbucket.strange import Strange, endpoint_at
+from tests.bitbucket.strange import Strange
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.sandbox import endpoint_of
 
 
 @pytest.fixture
 def endpoint(bitbucket: FakeBitbucket) -> Endpoint:
     """Where the stand-in is."""
-    return endpoint_at(bitbucket.url, bitbucket.ca_file, api_url=bitbucket.api_url)
+    return endpoint_of(bitbucket)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from tests.cli.person import Person
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import key_settings, write_git_config
 
 ROOT = Path(__file__).parents[2]
 NAME = "git-credential-bitbucket"
@@ -48,10 +49,8 @@ def bare_run(bare_env: dict[str, str], home: Path, link: Path) -> Runner:
 @pytest.fixture
 def run(env: dict[str, str], home: Path, link: Path, bitbucket: FakeBitbucket) -> Runner:
     """Runs programs with a stand-in that git's configuration opts in; the helper is on PATH."""
-    run = Runner({**env, "PATH": f"{link.parent}{os.pathsep}{env['PATH']}"}, home / "work")
-    for key, value in bitbucket.git_config():
-        run("git", "config", "--global", key, value)
-    return run
+    write_git_config(home / ".gitconfig", bitbucket.git_config())
+    return Runner({**env, "PATH": f"{link.parent}{os.pathsep}{env['PATH']}"}, home / "work")
 
 
 @pytest.fixture
@@ -63,9 +62,5 @@ def person(run: Runner) -> Person:
 @pytest.fixture
 def keyed(run: Runner, home: Path) -> Runner:
     """As `run`, with the vault's key in a file: nobody is asked for anything."""
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(os.urandom(32))
-    run.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(key_file)
-    run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
+    run.env |= key_settings(home)
     return run

@@ -1,12 +1,12 @@
 """Owns the daemon's fixtures: an environment with a key file, and daemons that end with their test."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.daemon.daemons import Daemon
+from tests.sandbox import KEY_FILE, key_file
 
 Start = Callable[..., Daemon]
 
@@ -14,11 +14,7 @@ Start = Callable[..., Daemon]
 @pytest.fixture
 def keyed_env(bare_env: dict[str, str], home: Path) -> dict[str, str]:
     """`bare_env` with a key file: the vault opens without asking anybody."""
-    key = home / "key"
-    descriptor = os.open(key, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o400)
-    os.write(descriptor, os.urandom(32))
-    os.close(descriptor)
-    return {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}
+    return {**bare_env, KEY_FILE: str(key_file(home))}
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import pytest
 
 from tests import git_versions, installed
 from tests.e2e.leaks import Needles
-from tests.e2e.sandbox import Machine, key_file
+from tests.e2e.sandbox import Machine
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.git_versions import Git
 from tests.running import Runner
+from tests.sandbox import key_settings
 
 
 @pytest.fixture(scope="session")
@@ -34,11 +35,7 @@ def _machine(
     home: Path, env: dict[str, str], git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
 ) -> Machine:
     (home / ".gitconfig").write_text(configuration)
-    settings = {
-        "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file(home)),
-        "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
-    }
-    return Machine(home, {**env, **settings}, git, program, bitbucket)
+    return Machine(home, {**env, **key_settings(home)}, git, program, bitbucket)
 
 
 def _checked(machine: Machine) -> Iterator[Machine]:

@@ -1,4 +1,4 @@
-"""Owns a machine as somebody works on it: a git, the installed helper configured once, a key file, a work folder."""
+"""A machine as somebody works on it: a git, the installed helper configured once, a directory to work in."""
 
 import json
 import os
@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import git_config, git_protocol, paths
+from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.client import ipc
-from git_credential_bitbucket.client.agent_client import raise_error
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.fake_bitbucket.journal import Entry
 from tests.fake_bitbucket.tokens import digest
 from tests.git_versions import Git
 from tests.running import Runner, told
+from tests.sandbox import Sandbox, ask_daemon
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,29 +38,18 @@ _ASK = (
 )
 
 
-class Machine:
+class Machine(Sandbox):
     """One machine. Its state: the environment of everything that runs there, and what the programs have told so far."""
 
     def __init__(self, home: Path, env: Mapping[str, str], git: Git, program: Path, bitbucket: FakeBitbucket) -> None:
         """`env` is all that programs get to see; `site` is the host that credentials are for."""
-        self.home = home
+        super().__init__(home, {**env, "PATH": f"{os.path.dirname(git.path)}:{env['PATH']}"})
         self.work = home / "work"
         self.used_git = git
         self.program = program
         self.standin = bitbucket
-        self.env = {**env, "PATH": f"{os.path.dirname(git.path)}:{env['PATH']}"}
         self.site = bitbucket.url
         self.told: list[str] = []
-
-    @property
-    def vault(self) -> Path:
-        """The vault's file."""
-        return self.home / ".local" / "share" / "git-credential-bitbucket" / "vault"
-
-    @property
-    def socket(self) -> Path:
-        """Where the daemon listens."""
-        return self.home / "run" / "git-credential-bitbucket" / "socket"
 
     def run(
         self,
@@ -127,12 +116,9 @@ class Machine:
     def ask(self, action: str, fields: Mapping[str, str] | None = None, request: str = "") -> list[tuple[str, str]]:
         """Ask whoever holds the credentials: the daemon, or where none listens, by the installed program's client."""
         if self.env.get(ipc.DAEMON) != "off":
-            body = ipc.format_request(action, git_protocol.emit([*(fields or {}).items()]) + request.encode())
-            outcome, reply = ipc.send_request(paths.control_socket(paths.socket_path(self.env)), body)
-            if outcome == ipc.ANSWERED:
-                pairs = git_protocol.parse_pairs(reply)
-                raise_error(pairs)
-                return pairs
+            found = ask_daemon(self.env, action, git_protocol.emit([*(fields or {}).items()]) + request.encode())
+            if found is not None:
+                return found
         answer = Runner(self.env, self.work)(
             self.program.parent / "python", "-I", "-c", _ASK, stdin=json.dumps([action, fields or {}, request])
         )
@@ -176,15 +162,6 @@ class Machine:
     def offered(self, *, since: int = 0, endpoint: str = "git") -> list[Entry]:
         """The requests that came with a secret; curl sends a name that is in the address without one at first."""
         return [e for e in self.standin.requests(endpoint, since=since) if e.auth and e.secret != digest("")]
-
-
-def key_file(home: Path) -> Path:
-    """A new key file for a vault."""
-    path = home / "key"
-    descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o400)
-    os.write(descriptor, os.urandom(32))
-    os.close(descriptor)
-    return path
 
 
 def only_line(text: str, *, hint: bool = True) -> str:

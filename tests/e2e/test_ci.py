@@ -53,7 +53,7 @@ def secret_file(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
 def assert_untouched(machine: Machine) -> None:
     """No daemon was started, and there is no vault."""
     assert not machine.socket.exists()
-    assert not machine.vault.parent.exists()
+    assert not machine.vault_file.parent.exists()
 
 
 @newer_git
@@ -119,7 +119,7 @@ def test_a_consumer_of_the_environment_mints_once_for_a_job(
     minted = bitbucket.token_requests()
     assert [(entry.form["grant_type"], entry.status) for entry in minted] == [("client_credentials", 200)]
     assert {(entry.username, entry.status) for entry in newer.offered()} == {(TOKEN_USERNAME, 200)}
-    assert not newer.vault.parent.exists()
+    assert not newer.vault_file.parent.exists()
 
 
 @machine_git
@@ -206,7 +206,7 @@ def test_exec_runs_a_job_without_a_secret_in_its_environment(
     assert "GIT_CONFIG_COUNT=" in answer.stdout
     assert {(entry.secret, entry.status) for entry in machine.offered()} == {(digest(token), 200)}
     assert not list(machine.socket.parent.glob("*"))
-    assert not machine.vault.parent.exists()
+    assert not machine.vault_file.parent.exists()
 
 
 def test_the_private_daemon_of_exec_dies_with_a_killed_exec(newer: Machine, bitbucket: FakeBitbucket) -> None:

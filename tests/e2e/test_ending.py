@@ -92,4 +92,4 @@ def test_an_acknowledgement_of_another_version_is_one(older: Machine, bitbucket:
         done = older.git("credential", "approve", stdin=request)
     assert done.stderr == ""
     assert len([each for each in received if each.startswith(b"action=store")]) == 2
-    assert not older.vault.exists()
+    assert not older.vault_file.exists()

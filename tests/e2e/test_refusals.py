@@ -27,7 +27,7 @@ def test_without_a_credential_git_stops_with_the_cure(place: Machine, bitbucket:
     assert answer.returncode == 128
     assert only_line(answer.stderr) == f"no credential for {bitbucket.netloc}/acme/app"
     assert "git-credential-bitbucket login" in answer.stderr
-    assert not place.vault.exists()
+    assert not place.vault_file.exists()
 
 
 @machine_git

@@ -29,7 +29,7 @@ def refused(machine: Machine, url: str) -> str:
 
 def files_of(machine: Machine) -> dict[str, bytes]:
     """The vault and what lies beside it, but for its lock."""
-    return {path.name: path.read_bytes() for path in machine.vault.parent.iterdir() if path.suffix != ".lock"}
+    return {path.name: path.read_bytes() for path in machine.vault_file.parent.iterdir() if path.suffix != ".lock"}
 
 
 BAD_INPUT = {
@@ -108,10 +108,10 @@ def test_no_keyring_and_no_key(newer: Machine, bitbucket: FakeBitbucket, url: st
     assert answer.returncode != 0
     assert "--memory" in answer.stderr
     only_line(answer.stderr)
-    assert not newer.vault.exists()
+    assert not newer.vault_file.exists()
     newer.approve("", "alice", token)
     newer.git("ls-remote", url)
-    assert not newer.vault.exists()
+    assert not newer.vault_file.exists()
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,11 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     newer.approve("acme/other", "alice", bitbucket.issue_access_token("acme/other"))
     if not running:
         newer.end_daemon()
-    damage(newer.vault)
-    broken = newer.vault.read_bytes()
+    damage(newer.vault_file)
+    broken = newer.vault_file.read_bytes()
     assert newer.git("ls-remote", urls[0]).stderr == ""
     (name,) = (name for name in files_of(newer) if ".damaged-" in name)
-    aside = newer.vault.parent / name
+    aside = newer.vault_file.parent / name
     assert aside.read_bytes() == broken
     assert [one["scope"] for one in newer.credentials()] == [f"{bitbucket.netloc}/acme/app"]
     damage_told = f"the vault was damaged: {aside} was moved aside, and the changes of its last write are missing"
@@ -160,8 +160,8 @@ def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, bitbucket: FakeB
     newer.approve("", "alice", bitbucket.issue_api_token())
     newer.approve("acme/other", "alice", bitbucket.issue_access_token("acme/other"))
     newer.end_daemon()
-    backup = newer.vault.read_bytes()
-    for path in newer.vault.parent.glob("vault*"):
+    backup = newer.vault_file.read_bytes()
+    for path in newer.vault_file.parent.glob("vault*"):
         damage(path)
     before = files_of(newer)
     assert "damaged" in refused(newer, url)
@@ -170,7 +170,7 @@ def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, bitbucket: FakeB
     )
     assert "damaged" in only_line(answer.stderr)
     assert files_of(newer) == before
-    newer.vault.write_bytes(backup)
+    newer.vault_file.write_bytes(backup)
     newer.git("ls-remote", url)
 
 

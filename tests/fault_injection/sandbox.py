@@ -13,41 +13,31 @@ from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.daemon.daemons import Daemon
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.sandbox import Sandbox, endpoint_of, environment, key_settings, write_git_config
 
 
-class Machine:
-    """One home of one user. Its state: the environment of its programs, the key, the OAuth consumer."""
+class Machine(Sandbox):
+    """A machine of one user. Its state: beside the sandbox's the key, the OAuth consumer, the daemons started."""
 
     def __init__(self, home: Path, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
         """`home` is an empty directory with a short path; the environment is built up from nothing."""
-        self.home = home
+        self.material = os.urandom(32)
+        super().__init__(home, {**environment(home), **key_settings(home, self.material)})
+        for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"):
+            del self.env[name]  # a test that changes HOME moves everything with it
+        self.env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = str(home / "data" / "vault")
         self.standin = bitbucket
         self.consumer = consumer
         self.started: list[Daemon] = []
-        self.material = os.urandom(32)
-        key = home / "key"
-        descriptor = os.open(key, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o400)
-        os.write(descriptor, self.material)
-        os.close(descriptor)
         (home / "run").mkdir(mode=0o700, exist_ok=True)
-        (home / ".gitconfig").write_text(config_of(bitbucket))
+        write_git_config(home / ".gitconfig", bitbucket.git_config())
         os.utime(home / ".gitconfig", (0, 0))  # one that was written just now is read again and again
-        self.env = {
-            "HOME": str(home),
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LC_ALL": "C.UTF-8",
-            "XDG_RUNTIME_DIR": str(home / "run"),
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_SSL_CAINFO": shutil.copy(bitbucket.ca_file, str(home / "ca.pem")),
-            "GIT_CREDENTIAL_BITBUCKET_VAULT": str(home / "data" / "vault"),
-            "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key),
-            "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
-        }
+        self.env["GIT_SSL_CAINFO"] = shutil.copy(bitbucket.ca_file, str(home / "ca.pem"))
 
     @property
     def path(self) -> Path:
         """The vault."""
-        return Path(self.env["GIT_CREDENTIAL_BITBUCKET_VAULT"])
+        return self.vault_file
 
     def daemon(
         self, *, enter: str | None = None, more: Mapping[str, str] | None = None, launcher: Sequence[str] = ()
@@ -96,21 +86,5 @@ class Machine:
 
     def renewed_by(self) -> dict[str, object]:
         """What a renewal needs to know."""
-        endpoint = {
-            "authorize_url": f"{self.standin.url}/site/oauth2/authorize",
-            "token_url": f"{self.standin.url}/site/oauth2/access_token",
-            "revoke_url": f"{self.standin.url}/site/oauth2/revoke",
-            "api_url": self.standin.api_url,
-            "ca_file": self.standin.ca_file,
-        }
+        endpoint = endpoint_of(self.standin).to_record()
         return {"client_id": self.consumer.key, "client_secret": self.consumer.secret, "endpoint": endpoint}
-
-
-def config_of(bitbucket: FakeBitbucket) -> str:
-    """A git configuration that names the stand-in as a Bitbucket host."""
-    lines = []
-    for name, value in bitbucket.git_config():
-        section, _, key = name.rpartition(".")
-        kind, _, url = section.partition(".")
-        lines.append(f'[{kind} "{url}"]\n\t{key} = {value}\n')
-    return "".join(lines)

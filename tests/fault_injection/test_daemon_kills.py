@@ -15,8 +15,9 @@ import pytest
 from tests.daemon.daemons import Daemon, eventually, message, read_all
 from tests.fake_bitbucket import tokens
 from tests.fault_injection import outages
-from tests.fault_injection.sandbox import Machine, config_of
+from tests.fault_injection.sandbox import Machine
 from tests.running import Runner, end_processes_of
+from tests.sandbox import write_git_config
 from tests.vault import peers
 
 
@@ -114,7 +115,7 @@ def test_a_read_only_home_answers_from_cold(machine: Machine, helper: Path, home
     del machine.env["GIT_CREDENTIAL_BITBUCKET_VAULT"]
     env = {"HOME": str(whole), "GIT_CREDENTIAL_BITBUCKET_LOG": "on"}
     with peers.mounted(whole, "size=1m") as disk:
-        (disk / ".gitconfig").write_text(config_of(machine.standin))
+        write_git_config(disk / ".gitconfig", machine.standin.git_config())
         run = Runner({**machine.env, **env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}, home)
         body = machine.request("acme/app.git", username="x-token-auth", password=secret)
         run("git", "-c", f"credential.helper={helper}", "credential", "approve", stdin=body)
@@ -175,7 +176,7 @@ def test_odd_homes(home: Path, machine: Machine, helper: Path, name: str) -> Non
     """Vault, socket and log lie in it whatever it is called; where the socket's path is too long, that is said."""
     odd = home / "homes" / name
     odd.mkdir(parents=True, mode=0o700)
-    (odd / ".gitconfig").write_text(config_of(machine.standin))
+    write_git_config(odd / ".gitconfig", machine.standin.git_config())
     del machine.env["GIT_CREDENTIAL_BITBUCKET_VAULT"]
     del machine.env["XDG_RUNTIME_DIR"]
     env = {"HOME": str(odd), "GIT_CREDENTIAL_BITBUCKET_LOG": "on"}
@@ -256,8 +257,7 @@ def test_a_repository_cannot_opt_a_host_in(machine: Machine, helper: Path, home:
     daemon = machine.daemon()
     tree = home / "work"
     Runner(machine.env, tree)("git", "init", "--quiet")
-    with (tree / ".git" / "config").open("a") as file:
-        file.write(config_of(machine.standin))
+    write_git_config(tree / ".git" / "config", machine.standin.git_config())
     body = machine.request("acme/app.git", username="x", password=tokens.access_token())
     assert daemon.ask("store", body) == b""
     Runner(machine.env, tree)("git", "-c", f"credential.helper={helper}", "credential", "approve", stdin=body)

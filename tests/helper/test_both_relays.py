@@ -3,8 +3,6 @@
 Asked by real git, answered by a real daemon.
 """
 
-import base64
-import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,8 +10,9 @@ import pytest
 
 from tests import installed
 from tests.fake_bitbucket import tokens
-from tests.helpers import configure, socket_of
+from tests.helpers import socket_of
 from tests.running import Runner
+from tests.sandbox import key_settings, write_git_config
 
 CACHE = "git's own client"
 DESCRIPTION = "protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
@@ -29,12 +28,9 @@ def ask(request: pytest.FixtureRequest, executables: dict[str, Path], home: Path
     if request.param == CACHE:
         # As it is configured in a container; it would start git's own daemon where ours does not listen.
         helper = f"!git credential-cache --socket {socket_of(home)}"
-    key = home / "key"
-    key.touch(mode=0o600)
-    key.write_bytes(base64.b64encode(os.urandom(32)))
-    env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key), "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
-    configure(env, home, [("credential.helper", ""), ("credential.helper", helper), ("credential.useHttpPath", "true")])
-    run = Runner(env, home / "work")
+    settings = [("credential.helper", ""), ("credential.helper", helper), ("credential.useHttpPath", "true")]
+    write_git_config(home / ".gitconfig", settings)
+    run = Runner({**bare_env, **key_settings(home)}, home / "work")
     run(executables[kind], "get", stdin=DESCRIPTION)  # starts the daemon, for git's own client cannot
     return run
 

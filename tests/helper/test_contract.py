@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.fake_bitbucket import tokens
-from tests.helpers import configure
 from tests.running import Runner
+from tests.sandbox import write_git_config
 
 OTHERS = ("https://other.example.com", "http://other.example.com")
 ASKED = "asked"
@@ -61,7 +61,7 @@ class Contract:
 @pytest.fixture
 def git(front: Runner, home: Path, helper: Path) -> Contract:
     """git, with two more hosts of ours than Bitbucket's own."""
-    configure(front.env, home, [(f"credential.{url}.provider", "bitbucket") for url in OTHERS])
+    write_git_config(home / ".gitconfig", [(f"credential.{url}.provider", "bitbucket") for url in OTHERS])
     return Contract(front, home, helper)
 
 

@@ -8,8 +8,9 @@ from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helper.test_fallback import PREFIX, VAULT, ask, offered
-from tests.helpers import configure, request, socket_of
+from tests.helpers import request, socket_of
 from tests.running import Runner
+from tests.sandbox import write_git_config
 
 HOST = "git.example"
 OFF = "GIT_CREDENTIAL_BITBUCKET_DAEMON"
@@ -115,7 +116,7 @@ def test_consumer_for_a_host_of_one_command(front: Runner, bitbucket: FakeBitbuc
 
 def test_consumer_is_minted_by_the_callers_ca(front: Runner, bitbucket: FakeBitbucket, home: Path) -> None:
     """The daemon was started without it; and who has another gets none of the first one's token."""
-    configure(front.env, home, bitbucket.git_config())
+    write_git_config(home / ".gitconfig", bitbucket.git_config())
     assert offered(front) is None
     pid = ask(socket_of(home), "ping")["pid"]
     consumer = bitbucket.add_consumer()
