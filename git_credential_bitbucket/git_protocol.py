@@ -118,22 +118,21 @@ def parse_fields(data: bytes) -> tuple[dict[str, str], dict[str, list[str]]]:
     single: dict[str, str] = {}
     multi: dict[str, list[str]] = {}
     for line in _lines(data):
-        key, equals, value = line.partition(b"=")
-        if not equals or not key:
+        name, equals, value = line.partition("=")
+        if not equals or not name:
             raise InvalidRequest("a line of the request is not `key=value`")
-        name, text = _text(key), _text(value)
-        if key.endswith(b"[]"):
+        if name.endswith("[]"):
             # An empty value clears what came before it, as git does (credential.c, credential_read).
             values = multi.setdefault(name, [])
-            values.append(text) if value else values.clear()
+            values.append(value) if value else values.clear()
         elif name in single and name in _SINGLE:
             raise InvalidRequest("the request names the same attribute twice")
         else:
-            single[name] = text
+            single[name] = value
     return single, multi
 
 
-def _lines(data: bytes) -> list[bytes]:
+def _lines(data: bytes) -> list[str]:
     head, blank, _ = data.partition(b"\n\n")
     if data.startswith(b"\n"):
         return []
@@ -143,15 +142,17 @@ def _lines(data: bytes) -> list[bytes]:
         raise InvalidRequest("the request contains a carriage return or a NUL")
     if head and not head.endswith(b"\n"):
         raise InvalidRequest("the request is cut off: its last line has no line feed")
-    lines = head.split(b"\n")[:-1]
-    if any(len(line) > MAX_LINE_BYTES for line in lines):
+    if len(head) > MAX_LINE_BYTES and any(len(line) > MAX_LINE_BYTES for line in head.split(b"\n")):
         raise InvalidRequest("a line of the request is longer than 65535 bytes")
-    return lines
+    return _text(head).split("\n")[:-1]  # in UTF-8 and its escapes, an LF is an LF
 
 
 def normalise_host(protocol: str, host: str) -> str:
     """ASCII lower case and without the scheme's own port; nothing else is changed."""
-    lowered = host.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
+    if host.isascii():
+        lowered = host.lower()
+    else:
+        lowered = host.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
     return lowered.removesuffix(_DEFAULT_PORTS.get(protocol, "\n"))
 
 

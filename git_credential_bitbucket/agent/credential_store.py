@@ -68,11 +68,11 @@ class CredentialStore:
         except Error as exc:
             self.trouble = exc
         remembered = self.memory.snapshot().content
-        seen = (content, remembered, self._values_are)
-        if any(one is not other for one, other in zip(seen, self._seen, strict=True)):
+        old = self._seen
+        if content is not old[0] or remembered is not old[1] or self._values_are is not old[2]:
             records = (*_records(remembered), *_records(content), *self._configured.values())
             self._index = Index(map(self._with_value, records))
-            self._seen = seen
+            self._seen = (content, remembered, self._values_are)
             self._in_memory = {record["id"] for record in _records(remembered)}
             for credential_id in list(self._values):
                 if self._index.get(credential_id) is None:  # logged out, or locked while it was fetched

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.secret import Secret
 
 STATE_PREFIX = "bitbucket:"
+MAX_REMEMBERED, MAX_REMEMBERED_CHARACTERS = 512, 512
+"""So many requests of so many characters are remembered: a peer that asks ever new ones must not fill the memory."""
 _PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH, token_kinds.PERSONAL_TOKEN})
 """Kinds that act for a person; access tokens and consumers belong to none."""
 
@@ -54,6 +56,8 @@ class Index:
         self._read: dict[str, Credential] = {}
         self._by_place: dict[str, list[str]] = {}
         self._persons: dict[str, list[Person]] = {}
+        self.found: dict[tuple[object, ...], Match] = {}
+        """What `find_candidates` has found here, by all of the request that it depends on."""
         for record in records:
             credential_id = record["id"]
             self._records[credential_id] = record
@@ -135,7 +139,30 @@ def find_candidates(index: Index, request: Request, asked_path: Callable[[], str
 
     Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
     called only where that matters. Where it cannot, credentials for the whole host come first.
+
+    What was found without it is found again without looking: it depends on nothing but the index and the request.
     """
+    asked = (request.protocol, request.host, request.path, request.username, request.states)
+    known = index.found.get(asked)
+    if known is not None:
+        return known
+    is_asked = False
+
+    def ask() -> str | None:
+        nonlocal is_asked
+        is_asked = True
+        return asked_path()
+
+    found = _find_candidates(index, request, ask)
+    characters = sum(map(len, (request.url, request.username or "", *request.states)))
+    if not is_asked and characters <= MAX_REMEMBERED_CHARACTERS:
+        if len(index.found) >= MAX_REMEMBERED:
+            index.found.clear()
+        index.found[asked] = found
+    return found
+
+
+def _find_candidates(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
     host = scopes.scope_of(request.protocol, request.host, None)
     scope = scopes.scope_of(request.protocol, request.host, request.path)
     found = index.covering(scope)
