@@ -1,4 +1,4 @@
-"""`rotate`: guides the user through replacing an API token or access token, in one write; the old one is disabled."""
+"""`rotate`: replaces an API token or access token in one write: guided at Cloud, by REST at a Data Center."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.login import guidance, token_flows, vault_setup, verification
+from git_credential_bitbucket.login import guidance, token_flows, token_rotation, vault_setup, verification
 from git_credential_bitbucket.login.login_request import LoginRequest
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
@@ -29,6 +29,11 @@ replaces the old one. The old one is disabled for thirty days, and `restore` re-
 that expires first.
 
 If standard input is not a terminal, its first line is the new token.
+
+A Bitbucket Data Center creates the new token itself, with the same permissions: it is created, verified, put into use,
+and the old one is revoked, in this order. For a personal token you are asked for your password, which is not stored;
+for a project's or repository's token, an OAuth login with an administrator's OAuth scopes is used if one is stored,
+else an administrator's username and password. If standard input is not a terminal, its lines are these.
 """
 
 
@@ -61,10 +66,21 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
         force=force,
     )
     prompter.say(f"Replacing: {printable(describe(old), 1000)}.")
-    record = token_flows.obtain_record(wanted, prompter)
-    previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
+    rotation = token_rotation.create_token(wanted, old, prompter) if token_rotation.is_possible(wanted) else None
+    record = token_flows.obtain_record(wanted, prompter) if rotation is None else rotation.record
+    try:
+        previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]
+    except Error as exc:
+        if rotation is None:
+            raise
+        raise Error(exc.cause, hint="the old token was not revoked; run this again: it revokes what is left") from exc
     expiry = f", expires {dates.day(record['ends_at'])}" if record["ends_at"] else ""
     output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{expiry}; its id is still {old['id']}.")
+    if rotation is not None:
+        rotation.revoke_old()
+        ask("remove", [("id", previous)])
+        output.say(f"Revoked the old token “{rotation.old.name}”.")
+        return
     output.say(
         f"The old token is disabled for 30 days. To re-enable it, run: git-credential-bitbucket restore {previous}"
     )

@@ -36,7 +36,7 @@ TOKENS = frozenset({HTTP_TOKEN_OF_PERSON, HTTP_TOKEN_OF_PROJECT, HTTP_TOKEN_OF_R
 _GIT = re.compile(r"^/scm/([^/]+)/([^/]+?)\.git/(info/refs|git-upload-pack|git-receive-pack)$")
 _REST = re.compile(r"^/rest/api/(?:1\.0|latest)(/.*)$")
 _OAUTH = re.compile(r"^/rest/oauth2/(?:1\.0|latest)/(authorize|token|revoke|client)$")
-_USER = re.compile(r"^/users/([^/]+)$")
+_USER = re.compile(r"^/users(?:/([^/]+))?$")
 _PROJECT = re.compile(r"^/projects/([^/]+)$")
 _REPOSITORIES = re.compile(r"^/projects/([^/]+)/repos$")
 _REPOSITORY = re.compile(r"^/projects/([^/]+)/repos/([^/]+)$")
@@ -169,10 +169,10 @@ def _rest(state: State, request: Request, path: str) -> Response:
     account = authenticate(state, request.offered)
     if isinstance(account, Response):
         return account
-    return _named(account, _answer(state, account, path))
+    return _named(account, _answer(state, account, path, request.parameters().get("filter", "").casefold()))
 
 
-def _answer(state: State, account: Account, path: str) -> Response:
+def _answer(state: State, account: Account, path: str, filter_text: str) -> Response:
     if path == "/application-properties":
         version = state.knobs.dc_version
         document = {"version": version, "buildNumber": "9004001", "buildDate": "1700000000", "displayName": "Bitbucket"}
@@ -180,8 +180,7 @@ def _answer(state: State, account: Account, path: str) -> Response:
     if not account.name:
         return _unauthorised()
     if found := _USER.match(path):
-        person = state.people.get(unquote(found[1]).casefold())
-        return _missing() if person is None else json_response(200, _shown_person(person))
+        return _people(state, found[1], filter_text)
     projects = {repository.workspace for repository in _readable(state, account)}
     if path == "/projects":
         return json_response(200, _page([{"key": key} for key in sorted(projects)]))
@@ -199,6 +198,14 @@ def _answer(state: State, account: Account, path: str) -> Response:
     return _missing()
 
 
+def _people(state: State, name: str | None, filter_text: str) -> Response:
+    if name is None:
+        people = [_shown_person(one) for one in state.people.values() if filter_text in one.username.casefold()]
+        return json_response(200, _page(people))
+    person = state.people.get(unquote(name).casefold())
+    return _missing() if person is None else json_response(200, _shown_person(person))
+
+
 def _readable(state: State, account: Account) -> list[Repository]:
     return [one for one in state.repositories.values() if account.may(state, one, "READ")]
 
@@ -213,7 +220,13 @@ def _shown(repository: Repository) -> dict[str, object]:
 
 def _shown_person(person: Person) -> dict[str, object]:
     name = person.username
-    return {"name": name, "slug": name.lower(), "emailAddress": person.email, "active": True, "type": "NORMAL"}
+    return {
+        "name": name,
+        "slug": http_tokens.slug_of(person),
+        "emailAddress": person.email,
+        "active": True,
+        "type": "NORMAL",
+    }
 
 
 def _oauth_room(state: State, authorize: Authorize, name: str) -> tuple[str, Room]:

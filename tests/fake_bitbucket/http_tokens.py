@@ -80,13 +80,15 @@ def _made(state: State, wanted: dict[str, object], owner: Person | None, place: 
 def _owner(state: State, path: str) -> tuple[Person | None, str]:
     kind, *names = path.split("/")
     if kind == "users":
-        return state.people.get(names[0].casefold()), ""
+        return next((one for one in state.people.values() if slug_of(one) == names[0]), None), ""
     return None, "/".join(name for name in names if name != "repos")
 
 
 def _may_manage(state: State, person: Person | None, used: Token | None, owner: Person | None, place: str) -> bool:
     """A person's own by password only; a project's or repository's by whoever reaches it, by password or OAuth."""
     if person is None or (used is not None and used.kind != OAUTH):
+        return False
+    if used is not None and not {"PROJECT_ADMIN", "REPO_ADMIN"} & set(used.scopes):
         return False
     if not place:
         return used is None and person is owner
@@ -99,6 +101,11 @@ def _is_of(token: Token, owner: Person | None, place: str) -> bool:
     if not token.kind.startswith("dc_"):
         return False
     return token.place.casefold() == place.casefold() if place else token.person is owner and not token.place
+
+
+def slug_of(person: Person) -> str:
+    """A person's name in addresses: in lower case, other signs than letters and digits replaced."""
+    return re.sub(r"[^a-z0-9._-]", "_", person.username.lower())
 
 
 def _shown(token: Token) -> dict[str, object]:
