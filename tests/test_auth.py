@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from atlassian import Bitbucket
 from atlassian.bitbucket.cloud import Cloud
 
 from git_credential_bitbucket import BitbucketAuth, git_protocol, paths
@@ -63,12 +64,12 @@ def log_in(host: FakeBitbucket, **more: object) -> str:
     return access
 
 
-def session(host: FakeBitbucket, place: str = "") -> requests.Session:
+def session(host: FakeBitbucket, place: str = "", url: str = "") -> requests.Session:
     """A session that trusts the stand-in."""
     made = requests.Session()
     made.verify = host.ca_file
     made.trust_env = False
-    made.auth = BitbucketAuth(place, url=host.url)
+    made.auth = BitbucketAuth(place, url=url or host.url)
     return made
 
 
@@ -127,6 +128,36 @@ def test_atlassians_own_client_takes_it(host: FakeBitbucket) -> None:
         base = host.api_url.removesuffix("/2.0")
         cloud = Cloud(url=base, session=api, verify_ssl=host.ca_file)  # type: ignore[no-untyped-call]  # it has no types
         assert (cloud.get("repositories/acme/app") or {})["full_name"] == "acme/app"
+
+
+def test_atlassians_client_for_data_center_takes_it(host: FakeBitbucket, run: Runner) -> None:
+    """At a context path, with a repository's token for that repository, and a person's for the others."""
+    host.turn(dc_context="/bitbucket")
+    url = host.data_center_url(context="/bitbucket")
+    for key, value in host.data_center_config("/bitbucket"):
+        run("git", "config", "--global", key, value)
+    host.create_repository("PROJ/app")
+    endpoint = {**CLOUD.to_record(), "api_url": f"{url}/rest/api/1.0", "ca_file": host.ca_file}
+    origin = url.removesuffix("/bitbucket")
+    owners: tuple[tuple[str, str, token_kinds.Kind], ...] = (
+        ("", "PROJ/app", token_kinds.ACCESS_TOKEN),
+        ("alice", "", token_kinds.PERSONAL_TOKEN),
+    )
+    for username, place, kind in owners:
+        record = {
+            "kind": kind,
+            "place": f"{origin}/{place.lower()}".rstrip("/"),
+            "secret": host.issue_http_token(username, place=place),
+            "bitbucket_username": username or None,
+            "endpoint": endpoint,
+        }
+        ask("add", [("record", json.dumps(record))])
+    for scope, name in (("PROJ/app", "access-token-user/"), ("PROJ/other", "alice")):
+        with session(host, scope, url) as api:
+            client = Bitbucket(url=url, session=api)  # type: ignore[no-untyped-call]  # it has no types
+            assert client.get_repo("PROJ", "app")["slug"] == "app"  # type: ignore[no-untyped-call]  # as above
+            who = api.get(f"{url}/rest/api/1.0/application-properties").headers["X-AUSERNAME"]
+            assert who.startswith(name)
 
 
 def test_many_threads_with_one_refused_token_make_one_renewal(host: FakeBitbucket) -> None:

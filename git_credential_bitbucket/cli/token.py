@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from base64 import b64encode
 
 import click
@@ -29,6 +31,10 @@ one for all of bitbucket.org. A token that is about to expire is renewed first. 
 
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
+
+--json prints what a program needs to know of it as well: git's username, the expiry, and in `rest` the named arguments
+of a REST client such as atlassian-python-api's: Cloud(url="https://api.bitbucket.org", **rest). It is also what
+`login --from exec:…` reads.
 """
 
 
@@ -38,20 +44,39 @@ one for all of bitbucket.org. A token that is about to expire is renewed first. 
 @click.option("--git", "for_git", is_flag=True, help="With --header: for git over HTTPS.")
 @click.option("--for", "former", hidden=True)
 @click.option("--header", is_flag=True, help="Print the whole header, `Authorization: …`.")
-def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, header: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with the token.")
+def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, header: bool, as_json: bool) -> None:
     """Print a token."""
     if former is not None:
         raise click.UsageError("token has no --for: give the scope as an argument, and --rest or --git")
     if rest and for_git:
         raise click.UsageError("--rest and --git exclude each other")
+    if as_json and (header or rest or for_git):
+        raise click.UsageError("--json is printed without --header, --rest and --git: it has all of them")
     credential = fetch_token(what)
-    if not header:
+    if as_json:
+        click.echo(json.dumps(_document(credential)))
+    elif not header:
         write(credential["password"])
     elif for_git:
         pair = f"{credential['username']}:{credential['password']}".encode("utf-8", "surrogateescape")
         write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
     else:
         write(f"Authorization: {rest_authorization.header(credential)}")
+
+
+def _document(credential: dict[str, str]) -> dict[str, object]:
+    """The credential as `schemas/token.json` describes it; a source reads the same (`sources`)."""
+    expiry = credential.get("password_expiry_utc")
+    return {
+        "version": 1,
+        "token": credential["password"],
+        "username": credential["username"],
+        "kind": credential["kind"],
+        "account": credential["account"] or None,
+        "expires": None if expiry is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(expiry))),
+        "rest": rest_authorization.client_arguments(credential),
+    }
 
 
 def fetch_token(what: str | None) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import environment
-from git_credential_bitbucket.errors import UnknownCredential
+from git_credential_bitbucket.errors import SettingsError, UnknownCredential
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
@@ -64,3 +64,17 @@ def header(told: Mapping[str, str]) -> str:
     """The value of `Authorization` for REST. Raises `SettingsError` where REST needs an email that is unknown."""
     hint = _NAME_THE_ACCOUNT if "variable" in told else token_kinds.LOGIN_WITH_EMAIL
     return token_kinds.rest_header(told["kind"], told.get("account") or None, Secret(told["password"]), hint)
+
+
+def client_arguments(told: Mapping[str, str]) -> dict[str, str] | None:
+    """What a REST client is given to send `header`: `token` for Bearer, else `username` and `password`.
+
+    None where REST needs an email that is unknown. The names are those of atlassian-python-api's clients.
+    """
+    try:
+        scheme = header(told).partition(" ")[0]
+    except SettingsError:
+        return None
+    if scheme == "Basic":
+        return {"username": told["account"], "password": told["password"]}
+    return {"token": told["password"]}

@@ -27,6 +27,7 @@ DOCUMENTS = {
     "daemon-status": "daemon status",
     "daemon-list": "daemon list",
     "grant-list": "grant list",
+    "token": "token acme/app",
 }
 """What prints it, by the schema's name."""
 

@@ -1,11 +1,15 @@
 """token: the secret and nothing else, for pipes, and the right header for each of Bitbucket's doors."""
 
 from base64 import b64decode
+from typing import Any
 
 import pytest
 import requests
+from atlassian import Bitbucket
+from atlassian.bitbucket.cloud import Cloud
 
 from tests.cli.person import Person
+from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
@@ -69,6 +73,34 @@ def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, bitbucket: FakeBi
     assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
 
 
+def test_atlassians_clients_take_what_json_prints(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """An API token, an access token and a Data Center's personal token; and it is a source for another login."""
+    bitbucket.create_repository("acme/app")
+    bitbucket.create_repository("PROJ/app")
+    for key, value in bitbucket.data_center_config():
+        keyed("git", "config", "--global", key, value)
+    login, site = (HELPER, "login", "--host"), bitbucket.url
+    keyed(*login, site, "--api-token", stdin=f"{bitbucket.issue_api_token()}\nalice@example.com\n")
+    keyed(*login, site, "--access-token", "--for", "acme/app", stdin=bitbucket.issue_access_token("acme/app"))
+    keyed(*login, bitbucket.data_center_url(), "--access-token", stdin=bitbucket.issue_http_token("alice"))
+
+    def told(scope: str) -> Any:  # noqa: ANN401 - JSON
+        return validated("token", keyed(HELPER, "token", "--json", scope).stdout)
+
+    base = bitbucket.api_url.removesuffix("/2.0")
+    for scope in (site, f"{site}/acme/app"):
+        cloud = Cloud(url=base, verify_ssl=bitbucket.ca_file, **told(scope)["rest"])  # type: ignore[no-untyped-call]  # it has no types
+        assert (cloud.get("repositories/acme/app") or {})["full_name"] == "acme/app"
+    url = bitbucket.data_center_url()
+    server = Bitbucket(url=url, verify_ssl=bitbucket.ca_file, **told(url)["rest"])  # type: ignore[no-untyped-call]  # as above
+    assert server.get_repo("PROJ", "app")["slug"] == "app"  # type: ignore[no-untyped-call]  # as above
+    personal = told(url)
+    assert (personal["username"], personal["kind"], personal["expires"]) == ("alice", "personal-token", None)
+    command = f"exec:{keyed.env['PATH'].partition(':')[0]}/{HELPER} token --json {site}/acme/app"
+    keyed(*login, site, "--access-token", "--for", "acme", "--from", command)
+    assert told(f"{site}/acme/other")["token"] == told(f"{site}/acme/app")["token"]
+
+
 def test_an_access_token_is_a_bearer_for_rest(keyed: Runner) -> None:
     """As documented."""
     token = tokens.access_token()
@@ -84,6 +116,7 @@ def test_an_api_token_without_its_email_says_what_rest_lacks(keyed: Runner) -> N
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "email" in refused.stderr
     assert keyed(HELPER, "token").stdout == token + "\n"
+    assert validated("token", keyed(HELPER, "token", "--json").stdout)["rest"] is None
 
 
 def test_without_a_credential_it_says_why_and_prints_nothing(keyed: Runner) -> None:
