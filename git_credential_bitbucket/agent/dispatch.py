@@ -67,6 +67,8 @@ ACTIONS: dict[str, frozenset[Role]] = {
 A grant's peer may ask for what a guest may, within the grant; all else is acknowledged to it, and ignored."""
 _USES = ACTIONS.keys() - {"ping", "status", "why", "explain", "warn", "exit", "grant-list"}
 """Actions that use or change a credential: the others postpone neither a daemon's exit nor the idle lock."""
+_FACTS_FOR_GRANTS = frozenset({"pid", "version", "vault_id"})
+"""What `ping` tells a grant's peer: by it our helper knows a daemon of ours; not how busy that is."""
 _READ_ALL_HOSTS = frozenset({"add", "explain", "mint", "token", "why"})
 """These keep the host's endpoint, CA and proxy with a credential, so git's configuration is read for every host."""
 
@@ -163,7 +165,7 @@ class Dispatcher:
                 grants.note_rejection(grant, self._named(body))
             return ACKNOWLEDGED if action in ACTIONS else b""
         if action == "ping":
-            return self._answer(action, body, guest)
+            return git_protocol.emit([pair for pair in self._facts(GUEST) if pair[0] in _FACTS_FOR_GRANTS])
         try:
             request = git_protocol.parse(body)
         except Error:
@@ -212,10 +214,13 @@ class Dispatcher:
         except Error:
             return b""
 
+        is_owners = caller.role != GUEST
+        if not is_owners:  # its state would say that Bitbucket rejected the token: an `erase` by another name
+            request.states = request.capabilities = frozenset()
+
         def go_on() -> Answer:
             try:
                 if operation == "get":
-                    is_owners = caller.role != GUEST
                     return self.agent.get(
                         request, lambda: _asked_path(caller, request), lambda: _asker(caller), is_owners=is_owners
                     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
-from git_credential_bitbucket.agent import access_log_entry, control, dispatch, retention
+from git_credential_bitbucket.agent import access_log_entry, control, dispatch, matching, retention
 from git_credential_bitbucket.agent.deferred import Deferred, map_answer, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
@@ -59,6 +59,18 @@ def test_what_a_guest_asked_for_in_vain_is_not_what_a_person_was_asked_for(
     assert answers.answer("get", body, Caller(0, 65534, role)) == b""
     request = git_protocol.parse(body)
     assert world.agent.misses.close(request, world.clock(), lambda: None) is counts
+
+
+@pytest.mark.parametrize(("role", "renewals"), [(GIT, 1), (GUEST, 0)])
+def test_a_guests_get_reports_no_rejection(world: World, role: dispatch.Role, renewals: int) -> None:
+    """What git sends back after a 401 has the token renewed; from a guest that would be an `erase` by another name."""
+    login = world.login()
+    state = f"capability[]=state\nstate[]={matching.state_of(login)}\n"
+    body = f"protocol=https\nhost={world.standin.netloc}\npath=acme/app.git\n{state}".encode()
+    answer = wait_for(Dispatcher(world.agent).answer("get", body, caller(role)) or b"")
+    assert b"password=" in answer
+    assert (b"state[]=" in answer) == (role == GIT)
+    assert world.kept()[0].generation == login.generation + renewals
 
 
 def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) -> None:

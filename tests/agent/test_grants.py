@@ -125,7 +125,7 @@ def model(scope: str | None, host: str, path: str | None) -> list[str]:
     return [secret for key, secret in SECRETS.items() if key.split("/") == names[: key.count("/") + 1]]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_what_is_outside_a_grant_is_refused(data: st.DataObject) -> None:
     """Whatever is asked, through grants for any scope: only the model's secrets come, and nothing changes or ends."""
