@@ -10,7 +10,7 @@ import pytest
 from tests.cli.person import Person
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.sandbox import key_settings, write_git_config
+from tests.sandbox import environment, key_settings, new_home, write_git_config
 
 ROOT = Path(__file__).parents[2]
 NAME = "git-credential-bitbucket"
@@ -39,6 +39,18 @@ def link(home: Path, prefix: Path) -> Path:
     return link
 
 
+@pytest.fixture(scope="session")
+def configuration(prefix: Path) -> str:
+    """What `configure` writes into git's configuration, with `{home}` for the home; it runs once for all tests."""
+    with new_home() as home:
+        (home / ".local" / "bin").mkdir()
+        (home / ".local" / "bin" / NAME).symlink_to(prefix / "bin" / NAME)
+        env = environment(home)
+        env["PATH"] = f"{home}/.local/bin{os.pathsep}{env['PATH']}"
+        Runner(env, home)(NAME, "configure")
+        return (home / ".gitconfig").read_text().replace(str(home), "{home}")
+
+
 @pytest.fixture
 def bare_run(bare_env: dict[str, str], home: Path, link: Path) -> Runner:
     """Runs programs without a stand-in; the helper is on PATH."""
@@ -64,3 +76,11 @@ def keyed(run: Runner, home: Path) -> Runner:
     """As `run`, with the vault's key in a file: nobody is asked for anything."""
     run.env |= key_settings(home)
     return run
+
+
+@pytest.fixture
+def configured(keyed: Runner, home: Path, configuration: str) -> Runner:
+    """As `keyed`, with git asking this helper."""
+    with (home / ".gitconfig").open("a") as file:
+        file.write(configuration.replace("{home}", str(home)))
+    return keyed

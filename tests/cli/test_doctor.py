@@ -23,19 +23,18 @@ from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helpers import control_of
 from tests.running import Runner
+from tests.sandbox import keep, write_git_config
 
 HELPER = "git-credential-bitbucket"
 CLOUD = "https://bitbucket.org"
 
 
 @pytest.fixture
-def healthy(keyed: Runner, bitbucket: FakeBitbucket) -> Runner:
+def healthy(configured: Runner, home: Path, bitbucket: FakeBitbucket) -> Runner:
     """A machine with nothing wrong: configured, a token kept, Bitbucket in reach."""
-    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
-    keyed(HELPER, "configure")
-    token = bitbucket.issue_access_token("acme/app")
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
-    return keyed
+    write_git_config(home / ".gitconfig", [("http.proxy", bitbucket.proxy_url)])
+    keep(configured.env, f"{CLOUD}/acme/app", bitbucket.issue_access_token("acme/app"))
+    return configured
 
 
 @pytest.fixture
@@ -365,26 +364,33 @@ def test_what_git_sends_unasked_is_found(healthy: Runner, home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "mode", "check"),
+    "opened",
     [
-        ("run/git-credential-bitbucket", 0o755, "socket"),
-        ("run/git-credential-bitbucket/socket", 0o666, "socket"),
-        ("run/git-credential-bitbucket-control", 0o755, "socket"),
-        ("run/git-credential-bitbucket-control/socket", 0o666, "socket"),
-        (".local/share/git-credential-bitbucket", 0o755, "vault"),
-        (".local/share/git-credential-bitbucket/vault", 0o644, "vault"),
-        ("key", 0o644, "vault"),
+        {
+            "run/git-credential-bitbucket": (0o755, "socket"),
+            "run/git-credential-bitbucket-control": (0o755, "socket"),
+            ".local/share/git-credential-bitbucket": (0o755, "vault"),
+        },
+        {
+            "run/git-credential-bitbucket/socket": (0o666, "socket"),
+            "run/git-credential-bitbucket-control/socket": (0o666, "socket"),
+            ".local/share/git-credential-bitbucket/vault": (0o644, "vault"),
+            "key": (0o644, "vault"),
+        },
     ],
+    ids=["directories", "files"],
 )
-def test_a_place_that_is_open_to_others_is_closed(
-    healthy: Runner, home: Path, place: str, mode: int, check: str
+def test_paths_that_are_open_to_others_are_closed(
+    healthy: Runner, home: Path, opened: dict[str, tuple[int, str]]
 ) -> None:
     """By chmod, and the next look is clean."""
-    path = home / place
-    path.chmod(mode)
-    assert "chmod" in told(looked(healthy), check)
-    assert looked(healthy, "--fix", code=0)["fixed"] == [f"made ~/{place} private"]
-    assert path.stat().st_mode & 0o077 == 0
+    for path, (mode, _) in opened.items():
+        (home / path).chmod(mode)
+    document = looked(healthy)
+    for path, (_, check) in opened.items():
+        assert any("chmod" in line and f"~/{path}" in line for line in told(document, check).split("\n")), path
+    assert sorted(looked(healthy, "--fix", code=0)["fixed"]) == sorted(f"made ~/{path} private" for path in opened)
+    assert not [path for path in opened if (home / path).stat().st_mode & 0o077]
     assert looked(healthy, code=0)["fixed"] == []
 
 

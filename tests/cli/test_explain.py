@@ -14,16 +14,10 @@ from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
 CLOUD = "https://bitbucket.org"
-
-
-@pytest.fixture
-def configured(keyed: Runner) -> Runner:
-    """As `keyed`, with git asking this helper."""
-    keyed(HELPER, "configure")
-    return keyed
 
 
 def explained(run: Runner, *words: str, code: int = 0, cwd: Path | None = None) -> dict[str, Any]:
@@ -43,8 +37,7 @@ def filled(run: Runner, url: str) -> dict[str, str]:
 def kept(run: Runner, place: str) -> str:
     """An access token, kept for `place` of bitbucket.org; an API token for all of it if empty."""
     token = tokens.access_token() if place else tokens.api_token()
-    words = ["--access-token", "--for", place] if place else ["--api-token"]
-    run(HELPER, "login", "--no-verify", *words, stdin=token)
+    keep(run.env, f"{CLOUD}/{place}".rstrip("/"), token, kind="access-token" if place else "api-token")
     return token
 
 
@@ -52,7 +45,7 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
     """For a repository, its workspace and the rest: the same username and the same token, masked."""
     for place in ("acme/app", "acme", "beta"):
         kept(configured, place)
-    configured(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
+    keep(configured.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     for path, place, others in (
         ("acme/app.git", "bitbucket.org/acme/app", 3),
         ("acme/other.git", "bitbucket.org/acme", 2),
@@ -110,7 +103,7 @@ def test_bitbucket_is_asked_as_git_asks_about_what_git_gets(configured: Runner, 
     bitbucket.create_repository("acme/app")
     bitbucket.create_repository("beta/app")
     token = bitbucket.issue_access_token("acme")
-    configured(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=token)
+    keep(configured.env, "https://bitbucket.org/acme", token)
     assert "verdict" not in explained(configured, "acme/app")
     assert explained(configured, "acme/app", "--check")["verdict"]["verdict"] == "valid"
     assert explained(configured, "acme/missing", "--check", code=1)["verdict"]["verdict"] == "denied"

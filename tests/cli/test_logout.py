@@ -7,6 +7,7 @@ from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
 
@@ -46,14 +47,14 @@ def test_it_is_removed_here_whatever_bitbucket_says(
 
 def test_a_persons_own_token_is_theirs_to_revoke(keyed: Runner) -> None:
     """And that is said."""
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
+    keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     assert "still valid at Bitbucket" in keyed(HELPER, "logout").stdout
     assert listed(keyed) == []
 
 
 def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
     """Each with its id; nothing is removed."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
     refused = keyed(HELPER, "logout", "acme", check=False)
     assert refused.returncode == 1
@@ -64,9 +65,9 @@ def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
 
 def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
     """A place is exact: what serves a repository in it stays."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme/app", tokens.access_token())
     keyed(HELPER, "logout", "acme", "--all")
     assert [one["scope"] for one in listed(keyed)] == ["bitbucket.org/acme/app"]
     keyed(HELPER, "logout", "--all")
@@ -76,8 +77,8 @@ def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
 
 def test_a_person_chooses_which(person: Person, keyed: Runner) -> None:
     """By number; what is no number is asked for again."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
+    keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     with person.types(HELPER, "logout") as dialogue:
         dialogue.reads("Several credentials are stored here:")
         for wrong in ("x", "3"):

@@ -23,6 +23,7 @@ from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
 NOW = time.time()
@@ -336,7 +337,7 @@ def test_what_is_no_terminal_gets_whole_lines_without_colours(keyed: Runner) -> 
 def test_a_place_narrows_the_list(keyed: Runner) -> None:
     """An id does as well."""
     for place in ("acme", "acme/app"):
-        keyed(HELPER, "login", "--no-verify", "--access-token", "--for", place, stdin=tokens.access_token())
+        keep(keyed.env, f"https://bitbucket.org/{place}", tokens.access_token())
     said = json.loads(keyed(HELPER, "status", "--json", "acme").stdout)
     assert [one["scope"] for one in said["credentials"]] == ["bitbucket.org/acme"]
 
@@ -389,7 +390,7 @@ def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keye
 
 def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> None:
     """On a terminal, with the source of its key."""
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=tokens.api_token())
+    keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     keyed(HELPER, "lock")
     with person.types(HELPER, "status") as dialogue:
         dialogue.reads("the vault was locked by hand")
@@ -401,7 +402,7 @@ def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> 
 @pytest.mark.parametrize("kept_in_memory", [False, True], ids=["nothing else", "another in memory"])
 def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runner, kept_in_memory: bool) -> None:
     """What is kept cannot be seen, and that is what is told."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme/app", tokens.access_token())
     if kept_in_memory:
         keyed(
             HELPER,
@@ -423,7 +424,7 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
 def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Suspect first; `restore` offers it again."""
     token = bitbucket.issue_access_token("acme/app")
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=token)
+    keep(keyed.env, "https://bitbucket.org/acme/app", token)
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\npath=acme/app\npassword={token}\n\n")
     (one,) = listed(keyed)
     assert one["state"] == "suspended"
@@ -483,7 +484,7 @@ def test_an_empty_vault_fails_where_a_credential_is_required(keyed: Runner) -> N
     refused = keyed(HELPER, "status", "--require", check=False)
     assert refused.returncode == 1
     assert "error: no credential is stored" in refused.stderr
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     assert keyed(HELPER, "status", "--require").returncode == 0
 
 
@@ -522,7 +523,7 @@ def test_a_consumer_in_the_environment_is_checked(keyed: Runner, bitbucket: Fake
 
 def test_without_a_network_nothing_is_said_to_be_rejected(keyed: Runner) -> None:
     """It could not be checked, and that is no failure of the token."""
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=tokens.access_token())
+    keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
     keyed("git", "config", "--global", "http.proxy", "http://127.0.0.1:9")
     said = keyed(HELPER, "status", "--check").stdout

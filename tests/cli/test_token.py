@@ -13,6 +13,7 @@ from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
 
@@ -20,8 +21,8 @@ HELPER = "git-credential-bitbucket"
 def test_it_prints_the_secret_and_nothing_else(keyed: Runner) -> None:
     """The narrowest place wins, as for git."""
     wide, narrow = tokens.access_token(), tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=wide)
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=narrow)
+    keep(keyed.env, "https://bitbucket.org/acme", wide)
+    keep(keyed.env, "https://bitbucket.org/acme/app", narrow)
     for word, token in (("acme/other", wide), ("https://bitbucket.org/acme/app.git", narrow)):
         said = keyed(HELPER, "token", word)
         assert (said.stdout, said.stderr) == (token + "\n", "")
@@ -30,17 +31,17 @@ def test_it_prints_the_secret_and_nothing_else(keyed: Runner) -> None:
 def test_an_id_names_one_credential(keyed: Runner) -> None:
     """Where a place would choose another."""
     wide, narrow = tokens.access_token(), tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=wide)
+    keep(keyed.env, "https://bitbucket.org/acme", wide)
     wide_id = keyed(HELPER, "status").stdout.splitlines()[1].split()[-1]
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=narrow)
+    keep(keyed.env, "https://bitbucket.org/acme/app", narrow)
     assert keyed(HELPER, "token", wide_id).stdout == wide + "\n"
 
 
 def test_in_a_repository_it_is_the_repositorys(keyed: Runner) -> None:
     """By its remote, in whatever form; -v says for what. A remote elsewhere, or none, changes nothing."""
     wide, narrow = tokens.api_token(), tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=wide)
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=narrow)
+    keep(keyed.env, "https://bitbucket.org", wide, kind="api-token")
+    keep(keyed.env, "https://bitbucket.org/acme/app", narrow)
     assert keyed(HELPER, "token").stdout == wide + "\n"
     keyed("git", "init", "--quiet")
     assert keyed(HELPER, "token").stdout == wide + "\n"
@@ -104,14 +105,14 @@ def test_atlassians_clients_take_what_json_prints(keyed: Runner, bitbucket: Fake
 def test_an_access_token_is_a_bearer_for_rest(keyed: Runner) -> None:
     """As documented."""
     token = tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme", stdin=token)
+    keep(keyed.env, "https://bitbucket.org/acme", token)
     assert keyed(HELPER, "token", "--header", "acme").stdout == f"Authorization: Bearer {token}\n"
 
 
 def test_an_api_token_without_its_email_says_what_rest_lacks(keyed: Runner) -> None:
     """The secret itself can be had all the same."""
     token = tokens.api_token()
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=token)
+    keep(keyed.env, "https://bitbucket.org", token, kind="api-token")
     refused = keyed(HELPER, "token", "--header", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "email" in refused.stderr
@@ -162,7 +163,7 @@ def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBit
 def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tuple[str, ...]) -> None:
     """One answer for both."""
     kept, given = tokens.api_token(), tokens.access_token()
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=kept)
+    keep(keyed.env, "https://bitbucket.org", kept, kind="api-token")
     keyed.env["BITBUCKET_TOKEN"] = given
     assert keyed(HELPER, "token", *words).stdout == given + "\n"
 

@@ -11,6 +11,7 @@ from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
 REQUEST = "protocol=https\nhost=bitbucket.org\n\n"
@@ -21,7 +22,7 @@ PASSPHRASE = "one two three four"
 def token(keyed: Runner) -> str:
     """A token that is kept."""
     token = tokens.api_token()
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=token)
+    keep(keyed.env, "https://bitbucket.org", token, kind="api-token")
     return token
 
 
@@ -271,7 +272,7 @@ def test_a_vault_that_is_yet_to_be_is_not_locked(keyed: Runner) -> None:
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "there is no vault yet" in refused.stderr
     token = tokens.api_token()
-    keyed(HELPER, "login", "--no-verify", "--api-token", stdin=token)
+    keep(keyed.env, "https://bitbucket.org", token, kind="api-token")
     assert gets(keyed, token)
 
 
