@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.secret import Secret
 
 Record = dict[str, Any]
@@ -114,6 +114,12 @@ class Credential(NamedTuple):
     def username(self) -> str:
         """The username git must send: it follows from the kind of secret, whatever a person typed."""
         return token_kinds.git_username(self.kind) or self.typed_username or self.bitbucket_username or ""
+
+    @property
+    def may_lock_account(self) -> bool:
+        """Whether its host counts rejections, and locks the account after some: a Data Center does."""
+        product = (self.endpoint or {}).get("product")
+        return self.kind == token_kinds.PERSONAL_TOKEN or product == hosts.DATA_CENTER
 
     @property
     def depth(self) -> int:

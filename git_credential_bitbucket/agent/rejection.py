@@ -2,7 +2,8 @@
 
 A static token is shown only once and cannot be had again, and a 401 may come from an outage or a redirect's target. So
 it is suspended and offered again after a growing delay; only three rejections over more than an hour disable it, and
-even then it is kept for thirty days. REST is not asked for a second opinion: an outage that answers 401 to
+even then it is kept for thirty days. A Data Center locks an account after some failed logins, so there the first one
+disables it. REST is not asked for a second opinion: an outage that answers 401 to
 everything would give the same one.
 """
 
@@ -26,6 +27,7 @@ SPREAD_S = 10 * 60
 FRESH_REJECTION_S = 60
 """At most one renewal in this time is caused by rejections: a fresh token that is rejected again is suspended."""
 
+_COULD_LOCK = "the server rejected it, and sending it again could lock the account"
 _FRESH_REJECTED: dict[str, object] = {"trouble": "a new token was rejected as well", "trouble_cure": None}
 
 
@@ -42,6 +44,10 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
         return {"set_aside_at": now, "set_aside_why": "git reported that it was rejected"}
     if is_suspended(credential, now, scope) or needs_renewal(credential, scope):
         return {}  # several gits were handed it at once: one rejection, told many times
+    if credential.may_lock_account and not credential.is_renewable:
+        if credential.is_fetched:  # another value of its source is offered at once
+            return {"rejections": (*credential.rejections, now), "suspect_until": now + SUSPENSIONS_S[-1]}
+        return {"rejections": (*credential.rejections, now), "set_aside_at": now, "set_aside_why": _COULD_LOCK}
     if scope == scopes.host_of(scope):
         return _rejected_everywhere(credential, now)
     suspensions = {k: v for k, v in (credential.suspensions or {}).items() if _is_recent(v, now)}

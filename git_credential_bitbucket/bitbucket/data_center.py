@@ -1,11 +1,9 @@
-"""What a Data Center says without a password, and of a token: whose it is, and what it reaches.
+"""What a Data Center says of a token: whether it is valid, whose it is, and what it reaches.
 
 Asks by Bearer only: a failed Basic attempt with a person's name counts towards the lock of the account (a CAPTCHA).
-Sources: confluence.atlassian.com/bitbucketserver, HTTP access tokens; X-AUSERNAME and the 401 of
-/rest/oauth2/1.0/client as git-credential-manager and other clients read them.
+Sources: confluence.atlassian.com/bitbucketserver, HTTP access tokens; X-AUSERNAME as other clients read it.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
@@ -25,42 +23,20 @@ _ANONYMOUS = "anonymous"
 WANTS_BEARER = "git is rejected with it: this server accepts project and repository tokens by Bearer only"
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A Data Center as it describes itself; `has_oauth`: an incoming OAuth 2.0 link can be made there."""
-
-    version: str
-    has_oauth: bool
-
-
-def detect(endpoint: "Endpoint") -> Server | None:
-    """The Data Center at an endpoint, by addresses that need no password; None where there is none.
-
-    Raises `BitbucketUnreachable`, `SettingsError`.
-    """
-    answer = _ask(endpoint, endpoint.identity_url)
-    told = document_of(answer) if answer.status_code == _OK else {}
-    version = told.get("version")
-    if told.get("displayName") != "Bitbucket" or not isinstance(version, str):
-        return None
-    client = _ask(endpoint, endpoint.token_url.rpartition("/")[0] + "/client")
-    return Server(printable(version, 30), client.status_code == _UNAUTHORIZED)
-
-
 def verify(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str | None = None) -> Verdict:
     """Whether a token is valid, whose it is, and whether it reaches `repository`, a scope.
 
     `username` is a person's, and empty for a project's or repository's token.
     """
     try:
-        answer = _ask(endpoint, endpoint.identity_url, secret)
+        answer = ask(endpoint, endpoint.identity_url, secret)
         if answer.status_code == _UNAUTHORIZED:
             return Verdict(valid=False, reason="the token is not valid")
         name = unquote(answer.headers.get("X-AUSERNAME", ""))
         if answer.status_code != _OK or name in ("", _ANONYMOUS):
             reason = f"Bitbucket answered with {answer.status_code} and did not say whose the token is"
             return Verdict(valid=None, reason=reason)
-        is_person = _is_person(_ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret))
+        is_person = _is_person(ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret))
         found = Verdict(valid=True, username=printable(name, 100) if is_person else None)
         return found if repository is None else _for_repository(endpoint, kind, secret, repository, found)
     except BitbucketUnreachable as exc:
@@ -70,7 +46,7 @@ def verify(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str | 
 def _for_repository(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str, found: Verdict) -> Verdict:
     """`found`, or why git is denied `repository`; without a person's name git's own request locks nobody."""
     project, slug = repository.split("/")[3:5]
-    status = _ask(endpoint, f"{endpoint.api_url}/projects/{project}/repos/{slug}", secret).status_code
+    status = ask(endpoint, f"{endpoint.api_url}/projects/{project}/repos/{slug}", secret).status_code
     if status in (_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND):
         reason = f"Bitbucket answered with {status}: no access, or no such repository"
         return Verdict(valid=None, reason=reason, is_denied=True)
@@ -84,7 +60,8 @@ def _is_person(answer: "Response") -> bool:
     return answer.status_code == _OK and document_of(answer).get("type", "NORMAL") == "NORMAL"
 
 
-def _ask(endpoint: "Endpoint", url: str, secret: "Secret | None" = None) -> "Response":
+def ask(endpoint: "Endpoint", url: str, secret: "Secret | None" = None) -> "Response":
+    """The answer to a GET, with `secret` by Bearer. Raises `BitbucketUnreachable`, `SettingsError`."""
     from git_credential_bitbucket.bitbucket import transport  # lazy: requests costs 110 ms
 
     header = {"Accept": "application/json"}

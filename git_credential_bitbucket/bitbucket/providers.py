@@ -172,6 +172,10 @@ def find(
     read = _Reader(settings, base)
     standard = CLOUD if hosts.is_cloud(protocol, host) else _SHAPES[product](base)
     keys = _KEYS[product]
+
+    def named_in(name: str) -> str | None:
+        return (keys.variable and env.get(keys.variable + name)) or None
+
     ca_file, ca_from = _ca(settings, base, env)
     endpoint = Endpoint(
         authorize_url=_joined(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
@@ -181,24 +185,31 @@ def find(
         ca_file=ca_file,
         ca_from=ca_from,
         proxy=_proxy(settings, base, env),
-        product=product,
+        product=standard.product,
         git_url=standard.git_url,
     )
-    secret = read.either("oauthClientSecret", keys.secret)
-    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", keys.redirect)
+    secret = read.either("oauthClientSecret", keys.secret) or named_in("CLIENTSECRET")
+    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", keys.redirect) or named_in("OAUTH_REDIRECTURI")
     scopes = read.either("oauthScopes")
     return Provider(
         protocol=protocol,
         host=host,
         endpoint=endpoint,
         redirect_uri=redirect or DEFAULT_REDIRECT_URI,
-        client_id=read.either("oauthClientId", keys.client_id) or None,
+        client_id=read.either("oauthClientId", keys.client_id) or named_in("CLIENTID"),
         client_secret=Secret(secret) if secret else None,
         scopes=keys.scopes if scopes is None else tuple(scopes.replace(",", " ").split()),
         unverified_by=_unverified_by(settings, base, env),
         token_from=read.named("tokenFrom") or None,
         context=context,
     )
+
+
+def data_center_endpoint(settings: "GitConfig | None", base: str, env: "Mapping[str, str]") -> Endpoint:
+    """How to reach the Data Center at `base`, if there is one: to find out, for it may get no secret yet."""
+    ca_file, ca_from = _ca(settings, base, env)
+    proxy = _proxy(settings, base, env)
+    return _shaped_like_data_center(base)._replace(ca_file=ca_file, ca_from=ca_from, proxy=proxy)
 
 
 def origin(url: str) -> str:
@@ -309,28 +320,34 @@ def _shaped_like_data_center(base: str) -> Endpoint:
         token_url=base + "rest/oauth2/latest/token",
         revoke_url=base + "rest/oauth2/latest/revoke",
         api_url=base + "rest/api/1.0",
+        product=hosts.DATA_CENTER,
         git_url=base + "scm",
     )
 
 
 class _Keys(NamedTuple):
-    """git-credential-manager's names for an OAuth consumer's settings, and the OAuth scopes that git needs."""
+    """git-credential-manager's names for an OAuth consumer's settings, and the OAuth scopes that git needs.
+
+    `variable` begins the names of its variables (its BitbucketConstants and DataCenterConstants).
+    """
 
     client_id: str
     secret: str
     redirect: str
+    variable: str
     scopes: tuple[str, ...]
 
 
 _SHAPES = {hosts.PROVIDER: _shaped_like_cloud, hosts.DATA_CENTER: _shaped_like_data_center}
 _KEYS = {
     hosts.PROVIDER: _Keys(
-        "bitbucketDevClientId", "bitbucketDevClientSecret", "bitbucketDevRedirectUri", DEFAULT_SCOPES
+        "bitbucketDevClientId", "bitbucketDevClientSecret", "bitbucketDevRedirectUri", "", DEFAULT_SCOPES
     ),
     hosts.DATA_CENTER: _Keys(
         "bitbucketDataCenterOAuthClientId",
         "bitbucketDataCenterOAuthClientSecret",
         "bitbucketDataCenterOauthRedirectUri",
+        "GCM_BITBUCKET_DATACENTER_",
         ("REPO_READ", "REPO_WRITE"),
     ),
 }

@@ -12,11 +12,13 @@ from git_credential_bitbucket.login import paste_validation
 
 
 def address(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """The URL of `--host` as in git's configuration: `https://HOST[:PORT]`."""
+    """The URL of `--host` as in git's configuration: `https://HOST[:PORT]`, and a Data Center's context path."""
     del context, parameter
     url = None if value is None else configuration.host_url(value)
     if value is not None and url is None:
-        raise click.BadParameter("it must be a URL without path or username, such as https://bitbucket.example.com")
+        raise click.BadParameter(
+            "it must be a URL without username or repository, such as https://bitbucket.example.com"
+        )
     return url
 
 
@@ -27,7 +29,8 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     other helper gets the tokens; the path of this program; and useHttpPath, so that each repository can have its own
     token. Running it again changes nothing; `unconfigure` removes what it wrote.
 
-    With --host it writes the same for that host, and a line that marks it as a Bitbucket host. With --account it sets
+    With --host it writes the same for that host, and a line that marks it as Bitbucket Data Center if it says so (the
+    URL may have a context path). With --account it sets
     which account's credential git asks for where a URL has no username. That line is a setting of git's own:
     `unconfigure` keeps it and says so."""
 )

@@ -19,6 +19,7 @@ from git_credential_bitbucket.cli import date_options, secret_arguments
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import ask, renew, unknown_host
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
+from git_credential_bitbucket.gitsetup import config_writer, configuration
 from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
 from git_credential_bitbucket.login.login_request import LoginRequest, path_on_host, project_key, repository_names
@@ -85,7 +86,10 @@ class LoginCommand(secret_arguments.SecretRefusingCommand):
     help="The project's repositories, comma-separated; by default Bitbucket is asked.",
 )
 @click.option(
-    "--host", metavar="URL", default=hosts.CLOUD_URL, help="Another host that git's configuration marks as Bitbucket."
+    "--host",
+    metavar="URL",
+    default=hosts.CLOUD_URL,
+    help="Another host: Bitbucket Data Center, with its context path if it has one.",
 )
 @click.option(
     "--account",
@@ -127,14 +131,11 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     if len(methods) > 1:
         raise click.UsageError("only one login method can be given")
     prompter = prompts.prompter()
-    provider = arguments.find_provider(given["host"])
-    kind = methods[0] if methods else choose_kind(prompter, provider)
+    provider = find_host(given["host"], prompter)
+    kind = guidance.kind_at(provider, methods[0]) if methods else choose_kind(prompter, provider)
     if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != token_kinds.OAUTH:
         raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
-    if (given["expires"] is not None or given["verify"]) and kind not in (
-        token_kinds.API_TOKEN,
-        token_kinds.ACCESS_TOKEN,
-    ):
+    if (given["expires"] is not None or given["verify"]) and kind not in token_kinds.STATIC:
         raise click.UsageError("--expires and --verify go with --api-token and --access-token")
     if given["add"] and given["replace"]:
         raise click.UsageError("--add and --replace exclude each other")
@@ -170,6 +171,24 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     verification.report_unverified(wanted, is_required=given["verify"] is True)
 
 
+def find_host(url: str, prompter: Prompter) -> Provider:
+    """The host at `url`: configured, or at a terminal a Data Center that says what it is and is then configured.
+
+    Raises `Error`.
+    """
+    try:
+        return arguments.find_provider(url)
+    except SettingsError:
+        named = configuration.host_url(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
+        if prompter.terminal is None or named is None:
+            raise
+        base, product = configuration.find_server(os.environ, named, git_config.read(os.environ))
+        if product != hosts.DATA_CENTER:
+            raise
+    config_writer.run([["config", "--global", f"credential.{base}.{config_writer.PROVIDER}", product]], os.environ)
+    return arguments.find_provider(base)
+
+
 def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
     """The kind that the user chooses from the menu. Raises `LoginFailed` if non-interactive."""
     if prompter.terminal is None:
@@ -178,11 +197,11 @@ def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
             hint="add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer",
         )
     prompter.say(f"Logging in to {git_protocol.printable(provider.host)}.")
-    return guidance.MENU[_menu_choice(prompter.terminal, provider)][0]
+    return guidance.menu(provider)[_menu_choice(prompter.terminal, provider)][0]
 
 
 def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
-    options = [*(line for _, line in guidance.MENU), *more]
+    options = [*(line for _, line in guidance.menu(provider)), *more]
     return terminal.choose("How do you want to authenticate", options, default=guidance.default_choice(provider))
 
 
@@ -261,7 +280,8 @@ def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
         lines.append(f"Also stored for {one['scope']}: {names}. For URLs without a username, {which} is used.")
         lines.append(f"To choose another one, run: {choose}")
     if not is_configured(wanted.provider):
-        lines.append("git does not ask this helper yet; run: git-credential-bitbucket configure")
+        option = hosts.host_option(wanted.provider.protocol, wanted.provider.host + wanted.provider.context)
+        lines.append(f"git does not ask this helper yet; run: git-credential-bitbucket configure{option}")
     return [git_protocol.printable(line, 1000) for line in lines]
 
 
@@ -290,7 +310,7 @@ def is_configured(provider: Provider) -> bool:
         read = git_config.read(os.environ)
     except SettingsError:
         return True
-    return any(is_this_program(value) for value, _, _ in read.helpers(f"{provider.protocol}://{provider.host}"))
+    return any(is_this_program(value) for value, _, _ in read.helpers(provider.base_url))
 
 
 def during_get(request: Request, why: Mapping[str, str]) -> bool:
@@ -318,9 +338,9 @@ def _log_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) ->
     if hint and not hint.startswith(f"run: {login_command(scope)}"):  # which is what begins here
         terminal.say(f"Hint: {hint}.")
     number = _menu_choice(terminal, provider, "none of these: let git ask for username and password")
-    if number == len(guidance.MENU):
+    if number == len(guidance.menu(provider)):
         return False
-    wanted = LoginRequest(kind=guidance.MENU[number][0], provider=provider, near=shown.partition("/")[2])
+    wanted = LoginRequest(kind=guidance.menu(provider)[number][0], provider=provider, near=shown.partition("/")[2])
     credential_id = log_in(wanted, prompts.Prompter(terminal))
     for line in [
         *login_report(credential_id, wanted),

@@ -30,12 +30,15 @@ CLIENTS = (
 """Pairs of variables that hold an OAuth consumer, for the client credentials grant."""
 TOKENS_FILE = ipc.TOKENS_FILE
 """Names a file with a token for each of several scopes: lines such as `acme=TOKEN` and `acme/app=TOKEN`."""
+USERNAME = "BITBUCKET_USERNAME"
+"""The owner of a Data Center's personal token: git must send that name; without one it is a project's token."""
 EMAIL = "BITBUCKET_EMAIL"
 """The account of the API token: REST needs it, git does not."""
 APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
 """Held an app password for git; never used."""
 _REFERENCES = (("${{", "}}"), ("${", "}"), ("$(", ")"), ("$", ""), ("%", "%"))
 """What stands around a variable's name where the shell or the CI system was to put its value."""
+_OF_CLOUD = frozenset({token_kinds.API_TOKEN, token_kinds.ACCESS_TOKEN})
 MAX_FILE_BYTES = 65536
 """A file named by `…_FILE` holds a token or some; who names a device by mistake is told so and does not hang."""
 
@@ -43,7 +46,7 @@ MAX_FILE_BYTES = 65536
 class EnvironmentCredential:
     """A token or an OAuth consumer of the environment, and the variable that holds it."""
 
-    __slots__ = ("account", "client_id", "kind", "scope", "secret", "variable")
+    __slots__ = ("account", "client_id", "kind", "owner", "scope", "secret", "variable")
 
     def __init__(
         self,
@@ -54,8 +57,10 @@ class EnvironmentCredential:
         account: str | None = None,
         client_id: str | None = None,
         scope: tuple[str, ...] = (),
+        owner: str | None = None,
     ) -> None:
-        """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given.
+        """`kind` is its prefix's, or else its variable's usual one; `account` the email of an API token, if given, and
+        `owner` the username that a Data Center's personal token goes with.
 
         `scope` is the workspace, or workspace and repository, that it is for; empty: whole hosts.
         Of a consumer, `client_id` is its key and `secret` its secret: access tokens are obtained with them.
@@ -66,11 +71,12 @@ class EnvironmentCredential:
         self.account = account or None if kind == token_kinds.API_TOKEN else None
         self.client_id = client_id
         self.scope = scope
+        self.owner = owner
 
     @property
     def username(self) -> str:
         """The username that git must send with it."""
-        return token_kinds.git_username(self.kind) or ""
+        return token_kinds.git_username(self.kind) or self.owner or ""
 
 
 def find(env: "Mapping[str, str]", request: git_protocol.Request) -> EnvironmentCredential | None:
@@ -85,7 +91,7 @@ def find(env: "Mapping[str, str]", request: git_protocol.Request) -> Environment
             from git_credential_bitbucket import processes  # lazy: urllib, for a git that names no repository
 
             path = processes.asked_path(os.getpid(), request.protocol, request.host) or path
-        names = scopes.names_of(path)
+        names = scopes.names_of(path, request.host)
         for found in scoped:
             if names[: len(found.scope)] == found.scope:
                 return found
@@ -124,7 +130,7 @@ def token(env: "Mapping[str, str]") -> EnvironmentCredential | None:
         found = value(env, name)
         if found is not None:
             source, secret = found
-            return EnvironmentCredential(source, _kind(name, source, secret, usual), secret, account=env.get(EMAIL))
+            return _static(name, source, secret, usual, env)
     return None
 
 
@@ -153,18 +159,26 @@ def from_tokens_file(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
         if scope in found:
             raise SettingsError(f"{source} names the same scope as {found[scope].variable}", hint="remove one of them")
         secret = _checked(source, text)
-        kind = _kind(TOKENS_FILE, source, secret, token_kinds.ACCESS_TOKEN)
-        found[scope] = EnvironmentCredential(source, kind, secret, account=env.get(EMAIL), scope=scope)
+        found[scope] = _static(TOKENS_FILE, source, secret, token_kinds.ACCESS_TOKEN, env, scope)
     return sorted(found.values(), key=lambda one: -len(one.scope))
 
 
-def _kind(name: str, source: str, secret: Secret, usual: "token_kinds.Kind") -> "token_kinds.Kind":
-    """The kind of a token: its prefix's, else `usual`. Raises `SettingsError` for an app password."""
-    kind = token_kinds.recognise(secret.reveal())
+def _static(
+    name: str,
+    source: str,
+    secret: Secret,
+    usual: "token_kinds.Kind",
+    env: "Mapping[str, str]",
+    scope: tuple[str, ...] = (),
+) -> EnvironmentCredential:
+    """A token of `source`; its kind is its prefix's, else `usual`. Raises `SettingsError` for an app password."""
+    owner = env.get(USERNAME) or None
+    kind = token_kinds.recognise_with(secret.reveal(), owner or token_kinds.ACCESS_TOKEN_USERNAME)
     if kind == token_kinds.APP_PASSWORD:
         hint = f"make an API token at id.atlassian.com and put that into {name}"
         raise SettingsError(f"{source}: {token_kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
-    return usual if kind == token_kinds.UNKNOWN else kind
+    kind = usual if kind == token_kinds.UNKNOWN else kind
+    return EnvironmentCredential(source, kind, secret, account=env.get(EMAIL), scope=scope, owner=owner)
 
 
 def consumer(env: "Mapping[str, str]") -> EnvironmentCredential | None:
@@ -195,6 +209,20 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
             hint="set an API token or access token of Bitbucket Cloud, or unset it",
         )
+    if host != hosts.CLOUD_URL and token_kinds.recognise(found.secret.reveal()) in _OF_CLOUD:
+        product = hosts.find_product_now(env, *scopes.split_host(host))
+        if product is not None and product[0] == hosts.DATA_CENTER:
+            raise SettingsError(
+                f"{found.variable} holds a token of bitbucket.org, which is never sent to Bitbucket Data Center",
+                hint="set an HTTP access token of that server, or unset it",
+            )
+    login = login_at(host, found)
+    if markers.is_marked(env, login, found.secret, markers.REJECTED):
+        path = f"{paths.runtime_dir(env)}/{markers.file_name(login, found.secret, markers.REJECTED)}"
+        raise Error(
+            f"the server rejected {found.variable} with the username {found.username}; again could lock the account",
+            hint=f"set a valid token, and {USERNAME} for a person's; to send this one again, remove {path}",
+        )
     if markers.is_marked(env, host, found.secret):
         raise Error(
             f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
@@ -202,9 +230,14 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
         )
 
 
+def login_at(host: str, found: EnvironmentCredential) -> str:
+    """What a Data Center counts failed logins by, for a mark: `host` and the username."""
+    return f"{host} {found.username}"
+
+
 def is_data_center(secret: Secret) -> bool:
     """Whether it is a Data Center HTTP access token, by its prefix."""
-    return secret.reveal().startswith("BBDC-")
+    return token_kinds.recognise(secret.reveal()) == token_kinds.PERSONAL_TOKEN
 
 
 def is_about(request: git_protocol.Request, found: EnvironmentCredential) -> bool:

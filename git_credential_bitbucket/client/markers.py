@@ -1,8 +1,9 @@
 """Marks on secrets that git has just erased, or was given. Imports os, _blake2 (hashlib costs 4 ms) and paths.
 
 A rejected secret in the environment would be offered again at once, and git-lfs asks in a loop (some 155 requests in
-20 s). A mark stops that for a minute. Another tells a process without the vault's key that git stores what it got from
-the vault. A mark is an empty file in the runtime directory, named by a digest from which no token can be guessed.
+20 s). A mark stops that for a minute, and for a Data Center, which locks accounts, as long as the mark is there.
+Another tells a process without the vault's key that git stores what it got from the vault. A mark is an empty file in
+the runtime directory, named by a digest from which no token can be guessed.
 """
 
 import os
@@ -24,12 +25,19 @@ GIVEN_TTL_S = 3600.0
 """git stores a secret once the server has accepted it, which is soon after."""
 ERASED = "erased-"
 GIVEN = "given-"
-_KEYS = {ERASED: b"git-credential-bitbucket: erased", GIVEN: b"git-credential-bitbucket: given"}
+REJECTED = "rejected-"
+_TTL_S = {ERASED: ERASED_TTL_S, GIVEN: GIVEN_TTL_S, REJECTED: float("inf")}
+_KEYS = {
+    ERASED: b"git-credential-bitbucket: erased",
+    GIVEN: b"git-credential-bitbucket: given",
+    REJECTED: b"git-credential-bitbucket: rejected",
+}
 """They separate these digests from any other use of the same secret's digest."""
 
 
 def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> None:
-    """Mark `secret` as rejected by `host` (`protocol://host`), or as given for it (`GIVEN`).
+    """Mark `secret` as rejected by `host` (`protocol://host`), as given for it (`GIVEN`), or as
+    rejected by a Data Center (`REJECTED`).
 
     Raises `InsecurePath` where that fails.
     """
@@ -52,7 +60,7 @@ def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ER
 
 
 def is_marked(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> bool:
-    """Whether `secret` was rejected by `host` within the last minute, or given for it within the last hour."""
+    """Whether `secret` was so marked for `host`: within the last minute, for `GIVEN` within the last hour."""
     directory = paths.runtime_dir(env)
     try:
         paths.check_private_dir(directory)
@@ -69,8 +77,7 @@ def file_name(host: str, secret: "Secret", prefix: str = ERASED) -> str:
 
 def is_fresh(path: str, prefix: str = ERASED) -> bool:
     """Whether the mark is still valid. One from the future is not: the clock was set back."""
-    stands_s = GIVEN_TTL_S if prefix == GIVEN else ERASED_TTL_S
-    return abs(time.time() - os.lstat(path).st_mtime) < stands_s
+    return abs(time.time() - os.lstat(path).st_mtime) < _TTL_S[prefix]
 
 
 def remove_expired(directory: str) -> None:

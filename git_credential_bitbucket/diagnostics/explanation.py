@@ -73,7 +73,7 @@ def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView 
     if answer is not None and answer["from"] == "environment":
         tokens = list(filter(None, [_found(url, git_asks)]))
     ids = [answer["from"]] if answer is not None and not tokens else []
-    names = scopes.names_of(url.path)
+    names = scopes.names_of(url.path, url.host)
     repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
     return next(iter(verdicts.check(ids, tokens, url.base, repository).values()), None)
 

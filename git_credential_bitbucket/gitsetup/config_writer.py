@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, paths
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_protocol import printable
@@ -63,14 +63,19 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
     return Scope("system" if system else "global", git_config.read(env))
 
 
-def configure_commands(scope: Scope, url: str, helper: str, username: str | None = None) -> list[Command]:
-    """The commands that make git ask `helper` about `url`, for `username` if given; none if it does already."""
+def configure_commands(
+    scope: Scope, url: str, helper: str, username: str | None = None, product: str = hosts.PROVIDER
+) -> list[Command]:
+    """The commands that make git ask `helper` about `url`, for `username` if given; none if it does already.
+
+    `product` is what `url` is, if git's configuration does not say so already.
+    """
     files = [origin for origin, configured in scope.ours() if configured == url]
     # An existing line stays in its file: an included one, or the other of git's two global files.
     where = ["--file", files[-1]] if files else [f"--{scope.name}"]
     lines = scope.values(files[-1], url, HELPER) if files else []
     commands = _edits(where, f"credential.{url}.{HELPER}", lines, _with_ours(lines, helper))
-    for key, value in (*_extra_lines(url), *([(USERNAME, username)] if username else ())):
+    for key, value in (*_extra_lines(scope, url, product), *([(USERNAME, username)] if username else ())):
         present = scope.values(files[-1], url, key) if files else []
         if present[-1:] != [value]:
             commands += _edits(where, f"credential.{url}.{key}", present, [*present, value])
@@ -85,7 +90,7 @@ def unconfigure_commands(scope: Scope, url: str | None = None) -> list[Command]:
             continue
         lines = scope.values(origin, configured, HELPER)
         commands += _edits(["--file", origin], f"credential.{configured}.{HELPER}", lines, _without_ours(lines))
-        for key, value in _extra_lines(configured):
+        for key, value in _extra_lines(scope, configured, hosts.PROVIDER):
             lines = scope.values(origin, configured, key)
             if lines[-1:] == [value]:
                 commands += _edits(["--file", origin], f"credential.{configured}.{key}", lines, lines[:-1])
@@ -109,10 +114,12 @@ def _refused(stderr: str) -> SettingsError:
     return SettingsError(f"git could not write its configuration: {message}", hint=hint)
 
 
-def _extra_lines(url: str) -> list[tuple[str, str]]:
+def _extra_lines(scope: Scope, url: str, product: str) -> list[tuple[str, str]]:
     """Further lines beside the helper: git sends each repository's path, and another host is marked as Bitbucket."""
-    opted_in = [] if url == hosts.CLOUD_URL else [(PROVIDER, hosts.PROVIDER)]
-    return [(USE_HTTP_PATH, "true"), *opted_in]
+    base = scopes.host_of(url)
+    known = hosts.find_product(scope.read, *scopes.split_host(base)) or (product, url.removeprefix(base))
+    is_marked = url == hosts.CLOUD_URL or base + known[1] != url  # by the line of its context path
+    return [(USE_HTTP_PATH, "true"), *([] if is_marked else [(PROVIDER, known[0])])]
 
 
 def _with_ours(lines: list[str], helper: str) -> list[str]:

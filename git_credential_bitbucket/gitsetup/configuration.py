@@ -7,7 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import url_match
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, scopes
+from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.gitsetup import config_writer
 from git_credential_bitbucket.gitsetup.executable import helper_here, is_this_program, stable_path
 from git_credential_bitbucket.gitsetup.other_helpers import OtherHelper, other_helpers, reset_after
@@ -16,13 +17,21 @@ from git_credential_bitbucket.ui.output import say, warn
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from git_credential_bitbucket.git_config import GitConfig
+
 
 def host_url(text: str) -> str | None:
-    """A host as git's configuration names it, `https://HOST[:PORT]`; None if `text` is not a host's URL."""
+    """A host as git's configuration names it, `https://HOST[:PORT]`, with a Data Center's context path.
+
+    None if `text` is not a host's URL.
+    """
     url = url_match.normalise(text)
-    if url is None or url.scheme not in ("https", "http") or url.user is not None or url.path != "/":
+    if url is None or url.scheme not in ("https", "http") or url.user is not None:
         return None
-    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port else "")
+    context = url.path.rstrip("/")
+    if context != scopes.context_of(url.path) or (url.host == hosts.CLOUD_HOST and context):
+        return None
+    return f"{url.scheme}://{url.host}" + (f":{url.port}" if url.port else "") + context
 
 
 def configure(
@@ -32,8 +41,9 @@ def configure(
     url = host or hosts.CLOUD_URL
     path = stable_path(env)
     scope = config_writer.open_scope(env, system=system)
+    url, product = find_server(env, url, scope.read)
     others = other_helpers(scope.read, url)
-    commands = config_writer.configure_commands(scope, url, helper_here(env), username)
+    commands = config_writer.configure_commands(scope, url, helper_here(env), username, product)
     if dry_run:
         _tell(commands)
         return
@@ -70,6 +80,31 @@ def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_r
             say(f"  kept: git asks for the account {username[-1]}; to remove that, run: {shlex.join(unset)}")
     if not taken:
         say(f"nothing to remove from git's {scope.name} configuration" + (f" for {host}" if host else ""))
+
+
+def find_server(env: Mapping[str, str], url: str, settings: GitConfig) -> tuple[str, str]:
+    """The URL and the provider's name of a host, by git's configuration, else as the server itself shows it.
+
+    Raises `SettingsError` where nothing at a URL with a path says that it is a Data Center.
+    """
+    base = scopes.host_of(url)
+    if (known := hosts.find_product(settings, *scopes.split_host(base))) is not None:
+        return (base + known[1] if url == base else url), known[0]
+    from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
+
+    try:
+        found = rest.within_deadline(lambda: detection.detect(settings, url, env))
+    except Error as exc:
+        if url != base:
+            raise
+        warn(f"{url} could not be asked whether it is Bitbucket Data Center: {exc.cause}", hosts.provider_hint(url))
+        return url, hosts.PROVIDER
+    if found is not None:
+        say(str(found))
+        return found.url, hosts.DATA_CENTER
+    if url != base:
+        raise SettingsError(f"{url} does not answer as Bitbucket Data Center", hint="give the URL of its start page")
+    return url, hosts.PROVIDER
 
 
 def _tell(commands: list[config_writer.Command]) -> None:

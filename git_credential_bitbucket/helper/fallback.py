@@ -143,8 +143,12 @@ def erase(request: git_protocol.Request, data: bytes) -> None:
     if found is None or not environment.is_about(request, found):
         deliver("erase", request, data)
     elif found.client_id is None or not reject_client_credentials(request, data, found):
-        messages.trace(f"erase: {found.variable} is not offered for a minute")
-        markers.mark(os.environ, request.base, found.secret)
+        messages.trace(f"erase: {found.variable} is not offered again for now")
+        product = hosts.find_product_now(os.environ, request.protocol, request.host)
+        if product is not None and product[0] == hosts.DATA_CENTER:
+            markers.mark(os.environ, environment.login_at(request.base, found), found.secret, markers.REJECTED)
+        else:
+            markers.mark(os.environ, request.base, found.secret)
 
 
 def reject_client_credentials(

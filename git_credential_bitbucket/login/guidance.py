@@ -10,19 +10,26 @@ import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.ui.prompts import Terminal
 
-MENU: tuple[tuple[token_kinds.Kind, str], ...] = (
-    (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an OAuth consumer in a workspace"),
-    (token_kinds.API_TOKEN, "API token: for all repositories that you can access; expires within a year"),
-    (token_kinds.ACCESS_TOKEN, "access token of a repository, project or workspace: not tied to a person"),
-    (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for CI and servers"),
-)
-"""The kinds in the login menu, in order."""
+_MENUS: dict[str, tuple[tuple[token_kinds.Kind, str], ...]] = {
+    hosts.PROVIDER: (
+        (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an OAuth consumer in a workspace"),
+        (token_kinds.API_TOKEN, "API token: for all repositories that you can access; expires within a year"),
+        (token_kinds.ACCESS_TOKEN, "access token of a repository, project or workspace: not tied to a person"),
+        (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for CI and servers"),
+    ),
+    hosts.DATA_CENTER: (
+        (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an incoming link that an administrator makes"),
+        (token_kinds.PERSONAL_TOKEN, "your HTTP access token: for all repositories that you can access"),
+        (token_kinds.ACCESS_TOKEN, "HTTP access token of a project or repository: not tied to a person"),
+    ),
+}
 
 API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
 READ_SCOPES = {
@@ -46,14 +53,34 @@ NO_PASSWORD = "Bitbucket accepts no account password, neither for git nor for OA
 NO_PASSWORD_HINT = "log in with the browser (login --oauth), or with a token (login --api-token)"
 
 
+def menu(provider: Provider) -> tuple[tuple[token_kinds.Kind, str], ...]:
+    """The kinds in the login menu, in order, each with its line."""
+    return _MENUS[provider.endpoint.product]
+
+
+def kind_at(provider: Provider, kind: token_kinds.Kind) -> token_kinds.Kind:
+    """The `kind` as the host has it: a person's token is another one at a Data Center.
+
+    Raises `LoginFailed` where the host has no such kind.
+    """
+    if provider.endpoint.product != hosts.DATA_CENTER:
+        return kind
+    if kind in token_kinds.MINTED:
+        raise LoginFailed(
+            f"{printable(provider.host)} is Bitbucket Data Center, which has no such grant",
+            hint="use a project's or repository's token: git-credential-bitbucket login --access-token",
+        )
+    return token_kinds.PERSONAL_TOKEN if kind == token_kinds.API_TOKEN else kind
+
+
 def default_choice(provider: Provider) -> int:
-    """The suggested index in `MENU`: OAuth if a consumer is configured, else an API token."""
+    """The suggested index in `menu`: OAuth if a consumer is configured, else an API token."""
     return 0 if provider.client_id else 1
 
 
 def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: str = "") -> None:
     """Show where a `kind` of credential is created, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
-    _INSTRUCTIONS[kind](terminal, provider, place)
+    _INSTRUCTIONS[provider.endpoint.product][kind](terminal, provider, place)
     terminal.say()
 
 
@@ -66,6 +93,11 @@ def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> 
     """The pages at Bitbucket where tokens of a `kind` are created and revoked; none if not known."""
     workspace, _, repository = place.partition("/")
     workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
+    if provider.endpoint.product == hosts.DATA_CENTER:
+        if kind == token_kinds.PERSONAL_TOKEN:
+            return (f"{provider.base_url}/plugins/servlet/access-tokens/manage",)
+        project = f"{provider.base_url}/projects/{workspace}"
+        return f"{project}/repos/{repository}/settings", f"{project}/settings"
     if kind == token_kinds.ACCESS_TOKEN:
         base = f"{provider.protocol}://{provider.host}/{workspace}"
         return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
@@ -108,7 +140,7 @@ def show_secret_note(terminal: Terminal, provider: Provider) -> None:
 
 
 def _setting(provider: Provider, key: str) -> str:
-    return f"credential.{provider.protocol}://{provider.host}.{key}"
+    return f"credential.{provider.base_url}.{key}"
 
 
 def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
@@ -131,10 +163,51 @@ def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
     terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
 
 
+def _http_token(terminal: Terminal, provider: Provider, place: str) -> None:
+    terminal.say("Create one under Manage account, “HTTP access tokens”:")
+    terminal.show(token_pages(token_kinds.PERSONAL_TOKEN, provider, place)[0])
+    _show_permissions(terminal)
+
+
+def _http_token_of_project(terminal: Terminal, provider: Provider, place: str) -> None:
+    terminal.say("Create one under “HTTP access tokens” in the settings of the repository or of its project:")
+    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, place):
+        terminal.show(address)
+    _show_permissions(terminal)
+
+
+def _show_permissions(terminal: Terminal) -> None:
+    terminal.say("Permissions: repository read to fetch, repository write to push. No others are needed.")
+
+
+def _incoming_link(terminal: Terminal, provider: Provider, place: str) -> None:
+    del place
+    terminal.say("An administrator makes an incoming link for an external application, under “Application links”:")
+    terminal.show(f"{provider.base_url}/plugins/servlet/applinks/listApplicationLinks")
+    terminal.say("Its redirect URL must be exactly:")
+    terminal.show(printable(provider.redirect_uri))
+    terminal.say(f"Permissions: {', '.join(provider.scopes)}.")
+    if provider.redirect_uri.startswith("http:"):
+        terminal.say(
+            "Data Center wants https there. For a redirect to this computer, the administrator sets the property "
+            f"{REDIRECT_PROPERTY}=true; or use --paste with an https redirect URL of your own "
+            f"({printable(_setting(provider, 'oauthRedirectURI'))})."
+        )
+
+
+REDIRECT_PROPERTY = "atlassian.oauth2.provider.skip.redirect.url.https.requirement"
+"""confluence.atlassian.com/bitbucketserver101/oauth-2-0-provider-system-properties-1721011884.html"""
 _INSTRUCTIONS = {
-    token_kinds.API_TOKEN: _api_token,
-    token_kinds.ACCESS_TOKEN: _access_token,
-    token_kinds.OAUTH: _oauth,
-    token_kinds.CLIENT_CREDENTIALS: _client_credentials,
-    token_kinds.JWT_BEARER: _jwt_bearer,
+    hosts.PROVIDER: {
+        token_kinds.API_TOKEN: _api_token,
+        token_kinds.ACCESS_TOKEN: _access_token,
+        token_kinds.OAUTH: _oauth,
+        token_kinds.CLIENT_CREDENTIALS: _client_credentials,
+        token_kinds.JWT_BEARER: _jwt_bearer,
+    },
+    hosts.DATA_CENTER: {
+        token_kinds.PERSONAL_TOKEN: _http_token,
+        token_kinds.ACCESS_TOKEN: _http_token_of_project,
+        token_kinds.OAUTH: _incoming_link,
+    },
 }

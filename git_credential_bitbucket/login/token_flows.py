@@ -273,4 +273,8 @@ def _ask_expiry(prompter: Prompter) -> float | None:
     return None
 
 
-_SECRET_PROMPTS = {token_kinds.API_TOKEN: "API token", token_kinds.ACCESS_TOKEN: "Access token"}
+_SECRET_PROMPTS = {
+    token_kinds.API_TOKEN: "API token",
+    token_kinds.ACCESS_TOKEN: "Access token",
+    token_kinds.PERSONAL_TOKEN: "HTTP access token",
+}

@@ -119,7 +119,7 @@ def find_provider(url: str) -> Provider:
     scope = parse_scope(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
     found = find_now(os.environ, scope.protocol, scope.host)
     if found is None:
-        raise hosts.unconfigured_host(scope.protocol, scope.host)
+        raise hosts.unconfigured_host(scope.protocol, scope.host + scopes.context_of(scope.path or ""))
     return found
 
 

@@ -241,7 +241,9 @@ def test_unconfigure_without_a_host_takes_back_all(bare_run: Runner, home: Path)
     assert (home / ".gitconfig").read_text() == text
 
 
-@pytest.mark.parametrize("url", ["bb.example", "https://bb.example/acme", "https://al@bb.example", "ssh://bb.example"])
+@pytest.mark.parametrize(
+    "url", ["bb.example", "https://bb.example/scm/acme/app.git", "https://al@bb.example", "ssh://bb.example"]
+)
 def test_what_is_no_host_is_a_usage_error(bare_run: Runner, url: str) -> None:
     """A path or a name in it would opt in something else than a person thinks."""
     done = bare_run(NAME, "configure", "--host", url, check=False)

@@ -60,3 +60,65 @@ def test_a_token_clones_and_pushes_with_the_username_of_its_owner(
     assert standin.failed_attempts(username) == 0
     (one,) = data_center.credentials()
     assert str(one["url"]).endswith(scope or data_center.site.removesuffix("/bitbucket"))
+
+
+def test_a_rejected_token_is_not_sent_again_until_somebody_says_so(newer: Machine) -> None:
+    """One failed login counts; from then on git is told why, and `restore` offers it again."""
+    machine = configured(newer)
+    standin = machine.standin
+    standin.create_repository("PROJ/app")
+    standin.create_repository("PROJ/other")
+    token = standin.issue_http_token("alice")
+    machine.helper("login", "--access-token", "--host", machine.site, stdin=token)
+    standin.revoke(token)
+    for place in ("PROJ/app", "PROJ/app", "PROJ/other"):
+        failed = machine.git("ls-remote", standin.data_center_url(place), check=False)
+        assert failed.returncode != 0
+    assert standin.failed_attempts("alice") == 1
+    (one,) = machine.credentials()
+    assert one["state"] == "disabled"
+    assert "could lock the account" in machine.helper("status").stdout
+    machine.helper("restore", str(one["id"]))
+    assert machine.git("ls-remote", standin.data_center_url("PROJ/app"), check=False).returncode != 0
+    assert standin.failed_attempts("alice") == 2
+
+
+def test_a_token_in_the_environment_takes_its_owners_name_and_is_rejected_once(newer: Machine) -> None:
+    """Without a name it is a project's; a Cloud token is never sent there, nor this one to bitbucket.org."""
+    machine = configured(newer)
+    standin = machine.standin
+    url = standin.create_repository("PROJ/app") and standin.data_center_url("PROJ/app")
+    personal = {"BITBUCKET_TOKEN": standin.issue_http_token("alice")}
+    named = {**personal, "BITBUCKET_USERNAME": "alice"}
+    for more, works in (
+        ({"BITBUCKET_TOKEN": standin.issue_http_token(place="PROJ")}, True),
+        (personal, False),
+        (personal, False),
+        (named, True),
+        ({"BITBUCKET_API_TOKEN": standin.issue_api_token()}, False),
+    ):
+        assert (machine.git("ls-remote", url, more=more, check=False).returncode == 0) == works
+    assert standin.failed_attempts(TOKEN_USERNAME) == 1
+    assert "rejected BITBUCKET_TOKEN with the username x-token-auth" in machine.told[-6] + machine.told[-5]
+    assert "never sent to Bitbucket Data Center" in machine.told[-1]
+    at_cloud = "protocol=https\nhost=bitbucket.org\n\n"
+    refused = machine.git("credential", "fill", more={**named, "GIT_ASKPASS": "true"}, stdin=at_cloud, check=False)
+    assert named["BITBUCKET_TOKEN"] not in refused.stdout
+
+
+def test_a_password_typed_at_gits_prompt_is_known_as_a_token_by_its_prefix(newer: Machine) -> None:
+    """A person's with the typed name, for the whole host; a repository's with git's name for those."""
+    machine = configured(newer)
+    standin = machine.standin
+    standin.create_repository("PROJ/app")
+    standin.create_repository("OPS/tool")
+    machine.approve("scm/PROJ/app", "alice", standin.issue_http_token("alice"))
+    machine.clone(standin.data_center_url("OPS/tool"))
+    machine.approve("scm/PROJ/app", TOKEN_USERNAME, standin.issue_http_token(place="PROJ/app"))
+    machine.clone(standin.data_center_url("PROJ/app"))
+    machine.clone(standin.data_center_url("PROJ/app", "alice"))
+    names = [entry.username for entry in standin.requests("git") if entry.auth and entry.status == 200]
+    assert names[0] == "alice"
+    assert TOKEN_USERNAME in names
+    kinds = {(one["kind"], str(one["url"]).removeprefix(machine.site)) for one in machine.credentials()}
+    assert kinds == {("personal-token", ""), ("access-token", "/proj/app")}

@@ -1,0 +1,85 @@
+"""The verbs with a Data Center: found by its own word, configured, logged in to at a terminal and without one."""
+
+import pytest
+
+from tests.cli.listed import listed
+from tests.cli.person import Person
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.running import Runner
+
+HELPER = "git-credential-bitbucket"
+
+
+def test_a_login_finds_out_what_is_there_and_configures_it(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """At a terminal, from nothing; then git's lines as well, and they are taken back."""
+    bitbucket.turn(dc_context="/bitbucket")
+    bitbucket.create_person("carol")
+    url, token = bitbucket.data_center_url(context="/bitbucket"), bitbucket.issue_http_token("carol")
+    with Person({**keyed.env, "TERM": "xterm"}, keyed.folder).types(HELPER, "login", "--host", url) as dialogue:
+        dialogue.reads(f"{url} is Bitbucket Data Center 9.4.1, with OAuth 2.0 and HTTP access tokens")
+        dialogue.reads("your HTTP access token: for all repositories")
+        dialogue.reads("How do you want to authenticate [2]: ")
+        dialogue.types("")
+        dialogue.reads(f"{url}/plugins/servlet/access-tokens/manage")
+        dialogue.reads("HTTP access token (not shown): ")
+        dialogue.types(token)
+        dialogue.reads("Expiry date")
+        dialogue.types("90d")
+        shown = dialogue.ends()
+    assert "Logged in: personal token for" in shown
+    assert "of carol, expires" in shown
+    assert f"configure --host {url}" in shown
+    assert keyed("git", "config", f"credential.{url}.provider").stdout == "bitbucket-data-center\n"
+    assert [one["bitbucket_username"] for one in listed(keyed)] == ["carol"]
+    keyed(HELPER, "configure", "--host", url)
+    url_at_git = url.replace("https://", "https://carol@") + "/scm/PROJ/app.git"
+    filled = keyed("git", "credential", "fill", stdin=f"url={url_at_git}\n\n").stdout
+    assert f"username=carol\npassword={token}\n" in filled
+    keyed(HELPER, "unconfigure", "--host", url)
+    assert keyed("git", "config", "--get-all", f"credential.{url}.helper", check=False).stdout == ""
+
+
+def test_configure_marks_a_data_center_as_one(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """The server itself says what it is; a page's address is no host, and another path is none of its own."""
+    url = bitbucket.data_center_url()
+    refused = keyed(HELPER, "configure", "--host", url + "/elsewhere", check=True)
+    assert f"{url} is Bitbucket Data Center" in refused.stdout
+    assert keyed("git", "config", f"credential.{url}.provider").stdout == "bitbucket-data-center\n"
+    again = keyed(HELPER, "configure", "--host", url).stdout
+    assert "already" in again
+    keyed(HELPER, "unconfigure")
+    assert keyed("git", "config", f"credential.{url}.provider", check=False).stdout == ""
+
+
+def test_a_token_is_refused_at_the_other_product(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """Neither product gets the other's token."""
+    for name, value in bitbucket.data_center_config():
+        keyed("git", "config", "--global", name, value)
+    for host, token in (
+        (bitbucket.url, bitbucket.issue_http_token("alice")),
+        (bitbucket.data_center_url(), bitbucket.issue_api_token()),
+    ):
+        refused = keyed(HELPER, "login", "--access-token", "--host", host, stdin=token, check=False)
+        assert refused.returncode == 1
+        assert "does not accept" in refused.stderr
+    refused = keyed(HELPER, "login", "--client-credentials", "--host", bitbucket.data_center_url(), check=False)
+    assert "has no such grant" in refused.stderr
+    assert not [entry for entry in bitbucket.requests() if entry.auth]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [(("--account", "alice"), "personal-token"), (("--for", "PROJ"), "access-token"), ((), "")],
+    ids=["owner", "project", "neither"],
+)
+def test_without_the_server_the_owner_must_be_named(
+    keyed: Runner, bitbucket: FakeBitbucket, words: tuple[str, ...], kind: str
+) -> None:
+    """A guess would be a failed login of somebody's account."""
+    for name, value in bitbucket.data_center_config():
+        keyed("git", "config", "--global", name, value)
+    token = bitbucket.issue_http_token("alice")
+    command = ("login", "--access-token", "--no-verify", "--host", bitbucket.data_center_url(), *words)
+    done = keyed(HELPER, *command, stdin=token, check=False)
+    assert [one["kind"] for one in listed(keyed)] == ([kind] if kind else [])
+    assert ("whose the token is" in done.stderr) == (not kind)
