@@ -33,7 +33,8 @@ NOT_IN_PYZ = {
     f"{PACKAGE}.{name}"
     for name in (
         *("agent", "auth", "cli", "login", "scan", "vault"),
-        *("bitbucket.http_errors", "bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
+        *("bitbucket.data_center", "bitbucket.detection", "bitbucket.http_errors"),
+        *("bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
         *("client.daemon_launcher", "client.in_process", "diagnostics.config_sections"),
         *("ui.explain_view", "ui.prompts", "ui.status_table"),
     )

@@ -182,11 +182,15 @@ def find_host(url: str, prompter: Prompter) -> Provider:
         named = configuration.host_url(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
         if prompter.terminal is None or named is None:
             raise
-        base, product = configuration.find_server(os.environ, named, git_config.read(os.environ))
-        if product != hosts.DATA_CENTER:
+        from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
+
+        found = rest.within_deadline(lambda: detection.detect(git_config.read(os.environ), named, os.environ))
+        if found is None:
             raise
-    config_writer.run([["config", "--global", f"credential.{base}.{config_writer.PROVIDER}", product]], os.environ)
-    return arguments.find_provider(base)
+    prompter.say(f"{found}.")
+    setting = f"credential.{found.url}.{config_writer.PROVIDER}"
+    config_writer.run([["config", "--global", setting, hosts.DATA_CENTER]], os.environ)
+    return arguments.find_provider(found.url)
 
 
 def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:

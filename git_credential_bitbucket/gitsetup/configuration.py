@@ -41,7 +41,7 @@ def configure(
     url = host or hosts.CLOUD_URL
     path = stable_path(env)
     scope = config_writer.open_scope(env, system=system)
-    url, product = find_server(env, url, scope.read)
+    url, product = _find_server(env, url, scope.read)
     others = other_helpers(scope.read, url)
     commands = config_writer.configure_commands(scope, url, helper_here(env), username, product)
     if dry_run:
@@ -82,23 +82,26 @@ def unconfigure(env: Mapping[str, str], host: str | None, *, system: bool, dry_r
         say(f"nothing to remove from git's {scope.name} configuration" + (f" for {host}" if host else ""))
 
 
-def find_server(env: Mapping[str, str], url: str, settings: GitConfig) -> tuple[str, str]:
+def _find_server(env: Mapping[str, str], url: str, settings: GitConfig) -> tuple[str, str]:
     """The URL and the provider's name of a host, by git's configuration, else as the server itself shows it.
 
-    Raises `SettingsError` where nothing at a URL with a path says that it is a Data Center.
+    Where it cannot be asked, a Data Center, as all but bitbucket.org are. Raises `SettingsError` where it is asked, and
+    nothing at a URL with a path says so.
     """
     base = scopes.host_of(url)
     if (known := hosts.find_product(settings, *scopes.split_host(base))) is not None:
         return (base + known[1] if url == base else url), known[0]
-    from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
-
+    if hosts.is_cloud(*scopes.split_host(url)):
+        return url, hosts.PROVIDER
+    try:
+        from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
+    except ImportError:  # the one-file program has no requests
+        return url, hosts.DATA_CENTER
     try:
         found = rest.within_deadline(lambda: detection.detect(settings, url, env))
     except Error as exc:
-        if url != base:
-            raise
-        warn(f"{url} could not be asked whether it is Bitbucket Data Center: {exc.cause}", hosts.provider_hint(url))
-        return url, hosts.PROVIDER
+        warn(f"{url} is taken for Bitbucket Data Center, and could not be asked: {exc.cause}", exc.hint)
+        return url, hosts.DATA_CENTER
     if found is not None:
         say(str(found))
         return found.url, hosts.DATA_CENTER

@@ -222,7 +222,7 @@ def test_another_host_is_opted_in(bare_run: Runner, home: Path, link: Path) -> N
     bare_run(NAME, "configure")
     bare_run(NAME, "configure", "--host", "HTTPS://Bitbucket.Example:8443/")
     base = "credential.https://bitbucket.example:8443"
-    assert bare_run("git", "config", f"{base}.provider").stdout == "bitbucket\n"
+    assert bare_run("git", "config", f"{base}.provider").stdout == "bitbucket-data-center\n"
     assert bare_run("git", "config", f"{base}.useHttpPath").stdout == "true\n"
     assert bare_run("git", "config", "--get-all", f"{base}.helper").stdout == f"\n{link}\n"
     assert "already" in bare_run(NAME, "configure", "--host", "https://bitbucket.example:8443").stdout
