@@ -5,7 +5,7 @@ A grant limits which requests are answered, not what the token in an answer is g
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +97,7 @@ class Grants:
         if lifetime is None or lifetime > MAX_LIFETIME_S:
             raise InvalidRequest("a grant lasts from 1 second to 30 days", hint="write --expires 30m, say")
         now = self._clock()
-        record: Record = {"id": secrets.token_hex(4), "scope": _scope(fields), "socket": fields.get("socket", "")}
+        record: Record = {"id": os.urandom(4).hex(), "scope": _scope(fields), "socket": fields.get("socket", "")}
         record |= {"peer": _number(fields, "peer", least=0), "uses": _number(fields, "uses"), "used": 0, "ignored": 0}
         record |= {"created_at": now, "expires_at": now + lifetime, "expires_by": self.elapsed() + lifetime}
         grant = Grant({**record, "credentials": []})
