@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import time
@@ -165,6 +166,8 @@ class DaemonProcess:
         if self._predecessor is not None and not self._predecessor.hands_over():
             os._exit(1)
         supervisor.report("ready\n")
+        gc.freeze()
+        gc.enable()
         life.run(
             server,
             agent,
