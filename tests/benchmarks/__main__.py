@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import alone, cold, crowd, environment, hit, many, memory, submodules, traffic
+from tests.benchmarks import alone, cold, crowd, environment, hit, job, many, memory, submodules, traffic
 from tests.benchmarks.bench import prepare
 from tests.git_versions import machine_git
 
@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "g": many.measure,
     "h": memory.measure,
     "i": submodules.measure,
+    "j": job.measure,
 }
 
 

@@ -18,6 +18,7 @@ class Bench:
     quick: bool
     programs: dict[str, Path]
     load: Path | None
+    empty: Path | None
     git: str
 
     def rounds(self, count: int) -> int:
@@ -52,4 +53,4 @@ def prepare(built: Path, scratch: Path, *, quick: bool) -> Bench:
     git = shutil.which("git")
     assert git is not None
     programs = installed.installations(installed.wheels(built), built)
-    return Bench(quick, programs, load.compiled(scratch), git)
+    return Bench(quick, programs, load.compiled(scratch), load.compiled(scratch, "empty", "-static"), git)

@@ -5,7 +5,7 @@ from tests.benchmarks.figures import Table, ratio
 from tests.benchmarks.processes import Command, in_turn
 from tests.benchmarks.sandbox import seat
 
-CACHE = "git credential-cache"
+CACHE, EMPTY = "git credential-cache", "empty static program"
 
 
 def measure(bench: Bench) -> Table:
@@ -18,6 +18,10 @@ def measure(bench: Bench) -> Table:
         for peer in here:
             peer.prepare(user, peer)
         floor = [Command("/bin/true", ["/bin/true"], user.env), bench.python(user)]
+        if bench.empty is not None:
+            floor.append(Command(EMPTY, [str(bench.empty)], user.env))
+        else:
+            table.absent.append(f"a C compiler and a static libc for the {EMPTY}")
         times = {}
         for operation in ("get", "store"):
             commands = [*bench.helpers(user, operation), *(peer.command(user, operation) for peer in here)]
@@ -35,7 +39,9 @@ def measure(bench: Bench) -> Table:
     get, bare = times["get"], times["get"]["bare python -I -S -c pass"]
     table.hold("get, Python relay / bare python", ratio(get["ours, portable"], bare), 1.6)
     if "native" in bench.programs:
-        table.hold("get, native relay / credential-cache", ratio(get["ours, native"], get[CACHE]), 0.75)
+        table.hold("get, native relay / credential-cache", ratio(get["ours, native"], get[CACHE]), 0.7)
+        if EMPTY in get:
+            table.hold(f"get, native relay / {EMPTY}", ratio(get["ours, native"], get[EMPTY]), 1.45)
         both = {
             n: [g + s for g, s in zip(shelled[f"get: {n}"], shelled[f"store: {n}"], strict=True)]
             for n in ("ours, native", CACHE)

@@ -28,19 +28,28 @@ class Outcome:
         return self.answered / self.seconds
 
 
-def compiled(folder: Path) -> Path | None:
-    """The load generator; None without a C compiler (or epoll)."""
-    program = folder / "load"
-    source = Path(__file__).with_name("load.c")
+def compiled(folder: Path, name: str = "load", *options: str) -> Path | None:
+    """The load generator, or another program of this folder; None without a C compiler (or epoll, a static libc)."""
+    program = folder / name
+    source = Path(__file__).with_name(f"{name}.c")
     for compiler in filter(shutil.which, COMPILERS):
-        done = subprocess.run([compiler, "-O2", "-o", program, source], capture_output=True, check=False)
+        done = subprocess.run([compiler, "-O2", *options, "-o", program, source], capture_output=True, check=False)
         if done.returncode == 0:
             return program
     return None
 
 
-def run(program: Path, socket: str | Path, sent: bytes, clients: int, requests: int, *, stalled: int = 0) -> Outcome:
+def run(
+    program: Path,
+    socket: str | Path,
+    sent: bytes,
+    clients: int,
+    requests: int,
+    *,
+    stalled: int = 0,
+    patience_ms: int = PATIENCE_MS,
+) -> Outcome:
     """Put the load on: `sent` is the whole request, as it goes over the socket."""
-    words = [program, socket, *map(str, (clients, requests, stalled, PATIENCE_MS))]
+    words = [program, socket, *map(str, (clients, requests, stalled, patience_ms))]
     done = subprocess.run(words, input=sent, stdout=subprocess.PIPE, check=True)
     return Outcome(**json.loads(done.stdout))

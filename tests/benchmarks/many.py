@@ -1,9 +1,9 @@
 """(g) 1, 100 and 10,000 credentials: a `get`, a write of the vault, `status`."""
 
-import statistics
 import time
 from contextlib import ExitStack
 
+from git_credential_bitbucket import files
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Table, ratio
 from tests.benchmarks.processes import Command, in_turn, once
@@ -35,16 +35,36 @@ def measure(bench: Bench) -> Table:
             for n, u in users.items()
         ]
         statuses = in_turn(shows, bench.rounds(5))
+        changes, floor = changed(users[1], bench.rounds(100))
         for name, samples in (times | statuses).items():
             table.add(name, samples)
         for count, samples in writes.items():
             table.add(f"a new credential, durably, {count:,}", samples)
+        table.add("a change among 1, durably", changes)
+        table.add("a file of as many bytes replaced, durably", floor)
         memory = {count: user.resident_mib() for count, user in users.items()}
     for count, mib in memory.items():
         table.add(f"the daemon's resident memory after that, {count:,}", [mib], "MiB")
     table.hold("get, 10,000 / 1", ratio(times["get, 10,000"], times["get, 1"]), 1.2)
-    table.hold("a new credential among 10,000, durably", statistics.median(writes[10000]), 60, "ms")
+    table.hold("a new credential durably, among 10,000 / among 1", ratio(writes[10000], writes[1]), 20)
+    table.hold("a change among 1 / a file replaced durably", ratio(changes, floor), 2.5)
+    table.hold("status --json, 10,000 / 1", ratio(statuses["status --json, 10,000"], statuses["status --json, 1"]), 3)
     return table
+
+
+def changed(user: Seat, rounds: int) -> tuple[list[float], list[float]]:
+    """Milliseconds of a change to a credential, and of replacing a file as the vault is, in turn."""
+    changes, floor = [], []
+    beside = user.vault_file.with_name("beside")
+    for nth in range(rounds):
+        begun = time.perf_counter()
+        assert user.ask("amend", b"id=c0\nends_at=%d\n" % (2_000_000_000 + nth)).startswith(b"ok=1\n")
+        between = time.perf_counter()
+        files.replace(str(beside), bytes(user.vault_file.stat().st_size))
+        changes.append((between - begun) * 1000)
+        floor.append((time.perf_counter() - between) * 1000)
+    beside.unlink()
+    return changes, floor
 
 
 def write(user: Seat) -> float:

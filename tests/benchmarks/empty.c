@@ -1,0 +1,5 @@
+/* What any static program takes: it starts, and ends well. */
+int main(void)
+{
+    return 0;
+}
