@@ -60,6 +60,9 @@ The control socket, for all other commands. A process that can open it controls 
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-guests/socket
 The socket for the users in \fBGIT_CREDENTIAL_BITBUCKET_PEERS\fR.
+.TP
+.I $XDG_RUNTIME_DIR/git\-credential\-bitbucket\-grants/ID/socket
+The limited socket of a \fBgrant\fR.
 .SH EXIT STATUS
 .TP
 .B 0

@@ -21,6 +21,7 @@ from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grant
 from git_credential_bitbucket.agent.views import GrantView, status_view
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.test_model import at_once
@@ -37,13 +38,19 @@ OWNER = Caller(os.getpid(), os.getuid(), CONTROL)
 class Granting:
     """An agent with a token for each of four scopes, and its dispatcher. Its state: two clocks, the open sockets."""
 
-    def __init__(self, log: access_log.AccessLog | None = None, events: access_log.AccessLog | None = None) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
+        """With a `folder`, the vault and both logs are files in there."""
         self.now, self.elapsed = time.time(), 1000.0
         self.open: set[str] = set()
         self.used: list[None] = []
         self.left: list[bool] = []
         endpoint = Endpoint(authorize_url="", token_url="", revoke_url="", api_url="", ca_file=None)
-        vault = Vault(MemoryStorage(), Key(bytes(32), "environment"))
+        storage = MemoryStorage() if folder is None else FileStorage(str(folder / "vault"))
+        self.log, self.events = (
+            None if folder is None else access_log.AccessLog(str(folder / name))
+            for name in ("log.jsonl", "events.jsonl")
+        )
+        vault = Vault(storage, Key(bytes(32), "environment"))
         self.agent = Agent(
             vault,
             Vault(MemoryStorage()),
@@ -54,7 +61,12 @@ class Granting:
         )
         self.attach(self.agent)
         self.asked = Dispatcher(
-            self.agent, None, log, events, leave=self.left.append, note_use=lambda: self.used.append(None)
+            self.agent,
+            None,
+            self.log,
+            self.events,
+            leave=self.left.append,
+            note_use=lambda: self.used.append(None),
         )
         for scope, secret in SECRETS.items():
             record = {"kind": "access-token", "place": f"https://{HOST}/{scope}", "secret": secret}
@@ -101,8 +113,21 @@ def lines(path: str | None, host: str = HOST, /, **more: object) -> bytes:
 NAMES = st.sampled_from(
     ["acme", "ACME", "acm", "acmee", "app", "App", "ap", "apps", "other", ".", "..", "", "%61pp", "{x}"]
 )
-PATHS = st.lists(NAMES, max_size=4).map("/".join) | st.sampled_from(
-    ["acme/app.git", "acme/app/info/lfs", "/acme/app/", "acme/app.git.git", "acme/x/../app", "acme//app", "acme/app?x"]
+NEAR = st.sampled_from(["acme/apps", "acme/app.gi", "acme/ap", "acmee/app", "acme-2", "acm/e/app", "other/acme/app"])
+PATHS = (
+    st.lists(NAMES, max_size=4).map("/".join)
+    | NEAR
+    | st.sampled_from(
+        [
+            "acme/app.git",
+            "acme/app/info/lfs",
+            "/acme/app/",
+            "acme/app.git.git",
+            "acme/x/../app",
+            "acme//app",
+            "acme/app?x",
+        ]
+    )
 )
 SCOPES = st.sampled_from(["acme/app", "acme", "other/app", None])
 HOSTS = st.sampled_from([HOST, HOST, HOST, "bitbucket.org:444", "bitbucket.org.evil", "BITBUCKET.ORG", "git.acme.com"])
@@ -254,13 +279,12 @@ def test_no_request_outside_a_grant_keeps_the_vault_open() -> None:
 
 def test_everything_at_a_grant_is_logged_as_it_was_answered(home: Path) -> None:
     """With the grant's id; what was not obeyed as refused, and as no event of a credential's life."""
-    log, events = (access_log.AccessLog(str(home / name)) for name in ("log.jsonl", "events.jsonl"))
-    made = Granting(log, events)
+    made = Granting(home)
     grant = made.add("acme/app")
     for action in ACTIONS:
         made.ask(grant, action, lines("acme/app", username="x", password=SECRETS["acme/app"]))
-    for one in (log, events):
-        one.close()
+    for log in made.asked.logs:
+        log.close()
     written = [one for one in access_log.read(str(home / "log.jsonl")) if one.get("grant") == grant.id]
     assert [one["operation"] for one in written] == [one for one in ACTIONS if one in access_log_entry.OPERATIONS]
     assert {one["operation"]: one["outcome"] for one in written if one["outcome"] != "refused"} == {"get": "given"}
@@ -333,3 +357,15 @@ def test_why_tells_what_the_socket_is_for() -> None:
         "this socket answers for bitbucket.org/acme/app only, until it expires",
     )
     assert b"state=ready" in made.ask(grant, "why", lines("acme/app"))
+
+
+def test_why_leaves_no_mark_on_what_the_owner_is_told() -> None:
+    """What is told once a day is told to the owner in full: nobody else's `telling` counts, nor a path beside git's."""
+    made = Granting()
+    for account in ("alice@example.com", "bob@example.com"):
+        record = {"kind": "api-token", "place": f"https://{HOST}", "secret": tokens.api_token(), "account": account}
+        made.answer("add", f"record={json.dumps(record)}\nunclear=add\n".encode())
+    grant = made.add(None)
+    told = made.ask(grant, "why", lines("third/app", username="carol", telling=1, asked_path="acme/app"))
+    assert b"state=other-account" in told
+    assert made.agent.usernames_reported == {}

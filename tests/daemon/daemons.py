@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import daemon_launcher
@@ -101,6 +102,24 @@ class Daemon:
     def secret(self, path: str) -> str | None:
         """The secret that it gives for a path on bitbucket.org."""
         return self.told_about("get", cloud(path)).get("password")
+
+    def grant(self, path: str = "acme/app", **fields: object) -> tuple[str, str]:
+        """The socket and the id of a new grant for a path on bitbucket.org."""
+        more = "".join(f"{name}={value}\n" for name, value in {"expires": 600, **fields}.items())
+        told = self.told_about("grant", cloud(path) + more.encode())
+        assert told.get("ok") == "1", told
+        return told["socket"], told["grant"]
+
+    def grants(self) -> list[dict[str, Any]]:
+        """The open grants."""
+        return self._objects("grant-list", "grant[]")
+
+    def credentials(self) -> list[dict[str, Any]]:
+        """The credentials, without what a use changes."""
+        return [{**one, "last_used_at": None} for one in self._objects("status", "credential[]")]
+
+    def _objects(self, action: str, name: str) -> list[dict[str, Any]]:
+        return [json.loads(value) for key, value in git_protocol.parse_pairs(self.ask(action)) if key == name]
 
     def ended(self) -> int:
         """Wait for its end; the exit code."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import git_versions, installed
 from tests.fake_bitbucket.client import FakeBitbucket
-from tests.fault_injection import crowds, kills, outages, syscalls
+from tests.fault_injection import crowds, hostile, kills, outages, syscalls
 from tests.fault_injection.sandbox import Machine
 from tests.running import end_processes_of
 
@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=0, metavar="N", help="kill before every Nth system call (strace)")
     parser.add_argument("--crowds", type=int, default=0, metavar="N", help="gather each crowd of gits N times")
     parser.add_argument("--outages", type=float, default=0.0, metavar="S", help="let each outage last S seconds")
+    parser.add_argument(
+        "--hostile", type=int, default=0, metavar="N", help="make N hostile requests at a grant's socket"
+    )
     parser.add_argument("--lanes", type=int, default=2, metavar="N", help="machines side by side (2)")
     parser.add_argument("--seed", type=int, default=20261122, metavar="N", help="of all that is random")
     chosen = parser.parse_args()
@@ -35,6 +38,8 @@ def main() -> int:
         good &= _crowds(chosen.crowds)
     if chosen.outages:
         good &= _outages(chosen.outages)
+    if chosen.hostile:
+        good &= _hostile(chosen.hostile, chosen.seed)
     return 0 if good else 1
 
 
@@ -84,6 +89,17 @@ def _outages(seconds: float) -> bool:
         _tell(f"{name}: {outcome.answers} gets served: {served}; {outcome.requests} requests; kept: {kept}")
         good &= served and kept and outcome.requests <= outcome.allowed
     return good
+
+
+def _hostile(count: int, seed: int) -> bool:
+    began = time.monotonic()
+    with _machine() as machine:
+        daemon = machine.daemon()
+        outcome = hostile.attack(daemon, count, seed)
+        daemon.end()
+    _tell(f"{count} hostile requests, {outcome.given} answers with the grant's secret: {len(outcome.wrong)} wrong")
+    _tell(*outcome.wrong, f"took {time.monotonic() - began:.0f} s")
+    return not outcome.wrong
 
 
 @contextmanager

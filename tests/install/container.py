@@ -15,6 +15,12 @@ CA_FILE = "/etc/ca.pem"
 """The stand-in's certificate, inside."""
 HOME = "/tmp"  # noqa: S108 - of a container that ends with its command
 CHROOT = shutil.which("chroot", path="/usr/sbin:/usr/bin:/sbin") or "chroot"
+IS_POSSIBLE = (
+    sys.platform == "linux"
+    and os.getuid() == 0
+    and subprocess.run(["unshare", "--mount", "true"], check=False).returncode == 0
+)
+"""Whether this user may mount what a container has; not where this is a container itself, with fewer rights."""
 PROGRAMS = ("git", "sh", "cat", "env")
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
