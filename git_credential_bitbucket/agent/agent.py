@@ -41,9 +41,14 @@ KEY_RETRY_S = 10.0
 """How long a key that could not be had is not asked for again: a probe of the keyring costs a process."""
 
 
-def format_answer(credential: Credential, request: Request) -> bytes:
-    """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had."""
+def format_answer(credential: Credential, request: Request, authtype: str | None = None) -> bytes:
+    """A credential as git reads it; with `state[]` and `continue` where git offers them and a new token can be had.
+
+    With `authtype`, ready for that header, where git can. It then fails to push more than 1 MiB in chunks.
+    """
     pairs = [("username", credential.username), ("password", credential.secret.reveal())]
+    if authtype is not None and "authtype" in request.capabilities:
+        pairs = [("capability[]", "authtype"), ("authtype", authtype), ("credential", credential.secret.reveal())]
     ends = [end for end in (credential.expires_at, credential.forget_at) if end is not None]
     if ends:
         pairs.append(("password_expiry_utc", str(int(min(ends)))))
@@ -116,9 +121,12 @@ class Agent:
         if not self.is_known(request):
             return b""
 
+        provider = self.find_provider(request.protocol, request.host)
+        authtype = provider.endpoint.authtype if provider is not None else None
         lookup = Lookup(
             request,
             lambda index: matching.find_candidates(index, request, asked_path),
+            partial(format_answer, authtype=authtype),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
         )
         return self.with_unlocked_vault(lambda index: self.serve(lookup, index))

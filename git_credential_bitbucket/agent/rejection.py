@@ -28,6 +28,10 @@ FRESH_REJECTION_S = 60
 """At most one renewal in this time is caused by rejections: a fresh token that is rejected again is suspended."""
 
 _COULD_LOCK = "the server rejected it, and sending it again could lock the account"
+_WANTS_BEARER = (
+    "the server rejected it; an older one takes it by Bearer only (credential.<url>.authtype=bearer, git 2.46), and "
+    "then a push of more than 1 MiB needs a larger http.postBuffer"
+)
 _FRESH_REJECTED: dict[str, object] = {"trouble": "a new token was rejected as well", "trouble_cure": None}
 
 
@@ -47,7 +51,8 @@ def on_rejection(credential: Credential, now: float, scope: str) -> dict[str, ob
     if credential.may_lock_account and not credential.is_renewable:
         if credential.is_fetched:  # another value of its source is offered at once
             return {"rejections": (*credential.rejections, now), "suspect_until": now + SUSPENSIONS_S[-1]}
-        return {"rejections": (*credential.rejections, now), "set_aside_at": now, "set_aside_why": _COULD_LOCK}
+        why = _WANTS_BEARER if credential.kind == token_kinds.ACCESS_TOKEN else _COULD_LOCK
+        return {"rejections": (*credential.rejections, now), "set_aside_at": now, "set_aside_why": why}
     if scope == scopes.host_of(scope):
         return _rejected_everywhere(credential, now)
     suspensions = {k: v for k, v in (credential.suspensions or {}).items() if _is_recent(v, now)}

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _ANONYMOUS = "anonymous"
-WANTS_BEARER = "git is rejected with it: this server accepts project and repository tokens by Bearer only"
+WANTS_BEARER = (
+    "this server takes project and repository tokens by Bearer only, for which git 2.46 needs the setting "
+    "credential.<url>.authtype=bearer"
+)
 
 
 def verify(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str | None = None) -> Verdict:
@@ -50,7 +53,7 @@ def _for_repository(endpoint: "Endpoint", kind: str, secret: "Secret", repositor
     if status in (_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND):
         reason = f"Bitbucket answered with {status}: no access, or no such repository"
         return Verdict(valid=None, reason=reason, is_denied=True)
-    if kind == token_kinds.ACCESS_TOKEN and found.username is None:
+    if kind == token_kinds.ACCESS_TOKEN and found.username is None and endpoint.authtype is None:
         by_git = verify_for_git(endpoint, repository, kind, secret)
         return Verdict(valid=True, reason=WANTS_BEARER) if by_git.valid is False else found
     return found

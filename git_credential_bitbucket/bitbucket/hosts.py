@@ -58,6 +58,11 @@ def find_product_now(env: "Mapping[str, str]", protocol: str, host: str) -> tupl
     return find_product(git_config.read(env), protocol, host)
 
 
+def wants_bearer(settings: "GitConfig | None", base: str) -> bool:
+    """Whether git is to send tokens by Bearer to `base`, as far as it can (2.46): `credential.<url>.authtype`."""
+    return settings is not None and (settings.credential(base, "authtype", named=True) or "").lower() == "bearer"
+
+
 def is_bitbucket(settings: "GitConfig | None", protocol: str, host: str) -> bool:
     """Whether secrets may go to `host` over `protocol`."""
     return find_product(settings, protocol, host) is not None

@@ -36,8 +36,9 @@ class Endpoint(NamedTuple):
     configuration.
 
     `api_url` ends before `/user`. `product` is the provider's name in `hosts`; below `git_url` the repositories are,
-    where they are not directly below the host. `ca_file` is a file or directory of CAs, None for the system's, and
-    `ca_from` the setting that names it, in words. `proxy` may hold a password, so it is not shown.
+    where they are not directly below the host. `authtype` is Bearer where git is to use that. `ca_file` is a file or
+    directory of CAs, None for the system's, and `ca_from` the setting that names it, in words. `proxy` may hold a
+    password, so it is not shown.
     """
 
     authorize_url: str
@@ -49,6 +50,7 @@ class Endpoint(NamedTuple):
     ca_from: str | None = None
     product: str = hosts.PROVIDER
     git_url: str | None = None
+    authtype: str | None = None
 
     def __repr__(self) -> str:
         return f"Endpoint({self.api_url})"
@@ -85,6 +87,7 @@ class Endpoint(NamedTuple):
                 ca_from=text.get("ca_from"),
                 product=text.get("product", hosts.PROVIDER),
                 git_url=text.get("git_url"),
+                authtype=text.get("authtype"),
             )
         except KeyError:
             raise SettingsError("a stored credential has no address of its Bitbucket", hint="log in again") from None
@@ -187,6 +190,7 @@ def find(
         proxy=_proxy(settings, base, env),
         product=standard.product,
         git_url=standard.git_url,
+        authtype="Bearer" if hosts.wants_bearer(settings, base) else None,
     )
     secret = read.either("oauthClientSecret", keys.secret) or named_in("CLIENTSECRET")
     redirect = read.either("oauthRedirectURI", "oauthRedirectURL", keys.redirect) or named_in("OAUTH_REDIRECTURI")

@@ -152,6 +152,17 @@ def is_checksum_valid(secret: str) -> bool | None:
     return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
 
 
+def has_id(secret: str) -> bool:
+    """Whether a Data Center's token holds what they all do: base64 of a decimal id of twelve digits, and a colon."""
+    from binascii import a2b_base64  # lazy: only the secret scan needs it
+
+    try:
+        decoded = a2b_base64(secret.removeprefix(DATA_CENTER_PREFIX))
+    except ValueError:
+        return False
+    return decoded[:12].isdigit() and decoded[12:13] == b":"
+
+
 def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
     """A secret without what stands around it, and what that was; what is inside is left as it is."""
     removed: list[str] = []

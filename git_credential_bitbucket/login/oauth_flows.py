@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.bitbucket import providers
+from git_credential_bitbucket.bitbucket import hosts, providers
 from git_credential_bitbucket.client import environment, messages
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
@@ -205,8 +205,9 @@ def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dic
 
 
 def identify(wanted: LoginRequest, grant: Grant, credential_id: str) -> None:
-    """Ask Bitbucket for the login's account, if the grant has that OAuth scope; git does not need it."""
-    if wanted.account or ACCOUNT_SCOPE not in grant.scopes:
+    """Ask Bitbucket for the login's account, if the grant has that OAuth scope; a Data Center tells it without one."""
+    is_told = ACCOUNT_SCOPE in grant.scopes or wanted.provider.endpoint.product == hosts.DATA_CENTER
+    if wanted.account or not is_told:
         return
     from git_credential_bitbucket.client.shared_client import ask
 

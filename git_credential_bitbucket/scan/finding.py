@@ -19,6 +19,7 @@ WORDS = {
     token_kinds.APP_PASSWORD: "app password",
     token_kinds.API_TOKEN: "API token",
     token_kinds.ACCESS_TOKEN: "access token",
+    token_kinds.PERSONAL_TOKEN: "Data Center token",
     token_kinds.UNKNOWN: "password",
 }
 

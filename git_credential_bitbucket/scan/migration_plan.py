@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Endpoint = dict[str, str | None]
 
-_WORKING = frozenset({token_kinds.API_TOKEN, token_kinds.ACCESS_TOKEN})
+_WORKING = token_kinds.STATIC
 _SCOPES = f"{guidance.READ_SCOPES[token_kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[token_kinds.API_TOKEN]} to push"
 _MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
 _KEEP = "git-credential-bitbucket login --api-token"
@@ -135,10 +135,15 @@ class Moves:
         """
         match = finding.match
         protocol = hosts.CLOUD_PROTOCOL if match.host == hosts.CLOUD_HOST else match.protocol
-        path = match.path if match.kind == token_kinds.ACCESS_TOKEN else None
+        kind = token_kinds.recognise_with(match.secret.reveal(), match.account)
+        path = match.path if kind == token_kinds.ACCESS_TOKEN else None
         place = scopes.scope_of(protocol, match.host, path)
-        account = _account(match.account) if match.kind == token_kinds.API_TOKEN else None
-        there = self._there.setdefault((match.kind, place), self._held(match.kind, place))
+        account = _account(match.account) if kind != token_kinds.ACCESS_TOKEN else None
+        if match.kind == token_kinds.PERSONAL_TOKEN and match.host == hosts.CLOUD_HOST:
+            return _NO_SERVER
+        if kind == token_kinds.PERSONAL_TOKEN and account is None:
+            return _NO_OWNER
+        there = self._there.setdefault((kind, place), self._held(kind, place))
         for one in there:
             if one.secret == match.secret:
                 self._learn(one, place, account, there)
@@ -153,13 +158,15 @@ class Moves:
         beside = bool(there)
         there.append(StoredToken(match.secret, mine))
         record = {
-            "kind": match.kind,
+            "kind": kind,
             "place": place,
             "secret": match.secret.reveal(),
             "endpoint": endpoint,
             "account": account,
             "origin": "migrate",
         }
+        if kind == token_kinds.PERSONAL_TOKEN:
+            record["bitbucket_username"] = account
         self._moves[match.secret, place] = Move(record, match.certain, beside)
         return None
 
@@ -196,6 +203,8 @@ _UNKNOWN = "Bitbucket issues no token of this kind, and does not accept your acc
 _KEYRING = "the keyring is encrypted; after `configure`, git no longer asks that helper for Bitbucket"
 _OTHER = "another token is stored for the same scope, and the keyring is encrypted; to move this one, log out first"
 _ELSEWHERE = "it is for another host, which git's configuration does not name as Bitbucket"
+_NO_SERVER = "nothing there says which Bitbucket Data Center it is for; to store it: login --access-token --host URL"
+_NO_OWNER = "nothing there says whose it is; to store it: git-credential-bitbucket login --access-token --host URL"
 _NPM = "npm reads it there, and does not use git's credential helpers"
 _BY_HAND = "it cannot be removed without breaking the line; remove it by hand"
 

@@ -30,19 +30,33 @@ CLOUD_HOSTS = (our_hosts.CLOUD_HOST, f"www.{our_hosts.CLOUD_HOST}", f"api.{our_h
 MAX_BINARY_BYTES = 1 << 20
 """How much of a binary file is looked at: secrets get into archives and images, and seldom far in."""
 NEEDLES = (
-    *(b"ATBB", b"ATATT", b"ATCTT", b"itbucket", b"itBucket", b"BITBUCKET"),
+    *(b"ATBB", b"ATATT", b"ATCTT", b"BBDC-", b"itbucket", b"itBucket", b"BITBUCKET"),
     *(b"asic ", b"_auth=", b":_password="),  # base64 follows, which hides the others
 )
 """A text without any of these holds nothing that is looked for; looking for them costs next to nothing."""
 
-_LENGTHS = {token_kinds.APP_PASSWORD: 36, token_kinds.API_TOKEN: 192, token_kinds.ACCESS_TOKEN: 192}
+_LENGTHS = {
+    token_kinds.APP_PASSWORD: 36,
+    token_kinds.API_TOKEN: 192,
+    token_kinds.ACCESS_TOKEN: 192,
+    token_kinds.PERSONAL_TOKEN: 49,
+}
 """The usual ones; a token may be followed by what could belong to it."""
-_MIN_UNCHECKED = {token_kinds.APP_PASSWORD: 30, token_kinds.API_TOKEN: 40, token_kinds.ACCESS_TOKEN: 40}
+_MIN_UNCHECKED = {
+    token_kinds.APP_PASSWORD: 30,
+    token_kinds.API_TOKEN: 40,
+    token_kinds.ACCESS_TOKEN: 40,
+    token_kinds.PERSONAL_TOKEN: 49,
+}
 _MIN_VARIETY = 10
 """Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
 _MIN_QUOTED, _MIN_BARE = 8, 12
 _TEXT_TEST_BYTES = 8000
-_TOKEN = re.compile(rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096})", re.ASCII)
+_TOKEN = re.compile(
+    rb"(?:ATBB[\w=-]{24,256}|AT[AC]TT3[\w=-]{24,4096}"
+    rb"|BBDC-(?:[A-Za-z0-9+/]|%2[BbFf]){44}(?![\w+/=%-]))",  # Data Center's, in a URL percent-encoded
+    re.ASCII,
+)
 _HEADER = re.compile(rb"\b(?P<scheme>[Bb](?i:asic|earer))[ ]{1,4}(?P<value>[\w.~+/=-]{16,6000})", re.ASCII)
 _HEADER_NAME = re.compile(rb"(?i:authorization)[ \t]{0,8}:[ \t]{0,8}\Z")
 _NEAR = 256
@@ -230,16 +244,17 @@ def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
 
 def _tokens(text: bytes) -> Iterator[Match]:
     for found in _TOKEN.finditer(text):
-        run = _text(found[0])
-        kind = token_kinds.recognise(run)
+        kind = token_kinds.recognise(_text(found[0]))
+        run = _text(unquote_to_bytes(found[0]) if kind == token_kinds.PERSONAL_TOKEN else found[0])
         token, certain = _checked(run, kind)
+        cut = len(found[0]) - len(run)
         bounded = found.start() == 0 or text[found.start() - 1] not in _BEFORE
         if certain or (bounded and _looks_real(token, kind)):
             email = _EMAIL_BEFORE.search(text[max(found.start() - _NEAR, 0) : found.start()])
             yield Match(
                 form=TOKEN,
                 start=found.start(),
-                end=found.start() + len(token),
+                end=found.start() + len(token) + cut,
                 secret=Secret(token),
                 kind=kind,
                 certain=certain,
@@ -249,6 +264,8 @@ def _tokens(text: bytes) -> Iterator[Match]:
 
 def _checked(run: str, kind: str) -> tuple[str, bool]:
     """The token at the beginning of a run of characters that tokens are made of; and whether its checksum fits."""
+    if kind == token_kinds.PERSONAL_TOKEN:
+        return run, token_kinds.has_id(run)
     for token in (run, run[: _LENGTHS[kind]], run.rstrip("-_=")):
         if token_kinds.is_checksum_valid(token):
             return token, True

@@ -26,6 +26,8 @@ HINTS = {
     token_kinds.APP_PASSWORD: "Bitbucket removed app passwords on 28 July 2026; remove it, and make an API token",
     token_kinds.API_TOKEN: "revoke it at id.atlassian.com and make another; then run: git-credential-bitbucket login",
     token_kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and make another",
+    token_kinds.PERSONAL_TOKEN: "revoke it on its Bitbucket Data Center and make another; then run: "
+    "git-credential-bitbucket login --access-token --host URL",
 }
 REFERENCE_HINT = (
     "Bitbucket removed app passwords on 28 July 2026: use an API token, or for git this helper; "
@@ -36,6 +38,7 @@ _TITLES = {
     token_kinds.APP_PASSWORD: "A Bitbucket app password in plain text",
     token_kinds.API_TOKEN: "An Atlassian API token in plain text",
     token_kinds.ACCESS_TOKEN: "A Bitbucket access token in plain text",
+    token_kinds.PERSONAL_TOKEN: "A Bitbucket Data Center token in plain text",
 }
 MAX_TEXT_CHARACTERS = 10_000
 _OTHER_TITLE = "A password for Bitbucket in plain text"

@@ -1,7 +1,12 @@
 """The verbs with a Data Center: found by its own word, configured, logged in to at a terminal and without one."""
 
+import socket
+import sys
+from pathlib import Path
+
 import pytest
 
+from tests.cli.conftest import ROOT
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket.client import FakeBitbucket
@@ -83,3 +88,51 @@ def test_without_the_server_the_owner_must_be_named(
     done = keyed(HELPER, *command, stdin=token, check=False)
     assert [one["kind"] for one in listed(keyed)] == ([kind] if kind else [])
     assert ("whose the token is" in done.stderr) == (not kind)
+
+
+@pytest.mark.parametrize("rotates", [True, False], ids=["rotating", "lasting"])
+def test_an_incoming_link_logs_in_and_renews(
+    keyed: Runner, bitbucket: FakeBitbucket, home: Path, rotates: bool
+) -> None:
+    """With git-credential-manager's keys; the redirect to this computer is one that the administrator allowed."""
+    bitbucket.turn(dc_context="/bitbucket", dc_https_redirects_only=False, rotate_refresh_tokens=rotates)
+    url = bitbucket.data_center_url(context="/bitbucket")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        callback = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    link = bitbucket.add_consumer(callback=callback, scopes=("REPO_READ", "REPO_WRITE"))
+    bitbucket.create_repository("PROJ/app")
+    for name, value in (
+        *bitbucket.data_center_config("/bitbucket"),
+        ("credential.bitbucketDataCenterOAuthClientId", link.key),
+        ("credential.bitbucketDataCenterOauthRedirectUri", callback),
+    ):
+        keyed("git", "config", "--global", name, value)
+    keyed.env["GCM_BITBUCKET_DATACENTER_CLIENTSECRET"] = link.secret
+    script = home / "browser"
+    command = f"{sys.executable} -m tests.fake_bitbucket.browser --ca {bitbucket.ca_file}"
+    script.write_text(f'#!/bin/sh\ncd {ROOT} && exec {command} "$1"\n')
+    script.chmod(0o700)
+    said = keyed(HELPER, "login", "--oauth", "--host", url, env={**keyed.env, "BROWSER": str(script)})
+    assert "Logged in: OAuth login for" in said.stdout
+    (asked,) = [entry for entry in bitbucket.requests("authorize") if entry.method == "GET"]
+    assert (asked.query["code_challenge_method"], asked.query["scope"]) == ("S256", "REPO_READ REPO_WRITE")
+    assert [one["bitbucket_username"] for one in listed(keyed)] == ["alice"]
+    keyed(HELPER, "configure", "--host", url)
+    for folder in ("first", "second"):
+        keyed("git", "clone", "-q", bitbucket.data_center_url("PROJ/app", context="/bitbucket"), folder)
+        keyed(HELPER, "refresh")
+    grants = [entry.form["grant_type"] for entry in bitbucket.token_requests()]
+    assert grants == ["authorization_code", "refresh_token", "refresh_token"]
+
+
+def test_the_redirect_rule_is_told_before_the_browser_opens(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """Data Center wants https for it, and who makes the link must allow another."""
+    for name, value in bitbucket.data_center_config():
+        keyed("git", "config", "--global", name, value)
+    command = (HELPER, "login", "--oauth", "--host", bitbucket.data_center_url())
+    with Person({**keyed.env, "TERM": "xterm"}, keyed.folder).types(*command, columns=200) as dialogue:
+        dialogue.reads("incoming link for an external application")
+        dialogue.reads("http://localhost:34106/")
+        dialogue.reads("atlassian.oauth2.provider.skip.redirect.url.https.requirement=true")
+        dialogue.presses("c")
+        dialogue.ends(130)

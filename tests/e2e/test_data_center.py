@@ -122,3 +122,49 @@ def test_a_password_typed_at_gits_prompt_is_known_as_a_token_by_its_prefix(newer
     assert TOKEN_USERNAME in names
     kinds = {(one["kind"], str(one["url"]).removeprefix(machine.site)) for one in machine.credentials()}
     assert kinds == {("personal-token", ""), ("access-token", "/proj/app")}
+
+
+def test_bearer_is_an_opt_in_and_what_it_does_to_large_pushes(newer: Machine) -> None:
+    """For older servers, which take a repository's token by nothing else. git then probes without the header before it
+    pushes in chunks, and fails; a buffer that holds the whole push avoids that.
+    """
+    machine = configured(newer)
+    standin = machine.standin
+    standin.turn(dc_basic_for_tokens=False, dc_version="8.9.22")
+    standin.create_repository("PROJ/app")
+    url, token = standin.data_center_url("PROJ/app"), standin.issue_http_token(place="PROJ/app")
+    login = ("login", "--access-token", "--host", machine.site, "--for", "PROJ/app", "--replace")
+    assert "by Bearer only" in machine.helper(*login, stdin=token).stderr
+    assert machine.git("ls-remote", url, check=False).returncode != 0
+    assert "authtype=bearer" in machine.helper("status").stdout
+    machine.git("config", "--global", f"credential.{machine.site}.authtype", "bearer")
+    machine.end_daemon()  # it looks at git's files once a second
+    attempts = standin.failed_attempts(TOKEN_USERNAME)
+    assert "Bearer" not in machine.helper(*login, stdin=token).stderr
+    clone = machine.clone(url)
+    machine.commit(clone)
+    machine.git("push", cwd=clone)
+    commit = machine.commit(clone, content=os.urandom(THREE_MB))
+    failed = machine.git("push", cwd=clone, check=False)
+    assert "http.postBuffer" in failed.stderr + machine.helper("status").stdout
+    (one,) = [each for each in machine.credentials() if each["replaced_by"] is None]
+    machine.helper("restore", str(one["id"]))
+    machine.git("-c", "http.postBuffer=8388608", "push", cwd=clone)
+    assert standin.head("PROJ/app") == commit
+    assert failed.returncode != 0
+    assert standin.failed_attempts(TOKEN_USERNAME) == attempts
+
+
+def test_an_older_git_gets_a_password_in_spite_of_the_opt_in(older: Machine) -> None:
+    """It does not say that it can take another header, and its large pushes work."""
+    machine = configured(older)
+    standin = machine.standin
+    standin.create_repository("PROJ/app")
+    machine.git("config", "--global", f"credential.{machine.site}.authtype", "bearer")
+    token = standin.issue_http_token(place="PROJ/app")
+    machine.helper("login", "--access-token", "--host", machine.site, "--for", "PROJ/app", stdin=token)
+    clone = machine.clone(standin.data_center_url("PROJ/app"))
+    commit = machine.commit(clone, content=os.urandom(THREE_MB))
+    machine.git("push", cwd=clone)
+    assert standin.head("PROJ/app") == commit
+    assert {entry.auth for entry in standin.requests("git") if entry.auth} == {"basic"}

@@ -443,3 +443,26 @@ def test_killed_at_any_moment_no_token_is_lost(alone: Runner, home: Path, after_
     assert kept.read_text() in (text, "")
     if not kept.read_text():
         assert {one["account"] for one in listed(alone)} == set(held)
+
+
+def test_a_data_centers_tokens_move_with_their_owners(alone: Runner, home: Path) -> None:
+    """A person's goes with the name beside it, a repository's with its address; one whose server or owner is named
+    nowhere stays.
+    """
+    mine, app, nobodys = (tokens.http_token() for _ in range(3))
+    alone("git", "config", "--global", "credential.https://git.example.provider", "bitbucket-data-center")
+    quoted = {one: one.replace("+", "%2B").replace("/", "%2F") for one in (mine, app)}
+    (home / ".git-credentials").write_text(f"https://alice:{quoted[mine]}@git.example\n")
+    (home / ".bashrc").write_text(f"export BITBUCKET_TOKEN={nobodys}\n")
+    alone("git", "init", "-q", ".")
+    alone("git", "remote", "add", "origin", f"https://x-token-auth:{quoted[app]}@git.example/scm/PROJ/app.git")
+    said = alone(HELPER, "migrate").stdout
+    assert {(one["kind"], one["scope"], one["bitbucket_username"]) for one in listed(alone)} == {
+        ("personal-token", "git.example", "alice"),
+        ("access-token", "git.example/proj/app", None),
+    }
+    assert "which Bitbucket Data Center it is for" in said
+    assert nobodys in (home / ".bashrc").read_text()
+    for path, username, token in (("PROJ/app", "x-token-auth", app), ("OPS/tool", "alice", mine)):
+        got = filled(alone, f"protocol=https\nhost=git.example\npath=scm/{path}.git\n\n")
+        assert (got["username"], got["password"]) == (username, token)

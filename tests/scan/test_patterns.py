@@ -15,6 +15,7 @@ MAKERS = {
     token_kinds.APP_PASSWORD: tokens.app_password,
     token_kinds.API_TOKEN: tokens.api_token,
     token_kinds.ACCESS_TOKEN: tokens.access_token,
+    token_kinds.PERSONAL_TOKEN: tokens.http_token,
 }
 
 
@@ -286,3 +287,16 @@ def test_a_path_that_holds_a_token_is_not_shown_with_it() -> None:
     """People name files in strange ways."""
     token = tokens.api_token()
     assert token[:12] not in patterns.redacted(f"backup/{token}.txt")
+
+
+def test_a_data_centers_token_is_found_as_a_url_must_have_it() -> None:
+    """`+` and `/` occur in it, so it is percent-encoded there; without its id inside it is told with a doubt."""
+    token = "BBDC-" + base64.b64encode(b"012345678901:" + b"\xfb\xff" * 10).decode()
+    encoded = token.replace("+", "%2B").replace("/", "%2f")
+    text = f"clone https://alice:{encoded}@git.example/scm/PROJ/app.git".encode()
+    for hosts in (("git.example",), ()):
+        [found] = patterns.scan(text, hosts)
+        assert (found.secret.reveal(), found.host, found.certain) == (token, "git.example", True)
+        assert encoded.encode() in text[found.start : found.end]
+    [found] = patterns.scan(b"BBDC-" + base64.b64encode(secrets.token_bytes(33)))
+    assert not found.certain
