@@ -1,8 +1,10 @@
-"""One credential as the vault keeps it: a frozen value, to and from the vault's JSON record."""
+"""One credential as the vault keeps it: a frozen value, to and from the vault's JSON record.
 
-from __future__ import annotations
+Its annotations are evaluated here: to compile them as strings takes `NamedTuple` a millisecond of each start.
+"""
 
 import math
+from types import GenericAlias, NoneType, UnionType
 from typing import Any, NamedTuple
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
@@ -17,7 +19,6 @@ SUPERSEDED_KEPT = 8
 _SECRETS = ("secret", "refresh_token", "client_secret")
 _TUPLES = ("scopes", "superseded", "rejections", "repositories")
 _BOUND = ("typed_username", "typed_path")
-_TYPES = {"str": str, "token_kinds.Kind": str, "Secret": str, "int": int, "bool": bool, "Record": dict}
 
 
 class Credential(NamedTuple):
@@ -42,7 +43,7 @@ class Credential(NamedTuple):
     """
 
     id: str
-    kind: token_kinds.Kind
+    kind: "token_kinds.Kind"
     place: str
     secret: Secret
     account: str | None = None
@@ -168,7 +169,7 @@ class Credential(NamedTuple):
         return record
 
     @classmethod
-    def from_record(cls, record: Record) -> Credential:
+    def from_record(cls, record: Record) -> "Credential":
         """Read a vault's record; what a later version added is not this version's to judge, and `update` keeps it."""
         values = {name: record[name] for name in cls._fields if name in record}
         for name in _SECRETS:
@@ -198,8 +199,7 @@ FETCHED_FIELDS = (
 )
 """What is known of a fetched secret beside itself: it is in memory, as the secret is, and in no record."""
 _UNFETCHED: dict[str, Any] = {"secret": Secret(""), **{f: Credential._field_defaults[f] for f in FETCHED_FIELDS}}
-_DECLARED: dict[str, str] = {name: declared.__forward_arg__ for name, declared in Credential.__annotations__.items()}
-"""The fields' annotations, as they are written."""
+_DECLARED: dict[str, object] = Credential.__annotations__
 
 
 def binds_account(record: Record) -> bool:
@@ -241,17 +241,21 @@ def is_valid_record(record: Record) -> bool:
     return all(_may_hold(declared, record[name]) for name, declared in _DECLARED.items() if name in record)
 
 
-def _may_hold(declared: str, value: object) -> bool:
+def _may_hold(declared: object, value: object) -> bool:
     """Whether a field with this annotation may hold this JSON value; text is what fits in a line of git's protocol."""
-    plain, optional = declared.removesuffix(" | None"), declared.endswith(" | None")
-    if value is None:
-        return optional
-    if plain.startswith("tuple["):
-        each = plain.removeprefix("tuple[").partition(",")[0]
-        return isinstance(value, list) and all(_may_hold(each, one) for one in value)
-    if plain == "float":
+    if isinstance(declared, UnionType):
+        return any(_may_hold(one, value) for one in declared.__args__)
+    if isinstance(declared, GenericAlias) and declared.__origin__ is tuple:
+        return isinstance(value, list) and all(_may_hold(declared.__args__[0], one) for one in value)
+    if declared is NoneType:
+        return value is None
+    if declared is float:
         return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, _TYPES[plain]) and not (isinstance(value, str) and set(value) & {"\n", "\r", "\0"})
+    if declared is int or declared is bool:
+        return isinstance(value, declared)
+    if declared == Record:
+        return isinstance(value, dict)
+    return isinstance(value, str) and not set(value) & {"\n", "\r", "\0"}
 
 
 def digest(secret: Secret) -> str:

@@ -81,9 +81,8 @@ def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]
         yield _entry("revoke", subject)
     if subject is None:
         return
-    for credential in [subject] if begun.action == "erase" else index:
-        is_meant = credential.replaced_by == subject.id or begun.action == "erase"
-        if is_meant and (credential.set_aside_at or 0.0) >= begun.at and credential.kind != token_kinds.UNKNOWN:
+    for credential in [subject] if begun.action == "erase" else index.replaced_by(subject.id):
+        if (credential.set_aside_at or 0.0) >= begun.at and credential.kind != token_kinds.UNKNOWN:
             yield _entry(_DISABLE, credential)
 
 

@@ -72,6 +72,10 @@ class Index:
         """The credential with this id."""
         return self._credential(credential_id) if credential_id in self._records else None
 
+    def replaced_by(self, credential_id: str) -> list[Credential]:
+        """The credentials that were disabled for this one."""
+        return [self._credential(i) for i, r in self._records.items() if r.get("replaced_by") == credential_id]
+
     def _credential(self, credential_id: str) -> Credential:
         if credential_id not in self._read:
             self._read[credential_id] = Credential.from_record(self._records[credential_id])
