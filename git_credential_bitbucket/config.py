@@ -13,7 +13,10 @@ KEYRING = "GIT_CREDENTIAL_BITBUCKET_KEYRING"
 SECTION = "credentialBitbucket"
 """Of our settings in git's configuration: git's own helpers have credentialCache and credentialStore (git-config(1)),
 and `credential.bitbucket…` is git-credential-manager's."""
-CONFIGURABLE = ("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT", "WARN")
+CONFIGURABLE = (
+    *("DAEMON", "IDLE_EXIT", "KEYRING", "KEY_FILE", "LOCK_AFTER", "LOG", "PEERS", "SOCKET", "VAULT"),
+    *("VAULT_PASSWORD_FILE", "VAULT_PASSWORD_FROM", "WARN"),
+)
 """The settings with a key there. KEY has none because it is a secret; TRACE because it is for one command."""
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}

@@ -66,12 +66,22 @@ class VaultBusy(Error):
     """Another process held the vault's lock until the time-out."""
 
 
+class VaultChanged(VaultBusy):
+    """Another host changed what this one waited for: read it again."""
+
+
 class VaultUnreadable(Error):
     """The system failed to read the vault (input/output error, too many open files); it may be whole."""
 
 
 class VaultUnwritable(Error):
     """The vault could not be written: disk full, read-only, quota. Its former content is unchanged."""
+
+
+class VaultUnreachable(VaultUnwritable):
+    """The server of a shared vault cannot be reached, or does not promise what it must: nothing is renewed without."""
+
+    HINT = "see that it runs and admits this host; tokens are served until they expire, and none is renewed"
 
 
 class KeyringUnavailable(Error):

@@ -207,11 +207,11 @@ def _own_settings(env: "Mapping[str, str]") -> tuple[dict[str, tuple[str, str]],
 
 def _setting(setting: str, entry: Entry, env: "Mapping[str, str]") -> str:
     value = _included(entry.value, "", env) if entry.value.startswith("~/") else entry.value
-    is_path = setting in ("KEY_FILE", "SOCKET", "VAULT")
+    is_path = setting in ("KEY_FILE", "SOCKET", "VAULT", "VAULT_PASSWORD_FILE")
     name = f"{config.key(setting)} ({printable(entry.origin)})"
     if not value.isprintable():
         raise SettingsError(f"{name} contains unprintable characters", hint="write one line")
-    if value and is_path and not value.startswith("/"):
+    if value and is_path and not value.startswith(("/", *paths.SHARED) if setting == "VAULT" else "/"):
         raise SettingsError(
             f"{name} is not an absolute path", hint="write an absolute path, or one that begins with ~/"
         )

@@ -90,8 +90,8 @@ def _socket_name(env: "Mapping[str, str]") -> str:
 
 
 def vault_id(env: "Mapping[str, str]") -> str:
-    """The id of a vault, which its daemon reports: the hash of `vault_path`. Raises `InsecurePath`."""
-    return fnv1a(vault_path(env))
+    """The id of a vault, which its daemon reports: the hash of `vault_address`. Raises `InsecurePath`."""
+    return fnv1a(vault_address(env))
 
 
 def named_vault_id(env: "Mapping[str, str]") -> str:
@@ -152,13 +152,23 @@ SOURCE_PREFIXES = (
 starter's environment. Some are secrets."""
 
 
+SHARED = ("redis://", "rediss://", "unix://", "redis+sentinel://")
+"""How the address of a vault that several hosts share begins."""
+
+
 def vault_path(env: "Mapping[str, str]") -> str:
+    """The vault's file; of a shared vault, this host's copy. Raises `InsecurePath`."""
+    address = vault_address(env)
+    return f"{data_dir(env)}/shared-{fnv1a(address)}/vault" if address.startswith(SHARED) else address
+
+
+def vault_address(env: "Mapping[str, str]") -> str:
     """`GIT_CREDENTIAL_BITBUCKET_VAULT`, else what git's configuration names, else `vault` in `data_dir`.
 
-    Raises `InsecurePath`.
+    A path, or a URL that begins with one of `SHARED`. Raises `InsecurePath`.
     """
     given = env.get("GIT_CREDENTIAL_BITBUCKET_VAULT")
-    if given and not given.startswith("/"):
+    if given and not given.startswith(("/", *SHARED)):
         raise InsecurePath(
             "GIT_CREDENTIAL_BITBUCKET_VAULT is a relative path, so each process would look in another directory",
             hint="write an absolute path",

@@ -11,6 +11,7 @@ from tests import git_versions, installed, sandbox
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helpers import bitbucket_front, front, front_env, helper  # noqa: F401 - fixtures of the rooms that git meets
 from tests.running import Runner
+from tests.valkey import valkey, valkey_process  # noqa: F401 - fixtures
 
 # A shell starts what it puts in the background deaf to the first two, nohup(1) to the third, and every process below
 # inherits that: no test of ours could press Ctrl-C, or hang up.

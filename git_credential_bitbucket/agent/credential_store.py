@@ -220,16 +220,21 @@ class CredentialStore:
         used, warned = dict(self._used), dict(self._warned)
         if not (used or warned) or self.vault.state != "open":
             return
+        late = set()
         with self.vault.transaction() as tx:
             for record in tx.content.get("credentials", ()):
                 for field, noted in (("last_used_at", used), ("warned_at", warned)):
-                    if noted.get(record["id"], 0) > (record.get(field) or 0):
+                    lag = noted.get(record["id"], 0) - (record.get(field) or 0)
+                    if lag > self.vault.storage.note_every_s:
                         record[field] = noted[record["id"]]
+                    elif lag > 0:
+                        late.add((record["id"], field))
         # What is not in the vault, but in memory, has no other place to be noted than here.
         remembered = {record["id"] for record in self._remembered}
-        for kept, noted in ((self._used, used), (self._warned, warned)):
+        for field, kept, noted in (("last_used_at", self._used, used), ("warned_at", self._warned, warned)):
             for credential_id, at in noted.items():
-                if credential_id not in remembered and kept.get(credential_id) == at:
+                is_done = credential_id not in remembered and (credential_id, field) not in late
+                if is_done and kept.get(credential_id) == at:
                     del kept[credential_id]
 
     @property

@@ -138,7 +138,7 @@ def or_diagnosis(agent: Agent, credential_id: str, repository: str, answer: byte
 def _diagnose_candidate(agent: Agent, credential: Credential, repository: str) -> Diagnosis | None:
     now = agent.clock()
     trouble = agent.renewals.troubles.get(credential.id)
-    if trouble is not None and not renewal_schedule.has_valid_token(credential, now):
+    if trouble is not None and not (credential.login_expired or renewal_schedule.has_valid_token(credential, now)):
         return _diagnose_trouble(trouble)
     if agent.renewals.is_under_way(credential.id) and not renewal_schedule.has_valid_token(credential, now):
         asking = ", and Bitbucket has not answered yet" if agent.renewals.is_requesting_for(credential.id) else ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import paths
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
+from git_credential_bitbucket.vault.storage.engine import open_storage
+from git_credential_bitbucket.vault.storage.file import no_step
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 
@@ -31,12 +31,12 @@ def build_agent(
     step: Callable[[str], None] = no_step,
     submit_renewal: Callable[[Callable[[], Any]], Future[Any]] | None = None,
 ) -> Agent:
-    """An agent for the user of `env`; `in_memory` keeps the whole vault there, else it is the file.
+    """An agent for the user of `env`; `in_memory` keeps the whole vault there, else it is where `env` says.
 
     `with_key` uses a key that `env` itself holds at once. `step` is told the named points of a renewal and of a write.
     `submit` and `submit_renewal` are `Agent`'s.
     """
-    storage = MemoryStorage() if in_memory else FileStorage(paths.vault_path(env), step=step)
+    storage = MemoryStorage() if in_memory else open_storage(env, step)
     vault = Vault(storage, _key_at_hand(env) if with_key else None)
     memory = Vault(MemoryStorage())
     agent = Agent(

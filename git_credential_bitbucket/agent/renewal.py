@@ -31,6 +31,8 @@ from git_credential_bitbucket.errors import (
     Error,
     LoginExpired,
     UnknownCredential,
+    VaultBusy,
+    VaultChanged,
     VaultUnwritable,
 )
 
@@ -50,6 +52,8 @@ wait does not; but after a re-use Bitbucket rejects valid tokens too, for a whil
 """
 REJECTED_PAUSES_S = (60.0, 600.0)
 """The least time before the next try, by how often it was rejected: a lock-out ends in less, an engineer said."""
+ABANDONED_AFTER_S = 900.0
+"""When a person may have a token sent again that another host was about to send: no request lasts so long."""
 _LOST = "; the next one was lost in an interrupted renewal or a damaged vault"
 
 
@@ -186,6 +190,9 @@ class Renewals:
                 if (held := self.unwritten.get(credential_id)) is not None:
                     self._write(lease, credential_id, **held)
                 return self._renew(vault, lease, credential_id, generation, rejected=rejected, by_hand=by_hand)
+        except VaultChanged:  # another host has renewed it meanwhile
+            with vault.transaction() as tx:
+                return Credential.from_record(record_in(tx, credential_id))
         finally:
             self._requesting.discard(credential_id)
 
@@ -210,6 +217,7 @@ class Renewals:
                 credential = update(record, **rejection.on_rejection(credential, now, rejected))
                 if rejection.is_blocked(credential, now, rejected):
                     return credential
+            _check_not_elsewhere(lease, credential, by_hand=by_hand)
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
         self._step("renewal-reserved")
@@ -404,6 +412,17 @@ def _on_failure(
         "refresh_rejected": refused,
         "login_expired": refused and (last_try or refusals >= LOGIN_EXPIRED_AFTER),
     }
+
+
+def _check_not_elsewhere(lease: Renewing, credential: Credential, *, by_hand: bool) -> None:
+    """Raise `VaultBusy` where another host may have spent the refresh token, unless a person says that it is gone."""
+    left = lease.elsewhere
+    if left is None or left.generation != credential.generation or (by_hand and left.ago_s > ABANDONED_AFTER_S):
+        return
+    raise VaultBusy(
+        f"a renewal that began on {left.by} has not ended: only that host may have the new token",
+        hint=f"see that its daemon runs; if it is gone for good, {_login_hint(credential)}",
+    )
 
 
 def _login_hint(credential: Credential) -> str:

@@ -181,7 +181,7 @@ def grant_views(agent: Agent) -> list[GrantView]:
 
 def vault_view(agent: Agent) -> Pairs:
     """The vault's state, as of the last look at it, what is wrong with it, and what damage it has been through."""
-    trouble = agent.credential_store.trouble
+    trouble = agent.credential_store.trouble or agent.credential_store.vault.storage.fault()
     pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("hint", trouble.hint or "")]

@@ -26,6 +26,7 @@ from git_credential_bitbucket.diagnostics import (
     privacy,
     programs,
     round_trip,
+    shared_vault,
 )
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -93,6 +94,7 @@ def look(text: str | None) -> Iterator[Finding]:
     yield from _with_errors("addresses", addresses.look(context))
     unsafe = list(_with_errors("socket", privacy.look(env)))
     yield from unsafe
+    yield from _with_errors("shared vault", shared_vault.look(env))
     at_work = list(_with_errors("daemon", daemon.look(env)))
     yield from at_work
     # A daemon that does not answer is not asked again: each request would wait for its time limit.

@@ -168,6 +168,7 @@ class DaemonProcess:
         supervisor.report("ready\n")
         gc.freeze()
         gc.enable()
+        agent.credential_store.vault.follow()
         life.run(
             server,
             agent,
@@ -181,7 +182,10 @@ class DaemonProcess:
 
     def _facts(self, role: Role) -> list[tuple[str, str]]:
         """The facts of `ping` and `status` beside the process's: the vault's id and, for control, paths."""
-        places = [("vault_path", paths.shown(paths.vault_path(self._env))), ("socket", paths.shown(self._claim.path))]
+        places = [
+            ("vault_path", paths.shown(paths.vault_address(self._env))),
+            ("socket", paths.shown(self._claim.path)),
+        ]
         return [("vault_id", self._vault_id), *(places if role == "control" else [])]
 
     def _take_over(self, agent: Agent) -> None:

@@ -16,7 +16,7 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUna
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import prompts
 from git_credential_bitbucket.vault import key_sources
-from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.storage.engine import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ _TOKEN_TYPED = "this is a Bitbucket token, not the vault's passphrase"
 
 
 def vault() -> Vault:
-    """The vault's file, opened in this process without a key."""
-    return Vault(FileStorage(paths.vault_path(os.environ)))
+    """The vault, opened in this process without a key."""
+    return Vault(open_storage(os.environ))
 
 
 class NewVault:
@@ -205,4 +205,4 @@ def key_source_label(header: Header | None) -> str | None:
 
 def shown_path() -> str:
     """The vault's path, printable."""
-    return git_protocol.printable(paths.vault_path(os.environ), 1000)
+    return git_protocol.printable(paths.vault_address(os.environ), 1000)

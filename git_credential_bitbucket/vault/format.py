@@ -34,6 +34,9 @@ _V1 = Struct(">8sHBB16sIII16sQ12s")
 _CRC = Struct(">I")
 _ANSWER = Struct(">8sQI12s")
 _ANSWER_MAGIC = b"\x93gcbans\n"
+_RECORD_MAGIC = b"\x93gcbrec1\n"
+INTENT_BYTES = _ANSWER.size
+"""Of an intent, what is not room."""
 
 
 class Header(NamedTuple):
@@ -90,6 +93,27 @@ def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
     except InvalidTag:
         raise VaultDamaged("its content is corrupt: authentication failed") from None
     return layout.header, content
+
+
+def seal_record(key: "Key", vault: str, name: str, generation: int, record: bytes) -> bytes:
+    """A record on a server, bound to its vault, name and generation: nonce, ciphertext, tag."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + key.cipher().encrypt(nonce, record, _record_bound_to(vault, name, generation))
+
+
+def open_record(key: "Key", vault: str, name: str, generation: int, blob: bytes) -> bytes:
+    """The record that `seal_record` sealed. Raises `VaultDamaged` for another one, or one that was altered."""
+    from cryptography.exceptions import InvalidTag  # lazy: as in `unseal`
+
+    nonce, sealed = blob[:NONCE_BYTES], blob[NONCE_BYTES:]
+    try:
+        return key.cipher().decrypt(nonce, sealed, _record_bound_to(vault, name, generation))
+    except (InvalidTag, ValueError):
+        raise VaultDamaged("a record on its server was altered or exchanged: authentication failed") from None
+
+
+def _record_bound_to(vault: str, name: str, generation: int) -> bytes:
+    return b"%s%d %s %s" % (_RECORD_MAGIC, generation, vault.encode(), name.encode("utf-8", "surrogatepass"))
 
 
 def intent(generation: int, room: int) -> bytes:

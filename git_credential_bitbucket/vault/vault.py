@@ -74,7 +74,7 @@ class Transaction:
         changes: dict[str, tuple[int, Record | None]] = {
             name: (self.stored.generation_of(name), copied(records[name])) for name in changed
         }
-        changes |= dict.fromkeys(base.keys() - records, (self.stored.generation, None))
+        changes |= {name: (self.stored.generation_of(name), None) for name in base.keys() - records}
         if not changes:
             return
         stored = self._storage.commit(self._key, changes, self._write_id)
@@ -86,7 +86,8 @@ class Transaction:
 class Renewing:
     """A credential's lease while it is held, with the key that seals an answer.
 
-    `interrupted` is the generation for which an earlier client sent a request without getting an answer, or None.
+    `interrupted` is the generation for which an earlier client sent a request without getting an answer, or None;
+    `elsewhere` is as in `contract.Lease`.
     """
 
     def __init__(self, vault: "Vault", lease: "Lease", credential_id: str, key: "Key | None") -> None:
@@ -95,6 +96,7 @@ class Renewing:
         self._id = credential_id
         self._key = key
         self.interrupted = self._merge_left_over()
+        self.elsewhere = lease.elsewhere
 
     def intend(self, generation: int) -> None:
         """Record that a new token is about to be requested, and reserve disk space. Raises `VaultUnwritable`.
@@ -102,7 +104,7 @@ class Renewing:
         A refresh token can be spent only once, so a full disk must show before that.
         """
         try:
-            self._lease.write(sealed.intent(generation, ANSWER_ROOM_BYTES))
+            self._lease.intend(sealed.intent(generation, ANSWER_ROOM_BYTES))
         except VaultUnwritable:
             self._lease.clear()  # others may need the space
             raise
@@ -212,6 +214,18 @@ class Vault:
                 with self._mutex:  # saves reading it again, 20 ms with 10,000 credentials; not if locked meanwhile
                     is_open = self._key is key
                     self._cached = (transaction.stored, _snapshot(transaction.stored)) if is_open else None
+
+    def follow(self) -> None:
+        """Have what other hosts change brought in from now on, by a thread."""
+
+        def bring_in() -> None:
+            try:
+                with self.transaction():
+                    pass
+            except Error:  # locked, or out of reach: who reads the vault or changes it is told
+                pass
+
+        self.storage.follow(bring_in)
 
     @contextmanager
     def lease(self, credential_id: str) -> "Iterator[Renewing]":

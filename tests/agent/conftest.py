@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from git_credential_bitbucket.vault.storage.contract import Storage
     from tests.fake_bitbucket.client import FakeBitbucket
 
 
@@ -47,9 +48,9 @@ class World:
         """The time, as far as the test has moved it."""
         return time.time() + self.offset
 
-    def another(self, step: Callable[[str], None] = lambda _: None) -> Agent:
+    def another(self, step: Callable[[str], None] = lambda _: None, storage: Storage | None = None) -> Agent:
         """Another agent on the same vault, as another process would have it. `step` is told each point of a renewal."""
-        vault = Vault(FileStorage(str(self.path)))
+        vault = Vault(storage or FileStorage(str(self.path)))
         return Agent(
             vault,
             Vault(MemoryStorage()),

@@ -8,9 +8,10 @@ import marshal
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from git_credential_bitbucket.errors import Error
     from git_credential_bitbucket.vault.format import Header
     from git_credential_bitbucket.vault.key import Key
 
@@ -42,17 +43,39 @@ class Stored(NamedTuple):
     needs_repair: bool = False
     stamp: Stamp | None = None
     encoded: bytes | None = None
+    generations: dict[str, int] | None = None
+    """Each record's own, where the storage counts them; else all have the `generation` of the whole."""
 
     def __repr__(self) -> str:
         return f"Stored(generation={self.generation})"
 
     def generation_of(self, key: str) -> int:
         """What a commit that changes the record must expect; 0 where there is none."""
-        return self.generation if key in self.records else 0
+        if key not in self.records:
+            return 0
+        return self.generation if self.generations is None else self.generations[key]
+
+
+class Intent(NamedTuple):
+    """A request that was about to be sent: for which generation of a token, by whom, and how many seconds ago."""
+
+    generation: int
+    by: str
+    ago_s: float
 
 
 class Lease(Protocol):
     """The right to renew one credential, held by one process at a time, with room for the answer to its request."""
+
+    elsewhere: "Intent | None"
+    """What another host left when it had the lease, and may still be at; None where there is none."""
+
+    def intend(self, blob: bytes) -> None:
+        """`write` that a request will be sent, wherever others look before they send one.
+
+        Raises `VaultUnwritable`, and then none may be sent.
+        """
+        ...
 
     def read(self) -> bytes:
         """What this or an earlier client wrote; empty where nothing is left."""
@@ -69,6 +92,9 @@ class Lease(Protocol):
 
 class Storage(Protocol):
     """Where a vault's records are. Its methods raise the vault's errors, whatever lies below."""
+
+    note_every_s: float
+    """How far a record's time of last use may lag behind, in seconds, for a write to be worth it."""
 
     @property
     def shown(self) -> str:
@@ -112,11 +138,23 @@ class Storage(Protocol):
         ...
 
     def lease(self, key: str, *, wait: bool = True) -> "AbstractContextManager[Lease]":
-        """Hold the lease of one credential inside. Raises `VaultBusy`."""
+        """Hold the lease of one credential inside. Raises `VaultBusy`.
+
+        Without `wait` it is for merging what is left in it: no request may be sent. `VaultChanged` where another host
+        changed the record while its lease was waited for.
+        """
         ...
 
     def leases(self) -> list[str]:
         """The credentials whose lease is held, or has something left in it."""
+        ...
+
+    def follow(self, bring_in: "Callable[[], None]") -> None:
+        """Have `bring_in`, which reads under the lock, called in a thread whenever other hosts may have changed it."""
+        ...
+
+    def fault(self) -> "Error | None":
+        """Why nothing can be changed, as of the last try, while what is stored can be read; None without a fault."""
         ...
 
     def damaged(self) -> str | None:

@@ -29,7 +29,7 @@ from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import vault_files
 from git_credential_bitbucket.vault.lock import Turn, flocked
 from git_credential_bitbucket.vault.storage import encoding
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +52,8 @@ def no_step(_name: str) -> None:
 class FileStorage:
     """A `contract.Storage` in a file."""
 
+    note_every_s = 0.0
+
     def __init__(
         self,
         path: str,
@@ -72,6 +74,11 @@ class FileStorage:
     def shown(self) -> str:
         """The path as messages name it."""
         return shown(self.path)
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether this thread is inside `lock`."""
+        return self._turn.is_mine
 
     def durability(self) -> "Durability":
         """It outlives processes."""
@@ -111,7 +118,7 @@ class FileStorage:
 
         Without it, damage is repaired where the lock is free; where it cannot be, the previous generation is read.
         """
-        if self._turn.is_mine:
+        if self.has_lock:
             self._held = known if known and self._is_current(known) else self._read_whole(key)
             return self._held
         stored = self._read(key)
@@ -131,7 +138,7 @@ class FileStorage:
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`; takes the lock unless this thread holds it."""
-        with nullcontext() if self._turn.is_mine else self.lock():
+        with nullcontext() if self.has_lock else self.lock():
             held, self._held = self._held or self._read_whole(key), None
             if key is None:
                 raise _locked()
@@ -194,6 +201,12 @@ class FileStorage:
             return [_key_of(name) for name in os.listdir(self._beside("renewing"))]
         except OSError:  # none, or unreadable: taking a lease raises it
             return []
+
+    def follow(self, bring_in: "Callable[[], None]") -> None:
+        """`watch` is enough."""
+
+    def fault(self) -> None:
+        """None: a write tells."""
 
     def damaged(self) -> str | None:
         """The newest `V.damaged-<time>`."""
@@ -438,12 +451,16 @@ class _FileLease:
         self.storage = storage
         self.folder = folder
         self.fd = fd
+        self.elsewhere: Intent | None = None
         self.is_named = False  # on the disk itself: else the content may be found under no name after a power cut
 
     def read(self) -> bytes:
         with vault_files.reading(self.storage.path):
             os.lseek(self.fd, 0, os.SEEK_SET)
             return files.read_all(self.fd, MAX_ANSWER_BYTES)
+
+    def intend(self, blob: bytes) -> None:
+        self.write(blob)
 
     def write(self, blob: bytes) -> None:
         with vault_files.writing(self.storage.path):

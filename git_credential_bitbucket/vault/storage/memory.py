@@ -5,10 +5,10 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.vault.lock import Turn
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key import Key
     from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
@@ -18,6 +18,7 @@ class MemoryStorage:
     """A `contract.Storage` in memory."""
 
     shown = "memory"
+    note_every_s = 0.0
 
     def __init__(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._lock_timeout_s = lock_timeout_s
@@ -75,6 +76,12 @@ class MemoryStorage:
         """Those with something left in them."""
         return [key for key, lease in list(self._leases.items()) if lease.blob]
 
+    def follow(self, bring_in: "Callable[[], None]") -> None:
+        """Nobody else changes it."""
+
+    def fault(self) -> None:
+        """None: a write tells."""
+
     def damaged(self) -> None:
         """None: memory is not damaged."""
 
@@ -83,6 +90,10 @@ class _MemoryLease:
     def __init__(self) -> None:
         self.turn = Turn()
         self.blob = b""
+        self.elsewhere: Intent | None = None
+
+    def intend(self, blob: bytes) -> None:
+        self.write(blob)
 
     def read(self) -> bytes:
         return self.blob

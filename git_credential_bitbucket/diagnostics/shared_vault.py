@@ -1,0 +1,72 @@
+"""What `doctor` says of a shared vault's server: whether it keeps what it has acknowledged, and whom it lets in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from git_credential_bitbucket import paths
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from git_credential_bitbucket.vault.storage.address import ServerAddress
+
+CHECK = "shared vault"
+MAX_SKEW_S = 30.0
+_EVICTING = "allkeys-"
+
+
+def look(env: Mapping[str, str]) -> Iterator[Finding]:
+    """The findings about the server; none where the vault is a file. Raises what the server does."""
+    if not paths.vault_address(env).startswith(paths.SHARED):
+        return
+    # lazy: redis-py and what belongs to it cost 40 ms
+    from git_credential_bitbucket.vault.storage.address import parse
+    from git_credential_bitbucket.vault.storage.redis_server import RedisServer
+
+    address = parse(paths.vault_address(env))
+    server = RedisServer(address, env)
+    told = server.deployment()
+    name = "Valkey" if told.get("server_name") == "valkey" else "Redis"
+    version = told.get("valkey_version") or told.get("redis_version", "of unknown version")
+    yield Finding(CHECK, OK, f"{address.shown} answers: {name} {version}")
+    yield from judge(told, address)
+    yield Finding(CHECK, NOTE, "what its user needs, and no more", f"run there: {server.permissions()}")
+
+
+def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
+    """What in `RedisServer.deployment` endangers a login, and what to set instead."""
+    if told.get("maxmemory_policy", "").startswith(_EVICTING):
+        cause = f"the server removes credentials when its memory is full (maxmemory-policy {told['maxmemory_policy']})"
+        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET maxmemory-policy noeviction")
+    if told.get("aof_enabled") != "1":
+        cause = "a restart of the server loses its last writes: a token that another host got may be spent again"
+        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendonly yes")
+    elif told.get("appendfsync") == "everysec":
+        cause = "a renewal waits up to two seconds for the server's disk (appendfsync everysec)"
+        yield Finding(CHECK, NOTE, cause, "run there, if that is too slow: CONFIG SET appendfsync always")
+    elif told.get("appendfsync") == "no":
+        cause = "the server leaves it to its system when writes reach the disk (appendfsync no)"
+        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendfsync everysec")
+    replicas = int(told.get("connected_slaves", "0"))
+    if replicas < address.replicas:
+        cause = f"{address.replicas} replicas are promised and {replicas} connected: nothing is renewed"
+        yield Finding(CHECK, WRONG, cause, "see that they run, or change replicas= in the vault's address")
+    elif replicas and not address.replicas:
+        cause = "a failover may bring a spent token back: no replica is waited for"
+        hint = "add replicas=1 to the vault's address; run there: CONFIG SET min-replicas-to-write 1"
+        yield Finding(CHECK, WRONG, cause, hint)
+    elif address.replicas and told.get("min-replicas-to-write") == "0":
+        cause = "a server that is cut off from its replicas takes writes that are lost later"
+        yield Finding(CHECK, NOTE, cause, f"run there: CONFIG SET min-replicas-to-write {address.replicas}")
+    if address.tls is None and not address.path and not _is_local(address):
+        cause = "names and times of the vault's records are sent unencrypted, and so is the server's password"
+        yield Finding(CHECK, WRONG, cause, "use rediss:// (or tls=on with Sentinel)")
+    if float(told.get("clock_skew_s", "0")) > MAX_SKEW_S:
+        cause = f"the server's clock and this host's differ by {told['clock_skew_s']} s"
+        yield Finding(CHECK, NOTE, cause, "see that both have the right time")
+
+
+def _is_local(address: ServerAddress) -> bool:
+    return all(host in ("localhost", "127.0.0.1", "::1") for host, _ in address.hosts)

@@ -1,0 +1,348 @@
+"""A shared vault's keys on a Redis or Valkey server: what is read, compared and set there, each by one script.
+
+`gcb:{VAULT}:head` (vault, header, generation, write, fence), `…:index` (record to "generation write"), `…:cred:ID`
+(generation, blob, write, fence, intent, intent_by, intent_at), `…:lease:ID`; every change is
+published as `…:changes`. The braces keep a vault's keys in one slot. Nothing here knows the vault's key: blobs are
+sealed, and judged, by `shared`.
+"""
+
+import random
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from git_credential_bitbucket import sources
+from git_credential_bitbucket.errors import SettingsError, VaultUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from git_credential_bitbucket.vault.storage.address import ServerAddress
+
+PASSWORD_FILE_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FILE"
+PASSWORD_FROM_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FROM"
+CONNECT_TIMEOUT_S = 2.0
+ANSWER_TIMEOUT_S = 5.0
+PROOF_TIMEOUT_MS = 4000
+"""How long the server's disk and replicas are waited for; Redis's default is a sync a second."""
+REREAD_S = 60.0
+"""How often what is stored is looked at without an announcement, half as much again by chance: one may be lost."""
+MAX_SPREAD_S = 3.0
+"""Within which time many hosts read a change, so that their server is not asked by all at once."""
+HOSTS_A_SECOND = 4000
+RETRY_UNREACHABLE_S = 1.0
+"""How long a server that could not be reached is not tried again."""
+_CHUNK = 500
+_COMMANDS = (
+    "+hello +ping +select +client|setinfo +client|setname +info +time +eval +get +set +del"
+    " +hget +hmget +hgetall +hset +hdel +hexists +hincrby +publish +subscribe +unsubscribe +pubsub|numsub"
+    " +wait +waitaof"
+)
+
+_COMMIT = """
+local id = redis.call('HGET', KEYS[1], 'vault')
+if id and id ~= ARGV[1] then return 'other' end
+local repeated = true
+for n = 3, #KEYS do
+    if redis.call('HGET', KEYS[n], 'write') ~= ARGV[3] then repeated = false end
+end
+if repeated then return 'already' end
+if id and ARGV[2] ~= '' then
+    for n = 3, #KEYS do if redis.call('HEXISTS', KEYS[n], 'intent') == 1 then return 'busy' end end
+end
+for n = 3, #KEYS do
+    local at = 5 + (n - 3) * 5
+    if (redis.call('HGET', KEYS[n], 'generation') or '0') ~= ARGV[at + 1] then return 'stale' end
+    local fence = tonumber(ARGV[at + 4])
+    if fence > 0 and fence < tonumber(redis.call('HGET', KEYS[n], 'fence') or '0') then return 'stale' end
+end
+if not id or ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'vault', ARGV[1], 'header', ARGV[2]) end
+for n = 3, #KEYS do
+    local at = 5 + (n - 3) * 5
+    redis.call('HSET', KEYS[n], 'generation', ARGV[at + 2], 'blob', ARGV[at + 3], 'write', ARGV[3])
+    if ARGV[at + 4] ~= '0' then redis.call('HSET', KEYS[n], 'fence', ARGV[at + 4]) end
+    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2] .. ' ' .. ARGV[3])
+end
+redis.call('HINCRBY', KEYS[1], 'generation', 1)
+redis.call('HSET', KEYS[1], 'write', ARGV[3])
+redis.call('PUBLISH', ARGV[4], ARGV[3])
+return 'ok'
+"""
+_LEASE = """
+if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return redis.call('HINCRBY', KEYS[2], 'fence', 1) end
+return redis.call('GET', KEYS[1])
+"""
+_RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_INTEND = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('HGET', KEYS[2], 'generation') ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[2], 'intent', ARGV[2], 'intent_by', ARGV[3], 'intent_at', redis.call('TIME')[1])
+return 1
+"""
+_WITHDRAW = """
+if redis.call('HGET', KEYS[1], 'intent') ~= ARGV[1] then return 0 end
+return redis.call('HDEL', KEYS[1], 'intent', 'intent_by', 'intent_at')
+"""
+
+
+class Head(NamedTuple):
+    """What the server says of the whole vault."""
+
+    vault: str
+    header: bytes
+    version: tuple[bytes, bytes]
+    """Another one after each commit."""
+
+
+class Blob(NamedTuple):
+    """A sealed record."""
+
+    generation: int
+    write_id: str
+    sealed: bytes
+
+
+class Write(NamedTuple):
+    """A sealed record that takes the place of the one with the generation `expected`."""
+
+    name: str
+    expected: int
+    generation: int
+    sealed: bytes
+    fence: int = 0
+
+
+class RedisServer:
+    """A connection, made when it is first needed. Every method raises `VaultUnreachable`."""
+
+    def __init__(self, address: "ServerAddress", env: "Mapping[str, str]") -> None:
+        """`env` says where the password is. Raises `SettingsError` where redis-py is not installed."""
+        try:
+            import redis
+        except ImportError:
+            raise SettingsError(
+                "redis-py, which a shared vault needs, is not installed",
+                hint="run: pipx inject git-credential-bitbucket redis (pip install 'git-credential-bitbucket[redis]')",
+            ) from None
+        self._library: Any = redis
+        self._address = address
+        self._env = env
+        self._made: Any = None
+        self._prefix = f"gcb:{{{address.vault}}}:".encode()
+        self.fault: VaultUnreachable | None = None
+        """The error of the last attempt; None where it went well."""
+        self._failed_at = -RETRY_UNREACHABLE_S
+        self._has_disk: bool | None = None
+
+    @property
+    def shown(self) -> str:
+        """Its address, as messages name it."""
+        return self._address.shown
+
+    def head(self) -> Head | None:
+        """None where there is no vault."""
+        with self._reaching() as client:
+            vault, header, *version = client.hmget(self._key("head"), "vault", "header", "generation", "write")
+        return None if vault is None else Head(vault.decode("ascii", "replace"), header or b"", tuple(version))
+
+    def version(self, name: str) -> bytes | None:
+        """Another value after each commit of this record."""
+        with self._reaching() as client:
+            found: bytes | None = client.hget(self._key("index"), _raw(name))
+            return found
+
+    def index(self) -> dict[str, tuple[int, str]]:
+        """Generation and write id of each record, also of those that were removed."""
+        with self._reaching() as client:
+            return {_name(raw): _version(value) for raw, value in client.hgetall(self._key("index")).items()}
+
+    def blobs(self, names: "Iterable[str]") -> dict[str, Blob]:
+        """The sealed records of these names, as far as they are there."""
+        wanted, found = list(names), {}
+        for start in range(0, len(wanted), _CHUNK):
+            with self._reaching() as client, client.pipeline(transaction=False) as pipeline:
+                for name in wanted[start : start + _CHUNK]:
+                    pipeline.hmget(self._key("cred", name), "generation", "write", "blob")
+                for name, (generation, write, sealed) in zip(wanted[start:], pipeline.execute(), strict=False):
+                    if sealed is not None:
+                        found[name] = Blob(int(generation), write.decode("ascii", "replace"), sealed)
+        return found
+
+    def commit(self, vault: str, header: bytes, write_id: str, writes: "Sequence[Write]") -> str:
+        """`ok`, `already` (this write id), or, where nothing was changed, `stale`, `busy` or `other` (another vault).
+
+        `header`, where it is not empty, takes the place of the vault's, unless a renewal is under way: `busy`.
+        Returns once the server keeps what it promises.
+        """
+        keys = [self._key("head"), self._key("index"), *(self._key("cred", write.name) for write in writes)]
+        arguments: list[Any] = [vault, header, write_id, self._key("changes")]
+        for write in writes:
+            arguments += [_raw(write.name), write.expected, write.generation, write.sealed, write.fence]
+        with self._reaching() as pool, pool.client() as client:
+            outcome = str(client.eval(_COMMIT, len(keys), *keys, *arguments).decode())
+            if outcome in ("ok", "already"):
+                self._prove(client)
+        return outcome
+
+    def acquire(self, name: str, token: str, ttl_s: float) -> int | str:
+        """The fencing number of the lease of a record, now held by `token`; or whose it is."""
+        keys = (self._key("lease", name), self._key("head"))
+        with self._reaching() as client:
+            found = client.eval(_LEASE, 2, *keys, token, int(ttl_s * 1000))
+        return found if isinstance(found, int) else (found or b"").decode("ascii", "replace")
+
+    def release(self, name: str, token: str) -> None:
+        """End the lease, if it is still this holder's."""
+        with self._reaching() as client:
+            client.eval(_RELEASE, 1, self._key("lease", name), token)
+
+    def intend(self, name: str, token: str, generation: int, intent: bytes, by: str) -> bool:
+        """Write down who is about to spend the refresh token of a record in this generation.
+
+        False where the lease was lost, or the record changed. Returns once the server keeps what it promises.
+        """
+        keys = (self._key("lease", name), self._key("cred", name))
+        with self._reaching() as pool, pool.client() as client:
+            is_ours = bool(client.eval(_INTEND, 2, *keys, token, intent, by, generation))
+            self._prove(client)
+        return is_ours
+
+    def intent(self, name: str) -> tuple[bytes, str, float] | None:
+        """What was intended last, who wrote it down, and how many seconds ago; None where that came to an end."""
+        with self._reaching() as client:
+            intent, by, at = client.hmget(self._key("cred", name), "intent", "intent_by", "intent_at")
+            if intent is None:
+                return None
+            return intent, by.decode("ascii", "replace"), client.time()[0] - int(at)
+
+    def withdraw(self, name: str, intent: bytes) -> None:
+        """Remove the intent, if it is this one."""
+        with self._reaching() as client:
+            client.eval(_WITHDRAW, 1, self._key("cred", name), intent)
+
+    def changes(self) -> "Iterator[None]":
+        """Waits, and yields where records may have changed: at the start, after an announcement, and now and then."""
+        with self._reaching() as client, client.pubsub(ignore_subscribe_messages=True) as channel:
+            channel.subscribe(self._key("changes"))
+            hosts = dict(client.pubsub_numsub(self._key("changes"))).get(self._key("changes"), 1)
+            spread_s = min(MAX_SPREAD_S, hosts / HOSTS_A_SECOND)
+            while True:
+                yield
+                until = time.monotonic() + REREAD_S * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
+                while (left := until - time.monotonic()) > 0:
+                    if channel.get_message(timeout=min(left, REREAD_S)) is not None:
+                        break
+                time.sleep(spread_s * random.random())  # noqa: S311 - as above
+                while channel.get_message(timeout=0) is not None:
+                    pass
+
+    def deployment(self) -> dict[str, str]:
+        """What the server says of itself (INFO), how far its clock is off, and those settings that it lets be read."""
+        with self._reaching() as client:
+            told = {name: str(value) for name, value in client.info().items()}
+            seconds, microseconds = client.time()
+            told["clock_skew_s"] = f"{abs(time.time() - seconds - microseconds / 1e6):.1f}"
+        try:
+            with self._reaching() as client:
+                for name in ("appendfsync", "min-replicas-to-write"):
+                    told |= {k.decode(): v.decode() for k, v in client.config_get(name).items()}
+        except VaultUnreachable:  # it is allowed to few
+            self.fault = None
+        return told
+
+    def permissions(self) -> str:
+        """The line for the server's ACL that lets a user do what is done here, and no more."""
+        name = self._address.user or "git-credential-bitbucket"
+        prefix = self._prefix.decode()
+        return f"ACL SETUSER {name} reset on >PASSWORD ~{prefix}* &{prefix}changes {_COMMANDS}"
+
+    def _prove(self, client: Any) -> None:  # noqa: ANN401 - redis-py is an extra
+        """Wait until what this connection wrote is where the server promises: its disk, and `replicas`."""
+        if self._has_disk is None:
+            self._has_disk = bool(client.info("persistence").get("aof_enabled"))
+        replicas = self._address.replicas
+        if self._has_disk:
+            local, reached = client.execute_command("WAITAOF", 1, replicas, PROOF_TIMEOUT_MS)
+        elif replicas:
+            local, reached = 1, client.execute_command("WAIT", replicas, PROOF_TIMEOUT_MS)
+        else:
+            return
+        if not local or reached < replicas:
+            raise self._unreachable("it did not keep a write on its disk and replicas as it promises")
+
+    @contextmanager
+    def _reaching(self) -> "Iterator[Any]":
+        if self.fault is not None and time.monotonic() - self._failed_at < RETRY_UNREACHABLE_S:
+            raise VaultUnreachable(self.fault.cause)
+        try:
+            if self._made is None:
+                self._made = self._connect()
+            yield self._made
+            self.fault = None
+        except (self._library.AuthenticationError, self._library.exceptions.NoPermissionError):
+            raise self._unreachable("it does not admit this user, or not to all that is needed") from None
+        except self._library.ConnectionError:
+            raise self._unreachable("no connection") from None
+        except self._library.TimeoutError:
+            raise self._unreachable("no answer in time") from None
+        except (ValueError, TypeError, AttributeError):
+            raise self._unreachable("under these keys it has something else than a vault") from None
+        except self._library.RedisError as exc:
+            raise self._unreachable(f"it answered {str(exc).split(' ')[0][:40]!a}") from None
+
+    def _unreachable(self, why: str) -> VaultUnreachable:
+        self._failed_at = time.monotonic()
+        self.fault = VaultUnreachable(f"the shared vault's server {self.shown} cannot be used: {why}")
+        return self.fault
+
+    def _connect(self) -> Any:  # noqa: ANN401 - redis-py is an extra
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        address = self._address
+        given: dict[str, Any] = {
+            "db": address.db,
+            "username": address.user,
+            "password": self._password(),
+            "socket_connect_timeout": CONNECT_TIMEOUT_S,
+            "socket_timeout": ANSWER_TIMEOUT_S,
+            "socket_keepalive": not address.path,
+            "retry": Retry(NoBackoff(), 0),  # a lost reply to a commit would look like a conflict
+        }
+        if address.path:
+            del given["socket_keepalive"]
+            return self._library.Redis(unix_socket_path=address.path, **given)
+        if address.tls is not None:
+            files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
+            given |= {"ssl": True} | {files[name]: path for name, path in address.tls.items()}
+        if address.service:
+            from redis import sentinel
+
+            limits = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": CONNECT_TIMEOUT_S}
+            made: Any = sentinel
+            return made.Sentinel(list(address.hosts), sentinel_kwargs=limits).master_for(address.service, **given)
+        host, port = address.hosts[0]
+        return self._library.Redis(host=host, port=port, **given)
+
+    def _password(self) -> str | None:
+        reference = self._env.get(PASSWORD_FROM_VARIABLE)
+        if path := self._env.get(PASSWORD_FILE_VARIABLE):
+            reference = f"file:{path}"
+        if not reference:
+            return None
+        return sources.fetch(sources.parse(reference), self._env).secret.reveal()
+
+    def _key(self, kind: str, name: str | None = None) -> bytes:
+        return self._prefix + kind.encode() + (b"" if name is None else b":" + _raw(name))
+
+
+def _raw(name: str) -> bytes:
+    return name.encode("utf-8", "surrogatepass")
+
+
+def _name(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogatepass")
+
+
+def _version(value: bytes) -> tuple[int, str]:
+    generation, _, write = value.decode("ascii", "replace").partition(" ")
+    return int(generation), write

@@ -1,0 +1,448 @@
+"""A vault that several hosts share: sealed records on a server, and on each host a copy of them in a sealed file.
+
+What is read without the lock is the copy, so that a `get` needs no server, nor does a host where it cannot be reached.
+Under the lock the copy is brought up to date first. The server is not trusted: each record is bound to vault, name and
+generation, and one that is older than the copy's, or gone without a sealed tombstone, is put there again.
+
+A refresh token is spent once in the whole fleet because its record on the server holds the intent of the host that is
+about to: whoever else has the lease later finds it. The lease itself only saves requests: it may end while held.
+"""
+
+import json
+import os
+import random
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket import files
+from git_credential_bitbucket.errors import (
+    VaultBusy,
+    VaultChanged,
+    VaultDamaged,
+    VaultLocked,
+    VaultUnreachable,
+)
+from git_credential_bitbucket.paths import shown, typed
+from git_credential_bitbucket.vault import format as sealed
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, REST, Intent, Stored, applied
+from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
+from git_credential_bitbucket.vault.storage.redis_server import Write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from git_credential_bitbucket.vault.key import Key
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Lease, Record, Stamp
+    from git_credential_bitbucket.vault.storage.redis_server import Head, RedisServer
+
+LEASE_S = 30.0
+"""How long a lease lasts: as most requests to Bitbucket at their slowest. Who has it after that finds the intent."""
+NOTE_EVERY_S = 3600.0
+COPY = "shared"
+"""Where the copy's rest has the vault's id, and generation and write id of each record that is or was there."""
+_INTENT_ID_BYTES = 16
+_INTENT_BYTES = sealed.INTENT_BYTES + _INTENT_ID_BYTES
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
+_RECONNECT_S = 2.0
+_STAMP_WITHOUT_COPY = (0, 0, 0, 0)
+
+
+class _Copy:
+    """What this host has of the vault, as its file has it."""
+
+    def __init__(self, stored: Stored) -> None:
+        rest = dict(stored.records.get(REST, {}))
+        about: dict[str, Any] = rest.pop(COPY, {})
+        self.file = stored
+        self.needs_header = False
+        """Whether the next commit brings the vault's header: the server has none, or it is for another key."""
+        self.vault: str = about.get("vault", "")
+        self.versions: dict[str, tuple[int, str]] = {n: (g, w) for n, (g, w) in about.get("versions", {}).items()}
+        self.records = {name: record for name, record in stored.records.items() if name != REST}
+        if REST in self.versions and about.get("has_rest"):
+            self.records[REST] = rest
+
+    @property
+    def stored(self) -> Stored:
+        """As others see it."""
+        generations = {name: self.versions[name][0] for name in self.records}
+        return self.file._replace(
+            records=self.records, recovered=False, needs_repair=False, encoded=None, generations=generations
+        )
+
+
+class SharedStorage:
+    """A `contract.Storage` on a server, with a copy in a file."""
+
+    note_every_s = NOTE_EVERY_S
+
+    def __init__(
+        self,
+        server: "RedisServer",
+        path: str,
+        *,
+        step: "Callable[[str], None]" = no_step,
+        lock_timeout_s: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        """`path` is the copy's; `step` is told each point that a crash test may stop at."""
+        self.copy = FileStorage(path, lock_timeout_s=lock_timeout_s)
+        self._server = server
+        self._step = step
+        self._lock_timeout_s = lock_timeout_s
+        self._held: _Copy | None = None  # under the lock: what the server had
+        self._version: tuple[bytes, bytes] | None = None  # the server's, as of the copy
+        self._known: Stored | None = None
+        self._is_current = False
+        self._fences: dict[str, int] = {}
+
+    @property
+    def shown(self) -> str:
+        """The server's address as messages name it."""
+        return self._server.shown
+
+    def durability(self) -> "Durability":
+        """It outlives processes."""
+        return "disk"
+
+    def watch(self) -> "Stamp | None":
+        """The copy's stamp: one stat. The server is asked only while there is no copy."""
+        stamp = self.copy.watch()
+        if stamp is None and not self._is_current and self.header() is not None:
+            return _STAMP_WITHOUT_COPY
+        return stamp
+
+    def header(self) -> sealed.Header | None:
+        """The server's; the copy's where it cannot be reached."""
+        try:
+            head = self._server.head()
+        except VaultUnreachable:
+            if (copied := self.copy.header()) is None:
+                raise
+            return copied
+        return self.copy.header() if head is None else sealed.header_of(head.header)
+
+    def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
+        """As `contract.Storage.read`: the copy, for the first time and under the lock after a look at the server."""
+        del known
+        if self.copy.has_lock:
+            self._held = self._pull(key)
+            return self._held.stored
+        if not self._is_current:
+            has_copy = self.copy.watch() is not None
+            try:
+                with self.lock(wait=not has_copy):
+                    return self._pull(key).stored
+            except (VaultUnreachable, VaultBusy):
+                if not has_copy:
+                    raise
+        return self._copied(key).stored
+
+    def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
+        """As `contract.Storage.commit`; takes the lock unless this thread holds it."""
+        with nullcontext() if self.copy.has_lock else self.lock():
+            held, self._held = self._held or self._pull(key), None
+            if key is None:
+                raise _locked()
+            if all(held.versions.get(name, (0, ""))[1] == write_id for name in changes):
+                return held.stored
+            if applied(held.stored, changes, write_id) is None:
+                return None
+            records = {name: record for name, (_, record) in changes.items()}
+            before = {name: held.versions.get(name, (0, ""))[0] for name in records}
+            outcome = self._put(key, held, records, before, {n: g + 1 for n, g in before.items()}, write_id)
+            if outcome == "stale":
+                self._pull(key)
+                return None
+            self._step("shared-committed")
+            self._held = held
+            return self._keep(key, held).stored
+
+    def reseal(self, key: "Key | None", new_key: "Key") -> None:
+        """Seal everything with `new_key`, on the server and here; other hosts find the new key id and look for it.
+
+        Raises `VaultBusy` while any host renews a token: its answer would be sealed with the old key.
+        """
+        if key is None:
+            raise _locked()
+        held = self._pull(key)
+        before = {name: generation for name, (generation, _) in held.versions.items()}
+        records = {name: held.records.get(name) for name in before}
+        after = {name: generation + 1 for name, generation in before.items()}
+        held.needs_header = True
+        outcome = self._put(new_key, held, records, before, after, os.urandom(8).hex())
+        if outcome == "busy":
+            raise VaultBusy(
+                "a token of this vault is being renewed, or its renewal was cut off",
+                hint="run the command again in a minute; which one: git-credential-bitbucket status",
+            )
+        if outcome == "stale":
+            raise VaultBusy("another host changed the vault meanwhile", hint="run the command again")
+        self.copy.reseal(key, new_key)
+        self._known = None
+        self._held = self._keep(new_key, held)
+
+    @contextmanager
+    def lock(self, *, wait: bool = True) -> "Iterator[None]":
+        """Be the one writer of this host inside. Raises as the file's."""
+        with self.copy.lock(wait=wait):
+            try:
+                yield
+            finally:
+                self._held = None
+
+    @contextmanager
+    def lease(self, key: str, *, wait: bool = True) -> "Iterator[Lease]":
+        """The file's lease on this host, then the server's among hosts; an answer is written to this host's disk."""
+        with self.copy.lease(key, wait=wait) as slot:
+            lease = _SharedLease(self, self._server, slot, key)
+            if not wait:
+                yield lease
+                return
+            self._fences[key] = self._acquire(lease)
+            try:
+                lease.find_intent()
+                yield lease
+            finally:
+                self._fences.pop(key, None)
+                try:
+                    self._server.release(key, lease.token)
+                except VaultUnreachable:  # it ends by itself
+                    pass
+
+    def _acquire(self, lease: "_SharedLease") -> int:
+        deadline = time.monotonic() + self._lock_timeout_s
+        pause = _FIRST_PAUSE_S
+        before = None
+        while isinstance(found := self._server.acquire(lease.name, lease.token, LEASE_S), str):
+            if before is None:
+                before = self._server.version(lease.name)
+            elif self._server.version(lease.name) != before:
+                raise VaultChanged("another host renewed it meanwhile", hint="run the command again")
+            if time.monotonic() >= deadline:
+                raise VaultBusy(f"another host holds a credential's lease: {_holder(found)}", hint="wait for it")
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+        return found
+
+    def leases(self) -> list[str]:
+        """Those of this host."""
+        return self.copy.leases()
+
+    def follow(self, bring_in: "Callable[[], None]") -> None:
+        """As `contract.Storage.follow`, from the server's announcements."""
+
+        def run() -> None:
+            while True:
+                try:
+                    for _ in self._server.changes():
+                        bring_in()
+                except VaultUnreachable:
+                    time.sleep(_RECONNECT_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+
+        threading.Thread(target=run, name="shared vault", daemon=True).start()
+
+    def fault(self) -> "VaultUnreachable | None":
+        """What the server was last seen to fail with."""
+        return self._server.fault
+
+    def damaged(self) -> None:
+        """None: a damaged copy is made anew."""
+
+    def _copied(self, key: "Key | None") -> _Copy:
+        try:
+            self._known = self.copy.read(key, self._known)
+        except VaultDamaged:
+            if not self.copy.has_lock:
+                raise
+            self._known = Stored({})  # the server has it
+        return _Copy(self._known)
+
+    def _pull(self, key: "Key | None") -> _Copy:
+        """The copy, as new as the server; under the lock. What the server lost is put there again."""
+        head = self._server.head()
+        if key is None:
+            if head is None and self.copy.watch() is None:
+                return _Copy(Stored({}))
+            raise _locked()
+        copy = self._own_copy(key, head)
+        if head is not None and head.version == self._version:
+            return copy
+        index = {} if head is None else self._server.index()
+        behind = [n for n, version in index.items() if version != copy.versions.get(n)]
+        taken = restored = False
+        for name, blob in self._server.blobs(behind).items():
+            plain = json.loads(sealed.open_record(key, copy.vault, name, blob.generation, blob.sealed))
+            index[name] = (blob.generation, blob.write_id)  # perhaps newer by now
+            if _is_newer(blob.generation, plain, copy, name):
+                taken = True
+                copy.versions[name] = index[name]
+                copy.records.pop(name, None)
+                if plain is not None:
+                    copy.records[name] = plain
+        restored = self._restore(key, copy, index)
+        self._version = None if head is None else head.version
+        self._is_current = True
+        return self._keep(key, copy) if taken or restored else copy
+
+    def _own_copy(self, key: "Key", head: "Head | None") -> _Copy:
+        """The copy, if it is of the vault that the server has; an empty one where there is none."""
+        if head is not None and sealed.header_of(head.header).key_id == key.id:
+            own = self.copy.header()
+            if own is not None and own.key_id != key.id:  # another host has sealed the vault with another key
+                self._forget_copy()
+        copy = self._copied(key)
+        if head is None:
+            copy.needs_header = True
+            return copy
+        vault = sealed.unseal(key, head.header)[1].decode()
+        if vault != head.vault or copy.vault not in ("", vault):
+            raise VaultDamaged(
+                f"the server {self.shown} has another vault than the one that this host knows",
+                hint=f"if that is meant, remove this host's copy: rm -r {typed(os.path.dirname(self.copy.path))}",
+            )
+        copy.vault = vault
+        return copy
+
+    def _forget_copy(self) -> None:
+        for name in (self.copy.path, f"{self.copy.path}.previous", f"{self.copy.path}.new"):
+            files.unlink_if_there(name)
+        self._known = self._version = None
+
+    def _restore(self, key: "Key", copy: _Copy, index: dict[str, tuple[int, str]]) -> bool:
+        """Put what the server has in an older generation, or not at all, there again: it lost its last writes.
+
+        Returns whether there was any.
+        """
+        lost = {n: v[0] for n, v in copy.versions.items() if index.get(n, (0, ""))[0] < v[0] or index[n] != v}
+        if not lost:
+            return False
+        before = {name: index.get(name, (0, ""))[0] for name in lost}
+        after = {name: max(generation, before[name] + 1) for name, generation in lost.items()}
+        records = {name: copy.records.get(name) for name in lost}
+        if self._put(key, copy, records, before, after, os.urandom(8).hex()) != "ok":
+            raise VaultBusy("another host changed the vault meanwhile", hint="run the command again")
+        return True
+
+    def _put(
+        self,
+        key: "Key",
+        copy: _Copy,
+        records: "dict[str, Record | None]",
+        before: dict[str, int],
+        after: dict[str, int],
+        write_id: str,
+    ) -> str:
+        """Commit records to the server and, where that went well, to `copy`; see `RedisServer.commit`."""
+        vault = copy.vault or os.urandom(8).hex()
+        header = sealed.seal(key, vault.encode(), 1) if copy.needs_header else b""
+        writes = []
+        for name, record in records.items():
+            blob = sealed.seal_record(key, vault, name, after[name], json.dumps(record).encode())
+            writes.append(Write(name, before[name], after[name], blob, self._fences.get(name, 0)))
+        outcome = self._server.commit(vault, header, write_id, writes)
+        if outcome == "other":  # founded by another host a moment ago
+            return "stale"
+        if outcome in ("ok", "already"):
+            copy.vault, copy.needs_header = vault, False
+            for name, record in records.items():
+                copy.versions[name] = (after[name], write_id)
+                copy.records.pop(name, None) if record is None else copy.records.update({name: record})
+        return outcome
+
+    def _keep(self, key: "Key", copy: _Copy) -> _Copy:
+        """Write the copy to this host's disk."""
+        about = {"vault": copy.vault, "versions": copy.versions, "has_rest": REST in copy.records}
+        records = {**copy.records, REST: {**copy.records.get(REST, {}), COPY: about}}
+        base = self.copy.read(key, self._known)
+        changes: dict[str, tuple[int, Record | None]] = {
+            name: (base.generation_of(name), record)
+            for name, record in records.items()
+            if base.records.get(name) != record
+        }
+        changes |= {name: (base.generation_of(name), None) for name in base.records.keys() - records}
+        written = self.copy.commit(key, changes, os.urandom(8).hex())
+        if written is None:
+            raise VaultBusy("another process wrote this host's copy meanwhile", hint="run the command again")
+        self._known = written
+        copy.file = written
+        return copy
+
+    def generation_of(self, name: str) -> int:
+        """What the server had of a record when the lock was taken; 0 outside the lock."""
+        return 0 if self._held is None else self._held.versions.get(name, (0, ""))[0]
+
+
+class _SharedLease:
+    """As `contract.Lease` says: the intent is on the server too, the answer on this host's disk.
+
+    Both have the intent's id, at the end of the slot, where no usual answer reaches: so it is known whose it is.
+    """
+
+    def __init__(self, storage: SharedStorage, server: "RedisServer", slot: "Lease", name: str) -> None:
+        self.name = name
+        self.elsewhere: Intent | None = None
+        self._storage = storage
+        self._server = server
+        self._slot = slot
+        self._who = (
+            f"{os.uname().nodename} (process {os.getpid()}) at {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
+        )
+        self.token = f"{os.urandom(16).hex()} {self._who}"
+
+    def find_intent(self) -> None:
+        """Look for an intent that another host left; raises what the server does."""
+        found = self._server.intent(self.name)
+        if found is None or found[0] == self._intent:
+            return
+        intent, by, ago_s = found
+        left = sealed.open_answer(None, self.name, intent)
+        self.elsewhere = Intent(0 if left is None else left[0], shown(by)[:200], ago_s)
+
+    @property
+    def _intent(self) -> bytes:
+        return self._slot.read()[-_INTENT_BYTES:]
+
+    def intend(self, blob: bytes) -> None:
+        self._slot.intend(blob + blob[: sealed.INTENT_BYTES] + os.urandom(_INTENT_ID_BYTES))
+        generation = self._storage.generation_of(self.name)
+        if not self._server.intend(self.name, self.token, generation, self._intent, self._who):
+            self._slot.clear()
+            raise VaultBusy("another host changed the credential meanwhile", hint="run the command again")
+
+    def read(self) -> bytes:
+        return self._slot.read()
+
+    def write(self, blob: bytes) -> None:
+        self._slot.write(blob)
+
+    def clear(self) -> None:
+        try:
+            if intent := self._intent:
+                self._server.withdraw(self.name, intent)
+        except VaultUnreachable:  # it stays known as this host's, which may try again
+            return
+        self._slot.clear()
+
+
+def _is_newer(generation: int, record: "Record | None", copy: _Copy, name: str) -> bool:
+    """Whether the server's record takes the place of the copy's.
+
+    A failover may bring an older record back, which others then changed; the `generation` of a token inside a record
+    never falls, so it shows which of two has the valid refresh token.
+    """
+    own_generation = copy.versions.get(name, (0, ""))[0]
+    own = copy.records.get(name)
+    if own is None or record is None:
+        return generation >= own_generation
+    return (record.get("generation", 0), generation) >= (own.get("generation", 0), own_generation)
+
+
+def _holder(token: str) -> str:
+    """The host, process and time in a lease's token, for a message."""
+    return shown(token.partition(" ")[2] or "unknown")[:200]
+
+
+def _locked() -> VaultLocked:
+    return VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")

@@ -1,0 +1,220 @@
+"""One refresh token, several hosts: it is presented once, whoever is cut off, and wherever."""
+
+from __future__ import annotations
+
+from concurrent.futures import wait
+from typing import TYPE_CHECKING
+
+import pytest
+
+from git_credential_bitbucket.agent.diagnosis import diagnose_request
+from git_credential_bitbucket.errors import VaultBusy, VaultUnreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.credential import Credential
+    from tests.agent.conftest import World
+    from tests.valkey import Valkey
+
+
+class Cut(BaseException):
+    """What stands for the end of a host in the middle of a renewal."""
+
+
+class Fleet:
+    """Hosts with a copy each of one shared vault."""
+
+    def __init__(self, world: World, valkey: Valkey) -> None:
+        self.world = world
+        self.valkey = valkey
+
+    def host(self, name: str, step: Callable[[str], None] = lambda _: None, lock_timeout_s: float = 20) -> Agent:
+        """A process on the host of this name, with the key at hand."""
+        path = self.world.path.parent / name / "vault"
+        agent = self.world.another(step, self.valkey.storage(path, step=step, lock_timeout_s=lock_timeout_s))
+        agent.credential_store.open(create=True)
+        return agent
+
+    def login(self, *hosts: Agent) -> Credential:
+        """An OAuth login whose token has ended, and which all hosts have read."""
+        self.world.agent = hosts[0]
+        login = self.world.login()
+        for host in hosts:
+            with host.credential_store.vault.transaction():
+                pass
+            assert host.credential_store.index().get(login.id) is not None
+        self.world.offset += 7300
+        return login
+
+    def cut_off(self, login: Credential, point: str) -> None:
+        """Have `h1` cut off there in the middle of a renewal."""
+
+        def step(name: str) -> None:
+            if name == point:
+                raise Cut
+
+        with pytest.raises(Cut):
+            self.host("h1", step).renewals.renew(login.id, login.generation)
+
+    def presented(self) -> int:
+        """How often Bitbucket was asked for a token."""
+        return len(self.world.standin.token_requests())
+
+
+@pytest.fixture
+def fleet(world: World, valkey: Valkey) -> Fleet:
+    """No hosts yet."""
+    return Fleet(world, valkey)
+
+
+def test_hosts_that_renew_at_once_send_one_request(fleet: Fleet) -> None:
+    """All of them have the new token then."""
+    hosts = [fleet.host(f"h{n}") for n in range(4)]
+    login = fleet.login(*hosts)
+    fleet.world.standin.script_fault("token", "hold")
+    jobs = [host.renewals.start(login) for host in hosts]
+    fleet.world.standin.wait_for("token")
+    fleet.world.standin.release()
+    wait(jobs)
+    assert {job.result().generation for job in jobs} == {2}
+    assert len({job.result().secret.reveal() for job in jobs}) == 1
+    assert fleet.presented() == 1
+    fleet.world.offset += 7300
+    assert fleet.world.get(agent=hosts[3])["password"]
+    assert fleet.presented() == 2
+
+
+@pytest.mark.parametrize(
+    "point", ["renewal-leased", "renewal-reserved", "renewal-kept", "shared-committed", "renewal-written"]
+)
+def test_a_host_that_was_cut_off_goes_on_itself(fleet: Fleet, point: str) -> None:
+    """Others never send the token that it may have spent: they say who has the answer, and read it once it is back."""
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, point)
+    is_free = point in ("renewal-leased", "shared-committed", "renewal-written")
+    if is_free:
+        assert other.renewals.renew(login.id, 1).generation == 2
+    else:
+        with pytest.raises(VaultBusy, match="has not ended"):
+            other.renewals.renew(login.id, 1)
+        assert fleet.world.get(agent=other) == {}
+        assert "has not ended" in diagnose_request(other, fleet.world.lines())[1]
+        back = fleet.host("h1")
+        assert fleet.world.get(agent=back)["password"]
+        with other.credential_store.vault.transaction():
+            pass
+    found = other.credential_store.index().get(login.id)
+    assert found is not None
+    assert found.generation == 2
+    assert found.refresh_token
+    assert not fleet.world.standin.is_spent(found.refresh_token.reveal())
+    assert fleet.presented() == 1
+    fleet.world.offset += 7300
+    assert other.renewals.renew(login.id, 2).generation == 3
+    assert fleet.host("h1").renewals.renew(login.id, 2).generation == 3
+    assert fleet.presented() == 2
+
+
+def test_an_answer_that_was_lost_is_told_as_lost(fleet: Fleet) -> None:
+    """Between Bitbucket's answer and the disk of the host: that host tries once more, and nobody else at all."""
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, "renewal-granted")
+    assert fleet.world.get(agent=other) == {}
+    assert fleet.presented() == 1
+    back = fleet.host("h1")
+    assert fleet.world.get(agent=back) == {}
+    assert diagnose_request(back, fleet.world.lines())[0] == "login-expired"
+    with other.credential_store.vault.transaction():
+        pass
+    assert diagnose_request(other, fleet.world.lines())[0] == "login-expired"
+
+
+def test_a_person_may_try_when_the_host_is_gone(fleet: Fleet) -> None:
+    """It had sent nothing, so that helps; had it, a login does."""
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, "renewal-reserved")
+    with pytest.raises(VaultBusy, match="has not ended"):
+        other.renewals.renew(login.id, 1, by_hand=True)
+    fleet.valkey.client().hincrby(fleet.valkey.key(f"cred:{login.id}"), "intent_at", -901)
+    assert other.renewals.renew(login.id, 1, by_hand=True).generation == 2
+    assert fleet.presented() == 1
+    back = fleet.host("h1")
+    assert back.renewals.renew(login.id, 1).generation == 2
+    assert fleet.presented() == 1
+
+
+def test_what_a_host_left_behind_does_not_hide_what_another_began(fleet: Fleet) -> None:
+    """It was cut off in one generation; in the next it finds the other's intent, not its own."""
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, "renewal-reserved")
+    fleet.valkey.client().hincrby(fleet.valkey.key(f"cred:{login.id}"), "intent_at", -901)
+    assert other.renewals.renew(login.id, 1, by_hand=True).generation == 2
+    fleet.world.offset += 7300
+    fleet.world.standin.script_fault("token", "hold")
+    job = other.renewals.start(login._replace(generation=2))
+    fleet.world.standin.wait_for("token", 2)
+    fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
+    with pytest.raises(VaultBusy, match="has not ended"):
+        fleet.host("h1").renewals.renew(login.id, 2)
+    fleet.world.standin.release()
+    assert job.result().generation == 3
+    assert fleet.host("h1").renewals.renew(login.id, 2).generation == 3
+    assert fleet.presented() == 2
+
+
+def test_without_the_server_nothing_is_renewed(fleet: Fleet) -> None:
+    """The token is served while it lives, and it is said why there is no new one; with the server there is."""
+    host = fleet.host("h1")
+    login = fleet.login(host)
+    fleet.world.offset -= 200  # less than ten minutes are left
+    fleet.valkey.stop()
+    assert fleet.world.get(agent=host)["password"] == login.secret.reveal()
+    assert "cannot be used" in str(host.renewals.troubles[login.id].cause)
+    started = fleet.host("h1")
+    assert fleet.world.get(agent=started)["password"] == login.secret.reveal()
+    assert fleet.presented() == 0
+    fleet.valkey.start()
+    assert fleet.world.get(agent=fleet.host("h1"))["password"] != login.secret.reveal()
+    assert fleet.presented() == 1
+
+
+def test_a_server_that_ends_during_the_request_loses_no_answer(fleet: Fleet) -> None:
+    """It is on the disk of the host that asked, and on the server as soon as that is back; others wait for it."""
+    host, other = fleet.host("h1"), fleet.host("h2")
+    login = fleet.login(host, other)
+    fleet.world.standin.script_fault("token", "hold")
+    job = host.renewals.start(login)
+    fleet.world.standin.wait_for("token")
+    fleet.valkey.stop()
+    fleet.world.standin.release()
+    assert isinstance(job.exception(), VaultUnreachable)
+    fleet.valkey.start()
+    fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
+    again = fleet.host("h2")
+    assert fleet.world.get(agent=again) == {}
+    back = fleet.host("h1")
+    assert fleet.world.get(agent=back)["password"]
+    assert again.renewals.renew(login.id, 1).generation == 2
+    assert fleet.presented() == 1
+
+
+def test_a_lease_that_ended_lets_nobody_spend_the_token_again(fleet: Fleet) -> None:
+    """The holder was stopped for longer than the lease: the next one finds its intent; it goes on when it wakes up."""
+    host, other = fleet.host("h1"), fleet.host("h2")
+    login = fleet.login(host, other)
+    fleet.world.standin.script_fault("token", "hold")
+    job = host.renewals.start(login)
+    fleet.world.standin.wait_for("token")
+    fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))
+    with pytest.raises(VaultBusy, match="has not ended"):
+        other.renewals.renew(login.id, 1)
+    fleet.world.standin.release()
+    assert job.result().generation == 2
+    assert other.renewals.renew(login.id, 1).generation == 2
+    assert fleet.presented() == 1

