@@ -24,7 +24,8 @@ from tests.fake_bitbucket.tokens import digest
 
 NAME = "git-credential-bitbucket"
 SITE = "https://bitbucket.org"
-APP, DEPLOY, SHOP = "acme/app", "acme/deploy", "widgets/shop"
+APP, DEPLOY, SHOP, INFRA = "acme/app", "acme/deploy", "widgets/shop", "acme/infra"
+PASSWORD = "a password of Data Center's"
 TOKEN_LIFE_S = 8.0
 PRIVATE = 0o600
 INTERRUPTED = 130
@@ -150,6 +151,47 @@ def log_in_with_tokens(stage: Stage) -> None:
         stage.run(NAME, "status", env={**stage.env, "COLUMNS": "120"})
 
 
+def fetch_from_a_source(stage: Stage) -> None:
+    """A secret that somebody else keeps, and rotates: here a file, as a secret manager's agent writes it."""
+    secret = stage.folder / "mounted-secret"
+    old, new = stage.standin.issue_access_token(INFRA), stage.standin.issue_access_token(INFRA)
+    with stage.step("Leave a token where it is: only a reference to it is stored"):
+        secret.write_text(f"{old}\n")
+        stage.run(NAME, "login", "--access-token", "--for", INFRA, "--from", f"file:{secret}")
+        since = stage.standin.mark()
+        stage.run("git", "ls-remote", f"{SITE}/{INFRA}.git")
+        stage.found("git sent the token from there", {e.secret for e in stage.offered(INFRA, since)} == {digest(old)})
+    with stage.step("The secret is rotated there: the next git command has the new one, and nobody is asked"):
+        stage.standin.revoke(old)
+        secret.write_text(f"{new}\n")
+        since = stage.standin.mark()
+        stage.run("git", "ls-remote", f"{SITE}/{INFRA}.git")
+        stage.found("git sent the new token", {e.secret for e in stage.offered(INFRA, since)} == {digest(new)})
+
+
+def serve_a_data_center(stage: Stage) -> None:
+    """Bitbucket's other half, which can create tokens by REST: so a rotation needs no browser."""
+    stage.standin.create_person("carol", password=PASSWORD)
+    site = stage.standin.data_center_url()
+    stage.run("git", "config", "--global", f"http.{site}/.proxy", "", quiet=True)
+    with stage.step("A Bitbucket Data Center beside it: configure it, log in with an HTTP access token, clone"):
+        stage.run(NAME, "configure", "--host", site)
+        old = stage.standin.issue_http_token("carol", name="laptop")
+        stage.run(NAME, "login", "--access-token", "--host", site, stdin=f"{old}\n")
+        since = stage.standin.mark()
+        stage.run("git", "clone", stage.standin.data_center_url(APP), "from-data-center")
+        names = {e.username for e in stage.standin.requests("git", since=since) if e.auth}
+        stage.found("git sent it under its owner's name, which the server told", names == {"carol"})
+    with stage.step("Rotate it: a token is created, verified and put into use, and the old one is revoked"):
+        stage.run(NAME, "rotate", site, "--expires", "90d", stdin=f"{PASSWORD}\n")
+        living = list(stage.standin.http_tokens())
+        stage.found("one token of hers is valid now, and it is another one", len(living) == 1 and old not in living)
+        since = stage.standin.mark()
+        stage.run("git", "fetch", cwd=stage.home / "work/from-data-center")
+        sent = {e.secret for e in stage.standin.requests("git", since=since) if e.auth}
+        stage.found("git sent the new one", sent == {digest(living[0])})
+
+
 def ci_job(stage: Stage) -> None:
     """A runner: nothing but a token in its environment."""
     with stage.step("A runner's job: a token in the environment, no daemon, nothing on disk"):
@@ -184,7 +226,7 @@ def exec_job(stage: Stage) -> None:
 def search_for_secrets(stage: Stage) -> None:
     """All that was made above is looked for, in several codings."""
     with stage.step("Look for every secret of this demonstration: on disk, among the processes, in what was said"):
-        needles = Needles(stage.standin.secrets())
+        needles = Needles([*stage.standin.secrets(), PASSWORD])
         here = [stage.folder / name for name in ("home", "runner", "tmp")]
         stage.found(
             f"none of {len(stage.standin.secrets())} is in any file outside the vault", not list(needles.files(*here))
@@ -212,6 +254,8 @@ STEPS: tuple[Callable[[Stage], None], ...] = (
     outlive_the_token,
     outlive_a_revocation,
     log_in_with_tokens,
+    fetch_from_a_source,
+    serve_a_data_center,
     ci_job,
     exec_job,
     search_for_secrets,
@@ -230,7 +274,7 @@ def main(folder: Path) -> int:
     """Run the steps; returns the exit code."""
     began = time.monotonic()
     with FakeBitbucket(str(folder), token_lifetime=TOKEN_LIFE_S) as bitbucket:
-        for place in (APP, DEPLOY, SHOP):
+        for place in (APP, DEPLOY, SHOP, INFRA):
             bitbucket.create_repository(place)
         stage = Stage(folder, bitbucket)
         key = folder / "key"
