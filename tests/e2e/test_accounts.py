@@ -1,8 +1,10 @@
 """Two people, two projects, a workspace and a repository on one machine: what is sent for every URL."""
 
 import shlex
+import shutil
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.sandbox import Machine, machine_git
@@ -72,11 +74,16 @@ class Day:
         url = self.bitbucket.url.replace("//", f"//{name}@" if name else "//") + f"/{repository}.git"
         mark = self.bitbucket.mark()
         answer = self.machine.git("ls-remote", url, cwd=folder, check=False)
+        return self.senders(mark) + answer.stderr
+
+    def senders(self, since: int, endpoint: str = "git") -> str:
+        """Whose secrets Bitbucket was sent after entry number `since` of its log, in order."""
         # curl sends an account id that is in the address by itself, of which Basic takes the part after the colon for
         # a secret.
-        offered = [e for e in self.machine.offered(since=mark) if not (e.status == 401 and e.username == "712020")]
+        offered = self.machine.offered(since=since, endpoint=endpoint)
+        offered = [e for e in offered if not (e.status == 401 and e.username == "712020")]
         owners = [self.owners.get(e.secret, "?") + ("" if e.status == 200 else f" {e.status}") for e in offered]
-        return ", ".join(dict.fromkeys(owners)) + answer.stderr
+        return ", ".join(dict.fromkeys(owners))
 
 
 EVERY = ("", "alice", "bob%40example.com", "x-token-auth", "carol")
@@ -110,14 +117,110 @@ TABLE: dict[tuple[str, str, str], dict[str, str]] = {
 }
 
 
+def by_submodules(day: Day) -> Iterator[tuple[str, str]]:
+    """What `git submodule add` sends; a relative URL has the username of the repository that it is relative to."""
+    for username in ("", "alice@"):
+        clone = day.machine.clone(f"{day.machine.site}/acme/app".replace("//", f"//{username}"))
+        for number, url in enumerate((f"{day.machine.site}/acme/ops", "../web", "../../beta/tool")):
+            mark = day.bitbucket.mark()
+            day.machine.git("submodule", "--quiet", "add", url, f"sub{number}", cwd=clone)
+            yield f"{username} submodule {url.removeprefix(day.machine.site)}", day.senders(mark)
+
+
+def by_lfs(day: Day) -> Iterator[tuple[str, str]]:
+    """What git-lfs sends to push a file; the address of its verification names no repository."""
+    day.machine.git("lfs", "install", "--skip-repo")
+    for repository in ("acme/ops", "acme/lone"):
+        clone = day.machine.clone(f"{day.machine.site}/{repository}")
+        day.machine.git("lfs", "track", "*.bin", cwd=clone)
+        day.machine.commit(clone, "large.bin")
+        mark = day.bitbucket.mark()
+        day.machine.git("lfs", "push", "--all", "origin", cwd=clone)
+        yield f"git-lfs {repository}", day.senders(mark, "lfs")
+
+
+def by_exec(day: Day) -> Iterator[tuple[str, str]]:
+    """What git sends below `exec`: the environment's secret and nothing of the vault."""
+    token = day.bitbucket.issue_access_token("acme")
+    day.owners[digest(token)] = "the environment"
+    for words in ((), ("--for", f"{day.machine.site}/acme/ops")):
+        for repository in ("acme/ops", "acme/web"):
+            mark = day.bitbucket.mark()
+            command = ["git", "ls-remote", f"{day.machine.site}/{repository}"]
+            done = day.machine.helper("exec", *words, *command, more={"BITBUCKET_TOKEN": token}, check=False)
+            without = "no credential for" in done.stderr
+            yield f"exec {words[:1]} {repository}", day.senders(mark) + "-" * without
+
+
+def by_tokens_file(day: Day, folder: Path) -> Iterator[tuple[str, str]]:
+    """What git sends where some scopes have a token in the environment."""
+    lines = ""
+    for scope in ("acme", "acme/web"):
+        token = day.bitbucket.issue_access_token(scope)
+        day.owners[digest(token)] = f"line {scope}"
+        lines += f"{scope}={token}\n"
+    path = folder / "tokens"
+    path.touch(mode=0o600)
+    path.write_text(lines)
+    for repository in ("acme/app", "acme/web", "beta/tool"):
+        mark = day.bitbucket.mark()
+        day.machine.git("ls-remote", f"{day.machine.site}/{repository}", more={"BITBUCKET_TOKENS_FILE": str(path)})
+        yield f"tokens file {repository}", day.senders(mark)
+
+
+def by_auth(day: Day) -> Iterator[tuple[str, str]]:
+    """What `BitbucketAuth` sends for each scope."""
+    scopes = ("", "acme", "acme/app", "acme/ops", "beta/tool")
+    mark, ours = day.bitbucket.mark(), {"REQUESTS_CA_BUNDLE": day.bitbucket.ca_file}
+    words = (day.machine.site, day.bitbucket.api_url, *scopes)
+    day.machine.run(day.machine.program.parent / "python", "-c", _AUTH, *words, more=ours)
+    for scope, entry in zip(scopes, day.machine.offered(since=mark, endpoint="api"), strict=True):
+        yield f"BitbucketAuth {scope}", day.owners.get(entry.secret, "?")
+
+
+_AUTH = (
+    "import sys, requests\n"
+    "from git_credential_bitbucket import BitbucketAuth\n"
+    "for scope in sys.argv[3:]:\n"
+    "    requests.get(sys.argv[2] + '/user', auth=BitbucketAuth(scope, url=sys.argv[1]), timeout=60)"
+)
+TOOLS = {
+    " submodule /acme/ops": "OPS",
+    " submodule ../web": "WEB",
+    " submodule ../../beta/tool": "bob's OAuth login",
+    "alice@ submodule /acme/ops": "OPS",
+    "alice@ submodule ../web": "WEB",
+    "alice@ submodule ../../beta/tool": "alice's OAuth login",
+    "git-lfs acme/ops": "OPS",
+    "git-lfs acme/lone": "acme",
+    "exec () acme/ops": "the environment",
+    "exec () acme/web": "the environment",
+    "exec ('--for',) acme/ops": "the environment",
+    "exec ('--for',) acme/web": "-",
+    "tokens file acme/app": "line acme",
+    "tokens file acme/web": "line acme/web",
+    "tokens file beta/tool": "bob's OAuth login",
+    "BitbucketAuth ": "bob's OAuth login",
+    "BitbucketAuth acme": "acme",
+    "BitbucketAuth acme/app": "acme/app",
+    "BitbucketAuth acme/ops": "OPS",
+    "BitbucketAuth beta/tool": "bob's OAuth login",
+}
+
+
 @machine_git
-def test_the_right_account_is_sent_for_every_url(machine: Machine) -> None:
+def test_the_right_account_is_sent_for_every_url(machine: Machine, tmp_path: Path) -> None:
     """By repository, username in the URL, default and directory; where git tells the path, and where it does not.
+
+    By submodules, git-lfs, `exec`, a file of tokens in the environment, and Python's requests as well.
 
     Not with the newer git of these tests: it is started by a loader, under the loader's name, so without a path nobody
     can look at its command line.
     """
     day = Day(machine)
+    used = [*by_submodules(day), *by_exec(day), *by_tokens_file(day, tmp_path), *by_auth(day)]
+    used += by_lfs(day) if shutil.which("git-lfs") else [(tool, TOOLS[tool]) for tool in TOOLS if "lfs" in tool]
+    assert dict(used) == TOOLS
     folder = machine.work / "bobs"
     machine.git("init", "--quiet", folder)
     included = machine.home / "bob.gitconfig"
