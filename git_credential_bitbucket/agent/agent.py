@@ -324,7 +324,8 @@ class Agent:
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
         if self.credential_store.trouble is None and revocation.is_due(vault.snapshot().content, now):
-            self.submit(partial(revocation.retry_due, vault, now, self.credential_store.on_revoked))
+            on_revoked = self.credential_store.on_revoked
+            self.submit(partial(revocation.retry_due, vault, now, self.renewals.with_endpoint, on_revoked))
 
     def _due_at(self, credential: Credential) -> float:
         if not renewal_schedule.was_used_since_renewal(credential, self.credential_store.last_used(credential)):

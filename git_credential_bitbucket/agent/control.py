@@ -231,7 +231,7 @@ def _remove(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
         removed = retention.remove(agent.credential_store, _id(fields), agent.clock() if is_told else None)
         if not is_told:
             return revocation.NOTHING
-        told = revocation.revoke(removed)
+        told = revocation.revoke(removed, agent.renewals.with_endpoint)
         is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNKNOWN)
         return revocation.QUEUED if is_queued and told == revocation.UNKNOWN else told
 

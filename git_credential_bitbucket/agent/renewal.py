@@ -124,7 +124,8 @@ class Renewals:
         try:
             renewed = self.renew(credential.id, credential.generation, rejected=rejected, by_hand=by_hand)
         except UnknownCredential:  # logged out meanwhile: what came for it is not wanted any more
-            revocation.retry_due(self._credential_store.vault, self._clock(), self._credential_store.on_revoked)
+            store = self._credential_store
+            revocation.retry_due(store.vault, self._clock(), self.with_endpoint, store.on_revoked)
             raise
         except Error as exc:
             self.troubles[credential.id] = exc

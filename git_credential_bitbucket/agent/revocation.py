@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.agent.credential import Record
+
+    WithEndpoint = Callable[[Credential], Credential]
     from git_credential_bitbucket.secret import Secret
     from git_credential_bitbucket.vault.vault import Vault
 
@@ -25,11 +27,12 @@ REVOKED, REJECTED, UNKNOWN, QUEUED, NOTHING = "yes", "no", "unknown", "queued", 
 """What became of it: Bitbucket took it, rejected it, gave no answer that tells, is asked again, or nothing to do."""
 
 
-def revoke(credential: Credential) -> str:
+def revoke(credential: Credential, with_endpoint: WithEndpoint) -> str:
     """Revoke what an OAuth login holds; one of the words above. A job: may take as long as Bitbucket does.
 
-    The endpoint is undocumented. It is given the refresh token, with which the access tokens of the same grant go
-    (RFC 7009, section 2.1). A token that a person made is only theirs to revoke, on Bitbucket's page.
+    `with_endpoint` gives it its host's endpoint as that is configured now. It is undocumented, and is given the refresh
+    token: with that, the access tokens of the same grant go (RFC 7009, section 2.1). A token that a person made is only
+    theirs to revoke, on Bitbucket's page.
     """
     token = credential.refresh_token or credential.secret
     if (
@@ -44,9 +47,8 @@ def revoke(credential: Credential) -> str:
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
     try:
-        taken = oauth.revoke(
-            Endpoint.from_record(credential.endpoint), credential.client_id, credential.client_secret, token
-        )
+        endpoint = Endpoint.from_record(with_endpoint(credential).endpoint or {})
+        taken = oauth.revoke(endpoint, credential.client_id, credential.client_secret, token)
     except Error:  # an endpoint that may not be used: it is removed here all the same
         return UNKNOWN
     return {True: REVOKED, False: REJECTED, None: UNKNOWN}[taken]
@@ -79,10 +81,10 @@ def is_due(content: Record, now: float) -> bool:
     return any(not 0 < one["retry_at"] - now <= RETRY_S for one in content.get("revocations", ()))
 
 
-def retry_due(vault: Vault, now: float, on_revoked: Callable[[Credential], None] = lambda _: None) -> None:
+def retry_due(vault: Vault, now: float, with_endpoint: WithEndpoint, on_revoked: Callable[[Credential], None]) -> None:
     """Try the revocations that are due. A job: may take as long as Bitbucket does. Raises the vault's trouble.
 
-    `on_revoked` is told of each login that Bitbucket revoked.
+    `with_endpoint` is as for `revoke`; `on_revoked` is told of each login that Bitbucket revoked.
     """
     with vault.transaction() as tx:
         due = [one for one in tx.content.get("revocations", ()) if not 0 < one["retry_at"] - now <= RETRY_S]
@@ -91,7 +93,7 @@ def retry_due(vault: Vault, now: float, on_revoked: Callable[[Credential], None]
     done = []
     for one in due:
         credential = Credential.from_record(one["credential"])
-        if (told := revoke(credential)) == REVOKED:
+        if (told := revoke(credential, with_endpoint)) == REVOKED:
             on_revoked(credential)
         if told != UNKNOWN or now - one["at"] > QUEUED_S:
             done.append(one["credential"]["refresh_token"])

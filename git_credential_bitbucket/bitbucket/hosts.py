@@ -99,6 +99,8 @@ def provider_hint(base: str) -> str:
     """How to configure `protocol://host` as Bitbucket."""
     import shlex  # lazy: only a hint needs it
 
+    if base == f"http://{CLOUD_HOST}":
+        return f"use https, for example: git remote set-url origin {CLOUD_URL}/WORKSPACE/REPOSITORY.git"
     return f"if it is Bitbucket, run: git config --global {shlex.quote(f'credential.{base}.provider')} {DATA_CENTER}"
 
 

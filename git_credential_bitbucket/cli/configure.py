@@ -40,5 +40,7 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
 @click.option("-n", "--dry-run", is_flag=True, help="Print the git commands without running them.")
 def command(*, host: str | None, account: str | None, system: bool, dry_run: bool) -> None:
     """Write the configuration."""
-    username = paste_validation.check_account(account) if account else None
+    username = paste_validation.check_account(account) if account is not None else None
+    if account is not None and username is None:
+        raise click.UsageError("--account needs a name")
     configuration.configure(os.environ, host, username, system=system, dry_run=dry_run)

@@ -175,7 +175,7 @@ def _credentials(kept: list[CredentialView], now: float) -> Iterator[Finding]:
             told = f"{cause}; {one['trouble']}" if one["trouble"] and state == "ready" else cause
             yield Finding("credentials", NOTE if told != cause else OK, told, one["trouble_hint"])
         if one["project"] is not None and state != "disabled":
-            cause = f"{name} for {one['scope']} is for {len(one['repositories'])} repositories"
+            cause = f"{name} for {one['scope']}, repositories: {len(one['repositories'])}"
             reading = Fix(f"read the repositories of {one['scope']} again", partial(_read_repositories, one["id"]))
             yield Finding("credentials", OK, cause, fix=reading)
         counted[state] += 1

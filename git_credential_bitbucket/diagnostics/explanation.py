@@ -132,7 +132,7 @@ def _not_for_us(git_asks: GitRequest, document: Document) -> Error | Problem | N
     base = f"{git_asks.protocol}://{git_asks.host}"
     if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
         if git_asks.host == hosts.CLOUD_HOST:
-            return Problem("this is plain http, and tokens are only sent over https", "use https: git remote set-url")
+            return Problem("this is plain http, and tokens are only sent over https", hosts.provider_hint(base))
         return hosts.unconfigured_host(git_asks.protocol, git_asks.host)
     if not any(one["ours"] for one in document["helpers"]):
         others = git_protocol.printable(", ".join(one["helper"] for one in document["helpers"]))

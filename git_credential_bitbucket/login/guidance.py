@@ -90,7 +90,10 @@ def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
 
 
 def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
-    """The pages at Bitbucket where tokens of a `kind` are created and revoked; none if not known."""
+    """The pages at Bitbucket where tokens of a `kind` are created and revoked; none if not known.
+
+    A project's are in its settings, which its page leads to (the `html` link of REST's project object).
+    """
     workspace, _, repository = place.partition("/")
     workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
     if provider.endpoint.product == hosts.DATA_CENTER:
@@ -100,6 +103,10 @@ def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> 
         return f"{project}/repos/{repository}/settings", f"{project}/settings"
     if kind == token_kinds.ACCESS_TOKEN:
         base = f"{provider.protocol}://{provider.host}/{workspace}"
+        if repository.startswith("{"):  # a project's key, as scopes.project_scope writes it
+            return (f"{base}/workspace/projects/{repository[1:-1].upper()}",)
+        if place and "/" not in place:
+            return (f"{base}/workspace/settings/access-tokens",)
         return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
     if kind == token_kinds.API_TOKEN and hosts.is_cloud(provider.protocol, provider.host):
         return (API_TOKENS_PAGE,)

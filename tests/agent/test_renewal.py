@@ -556,6 +556,12 @@ def test_a_grant_is_written_although_another_process_gave_the_login_up(world: Wo
     assert not world.agent.renewals.unwritten
 
 
+def retry_revocations(world: World, after_s: float = 0) -> None:
+    """Try those that are due then."""
+    vault, renewals = world.agent.credential_store.vault, world.agent.renewals
+    revocation.retry_due(vault, world.clock() + after_s, renewals.with_endpoint, lambda _: None)
+
+
 def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: World) -> None:
     """Its owner does not want it any more: the login stays gone, and Bitbucket is told of the new refresh token."""
     login = world.login()
@@ -568,7 +574,7 @@ def test_an_answer_for_what_was_logged_out_keeps_nobody_and_is_revoked(world: Wo
     world.agent.renewals.write_answers()
     assert not world.agent.must_keep_running()
     assert world.kept() == []
-    revocation.retry_due(world.agent.credential_store.vault, world.clock())
+    retry_revocations(world)
     given = login._replace(refresh_token=Secret(json.loads(body)["refresh_token"]))
     assert renewal.interpret(given, renewal.send_request(given)).grant is None
     assert len(world.standin.requests("revoke")) == 1
@@ -582,7 +588,7 @@ def test_a_logout_that_bitbucket_did_not_answer_is_revoked_later(world: World) -
     told = wait_for(control(world.agent, "remove", f"id={login.id}\nrevoke=1\n".encode()))
     assert b"revoked=queued" in told
     assert world.kept() == []
-    revocation.retry_due(world.agent.credential_store.vault, world.clock() + revocation.RETRY_S + 1)
+    retry_revocations(world, revocation.RETRY_S + 1)
     assert renewal.interpret(login, renewal.send_request(login)).grant is None
     assert not world.agent.credential_store.vault.snapshot().content.get("revocations")
 

@@ -251,6 +251,11 @@ def test_what_is_no_host_is_a_usage_error(bare_run: Runner, url: str) -> None:
     assert "https://bitbucket.example.com" in done.stderr
 
 
+def test_an_account_without_a_name_is_a_usage_error(bare_run: Runner) -> None:
+    """A script's variable may be empty."""
+    assert bare_run(NAME, "configure", "--account", "", check=False).returncode == 2
+
+
 def test_plain_http_is_warned_of(bare_run: Runner) -> None:
     """It may be opted in for a test, and everybody on the way reads along."""
     assert "plain http" in bare_run(NAME, "configure", "--host", "http://bb.example").stderr

@@ -156,6 +156,13 @@ def test_a_nested_exec_hands_a_rejection_outwards(bare_run: Runner, given: dict[
     assert "is suspended for" in done.stderr
 
 
+def test_a_login_below_exec_ends_with_it(bare_run: Runner, given: dict[str, str]) -> None:
+    """It is not said to be stored in the vault."""
+    words = ("login", "--no-verify", "--access-token", "--for", "acme")
+    told = bare_run(NAME, "exec", NAME, *words, env=given, stdin=tokens.access_token()).stdout
+    assert "stored in memory only, until the daemon stops" in told
+
+
 def test_each_token_of_the_tokens_file_is_served_for_its_scope(bare_run: Runner, home: Path) -> None:
     """And no further than `--for` says; the command sees neither file nor variable."""
     app, acme, beta = tokens.access_token(), tokens.api_token(), tokens.access_token()

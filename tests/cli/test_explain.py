@@ -378,6 +378,8 @@ def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -
     kept(configured, "")
     document = explained(configured, address, code=1)
     assert cause in document["none"]["cause"]
+    is_plain_http = "git remote set-url origin https://bitbucket.org/" in document["none"]["hint"]
+    assert is_plain_http == address.startswith("http:")
     assert document["candidates"] == []
 
 

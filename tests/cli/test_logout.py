@@ -12,21 +12,29 @@ from tests.sandbox import keep
 HELPER = "git-credential-bitbucket"
 
 
-def keep_consumer(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """A login that can be revoked."""
+def keep_consumer(keyed: Runner, bitbucket: FakeBitbucket) -> str:
+    """A login that can be revoked; returns what was said."""
     consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    words = ("login", "--client-credentials", "--host", bitbucket.url)
+    return keyed(HELPER, *words, stdin=f"{consumer.key}\n{consumer.secret}\n").stdout
 
 
 def test_a_log_in_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Bitbucket's yes is told."""
-    keep_consumer(keyed, bitbucket)
+    told = keep_consumer(keyed, bitbucket)
+    assert told.endswith(f"git does not ask this helper yet; run: {HELPER} configure --host {bitbucket.url}\n")
     said = keyed(HELPER, "logout", bitbucket.netloc)
     assert said.stdout.endswith("Revoked at Bitbucket.\n")
     assert len(bitbucket.requests("revoke")) == 1
     assert listed(keyed) == []
+
+
+def test_a_proxy_that_changed_since_the_login_is_obeyed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """Bitbucket is reached as git's configuration says now."""
+    keep_consumer(keyed, bitbucket)
+    keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
+    assert "Revoked at Bitbucket" in keyed(HELPER, "logout", bitbucket.netloc).stdout
+    assert [entry.path for entry in bitbucket.requests("proxy")] == [bitbucket.netloc]
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def test_a_projects_token_is_named_like_any_other(ready: Runner, bitbucket: Fake
     new = bitbucket.issue_access_token("acme", project="WEB")
     said = ready(HELPER, "rotate", scope, stdin=new).stdout
     assert f"Replaced: access token for {bitbucket.netloc}/acme (project WEB)" in said
+    assert f"revoke the old one at Bitbucket here: {bitbucket.url}/acme/workspace/projects/WEB\n" in said
     assert sent(ready, bitbucket, "api") == tokens.digest(new)
     for one in [each for each in listed(ready) if each["project"]]:  # the new one, and the disabled
         ready(HELPER, "logout", one["id"])

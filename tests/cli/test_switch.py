@@ -86,6 +86,14 @@ def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -
     beside = login(keyed, more=("--add",))
     assert offered(keyed) == beside
     assert [one["state"] for one in listed(keyed)].count("ready") == 2
+    words = ("login", "--no-verify", "--api-token", "--replace")
+    told = keyed(HELPER, *words, stdin=tokens.api_token()).stdout
+    ids = [one["id"] for one in listed(keyed) if one["account"] == "alice@example.com"]
+    restores = [
+        f"alice@example.com. To re-enable it within 30 days, run: {HELPER} restore {one}\n" in told for one in ids
+    ]
+    assert restores.count(True) == 1
+    assert told.count("Replaced: API token for bitbucket.org") == 2
     assert (
         "exclude each other"
         in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", "--replace", check=False).stderr
