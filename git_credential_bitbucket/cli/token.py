@@ -25,9 +25,9 @@ _CLOUD = arguments.parse_scope(hosts.CLOUD_URL)
 
 HELP = f"""{summary("token")}.
 
-Without a scope: in a repository whose remote is on bitbucket.org, the token that git would get for it; elsewhere the
-one for all of bitbucket.org. A token that is about to expire is renewed first. As with git, a token in the environment
-(BITBUCKET_TOKEN and so on) comes before stored ones.
+Without a scope: in a repository whose remote is on a Bitbucket host, the token that git would get for it; elsewhere
+the one for all of bitbucket.org. A token that is about to expire is renewed first. As with git, a token in the
+environment (BITBUCKET_TOKEN and so on) comes before stored ones.
 
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
@@ -102,20 +102,20 @@ def fetch_token(what: str | None) -> dict[str, str]:
 
 
 def _scope_here() -> arguments.ScopeArgument:
-    """The repository of the current directory if its remote is at bitbucket.org; elsewhere all of bitbucket.org."""
+    """The repository of the current directory if its remote is on a Bitbucket host; elsewhere all of bitbucket.org."""
     text = git_request.remote(os.environ, git_request.folder_here())
     try:
         scope = arguments.parse_scope(text) if text is not None else _CLOUD
     except Error:  # a path, or an address with a password in it
         return _CLOUD
-    return scope if (scope.protocol, scope.host) == (_CLOUD.protocol, _CLOUD.host) else _CLOUD
+    return scope if hosts.is_bitbucket_now(os.environ, scope.protocol, scope.host) else _CLOUD
 
 
 def _scope_and_id(what: str) -> tuple[arguments.ScopeArgument, str | None]:
     """The scope to request, and the credential's id if `what` is one."""
     for one in arguments.stored_credentials() if _is_id(what) else ():
         if one["id"] == what:
-            return arguments.parse_scope(one["url"]), what
+            return arguments.requested_scope(one), what
     return arguments.parse_scope(what), None
 
 

@@ -160,7 +160,7 @@ def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) 
     for one in _stored(context):
         key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
         if key not in found:
-            told = find("token", [("id", one["id"])], (repository or arguments.parse_scope(one["url"])).request())
+            told = find("token", [("id", one["id"])], (repository or arguments.requested_scope(one)).request())
             if told.get("password"):
                 found[key] = Token(one["kind"], told)
     return list(found.values())

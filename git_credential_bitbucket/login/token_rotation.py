@@ -165,11 +165,11 @@ def _stored_logins(replaced: CredentialView) -> Iterator[Secret]:
     host = replaced["url"].split("/", 3)[:3]
     for one in arguments.stored_credentials():
         if one["kind"] == token_kinds.OAUTH and one["url"].split("/", 3)[:3] == host and one["state"] == "ready":
-            told = find("token", [("id", one["id"])], arguments.parse_scope(replaced["url"]).request())
+            told = find("token", [("id", one["id"])], arguments.requested_scope(replaced).request())
             if told.get("password"):
                 yield Secret(rest_authorization.header(told))
 
 
 def _secret_of(one: CredentialView) -> Secret | None:
-    told = find("token", [("id", one["id"])], arguments.parse_scope(one["url"]).request())
+    told = find("token", [("id", one["id"])], arguments.requested_scope(one).request())
     return Secret(told["password"]) if told.get("password") else None

@@ -88,6 +88,13 @@ def parse_scope(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
     return scope
 
 
+def requested_scope(one: CredentialView) -> ScopeArgument:
+    """A scope that a request for this credential can name: a project's has no URL, so one of its repositories."""
+    if one["project"] is None:
+        return parse_scope(one["url"])
+    return parse_scope("/".join([one["url"].rpartition("/")[0], *one["repositories"][:1]]))
+
+
 def check_scope(scope: ScopeArgument) -> None:
     """Raise `Error` for a scope that could never match: a wildcard, or a title instead of the name in the URL."""
     if "*" in (scope.path or ""):

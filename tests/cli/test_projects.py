@@ -132,6 +132,10 @@ def test_a_projects_token_is_named_like_any_other(ready: Runner, bitbucket: Fake
     logged_in(ready, bitbucket, "acme", "WEB")
     wide = logged_in(ready, bitbucket, "acme")
     scope = f"{bitbucket.url}/acme/{{WEB}}"
+    (ours,) = [one for one in listed(ready) if one["project"]]
+    assert tokens.digest(ready(HELPER, "token", ours["id"]).stdout.strip()) == sent(ready, bitbucket, "api")
+    transcript = ready(HELPER, "doctor", "--live", f"{bitbucket.url}/acme/api", check=False).stdout
+    assert "project_access_token" in transcript
     new = bitbucket.issue_access_token("acme", project="WEB")
     said = ready(HELPER, "rotate", scope, stdin=new).stdout
     assert f"Replaced: access token for {bitbucket.netloc}/acme (project WEB)" in said
@@ -178,6 +182,7 @@ def test_bitbucket_tells_what_an_access_token_is_of_in_a_repository(
     ready("git", "remote", "add", "origin", f"{bitbucket.url}/acme/web.git")
     token = bitbucket.issue_access_token(place, project=project)
     said = ready(HELPER, "login", "--access-token", "--host", bitbucket.url, stdin=token).stdout
+    assert ready(HELPER, "token").stdout == f"{token}\n"
     assert f"Logged in: access token for {bitbucket.netloc}/{told}" in said
     assert sent(ready, bitbucket, "web") == tokens.digest(token)
 
