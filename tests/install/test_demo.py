@@ -66,7 +66,7 @@ def test_every_step_does_what_it_says_and_nothing_is_left(folder: Path, home: Pa
         "--api-token",
         "--access-token",
         "exec",
-        "--from file:",
+        "--from",
     )
     for word in (*words, "configure --host", "rotate"):
         assert word in done.stdout
