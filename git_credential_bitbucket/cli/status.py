@@ -66,7 +66,7 @@ def command(
 
         output.write(metrics_file, metrics.text(report))
     if as_json:
-        print(status_report.document(report))  # noqa: T201 - click.echo would look for colours in megabytes
+        print(status_report.document(report), flush=True)  # noqa: T201 - click.echo looks for colours in megabytes
     elif metrics_file is None:
         from git_credential_bitbucket.diagnostics import status_table  # lazy: rich costs 40 ms
 
