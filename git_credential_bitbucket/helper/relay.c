@@ -339,8 +339,8 @@ static bool is_plain_request(const char *operation, const char *secret)
     return seen[PROTOCOL] && seen[HOST] && seen[PASSWORD] == !strcmp(operation, "store");
 }
 
-/* Whether a secret may have been rejected in the last minute, whichever: markers.is_marked, without the digest. */
-static bool is_rejection_recent(void)
+/* Whether a mark on a rejected secret, whichever, may still be valid: markers.is_marked in C, without the digest. */
+static bool may_be_rejected(void)
 {
     const char *rest, *base = runtime_dir(&rest);
     char path[PATH_MAX];
@@ -348,16 +348,18 @@ static bool is_rejection_recent(void)
     DIR *directory = length >= 0 && length < PATH_MAX ? opendir(path) : NULL;
     struct dirent *entry;
     struct stat found;
-    bool is_recent = false;
+    bool is_marked = false;
     if (!directory)
         return length < 0 || length >= PATH_MAX || errno != ENOENT;
-    while (!is_recent && (errno = 0, entry = readdir(directory)))
-        if (!strncmp(entry->d_name, "erased-", strlen("erased-")))
-            is_recent = fstatat(dirfd(directory), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) ||
+    while (!is_marked && (errno = 0, entry = readdir(directory)))
+        if (!strncmp(entry->d_name, "rejected-", strlen("rejected-")))
+            is_marked = true;
+        else if (!strncmp(entry->d_name, "erased-", strlen("erased-")))
+            is_marked = fstatat(dirfd(directory), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) ||
                         llabs((long long)time(NULL) - (long long)found.st_mtime) <= RECENT_REJECTION_S;
-    is_recent = is_recent || errno;
+    is_marked = is_marked || errno;
     closedir(directory);
-    return is_recent;
+    return is_marked;
 }
 
 /* fallback.get and fallback.store in C, for a plain request and a plain token: the former's reply is the daemon's, the
@@ -371,7 +373,7 @@ static enum outcome answer_from_environment(const char *operation, const struct 
         return ANSWERED;
     int length = snprintf(reply, sizeof reply, "username=%s\npassword=%s\n\n", username, secret);
     reply_bytes = length > 0 && (size_t)length < sizeof reply ? (size_t)length : sizeof reply;
-    return reply_bytes < sizeof reply && !is_rejection_recent() ? ANSWERED : UNASKED;
+    return reply_bytes < sizeof reply && !may_be_rejected() ? ANSWERED : UNASKED;
 }
 
 static bool write_all(int descriptor, const char *bytes, size_t count)

@@ -153,6 +153,8 @@ def test_a_recent_rejection_is_left_to_python(relay: Relay, python: Oracle) -> N
     for seconds, is_answered in ((-70, True), (-50, False), (40, False), (3600, True)):
         os.utime(mark, (time.time() + seconds,) * 2)
         assert (compared(relay, python, "get", PLAIN, env) is not None) is is_answered
+    mark = mark.rename(mark.with_name("rejected-" + mark.name.partition("-")[2]))
+    assert compared(relay, python, "get", PLAIN, env) is None
     mark.rename(mark.with_name("given-" + mark.name.partition("-")[2]))
     assert compared(relay, python, "get", PLAIN, env) is not None
     for elsewhere in ("/dev/null", "/" + "x" * 4096):
@@ -194,7 +196,9 @@ VALUES = st.sampled_from([TOKEN, TOKEN, *token_values()]) | st.text(
 @given(
     operation=st.sampled_from(["get", "store"]),
     request=REQUESTS,
-    env=st.dictionaries(st.sampled_from([*NAMES, *NAMES, *OTHERS, "BITBUCKET_APP_PASSWORD"]), VALUES, min_size=1),
+    env=st.dictionaries(
+        st.sampled_from([*NAMES, *NAMES, *OTHERS, "BITBUCKET_APP_PASSWORD", "BITBUCKET_USERNAME"]), VALUES, min_size=1
+    ),
 )
 def test_the_native_answer_is_pythons_or_none(
     relay: Relay, python: Oracle, operation: str, request: bytes, env: dict[str, str]
