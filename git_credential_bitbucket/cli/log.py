@@ -167,7 +167,8 @@ def _is_in(scope: str, wanted: str) -> bool:
 def _cell(entry: Entry, name: str) -> str:
     value: Any = entry.get(name)
     if name == "program" and isinstance(value, list):
-        return " < ".join(map(str, value[:4]))
+        programs = " < ".join(map(str, value[:4]))
+        return f"{programs} (grant {entry['grant']})".lstrip() if "grant" in entry else programs
     if name == "operation" and "replaces" in entry:
         return f"{value} for {entry['replaces']}"
     if name == "scope":

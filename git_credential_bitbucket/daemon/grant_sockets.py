@@ -31,21 +31,31 @@ class GrantSockets:
     def __init__(self, path: str, server: Server, grants: Grants) -> None:
         """Open and close the sockets of `grants` from now on, and serve them; `path` is git's socket."""
         self._path = path
+        self._parent = os.path.dirname(os.path.dirname(paths.grant_socket(path, "ID")))
         self._server = server
         self._grants = grants
         self._open: dict[str, tuple[socket.socket, Listener]] = {}
         grants.open_socket, grants.close_socket = self._listen, self._close
 
     def adopt(self, descriptors: Mapping[str, int], held: Mapping[str, Mapping[str, Identity]]) -> None:
-        """Serve the sockets of a predecessor's grants; a grant whose socket it did not hand over ends."""
-        for grant in self._grants.open_grants():
+        """Serve the sockets of a predecessor's grants, and remove those of grants that have expired meanwhile.
+
+        A grant whose socket was not handed over ends.
+        """
+        grants = {grant.id: grant for grant in self._grants.open_grants()}
+        for name, found in held.items():
+            ((path, identity),) = found.items()
             try:
-                listener = adopt_listener(descriptors[OPTION + grant.id])
+                listener = adopt_listener(descriptors[OPTION + name])
             except (KeyError, SettingsError):
-                self._grants.end(grant.id)
                 continue
-            claim = Listener(grant.socket, {path: (found[0], found[1]) for path, found in held[grant.id].items()})
-            self._serve(grant, listener, claim)
+            claim = Listener(path, {path: (identity[0], identity[1])})
+            if name in grants:
+                self._serve(grants[name], listener, claim)
+            else:
+                self._remove(listener, claim)
+        for name in grants.keys() - self._open.keys():
+            self._grants.end(name)
 
     def descriptors(self) -> dict[str, int]:
         """The open sockets' descriptors by the names that a successor knows them by."""
@@ -65,7 +75,7 @@ class GrantSockets:
         kind: SocketName = "git" if grant.peer is None else "guests"
         if not grant.socket:
             grant.socket = paths.grant_socket(self._path, grant.id)
-            _make_parent(os.path.dirname(os.path.dirname(grant.socket)))
+            _make_parent(self._parent)
         elif grant.peer is not None:
             _check_entry(os.path.dirname(grant.socket), grant.peer)
         if _is_served(grant.socket):
@@ -80,12 +90,14 @@ class GrantSockets:
         self._server.add_listener(listener, grant_rule(grant))
 
     def _close(self, grant: Grant) -> None:
-        listener, claim = self._open.pop(grant.id, (None, None))
-        if listener is None or claim is None:
-            return
+        if grant.id in self._open:
+            self._remove(*self._open.pop(grant.id))
+
+    def _remove(self, listener: socket.socket, claim: Listener) -> None:
         claim.unlink()
-        if grant.socket == paths.grant_socket(self._path, grant.id):
-            _remove_directory(os.path.dirname(grant.socket))
+        directory = os.path.dirname(claim.path)
+        if os.path.dirname(directory) == self._parent:
+            _remove_directory(directory)
         self._server.remove_listener(listener)
 
 

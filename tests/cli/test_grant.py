@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import access_log
 from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
 from tests.running import Runner
@@ -17,6 +18,7 @@ ASK = "printf 'protocol=https\\nhost=bitbucket.org\\npath=%s\\n\\n' {} | GIT_TER
 def token(keyed: Runner) -> str:
     """An access token that is stored for a workspace."""
     token = tokens.access_token()
+    keyed.env[access_log.SETTING] = "on"
     keyed(NAME, "configure")
     keyed(NAME, "login", "--access-token", "--no-verify", "--for", "acme", stdin=token)
     return token
@@ -38,6 +40,7 @@ def test_it_prints_the_path_and_the_id_and_takes_the_socket_back(keyed: Runner, 
     git = ("git", "-c", "credential.https://bitbucket.org.helper=", "-c", helper, "-c", "credential.useHttpPath=true")
     asked = keyed(*git, "credential", "fill", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
     assert f"password={token}\n" in asked.stdout
+    assert f"(grant {name})\n" in keyed(NAME, "log", "--operation", "get").stdout
     assert "1 of 3" in keyed(NAME, "grant", "list").stdout
     assert keyed(NAME, "grant", "revoke", name).stdout == f"revoked: {name}\n"
     assert (opened(keyed), Path(socket).parent.exists()) == ([], False)

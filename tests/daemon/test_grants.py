@@ -1,5 +1,6 @@
 """Limited sockets of a running daemon: who reaches them, what comes out, how many times, how long, and what is left."""
 
+import json
 import os
 import stat
 import subprocess
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.agent.grants import MAX_GRANTS
+from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grants
+from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
+from git_credential_bitbucket.daemon.server import Server
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud, eventually
 from tests.daemon.test_peers import NOBODY, ask_as_nobody
@@ -170,6 +173,24 @@ def test_nothing_is_left_by_a_daemon_that_ends(start: Start) -> None:
     assert daemon.ask("exit") == b"ok=1\n"
     assert daemon.ended() == 0
     assert os.listdir(Path(socket).parents[1]) == []
+
+
+def test_a_grant_that_expires_during_an_upgrade_leaves_no_socket(home: Path) -> None:
+    """Its successor removes what it was handed for it; one without a socket ends, and the others go on."""
+    now = time.time()
+    server, path = Server({}, lambda *_: b""), str(home / "run" / "git-credential-bitbucket" / "socket")
+    before = Grants(lambda: now)
+    sockets = GrantSockets(path, server, before)
+    fields = {"protocol": "https", "host": "bitbucket.org"}
+    short, long, lost = (before.add({**fields, "expires": text}) for text in ("10", "60", "60"))
+    after = Grants(lambda: now + 20)
+    after.restore(json.loads(json.dumps(before.export())))
+    handed = {name: os.dup(number) for name, number in sockets.descriptors().items() if not name.endswith(lost.id)}
+    GrantSockets(path, server, after).adopt(handed, json.loads(json.dumps(sockets.held())))
+    assert [grant.id for grant in after.open_grants()] == [long.id]
+    assert [os.path.exists(grant.socket) for grant in (short, long)] == [False, True]
+    assert not Path(short.socket).parent.exists()
+    server.close()
 
 
 def test_a_grant_survives_an_upgrade_with_its_uses(start: Start, copy: Path) -> None:
