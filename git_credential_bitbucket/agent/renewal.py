@@ -164,10 +164,11 @@ class Renewals:
         What is in no file yet stays in `unwritten` if it cannot be written, and why not in `troubles`.
         """
         vault = self._credential_store.vault
-        for credential_id, held in list(self.unwritten.items()):
+        for credential_id in list(self.unwritten):
             try:
                 with vault.lease(credential_id) as lease:
-                    self._write(lease, credential_id, **held)
+                    if (held := self.unwritten.get(credential_id)) is not None:  # a renewal may have written it first
+                        self._write(lease, credential_id, **held)
                 self.troubles.pop(credential_id, None)
             except Error as exc:
                 self.troubles[credential_id] = exc
