@@ -40,6 +40,9 @@ BAD_FIELDS: list[dict[str, Any]] = [
     {"endpoint": "here"},
 ]
 
+STUCK_S = 30.0
+"""Much longer than anything takes that waits for nobody."""
+
 
 def ask(world: World, action: str, **fields: str) -> dict[str, str]:
     """What the verb answers."""
@@ -119,14 +122,15 @@ def test_a_refresh_that_must_open_the_vault_first_is_answered_with_its_error(wor
 
 def test_another_consumers_slow_renewal_does_not_hold_up_the_loop(world: World) -> None:
     """The memory's lock is held across a renewal, so who waits for it is a job."""
-    world.standin.turn(latency=1.0)
+    world.standin.script_fault("token", "hold")
     jobs = [mint(world)]
     asked = threading.Thread(target=lambda: jobs.append(mint(world)))
     while not world.standin.token_requests():
         world.agent.tick()
     asked.start()
-    asked.join(0.5)
+    asked.join(STUCK_S)
     stuck = asked.is_alive()
+    world.standin.release()
     asked.join()
     assert not stuck
     assert all(b"password=" in wait_for(job) for job in jobs)
@@ -147,15 +151,16 @@ def test_locking_does_not_wait_for_a_renewal(world: World) -> None:
     """Who walks away from the desk has the vault locked now, and the loop goes on."""
     world.login()
     world.get()
-    world.standin.turn(latency=1.0)
+    world.standin.script_fault("token", "hold")
     world.offset += 7300
     renewed = world.agent.get(world.lines())
     while not world.standin.token_requests():
         world.agent.tick()
     asked = threading.Thread(target=lambda: wait_for(control(world.agent, "lock", b"")))
     asked.start()
-    asked.join(0.5)
+    asked.join(STUCK_S)
     stuck = asked.is_alive()
+    world.standin.release()
     asked.join()
     wait_for(renewed)
     assert not stuck

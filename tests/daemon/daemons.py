@@ -14,7 +14,7 @@ from typing import Any
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import daemon_launcher
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class Daemon:

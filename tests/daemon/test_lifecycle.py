@@ -152,7 +152,7 @@ def test_a_daemon_that_holds_something_in_memory_only_stays(start: Start, bare_e
     daemon = start(env=env)
     daemon.store("acme/app", tokens.access_token())
     with pytest.raises(subprocess.TimeoutExpired):
-        daemon.process.wait(3)
+        daemon.process.wait(2)
     assert daemon.secret("acme/app") is not None
 
 

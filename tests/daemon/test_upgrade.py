@@ -36,9 +36,12 @@ def install(copy: Path, version: str) -> None:
 
 
 def hasten(copy: Path) -> None:
-    """Let a daemon of this copy look for a new package all the time, and take it at once."""
+    """Let a daemon of this copy look for a new package all the time, and take it almost at once.
+
+    Not at once: a package that changes while it is checked would be taken for the one that was.
+    """
     for name, usual, here in (
-        ("upgrade.py", "SETTLE_S = 2.0", "SETTLE_S = 0.0"),
+        ("upgrade.py", "SETTLE_S = 2.0", "SETTLE_S = 0.1"),
         ("lifecycle.py", "CHECK_INTERVAL_S = 5.0", "CHECK_INTERVAL_S = 0.1"),
     ):
         replace(copy / PACKAGE.name / "daemon" / name, usual, here)
@@ -96,6 +99,7 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
         ("lifecycle.py", "UPGRADE_WAIT_S = 10.0", "UPGRADE_WAIT_S = 0.2"),
     ):
         replace(copy / PACKAGE.name / "daemon" / name, usual, here)
+    hasten(copy)
     daemon = start(package=str(copy))
     with daemon.connect() as stalled:
         stalled.sendall(b"action=get\ntimeout=900\nprotocol=https\n")
@@ -107,6 +111,7 @@ def test_a_stalled_client_does_not_hold_it_up(start: Start, copy: Path) -> None:
 
 def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str], copy: Path, home: Path) -> None:
     """Handed on in memory: it is on no disk, and no descriptor of the hand-over is left; the socket is still ours."""
+    hasten(copy)
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
     token = tokens.access_token()
     daemon.store("acme/app", token)
@@ -125,16 +130,19 @@ def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str],
 
 def test_a_package_that_does_not_start_is_not_started(start: Start, copy: Path) -> None:
     """Half an installation, or a broken one: the old daemon serves on, and takes the next whole one."""
+    hasten(copy)
     daemon = start(package=str(copy))
     token = tokens.access_token()
     daemon.store("acme/app", token)
     broken = copy / PACKAGE.name / "agent" / "agent.py"
     whole = broken.read_text()
-    broken.write_text("this is no Python\n")
-    time.sleep(upgrade.SETTLE_S + 2.5)
+    tried = copy.parent / "tried"
+    broken.write_text(f"open({str(tried)!r}, 'w'); raise SyntaxError\n")
+    eventually(tried.exists)
     assert daemon.secret("acme/app") == token
-    broken.write_text(whole)
+    assert int(daemon.told_about("ping")["pid"]) == daemon.pid
     install(copy, "9.9.9")
+    broken.write_text(whole)  # last: before it there is nothing that can be started
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
 
@@ -153,8 +161,8 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     eventually(tried.exists)
     assert daemon.secret("acme/app") == token
     assert int(daemon.told_about("ping")["pid"]) == daemon.pid
-    handover.write_text(whole)
     install(copy, "9.9.9")
+    handover.write_text(whole)
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
 
