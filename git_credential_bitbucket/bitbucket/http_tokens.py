@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from git_credential_bitbucket.bitbucket import rest, token_kinds
-from git_credential_bitbucket.errors import Error, RejectedByBitbucket
+from git_credential_bitbucket.errors import BitbucketUnreachable, Error, RejectedByBitbucket
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
 _OK, _NO_CONTENT, _UNAUTHORIZED, _NOT_FOUND = 200, 204, 401, 404
+_TOO_MANY, _SERVER_ERROR = 429, 500
 _ID = re.compile(rb"(\d{12}):")
 _ID_CHARACTERS = 20
 """Base64 of the id, the colon and a little of what follows."""
@@ -155,4 +156,7 @@ def _rejection(answer: Response) -> Error:
     errors = rest.document_of(answer).get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     said = f": {printable(str(first['message']), 200)}" if first.get("message") else ""
-    return RejectedByBitbucket(f"the server answered with {answer.status_code}{said}")
+    is_passing = answer.status_code >= _SERVER_ERROR or answer.status_code == _TOO_MANY
+    return (BitbucketUnreachable if is_passing else RejectedByBitbucket)(
+        f"the server answered with {answer.status_code}{said}"
+    )

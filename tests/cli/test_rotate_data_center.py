@@ -136,6 +136,28 @@ def test_a_new_token_that_does_not_work_is_revoked_again(keyed: Runner, server: 
 
 
 @pytest.mark.parametrize(
+    ("number", "said", "living"),
+    [
+        (2, "the server did not confirm the token “git-credential-bitbucket ", 2),
+        (3, "the new token is in use, but the old one “laptop” was not revoked", 2),
+    ],
+)
+def test_an_answer_that_is_lost_is_told_and_the_next_rotation_tidies_up(
+    keyed: Runner, server: FakeBitbucket, number: int, said: str, living: int
+) -> None:
+    """The one that git is given works all the while."""
+    log_in(keyed, server, "carol@corp")
+    server.script_fault("access-tokens", "500", after=number - 1, act=number == 2)
+    failed = keyed(HELPER, "rotate", stdin=f"{PASSWORD}\n", check=False)
+    assert failed.returncode == 1
+    assert said in failed.stderr
+    assert len(server.http_tokens()) == living
+    assert given(keyed, server)[1] in server.http_tokens()
+    keyed(HELPER, "rotate", stdin=f"{PASSWORD}\n")
+    assert list(server.http_tokens()) == [given(keyed, server)[1]]
+
+
+@pytest.mark.parametrize(
     ("endpoint", "number", "is_served", "living"),
     [
         ("access-tokens", 2, False, 1),
