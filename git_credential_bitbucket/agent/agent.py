@@ -13,7 +13,7 @@ from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.grants import Grants
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
-from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -132,14 +132,14 @@ class Agent:
         return self.with_unlocked_vault(lambda index: self.serve(lookup, index))
 
     def is_known(self, request: Request) -> bool:
-        """Whether the host is ours; what its configuration refers to a source for is at hand from then on.
+        """Whether host and path are ours; what its configuration refers to a source for is at hand from then on.
 
         Raises `SettingsError` where that is no reference.
         """
         provider = self.find_provider(request.protocol, request.host)
         scope = scopes.scope_of(request.protocol, request.host, None)
         self.credential_store.configure(scope, provider.token_from if provider is not None else None)
-        return provider is not None
+        return provider is not None and hosts.is_below(provider.context, request.path)
 
     def serve(self, lookup: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""

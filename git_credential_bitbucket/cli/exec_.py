@@ -80,7 +80,9 @@ def records(
             narrower = max(scope, target.text, key=len)
             if narrower in found or not all(scopes.is_within(narrower, around) for around in (scope, target.text)):
                 continue
-            if url == hosts.CLOUD_URL and environment.is_data_center(one.secret):
+            if (url == hosts.CLOUD_URL or provider.endpoint.product == hosts.DATA_CENTER) and not environment.is_of(
+                provider.endpoint.product, one.secret
+            ):
                 continue
             if one.client_id is not None:
                 if provider.protocol != "https":
@@ -98,6 +100,6 @@ def records(
 def _record(one: environment.EnvironmentCredential) -> Record:
     given = {"kind": one.kind, "origin": ORIGIN}
     if one.client_id is None:
-        return {**given, "secret": one.secret.reveal(), "account": one.account}
+        return {**given, "secret": one.secret.reveal(), "account": one.account, "bitbucket_username": one.owner}
     consumer = {"client_id": one.client_id, "client_secret": one.secret.reveal()}
     return {**given, **consumer, "secret": "", "expires_at": None}  # the first `get` obtains a token

@@ -204,18 +204,20 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
     """Raise an `Error` where `found` is not offered to `host` (`protocol://host`): a Data Center token to Cloud, or one
     that git has just had rejected.
     """
-    if is_data_center(found.secret) and host == hosts.CLOUD_URL:
+    if host == hosts.CLOUD_URL:
+        is_foreign = not is_of(hosts.PROVIDER, found.secret)
+    else:
+        is_foreign = not is_of(hosts.DATA_CENTER, found.secret) and _is_data_center_now(env, host)
+    if is_foreign and host == hosts.CLOUD_URL:
         raise SettingsError(
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
             hint="set an API token or access token of Bitbucket Cloud, or unset it",
         )
-    if host != hosts.CLOUD_URL and token_kinds.recognise(found.secret.reveal()) in _OF_CLOUD:
-        product = hosts.find_product_now(env, *scopes.split_host(host))
-        if product is not None and product[0] == hosts.DATA_CENTER:
-            raise SettingsError(
-                f"{found.variable} holds a token of bitbucket.org, which is never sent to Bitbucket Data Center",
-                hint="set an HTTP access token of that server, or unset it",
-            )
+    if is_foreign:
+        raise SettingsError(
+            f"{found.variable} holds a token of bitbucket.org, which is never sent to Bitbucket Data Center",
+            hint="set an HTTP access token of that server, or unset it",
+        )
     login = login_at(host, found)
     if markers.is_marked(env, login, found.secret, markers.REJECTED):
         path = f"{paths.runtime_dir(env)}/{markers.file_name(login, found.secret, markers.REJECTED)}"
@@ -228,6 +230,17 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
             f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
             hint="it may be revoked, expired or lack a permission: set a valid one, or unset it",
         )
+
+
+def is_of(product: str, secret: Secret) -> bool:
+    """Whether a secret may be one of that product's, by its prefix."""
+    kind = token_kinds.recognise(secret.reveal())
+    return kind not in (_OF_CLOUD if product == hosts.DATA_CENTER else (token_kinds.PERSONAL_TOKEN,))
+
+
+def _is_data_center_now(env: "Mapping[str, str]", host: str) -> bool:
+    product = hosts.find_product_now(env, *scopes.split_host(host))
+    return product is not None and product[0] == hosts.DATA_CENTER
 
 
 def login_at(host: str, found: EnvironmentCredential) -> str:

@@ -24,7 +24,8 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     """The answer to git's request; `outcome` is the relay's with the daemon."""
     try:
         request = git_protocol.parse(data)
-        ours = request.is_web and hosts.is_bitbucket_now(os.environ, request.protocol, request.host)
+        product = hosts.find_product_now(os.environ, request.protocol, request.host) if request.is_web else None
+        ours = product is not None and hosts.is_below(product[1], request.path)
         messages.trace(
             f"{operation}: {request.url}: {'a Bitbucket host' if ours else 'not a configured Bitbucket host'}"
         )

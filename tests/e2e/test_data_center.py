@@ -11,9 +11,9 @@ TOKEN_USERNAME = "x-token-auth"
 
 
 @pytest.fixture
-def data_center(machine: Machine) -> Machine:
+def data_center(older: Machine) -> Machine:
     """A machine whose git is configured for the Data Center, at a context path."""
-    return configured(machine, "/bitbucket")
+    return configured(older, "/bitbucket")
 
 
 def configured(machine: Machine, context: str = "") -> Machine:
@@ -35,11 +35,10 @@ def configured(machine: Machine, context: str = "") -> Machine:
     ("username", "place", "options", "scope"),
     [
         ("alice", "", (), ""),
-        ("alice", "", ("--for", "PROJ"), "/proj"),
         ("", "PROJ", ("--for", "PROJ"), "/proj"),
         ("", "PROJ/app", ("--for", "PROJ/app"), "/proj/app"),
     ],
-    ids=["person", "person in project", "project", "repository"],
+    ids=["person", "project", "repository"],
 )
 def test_a_token_clones_and_pushes_with_the_username_of_its_owner(
     data_center: Machine, username: str, place: str, options: tuple[str, ...], scope: str
@@ -98,7 +97,10 @@ def test_a_token_in_the_environment_takes_its_owners_name_and_is_rejected_once(n
         ({"BITBUCKET_API_TOKEN": standin.issue_api_token()}, False),
     ):
         assert (machine.git("ls-remote", url, more=more, check=False).returncode == 0) == works
+    url_at_exec = ("exec", "--", machine.used_git.path, "ls-remote", url)
+    assert machine.helper(*url_at_exec, more=named).returncode == 0
     assert standin.failed_attempts(TOKEN_USERNAME) == 1
+    machine.told[-2:] = []
     assert "rejected BITBUCKET_TOKEN with the username x-token-auth" in machine.told[-6] + machine.told[-5]
     assert "never sent to Bitbucket Data Center" in machine.told[-1]
     at_cloud = "protocol=https\nhost=bitbucket.org\n\n"
@@ -168,3 +170,17 @@ def test_an_older_git_gets_a_password_in_spite_of_the_opt_in(older: Machine) -> 
     machine.git("push", cwd=clone)
     assert standin.head("PROJ/app") == commit
     assert {entry.auth for entry in standin.requests("git") if entry.auth} == {"basic"}
+
+
+def test_what_is_beside_the_context_path_gets_nothing(newer: Machine) -> None:
+    """Another program's server may be there, on the same host."""
+    machine = configured(newer, "/bitbucket")
+    login = ("login", "--access-token", "--no-verify", "--account", "alice", "--host", machine.site)
+    machine.helper(*login, stdin=machine.standin.issue_http_token("alice"))
+    host = machine.standin.data_center_origin.removeprefix("https://")
+    for path, is_answered in (("bitbucket/scm/PROJ/app.git", True), ("scm/PROJ/app.git", False), ("git/x.git", False)):
+        for more in ({}, {"BITBUCKET_TOKEN": machine.standin.issue_http_token(place="PROJ")}):
+            asked = f"protocol=https\nhost={host}\npath={path}\n\n"
+            assert ("password=" in machine.helper("get", stdin=asked, more=more, check=False).stdout) == is_answered
+    machine.told.clear()  # it holds the answers
+    assert machine.standin.requests() == []

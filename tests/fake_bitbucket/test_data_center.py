@@ -1,30 +1,12 @@
-"""git and REST judge whether the Data Center beside the Cloud answers as one does."""
+"""REST and git's requests judge whether the Data Center beside the Cloud answers as one does."""
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 import requests
 
 from tests.fake_bitbucket.client import FakeBitbucket
-from tests.fake_bitbucket.conftest import TOKEN_USERNAME, Configure
-from tests.fake_bitbucket.test_git_backend import commit_file
-from tests.git_versions import Git
-from tests.running import Runner
-
-
-def test_clone_and_push_go_through_a_context_path_to_a_persons_project(
-    bitbucket: FakeBitbucket, newer_git: Git, run: Runner, home: Path, credential: Configure
-) -> None:
-    """A personal token goes with its owner's name; the repository is the same that the Cloud's address would name."""
-    bitbucket.turn(dc_context="/bitbucket")
-    bitbucket.create_repository("~alice/app")
-    credential("alice", bitbucket.issue_http_token("alice"))
-    run(newer_git.path, "clone", "--quiet", bitbucket.data_center_url("~alice/app", context="/bitbucket"), "app")
-    commit = commit_file(run, newer_git, home / "work" / "app", "large", os.urandom(2 << 20))
-    run(newer_git.path, "push", "--quiet", "origin", "HEAD", cwd=home / "work" / "app")
-    assert bitbucket.head("~alice/app") == commit
+from tests.fake_bitbucket.conftest import TOKEN_USERNAME
 
 
 @pytest.mark.parametrize(
