@@ -6,7 +6,8 @@ MIN_COLUMNS = 20
 """On a narrower terminal, or one that does not tell its width, nothing is wrapped."""
 _COMMAND = (
     r"(?<=run: )[^;]+"
-    r"|git-credential-bitbucket(?: (?!for )[a-z]+)?(?: --?[a-z-]+(?:[ =][^\s;,-][^\s;,]*)?| [0-9a-f]{12}| [A-Z]+| https?://[^\s;,]+)*"
+    r"|(?<!/)git-credential-bitbucket(?: (?!(?:for|about) )[a-z]+)?"
+    r"(?: --?[a-z-]+(?:[ =][^\s;,-][^\s;,]*)?| [0-9a-f]{12}| [A-Z]+| https?://[^\s;,]+)*"
     r"|git (?:config|remote|credential) [^;,]+"
 )
 """A command is not broken where it fits: it is there to be copied."""

@@ -37,6 +37,12 @@ def test_a_command_with_its_values_is_not_broken(command: str) -> None:
     assert command in wrapped(f"one sentence, and the next: {command}; then try once more", 60, 2)
 
 
+def test_a_path_to_the_program_is_no_command() -> None:
+    """What follows it is prose."""
+    lines = wrapped("git asks /usr/local/bin/git-credential-bitbucket about https://bitbucket.org, as it should", 60, 2)
+    assert all(len(line) <= 60 for line in lines.split("\n"))
+
+
 @pytest.mark.parametrize("columns", [0, 5, 200])
 def test_where_there_is_no_terminal_or_room_enough_nothing_is_wrapped(columns: int) -> None:
     """A program that reads a line wants it whole."""

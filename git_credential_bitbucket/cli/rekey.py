@@ -28,14 +28,15 @@ KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file"
 HELP = f"""{summary("rekey")}.
 
 \b
-  --to keyring      a new key, stored in the system keyring
-  --to passphrase   entered twice at the terminal, or the first line of standard input
-  --to key-file     the key in --key-file FILE, which is created if it does not exist
-  --to environment  the key in {key_sources.KEY_VARIABLE};
-                    if the present key is in that variable too, put it into a file
-                    and name that in {key_sources.KEY_FILE_VARIABLE}
+--to keyring: a new key, stored in the system keyring
+--to passphrase: a new passphrase, entered twice
+--to key-file: the key in --key-file FILE
+--to environment: the key in a variable
 
-The present key is needed, wherever it is stored; without a terminal, its passphrase is read before the new one.
+The present key is needed, wherever it is stored. Without a terminal, passphrases are lines of standard input: the
+present one, if the vault has one, before the new one. A key file that does not exist is created. The variable is
+{key_sources.KEY_VARIABLE}; if it holds the present key too, put that into a file and name it in
+{key_sources.KEY_FILE_VARIABLE}.
 """
 
 

@@ -208,7 +208,7 @@ def test_colours_are_for_terminals_that_want_them(bare_run: Runner, variables: d
 @pytest.mark.parametrize("columns", [60, 80])
 def test_what_is_told_at_a_terminal_is_wrapped_between_words(person: Person, columns: int) -> None:
     """Messages, lists and help alike; only a word or a command that is longer itself goes beyond."""
-    for words in (["status", "--require"], ["explain"], ["doctor"], ["help", "login"], ["refresh"]):
+    for words in (["status", "--require"], ["explain"], ["doctor"], ["help", "login"], ["help", "rekey"], ["refresh"]):
         with person.types(NAME, *words, columns=columns) as dialogue:
             dialogue.finishes()
         lines = dialogue.shown.split("\n")
