@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
+from git_credential_bitbucket.vault.storage.redis_server import OLDEST, RedisServer, is_too_old
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,9 +22,8 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """The findings about the server; none where the vault is a file. Raises what the server does."""
     if not paths.vault_address(env).startswith(paths.SHARED):
         return
-    # lazy: redis-py and what belongs to it cost 40 ms
+    # lazy: few vaults are shared
     from git_credential_bitbucket.vault.storage.address import parse
-    from git_credential_bitbucket.vault.storage.redis_server import RedisServer
 
     address = parse(paths.vault_address(env))
     server = RedisServer(address, env)
@@ -37,6 +37,9 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
 
 def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     """What in `RedisServer.deployment` endangers a login, and what to set instead."""
+    if is_too_old(told.get("redis_version", "")):
+        cause = f"version {told.get('redis_version')} cannot say whether a write is on its disk: nothing is renewed"
+        yield Finding(CHECK, WRONG, cause, f"use {OLDEST}")
     if told.get("maxmemory_policy", "").startswith(_EVICTING):
         cause = f"the server removes credentials when its memory is full (maxmemory-policy {told['maxmemory_policy']})"
         yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET maxmemory-policy noeviction")
@@ -49,6 +52,16 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     elif told.get("appendfsync") == "no":
         cause = "the server leaves it to its system when writes reach the disk (appendfsync no)"
         yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendfsync everysec")
+    yield from _judge_replicas(told, address)
+    if address.tls is None and not address.path and not _is_local(address):
+        cause = "names and times of the vault's records are sent unencrypted, and so is the server's password"
+        yield Finding(CHECK, WRONG, cause, "use rediss:// (or tls=on with Sentinel)")
+    if float(told.get("clock_skew_s", "0")) > MAX_SKEW_S:
+        cause = f"the server's clock and this host's differ by {told['clock_skew_s']} s"
+        yield Finding(CHECK, NOTE, cause, "see that both have the right time")
+
+
+def _judge_replicas(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     replicas = int(told.get("connected_slaves", "0"))
     if replicas < address.replicas:
         cause = f"{address.replicas} replicas are promised and {replicas} connected: nothing is renewed"
@@ -60,12 +73,6 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     elif address.replicas and told.get("min-replicas-to-write") == "0":
         cause = "a server that is cut off from its replicas takes writes that are lost later"
         yield Finding(CHECK, NOTE, cause, f"run there: CONFIG SET min-replicas-to-write {address.replicas}")
-    if address.tls is None and not address.path and not _is_local(address):
-        cause = "names and times of the vault's records are sent unencrypted, and so is the server's password"
-        yield Finding(CHECK, WRONG, cause, "use rediss:// (or tls=on with Sentinel)")
-    if float(told.get("clock_skew_s", "0")) > MAX_SKEW_S:
-        cause = f"the server's clock and this host's differ by {told['clock_skew_s']} s"
-        yield Finding(CHECK, NOTE, cause, "see that both have the right time")
 
 
 def _is_local(address: ServerAddress) -> bool:

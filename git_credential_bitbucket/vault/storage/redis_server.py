@@ -32,6 +32,8 @@ MAX_SPREAD_S = 3.0
 HOSTS_A_SECOND = 4000
 RETRY_UNREACHABLE_S = 1.0
 """How long a server that could not be reached is not tried again."""
+OLDEST = "Redis 7.2 or Valkey"
+"""The first with WAITAOF: without, nobody knows whether a write is on the server's disk."""
 _CHUNK = 500
 _COMMANDS = (
     "+hello +ping +select +client|setinfo +client|setname +info +time +eval +get +set +del"
@@ -258,7 +260,10 @@ class RedisServer:
     def _prove(self, client: Any) -> None:  # noqa: ANN401 - redis-py is an extra
         """Wait until what this connection wrote is where the server promises: its disk, and `replicas`."""
         if self._has_disk is None:
-            self._has_disk = bool(client.info("persistence").get("aof_enabled"))
+            told = client.info()
+            if is_too_old(str(told.get("redis_version", ""))):
+                raise self._unreachable(f"it is version {told.get('redis_version')}, and {OLDEST} is needed")
+            self._has_disk = bool(told.get("aof_enabled"))
         replicas = self._address.replicas
         if self._has_disk:
             local, reached = client.execute_command("WAITAOF", 1, replicas, PROOF_TIMEOUT_MS)
@@ -333,6 +338,12 @@ class RedisServer:
 
     def _key(self, kind: str, name: str | None = None) -> bytes:
         return self._prefix + kind.encode() + (b"" if name is None else b":" + _raw(name))
+
+
+def is_too_old(version: str) -> bool:
+    """Whether a server with this `redis_version` (Valkey says 7.2.4) has no WAITAOF."""
+    numbers = [int(part) for part in version.split(".")[:2] if part.isdecimal()]
+    return numbers < [7, 2]
 
 
 def _raw(name: str) -> bytes:

@@ -1,0 +1,55 @@
+"""What doctor says of a shared vault's server: each setting that endangers a login, and the line that mends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from git_credential_bitbucket.diagnostics import shared_vault
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG
+from git_credential_bitbucket.vault.storage.address import parse
+
+if TYPE_CHECKING:
+    from tests.valkey import Valkey
+
+GOOD = {
+    "redis_version": "7.2.4",
+    "aof_enabled": "1",
+    "appendfsync": "always",
+    "maxmemory_policy": "noeviction",
+    "connected_slaves": "1",
+    "min-replicas-to-write": "1",
+    "clock_skew_s": "0.1",
+}
+URL = "rediss://h/0?replicas=1"
+
+
+@pytest.mark.parametrize(
+    ("told", "url", "level", "hint"),
+    [
+        ({"redis_version": "7.0.15"}, URL, WRONG, "7.2"),
+        ({"maxmemory_policy": "allkeys-lru"}, URL, WRONG, "maxmemory-policy noeviction"),
+        ({"aof_enabled": "0"}, URL, WRONG, "appendonly yes"),
+        ({"appendfsync": "no"}, URL, WRONG, "appendfsync everysec"),
+        ({"appendfsync": "everysec"}, URL, NOTE, "appendfsync always"),
+        ({"connected_slaves": "0"}, URL, WRONG, "replicas="),
+        ({}, "rediss://h/0", WRONG, "replicas=1"),
+        ({"min-replicas-to-write": "0"}, URL, NOTE, "min-replicas-to-write 1"),
+        ({"clock_skew_s": "90.0"}, URL, NOTE, "time"),
+        ({}, "redis://h/0?replicas=1", WRONG, "rediss://"),
+    ],
+)
+def test_each_danger_is_told_with_its_cure(told: dict[str, str], url: str, level: str, hint: str) -> None:
+    """And a server without any is well."""
+    (found,) = shared_vault.judge({**GOOD, **told}, parse(url))
+    assert (found.level, hint in str(found.hint)) == (level, True)
+    assert not [*shared_vault.judge(GOOD, parse(URL))]
+
+
+def test_a_real_server_is_judged(valkey: Valkey) -> None:
+    """It answers, and its settings are good; a vault in a file has no server."""
+    found = [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": valkey.url})]
+    assert [one.level for one in found] == [OK, NOTE]
+    assert "ACL SETUSER" in str(found[-1].hint)
+    assert not [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/vault"})]
