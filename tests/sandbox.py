@@ -128,7 +128,7 @@ def ask_daemon(env: Mapping[str, str], action: str, body: bytes) -> list[tuple[s
 
 
 def keep(env: Mapping[str, str], place: str, secret: str, *, kind: str = "access-token", **record: object) -> None:
-    """Have the daemon keep a token, as `login --no-verify` does; one is started where none listens."""
+    """Have the daemon store a token, as `login --no-verify` does; one is started where none listens."""
     body = f"record={json.dumps({'kind': kind, 'place': place, 'secret': secret, **record})}\n".encode()
     if ask_daemon(env, "add", body) is None:
         daemon_launcher.start(dict(env))

@@ -83,7 +83,7 @@ class Seat(Sandbox):
             return pid
 
     def stop(self) -> None:
-        """Have the daemon leave, if there is one; returns when it is gone."""
+        """Stop the daemon, if one runs; returns when it has ended."""
         with contextlib.suppress(OSError):
             process = os.pidfd_open(self.daemon_pid())
             try:

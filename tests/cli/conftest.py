@@ -1,4 +1,4 @@
-"""Owns what the tests of the verbs share: the executable of this checkout in a person's ~/.local/bin."""
+"""What the tests of the verbs share: the executable of this checkout in a person's ~/.local/bin."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Owns the daemon's fixtures: an environment with a key file, and daemons that end with their test."""
+"""The daemon's fixtures: an environment with a key file, and daemons that end with their test."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

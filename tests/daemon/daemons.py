@@ -1,4 +1,4 @@
-"""Owns how the daemon's tests start one: as the launcher does, but as a child, so that they see how it ends."""
+"""A daemon started as the launcher does, but as a child of the test, which sees how it ends."""
 
 import contextlib
 import json
@@ -131,7 +131,7 @@ class Daemon:
             return next(int(line.split()[1]) for line in file if line.startswith("VmRSS:"))
 
     def end(self) -> None:
-        """Have it leave, whatever it does."""
+        """Stop it, whatever it does."""
         self.process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)

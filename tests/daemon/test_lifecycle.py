@@ -45,7 +45,7 @@ def test_an_unreadable_document_is_told_instead_of_ready(start: Start) -> None:
     assert start(stdin=b"{nonsense").told.startswith("error=the document on the daemon's standard input")
 
 
-def test_sigterm_makes_it_unlink_its_socket_and_leave(daemon: Daemon) -> None:
+def test_sigterm_makes_it_unlink_its_socket_and_stop(daemon: Daemon) -> None:
     """As a service manager asks."""
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended() == 0
@@ -136,7 +136,7 @@ def test_git_does_not_wait_for_a_daemon_that_was_started_under_it(keyed_env: dic
     assert listener_of(paths.socket_path(keyed_env)) > 0
 
 
-def test_an_idle_daemon_leaves(start: Start, keyed_env: dict[str, str]) -> None:
+def test_an_idle_daemon_stops(start: Start, keyed_env: dict[str, str]) -> None:
     """Nobody asked for as long as the setting says."""
     daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1"})
     begun = time.monotonic()
@@ -236,7 +236,7 @@ def test_a_descriptor_that_is_no_listening_socket_is_refused(start: Start) -> No
         assert start("--listen-fd", str(number), pass_fds=[number]).told.startswith("error=descriptor ")
 
 
-def test_a_crowd_of_gets_while_it_leaves_sees_no_broken_connection(daemon: Daemon) -> None:
+def test_a_crowd_of_gets_while_it_stops_sees_no_broken_connection(daemon: Daemon) -> None:
     """Each of them is answered, or finds nobody there: none is cut off in the middle."""
     daemon.store("acme/app", tokens.access_token())
     outcomes: list[bytes] = []

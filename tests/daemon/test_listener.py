@@ -79,7 +79,7 @@ def test_a_daemon_that_finds_another_leaves_it_alone(start: Start, daemon: Daemo
     assert listener_of(daemon.path) == daemon.pid
 
 
-def test_a_daemon_whose_path_was_replaced_drains_and_leaves(daemon: Daemon) -> None:
+def test_a_daemon_whose_path_was_replaced_drains_and_stops(daemon: Daemon) -> None:
     """Whoever took the path keeps it: nothing of the successor's is unlinked."""
     aside = daemon.path + ".old"
     waiting = daemon.connect()
@@ -96,7 +96,7 @@ def test_a_daemon_whose_path_was_replaced_drains_and_leaves(daemon: Daemon) -> N
         os.unlink(daemon.path)
 
 
-def test_a_daemon_whose_directory_is_gone_leaves(daemon: Daemon) -> None:
+def test_a_daemon_whose_directory_is_gone_stops(daemon: Daemon) -> None:
     """`/run/user` is emptied at logout: nobody can come any more."""
     directory = os.path.dirname(daemon.path)
     os.rename(directory, directory + ".gone")

@@ -1,4 +1,4 @@
-"""Owns what the end-to-end tests share: the installed helper, and machines that are configured to use it."""
+"""What the end-to-end tests share: the installed helper, and machines that are configured to use it."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -114,7 +114,7 @@ class Machine(Sandbox):
         return "".join(f"{key}={value}\n" for key, value in fields.items())
 
     def ask(self, action: str, fields: Mapping[str, str] | None = None, request: str = "") -> list[tuple[str, str]]:
-        """Ask whoever holds the credentials: the daemon, or where none listens, by the installed program's client."""
+        """Ask the daemon, or where none listens, the installed program's client."""
         if self.env.get(ipc.DAEMON) != "off":
             found = ask_daemon(self.env, action, git_protocol.emit([*(fields or {}).items()]) + request.encode())
             if found is not None:
@@ -129,7 +129,7 @@ class Machine(Sandbox):
         return [json.loads(value) for key, value in self.ask("status") if key == "credential[]"]
 
     def end_daemon(self) -> None:
-        """Have the daemon leave, if there is one; returns when it has gone."""
+        """Stop the daemon, if one runs; returns when it has ended."""
         if self.socket.exists():
             self.ask("exit")
 

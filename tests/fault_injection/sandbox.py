@@ -1,4 +1,4 @@
-"""Owns what the fault tests run on: a home with a key file, daemons in it, its vault as the next process finds it."""
+"""What the fault tests run on: a home with a key file, daemons in it, its vault as the next process finds it."""
 
 import json
 import os
@@ -65,14 +65,14 @@ class Machine(Sandbox):
         return "".join(f"{key}={value}\n" for key, value in fields.items()).encode()
 
     def add(self, daemon: Daemon, **record: object) -> str:
-        """Have a daemon keep what a login brings; the credential's id."""
+        """Have a daemon store what a login brings; the credential's id."""
         whole = {"place": self.standin.url, **record}
         told = daemon.told_about("add", f"record={json.dumps(whole)}\n".encode())
         assert "id" in told, told
         return told["id"]
 
     def log_in(self, daemon: Daemon, *, expires_in: float = 7200, place: str = "") -> str:
-        """Have a daemon keep an OAuth login of alice's; the credential's id."""
+        """Have a daemon store an OAuth login of alice's; the credential's id."""
         access, refresh = self.standin.issue_login(self.consumer)
         return self.add(
             daemon,

@@ -14,7 +14,7 @@ import pytest
 from git_credential_bitbucket.bitbucket import token_response
 from git_credential_bitbucket.daemon import limits
 from tests.daemon.daemons import Daemon, eventually, message, read_all
-from tests.daemon.test_upgrade import PACKAGE, install
+from tests.daemon.test_upgrade import PACKAGE, hasten, install
 from tests.fault_injection.sandbox import Machine
 from tests.fault_injection.test_leaving import _ENTER, asking, living
 
@@ -150,6 +150,7 @@ def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -
         file = copy / PACKAGE.name / "daemon" / name
         assert usual in file.read_text()
         file.write_text(file.read_text().replace(usual, here))
+    hasten(copy)
     daemon = Daemon(machine.env, package=str(copy))
     machine.started.append(daemon)
     machine.log_in(daemon, expires_in=0)
