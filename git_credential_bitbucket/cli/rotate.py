@@ -66,7 +66,10 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
         force=force,
     )
     prompter.say(f"Replacing: {printable(describe(old), 1000)}.")
-    rotation = token_rotation.create_token(wanted, old, prompter) if token_rotation.is_possible(wanted) else None
+    rotation = None
+    if token_rotation.is_possible(wanted):
+        click.get_current_context().with_resource(token_rotation.exclusive(old["id"]))  # to the command's end
+        rotation = token_rotation.create_token(wanted, old, prompter)
     record = token_flows.obtain_record(wanted, prompter) if rotation is None else rotation.record
     try:
         previous = dict(ask("add", [("record", json.dumps(record)), ("replaces", old["id"])]))["previous"]

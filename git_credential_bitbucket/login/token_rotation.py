@@ -7,11 +7,14 @@ names this machine, the credential and the token that is replaced: by it, the ne
 from __future__ import annotations
 
 import math
+import os
 import socket
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket import paths
 from git_credential_bitbucket.bitbucket import hosts, http_tokens, token_kinds
 from git_credential_bitbucket.client import rest_authorization
 from git_credential_bitbucket.client.shared_client import ask, find
@@ -19,6 +22,7 @@ from git_credential_bitbucket.errors import BitbucketUnreachable, Error, LoginFa
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import arguments, output
+from git_credential_bitbucket.vault.lock import flocked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,11 +42,23 @@ def is_possible(wanted: LoginRequest) -> bool:
     return wanted.provider.endpoint.product == hosts.DATA_CENTER
 
 
+@contextmanager
+def exclusive(credential_id: str) -> Iterator[None]:
+    """Inside, no other process of this user rotates the credential, whose new token would look left over.
+
+    Raises `VaultBusy` where one does.
+    """
+    folder = paths.cache_dir(os.environ)
+    paths.make_private_dir(folder)
+    with flocked(os.path.join(folder, f"rotate-{credential_id}"), 0.0, "the lock for this rotation"):
+        yield
+
+
 @dataclass(frozen=True, slots=True)
 class Rotation:
     """A rotation after its second step: the new token works, and the old one is in use until `record` is stored."""
 
-    record: dict[str, Any]
+    record: dict[str, Any] = field(repr=False)
     owner: Owner
     old: HttpToken
     new: HttpToken

@@ -35,6 +35,22 @@ def log_in(run: Runner, server: FakeBitbucket, username: str = "", place: str = 
     return token
 
 
+def rotating(run: Runner) -> "subprocess.Popen[bytes]":
+    """A rotation that goes on; it has been given the password."""
+    process = subprocess.Popen(
+        [HELPER, "rotate"],
+        env=run.env,
+        cwd=run.folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdin is not None
+    process.stdin.write(f"{PASSWORD}\n".encode())
+    process.stdin.close()
+    return process
+
+
 def given(run: Runner, server: FakeBitbucket) -> tuple[str, str]:
     """What git is given for PROJ/app."""
     netloc = urlsplit(server.data_center_url()).netloc
@@ -135,6 +151,21 @@ def test_a_new_token_that_does_not_work_is_revoked_again(keyed: Runner, server: 
     assert given(keyed, server)[1] == old
 
 
+def test_two_at_once_do_not_revoke_each_others_token(keyed: Runner, server: FakeBitbucket) -> None:
+    """The second is told, and the first ends as if there were none."""
+    log_in(keyed, server, "carol@corp")
+    server.script_fault("access-tokens", "hold", after=1)
+    since = server.mark()
+    with rotating(keyed) as process:
+        server.wait_for("access-tokens", 2, since=since)
+        second = keyed(HELPER, "rotate", stdin=f"{PASSWORD}\n", check=False)
+        server.release()
+        assert process.wait(60) == 0
+    assert second.returncode == 1
+    assert "another process holds the lock for this rotation" in second.stderr
+    assert list(server.http_tokens()) == [given(keyed, server)[1]]
+
+
 @pytest.mark.parametrize(
     ("number", "said", "living"),
     [
@@ -175,20 +206,10 @@ def test_killed_at_any_step_a_working_token_is_left_and_the_next_rotation_tidies
     log_in(keyed, server, "carol@corp")
     server.script_fault(endpoint, "hang", after=number - 1, act=is_served)
     since = server.mark()
-    with subprocess.Popen(
-        [HELPER, "rotate"],
-        env=keyed.env,
-        cwd=keyed.folder,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{PASSWORD}\n".encode())
-        process.stdin.close()
+    with rotating(keyed) as process:
         server.wait_for(endpoint, number, since=since)
         process.kill()
+        assert process.stdout is not None
         said = process.stdout.read().decode()
     server.release()
     server.wait_for(endpoint, number, since=since, answered=True)
