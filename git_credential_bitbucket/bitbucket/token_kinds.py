@@ -152,6 +152,15 @@ def is_checksum_valid(secret: str) -> bool | None:
     return digits == f"{crc32(body.encode('utf-8', 'surrogateescape')):08X}"
 
 
+def whole_tokens(text: str) -> set[str]:
+    """The tokens in a URL or another text that splits at blanks and `:/@`; a Data Center's may hold slashes itself."""
+    import re  # lazy: as unquote, only for what a person types
+    from urllib.parse import unquote
+
+    parts = map(unquote, re.findall(r"BBDC-[\w+/%=]+|[^\s:/@]+", text))
+    return {part for part in parts if recognise(part) != UNKNOWN and len(part) >= MIN_WHOLE_CHARACTERS}
+
+
 def has_id(secret: str) -> bool:
     """Whether a Data Center's token holds what they all do: base64 of a decimal id of twelve digits, and a colon."""
     from binascii import a2b_base64  # lazy: only the secret scan needs it

@@ -26,9 +26,8 @@ def refuse_secrets(arguments: Sequence[str]) -> None:
     """Raise `Error` if an argument, or the value in `--option=value` or a URL, looks like a token."""
     for argument in arguments:
         # `--token=…`, `https://user:…@host`, `Authorization: Bearer …`
-        for part in argument.replace("=", " ", 1).replace("@", " ").replace(":", " ").replace("/", " ").split():
-            if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= token_kinds.MIN_WHOLE_CHARACTERS:
-                raise exposed_secret()
+        if token_kinds.whole_tokens(argument.replace("=", " ", 1)):
+            raise exposed_secret()
 
 
 def exposed_secret() -> Error:

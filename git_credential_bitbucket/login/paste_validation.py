@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.errors import LoginFailed
@@ -99,12 +97,7 @@ def _token_in_url(text: str) -> str | None:
 
     None where there is none, and for a token that is alone.
     """
-    parts = [unquote(part) for part in re.split(r"[\s:/@]+", token_kinds.strip_wrapping(text)[0])]
-    found = {
-        part
-        for part in parts
-        if token_kinds.recognise(part) != token_kinds.UNKNOWN and len(part) >= token_kinds.MIN_WHOLE_CHARACTERS
-    }
+    found = token_kinds.whole_tokens(token_kinds.strip_wrapping(text)[0])
     if len(found) != 1 or not any(mark in text for mark in ":@"):
         return None
     return found.pop()

@@ -1,9 +1,12 @@
 """paste_validation.py: what people paste where a secret belongs, with secrets made at run time."""
 
+import base64
+
 import pytest
 
-from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.cli import secret_arguments
+from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.login import paste_validation
 from tests.fake_bitbucket import tokens
 
@@ -116,3 +119,15 @@ def test_an_account_may_be_left_out() -> None:
     """Only REST needs it."""
     assert paste_validation.check_account("") is None
     assert paste_validation.check_account(" alice@example.com ") == "alice@example.com"
+
+
+@pytest.mark.parametrize("around", ["{}", "alice:{}", "https://alice:{quoted}@git.example/scm/PROJ/app.git"])
+def test_a_data_centers_token_is_whole_although_it_holds_slashes(around: str) -> None:
+    """Standard base64 has `+` and `/`, which a URL must have percent-encoded."""
+    token = "BBDC-" + base64.b64encode(b"012345678901:" + b"\xff\xff\xbe\xfb" * 5).decode()
+    assert "/" in token[: token_kinds.MIN_WHOLE_CHARACTERS]
+    text = around.format(token, quoted=token.replace("/", "%2F").replace("+", "%2B"))
+    found = paste_validation.check_token(text, token_kinds.ACCESS_TOKEN, hosts.DATA_CENTER)
+    assert found.secret.reveal() == token
+    with pytest.raises(Error):
+        secret_arguments.refuse_secrets([f"--token={text}"])
