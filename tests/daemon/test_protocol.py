@@ -14,7 +14,7 @@ import pytest
 
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, eventually, message, read_all
+from tests.daemon.daemons import TIMEOUT_S, Daemon, cloud, eventually, message, read_all
 from tests.fake_bitbucket import tokens
 
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile-requests.json").read_text())
@@ -200,7 +200,7 @@ def test_a_git_config_that_hangs_delays_only_who_needs_it(start: Start, keyed_en
     """A home directory on a dead network share: bitbucket.org is served meanwhile."""
     slow = home / "bin"
     slow.mkdir()
-    (slow / "git").write_text("#!/bin/sh\nexec sleep 3\n")
+    (slow / "git").write_text(f"#!/bin/sh\nwhile [ ! -e {home}/back ]; do sleep 0.1; done\n")
     (slow / "git").chmod(0o755)
     daemon = start(env={**keyed_env, "PATH": f"{slow}:{keyed_env['PATH']}"})
     daemon.store("", tokens.api_token())
@@ -211,6 +211,9 @@ def test_a_git_config_that_hangs_delays_only_who_needs_it(start: Start, keyed_en
         waiting.settimeout(0.2)
         with pytest.raises(TimeoutError):
             waiting.recv(1)
+        (home / "back").touch()
+        waiting.settimeout(TIMEOUT_S)
+        assert read_all(waiting) == b""
 
 
 def test_what_answers_git_is_all_that_is_imported() -> None:
