@@ -9,6 +9,7 @@ sealed, and judged, by `shared`.
 import random
 import time
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from git_credential_bitbucket import sources
@@ -118,14 +119,11 @@ class RedisServer:
 
     def __init__(self, address: "ServerAddress", env: "Mapping[str, str]") -> None:
         """`env` says where the password is. Raises `SettingsError` where redis-py is not installed."""
-        try:
-            import redis
-        except ImportError:
+        if find_spec("redis") is None:
             raise SettingsError(
                 "redis-py, which a shared vault needs, is not installed",
                 hint="run: pipx inject git-credential-bitbucket redis (pip install 'git-credential-bitbucket[redis]')",
-            ) from None
-        self._library: Any = redis
+            )
         self._address = address
         self._env = env
         self._made: Any = None
@@ -278,20 +276,22 @@ class RedisServer:
     def _reaching(self) -> "Iterator[Any]":
         if self.fault is not None and time.monotonic() - self._failed_at < RETRY_UNREACHABLE_S:
             raise VaultUnreachable(self.fault.cause)
+        import redis  # lazy: 100 ms; a host that has a copy answers git meanwhile
+
         try:
             if self._made is None:
                 self._made = self._connect()
             yield self._made
             self.fault = None
-        except (self._library.AuthenticationError, self._library.exceptions.NoPermissionError):
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
             raise self._unreachable("it does not admit this user, or not to all that is needed") from None
-        except self._library.ConnectionError:
+        except redis.ConnectionError:
             raise self._unreachable("no connection") from None
-        except self._library.TimeoutError:
+        except redis.TimeoutError:
             raise self._unreachable("no answer in time") from None
         except (ValueError, TypeError, AttributeError):
             raise self._unreachable("under these keys it has something else than a vault") from None
-        except self._library.RedisError as exc:
+        except redis.RedisError as exc:
             raise self._unreachable(f"it answered {str(exc).split(' ')[0][:40]!a}") from None
 
     def _unreachable(self, why: str) -> VaultUnreachable:
@@ -300,6 +300,7 @@ class RedisServer:
         return self.fault
 
     def _connect(self) -> Any:  # noqa: ANN401 - redis-py is an extra
+        import redis  # lazy: as above
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
@@ -315,7 +316,7 @@ class RedisServer:
         }
         if address.path:
             del given["socket_keepalive"]
-            return self._library.Redis(unix_socket_path=address.path, **given)
+            return redis.Redis(unix_socket_path=address.path, **given)
         if address.tls is not None:
             files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
             given |= {"ssl": True} | {files[name]: path for name, path in address.tls.items()}
@@ -326,7 +327,7 @@ class RedisServer:
             made: Any = sentinel
             return made.Sentinel(list(address.hosts), sentinel_kwargs=limits).master_for(address.service, **given)
         host, port = address.hosts[0]
-        return self._library.Redis(host=host, port=port, **given)
+        return redis.Redis(host=host, port=port, **given)
 
     def _password(self) -> str | None:
         reference = self._env.get(PASSWORD_FROM_VARIABLE)

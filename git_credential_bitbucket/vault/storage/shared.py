@@ -95,6 +95,7 @@ class SharedStorage:
         self._version: tuple[bytes, bytes] | None = None  # the server's, as of the copy
         self._known: Stored | None = None
         self._is_current = False
+        self._is_followed = False
         self._fences: dict[str, int] = {}
 
     @property
@@ -124,13 +125,13 @@ class SharedStorage:
         return self.copy.header() if head is None else sealed.header_of(head.header)
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
-        """As `contract.Storage.read`: the copy, for the first time and under the lock after a look at the server."""
+        """As `contract.Storage.read`: the copy; under the lock, or first and not followed, after a look at the server."""
         del known
         if self.copy.has_lock:
             self._held = self._pull(key)
             return self._held.stored
-        if not self._is_current:
-            has_copy = self.copy.watch() is not None
+        has_copy = self.copy.watch() is not None
+        if not self._is_current and not (has_copy and self._is_followed):
             try:
                 with self.lock(wait=not has_copy):
                     return self._pull(key).stored
@@ -241,6 +242,7 @@ class SharedStorage:
                 except VaultUnreachable:
                     time.sleep(_RECONNECT_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
 
+        self._is_followed = True
         threading.Thread(target=run, name="shared vault", daemon=True).start()
 
     def fault(self) -> "VaultUnreachable | None":
