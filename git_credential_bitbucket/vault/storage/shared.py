@@ -125,7 +125,7 @@ class SharedStorage:
         return self.copy.header() if head is None else sealed.header_of(head.header)
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
-        """As `contract.Storage.read`: the copy; under the lock, or first and not followed, after a look at the server."""
+        """As `contract.Storage.read`: the copy, with a look at the server under the lock, and first unless followed."""
         del known
         if self.copy.has_lock:
             self._held = self._pull(key)
