@@ -116,6 +116,8 @@ class CredentialStore:
         """Have what was fetched for a credential at hand, in memory."""
         value = {name: getattr(credential, name) for name in FETCHED_FIELDS}
         value |= {"secret": credential.secret.reveal(), "kind": credential.kind}
+        if credential.kind == token_kinds.PERSONAL_TOKEN:
+            value["bitbucket_username"] = credential.bitbucket_username  # its source may have told it
         known = self._values.get(credential.id)
         if (
             known is not None

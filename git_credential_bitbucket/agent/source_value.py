@@ -76,8 +76,10 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
         retry_at = None if sources.is_cheap(was.source or "") else pause
         return was._replace(failures=failures, retry_at=retry_at, trouble=exc.cause, trouble_cure=exc.hint)
     is_new = secret != was.secret
-    kind = token_kinds.recognise(secret.reveal())
+    owner = was.bitbucket_username or value.username  # without one, a Data Center's token is no person's
+    kind = token_kinds.recognise_with(secret.reveal(), owner or token_kinds.ACCESS_TOKEN_USERNAME)
     return was._replace(
+        bitbucket_username=owner if kind == token_kinds.PERSONAL_TOKEN else was.bitbucket_username,
         kind=kind if kind in token_kinds.STATIC else was.kind,
         secret=secret,
         # Of one process and the next no two generations are the same: git may hand back that of a former one.

@@ -128,6 +128,22 @@ def test_command_is_asked_once_by_many(world: World, source: Source) -> None:
     assert source.asked() == 2
 
 
+@pytest.mark.parametrize(
+    ("known", "told", "username"),
+    [("alice", None, "alice"), (None, "bob", "bob"), (None, None, token_kinds.ACCESS_TOKEN_USERNAME)],
+)
+def test_a_data_centers_token_goes_with_its_owner(
+    world: World, source: Source, known: str | None, told: str | None, username: str
+) -> None:
+    """As the login learnt it, or as the source tells it; without one it is a project's."""
+    source.file.write_text(
+        json.dumps({"token": (token := tokens.http_token()), **({"username": told} if told else {})})
+    )
+    fetched_by(world, f"exec:{source.program}", kind=token_kinds.ACCESS_TOKEN, bitbucket_username=known)
+    answer = world.get()
+    assert (answer["username"], answer["password"]) == (username, token)
+
+
 def test_expiry_that_the_source_tells_is_kept(world: World, source: Source) -> None:
     """Git is told of it, and just before it the command is asked again."""
     until = int(world.clock()) + 3600
