@@ -1,6 +1,7 @@
 """The environment's token, answered by the native relay: with Python's answer, or not at all."""
 
 import base64
+import itertools
 import os
 import shutil
 import socket
@@ -96,7 +97,7 @@ def test_no_vector_is_answered_otherwise_than_by_python(relay: Relay, python: Or
         assert answer is None or case["verdict"] == "ANSWER"
 
 
-@pytest.mark.parametrize("value", token_values())
+@pytest.mark.parametrize("value", token_values(), ids=map("value{}".format, itertools.count()))
 def test_only_a_plain_token_is_answered(relay: Relay, python: Oracle, value: str) -> None:
     """An app password, a reference or a token with something around it is Python's, to reject or strip."""
     answer = compared(relay, python, "get", PLAIN, {"BITBUCKET_ACCESS_TOKEN": value})
