@@ -45,14 +45,15 @@ def test_a_token_clones_and_pushes_with_the_username_of_its_owner(
 ) -> None:
     """The server says whose the token is; git's requests name that, and no attempt fails."""
     standin = data_center.standin
-    standin.create_repository("PROJ/app")
+    repository = "~alice/app" if username else "PROJ/app"
+    standin.create_repository(repository)
     token = standin.issue_http_token(username, place=place)
     said = data_center.helper("login", "--access-token", "--host", data_center.site, *options, stdin=token + "\n")
     assert "error" not in said.stderr
-    clone = data_center.clone(standin.data_center_url("PROJ/app", context="/bitbucket"))
+    clone = data_center.clone(standin.data_center_url(repository, context="/bitbucket"))
     commit = data_center.commit(clone, content=os.urandom(THREE_MB))
     data_center.git("push", cwd=clone)
-    assert standin.head("PROJ/app") == commit
+    assert standin.head(repository) == commit
     username = username or TOKEN_USERNAME
     offered = [entry for entry in standin.requests("git") if entry.auth == "basic"]
     assert {(entry.username, entry.status) for entry in offered} == {(username, 200)}
