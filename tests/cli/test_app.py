@@ -217,9 +217,9 @@ def test_what_is_told_at_a_terminal_is_wrapped_between_words(person: Person, col
         assert [line for line in beyond if " " in line and not line.startswith(("git ", f"{NAME} "))] == [], words
 
 
-@pytest.mark.parametrize("columns", [60, 80])
-def test_a_dialogue_is_wrapped_as_well(person: Person, columns: int) -> None:
+def test_a_dialogue_is_wrapped_as_well(person: Person) -> None:
     """Its menu, and its paragraphs."""
+    columns = 60
     with person.types(NAME, "login", columns=columns) as dialogue:
         dialogue.reads("How do you want to authenticate [2]: ")
         dialogue.types("2")

@@ -130,26 +130,25 @@ def by_submodules(day: Day) -> Iterator[tuple[str, str]]:
 def by_lfs(day: Day) -> Iterator[tuple[str, str]]:
     """What git-lfs sends to push a file; the address of its verification names no repository."""
     day.machine.git("lfs", "install", "--skip-repo")
-    for repository in ("acme/ops", "acme/lone"):
-        clone = day.machine.clone(f"{day.machine.site}/{repository}")
-        day.machine.git("lfs", "track", "*.bin", cwd=clone)
-        day.machine.commit(clone, "large.bin")
-        mark = day.bitbucket.mark()
-        day.machine.git("lfs", "push", "--all", "origin", cwd=clone)
-        yield f"git-lfs {repository}", day.senders(mark, "lfs")
+    clone = day.machine.clone(f"{day.machine.site}/acme/ops")
+    day.machine.git("lfs", "track", "*.bin", cwd=clone)
+    day.machine.commit(clone, "large.bin")
+    mark = day.bitbucket.mark()
+    day.machine.git("lfs", "push", "--all", "origin", cwd=clone)
+    yield "git-lfs acme/ops", day.senders(mark, "lfs")
 
 
 def by_exec(day: Day) -> Iterator[tuple[str, str]]:
     """What git sends below `exec`: the environment's secret and nothing of the vault."""
     token = day.bitbucket.issue_access_token("acme")
     day.owners[digest(token)] = "the environment"
-    for words in ((), ("--for", f"{day.machine.site}/acme/ops")):
-        for repository in ("acme/ops", "acme/web"):
-            mark = day.bitbucket.mark()
-            command = ["git", "ls-remote", f"{day.machine.site}/{repository}"]
-            done = day.machine.helper("exec", *words, *command, more={"BITBUCKET_TOKEN": token}, check=False)
-            without = "no credential for" in done.stderr
-            yield f"exec {words[:1]} {repository}", day.senders(mark) + "-" * without
+    narrow = ("--for", f"{day.machine.site}/acme/ops")
+    for words, repository in (((), "acme/ops"), (narrow, "acme/ops"), (narrow, "acme/web")):
+        mark = day.bitbucket.mark()
+        command = ["git", "ls-remote", f"{day.machine.site}/{repository}"]
+        done = day.machine.helper("exec", *words, *command, more={"BITBUCKET_TOKEN": token}, check=False)
+        without = "no credential for" in done.stderr
+        yield f"exec {words[:1]} {repository}", day.senders(mark) + "-" * without
 
 
 def by_tokens_file(day: Day, folder: Path) -> Iterator[tuple[str, str]]:
@@ -192,9 +191,7 @@ TOOLS = {
     "alice@ submodule ../web": "WEB",
     "alice@ submodule ../../beta/tool": "alice's OAuth login",
     "git-lfs acme/ops": "OPS",
-    "git-lfs acme/lone": "acme",
     "exec () acme/ops": "the environment",
-    "exec () acme/web": "the environment",
     "exec ('--for',) acme/ops": "the environment",
     "exec ('--for',) acme/web": "-",
     "tokens file acme/app": "line acme",
