@@ -33,7 +33,7 @@ PACKAGES = {
     "op": "the 1Password command line interface, package 1password-cli",
     "bw": "the Bitwarden command line interface, npm package @bitwarden/cli",
     "pass": "pass, package pass",
-    "gopass": "gopass, package gopass",
+    "gopass": "gopass, from gopass.pw (Debian's gopass is another program)",
 }
 """What a program of a short form is in."""
 _SCRUBBED = ("BITBUCKET_", "GIT_", "LD_PRELOAD", "PYTHON")

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -303,7 +304,7 @@ def test_known_complaint_is_told_in_our_words(env: dict[str, str], name: str, sa
 
 @pytest.mark.skipif(shutil.which("pass") is None or shutil.which("gpg") is None, reason="there is no pass here")
 def test_real_pass_is_a_source(env: dict[str, str], home: Path) -> None:
-    """The programs themselvesselves, with a key without a passphrase."""
+    """The program itself, with a key without a passphrase."""
 
     def run(*words: str, given: bytes = b"") -> None:
         subprocess.run(words, env=env, input=given, check=True, capture_output=True)
@@ -334,9 +335,11 @@ def test_real_pass_is_a_source(env: dict[str, str], home: Path) -> None:
 @pytest.fixture
 def aws(env: dict[str, str]) -> Iterator[dict[str, str]]:
     """An environment in which the real `aws` asks moto's Secrets Manager, over HTTP."""
-    if shutil.which("aws") is None or (server := shutil.which("moto_server")) is None:
-        pytest.skip("there is no aws, or no moto_server, here")
-    with subprocess.Popen([server, "-p", "0"], stderr=subprocess.PIPE, text=True, start_new_session=True) as moto:
+    programs = os.path.dirname(sys.executable)
+    env = {**env, "PATH": f"{programs}:{env['PATH']}"}
+    with subprocess.Popen(
+        [f"{programs}/moto_server", "-p", "0"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as moto:
         try:
             assert moto.stderr is not None
             url = next(line.split()[-1] for line in moto.stderr if "Running on http" in line)
