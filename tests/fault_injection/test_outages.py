@@ -86,7 +86,7 @@ def test_an_answer_that_is_lost_on_its_way_is_the_one_loss_and_is_said(
         tx.content["credentials"][0]["expires_at"] = 1.0
     told = daemon.told_about("why", machine.request())
     assert told["state"] == "login-expired"
-    assert "login --oauth" in told["hint"]
+    assert told["hint"].endswith(" --oauth")
 
 
 ODD_ANSWERS = {
