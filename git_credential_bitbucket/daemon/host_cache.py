@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import GitConfig
 
 CHECK_INTERVAL_S = 1.0
-"""The interval at which the files' stamps are compared."""
+"""The interval at which the files' stamps are compared for git's requests."""
 MAX_CACHED = 256
 """Cached hosts; a peer that names ever new ones must not fill the memory."""
 
@@ -48,27 +48,29 @@ class HostCache:
 
     def known(self, protocol: str, host: str) -> bool:
         """Whether `find` needs no reading first: bitbucket.org needs no configuration."""
-        return (hosts.is_cloud(protocol, host) and self._settings is None) or self._fresh()
-
-    def _fresh(self) -> bool:
-        now = time.monotonic()
-        if now - self._checked_at < CHECK_INTERVAL_S:
+        if hosts.is_cloud(protocol, host) and self._settings is None:
             return True
+        return time.monotonic() - self._checked_at < CHECK_INTERVAL_S or self._is_current()
+
+    def _is_current(self) -> bool:
         if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.is_stale():
             return False
-        self._checked_at = now
+        self._checked_at = time.monotonic()
         return True
 
     def after_reading(self, go_on: Callable[[], bytes | Deferred]) -> bytes | Deferred:
-        """Read the configuration unless it is fresh, then call `go_on`. Concurrent requests share one reading."""
-        if self._fresh():
+        """Read the configuration unless it is current, then call `go_on`. Concurrent requests share one reading.
+
+        The files are looked at without an interval: a command may follow at once the one that configured its host.
+        """
+        if self._is_current():
             return go_on()
         if self._reading is None or self._reading.done():
             self._reading = self._submit(self._read)
         return Deferred(self._reading, go_on)
 
     def _read(self) -> None:
-        """A job. `find` raises its error; it is tried again after `CHECK_INTERVAL_S`."""
+        """A job. `find` raises its error; for git it is tried again after `CHECK_INTERVAL_S`."""
         from git_credential_bitbucket import git_config  # lazy: bitbucket.org is served without it
 
         try:

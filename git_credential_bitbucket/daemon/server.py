@@ -173,7 +173,8 @@ class Server:
     def _accept(self, listener: socket.socket) -> bool:
         """Accept connections; True if none is left in the queue."""
         for _ in range(limits.ACCEPT_BATCH):
-            if len(self._clients) >= self._limits.clients and not self._make_room():
+            is_full = len(self._clients) >= self._limits.clients
+            if is_full and self._find_stalled() is None:
                 self.pause(full=True)  # all wait for an answer
                 return False
             try:
@@ -185,6 +186,8 @@ class Server:
                     self.pause(full=True)
                     return False
                 continue  # the peer has gone, or there is room now
+            if is_full:  # not before: without a newcomer nobody has to go
+                self._make_room()
             self.on_wake()  # the machine may have slept since the last one
             self._admit(connection, self._listeners[listener])
         return False
@@ -213,12 +216,15 @@ class Server:
 
     def _make_room(self, *, guests_only: bool = False) -> bool:
         """Close the connection that has been sending for longest, a guest's first; False if there is none."""
-        others = () if guests_only else self._clients.values()
-        stalled = next((c for c in (*self._guests(), *others) if c.stage is Stage.SENDING), None)
+        stalled = self._find_stalled(guests_only=guests_only)
         if stalled is None:
             return False
         self._close(stalled)
         return True
+
+    def _find_stalled(self, *, guests_only: bool = False) -> Connection | None:
+        others = () if guests_only else self._clients.values()
+        return next((c for c in (*self._guests(), *others) if c.stage is Stage.SENDING), None)
 
     def _largest_sender(self) -> Connection:
         """The connection with the largest unfinished request; a guest's, if guests hold half of the limit."""

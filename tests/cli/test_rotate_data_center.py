@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.listed import listed
 from tests.cli.person import Person
+from tests.daemon.daemons import eventually
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
 
@@ -207,7 +208,8 @@ def test_killed_at_any_step_a_working_token_is_left_and_the_next_rotation_tidies
     server.script_fault(endpoint, "hang", after=number - 1, act=is_served)
     since = server.mark()
     with rotating(keyed) as process:
-        server.wait_for(endpoint, number, since=since)
+        # not at its arrival: the request's body may be on its way still
+        eventually(lambda: any(one.fault for one in server.requests(endpoint, since=since)))
         process.kill()
         assert process.stdout is not None
         said = process.stdout.read().decode()

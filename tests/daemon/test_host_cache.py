@@ -47,3 +47,17 @@ def test_a_reading_that_ends_in_the_middle_of_a_question_counts_for_the_next(bar
     env.then = read_anew
     assert hosts.find("https", "git.example") is not None
     assert hosts.find("https", "git.example") is None
+
+
+def test_a_command_that_follows_a_change_at_once_knows_of_it(bare_env: dict[str, str]) -> None:
+    """Configured, and logged in a moment later: the interval is for git's requests alone."""
+    config = Path(bare_env["HOME"]) / ".gitconfig"
+    config.write_text("")
+    hosts = HostCache(bare_env, done_at_once)
+    hosts.after_reading(lambda: b"")
+    config.write_text('[credential "https://git.example"]\n\tprovider = bitbucket\n')
+    assert hosts.known("https", "git.example")
+    assert hosts.find("https", "git.example") is None
+    answer = hosts.after_reading(lambda: b"read")
+    assert not isinstance(answer, bytes)
+    assert hosts.find("https", "git.example") is not None

@@ -301,6 +301,18 @@ def test_when_everybody_waits_newcomers_queue_and_none_is_refused(serve: Serve) 
         assert [one.result() for one in asking] == [b"done"] * 10
 
 
+def test_at_the_limit_nobody_is_dropped_without_a_newcomer(serve: Serve) -> None:
+    """The last one that there is room for has not said anything when it is accepted."""
+    server = serve(clients=4)
+    with contextlib.ExitStack() as crowd:
+        silent = [crowd.enter_context(server.connect()) for _ in range(4)]
+        eventually(lambda: server.server.clients >= 3)
+        for number, one in enumerate(silent):
+            one.sendall(b"%d" % number)
+            one.shutdown(socket.SHUT_WR)
+            assert read_all(one) == b"got %d" % number
+
+
 def test_a_crowd_of_guests_drops_nobody_elses_connection(serve: Serve) -> None:
     """They connect faster than an owner far away sends, or send more; the longest silent of them make room."""
     server = serve(clients=8)
