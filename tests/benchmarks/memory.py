@@ -28,7 +28,8 @@ def measure(bench: Bench) -> Table:
             done = load.run(bench.load, user.socket, message("get", REQUEST), 16, requests)
             after = user.resident_mib()
             table.add(f"after {done.answered:,} gets", [after], "MiB")
-            table.hold(f"growth over {done.answered:,} gets", after - idle, 1, "MiB")
+            more = load.run(bench.load, user.socket, message("get", REQUEST), 16, requests).answered
+            table.hold(f"growth over {more:,} more", user.resident_mib() - after, 0.5, "MiB")
         consumer = bitbucket.add_consumer()
         access, refresh = bitbucket.issue_login(consumer)
         record = {
