@@ -8,7 +8,7 @@ developer.atlassian.com/server/bitbucket/rest, api-group-access-tokens.
 from __future__ import annotations
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -111,8 +111,6 @@ def owner_path(endpoint: Endpoint, scope: str, username: str | None, authorizati
 
 def basic_authorization(username: str, password: str) -> Secret:
     """The value of `Authorization` for a person's password."""
-    from base64 import b64encode  # lazy: as above
-
     pair = f"{username}:{password}".encode("utf-8", "surrogateescape")
     return Secret(f"Basic {b64encode(pair).decode('ascii')}")
 
