@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from git_credential_bitbucket import __version__, git_config, git_protocol, paths
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.client import activate, child_process, environment, markers, messages
+from git_credential_bitbucket.client import activate, child_process, environment_tokens, messages, secret_markers
 from git_credential_bitbucket.daemon import hardening, listener, peers
 from git_credential_bitbucket.daemon.server import Server
 from git_credential_bitbucket.diagnostics import addresses, finding, programs, round_trip
@@ -94,7 +94,7 @@ def run(words: list[str]) -> int:
 
 def execute(command: list[str]) -> int:
     """Run `command`, its git served with this environment's tokens, its own environment without them; its exit code."""
-    if any(one.client_id is not None for one in environment.required(os.environ)):
+    if any(one.client_id is not None for one in environment_tokens.required(os.environ)):
         raise activate.not_in_archive("this one-file program does not serve an OAuth consumer")
     read = git_config.read(os.environ)
     urls = [f"{protocol}://{host}" for protocol, host in hosts.configured_hosts(read)]
@@ -133,13 +133,17 @@ def reply(env: Mapping[str, str], data: bytes) -> bytes:
     why = [("state", "none"), ("error", "the environment of exec holds no token for this host or repository")]
     try:
         request = git_protocol.parse(data)
-        found = environment.find(env, request) if hosts.is_bitbucket_now(env, request.protocol, request.host) else None
-        if found is not None and action == "erase" and environment.is_about(request, found):
-            markers.mark(env, request.base, found.secret)
+        found = (
+            environment_tokens.find(env, request)
+            if hosts.is_bitbucket_now(env, request.protocol, request.host)
+            else None
+        )
+        if found is not None and action == "erase" and environment_tokens.is_about(request, found):
+            secret_markers.mark(env, request.base, found.secret)
         if found is not None and action in ("get", "why"):
-            environment.check(found, request.base, env)
+            environment_tokens.check(found, request.base, env)
             if action == "get":
-                return environment.format_answer(found) + b"\n"
+                return environment_tokens.format_answer(found) + b"\n"
     except Error as exc:
         why = [("state", "rejected"), ("error", exc.cause), *([("hint", exc.hint)] if exc.hint else [])]
     return git_protocol.emit(why) if action == "why" else b"ok=1\n" if action in ("store", "erase") else b""

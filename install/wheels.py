@@ -32,7 +32,7 @@ START = b'#!/bin/sh\nexec /usr/bin/env python3 -I -S "$0" "$@"\n'
 NOT_IN_PYZ = {
     f"{PACKAGE}.{name}"
     for name in (
-        *("agent", "auth", "cli", "login", "scan", "vault"),
+        *("agent", "cli", "login", "requests_auth", "scan", "vault"),
         *("bitbucket.data_center", "bitbucket.detection", "bitbucket.http_errors"),
         *("bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
         *("client.daemon_launcher", "client.in_process", "diagnostics.config_sections"),

@@ -189,9 +189,9 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     ids = git_protocol.parse_fields(body)[1].get("id[]", [])
 
     def work() -> Pairs:
-        from git_credential_bitbucket.agent import verdicts  # lazy: only a person's verbs ask
+        from git_credential_bitbucket.agent import live_check  # lazy: only a person's verbs ask
 
-        found = verdicts.ask_bitbucket(agent, ids, fields.get("repository")).items()
+        found = live_check.ask_bitbucket(agent, ids, fields.get("repository")).items()
         return [("verdict[]", json.dumps({"id": name, **told.view()}, separators=(",", ":"))) for name, told in found]
 
     return _run(agent, work, lambda told: told)

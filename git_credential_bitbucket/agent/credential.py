@@ -38,7 +38,7 @@ class Credential(NamedTuple):
     `ends_at` is the end that a person entered for a token that is not renewed; `warned_at`, when one was told of it.
     For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
     client key of one installation. `source` refers to what holds its secret, or its consumer's, which is not stored
-    then (`sources`): of one that is fetched so, `minted_at` is when it was. `replaced_by` is the id of the newer
+    then (`secret_sources`): of one that is fetched so, `minted_at` is when it was. `replaced_by` is the id of the newer
     credential that this one was disabled for.
     """
 

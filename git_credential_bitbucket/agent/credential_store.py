@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, digest, update
 from git_credential_bitbucket.agent.matching import Index
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -92,7 +92,7 @@ class CredentialStore:
         known = self._configured.get(scope)
         if reference is None and known is None:
             return
-        expanded = sources.parse(reference) if reference is not None else ""
+        expanded = secret_sources.parse(reference) if reference is not None else ""
         if known is not None and known["source"] == expanded:
             return
         self._configured.pop(scope, None)
@@ -121,7 +121,7 @@ class CredentialStore:
         known = self._values.get(credential.id)
         if (
             known is not None
-            and sources.is_cheap(credential.source or "")
+            and secret_sources.is_cheap(credential.source or "")
             and value == known | {"minted_at": value["minted_at"]}
         ):
             return  # a file that is read each time has the same still: nothing to index again

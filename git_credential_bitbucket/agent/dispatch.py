@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol, processes
-from git_credential_bitbucket.agent import access_log_entry, life_cycle
+from git_credential_bitbucket.agent import access_log_entry, event_log_entry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, error_answer
 from git_credential_bitbucket.agent.deferred import Deferred, map_answer
 from git_credential_bitbucket.agent.grants import Grant
@@ -110,7 +110,7 @@ class Dispatcher:
         self._life_cycle_log = life_cycle_log
         if life_cycle_log is not None:
             agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(
-                life_cycle.revoked_entry(credential)
+                event_log_entry.revoked_entry(credential)
             )
         self._hosts = hosts
         self._facts = facts
@@ -123,7 +123,7 @@ class Dispatcher:
         grant = caller.role if isinstance(caller.role, Grant) else None
         is_ignored = grant is not None and GUEST not in ACTIONS.get(action, _CONTROL_ONLY)
         events = None if is_ignored else self._life_cycle_log
-        begun = None if events is None else life_cycle.begin(self.agent, action, body)
+        begun = None if events is None else event_log_entry.begin(self.agent, action, body)
         reply = self._answer(action, body, caller) if grant is None else self._answer_grant(action, body, caller, grant)
         if reply and action in _USES and not is_ignored:
             self._note_use()
@@ -138,7 +138,7 @@ class Dispatcher:
                     entry |= {"grant": grant.id, **({"outcome": "refused"} if is_ignored else {})}
                 noted.append((log, entry))
             if events is not None and begun is not None:
-                noted += [(events, event) for event in life_cycle.entries(self.agent, begun, answer)]
+                noted += [(events, event) for event in event_log_entry.entries(self.agent, begun, answer)]
             if noted:
                 asker = {"uid": caller.uid, "pid": caller.pid, "program": processes.programs(caller.pid)}
                 for each, entry in noted:
@@ -154,7 +154,7 @@ class Dispatcher:
         """Lock the vault because it was not used for the time that its owner set."""
         self.agent.lock("because it was idle")
         if self._life_cycle_log is not None:
-            self._life_cycle_log.note(life_cycle.idle_lock_entry())
+            self._life_cycle_log.note(event_log_entry.idle_lock_entry())
 
     def _answer_grant(self, action: str, body: bytes, caller: Caller, grant: Grant) -> Answer | None:
         """What a grant's peer is answered. A `get` counts when it is answered, which may be after the grant's end."""

@@ -20,7 +20,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
 from git_credential_bitbucket.agent.credential import Credential, update
 from git_credential_bitbucket.agent.credential_store import record_in
@@ -251,7 +251,7 @@ class Renewals:
             return send_request(credential)
         from dataclasses import replace  # lazy: few consumers have a source
 
-        secret = sources.fetch(credential.source, self.environment, credential.place).secret
+        secret = secret_sources.fetch(credential.source, self.environment, credential.place).secret
         raw = send_request(credential._replace(client_secret=secret))
         if raw.status == 200:  # noqa: PLR2004 - OK
             return raw

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.credential import Credential
@@ -48,7 +48,7 @@ def must_wait(credential: Credential, now: float) -> bool:
 
 def _is_outdated(credential: Credential, now: float) -> bool:
     """Whether a value without an expiry is fetched again: a file's each time, a command's after some minutes."""
-    return sources.is_cheap(credential.source or "") or now - credential.minted_at >= sources.CACHED_S
+    return secret_sources.is_cheap(credential.source or "") or now - credential.minted_at >= secret_sources.CACHED_S
 
 
 def renewal_due_at(credential: Credential) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error, SourceFailed
@@ -43,7 +43,7 @@ def fetch(
     refused = (secret or was.secret) if rejected is not None else None
     fetched = _fetched(was, env, now)
     is_other = fetched.secret != refused and not fetched.trouble
-    if refused and not is_other and not sources.is_cheap(was.source or ""):
+    if refused and not is_other and not secret_sources.is_cheap(was.source or ""):
         fetched = fetched._replace(retry_at=max(fetched.retry_at or 0.0, now + RECHECK_S))
     credential_store.put_value(fetched)
     if rejected is not None and not is_other:
@@ -64,7 +64,7 @@ def _at(stored: Credential, fetched: Credential) -> Credential:
 def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
     """The credential with the value that its source has, or with the source's trouble."""
     try:
-        value = sources.fetch(was.source or "", env, was.place)
+        value = secret_sources.fetch(was.source or "", env, was.place)
         secret = Secret(token_kinds.strip_wrapping(value.secret.reveal())[0])
         if token_kinds.recognise(secret.reveal()) == token_kinds.APP_PASSWORD:
             raise SourceFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
@@ -73,7 +73,7 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
     except Error as exc:
         failures = was.failures + 1
         pause = min(renewal_schedule.next_attempt_at(now, failures, None, 0.0), now + RETRY_CEILING_S)
-        retry_at = None if sources.is_cheap(was.source or "") else pause
+        retry_at = None if secret_sources.is_cheap(was.source or "") else pause
         return was._replace(failures=failures, retry_at=retry_at, trouble=exc.cause, trouble_cure=exc.hint)
     is_new = secret != was.secret
     owner = was.bitbucket_username or value.username  # without one, a Data Center's token is no person's

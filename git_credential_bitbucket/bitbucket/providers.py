@@ -97,7 +97,7 @@ class Provider(NamedTuple):
     """A host of ours: its endpoints, and the OAuth consumer that is configured for it, if one is.
 
     `context` is a Data Center's context path: empty, or `/bitbucket`, say.
-    `token_from` refers to a token for the host (`sources`). `unverified_by` names the setting that turns TLS
+    `token_from` refers to a token for the host (`secret_sources`). `unverified_by` names the setting that turns TLS
     verification off for git, if one does.
     """
 

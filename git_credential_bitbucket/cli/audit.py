@@ -28,7 +28,7 @@ from git_credential_bitbucket.ui import output
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from git_credential_bitbucket.scan.finding import SecretFinding
+    from git_credential_bitbucket.scan.found_secret import SecretFinding
     from git_credential_bitbucket.scan.safe_git import Repository
 
     ShowProgress = Callable[[str, int, int], None]

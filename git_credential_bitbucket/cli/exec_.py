@@ -11,7 +11,7 @@ import click
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import hosts, providers, scopes
 from git_credential_bitbucket.cli.app import summary
-from git_credential_bitbucket.client import child_process, environment
+from git_credential_bitbucket.client import child_process, environment_tokens
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.gitsetup import private_daemon
 from git_credential_bitbucket.gitsetup.executable import helper_here
@@ -49,7 +49,7 @@ ORIGIN = "exec"
 @click.argument("words", metavar="COMMAND …", nargs=-1, required=True, type=click.UNPROCESSED)
 def command(*, wanted: str | None, words: tuple[str, ...]) -> int:
     """Run the command; returns its exit code."""
-    served = records(os.environ, environment.required(os.environ), wanted)
+    served = records(os.environ, environment_tokens.required(os.environ), wanted)
     helper = helper_here(os.environ)
     with private_daemon.daemon(os.environ) as client:
         for _, record in served:
@@ -59,7 +59,7 @@ def command(*, wanted: str | None, words: tuple[str, ...]) -> int:
 
 
 def records(
-    env: Mapping[str, str], given: list[environment.EnvironmentCredential], wanted: str | None
+    env: Mapping[str, str], given: list[environment_tokens.EnvironmentCredential], wanted: str | None
 ) -> list[tuple[str, Record]]:
     """The credentials for each host that may get them, by the host's URL. Raises `SettingsError` if none is left.
 
@@ -80,9 +80,9 @@ def records(
             narrower = max(scope, target.text, key=len)
             if narrower in found or not all(scopes.is_within(narrower, around) for around in (scope, target.text)):
                 continue
-            if (url == hosts.CLOUD_URL or provider.endpoint.product == hosts.DATA_CENTER) and not environment.is_of(
-                provider.endpoint.product, one.secret
-            ):
+            if (
+                url == hosts.CLOUD_URL or provider.endpoint.product == hosts.DATA_CENTER
+            ) and not environment_tokens.is_of(provider.endpoint.product, one.secret):
                 continue
             if one.client_id is not None:
                 if provider.protocol != "https":
@@ -97,7 +97,7 @@ def records(
     return list(found.values())
 
 
-def _record(one: environment.EnvironmentCredential) -> Record:
+def _record(one: environment_tokens.EnvironmentCredential) -> Record:
     given = {"kind": one.kind, "origin": ORIGIN}
     if one.client_id is None:
         return {**given, "secret": one.secret.reveal(), "account": one.account, "bitbucket_username": one.owner}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket import git_config, git_protocol, sources
+from git_credential_bitbucket import git_config, git_protocol, secret_sources
 from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, login_command
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
@@ -303,7 +303,7 @@ def _source(reference: str | None, kind: token_kinds.Kind) -> str | None:
         return None
     if kind not in (*token_kinds.STATIC, token_kinds.CLIENT_CREDENTIALS):
         raise click.UsageError("--from goes with --api-token, --access-token and --client-credentials")
-    return sources.parse(reference)
+    return secret_sources.parse(reference)
 
 
 def _fetch(credential_id: str, wanted: LoginRequest) -> None:

@@ -66,7 +66,7 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
 
 
 def _document(credential: dict[str, str]) -> dict[str, object]:
-    """The credential as `schemas/token.json` describes it; a source reads the same (`sources`)."""
+    """The credential as `schemas/token.json` describes it; a source reads the same (`secret_sources`)."""
     expiry = credential.get("password_expiry_utc")
     return {
         "version": 1,

@@ -3,7 +3,7 @@
 import os
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.client import environment, messages
+from git_credential_bitbucket.client import environment_tokens, messages
 from git_credential_bitbucket.config import git_bool
 from git_credential_bitbucket.errors import Problem
 
@@ -95,7 +95,7 @@ def missing_credential(why: "Mapping[str, str]") -> Problem:
     cause, hint = why.get("error", "there is no credential"), why.get("hint")
     if why.get("state") != "none":
         return Problem(cause, hint)
-    return environment.unusable(os.environ) or Problem(cause, hint if "damaged" in why else ci_hint() or hint)
+    return environment_tokens.unusable(os.environ) or Problem(cause, hint if "damaged" in why else ci_hint() or hint)
 
 
 def ci_hint() -> str | None:

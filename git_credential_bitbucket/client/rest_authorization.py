@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.errors import SettingsError, UnknownCredential
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_NAME_THE_ACCOUNT = f"set {environment.EMAIL} to the email address of the token's account"
+_NAME_THE_ACCOUNT = f"set {environment_tokens.EMAIL} to the email address of the token's account"
 
 
 def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | None:
@@ -23,11 +23,11 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
     `UnknownCredential` where no token can be obtained for an OAuth consumer.
     """
     request = git_protocol.parse(data)
-    found = environment.find(env, request)
+    found = environment_tokens.find(env, request)
     if found is None:
         return None
-    if environment.is_data_center(found.secret):
-        environment.check(found, request.base, env)
+    if environment_tokens.is_data_center(found.secret):
+        environment_tokens.check(found, request.base, env)
     password = found.secret.reveal() if found.client_id is None else _client_credentials_token(request, data, found)
     return {
         "kind": found.kind,
@@ -39,21 +39,21 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
 
 
 def _client_credentials_token(
-    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential
+    request: git_protocol.Request, data: bytes, consumer: environment_tokens.EnvironmentCredential
 ) -> str:
     from git_credential_bitbucket.client import (
-        client_credentials,
+        consumer_tokens,
         interactivity,
     )  # lazy: json, and a token needs neither
     from git_credential_bitbucket.client.agent_client import AgentClient
 
     client = AgentClient()
-    told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
+    told = dict(git_protocol.parse_pairs(consumer_tokens.mint(request, data, consumer, client)))
     if not told:
         why = dict(git_protocol.parse_pairs(client.reply("why", data)))
         if why.get("state") == git_protocol.UNKNOWN_HOST:  # only this process's configuration names it
             client.in_process = True
-            told = dict(git_protocol.parse_pairs(client_credentials.mint(request, data, consumer, client)))
+            told = dict(git_protocol.parse_pairs(consumer_tokens.mint(request, data, consumer, client)))
     if not told.get("password"):
         problem = interactivity.missing_credential(dict(git_protocol.parse_pairs(client.reply("why", data))))
         raise UnknownCredential(problem.cause, hint=problem.hint)

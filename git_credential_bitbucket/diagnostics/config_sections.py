@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.scan import file_rewrite, locations
-from git_credential_bitbucket.scan.finding import GIT_CONFIG
+from git_credential_bitbucket.scan.found_secret import GIT_CONFIG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

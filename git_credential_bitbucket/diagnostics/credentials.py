@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.client import environment, verdicts
+from git_credential_bitbucket.client import environment_tokens, token_check
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.client.shared_client import query as look_at
 from git_credential_bitbucket.diagnostics import status_report
@@ -53,7 +53,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     names = {one["id"]: f"{one['kind']} {one['id']} for {one['scope']}" for one in report.offered}
     hints = {one["id"]: status_report.replacement_hint(one) for one in report.offered}
     names |= {one.variable: f"the credential in {one.variable}" for one in report.tokens}
-    found = verdicts.check([one["id"] for one in report.offered], report.tokens, context.url.base)
+    found = token_check.check([one["id"] for one in report.offered], report.tokens, context.url.base)
     for name, told in found.items():
         reason = f": {told['reason']}" if told["reason"] else ""
         if told["verdict"] == "rejected":
@@ -66,21 +66,21 @@ def check(context: DoctorContext) -> Iterator[Finding]:
 
 
 def _environment(context: DoctorContext) -> Iterator[Finding]:
-    if (gone := environment.app_password(context.env)) is not None:
+    if (gone := environment_tokens.app_password(context.env)) is not None:
         yield Finding("environment", NOTE, gone.cause, gone.hint)
     try:
-        found = environment.find_all(context.env)
+        found = environment_tokens.find_all(context.env)
         if not found:
-            unpaired = environment.unpaired(context.env)
+            unpaired = environment_tokens.unpaired(context.env)
             if unpaired is not None:
                 yield Finding("environment", WRONG, unpaired.cause, unpaired.hint)
             return
         for one in found:
-            environment.check(one, context.url.base, context.env)
+            environment_tokens.check(one, context.url.base, context.env)
     except Error as exc:
         yield Finding("environment", WRONG, exc.cause, exc.hint)
         return
-    cause = f"the credential in {environment.named(found)} is used before any stored credential"
+    cause = f"the credential in {environment_tokens.named(found)} is used before any stored credential"
     yield Finding("environment", NOTE, cause, "unset it if that is wrong")
 
 
@@ -124,7 +124,7 @@ def _unknown_usernames(kept: list[CredentialView]) -> Iterator[Finding]:
 
 def _learn_usernames(unnamed: list[CredentialView]) -> None:
     """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
-    told = verdicts.check([one["id"] for one in unnamed]).values()
+    told = token_check.check([one["id"] for one in unnamed]).values()
     reasons = [one["reason"] or "it may not read its account" for one in told if one["bitbucket_username"] is None]
     if len(reasons) == len(unnamed):
         hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"

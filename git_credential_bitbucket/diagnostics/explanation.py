@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import kind_label, login_command
 from git_credential_bitbucket.bitbucket import hosts, scopes
-from git_credential_bitbucket.client import daemon_info, environment, interactivity, verdicts
+from git_credential_bitbucket.client import daemon_info, environment_tokens, interactivity, token_check
 from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.diagnostics.status_report import vault_state
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
@@ -75,13 +75,13 @@ def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView 
     ids = [answer["from"]] if answer is not None and not tokens else []
     names = scopes.names_of(url.path, url.host)
     repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
-    return next(iter(verdicts.check(ids, tokens, url.base, repository).values()), None)
+    return next(iter(token_check.check(ids, tokens, url.base, repository).values()), None)
 
 
-def _found(url: Url, git_asks: GitRequest) -> environment.EnvironmentCredential | None:
+def _found(url: Url, git_asks: GitRequest) -> environment_tokens.EnvironmentCredential | None:
     """What the environment has for this request."""
     path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
-    return environment.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
+    return environment_tokens.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
 
 
 def _state(git_asks: GitRequest, document: Document) -> str | None:
@@ -153,7 +153,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
         found = _found(url, git_asks)
         if found is not None:
             document["environment"] = _environment_view(found)
-            environment.check(found, request.base, os.environ)
+            environment_tokens.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
@@ -182,7 +182,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
     return None
 
 
-def _environment_view(found: environment.EnvironmentCredential) -> EnvironmentView:
+def _environment_view(found: environment_tokens.EnvironmentCredential) -> EnvironmentView:
     return {
         "variable": found.variable,
         "kind": found.kind,
@@ -191,7 +191,7 @@ def _environment_view(found: environment.EnvironmentCredential) -> EnvironmentVi
     }
 
 
-def _environment_answer(found: environment.EnvironmentCredential) -> Answer:
+def _environment_answer(found: environment_tokens.EnvironmentCredential) -> Answer:
     minted = found.client_id is not None
     what = f"a token for the OAuth consumer in {found.variable}" if minted else f"the credential in {found.variable}"
     return {
@@ -218,7 +218,7 @@ def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[
         name = git_protocol.printable(git_asks.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to belong to {name}", hint)
     where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))
-    unusable = environment.unusable(os.environ)
+    unusable = environment_tokens.unusable(os.environ)
     if unusable is not None:
         return unusable
     told = dict(query("why", fields, git_protocol.emit(git_asks.pairs())))

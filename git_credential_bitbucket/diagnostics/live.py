@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.bitbucket import providers, token_kinds
-from git_credential_bitbucket.client import environment, rest_authorization
+from git_credential_bitbucket.client import environment_tokens, rest_authorization
 from git_credential_bitbucket.client.shared_client import find, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
@@ -302,7 +302,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
 
 def _consumer(live: Live) -> tuple[str, Secret] | None:
     try:
-        found = environment.consumer(live.context.env)
+        found = environment_tokens.consumer(live.context.env)
     except Error:  # `doctor` says what is wrong with it
         return None
     if found is not None and found.client_id is not None:

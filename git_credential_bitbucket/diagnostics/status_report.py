@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from git_credential_bitbucket.agent.naming import login_command, new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
-    from git_credential_bitbucket.client.environment import EnvironmentCredential
+    from git_credential_bitbucket.client.environment_tokens import EnvironmentCredential
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 UNREADABLE = "the stored credentials cannot be read"
@@ -269,10 +269,10 @@ def _environment(bases: Callable[[], set[str]]) -> tuple[list[EnvironmentCredent
     """
     found: list[EnvironmentCredential] = []
     try:
-        found = environment.find_all(os.environ)
+        found = environment_tokens.find_all(os.environ)
         for base in (hosts.CLOUD_URL, *sorted(bases() - {hosts.CLOUD_URL})) if found else ():
             for one in found:
-                environment.check(one, base, os.environ)
+                environment_tokens.check(one, base, os.environ)
     except Error as exc:
-        return found, environment.named(found) or None, exc.cause
-    return found, environment.named(found) or None, None
+        return found, environment_tokens.named(found) or None, exc.cause
+    return found, environment_tokens.named(found) or None, None

@@ -9,7 +9,7 @@ import time
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.client import environment, ipc, markers, messages
+from git_credential_bitbucket.client import environment_tokens, ipc, messages, secret_markers
 from git_credential_bitbucket.errors import Error, SettingsError, SourceFailed
 
 TYPE_CHECKING = False
@@ -60,7 +60,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
 
 def report_missing_module(operation: str, exc: ImportError) -> None:
     """Report a missing module; the one-file program has only what the environment needs, and ignores a `store`."""
-    from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment
+    from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment_tokens
 
     if activate.archive() is None:
         hint = "reinstall git-credential-bitbucket for the Python that it runs on"
@@ -73,14 +73,14 @@ def report_missing_module(operation: str, exc: ImportError) -> None:
 
 def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
     """The answer to git's `get`; where it is empty, the reason has been reported. Raises an `Error`."""
-    found = environment.find(os.environ, request)
+    found = environment_tokens.find(os.environ, request)
     goes_first = (
         "no token and no consumer" if found is None else f"{found.variable} takes precedence over stored credentials"
     )
     messages.trace(f"the environment: {goes_first}")
     if found is not None and found.client_id is None:
-        environment.check(found, request.base, os.environ)
-        return environment.format_answer(found)
+        environment_tokens.check(found, request.base, os.environ)
+        return environment_tokens.format_answer(found)
     # lazy: a token from the environment needs none of it
     from git_credential_bitbucket.client.agent_client import AgentClient
 
@@ -102,17 +102,20 @@ def get(request: git_protocol.Request, data: bytes, outcome: str) -> bytes:
 
 
 def get_client_credentials(
-    request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential", client: "AgentClient"
+    request: git_protocol.Request,
+    data: bytes,
+    consumer: "environment_tokens.EnvironmentCredential",
+    client: "AgentClient",
 ) -> bytes:
     """The answer with the OAuth consumer of the environment; where it is empty, the reason has been reported.
 
     Raises an `Error`.
     """
-    from git_credential_bitbucket.client import client_credentials  # lazy: few runners have a consumer
+    from git_credential_bitbucket.client import consumer_tokens  # lazy: few runners have a consumer
     from git_credential_bitbucket.helper import no_credential  # lazy: as above
 
     def mint() -> bytes:
-        return client_credentials.mint(request, data, consumer, client)
+        return consumer_tokens.mint(request, data, consumer, client)
 
     reply = mint()
     for remedy in (no_credential.foreign_daemon_replaced, no_credential.host_known_here):
@@ -128,11 +131,11 @@ def store(request: git_protocol.Request, data: bytes) -> None:
     if request.password is None:
         messages.trace("store: the request has no password, so nothing is stored")  # it is another helper's (authtype)
         return
-    if environment.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
+    if environment_tokens.is_fetched(os.environ) and request.username in token_kinds.TOKEN_USERNAMES:
         messages.trace("store: a source in the environment has tokens of this kind, so it is not stored")
         return  # without asking the source again
     found = find_usable(request)
-    if found is not None and environment.is_about(request, found):
+    if found is not None and environment_tokens.is_about(request, found):
         messages.trace(f"store: the secret comes from {found.variable}, so it is not stored")
     else:
         deliver("store", request, data)
@@ -141,35 +144,37 @@ def store(request: git_protocol.Request, data: bytes) -> None:
 def erase(request: git_protocol.Request, data: bytes) -> None:
     """Record a rejection: here for a secret of the environment, else where it is stored. Raises an `Error`."""
     found = find_usable(request)
-    if found is None or not environment.is_about(request, found):
+    if found is None or not environment_tokens.is_about(request, found):
         deliver("erase", request, data)
     elif found.client_id is None or not reject_client_credentials(request, data, found):
         messages.trace(f"erase: {found.variable} is not offered again for now")
         product = hosts.find_product_now(os.environ, request.protocol, request.host)
         if product is not None and product[0] == hosts.DATA_CENTER:
-            markers.mark(os.environ, environment.login_at(request.base, found), found.secret, markers.REJECTED)
+            secret_markers.mark(
+                os.environ, environment_tokens.login_at(request.base, found), found.secret, secret_markers.REJECTED
+            )
         else:
-            markers.mark(os.environ, request.base, found.secret)
+            secret_markers.mark(os.environ, request.base, found.secret)
 
 
 def reject_client_credentials(
-    request: git_protocol.Request, data: bytes, consumer: "environment.EnvironmentCredential"
+    request: git_protocol.Request, data: bytes, consumer: "environment_tokens.EnvironmentCredential"
 ) -> bool:
     """Report the rejection of a consumer's token; returns whether it is recorded where the token is."""
     if not ipc.is_daemon_off(os.environ) and not deliver("erase", request, data):
         return True
-    from git_credential_bitbucket.client import client_credentials  # lazy: see `get`
+    from git_credential_bitbucket.client import consumer_tokens  # lazy: see `get`
     from git_credential_bitbucket.client.agent_client import AgentClient  # lazy: see `get`
 
     client = AgentClient()
     client.in_process = True
-    return client_credentials.erase(request, data, consumer, client)
+    return consumer_tokens.erase(request, data, consumer, client)
 
 
-def find_usable(request: git_protocol.Request) -> "environment.EnvironmentCredential | None":
+def find_usable(request: git_protocol.Request) -> "environment_tokens.EnvironmentCredential | None":
     """The environment's credential for `request`, if it is usable; else the `get` before has reported why."""
     try:
-        return environment.find(os.environ, request)
+        return environment_tokens.find(os.environ, request)
     except (SettingsError, SourceFailed):
         return None
 

@@ -1,14 +1,14 @@
 """Requests without a daemon and without the vault's key.
 
-A daemon is unlocked once, a command each time. A secret that git got is marked (`markers`), so that git's `store` of
-it, by another process, is recognised and needs no key.
+A daemon is unlocked once, a command each time. A secret that git got is marked (`secret_markers`), so that git's
+`store` of it, by another process, is recognised and needs no key.
 """
 
 import os
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.client import markers, messages
+from git_credential_bitbucket.client import messages, secret_markers
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error, InsecurePath, VaultLocked
 from git_credential_bitbucket.secret import Secret
@@ -54,7 +54,7 @@ def mark_given(request: git_protocol.Request, given: bytes) -> None:
     if told.get("username") not in token_kinds.TOKEN_USERNAMES:
         return  # a password, which might be guessed from a digest
     try:
-        markers.mark(os.environ, request.base, Secret(told["password"]), markers.GIVEN)
+        secret_markers.mark(os.environ, request.base, Secret(told["password"]), secret_markers.GIVEN)
     except InsecurePath:
         return
 
@@ -63,7 +63,7 @@ def is_given(request: git_protocol.Request) -> bool:
     """Whether git stores a token that it got from the vault."""
     if request.password is None:
         return False
-    return markers.is_marked(os.environ, request.base, Secret(request.password), markers.GIVEN)
+    return secret_markers.is_marked(os.environ, request.base, Secret(request.password), secret_markers.GIVEN)
 
 
 def locked_hint(request: git_protocol.Request, why: "Mapping[str, str]", client: AgentClient) -> str:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import arguments, output
@@ -27,8 +27,8 @@ class LoginRequest:
 
     `project` is a key in the workspace `path`, and `repositories` are the names of its repositories as the person gave
     them. `near` is the repository that git is working on, if git asks. `replaces` is the credential that
-    is rotated. `source` is the reference that the secret is fetched from (`sources`). Without `verify` Bitbucket is not
-    asked about a token; why it did not say is left in `unverified`.
+    is rotated. `source` is the reference that the secret is fetched from (`secret_sources`). Without `verify` Bitbucket
+    is not asked about a token; why it did not say is left in `unverified`.
     """
 
     kind: token_kinds.Kind
@@ -57,9 +57,9 @@ class LoginRequest:
         """The scope's URL, as in a credential's record."""
         return scopes.scope_of(self.provider.protocol, self.provider.host, self.path)
 
-    def fetched(self) -> sources.Value | None:
+    def fetched(self) -> secret_sources.Value | None:
         """What its source holds now; None where it has none. Raises `SourceFailed`."""
-        return None if self.source is None else sources.fetch(self.source, os.environ, self.scope)
+        return None if self.source is None else secret_sources.fetch(self.source, os.environ, self.scope)
 
     @property
     def near_url(self) -> str | None:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.bitbucket import hosts, providers
-from git_credential_bitbucket.client import environment, messages
+from git_credential_bitbucket.client import environment_tokens, messages
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import guidance, paste_validation
@@ -38,7 +38,7 @@ def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
     key, secret = wanted.provider.client_id, wanted.provider.client_secret
     if (value := wanted.fetched()) is not None:
         secret = value.secret
-    given = environment.consumer(os.environ)
+    given = environment_tokens.consumer(os.environ)
     if given is not None and secret is None and key in (None, given.client_id):
         key, secret = given.client_id, given.secret
     if key is not None and secret is not None:
@@ -57,7 +57,7 @@ def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
 
 def consumer_key(wanted: LoginRequest, prompter: Prompter) -> str:
     """The consumer's key, as `consumer` finds it, for the implicit grant."""
-    given = environment.consumer(os.environ) if wanted.provider.client_id is None else None
+    given = environment_tokens.consumer(os.environ) if wanted.provider.client_id is None else None
     if (key := wanted.provider.client_id or (given.client_id if given is not None else None)) is not None:
         return key
     if prompter.terminal is not None:

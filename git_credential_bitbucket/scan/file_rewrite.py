@@ -17,10 +17,10 @@ from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.scan import locations, patterns
-from git_credential_bitbucket.scan.finding import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
+from git_credential_bitbucket.scan.found_secret import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.finding import SecretFinding
+    from git_credential_bitbucket.scan.found_secret import SecretFinding
     from git_credential_bitbucket.scan.locations import Location
 
 MAX_RECORD_BYTES = 48_000

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.scan import patterns, safe_git
-from git_credential_bitbucket.scan.finding import HISTORY, SecretFinding
+from git_credential_bitbucket.scan.found_secret import HISTORY, SecretFinding
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import config
 from git_credential_bitbucket.scan import patterns
-from git_credential_bitbucket.scan.finding import KEYRING, SecretFinding
+from git_credential_bitbucket.scan.found_secret import KEYRING, SecretFinding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

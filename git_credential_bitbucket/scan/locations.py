@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import files, git_protocol
 from git_credential_bitbucket.bitbucket import hosts as our_hosts
 from git_credential_bitbucket.scan import patterns, safe_git
-from git_credential_bitbucket.scan.finding import (
+from git_credential_bitbucket.scan.found_secret import (
     CI,
     ENVIRONMENT,
     GIT_CONFIG,

@@ -12,14 +12,14 @@ from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.scan import locations as where
 from git_credential_bitbucket.scan.file_rewrite import can_remove, plan_rewrite
-from git_credential_bitbucket.scan.finding import NPMRC, SHELL
+from git_credential_bitbucket.scan.found_secret import NPMRC, SHELL
 from git_credential_bitbucket.scan.patterns import NETRC, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.scan.file_rewrite import Rewrite
-    from git_credential_bitbucket.scan.finding import SecretFinding
+    from git_credential_bitbucket.scan.found_secret import SecretFinding
     from git_credential_bitbucket.scan.locations import Location
     from git_credential_bitbucket.secret import Secret
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import matching, retention
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
@@ -122,7 +122,7 @@ def test_command_is_asked_once_by_many(world: World, source: Source) -> None:
     assert {wait_for(answer) for answer in waiting} == {f"username={API}\npassword={source.token()}\n".encode()}
     assert world.get()["password"] == source.token()
     assert source.asked() == 1
-    world.offset += sources.CACHED_S
+    world.offset += secret_sources.CACHED_S
     new = source.rotate()
     assert world.get()["password"] == new
     assert source.asked() == 2
@@ -219,7 +219,7 @@ def test_failing_source_loses_nothing(world: World, source: Source) -> None:
     kept = by_command(world, source)
     old = world.get()["password"]
     source.file.unlink()
-    world.offset += sources.CACHED_S
+    world.offset += secret_sources.CACHED_S
     assert world.get()["password"] == old
     assert "exit code 1" in (now(world, kept).trouble or "")
     world.erase(old)
@@ -254,7 +254,7 @@ def test_git_does_not_store_what_came_from_a_source(world: World, source: Source
     assert world.store(API, token, approved=False) == ACKNOWLEDGED
     if is_same_process:
         source.rotate()
-        world.offset += sources.CACHED_S
+        world.offset += secret_sources.CACHED_S
         world.get()
         assert world.store(API, token, approved=False) == ACKNOWLEDGED
     assert len(list(world.agent.credential_store.index())) == 1

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from git_credential_bitbucket.agent.views import CredentialView
 from git_credential_bitbucket.bitbucket import rest
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.diagnostics import metrics, status_report, status_table
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
@@ -211,7 +211,7 @@ def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> N
 
 def test_metrics_tell_what_fail_within_and_check_do() -> None:
     """A monitor sees what cron is mailed: rejected, not known, and the environment's."""
-    token = environment.EnvironmentCredential("BITBUCKET_TOKEN", "access-token", Secret("x"))
+    token = environment_tokens.EnvironmentCredential("BITBUCKET_TOKEN", "access-token", Secret("x"))
     told = replace(
         report(stated(), stated(id="ba9876543210", state="suspended", ends_at=NOW + DAY)),
         tokens=[token],

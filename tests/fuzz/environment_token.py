@@ -18,7 +18,7 @@ from pathlib import Path
 from unittest import mock
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.client import ipc, markers
+from git_credential_bitbucket.client import ipc, secret_markers
 from git_credential_bitbucket.helper import fallback
 from git_credential_bitbucket.secret import Secret
 from tests import installed
@@ -129,7 +129,7 @@ def prepare_home(home: Path) -> str:
         (home / str(number) / paths.NAME).mkdir(parents=True, mode=0o700)
     for number in (OLD, RECENT):
         env = {"XDG_RUNTIME_DIR": str(home / str(number))}
-        markers.mark(env, "https://bitbucket.org", Secret(rejected))
+        secret_markers.mark(env, "https://bitbucket.org", Secret(rejected))
     for mark in (home / str(OLD) / paths.NAME).iterdir():
         os.utime(mark, (0, 0))
     return rejected

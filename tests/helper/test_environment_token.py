@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.client import ipc, markers
+from git_credential_bitbucket.client import ipc, secret_markers
 from git_credential_bitbucket.secret import Secret
 from tests import installed
 from tests.fake_bitbucket import tokens
@@ -147,7 +147,7 @@ def test_another_host_or_secret_is_left_to_python(relay: Relay, request_: str, o
 def test_a_recent_rejection_is_left_to_python(relay: Relay, python: Oracle) -> None:
     """Of whichever secret, for the minute that it counts; where that cannot be told, too."""
     env = {"BITBUCKET_TOKEN": TOKEN, "XDG_RUNTIME_DIR": str(relay.home / "run")}
-    markers.mark(env, "https://bitbucket.org", Secret(TOKEN))
+    secret_markers.mark(env, "https://bitbucket.org", Secret(TOKEN))
     (mark,) = (relay.home / "run" / paths.NAME).iterdir()
     assert compared(relay, python, "get", PLAIN, env) is None
     assert compared(relay, python, "get", PLAIN, {"BITBUCKET_TOKEN": tokens.access_token()}) is None
@@ -171,7 +171,7 @@ def test_marks_are_where_python_leaves_them(relay: Relay, python: Oracle, places
     if Path(f"/run/user/{os.getuid()}").exists():
         pytest.skip("this machine has a runtime directory for the user, which comes before")
     assert compared(relay, python, "get", PLAIN, env) is not None
-    markers.mark(relay.env(env), "https://bitbucket.org", Secret(TOKEN))
+    secret_markers.mark(relay.env(env), "https://bitbucket.org", Secret(TOKEN))
     assert compared(relay, python, "get", PLAIN, env) is None
 
 

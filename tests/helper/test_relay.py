@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.client import environment, ipc
+from git_credential_bitbucket.client import environment_tokens, ipc
 from git_credential_bitbucket.errors import InsecurePath
 from tests.fake_bitbucket import tokens
 from tests.helper.peers import answering, hung_up, listening, whole
@@ -186,5 +186,5 @@ def test_hostile_work_tree_is_not_imported_from(front: Runner, helper: Path, hom
 
 def test_both_lists_of_variables_are_one() -> None:
     """What the relay looks for is what the fallback reads."""
-    names = [name for name, _ in environment.TOKENS] + [secret for _, secret in environment.CLIENTS]
+    names = [name for name, _ in environment_tokens.TOKENS] + [secret for _, secret in environment_tokens.CLIENTS]
     assert sorted(ipc.SECRET_VARIABLES) == sorted(names)

@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.scan import file_rewrite, locations
-from git_credential_bitbucket.scan.finding import GIT_CONFIG, GIT_CREDENTIALS, KEYRING, SHELL
+from git_credential_bitbucket.scan.found_secret import GIT_CONFIG, GIT_CREDENTIALS, KEYRING, SHELL
 from git_credential_bitbucket.scan.patterns import CLOUD_HOSTS
 from tests.fake_bitbucket import tokens
 from tests.running import Runner

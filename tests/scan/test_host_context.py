@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket.scan import locations, patterns
-from git_credential_bitbucket.scan.finding import KEYRING
+from git_credential_bitbucket.scan.found_secret import KEYRING
 from tests.cli.listed import listed
 from tests.fake_bitbucket import tokens
 from tests.running import Runner

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.errors import SettingsError, VaultUnreachable
 
 if TYPE_CHECKING:
@@ -335,7 +335,7 @@ class RedisServer:
             reference = f"file:{path}"
         if not reference:
             return None
-        return sources.fetch(sources.parse(reference), self._env).secret.reveal()
+        return secret_sources.fetch(secret_sources.parse(reference), self._env).secret.reveal()
 
     def _key(self, kind: str, name: str | None = None) -> bytes:
         return self._prefix + kind.encode() + (b"" if name is None else b":" + _raw(name))

@@ -8,7 +8,7 @@ import os
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
-from git_credential_bitbucket.client import ipc, markers
+from git_credential_bitbucket.client import ipc, secret_markers
 from git_credential_bitbucket.errors import Error, Problem, SettingsError
 from git_credential_bitbucket.secret import Secret
 
@@ -219,13 +219,13 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
             hint="set an HTTP access token of that server, or unset it",
         )
     login = login_at(host, found)
-    if markers.is_marked(env, login, found.secret, markers.REJECTED):
-        path = f"{paths.runtime_dir(env)}/{markers.file_name(login, found.secret, markers.REJECTED)}"
+    if secret_markers.is_marked(env, login, found.secret, secret_markers.REJECTED):
+        path = f"{paths.runtime_dir(env)}/{secret_markers.file_name(login, found.secret, secret_markers.REJECTED)}"
         raise Error(
             f"the server rejected {found.variable} with the username {found.username}; again could lock the account",
             hint=f"set a valid token, and {USERNAME} for a person's; to send this one again, remove {path}",
         )
-    if markers.is_marked(env, host, found.secret):
+    if secret_markers.is_marked(env, host, found.secret):
         raise Error(
             f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
             hint="it may be revoked, expired or lack a permission: set a valid one, or unset it",
@@ -306,10 +306,10 @@ def value(env: "Mapping[str, str]", name: str) -> tuple[str, Secret] | None:
 
 def _fetched(name: str, reference: str, env: "Mapping[str, str]") -> str:
     """The value of the source that the variable `name` refers to. Raises `SettingsError` and `SourceFailed`."""
-    from git_credential_bitbucket import sources  # lazy: only a reference needs it
+    from git_credential_bitbucket import secret_sources  # lazy: only a reference needs it
 
     try:
-        return sources.fetch(sources.parse(reference), env).secret.reveal()
+        return secret_sources.fetch(secret_sources.parse(reference), env).secret.reveal()
     except Error as exc:
         raise type(exc)(f"{name}: {exc.cause}", hint=exc.hint) from None
 

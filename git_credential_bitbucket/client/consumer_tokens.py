@@ -8,23 +8,23 @@ import os
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.client import environment, messages
+from git_credential_bitbucket.client import environment_tokens, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error
 
 
 def mint(
-    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
+    request: git_protocol.Request, data: bytes, consumer: environment_tokens.EnvironmentCredential, client: AgentClient
 ) -> bytes:
     """The answer to git's `get`; empty where there is none. Raises an `Error`."""
     if client.in_process:
         # Where processes share no token, only the marker remembers that a new one was rejected.
-        environment.check(consumer, request.base, os.environ)
+        environment_tokens.check(consumer, request.base, os.environ)
     return client.answer("mint", _fields(request, consumer) + data)
 
 
 def erase(
-    request: git_protocol.Request, data: bytes, consumer: environment.EnvironmentCredential, client: AgentClient
+    request: git_protocol.Request, data: bytes, consumer: environment_tokens.EnvironmentCredential, client: AgentClient
 ) -> bool:
     """Report a rejection; returns whether it was recorded where processes share the token, and a new one comes next."""
     try:
@@ -34,7 +34,7 @@ def erase(
         return False
 
 
-def _fields(request: git_protocol.Request, consumer: environment.EnvironmentCredential) -> bytes:
+def _fields(request: git_protocol.Request, consumer: environment_tokens.EnvironmentCredential) -> bytes:
     provider = providers.find_now(os.environ, request.protocol, request.host)
     fields = [("client_id", consumer.client_id or ""), ("client_secret", consumer.secret.reveal())]
     if provider is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket import sources
+from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.errors import SettingsError, SourceFailed
 from tests.fake_bitbucket import tokens
 
@@ -36,13 +36,13 @@ def program(env: dict[str, str], name: str, script: str) -> Path:
 
 def fetched(reference: str, env: dict[str, str]) -> str:
     """The value of a reference as a person writes it."""
-    return sources.fetch(sources.parse(reference), env).secret.reveal()
+    return secret_sources.fetch(secret_sources.parse(reference), env).secret.reveal()
 
 
 def failure(reference: str, env: dict[str, str]) -> str:
     """What is told where a source fails, cause and hint; without what the source said."""
     with pytest.raises(SourceFailed) as caught:
-        sources.fetch(sources.parse(reference), env)
+        secret_sources.fetch(secret_sources.parse(reference), env)
     told = f"{caught.value.cause}; {caught.value.hint}"
     assert CANARY not in told + repr(caught.value) + repr(caught.value.__context__)
     return told
@@ -113,7 +113,7 @@ def test_command_prints_a_token_json_or_what_git_helpers_do(
     """Told apart by what is printed; unknown keys do not matter."""
     Path(env["HOME"], "printed").write_text(printed)
     program(env, "broker", f"cat {env['HOME']}/printed")
-    value = sources.fetch(sources.parse("exec:broker"), env)
+    value = secret_sources.fetch(secret_sources.parse("exec:broker"), env)
     assert (value.secret.reveal(), value.username, value.expires_at) == (TOKEN, username, expires_at)
 
 
@@ -136,7 +136,7 @@ def test_command_gets_no_secret_of_ours(env: dict[str, str]) -> None:
 def test_other_git_helper_is_a_source(env: dict[str, str]) -> None:
     """Git's own credential-store, asked as git asks it."""
     Path(env["HOME"], "store").write_text(f"https://ada:{TOKEN}@bitbucket.org\n")
-    value = sources.fetch(sources.parse(f"exec:git credential-store --file {env['HOME']}/store get"), env)
+    value = secret_sources.fetch(secret_sources.parse(f"exec:git credential-store --file {env['HOME']}/store get"), env)
     assert (value.username, value.secret.reveal()) == ("ada", TOKEN)
 
 
@@ -165,7 +165,7 @@ def test_failing_command_is_told_exactly_and_leaks_nothing(env: dict[str, str], 
 
 def test_command_that_does_not_end_is_ended(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """With what it has started."""
-    monkeypatch.setattr(sources, "TIMEOUT_S", 0.3)
+    monkeypatch.setattr(secret_sources, "TIMEOUT_S", 0.3)
     program(env, "broker", f"sleep 300 & echo $! > {env['HOME']}/pid; wait")
     assert "broker did not end within" in failure("exec:broker", env)
     pid, until = int(Path(env["HOME"], "pid").read_text()), time.monotonic() + 10
@@ -176,12 +176,12 @@ def test_command_that_does_not_end_is_ended(env: dict[str, str], monkeypatch: py
         assert not Path(f"/proc/{pid}").exists()
 
 
-@pytest.mark.parametrize("name", [*sources.PACKAGES, "mine"])
+@pytest.mark.parametrize("name", [*secret_sources.PACKAGES, "mine"])
 def test_missing_program_is_told_with_its_package(env: dict[str, str], name: str) -> None:
     """So that one knows what to install where."""
     told = failure(f"exec:{name} x", {**env, "PATH": env["HOME"]})
     assert f"there is no program {name} " in told
-    assert sources.PACKAGES.get(name, "absolute path") in told
+    assert secret_sources.PACKAGES.get(name, "absolute path") in told
 
 
 def test_program_of_the_repository_is_not_run(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,14 +202,14 @@ def test_program_of_the_repository_is_not_run(env: dict[str, str], monkeypatch: 
 def test_what_is_no_reference_is_told(text: str) -> None:
     """Without repeating it: it may be a token that was put there by mistake."""
     with pytest.raises(SettingsError) as caught:
-        sources.parse(text)
+        secret_sources.parse(text)
     assert caught.value.hint
 
 
 def test_token_in_the_place_of_a_reference_is_not_repeated() -> None:
     """It would be in a CI job's log."""
     with pytest.raises(SettingsError) as caught:
-        sources.parse(CANARY)
+        secret_sources.parse(CANARY)
     assert CANARY not in f"{caught.value.cause} {caught.value.hint}"
 
 
@@ -256,10 +256,10 @@ def test_short_form_is_the_managers_own_command(env: dict[str, str], text: str) 
     name, words, printed = MANAGERS[text]
     Path(env["HOME"], "printed").write_text(printed)
     program(env, name, f'echo "$*" > {env["HOME"]}/words; cat {env["HOME"]}/printed')
-    reference = sources.parse(text)
+    reference = secret_sources.parse(text)
     assert reference.startswith(f"exec:{name} ")
-    assert sources.parse(reference) == reference
-    assert sources.fetch(reference, env).secret.reveal() == TOKEN
+    assert secret_sources.parse(reference) == reference
+    assert secret_sources.fetch(reference, env).secret.reveal() == TOKEN
     assert Path(env["HOME"], "words").read_text() == f"{words}\n"
 
 
@@ -351,7 +351,7 @@ def aws(env: dict[str, str]) -> Iterator[dict[str, str]]:
 
 def test_real_aws_is_a_source(aws: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """A field of a secret, its next version as soon as that is AWSCURRENT, and one that is not there."""
-    monkeypatch.setattr(sources, "TIMEOUT_S", 60.0)
+    monkeypatch.setattr(secret_sources, "TIMEOUT_S", 60.0)
     later = tokens.access_token()
 
     def manage(*words: str) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.client import environment
+from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import InvalidClient
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def check(
     ids: Sequence[str] = (),
-    tokens: Sequence[environment.EnvironmentCredential] = (),
+    tokens: Sequence[environment_tokens.EnvironmentCredential] = (),
     base: str = hosts.CLOUD_URL,
     repository: str | None = None,
 ) -> dict[str, VerdictView]:
@@ -42,7 +42,7 @@ def check(
 
 
 def _of_environment(
-    tokens: Sequence[environment.EnvironmentCredential], base: str, repository: str | None
+    tokens: Sequence[environment_tokens.EnvironmentCredential], base: str, repository: str | None
 ) -> dict[str, VerdictView]:
     from git_credential_bitbucket.bitbucket import providers, rest, verification  # lazy: only a check needs them
 
@@ -51,7 +51,7 @@ def _of_environment(
     told: dict[str, rest.Verdict] = {}
     questions: dict[str, Callable[[], rest.Verdict]] = {}
     for one in tokens:
-        if environment.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
+        if environment_tokens.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
             told[one.variable] = rest.Verdict(valid=None, reason="this is a token of Bitbucket Data Center")
         elif provider is None:
             told[one.variable] = rest.Verdict(valid=None, reason="its host is not configured")

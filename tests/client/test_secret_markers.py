@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.client import markers
+from git_credential_bitbucket.client import secret_markers
 from git_credential_bitbucket.errors import InsecurePath
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket import tokens
@@ -32,7 +32,7 @@ def test_erased_secret_is_not_offered_for_a_minute(front: Runner, helper: Path, 
     assert "BITBUCKET_TOKEN" in done.stderr
     assert secret not in done.stderr
     (mark,) = marks(home)
-    past = time.time() - markers.ERASED_TTL_S - 1
+    past = time.time() - secret_markers.ERASED_TTL_S - 1
     os.utime(mark, (past, past))
     assert secret in front(helper, "get", stdin=request()).stdout
     assert not socket_of(home).exists()
@@ -86,7 +86,7 @@ def test_mark_is_private_and_tells_nothing(home: Path, bare_env: dict[str, str])
     secret = tokens.access_token()
     before = os.umask(0)
     try:
-        markers.mark(bare_env, HOST, Secret(secret))
+        secret_markers.mark(bare_env, HOST, Secret(secret))
     finally:
         os.umask(before)
     (mark,) = marks(home)
@@ -99,9 +99,9 @@ def test_mark_is_private_and_tells_nothing(home: Path, bare_env: dict[str, str])
 def test_mark_counts_for_its_host_only(bare_env: dict[str, str]) -> None:
     """What one host refuses, another may take."""
     secret = Secret(tokens.access_token())
-    markers.mark(bare_env, HOST, secret)
-    assert markers.is_marked(bare_env, HOST, secret)
-    assert not markers.is_marked(bare_env, "https://git.example", secret)
+    secret_markers.mark(bare_env, HOST, secret)
+    assert secret_markers.is_marked(bare_env, HOST, secret)
+    assert not secret_markers.is_marked(bare_env, "https://git.example", secret)
 
 
 @pytest.mark.parametrize(("ahead", "stands"), [(-61, False), (-59, True), (30, True), (3600, False)])
@@ -110,31 +110,31 @@ def test_clock_that_was_set_back_keeps_no_mark_for_ever(
 ) -> None:
     """A mark's time may lie in the future then; a little of that counts, an hour does not."""
     secret = Secret(tokens.access_token())
-    markers.mark(bare_env, HOST, secret)
+    secret_markers.mark(bare_env, HOST, secret)
     at = time.time() + ahead
     os.utime(marks(home)[0], (at, at))
-    assert markers.is_marked(bare_env, HOST, secret) is stands
+    assert secret_markers.is_marked(bare_env, HOST, secret) is stands
 
 
 def test_second_rejection_begins_a_new_minute(home: Path, bare_env: dict[str, str]) -> None:
     """The same secret's mark is renewed, not left as it was."""
     secret = Secret(tokens.access_token())
-    markers.mark(bare_env, HOST, secret)
+    secret_markers.mark(bare_env, HOST, secret)
     past = time.time() - 50
     os.utime(marks(home)[0], (past, past))
-    markers.mark(bare_env, HOST, secret)
+    secret_markers.mark(bare_env, HOST, secret)
     assert time.time() - marks(home)[0].stat().st_mtime < 40
 
 
 def test_old_marks_are_swept(home: Path, bare_env: dict[str, str]) -> None:
     """Leaving one removes those that no longer stand, and nothing else."""
-    markers.mark(bare_env, HOST, Secret(tokens.access_token()))
+    secret_markers.mark(bare_env, HOST, Secret(tokens.access_token()))
     (old,) = marks(home)
     other = old.parent / "socket.lock"
     other.touch()
     for path in (old, other):
         os.utime(path, (0, 0))
-    markers.mark(bare_env, HOST, Secret(tokens.access_token()))
+    secret_markers.mark(bare_env, HOST, Secret(tokens.access_token()))
     assert old not in marks(home)
     assert len(marks(home)) == 1
     assert other.exists()
@@ -149,7 +149,7 @@ def test_open_directory_is_refused_with_the_chmod_to_type(
     place.chmod(0o755)
     secret = tokens.access_token()
     with pytest.raises(InsecurePath):
-        markers.mark(bare_env, HOST, Secret(secret))
+        secret_markers.mark(bare_env, HOST, Secret(secret))
     text = request(username="x-token-auth", password=secret)
     done = front(helper, "erase", stdin=text, env={**front.env, "BITBUCKET_TOKEN": secret})
     assert f"chmod 0700 {place}" in done.stderr
