@@ -52,7 +52,7 @@ enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 
-/* Variables with a token, and the username of one whose prefix tells nothing: environment.TOKENS in C. */
+/* Variables with a token, and the username of one whose prefix tells nothing: environment_tokens.TOKENS in C. */
 #define API_TOKEN_USERNAME "x-bitbucket-api-token-auth"
 #define ACCESS_TOKEN_USERNAME "x-token-auth"
 static const struct token {
@@ -66,7 +66,7 @@ static const struct token {
 #define TOKEN_CHARACTERS ALPHANUMERIC "-._~+/="
 #define PATH_CHARACTERS ALPHANUMERIC "-._~+/"
 enum { MAX_PLAIN_BYTES = 65535 }; /* git_protocol.MAX_LINE_BYTES, here of all lines together */
-enum { RECENT_REJECTION_S = 61 }; /* markers.ERASED_TTL_S, rounded up */
+enum { RECENT_REJECTION_S = 61 }; /* secret_markers.ERASED_TTL_S, rounded up */
 
 /* Variables that may hold another credential, which precedes the daemon; switch the daemon off, name more than one, or
  * want a trace. */
@@ -339,7 +339,7 @@ static bool is_plain_request(const char *operation, const char *secret)
     return seen[PROTOCOL] && seen[HOST] && seen[PASSWORD] == !strcmp(operation, "store");
 }
 
-/* Whether a mark on a rejected secret, whichever, may still be valid: markers.is_marked in C, without the digest. */
+/* Whether a mark on a rejected secret, whichever, may still be valid: secret_markers.is_marked in C, without the digest. */
 static bool may_be_rejected(void)
 {
     const char *rest, *base = runtime_dir(&rest);
