@@ -49,11 +49,10 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
         build_data["shared_scripts"] |= {executable: NAME, os.path.join(here, f"{NAME}.py"): f"{NAME}.py"}
 
         sbom = os.path.join(self._made, f"{NAME}.cdx.json")
-        core = self.metadata.core
+        is_static = "musllinux" in (platform or "")
+        bill = bill_of_materials(self.metadata.version, self.metadata.core.dependencies, is_static=is_static)
         with open(sbom, "w", encoding="utf-8") as file:
-            json.dump(
-                bill_of_materials(self.metadata.version, core.dependencies, is_static=bool(platform)), file, indent=1
-            )
+            json.dump(bill, file, indent=1)
         build_data["sbom_files"] = [sbom]
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002

@@ -1,7 +1,7 @@
 """Builds what a release consists of, byte for byte the same everywhere: `python -m install.wheels --out DIR`.
 
 The program as one file; with hatchling also the sdist and the wheel for all platforms; with ziglang, which compiles for
-others than this one, wheels with the native relay for Linux.
+others than this one, wheels with the native relay for Linux and macOS.
 """
 
 import argparse
@@ -24,9 +24,14 @@ NAME, PACKAGE = "git-credential-bitbucket", "git_credential_bitbucket"
 EPOCH = 1580601600
 """2020-02-02, which hatchling takes too where SOURCE_DATE_EPOCH is not set."""
 BUILD_TIMEOUT_S = 600
-ARCHITECTURES = ("x86_64", "aarch64")
-PLATFORM = "manylinux_2_17_{0}.musllinux_1_1_{0}"
-"""glibc of 2014 and later, and musl: a static executable needs neither."""
+TARGETS = {
+    "manylinux_2_17_x86_64.musllinux_1_1_x86_64": "x86_64-linux-musl",
+    "manylinux_2_17_aarch64.musllinux_1_1_aarch64": "aarch64-linux-musl",
+    "macosx_11_0_x86_64": "x86_64-macos.11.0",
+    "macosx_11_0_arm64": "aarch64-macos.11.0",
+}
+"""The wheels' platforms, and what ziglang calls them. On Linux that is glibc of 2014 and later, and musl: a static
+executable needs neither."""
 START = b'#!/bin/sh\nexec /usr/bin/env python3 -I -S "$0" "$@"\n'
 """How the .pyz starts where it is executed: Python isolated, by a shell, for not every env(1) has -S."""
 NOT_IN_PYZ = {
@@ -101,10 +106,10 @@ def pure_wheel(folder: Path) -> Path:
     return hatch(folder, "wheel", {"CC": "false"})
 
 
-def native_wheel(folder: Path, architecture: str) -> Path:
-    """Build the wheel with a static relay for Linux on `architecture` into `folder`; returns its path."""
-    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", f"{architecture}-linux-musl"]
-    options = {"CC": shlex.join(compiler), "CFLAGS": "-O2 -s", "WHEEL_PLATFORM": PLATFORM.format(architecture)}
+def native_wheel(folder: Path, platform: str) -> Path:
+    """Build the wheel with the native relay for `platform` into `folder`; returns its path."""
+    compiler = [sys.executable, "-m", "ziglang", "cc", "-target", TARGETS[platform]]
+    options = {"CC": shlex.join(compiler), "CFLAGS": "-O2 -s", "WHEEL_PLATFORM": platform}
     return hatch(folder, "wheel", options)
 
 
@@ -146,7 +151,7 @@ def main() -> int:
     if "hatchling" in wanted:
         makers += [sdist, pure_wheel]
     if "ziglang" in wanted:
-        makers += [partial(native_wheel, architecture=architecture) for architecture in ARCHITECTURES]
+        makers += [partial(native_wheel, platform=platform) for platform in TARGETS]
     made = []
     for make in makers:
         made.append(make(folder))
