@@ -21,7 +21,7 @@ from git_credential_bitbucket.client.shared_client import ask, renew, unknown_ho
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup import config_writer, configuration
 from git_credential_bitbucket.gitsetup.executable import is_this_program
-from git_credential_bitbucket.login import guidance, implicit_flow, oauth_flows, token_flows, vault_setup, verification
+from git_credential_bitbucket.login import guidance, oauth_flows, token_flows, vault_setup, verification
 from git_credential_bitbucket.login.login_request import LoginRequest, path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
@@ -225,10 +225,8 @@ def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
             new_vault.create()
         return _store(record, wanted, prompter)
 
-    if wanted.implicit:
-        return implicit_flow.with_implicit_grant(wanted, prompter, store)
     if wanted.kind == token_kinds.OAUTH:
-        return oauth_flows.with_authorization_code(wanted, prompter, store)
+        return oauth_flows.with_consent(wanted, prompter, store)
     if wanted.kind == token_kinds.CLIENT_CREDENTIALS:
         return oauth_flows.with_client_credentials(wanted, prompter, store)
     if wanted.kind == token_kinds.JWT_BEARER:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.ui import output
 
@@ -14,11 +14,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from git_credential_bitbucket.login.authorization import Attempt
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.ui.prompts import Prompter, Terminal
-
-T = TypeVar("T")
 
 LINES_BESIDE = 6
 """Lines shown above and below the code, which must be visible as a whole to be scanned."""
@@ -64,19 +63,20 @@ class BrowserWait:
         self._spinner.close()
 
 
-def wait_for_browser(
-    log_in: Callable[..., None], wanted: LoginRequest, prompter: Prompter, key: str, redeem: Callable[[T], Page]
-) -> None:
-    """Wait for a browser: `log_in` is one of `browser`'s two functions, `redeem` gets the code or token."""
+def wait_for_browser(attempt: Attempt, wanted: LoginRequest, prompter: Prompter, redeem: Callable[[str], Page]) -> None:
+    """Wait for a browser; `redeem` gets the redirect's query or fragment, and returns the page with the outcome."""
+    from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
+
     waiting = BrowserWait(prompter.terminal, opened=not wanted.no_browser)
 
-    def redeemed(brought: T) -> Page:
+    def redeemed(answer: str) -> Page:
         waiting.end()
-        return redeem(brought)
+        return redeem(answer)
 
-    opening = {"show": waiting.begin, "warn": waiting.warn, "open_browser": not wanted.no_browser}
     try:
-        log_in(wanted.provider, key, redeem=redeemed, **opening)
+        browser.log_in(
+            attempt, redeem=redeemed, show=waiting.begin, warn=waiting.warn, open_browser=not wanted.no_browser
+        )
     finally:
         waiting.end()
 

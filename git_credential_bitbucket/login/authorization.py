@@ -70,19 +70,14 @@ class Attempt:
 
     def grant(self, query: str) -> CodeGrant:
         """The code in a redirect's query. Raises `LoginFailed` with the error in it, if there is one."""
-        fields = _fields(query)
-        if "error" in fields:
-            raise _error(fields["error"][0], fields.get("error_description", [""])[0])
-        codes = fields.get("code", [])
+        codes = _granted_fields(query).get("code", [])
         if len(codes) != 1:
             raise LoginFailed("Bitbucket's answer contains no authorization code", hint="log in again")
         return self.with_code(codes[0])
 
     def token(self, fragment: str) -> Grant:
         """The token in a redirect's fragment. Raises `LoginFailed` as `grant` does."""
-        fields = _fields(fragment)
-        if "error" in fields:
-            raise _error(fields["error"][0], fields.get("error_description", [""])[0])
+        fields = _granted_fields(fragment)
         grant = token_response.parse_grant({name: values[0] for name, values in fields.items() if len(values) == 1})
         if grant is None:
             raise LoginFailed("Bitbucket's answer contains no usable token", hint="log in again")
@@ -109,8 +104,13 @@ def _fields(query: str) -> dict[str, list[str]]:
         return {}
 
 
-def _error(error: str, description: str) -> LoginFailed:
+def _granted_fields(query: str) -> dict[str, list[str]]:
+    """The fields of a redirect. Raises `LoginFailed` where they report an error."""
+    fields = _fields(query)
+    if "error" not in fields:
+        return fields
+    error, description = fields["error"][0], fields.get("error_description", [""])[0]
     if error == "access_denied":
-        return LoginFailed("access was denied in the browser", hint="to allow it, log in again")
+        raise LoginFailed("access was denied in the browser", hint="to allow it, log in again")
     text = printable(error, 40) + (f": {printable(description, 160)}" if description else "")
-    return LoginFailed(f"Bitbucket rejected the login ({text})", hint=_SCOPE_HINT if error == "invalid_scope" else None)
+    raise LoginFailed(f"Bitbucket rejected the login ({text})", hint=_SCOPE_HINT if error == "invalid_scope" else None)

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import pages
-from git_credential_bitbucket.login.authorization import Attempt, CodeGrant
 from git_credential_bitbucket.login.loopback import listening
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.bitbucket.token_response import Grant
+    from git_credential_bitbucket.login.authorization import Attempt
     from git_credential_bitbucket.login.pages import Page
 
 TIMEOUT_S = 300.0
@@ -29,48 +27,20 @@ _OPENERS = ("xdg-open", "open", "wslview", "gnome-open", "x-www-browser")
 
 
 def log_in(
-    provider: "Provider",
-    client_id: str,
+    attempt: "Attempt",
     *,
-    redeem: "Callable[[CodeGrant], Page]",
+    redeem: "Callable[[str], Page]",
     show: "Callable[[str], None]",
     warn: "Callable[[str, str], None]",
     open_browser: bool = True,
     timeout_s: float = TIMEOUT_S,
 ) -> None:
-    """Let the user consent, and `redeem` the code while the browser waits, so that its page shows the outcome.
+    """Let the user consent, and `redeem` the redirect's query or fragment while the browser waits, to show the outcome.
 
     `show` is given the address to open, `warn` a cause and a hint should a program come that is not known to be this
     user's. What `redeem` raises is raised again, after the browser has shown it; so is `LoginFailed` (refused, too
     late, port taken). Whatever happens, the port is free again afterwards.
     """
-    attempt = Attempt(provider, client_id, provider.scopes)
-    _wait_for_answer(attempt, lambda query: redeem(attempt.grant(query)), show, warn, open_browser, timeout_s)
-
-
-def log_in_implicitly(
-    provider: "Provider",
-    client_id: str,
-    *,
-    redeem: "Callable[[Grant], Page]",
-    show: "Callable[[str], None]",
-    warn: "Callable[[str, str], None]",
-    open_browser: bool = True,
-    timeout_s: float = TIMEOUT_S,
-) -> None:
-    """As `log_in`, by the implicit grant: `redeem` gets the token itself."""
-    attempt = Attempt(provider, client_id, provider.scopes, implicit=True)
-    _wait_for_answer(attempt, lambda fragment: redeem(attempt.token(fragment)), show, warn, open_browser, timeout_s)
-
-
-def _wait_for_answer(
-    attempt: Attempt,
-    redeem: "Callable[[str], Page]",
-    show: "Callable[[str], None]",
-    warn: "Callable[[str, str], None]",
-    open_browser: bool,  # noqa: FBT001 - as its two callers got it
-    timeout_s: float,
-) -> None:
     with listening(attempt, warn) as loopback:
         show(attempt.url)
         if open_browser:

@@ -11,12 +11,13 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error, LoginFaile
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.login import guidance, paste_validation
 from git_credential_bitbucket.login.address_prompt import show_address, wait_for_browser
+from git_credential_bitbucket.ui import dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from git_credential_bitbucket.bitbucket.token_response import Grant
-    from git_credential_bitbucket.login.authorization import CodeGrant
+    from git_credential_bitbucket.login.authorization import Attempt, CodeGrant
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
     from git_credential_bitbucket.secret import Secret
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     """Stores a record durably; returns its id."""
 
 ACCOUNT_SCOPE = "account"
+IMPLICIT_LIFE_S = 2 * 60 * 60
+"""The lifetime of Bitbucket's tokens if an answer does not say (developer.atlassian.com/cloud/bitbucket/oauth-2)."""
 _INTERRUPT = "to give up: Ctrl-C, then log in again"
 
 
@@ -65,31 +68,41 @@ def consumer_key(wanted: LoginRequest, prompter: Prompter) -> str:
     return paste_validation.consumer_key(prompter.line("Key of the consumer"))
 
 
-def with_authorization_code(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
-    """Let the user consent, and store the grant; returns its id. Raises `Error`."""
+def with_consent(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
+    """Let the user consent, and store what is granted; returns its id. Raises `Error`.
+
+    By the code grant; with `wanted.implicit` by the implicit one, for a consumer without its secret: it brings a token
+    for two hours, which cannot be renewed.
+    """
+    from git_credential_bitbucket.login.authorization import Attempt  # lazy: requests-oauthlib costs 130 ms
+
     providers.check_oauth(wanted.provider)
     paste = must_paste(wanted, prompter)
-    key, secret = consumer(wanted, prompter)
+    key, secret = (consumer_key(wanted, prompter), None) if wanted.implicit else consumer(wanted, prompter)
+    attempt = Attempt(wanted.provider, key, wanted.provider.scopes, implicit=wanted.implicit)
     granted: list[tuple[str, Grant]] = []
 
-    def redeem(code: CodeGrant) -> Page:
-        from git_credential_bitbucket.bitbucket import oauth  # lazy: requests-oauthlib costs 130 ms
-
-        endpoint = wanted.provider.endpoint
-        with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
-            grant = oauth.exchange_code(endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
+    def redeem(answer: str) -> Page:
+        grant = attempt.token(answer) if wanted.implicit else _exchange(wanted, key, secret, attempt.grant(answer))
         granted.append((_store_or_revoke(wanted, key, secret, grant, store), grant))
-        return page(wanted, grant)
+        return _page(wanted, grant)
 
     if paste:
-        redeem(_read_pasted_code(wanted, prompter, key))
+        redeem(_read_pasted(attempt, terminal_to_paste_at(prompter)))
     else:
-        from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
-
-        wait_for_browser(browser.log_in, wanted, prompter, key, redeem)
+        wait_for_browser(attempt, wanted, prompter, redeem)
     credential_id, grant = granted[0]
-    identify(wanted, grant, credential_id)
+    _identify(wanted, grant, credential_id)
+    if wanted.implicit:
+        wanted.warn(prompter, f"it expires in {_implicit_life(grant)} and cannot be renewed; log in again then")
     return credential_id
+
+
+def _exchange(wanted: LoginRequest, key: str, secret: Secret | None, code: CodeGrant) -> Grant:
+    from git_credential_bitbucket.bitbucket import oauth  # lazy: requests-oauthlib costs 130 ms
+
+    with messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, _INTERRUPT):
+        return oauth.exchange_code(wanted.provider.endpoint, key, secret, code.code, code.redirect_uri, code.verifier)
 
 
 def with_client_credentials(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
@@ -140,17 +153,9 @@ def terminal_to_paste_at(prompter: Prompter) -> Terminal:
     return prompter.terminal
 
 
-def show_on(terminal: Terminal) -> Callable[[str], None]:
-    """A function that shows text on `terminal`, and URLs so that they can be copied and scanned."""
-    return lambda text: show_address(terminal, text) if text.startswith("https://") else terminal.say(text)
-
-
 def _why_no_browser(wanted: LoginRequest) -> str | None:
     """Why no browser on this machine can be used; None if one can."""
-    from git_credential_bitbucket.login import (
-        browser,
-        connection_owner,
-    )  # lazy: other logins need no browser
+    from git_credential_bitbucket.login import browser, connection_owner  # lazy: other logins need no browser
 
     if not wanted.no_browser and not browser.can_open(os.environ):
         return "No browser can be opened from here"
@@ -159,52 +164,54 @@ def _why_no_browser(wanted: LoginRequest) -> str | None:
     return None
 
 
-def _read_pasted_code(wanted: LoginRequest, prompter: Prompter, key: str) -> CodeGrant:
+def _read_pasted(attempt: Attempt, terminal: Terminal) -> str:
     from git_credential_bitbucket.login import paste  # lazy: as the browser
 
-    terminal = terminal_to_paste_at(prompter)
-    return paste.obtain_code(
-        wanted.provider,
-        key,
-        wanted.provider.scopes,
-        show=show_on(terminal),
-        read_line=lambda: terminal.line("> "),
-    )
+    def show(text: str) -> None:
+        if text.startswith("https://"):
+            show_address(terminal, text)  # to be copied and scanned
+        else:
+            terminal.say(text)
+
+    def read_line() -> str:  # the implicit grant's address holds the token
+        return terminal.secret("(not shown) > ") if attempt.implicit else terminal.line("> ")
+
+    return paste.obtain_answer(attempt, show=show, read_line=read_line)
 
 
-def _store_or_revoke(wanted: LoginRequest, key: str, secret: Secret, grant: Grant, store: Store) -> str:
+def _store_or_revoke(wanted: LoginRequest, key: str, secret: Secret | None, grant: Grant, store: Store) -> str:
+    """Store a grant; one that could not be stored is revoked, if Bitbucket allows it. Raises `Error`."""
     try:
         return store(_record(wanted, key, secret, grant))
     except DaemonUnavailable:
         raise  # it may have been stored
     except Error:
-        _revoke(wanted, key, secret, grant)
+        from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
+
+        if secret is not None:
+            oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
         raise
 
 
-def _revoke(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> None:
-    """Revoke a grant that could not be stored, if Bitbucket allows it."""
-    from git_credential_bitbucket.bitbucket import oauth  # lazy: as above
-
-    oauth.revoke(wanted.provider.endpoint, key, secret, grant.refresh_token or grant.access_token)
-
-
-def _record(wanted: LoginRequest, key: str, secret: Secret, grant: Grant) -> dict[str, Any]:
-    return {
+def _record(wanted: LoginRequest, key: str, secret: Secret | None, grant: Grant) -> dict[str, Any]:
+    record = {
         "kind": wanted.kind,
         "place": wanted.scope,
         "account": wanted.account,
         "secret": grant.access_token.reveal(),
-        "refresh_token": grant.refresh_token.reveal() if grant.refresh_token is not None else None,
         "expires_in": grant.expires_in,
         "scopes": list(grant.scopes),
         "client_id": key,
-        **({"client_secret": secret.reveal()} if wanted.source is None else {"source": wanted.source}),
         "endpoint": wanted.provider.endpoint.to_record(),
     }
+    if secret is None:
+        return {**record, "expires_in": _implicit_life_s(grant)}
+    refresh_token = grant.refresh_token.reveal() if grant.refresh_token is not None else None
+    consumer = {"client_secret": secret.reveal()} if wanted.source is None else {"source": wanted.source}
+    return {**record, "refresh_token": refresh_token, **consumer}
 
 
-def identify(wanted: LoginRequest, grant: Grant, credential_id: str) -> None:
+def _identify(wanted: LoginRequest, grant: Grant, credential_id: str) -> None:
     """Ask Bitbucket for the login's account, if the grant has that OAuth scope; a Data Center tells it without one."""
     is_told = ACCOUNT_SCOPE in grant.scopes or wanted.provider.endpoint.product == hosts.DATA_CENTER
     if wanted.account or not is_told:
@@ -214,16 +221,24 @@ def identify(wanted: LoginRequest, grant: Grant, credential_id: str) -> None:
     ask("identify", [("id[]", credential_id)])
 
 
-def page(wanted: LoginRequest, grant: Grant) -> Page:
-    """The page for a stored grant: its scope and OAuth scopes, and how to remove it."""
+def _page(wanted: LoginRequest, grant: Grant) -> Page:
+    """The page for a stored grant: its scope and OAuth scopes, how long it lasts, and how to remove it."""
     from git_credential_bitbucket.login.pages import Page  # lazy: as above
 
     allowed = ", ".join(printable(scope) for scope in grant.scopes) or "the permissions of its consumer"
+    lasts = "The login renews itself. To remove it, run: git-credential-bitbucket logout."
+    if wanted.implicit:
+        lasts = f"It expires in {_implicit_life(grant)} and is not renewed: log in again then."
+    scope = printable(wanted.scope.partition("://")[2])
     return Page(
         "You are logged in",
-        (
-            f"git on this computer can now use {printable(wanted.scope.partition('://')[2])}: {allowed}.",
-            "The login renews itself. To remove it, run: git-credential-bitbucket logout.",
-            "You can close this tab.",
-        ),
+        (f"git on this computer can now use {scope}: {allowed}.", lasts, "You can close this tab."),
     )
+
+
+def _implicit_life_s(grant: Grant) -> int:
+    return IMPLICIT_LIFE_S if grant.expires_in is None else grant.expires_in
+
+
+def _implicit_life(grant: Grant) -> str:
+    return printable(dates.time_left(_implicit_life_s(grant)))

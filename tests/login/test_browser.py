@@ -3,53 +3,26 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from queue import Queue
 
 import pytest
 
 from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
-from git_credential_bitbucket.errors import BitbucketUnreachable, Error, LoginFailed
-from git_credential_bitbucket.login import browser, pages
+from git_credential_bitbucket.errors import BitbucketUnreachable, LoginFailed
+from git_credential_bitbucket.login import pages
 from git_credential_bitbucket.login.authorization import CodeGrant
 from git_credential_bitbucket.login.pages import Page
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.login.chromium import Chromium
-from tests.login.test_loopback import no_warning
+from tests.login.logins import RunningLogin, attempt_at
 
-SCOPES = ("repository", "repository:write")
 GRANTED = Page("You are logged in", ("For: alice & <friends>.", "You can close this tab."))
 
 
-class LogIn:
-    """A login that waits beside the test. Its state: the address that it shows, and what became of it."""
-
-    def __init__(self, provider: Provider, redeem: Callable[[CodeGrant], Page], timeout_s: float = 60) -> None:
-        self._shown: Queue[str] = Queue()
-        self.error: Error | None = None
-        told = {"show": self._shown.put, "warn": no_warning}
-        self._arguments = {"redeem": redeem, **told, "open_browser": False, "timeout_s": timeout_s}
-        self._provider = provider._replace(scopes=SCOPES)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    @property
-    def url(self) -> str:
-        """The address to open, once it is shown."""
-        url = self._shown.get(timeout=30)
-        self._shown.put(url)
-        return url
-
-    def end(self) -> None:
-        """Wait for its end."""
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            browser.log_in(self._provider, self._provider.client_id or "", **self._arguments)  # type: ignore[arg-type]
-        except Error as exc:
-            self.error = exc
+def log_in(provider: Provider, redeem: Callable[[CodeGrant], Page]) -> RunningLogin:
+    """A login by the code grant."""
+    attempt = attempt_at(provider)
+    return RunningLogin(attempt, lambda query: redeem(attempt.grant(query)))
 
 
 def test_a_person_grants_access_and_reads_that_it_worked(
@@ -66,7 +39,7 @@ def test_a_person_grants_access_and_reads_that_it_worked(
         grants.append(oauth.exchange_code(provider.endpoint, key, secret, *sent))
         return GRANTED
 
-    login = LogIn(provider, redeem)
+    login = log_in(provider, redeem)
     chromium.visit(login.url)
     assert "repository:write" in chromium.text("p")
     chromium.complaints()
@@ -75,7 +48,7 @@ def test_a_person_grants_access_and_reads_that_it_worked(
     assert chromium.text("main").split("\n")[1] == "For: alice & <friends>."
     login.end()
     assert login.error is None
-    assert grants[0].scopes == SCOPES
+    assert grants[0].scopes == ("repository", "repository:write")
     assert bitbucket.token_requests()[0].form["grant_type"] == "authorization_code"
     for scheme, ground in (("light", "rgba(247, 248, 249, 1)"), ("dark", "rgba(16, 18, 20, 1)")):
         chromium.prefer(scheme)
@@ -86,7 +59,7 @@ def test_a_person_grants_access_and_reads_that_it_worked(
 
 def test_a_person_refuses(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
     """The page and the terminal both say that it was refused, and the code is not asked for."""
-    login = LogIn(provider, lambda _: pytest.fail("there is no code"))
+    login = log_in(provider, lambda _: pytest.fail("there is no code"))
     chromium.visit(login.url)
     chromium.click("#deny")
     assert chromium.text("main h1") == "The login failed"
@@ -103,7 +76,7 @@ def test_a_failed_exchange_is_told_in_the_browser_too(provider: Provider, chromi
     def redeem(_: CodeGrant) -> Page:
         raise BitbucketUnreachable("bitbucket.org has a problem (502)", hint="wait, then try again")
 
-    login = LogIn(provider, redeem)
+    login = log_in(provider, redeem)
     chromium.visit(login.url)
     chromium.click("#grant")
     assert "bitbucket.org has a problem (502)" in chromium.text("main")
@@ -122,7 +95,7 @@ def test_a_second_tab_gets_a_page_of_its_own(provider: Provider, chromium: Chrom
         assert goes_on.wait(60)
         return GRANTED
 
-    login = LogIn(provider, redeem)
+    login = log_in(provider, redeem)
     chromium.visit(login.url)
     chromium.click("#grant")
     chromium.new_tab()
@@ -138,7 +111,7 @@ def test_a_second_tab_gets_a_page_of_its_own(provider: Provider, chromium: Chrom
 
 def test_an_answer_to_another_login_is_shown_as_such(provider: Provider, chromium: Chromium, artefacts: Path) -> None:
     """A redirect with a wrong state is not taken, the page says so, and the login waits on."""
-    login = LogIn(provider, lambda _: GRANTED)
+    login = log_in(provider, lambda _: GRANTED)
     url = login.url
     chromium.visit(f"{provider.redirect_uri}?code=stolen&state=guessed")
     assert chromium.text("main h1") == pages.NOT_OURS.title

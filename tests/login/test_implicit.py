@@ -4,67 +4,43 @@ import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from queue import Queue
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.bitbucket.token_response import Grant
-from git_credential_bitbucket.errors import Error, LoginFailed
-from git_credential_bitbucket.login import browser, loopback, pages, paste
+from git_credential_bitbucket.errors import LoginFailed
+from git_credential_bitbucket.login import loopback, pages, paste
 from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
 from tests.fake_bitbucket import browser as standin_browser
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.login.chromium import Chromium
-from tests.login.test_loopback import ask, get, no_warning
+from tests.login.logins import RunningLogin, attempt_at, no_warning
+from tests.login.test_loopback import ask, get
 
 DONE = Page("You are logged in", ("For two hours.", "You can close this tab."))
 
 
-class LogIn:
-    """A login that waits beside the test. Its state: the address that it shows, the grants, and its error."""
+def log_in(provider: Provider) -> tuple[RunningLogin, list[Grant]]:
+    """A login by the implicit grant, and the grants that it gets."""
+    attempt = attempt_at(provider, implicit=True)
+    grants: list[Grant] = []
 
-    def __init__(self, provider: Provider) -> None:
-        self._shown: Queue[str] = Queue()
-        self._provider = provider._replace(scopes=("repository",))
-        self.grants: list[Grant] = []
-        self.error: Error | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        self.url = self._shown.get(timeout=30)
+    def redeem(fragment: str) -> Page:
+        grants.append(attempt.token(fragment))
+        return DONE
 
-    def end(self) -> None:
-        """Wait for its end."""
-        self._thread.join(60)
-        assert not self._thread.is_alive()
-
-    def _run(self) -> None:
-        def redeem(grant: Grant) -> Page:
-            self.grants.append(grant)
-            return DONE
-
-        try:
-            browser.log_in_implicitly(
-                self._provider,
-                self._provider.client_id or "",
-                redeem=redeem,
-                show=self._shown.put,
-                warn=no_warning,
-                open_browser=False,
-                timeout_s=60,
-            )
-        except Error as exc:
-            self.error = exc
+    return RunningLogin(attempt, redeem), grants
 
 
 def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
     bitbucket: FakeBitbucket, provider: Provider, chromium: Chromium, tmp_path: Path, artefacts: Path
 ) -> None:
     """Not in the address, nor a step back, nor in its history; the console has nothing to say against the page."""
-    login = LogIn(provider)
+    login, grants = log_in(provider)
     chromium.visit(login.url)
     chromium.text("#grant")
     chromium.complaints()
@@ -72,9 +48,13 @@ def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
     wait_for_title(chromium, DONE.title)
     login.end()
     assert login.error is None
-    (grant,) = login.grants
+    (grant,) = grants
     assert grant.access_token.reveal() in bitbucket.secrets()
-    assert (grant.scopes, grant.expires_in, grant.refresh_token) == (("repository",), 7200, None)
+    assert (grant.scopes, grant.expires_in, grant.refresh_token) == (
+        ("repository", "repository:write"),
+        7200,
+        None,
+    )
     assert "#" not in chromium.address()
     token = grant.access_token.reveal().encode()
     history = list((tmp_path / "profile" / "Default").glob("History*"))
@@ -91,7 +71,7 @@ def test_a_person_grants_access_and_the_token_is_nowhere_in_the_browser(
 
 def test_a_person_refuses(provider: Provider, chromium: Chromium) -> None:
     """In the fragment, too, Bitbucket may say no; page and terminal tell it."""
-    login = LogIn(provider)
+    login, _ = log_in(provider)
     chromium.visit(login.url)
     chromium.click("#deny")
     login.end()
@@ -101,14 +81,14 @@ def test_a_person_refuses(provider: Provider, chromium: Chromium) -> None:
 
 def test_a_second_tab_and_a_stranger_s_answer_have_their_pages(provider: Provider, chromium: Chromium) -> None:
     """A token that somebody else sends is not kept: it would be theirs, and what is pushed would be, too."""
-    login = LogIn(provider)
+    login, grants = log_in(provider)
     chromium.visit(f"{provider.redirect_uri}#access_token=theirs&token_type=bearer&state=guessed")
     wait_for_title(chromium, pages.NOT_OURS.title)
-    assert login.grants == []
+    assert grants == []
     chromium.visit(login.url)
     chromium.click("#grant")
     login.end()
-    assert len(login.grants) == 1
+    assert len(grants) == 1
 
 
 def wait_for_title(chromium: Chromium, title: str) -> None:
@@ -251,7 +231,8 @@ def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, prov
             lines.extend([token, url, address.partition("state=")[0], address])
         return lines.pop(0)
 
-    grant = paste.obtain_token(provider, provider.client_id or "", (), show=shown.append, read_line=read_line)
+    attempt = attempt_at(provider, implicit=True)
+    grant = attempt.token(paste.obtain_answer(attempt, show=shown.append, read_line=read_line))
     assert grant.access_token.reveal() in bitbucket.secrets()
     assert len([line for line in shown if "is not of this login" in line]) == 2
     assert not any(grant.access_token.reveal() in line for line in shown)

@@ -20,6 +20,7 @@ from git_credential_bitbucket.errors import LoginFailed, SettingsError
 from git_credential_bitbucket.login import loopback, pages
 from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
+from tests.login.logins import no_warning
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -35,11 +36,6 @@ def waiting(attempt: Attempt) -> Iterator[loopback.Loopback]:
     """A server that waits for its answer."""
     with loopback.listening(attempt, no_warning) as server:
         yield server
-
-
-def no_warning(cause: str, hint: str) -> None:
-    """What nothing in these tests gives an occasion for."""
-    raise AssertionError(f"{cause}; {hint}")
 
 
 def answer_to(attempt: Attempt, code: str = "the-code") -> str:
@@ -234,11 +230,12 @@ def test_ctrl_c_leaves_nothing_behind(port: int, tmp_path: Path) -> None:
     program = textwrap.dedent(f"""
         import sys
         from git_credential_bitbucket.bitbucket.providers import CLOUD, Provider
-        from git_credential_bitbucket.login import browser
+        from git_credential_bitbucket.login import authorization, browser
         shown = lambda _: print("shown", flush=True)
         provider = Provider("https", "bitbucket.org", CLOUD, redirect_uri="http://localhost:{port}/")
         try:
-            browser.log_in(provider, "key", redeem=print, show=shown, warn=print, open_browser=False)
+            attempt = authorization.Attempt(provider, "key", ())
+            browser.log_in(attempt, redeem=print, show=shown, warn=print, open_browser=False)
         except KeyboardInterrupt:
             sys.exit(130)
     """)

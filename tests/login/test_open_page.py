@@ -1,6 +1,7 @@
 """browser.py's opening of pages: which program is started, with what, and what it is not given."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,10 +9,10 @@ import pytest
 from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.login import browser
-from git_credential_bitbucket.login.authorization import CodeGrant
+from git_credential_bitbucket.login.authorization import Attempt
 from git_credential_bitbucket.login.pages import Page
 from tests.fake_bitbucket.client import FakeBitbucket
-from tests.login.test_loopback import no_warning
+from tests.login.logins import attempt_at, no_warning
 
 CHECKOUT = Path(__file__).parents[2]
 URL = "https://bitbucket.org/site/oauth2/authorize?a=b&state=x;$(touch%20pwned)`id`'\"<>"
@@ -103,14 +104,15 @@ def test_the_whole_way_with_the_person_s_own_browser(
     key = provider.client_id or ""
     renewable: list[bool] = []
 
-    def redeem(code: CodeGrant) -> Page:
+    def redeem(attempt: Attempt, query: str) -> Page:
+        code = attempt.grant(query)
         sent = code.code, code.redirect_uri, code.verifier
         grant = oauth.exchange_code(provider.endpoint, key, provider.client_secret, *sent)
         renewable.append(grant.refresh_token is not None)
         return Page("Done", ())
 
     for uri in (provider.redirect_uri, provider.redirect_uri + "deeper?way=2"):
-        at = provider._replace(redirect_uri=uri, scopes=("repository",))
-        browser.log_in(at, key, redeem=redeem, show=shown.append, warn=no_warning, timeout_s=30)
+        attempt = attempt_at(provider._replace(redirect_uri=uri))
+        browser.log_in(attempt, redeem=partial(redeem, attempt), show=shown.append, warn=no_warning, timeout_s=30)
     assert renewable == [True, True]
     assert all(url.startswith(provider.endpoint.authorize_url) for url in shown)

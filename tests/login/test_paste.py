@@ -8,7 +8,7 @@ from git_credential_bitbucket.bitbucket import oauth
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import paste
-from git_credential_bitbucket.login.authorization import CodeGrant
+from git_credential_bitbucket.login.authorization import Attempt, CodeGrant
 from tests.fake_bitbucket import browser
 from tests.fake_bitbucket.client import FakeBitbucket
 
@@ -27,7 +27,8 @@ def log_in(provider: Provider, typed: Typed) -> tuple[CodeGrant, list[str]]:
             lines = typed(next(line for line in shown if line.startswith("https://")))
         return lines.pop(0) if lines else ""
 
-    return paste.obtain_code(provider, provider.client_id or "", SCOPES, show=shown.append, read_line=read_line), shown
+    attempt = Attempt(provider, provider.client_id or "", SCOPES)
+    return attempt.grant(paste.obtain_answer(attempt, show=shown.append, read_line=read_line)), shown
 
 
 @pytest.mark.parametrize("wrap", ["{}\n", "  <{}>  \r\n", "'{}'\n", '"{}"'])
