@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import ERROR, summary
+from git_credential_bitbucket.cli import options
+from git_credential_bitbucket.cli.app import ERROR
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.scan import history, keyrings, safe_git
@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 
     ShowProgress = Callable[[str, int, int], None]
 
-HELP = f"""{summary("audit")}.
-
+HELP = """
 Searches for app passwords (removed by Bitbucket in July 2026), API tokens, access tokens, and passwords for Bitbucket
 in URLs, headers, .netrc and .npmrc files and variables; also for references to app passwords: the name
 BITBUCKET_APP_PASSWORD and, in files about Bitbucket, app_password. Without PATH it searches your own files (git's
@@ -56,7 +55,7 @@ SECRETS, REFERENCES, INCOMPLETE = ERROR, 3, 4
 _PROGRESS_INTERVAL_S = 0.1
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("audit", HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
 @click.option("--history", "with_history", is_flag=True, help="Search the repositories' whole history as well.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON document.")

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import __version__, wrapping
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.diagnostics import (
     addresses,
     configuration,
@@ -43,10 +42,9 @@ _LEVEL_WIDTH, _CHECK_WIDTH, _ROOMY = 5, 24, 80
 _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
 
 
-@click.command(
-    cls=secret_arguments.SecretRefusingCommand,
-    help=f"""{summary("doctor")}.
-
+@options.verb(
+    "doctor",
+    """
     URL is an address on the Bitbucket host to check; by default the remote of the repository here, if that is on one,
     else https://bitbucket.org. Bitbucket is asked whether each credential is valid, if it can be reached. The output
     holds no secret and can be pasted into a bug report.
@@ -55,7 +53,8 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
     this program relies on an assumption, as a transcript for a report, which names no account and no repository. It
     asks before it renews a login, or creates and revokes a token; without a terminal it does so only with --yes.
 
-    Exit code 1 if there is a problem, or with --live a difference; with --fix, if a problem remains.""",
+    Exit code 1 if there is a problem, or with --live a difference; with --fix, if a problem remains.
+    """,
 )
 @click.argument("url", metavar="[URL]", required=False)
 @click.option("--fix", is_flag=True, help="Fix what can be fixed without losing anything, and check again.")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import date_options, secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.errors import Error
@@ -21,8 +20,7 @@ from git_credential_bitbucket.ui import arguments, dates, output, prompts
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
 
-HELP = f"""{summary("expires")}.
-
+HELP = f"""
 Bitbucket shows a token's expiry date only on the page where it is created, so you enter it here, or when you log in.
 After git commands you are then warned 30, 7 and 1 days before it expires, at most once a day and never in CI: set
 GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for no warnings.
@@ -31,7 +29,7 @@ GIT_CREDENTIAL_BITBUCKET_WARN to 1 to be warned there too, or to 0 for no warnin
   git-credential-bitbucket expires                       list tokens, the next to expire first
   git-credential-bitbucket expires acme/app 2027-01-31   enter a date
   git-credential-bitbucket expires acme/app 90d          or the time left
-  git-credential-bitbucket expires acme/app {date_options.UNKNOWN}      clear the date
+  git-credential-bitbucket expires acme/app {options.UNKNOWN}      clear the date
 
 For cron and CI: git-credential-bitbucket status --fail-within 7d
 """
@@ -39,9 +37,9 @@ _JSON = ("id", "kind", "url", "account")
 """Fields of each credential in `--json`, beside `ends_at`."""
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("expires", HELP)
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
-@click.argument("date", metavar="[DATE]", required=False, callback=date_options.expiry_or_unknown)
+@click.argument("date", metavar="[DATE]", required=False, callback=options.expiry_or_unknown)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as one JSON document; times are epoch seconds.")
 def command(*, what: str | None, date: float | str | None, as_json: bool) -> None:
     """List tokens, or enter a date."""

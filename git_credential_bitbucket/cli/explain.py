@@ -6,22 +6,21 @@ import json
 
 import click
 
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.diagnostics import explanation
 
 
-@click.command(
-    cls=secret_arguments.SecretRefusingCommand,
-    help=f"""{summary("explain")}.
-
+@options.verb(
+    "explain",
+    """
     URL may also be a scope such as acme/app. Without it: the remote of the repository here, else https://bitbucket.org.
     The git configuration that applies here is used, including the repository's own.
 
     With --check, Bitbucket is asked whether git's credential is valid: for a repository with git's own request, else by
     the REST API.
 
-    Exit code 1 if git would get no credential; with --check, also if Bitbucket rejects it or denies access.""",
+    Exit code 1 if git would get no credential; with --check, also if Bitbucket rejects it or denies access.
+    """,
 )
 @click.argument("url", metavar="[URL]", required=False)
 @click.option("--check", is_flag=True, help="Ask Bitbucket whether git's credential is valid.")

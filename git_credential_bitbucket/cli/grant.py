@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.cli import date_options
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client import child_process
 from git_credential_bitbucket.client.shared_client import ask, query
@@ -59,7 +59,7 @@ class Grant(click.Group):
 )
 @click.option("--for", "wanted", metavar="SCOPE", help="WORKSPACE, WORKSPACE/REPOSITORY or a URL.")
 @click.option(
-    "--expires", default=LIFETIME, show_default=True, metavar="SPAN", callback=date_options.span, help="For how long."
+    "--expires", default=LIFETIME, show_default=True, metavar="SPAN", callback=options.span, help="For how long."
 )
 @click.option("--uses", type=click.IntRange(1, 1_000_000), metavar="N", help="For how many answers at most.")
 @click.option("--peer", type=click.IntRange(0, 2**32 - 2), metavar="UID", help="Serve this user, too.")

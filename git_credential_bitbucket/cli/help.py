@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import app, secret_arguments
+from git_credential_bitbucket.cli import app, options
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=f"{app.summary('help')}.")
+@options.verb("help")
 @click.argument("verb", metavar="[COMMAND]", required=False)
 @click.pass_context
 def command(ctx: click.Context, *, verb: str | None) -> None:

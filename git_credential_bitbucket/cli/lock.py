@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import click
-
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import output
 
-HELP = f"""{summary("lock")}.
-
+HELP = """
 git gets no credentials until `unlock`, even if the key could be read without asking. Credentials that are only in the
 daemon's memory stay available.
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("lock", HELP)
 def command() -> None:
     """Lock the vault."""
     if "pid" not in dict(ask("status")):

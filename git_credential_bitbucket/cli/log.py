@@ -12,8 +12,7 @@ import click
 
 from git_credential_bitbucket import access_log
 from git_credential_bitbucket.bitbucket import scopes
-from git_credential_bitbucket.cli import date_options, secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import dates, output
 
@@ -27,8 +26,7 @@ _EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "pro
 _HOW_TO_TURN_ON = f"set {access_log.SETTING}=on in your shell profile, then run: git-credential-bitbucket daemon stop"
 _HINT = "replace old tokens: git-credential-bitbucket rotate; remove unused ones: git-credential-bitbucket logout"
 
-HELP = f"""{summary("log")}.
-
+HELP = f"""
 The daemon writes it if {access_log.SETTING} is "on", or names a file, in the environment that starts the
 daemon; restart it after a change. It never holds a secret. Tokens that git gets from environment variables
 (BITBUCKET_API_TOKEN and so on) are answered without the daemon and are not in it.
@@ -43,11 +41,11 @@ is flagged, so that cron can mail it. Programs and repositories come from the ac
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("log", HELP)
 @click.option("--for", "scope", metavar="SCOPE", help="Only this WORKSPACE, WORKSPACE/REPOSITORY or host.")
 @click.option("--operation", metavar="WORD", help="Only get, store, erase, token, refresh, unlock …")
 @click.option("--credential", metavar="ID", help="Only this credential.")
-@click.option("--since", metavar="SPAN", callback=date_options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
+@click.option("--since", metavar="SPAN", callback=options.span, help="Only the last SPAN: 30m, 12h, 7d, 2w, 3mo.")
 @click.option(
     "-n",
     "--lines",

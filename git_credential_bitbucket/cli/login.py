@@ -15,8 +15,7 @@ from git_credential_bitbucket import git_config, git_protocol, secret_sources
 from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, login_command
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
-from git_credential_bitbucket.cli import date_options, secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask, renew, unknown_host
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup import config_writer, configuration
@@ -41,8 +40,7 @@ METHODS: dict[str, token_kinds.Kind] = {
 }
 PASSWORD_OPTIONS = ("--password", "--username")
 
-HELP = f"""{summary("login")}.
-
+HELP = """
 Without a method you are asked for one, and shown where in Bitbucket to create the credential. Secrets are entered at
 the terminal without being shown, never as arguments. If standard input is not a terminal, its lines are the answers:
 
@@ -58,7 +56,7 @@ the environment (BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET) names it.
 """
 
 
-class LoginCommand(secret_arguments.SecretRefusingCommand):
+class LoginCommand(options.SecretRefusingCommand):
     """The command; it rejects passwords before click could repeat them."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -68,7 +66,7 @@ class LoginCommand(secret_arguments.SecretRefusingCommand):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=LoginCommand, help=HELP)
+@options.verb("login", HELP, LoginCommand)
 @click.argument("words", metavar="", nargs=-1)
 @click.option("--api-token", is_flag=True, help="Your own token, for every repository that you can access.")
 @click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
@@ -106,12 +104,12 @@ class LoginCommand(secret_arguments.SecretRefusingCommand):
 @click.option("--add", is_flag=True, help="Store it beside a credential that may be the same account's.")
 @click.option("--replace", is_flag=True, help="Replace a credential that may be the same account's.")
 @click.option(
-    "--expires", metavar="DATE", callback=date_options.expiry, help="Expiry date of the token: 2027-01-31, 90d or 1y."
+    "--expires", metavar="DATE", callback=options.expiry, help="Expiry date of the token: 2027-01-31, 90d or 1y."
 )
 @click.option(
     "--lifetime",
     metavar="SPAN",
-    callback=date_options.span,
+    callback=options.span,
     help="Remove it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
 @verification.option

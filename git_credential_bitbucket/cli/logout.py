@@ -8,8 +8,7 @@ import click
 
 from git_credential_bitbucket.agent import revocation
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, output, prompts
@@ -17,8 +16,7 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
 
-HELP = f"""{summary("logout")}.
-
+HELP = """
 The credential is always removed here. Bitbucket documents no way to revoke a token by its API; the output says whether
 it revoked an OAuth login. A token that you created can only be revoked by you, on the page where you created it.
 """
@@ -33,7 +31,7 @@ _REVOCATION = {
 _STILL_VALID = "It is still valid at Bitbucket: revoke it on the page where you created it."
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("logout", HELP)
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option(
     "--all", "everything", is_flag=True, help="Remove all that match; without a scope or id, all credentials."

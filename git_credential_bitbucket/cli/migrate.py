@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.audit import repository_at
 from git_credential_bitbucket.cli.login import is_configured
 from git_credential_bitbucket.client.shared_client import ask, find
@@ -33,8 +32,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.scan.migration_plan import Move, Plan
 
-HELP = f"""{summary("migrate")}.
-
+HELP = """
 Searches git's configuration (yours, and that of the repository here or of those at PATH), ~/.git-credentials, ~/.netrc,
 shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the vault, after
 any credential already stored for the same scope; app passwords no longer work, so they are removed, and a replacement
@@ -48,7 +46,7 @@ Files in a work tree are not changed, because programs read them; `audit` lists 
 _BESIDE = ", after the one already stored for the same scope"
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("migrate", HELP)
 @click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be done, without doing it.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation at a terminal.")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
 
 
-@click.command(
-    cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('refresh')}.\n\nWithout a scope or id: all of them. Tokens are renewed automatically before"
+@options.verb(
+    "refresh",
+    "Without a scope or id: all of them. Tokens are renewed automatically before"
     " they expire. A renewal that has just failed is tried again at once. For a project's access token, the list of its"
     " repositories is read again.",
 )

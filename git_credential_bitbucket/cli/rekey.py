@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.login import vault_setup
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
 KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
 
-HELP = f"""{summary("rekey")}.
-
+HELP = f"""
 \b
 --to keyring: a new key, stored in the system keyring
 --to passphrase: a new passphrase, entered twice
@@ -40,7 +38,7 @@ present one, if the vault has one, before the new one. A key file that does not 
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("rekey", HELP)
 @click.option("--to", "source", type=click.Choice([KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT]), required=True)
 @click.option(
     "--key-file", metavar="FILE", help="With --to key-file: the file with the key, created if it does not exist."

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import click
 
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, output, prompts
 
 
-@click.command(
-    cls=secret_arguments.SecretRefusingCommand,
-    help=f"{summary('restore')}.\n\nA credential is removed thirty days after it was disabled.",
+@options.verb(
+    "restore",
+    "A credential is removed thirty days after it was disabled.",
 )
 @click.argument("what", metavar="ID|SCOPE")
 def command(*, what: str) -> None:

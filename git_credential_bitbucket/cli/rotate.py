@@ -9,8 +9,7 @@ import click
 
 from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.cli import date_options, expires, secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import expires, options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.ui.prompts import Prompter
 
-HELP = f"""{summary("rotate")}.
-
+HELP = """
 You are shown where in Bitbucket to create the new token, and which scopes it needs; then it is read, checked, and
 replaces the old one. The old one is disabled for thirty days, and `restore` re-enables it. Without a scope: the token
 that expires first.
@@ -37,13 +35,13 @@ else an administrator's username and password. If standard input is not a termin
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("rotate", HELP)
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option(
     "--expires",
     "ends_at",
     metavar="DATE",
-    callback=date_options.expiry,
+    callback=options.expiry,
     help="Expiry date of the new token: 2027-01-31, 90d or 1y.",
 )
 @verification.option

@@ -6,22 +6,21 @@ from dataclasses import replace
 
 import click
 
-from git_credential_bitbucket.cli import date_options, secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client import token_check
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import output
 
 
-@click.command(
-    cls=secret_arguments.SecretRefusingCommand,
-    help=f"""{summary("status")}.
-
+@options.verb(
+    "status",
+    """
     No daemon is started: if none is running, the vault is read if that needs no passphrase and no dialogue.
 
     Exit code 1 with --fail-within if a credential expires within that time or has expired, is suspended, disabled or
-    rejected (the environment's tokens included), has no known expiry, or cannot be read.""",
+    rejected (the environment's tokens included), has no known expiry, or cannot be read.
+    """,
 )
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are epoch seconds.")
@@ -30,7 +29,7 @@ from git_credential_bitbucket.ui import output
     "--fail-within",
     "within",
     metavar="SPAN",
-    callback=date_options.span,
+    callback=options.span,
     help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs you now.",
 )
 @click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is not known.")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.views import CredentialView
 
-HELP = f"""{summary("switch")}.
-
+HELP = """
 ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; with two
 accounts, the other one is taken. Of an account's credentials the newest is taken. The choice stays until the next
 `switch`. It is for URLs without a username; a username in the URL selects its own account.
@@ -30,7 +28,7 @@ To choose by directory, set git's own credential.https://bitbucket.org.username 
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("switch", HELP)
 @click.argument("account", metavar="[ACCOUNT]", required=False)
 @click.option("--for", "named", metavar="SCOPE", default=hosts.CLOUD_URL, help="WORKSPACE or WORKSPACE/REPOSITORY.")
 def command(*, account: str | None, named: str) -> None:

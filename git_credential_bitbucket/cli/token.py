@@ -10,8 +10,8 @@ from base64 import b64encode
 import click
 
 from git_credential_bitbucket.bitbucket import hosts
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import is_verbose, summary
+from git_credential_bitbucket.cli import options
+from git_credential_bitbucket.cli.app import is_verbose
 from git_credential_bitbucket.client import interactivity, messages, rest_authorization
 from git_credential_bitbucket.client.shared_client import ask, find
 from git_credential_bitbucket.errors import Error, UnknownCredential
@@ -23,8 +23,7 @@ from git_credential_bitbucket.ui import arguments
 ID_CHARACTERS = 12
 _CLOUD = arguments.parse_scope(hosts.CLOUD_URL)
 
-HELP = f"""{summary("token")}.
-
+HELP = """
 Without a scope: in a repository whose remote is on a Bitbucket host, the token that git would get for it; elsewhere
 the one for all of bitbucket.org. A token that is about to expire is renewed first. As with git, a token in the
 environment (BITBUCKET_TOKEN and so on) comes before stored ones.
@@ -38,7 +37,7 @@ of a REST client such as atlassian-python-api's: Cloud(url="https://api.bitbucke
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("token", HELP)
 @click.argument("what", metavar="[URL|SCOPE|ID]", required=False)
 @click.option("--rest", is_flag=True, help="With --header: for the REST API (the default).")
 @click.option("--git", "for_git", is_flag=True, help="With --header: for git over HTTPS.")

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.cli import secret_arguments
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
@@ -19,14 +18,13 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.git_protocol import Request
 
-HELP = f"""{summary("unlock")}.
-
+HELP = """
 The key is read from where it is stored: the keyring (which may open a dialogue, for up to a minute), a passphrase
 (entered at the terminal, or the first line of standard input), or the environment.
 """
 
 
-@click.command(cls=secret_arguments.SecretRefusingCommand, help=HELP)
+@options.verb("unlock", HELP)
 @click.option("--key-file", metavar="FILE", help="Read the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock the vault."""

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.cli import secret_arguments
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.login import paste_validation
 from tests.fake_bitbucket import tokens
@@ -130,4 +130,4 @@ def test_a_data_centers_token_is_whole_although_it_holds_slashes(around: str) ->
     found = paste_validation.check_token(text, token_kinds.ACCESS_TOKEN, hosts.DATA_CENTER)
     assert found.secret.reveal() == token
     with pytest.raises(Error):
-        secret_arguments.refuse_secrets([f"--token={text}"])
+        options.refuse_secrets([f"--token={text}"])

@@ -1,8 +1,8 @@
-"""secret_arguments.py: secrets on the command line are refused before anything repeats them."""
+"""options.py: secrets on the command line are refused before anything repeats them."""
 
 import pytest
 
-from git_credential_bitbucket.cli import secret_arguments
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.errors import Error
 from tests.fake_bitbucket import tokens
 
@@ -15,7 +15,7 @@ def test_a_token_in_any_argument_is_refused(make: "object", argument: str) -> No
     """Wherever it stands, it is in the shell's history."""
     secret = make()  # type: ignore[operator]  # parametrize knows no types
     with pytest.raises(Error, match="history") as refused:
-        secret_arguments.refuse_secrets(["--verify", argument.format(secret)])
+        options.refuse_secrets(["--verify", argument.format(secret)])
     assert secret not in f"{refused.value.cause} {refused.value.hint}"
 
 
@@ -24,4 +24,4 @@ def test_a_token_in_any_argument_is_refused(make: "object", argument: str) -> No
 )
 def test_names_are_no_secrets(argument: str) -> None:
     """A repository may be called like a prefix."""
-    secret_arguments.refuse_secrets([argument])
+    options.refuse_secrets([argument])
