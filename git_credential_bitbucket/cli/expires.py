@@ -15,7 +15,7 @@ from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
-from git_credential_bitbucket.ui import arguments, dates, output, prompts
+from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -64,7 +64,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         else:
             _list(found)
         return
-    one = arguments.select_one(found, prompts.interactive_terminal(), "for this scope")
+    one = arguments.select_one(found, "for this scope")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
     which = f"{one['kind']} for {one['scope']}"
     output.say(
@@ -87,7 +87,6 @@ def _list(found: list[CredentialView]) -> None:
     for one in found:
         at = status_report.expiry_of(one)
         day, left = (dates.day(at), dates.time_left(at - now)) if at is not None else ("not known", "")
-        account = f" of {one['account']}" if one["account"] else ""
-        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{account}")
+        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{arguments.of_account(one)}")
     if any(status_report.expiry_of(one) is None for one in found):
         output.say("To enter a date, run: git-credential-bitbucket expires ID DATE")

@@ -14,7 +14,7 @@ from git_credential_bitbucket import access_log
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.ui import dates, output
+from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.access_log import Entry
@@ -126,7 +126,7 @@ def _review(tests: frozenset[str], *, as_json: bool) -> None:
 def _print_review(found: Review) -> None:
     now = found["now"]
     for one in found["credentials"]:
-        output.say(f"{one['scope']}: {one['kind']} {one['id']}" + (f" of {one['account']}" if one["account"] else ""))
+        output.say(f"{one['scope']}: {one['kind']} {one['id']}{arguments.of_account(one)}")
         rows = [
             ("age", "not known" if one["age_days"] is None else f"{one['age_days']} days"),
             ("OAuth scopes", " ".join(one["oauth_scopes"]) or "not known"),

@@ -266,18 +266,17 @@ def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
         raise LoginFailed(
             "the credential was stored, and then removed by another program", hint="log in again"
         ) from None
-    whose = f" of {one['account']}" if one["account"] else ""
     expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     expiry += f", removed here in {dates.time_left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     is_in_memory = wanted.memory or dict(ask("status"))["vault"] == "memory"  # as below exec
     where = "in memory only, until the daemon stops" if is_in_memory else "in the vault"
     where += f"; its secret is fetched from {one['source']}" if one["source"] else ""
-    lines = [f"Logged in: {kind_label(one['kind'])} for {one['scope']}{whose}{expiry}, stored {where}."]
+    lines = [
+        f"Logged in: {kind_label(one['kind'])} for {one['scope']}{arguments.of_account(one)}{expiry}, stored {where}."
+    ]
     for old in arguments.stored_credentials():
         if old["replaced_by"] == credential_id:
-            named = f"{kind_label(old['kind'])} for {old['scope']}" + (
-                f" of {old['account']}" if old["account"] else ""
-            )
+            named = f"{kind_label(old['kind'])} for {old['scope']}{arguments.of_account(old)}"
             restore = f"git-credential-bitbucket restore {old['id']}"
             lines.append(f"Replaced: {named}. To re-enable it within 30 days, run: {restore}")
     others = [other for other in arguments.default_candidates(one["url"]) if other["id"] != credential_id]

@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.login import vault_setup
-from git_credential_bitbucket.ui import arguments, output, prompts
+from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -40,22 +40,15 @@ def command(*, what: str | None, everything: bool) -> None:
     """Remove credentials."""
     vault_setup.unlock_if_locked()
     found = arguments.select_credentials(what)
-    if everything:
-        chosen = list(found)
-        if not chosen:
-            output.say("There is nothing to remove.")
-    else:
-        chosen = [
-            arguments.select_one(found, prompts.interactive_terminal(), "here" if what is None else "for this scope")
-        ]
-    for one in chosen:
+    if everything and not found:
+        output.say("There is nothing to remove.")
+    for one in found if everything else [arguments.select_one(found, "here" if what is None else "for this scope")]:
         _remove(one)
 
 
 def _remove(one: CredentialView) -> None:
     reply = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
-    account = f" of {one['account']}" if one["account"] else ""
-    output.say(f"Removed: {one['kind']} for {one['scope']}{account}")
+    output.say(f"Removed: {one['kind']} for {one['scope']}{arguments.of_account(one)}")
     if one["kind"] in token_kinds.RENEWABLE:
         output.say(_REVOCATION.get(reply.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:

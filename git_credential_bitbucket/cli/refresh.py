@@ -12,7 +12,7 @@ from git_credential_bitbucket.client.shared_client import ask, renew
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.login.login_request import repository_names
-from git_credential_bitbucket.ui import arguments, dates, output, prompts
+from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
@@ -32,15 +32,13 @@ def command(*, what: str | None, repositories: str | None) -> None:
     offered = [one for one in arguments.select_credentials(what) if one["state"] != "disabled"]
     projects = [one for one in offered if one["project"] is not None]
     if repositories is not None:
-        _set_repositories(arguments.select_one(projects, prompts.interactive_terminal(), "for a project"), repositories)
+        _set_repositories(arguments.select_one(projects, "for a project"), repositories)
         return
     renewable = [
         one for one in offered if one["renewed_at"] is not None or one["source"] is not None or one in projects
     ]
     if what is not None:
-        renewable = [
-            arguments.select_one(renewable, prompts.interactive_terminal(), "for this scope that can be renewed")
-        ]
+        renewable = [arguments.select_one(renewable, "for this scope that can be renewed")]
     if not renewable:
         raise Error(
             "no stored credential can be renewed automatically",

@@ -7,7 +7,7 @@ import click
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.login import vault_setup
-from git_credential_bitbucket.ui import arguments, output, prompts
+from git_credential_bitbucket.ui import arguments, output
 
 
 @options.verb(
@@ -19,8 +19,6 @@ def command(*, what: str) -> None:
     """Re-enable a credential."""
     vault_setup.unlock_if_locked()
     candidates = [one for one in arguments.select_credentials(what) if one["state"] != "ready" or one["suspended_for"]]
-    one = arguments.select_one(
-        candidates, prompts.interactive_terminal(), "for this scope that is disabled or suspended"
-    )
+    one = arguments.select_one(candidates, "for this scope that is disabled or suspended")
     ask("restore", [("id", one["id"])])
     output.say(f"Re-enabled: {arguments.describe({**one, 'state': 'ready'})}")

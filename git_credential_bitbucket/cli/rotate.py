@@ -19,7 +19,6 @@ from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import CredentialView
-    from git_credential_bitbucket.ui.prompts import Prompter
 
 HELP = """
 You are shown where in Bitbucket to create the new token, and which scopes it needs; then it is read, checked, and
@@ -50,7 +49,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     """Replace a token."""
     vault_setup.unlock_if_locked()
     prompter = prompts.prompter()
-    old = choose_token(what, prompter)
+    old = choose_token(what)
     *host, path = (*old["url"].split("/", 3), "")[:4]
     provider = arguments.find_provider("/".join(host))
     wanted = LoginRequest(
@@ -91,7 +90,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     verification.report_unverified(wanted, is_required=verify is True)
 
 
-def choose_token(what: str | None, prompter: Prompter) -> CredentialView:
+def choose_token(what: str | None) -> CredentialView:
     """The token to replace: the named one, else the first to expire. Raises `Error`."""
     static = [one for one in arguments.select_credentials(what) if one["kind"] in token_kinds.STATIC]
     offered = [one for one in static if one["state"] != "disabled"]
@@ -101,15 +100,14 @@ def choose_token(what: str | None, prompter: Prompter) -> CredentialView:
                 "only API tokens and access tokens can be rotated",
                 hint="an OAuth login renews itself; to log in again, run: git-credential-bitbucket login",
             )
-        return arguments.select_one(offered or static, prompter.terminal, "for this scope")
+        return arguments.select_one(offered or static, "for this scope")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:
         return min(dated, key=lambda one: one["ends_at"] or 0.0)
-    return arguments.select_one(offered, prompter.terminal, "that can be rotated")
+    return arguments.select_one(offered, "that can be rotated")
 
 
 def describe(old: CredentialView) -> str:
     """The old token in words: kind, scope, account and expiry."""
-    account = f" of {old['account']}" if old["account"] else ""
     ends = f", expires {dates.day(old['ends_at'])}" if old["ends_at"] else ""
-    return f"the {kind_label(old['kind'])} for {old['scope']}{account}{ends}"
+    return f"the {kind_label(old['kind'])} for {old['scope']}{arguments.of_account(old)}{ends}"

@@ -11,7 +11,7 @@ from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
-from git_credential_bitbucket.ui import arguments, output, prompts
+from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,4 +57,4 @@ def _choose(offered: Sequence[CredentialView], account: str | None) -> Credentia
         raise Error(
             "only one credential is stored for this scope", hint="to add another, run: git-credential-bitbucket login"
         )
-    return arguments.select_one(offered, prompts.interactive_terminal(), "for this scope")
+    return arguments.select_one(offered, "for this scope")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypedDict
 
 from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.diagnostics import status_table
-from git_credential_bitbucket.ui import output
+from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -168,8 +168,8 @@ def _environment(told: EnvironmentView | None) -> str:
 
 
 def _candidate(console: Console, at: int, one: Candidate) -> None:
-    whose = f" of {one['account']}" if one["account"] else ""
-    words = [f"  {at}. {kind_label(one['kind'])} for {one['scope']}{whose}", one["secret"] or "no token now"]
+    name = f"{kind_label(one['kind'])} for {one['scope']}{arguments.of_account(one)}"
+    words = [f"  {at}. {name}", one["secret"] or "no token now"]
     words.append(f"expires: {status_table.expires_in(one, time.time())}")
     outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]
     words += [word for word in (outcome, one["id"]) if word]

@@ -20,6 +20,7 @@ from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
 from git_credential_bitbucket.gitsetup import git_behaviour, git_request
 from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
+from git_credential_bitbucket.ui import arguments
 
 if TYPE_CHECKING:
     from git_credential_bitbucket.agent.views import Winner
@@ -171,8 +172,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
         return _no_credential(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
-        "what": f"the {kind_label(winner['kind'])} for {winner['scope']}"
-        + (f" of {winner['account']}" if winner["account"] else ""),
+        "what": f"the {kind_label(winner['kind'])} for {winner['scope']}{arguments.of_account(winner)}",
         "username": winner["username"],
         "secret": winner["secret"],
         "outcome": winner["outcome"],

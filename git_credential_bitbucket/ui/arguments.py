@@ -15,11 +15,10 @@ from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.errors import Error, UnknownCredential
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.ui.prompts import Terminal
 
 _STATUS_HINT = "see: git-credential-bitbucket status"
 _SCOPE_HINT = "write acme, acme/app, bitbucket.org/acme/app, or the URL that git uses"
@@ -206,13 +205,16 @@ def account_names(one: CredentialView) -> set[str]:
     return {name.lower() for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name}
 
 
-def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what: str) -> CredentialView:
-    """The one that the user chooses at a terminal. Raises `Error` with the list if there is none."""
+def select_one(found: Sequence[CredentialView], what: str) -> CredentialView:
+    """The one that the user chooses at the terminal. Raises `Error` with the list if the command is non-interactive."""
     if len(found) == 1:
         return found[0]
     if not found:
         raise UnknownCredential(f"no credential is stored {what}", hint=_STATUS_HINT)
+    from git_credential_bitbucket.ui import prompts  # lazy: the one-file program has none
+
     lines = [describe(one) for one in found]
+    terminal = prompts.interactive_terminal()
     if terminal is None:
         raise Error(
             f"several credentials are stored {what}: {'; '.join(lines)}",
@@ -224,5 +226,9 @@ def select_one(found: Sequence[CredentialView], terminal: Terminal | None, what:
 
 def describe(one: CredentialView) -> str:
     """A credential in one line, with its id last."""
-    account = f" of {one['account']}" if one["account"] else ""
-    return git_protocol.printable(f"{one['kind']} for {one['scope']}{account}, {one['state']}, {one['id']}")
+    return git_protocol.printable(f"{one['kind']} for {one['scope']}{of_account(one)}, {one['state']}, {one['id']}")
+
+
+def of_account(one: Mapping[str, object]) -> str:
+    """` of ACCOUNT`, to follow what is said of a credential; empty where its account is not known."""
+    return f" of {one['account']}" if one["account"] else ""

@@ -98,7 +98,7 @@ def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:
 def test_several_without_a_terminal_are_listed_by_id() -> None:
     """Nobody guesses which one is meant."""
     with pytest.raises(Error, match=r"aaaaaaaaaaaa; .* bbbbbbbbbbbb"):
-        arguments.select_one([stated(), stated(id="b" * 12)], None, "for this scope")
+        arguments.select_one([stated(), stated(id="b" * 12)], "for this scope")
 
 
 def test_the_setting_in_a_hint_can_be_typed_into_a_shell(
