@@ -38,8 +38,7 @@ NOT_IN_PYZ = {
     f"{PACKAGE}.{name}"
     for name in (
         *("agent", "cli", "login", "requests_auth", "scan", "vault"),
-        *("bitbucket.data_center", "bitbucket.detection", "bitbucket.http_errors"),
-        *("bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
+        *("bitbucket.data_center", "bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
         *("client.daemon_launcher", "client.in_process", "diagnostics.config_sections"),
         *("ui.explain_view", "ui.prompts", "ui.status_table"),
     )

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import (
-    backups,
     client_credentials,
     expiry,
     matching,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.credential_store import CredentialStore
     from git_credential_bitbucket.agent.matching import Index
     from git_credential_bitbucket.git_protocol import Request
 
@@ -331,10 +329,47 @@ def _warn(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     return git_protocol.emit([("ok", "1"), *told])
 
 
-def _backup(work: Callable[[CredentialStore, dict[str, str], float], list[tuple[str, str]]]) -> Verb:
-    return lambda agent, fields, _: _run(
-        agent, lambda: work(agent.credential_store, fields, agent.clock()), lambda told: told
-    )
+def _backup_put(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
+    """Keep one `part` of a `batch` of what `migrate` took out of files, durably; what is older than 30 days goes."""
+    credential_store, now = agent.credential_store, agent.clock()
+    batch, part = _field(fields, "batch"), _field(fields, "part")
+
+    def work() -> None:
+        credential_store.open(create=True)
+        with credential_store.transaction(memory=False) as tx:
+            tx.content["backups"] = [*_backups(tx.content, now), {"batch": batch, "at": now, "part": part}]
+
+    return _run(agent, work)
+
+
+def _backup_get(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
+    """The newest `batch`, and each `part[]` in its order; an error where there is none."""
+
+    def work() -> Pairs:
+        agent.credential_store.open()
+        kept = _backups(agent.credential_store.vault.snapshot().content, agent.clock())
+        if not kept:
+            raise Error("there is nothing to undo", hint="backups made by migrate are stored for 30 days")
+        batch: str = kept[-1]["batch"]
+        return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
+
+    return _run(agent, work, lambda told: told)
+
+
+def _backup_drop(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
+    """Forget a `batch`: it was put back."""
+    batch = _field(fields, "batch")
+
+    def work() -> None:
+        agent.credential_store.open()
+        with agent.credential_store.transaction(memory=False) as tx:
+            tx.content["backups"] = [one for one in tx.content.get("backups", ()) if one["batch"] != batch]
+
+    return _run(agent, work)
+
+
+def _backups(content: dict[str, Any], now: float) -> list[dict[str, Any]]:
+    return [one for one in content.get("backups", ()) if now - one["at"] < rejection.KEPT_DISABLED_S]
 
 
 def _grant(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -356,6 +391,12 @@ def _grant_revoke(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     return ACKNOWLEDGED
 
 
+def _field(fields: dict[str, str], name: str) -> str:
+    if not fields.get(name):
+        raise InvalidRequest(f"the request has no {name}")
+    return fields[name]
+
+
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
         raise InvalidRequest("the request names no credential", hint="see: git-credential-bitbucket status")
@@ -365,6 +406,9 @@ def _id(fields: dict[str, str]) -> str:
 VERBS: dict[str, Verb] = {
     "add": _add,
     "amend": _amend,
+    "backup-drop": _backup_drop,
+    "backup-get": _backup_get,
+    "backup-put": _backup_put,
     "default": _default,
     "explain": _explain,
     "grant": _grant,
@@ -384,5 +428,4 @@ VERBS: dict[str, Verb] = {
     "unlock": _unlock,
     "warn": _warn,
     "why": answer_why,
-    **{name: _backup(work) for name, work in backups.VERBS.items()},
 }

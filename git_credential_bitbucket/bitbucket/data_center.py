@@ -1,21 +1,26 @@
-"""What a Data Center says of a token: whether it is valid, whose it is, and what it reaches.
+"""What a Data Center says of itself, and of a token: whether it is valid, whose it is, and what it reaches.
 
 Asks by Bearer only: a failed Basic attempt with a person's name counts towards the lock of the account (a CAPTCHA).
-Sources: confluence.atlassian.com/bitbucketserver, HTTP access tokens; X-AUSERNAME as other clients read it.
+Sources: confluence.atlassian.com/bitbucketserver, HTTP access tokens; X-AUSERNAME as other clients read it;
+/rest/api/1.0/application-properties is public; git-credential-manager takes a 401 of /rest/oauth2/1.0/client for the
+sign of OAuth (BitbucketRestApi).
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, providers, scopes, token_kinds
 from git_credential_bitbucket.bitbucket.rest import Verdict, document_of, verify_for_git
 from git_credential_bitbucket.errors import BitbucketUnreachable
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from requests import Response
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint
+    from git_credential_bitbucket.git_config import GitConfig
     from git_credential_bitbucket.secret import Secret
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
@@ -71,3 +76,39 @@ def ask(endpoint: "Endpoint", url: str, secret: "Secret | None" = None) -> "Resp
     if secret is not None:
         header["Authorization"] = token_kinds.rest_header(token_kinds.PERSONAL_TOKEN, None, secret)
     return transport.send_request(endpoint, "GET", url, headers=header, allow_redirects=False)
+
+
+class Server(NamedTuple):
+    """A Data Center as it describes itself; `url` has its context path.
+
+    `has_oauth`: an administrator can make an incoming OAuth 2.0 link there.
+    """
+
+    url: str
+    version: str
+    has_oauth: bool
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        offers = "OAuth 2.0 and HTTP access tokens" if self.has_oauth else "HTTP access tokens"
+        return f"{printable(self.url)} is Bitbucket Data Center {self.version}, with {offers}"
+
+
+def detect(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> Server | None:
+    """The Data Center at `url`, which may be a repository's there; None where there is none, as at bitbucket.org.
+
+    Raises `BitbucketUnreachable`, `SettingsError`.
+    """
+    protocol, host = scopes.split_host(url)
+    context = scopes.context_of(url.removeprefix(scopes.host_of(url)))
+    if hosts.is_cloud(protocol, host):
+        return None
+    for tried in dict.fromkeys([context, ""]):
+        endpoint = providers.data_center_endpoint(settings, f"{protocol}://{host}{tried}/", env)
+        answer = ask(endpoint, endpoint.identity_url)
+        told = document_of(answer) if answer.status_code == _OK else {}
+        version = told.get("version")
+        if told.get("displayName") == "Bitbucket" and isinstance(version, str):
+            client = ask(endpoint, f"{endpoint.token_url.rpartition('/')[0]}/client")
+            return Server(f"{protocol}://{host}{tried}", printable(version, 30), client.status_code == _UNAUTHORIZED)
+    return None

@@ -2,7 +2,8 @@
 
 Imports requests and urllib3, 110 ms and 10 MiB: imported inside functions, but for oauth.py, which is imported so
 itself. The environment decides nothing here (no .netrc, no REQUESTS_CA_BUNDLE, no proxy variables): CA and proxy come
-with the endpoint. A redirect is returned and never followed.
+with the endpoint. A redirect is returned and never followed. Errors name hosts and reasons, never what was sent: a
+proxy's URL may hold a password, an HTTP exception quotes its request.
 """
 
 import io
@@ -23,14 +24,14 @@ import urllib3.connectionpool
 import urllib3.exceptions
 
 from git_credential_bitbucket import __version__
-from git_credential_bitbucket.bitbucket import http_errors, providers
+from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.bitbucket.providers import origin
 from git_credential_bitbucket.bitbucket.token_response import TOKEN_TIMEOUT_S, RawAnswer
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, SettingsError
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.bitbucket.providers import Endpoint
 
@@ -46,6 +47,7 @@ MAX_RETRY_AFTER_S = 86400.0
 """A day. Who says longer means never, and is asked again tomorrow."""
 
 _PIECE_BYTES = 65536
+_NETWORK_HINT = "check the network, and http.proxy if you use a proxy, then try again"
 
 
 def send_request(
@@ -66,7 +68,7 @@ def send_request(
         adapter = _restrict(session, endpoint, ANSWER_TIMEOUT_S)
         answer = session.request(method, url, **request)
     if whole and adapter.incomplete is not None:
-        raise BitbucketUnreachable(adapter.incomplete, hint=http_errors.NETWORK_HINT)
+        raise BitbucketUnreachable(adapter.incomplete, hint=_NETWORK_HINT)
     return answer
 
 
@@ -184,7 +186,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
-            raise http_errors.timed_out(url, self._answer_s, sent=True)
+            raise _timed_out(url, self._answer_s, sent=True)
         response.headers.pop("Location", None)  # requests would follow it, and no secret does
         response.raw = io.BytesIO(body)
         return response
@@ -231,8 +233,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _failure(self, url: str, exc: Exception) -> Error:
         sent = self._reached.is_set()
         if self._overdue.is_set():
-            return http_errors.timed_out(url, self._answer_s if sent else CONNECTION_TIMEOUT_S, sent=sent)
-        return http_errors.translate(url, self._proxy, exc, sent=sent, ca=self._ca_named)
+            return _timed_out(url, self._answer_s if sent else CONNECTION_TIMEOUT_S, sent=sent)
+        return _translate(url, self._proxy, exc, sent=sent, ca=self._ca_named)
 
     def _watch(self) -> None:
         """Cut the request off where it is not connected in time, or not answered."""
@@ -295,3 +297,75 @@ def _proxy_url(proxy: str | None) -> str | None:
             hint="set http.<url>.proxy to an http proxy for this host",
         )
     return url
+
+
+def _timed_out(url: str, seconds: float, *, sent: bool) -> Error:
+    """The error for what was cut off after `seconds`: an answer, or, before anything was `sent`, the way there."""
+    said = "sent no complete answer" if sent else "accepted no connection"
+    return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=_NETWORK_HINT)
+
+
+def _translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
+    """Our error for theirs. `sent`: TLS stood, so the request may have left. `ca` is where a CA was named, in words."""
+    where = origin(url)
+    causes = list(_causes(exc))
+    certificate = next((each for each in causes if isinstance(each, ssl.SSLCertVerificationError)), None)
+    if certificate is not None:
+        return _untrusted(where, certificate, ca)
+    if isinstance(exc, requests.exceptions.ProxyError):
+        return BitbucketUnreachable(
+            f"the proxy {origin(proxy or '')} could not connect to {where}: {_reason(causes)}",
+            hint="check http.proxy in git's configuration and https_proxy, then log in again or retry",
+        )
+    if isinstance(exc, ValueError) and not sent:
+        return SettingsError(
+            f"the address {where} is not valid", hint="check credential.<url>.oauthTokenURL and apiURL"
+        )
+    if sent:
+        cause = f"{where} sent an incomplete answer: {_reason(causes)}"
+    else:
+        cause = f"cannot connect to {where}: {_reason(causes)}"
+    return BitbucketUnreachable(cause, hint=_NETWORK_HINT)
+
+
+def _causes(exc: BaseException) -> "Iterator[BaseException]":
+    """`exc` and all that it wraps: requests and urllib3 keep causes in `args` or `reason` as often as in the chain."""
+    pending, seen = [exc], set[int]()
+    while pending:
+        current = pending.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+        pending += [each for each in inner if isinstance(each, BaseException)]
+
+
+def _reason(causes: list[BaseException]) -> str:
+    """The plain words for what lies at the bottom; never the text of an HTTP exception, which quotes the request."""
+    for exc in causes:
+        if isinstance(exc, socket.gaierror):
+            return "host name not found (DNS)"
+        if isinstance(exc, ssl.SSLError):
+            return f"TLS failed: {printable(exc.reason or 'no reason given')}"
+        if isinstance(exc, OSError) and exc.strerror:
+            return printable(exc.strerror.lower())
+        if isinstance(exc, OSError) and str(exc).startswith("Tunnel connection failed: "):
+            return printable(str(exc).removeprefix("Tunnel connection failed: "))
+    # Last, for urllib3 derives its error for a refused connection from the one for a time-out.
+    if any(isinstance(exc, (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError)) for exc in causes):
+        return "timed out"
+    return "the connection was closed"
+
+
+def _untrusted(where: str, certificate: ssl.SSLCertVerificationError, ca: str | None) -> BitbucketUnreachable:
+    why = printable(certificate.verify_message or "it cannot be verified").lower().removesuffix(".")
+    if "hostname" in why or "ip address" in why:
+        hint = "another server answers for that name: check DNS, the hosts file and the proxy"
+    elif "expired" in why or "not yet valid" in why:
+        hint = "check this machine's clock"
+    elif ca is not None:
+        hint = f"it was verified with {ca}: set the right CA there, then log in again or retry"
+    else:
+        hint = "if your own proxy or server presents it, run: git config --global http.sslCAInfo FILE"
+    return BitbucketUnreachable(f"the certificate of {where} is not trusted: {why}", hint=hint)

@@ -180,9 +180,9 @@ def find_host(url: str, prompter: Prompter) -> Provider:
         named = configuration.host_url(url if "://" in url else f"{hosts.CLOUD_PROTOCOL}://{url}")
         if prompter.terminal is None or named is None:
             raise
-        from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
+        from git_credential_bitbucket.bitbucket import data_center, rest  # lazy: requests costs 110 ms
 
-        found = rest.within_deadline(lambda: detection.detect(git_config.read(os.environ), named, os.environ))
+        found = rest.within_deadline(lambda: data_center.detect(git_config.read(os.environ), named, os.environ))
         if found is None:
             raise
     prompter.say(f"{found}.")

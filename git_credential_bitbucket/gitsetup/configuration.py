@@ -94,11 +94,11 @@ def _find_server(env: Mapping[str, str], url: str, settings: GitConfig) -> tuple
     if hosts.is_cloud(*scopes.split_host(url)):
         return url, hosts.PROVIDER
     try:
-        from git_credential_bitbucket.bitbucket import detection, rest  # lazy: requests costs 110 ms
+        from git_credential_bitbucket.bitbucket import data_center, rest  # lazy: requests costs 110 ms
     except ImportError:  # the one-file program has no requests
         return url, hosts.DATA_CENTER
     try:
-        found = rest.within_deadline(lambda: detection.detect(settings, url, env))
+        found = rest.within_deadline(lambda: data_center.detect(settings, url, env))
     except Error as exc:
         warn(f"{url} is taken for Bitbucket Data Center, and could not be asked: {exc.cause}", exc.hint)
         return url, hosts.DATA_CENTER

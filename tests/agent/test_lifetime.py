@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import backups, expiry, retention
+from git_credential_bitbucket.agent import expiry, retention
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
+from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.deferred import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from tests.fake_bitbucket import tokens
@@ -71,7 +74,7 @@ def test_an_expiry_out_of_range_is_rejected(end: dict[str, float]) -> None:
 def test_what_migrate_took_out_of_files_is_forgotten_after_thirty_days(world: World) -> None:
     """By the next credential that is kept, and not only by the next `migrate`."""
     world.store("alice", tokens.api_token())
-    backups.put(world.agent.credential_store, {"batch": "1", "part": "a line"}, world.clock())
+    assert wait_for(control(world.agent, "backup-put", b"batch=1\npart=a line\n")) == ACKNOWLEDGED
     for days, left in ((20, 1), (29, 1), (31, 0)):
         world.store("alice", tokens.access_token(), path=f"acme/app{days}")
         world.offset = days * 86400

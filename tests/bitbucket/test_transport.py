@@ -1,4 +1,4 @@
-"""transport.py and http_errors.py: networks, certificates and servers that misbehave, by real sockets."""
+"""transport.py: networks, certificates and servers that misbehave, by real sockets."""
 
 import gzip
 import socket
