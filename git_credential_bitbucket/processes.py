@@ -1,7 +1,7 @@
 """A process and its ancestors in /proc: names, command lines, and the repository of a git among them.
 
 Linux only: elsewhere, and for a process of another pid namespace, nothing is found. Also forbids other
-processes to read this one. Imports os and sys.
+processes to read this one, and runs children of our own. Imports os and sys.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from git_credential_bitbucket.git_protocol import normalise_host
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 MAX_ANCESTORS = 12
 """Relay, shell, git, transport and porcelain are five or six; those above them do not matter."""
@@ -40,6 +40,55 @@ def forbid_tracing() -> None:
         libc.ptrace(PT_DENY_ATTACH, 0, 0, 0)
     elif sys.platform.startswith("linux"):
         libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def own_command(module: str, *words: str) -> list[str]:
+    """The command that runs the `main` of a module of ours in an isolated Python, with `words` as its arguments.
+
+    With our own path: PYTHONPATH, the working directory and site hooks have no say, and it works from a Python that was
+    started so itself.
+    """
+    code = (
+        "import sys; n = sys.argv.index('--'); sys.path[:], sys.argv = sys.argv[n + 1 :], ['git-credential-bitbucket',"
+        f" *sys.argv[1:n]]; from git_credential_bitbucket.{module} import main; main()"
+    )
+    return [sys.executable, "-I", "-S", "-c", code, *words, "--", *(path for path in sys.path if path.startswith("/"))]
+
+
+def answer_of(command: Sequence[str], env: Mapping[str, str], request: bytes, limit_s: float) -> bytes | None:
+    """What a child writes in answer to `request`; None where it had to be killed, with what it had started."""
+    import signal  # lazy: these two cost 10 ms, and few processes have children
+    import subprocess
+
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.DEVNULL,
+        env=env,
+        cwd="/",
+        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and killing takes what the child started
+    ) as child:
+        try:
+            return child.communicate(request, timeout=limit_s)[0]
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if child.returncode is None:
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+def session_variables(env: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    """The variables `names` of `env`, and the address of the session's bus.
+
+    cron and ssh leave that unset; systemd has the user's bus there all the same, and libdbus looks there, too.
+    """
+    chosen = {name: env[name] for name in names if name in env}
+    bus = f"{env.get('XDG_RUNTIME_DIR', '')}/bus"
+    if "DBUS_SESSION_BUS_ADDRESS" in env or not (bus.startswith("/") and os.path.exists(bus)):
+        return chosen
+    return {**chosen, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={bus}"}
 
 
 def programs(pid: int) -> list[str]:

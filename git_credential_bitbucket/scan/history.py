@@ -10,11 +10,11 @@ import json
 import os
 import selectors
 import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from git_credential_bitbucket import processes
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.scan import patterns, safe_git
 from git_credential_bitbucket.scan.found_secret import HISTORY, SecretFinding
@@ -33,10 +33,6 @@ MIN_SHARE_BYTES = 4 << 20
 """Less is not worth a process: starting one takes as long as looking through it."""
 _OBJECT_COST_BYTES = 4096
 """What an object costs beside its bytes, for even shares."""
-_CHILD = (
-    "import sys; n = sys.argv.index('--'); sys.path[:], sys.argv = sys.argv[n + 1:], sys.argv[:n];"
-    "from git_credential_bitbucket.scan.worker import main; main()"
-)
 _READ_BYTES = 1 << 20
 
 
@@ -142,12 +138,11 @@ def _scanned(
 def _worker(repository: Repository, share: list[Object], hosts: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """A process for a share. The ids are in an unnamed file, so that no writer waits for a reader."""
     request = json.dumps({"git": repository.command(), "hosts": hosts})
-    path = [entry for entry in sys.path if entry.startswith("/")]
     with tempfile.TemporaryFile() as ids:
         ids.write(b"".join(name + b"\n" for name, _ in share))
         ids.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _CHILD, request, "--", *path],
+            processes.own_command("scan.worker", request),
             stdin=ids,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import config
+from git_credential_bitbucket import config, processes
 from git_credential_bitbucket.scan import patterns
 from git_credential_bitbucket.scan.found_secret import KEYRING, SecretFinding
 
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIMIT_S = 5
-_CHILD = (
-    "import sys; sys.path[:], sys.argv = sys.argv[2:], sys.argv[:2];"
-    "from git_credential_bitbucket.scan.keyrings import main; main()"
-)
 _VARIABLES = ("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "HOME", "PATH", "LC_ALL")
 _GCM_SCHEMA = "com.microsoft.GitCredentialManager"
 
@@ -34,13 +29,10 @@ def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[Secre
     """The entries for our hosts; and why not all could be looked at, in words, if so."""
     if not config.is_on(env, config.KEYRING, default=True):
         return [], None
-    bus = f"{env.get('XDG_RUNTIME_DIR', '')}/bus"
-    chosen = {name: env[name] for name in _VARIABLES if name in env}
+    chosen = processes.session_variables(env, _VARIABLES)
     if "DBUS_SESSION_BUS_ADDRESS" not in chosen:
-        if not bus.startswith("/") or not os.path.exists(bus):
-            return [], None  # there is no keyring here
-        chosen["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={bus}"
-    answer = _run_child(chosen, hosts)
+        return [], None  # there is no keyring here
+    answer = processes.answer_of(processes.own_command("scan.keyrings", json.dumps(hosts)), chosen, b"", LIMIT_S)
     if answer is None:
         return [], f"the keyring did not answer within {LIMIT_S} seconds"
     try:
@@ -60,26 +52,6 @@ def main() -> None:
     signal.alarm(LIMIT_S + 1)  # whoever would kill us may be killed first
     hosts = tuple(json.loads(sys.argv[1]))
     os.write(out, json.dumps(_looked(hosts)).encode())
-
-
-def _run_child(env: dict[str, str], hosts: tuple[str, ...]) -> bytes | None:
-    path = [entry for entry in sys.path if entry.startswith("/")]
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps(hosts), *path],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=env,
-        cwd="/",
-        start_new_session=True,
-    ) as child:
-        try:
-            return child.communicate(timeout=LIMIT_S)[0]
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if child.returncode is None:
-                os.killpg(child.pid, signal.SIGKILL)
 
 
 def _looked(hosts: tuple[str, ...]) -> dict[str, Any]:

@@ -7,10 +7,9 @@ two vaults never overwrite one another's. Keys travel by pipe, never by argument
 import binascii
 import json
 import os
-import sys
 from typing import TYPE_CHECKING, Literal
 
-from git_credential_bitbucket import config
+from git_credential_bitbucket import config, processes
 from git_credential_bitbucket.errors import KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.vault.key import KEY_BYTES, Key
 
@@ -25,10 +24,6 @@ PROBE_TIMEOUT_S = 3
 UNLOCK_TIMEOUT_S = 60
 """Time for a person to find the dialogue and type a password."""
 
-_CHILD = (
-    "import sys; sys.path[:], sys.argv = sys.argv[1:], ['git-credential-bitbucket'];"
-    "from git_credential_bitbucket.vault.keyring_worker import main; main()"
-)
 _CHILD_VARIABLES = (
     *("DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CURRENT_DESKTOP"),
     *("PYTHON_KEYRING_BACKEND", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),
@@ -109,7 +104,8 @@ def _ask(
         "unlock": unlock,
         "limit_s": limit_s,
     }
-    answer = _run_child(env, json.dumps(request).encode(), limit_s)
+    worker, chosen = processes.own_command("vault.keyring_worker"), processes.session_variables(env, _CHILD_VARIABLES)
+    answer = processes.answer_of(worker, chosen, json.dumps(request).encode(), limit_s)
     if answer is None:
         raise _unavailable(operation, "hanging", f"the keyring did not answer within {limit_s} seconds")
     try:
@@ -119,41 +115,6 @@ def _ask(
     if "key" in told:
         return None if told["key"] is None else str(told["key"])
     raise _unavailable(operation, str(told["reason"]), str(told["cause"]))
-
-
-def _run_child(env: "Mapping[str, str]", request: bytes, limit_s: int) -> bytes | None:
-    """What the child answered; None when it had to be killed."""
-    import signal  # lazy: these two cost 10 ms, and other sources start no process
-    import subprocess
-
-    # -I -S and our own path: PYTHONPATH, the working directory and site hooks have no say, and it works from a
-    # Python that was started so itself
-    path = [entry for entry in sys.path if entry.startswith("/")]
-    with subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", _CHILD, *path],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=_child_environment(env),
-        cwd="/",
-        start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and killing takes what the child started
-    ) as child:
-        try:
-            return child.communicate(request, timeout=limit_s)[0]
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            if child.returncode is None:
-                os.killpg(child.pid, signal.SIGKILL)
-
-
-def _child_environment(env: "Mapping[str, str]") -> dict[str, str]:
-    chosen = {name: env[name] for name in _CHILD_VARIABLES if name in env}
-    bus = f"{env.get('XDG_RUNTIME_DIR', '')}/bus"
-    if "DBUS_SESSION_BUS_ADDRESS" not in chosen and bus.startswith("/") and os.path.exists(bus):
-        # cron and ssh leave it unset; systemd has the user's bus there all the same, and libdbus looks there, too
-        chosen["DBUS_SESSION_BUS_ADDRESS"] = f"unix:path={bus}"
-    return chosen
 
 
 def _unavailable(operation: "Operation", reason: str, cause: str) -> KeyringUnavailable:
