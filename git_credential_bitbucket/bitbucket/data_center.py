@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote
 
 from git_credential_bitbucket.bitbucket import hosts, providers, scopes, token_kinds
-from git_credential_bitbucket.bitbucket.rest import Verdict, document_of, verify_for_git
+from git_credential_bitbucket.bitbucket.rest import Verdict, document_of, request, verify_for_git
 from git_credential_bitbucket.errors import BitbucketUnreachable
 from git_credential_bitbucket.git_protocol import printable
 
@@ -70,12 +70,8 @@ def _is_person(answer: "Response") -> bool:
 
 def ask(endpoint: "Endpoint", url: str, secret: "Secret | None" = None) -> "Response":
     """The answer to a GET, with `secret` by Bearer. Raises `BitbucketUnreachable`, `SettingsError`."""
-    from git_credential_bitbucket.bitbucket import transport  # lazy: requests costs 110 ms
-
-    header = {"Accept": "application/json"}
-    if secret is not None:
-        header["Authorization"] = token_kinds.rest_header(token_kinds.PERSONAL_TOKEN, None, secret)
-    return transport.send_request(endpoint, "GET", url, headers=header, allow_redirects=False)
+    bearer = None if secret is None else token_kinds.rest_header(token_kinds.PERSONAL_TOKEN, None, secret)
+    return request(endpoint, "GET", url, bearer)
 
 
 class Server(NamedTuple):

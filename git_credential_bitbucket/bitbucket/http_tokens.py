@@ -8,7 +8,7 @@ developer.atlassian.com/server/bitbucket/rest, api-group-access-tokens.
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -77,12 +77,9 @@ class Owner:
         self._request("DELETE", f"/{quote(token.id, safe='')}", expected=(_OK, _NO_CONTENT, _NOT_FOUND))
 
     def _request(self, method: str, rest_of_path: str, *, expected: tuple[int, ...], **more: Any) -> Response:  # noqa: ANN401 - requests' own
-        from git_credential_bitbucket.bitbucket import transport  # lazy: requests costs 110 ms
-
         base = self.endpoint.api_url.rpartition("/rest/")[0]
-        header = {"Authorization": self.authorization.reveal(), "Accept": "application/json"}
         url = f"{base}/rest/access-tokens/latest/{self.path}{rest_of_path}"
-        answer = transport.send_request(self.endpoint, method, url, headers=header, allow_redirects=False, **more)
+        answer = rest.request(self.endpoint, method, url, self.authorization.reveal(), **more)
         if answer.status_code not in expected:
             raise _rejection(answer)
         return answer
@@ -96,23 +93,14 @@ def owner_path(endpoint: Endpoint, scope: str, username: str | None, authorizati
     if username is None:
         project, *repository = (quote(part, safe="~") for part in scope.split("/")[3:5])
         return f"projects/{project}" + "".join(f"/repos/{slug}" for slug in repository)
-    from git_credential_bitbucket.bitbucket import transport  # lazy: as above
-
-    header = {"Authorization": authorization.reveal(), "Accept": "application/json"}
     url = f"{endpoint.api_url}/users?limit=100&filter={quote(username, safe='')}"
-    answer = transport.send_request(endpoint, "GET", url, headers=header, allow_redirects=False)
+    answer = rest.request(endpoint, "GET", url, authorization.reveal())
     if answer.status_code == _UNAUTHORIZED or _denial(answer):
         raise _rejection(answer)
     values = rest.document_of(answer).get("values") or ()
     named = (one for one in values if isinstance(one, dict) and str(one.get("name")).lower() == username.lower())
     slug = next((one.get("slug") for one in named), None)
     return f"users/{quote(slug if isinstance(slug, str) else username.lower(), safe='')}"
-
-
-def basic_authorization(username: str, password: str) -> Secret:
-    """The value of `Authorization` for a person's password."""
-    pair = f"{username}:{password}".encode("utf-8", "surrogateescape")
-    return Secret(f"Basic {b64encode(pair).decode('ascii')}")
 
 
 def find_token(tokens: list[HttpToken], secret: Secret) -> HttpToken | None:

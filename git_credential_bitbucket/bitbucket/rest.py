@@ -103,7 +103,7 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
 
     401 is a rejection, 403 and 404 are a denial. A yes says nothing of write access.
     """
-    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
+    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and only a person's verbs ask
 
     login, header = (token_kinds.git_username(kind), secret.reveal()), {"Git-Protocol": "version=2"}
     status = 0
@@ -126,6 +126,20 @@ def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Se
     return Verdict(valid=None, reason=_no_verdict(status))
 
 
+def request(
+    endpoint: "Endpoint",
+    method: str,
+    url: str,
+    authorization: str | None = None,
+    **more: Any,  # noqa: ANN401 - requests' own
+) -> "Response":
+    """The answer to a request for JSON. Raises `BitbucketUnreachable`, `SettingsError`."""
+    from git_credential_bitbucket.bitbucket import transport  # lazy: as above
+
+    header = {"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {})
+    return transport.send_request(endpoint, method, url, headers=header, **more)
+
+
 def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret") -> Verdict:
     """Ask `/user` with `secret`. Raises `SettingsError` where it cannot even be asked (an API token without its
     email).
@@ -133,11 +147,8 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
     Only 200, 401 and a 403 with Bitbucket's credential headers are verdicts. The 403 means valid: access tokens are
     no person, and a token with git's scopes alone may not read the account.
     """
-    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and only a person's verbs ask
-
-    header = {"Authorization": token_kinds.rest_header(kind, email, secret), "Accept": "application/json"}
     try:
-        response = transport.send_request(endpoint, "GET", endpoint.identity_url, headers=header)
+        response = request(endpoint, "GET", endpoint.identity_url, token_kinds.rest_header(kind, email, secret))
     except BitbucketUnreachable as exc:
         return Verdict(valid=None, reason=exc.cause)
     return _verdict(response, kind)
@@ -202,13 +213,8 @@ def find_token_scope(endpoint: "Endpoint", secret: "Secret", repository: str) ->
     Bitbucket names the kind of token beside every answer. A public repository says nothing, for it answers everybody;
     no list tells more, since those across workspaces are gone (CHANGE-2770). Raises `Error`.
     """
-    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
-
-    header = {
-        "Authorization": token_kinds.rest_header(token_kinds.ACCESS_TOKEN, None, secret),
-        "Accept": "application/json",
-    }
-    response = transport.send_request(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", headers=header)
+    bearer = token_kinds.rest_header(token_kinds.ACCESS_TOKEN, None, secret)
+    response = request(endpoint, "GET", f"{endpoint.api_url}/repositories/{repository}", bearer)
     told = document_of(response)
     if response.status_code != _OK or told.get("is_private") is not True:
         return None
@@ -239,14 +245,12 @@ def repositories_of(
 
     developer.atlassian.com/cloud/bitbucket/rest/api-group-repositories; it needs the scope that git's fetch needs.
     """
-    from git_credential_bitbucket.bitbucket import transport  # lazy: as below
-
-    header = {"Authorization": token_kinds.rest_header(kind, None, secret), "Accept": "application/json"}
+    authorization = token_kinds.rest_header(kind, None, secret)
     base = f"{endpoint.api_url}/repositories/{workspace}"
     query = {"q": f'project.key="{project}"', "pagelen": "100", "fields": "next,values.full_name"}
     url, names = f"{base}?{urlencode(query)}", dict[str, None]()
     for _ in range(MAX_PAGES):
-        response = run(partial(transport.send_request, endpoint, "GET", url, headers=header))
+        response = run(partial(request, endpoint, "GET", url, authorization))
         if response.status_code != _OK:
             reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list the repositories"}
             raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))

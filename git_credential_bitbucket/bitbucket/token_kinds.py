@@ -134,10 +134,14 @@ def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGI
             "Bitbucket's REST API accepts an API token only with the account's email address",
             hint=cure,
         )
+    return basic_header(email, secret.reveal())
+
+
+def basic_header(username: str, password: str) -> str:
+    """The value of `Authorization` with a username and password."""
     from binascii import b2a_base64  # lazy: only REST needs it
 
-    pair = f"{email}:{secret.reveal()}".encode("utf-8", "surrogateescape")
-    return "Basic " + b2a_base64(pair, newline=False).decode("ascii")
+    return "Basic " + b2a_base64(f"{username}:{password}".encode("utf-8", "surrogateescape"), newline=False).decode()
 
 
 def is_checksum_valid(secret: str) -> bool | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import time
-from base64 import b64encode
 
 import click
 
-from git_credential_bitbucket.bitbucket import hosts
+from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.app import is_verbose
 from git_credential_bitbucket.client import interactivity, messages, rest_authorization
@@ -58,8 +57,7 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
     elif not header:
         write(credential["password"])
     elif for_git:
-        pair = f"{credential['username']}:{credential['password']}".encode("utf-8", "surrogateescape")
-        write(f"Authorization: Basic {b64encode(pair).decode('ascii')}")
+        write(f"Authorization: {token_kinds.basic_header(credential['username'], credential['password'])}")
     else:
         write(f"Authorization: {rest_authorization.header(credential)}")
 

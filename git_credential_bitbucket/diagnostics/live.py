@@ -8,12 +8,11 @@ as ever. Repositories, accounts and workspaces are not named.
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from git_credential_bitbucket.bitbucket import providers, token_kinds
+from git_credential_bitbucket.bitbucket import providers, rest, token_kinds
 from git_credential_bitbucket.client import environment_tokens, rest_authorization
 from git_credential_bitbucket.client.shared_client import find, renew
 from git_credential_bitbucket.errors import Error
@@ -64,8 +63,7 @@ class Token:
     @property
     def basic(self) -> str:
         """The header's value as git sends it."""
-        pair = f"{self.told['username']}:{self.told['password']}".encode("utf-8", "surrogateescape")
-        return f"Basic {b64encode(pair).decode('ascii')}"
+        return token_kinds.basic_header(self.told["username"], self.told["password"])
 
 
 class Live:
@@ -117,7 +115,9 @@ class Live:
         shown = [(n, v) for n, v in answer.headers.items() if n.lower() in map(str.lower, _SHOWN) or _LIMITS.match(n)]
         parts = [str(answer.status_code), *(f"{name}: {value}" for name, value in shown)]
         if answer.status_code == _OK and answer.url.endswith("/user"):
-            parts.append(f"fields {', '.join(name for name in _PERSON if name in _document(answer)) or 'none known'}")
+            parts.append(
+                f"fields {', '.join(name for name in _PERSON if name in rest.document_of(answer)) or 'none known'}"
+            )
         return self._clean("; ".join(parts))
 
     def _clean(self, text: str) -> str:
@@ -354,11 +354,3 @@ def _limits(live: Live) -> Iterator[Observation]:
     else:
         verdict = AS_ASSUMED if told == {token_kinds.ACCESS_TOKEN} else DIFFERS
         yield Observation(assumption, request, f"it came with: {', '.join(sorted(told)) or 'none'}", verdict)
-
-
-def _document(answer: Response) -> dict[str, object]:
-    try:
-        found = answer.json()
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

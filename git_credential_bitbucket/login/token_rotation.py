@@ -173,7 +173,7 @@ def _find_owner(wanted: LoginRequest, replaced: CredentialView, prompter: Prompt
             prompter.say(f"A stored OAuth login may not manage these tokens: {exc.cause}.", style="yellow")
     name = username or prompter.line("Username of an administrator")
     password = prompter.secret(f"Password of {printable(name, 100)}, used once and not stored")
-    return try_with(http_tokens.basic_authorization(name, password))
+    return try_with(Secret(token_kinds.basic_header(name, password)))
 
 
 def _stored_logins(replaced: CredentialView) -> Iterator[Secret]:
