@@ -34,7 +34,7 @@ def available_prompt(env: "Mapping[str, str]", url: str) -> str:
     if against is None:
         messages.trace("interactive: asking at the terminal")
         return TERMINAL
-    program = None if _is_terminal(2) else _trusted_askpass(env)
+    program = None if is_terminal(2) else _trusted_askpass(env)
     if program is None:
         messages.trace(f"non-interactive: {against}")
         return NON_INTERACTIVE
@@ -120,7 +120,8 @@ def has_foreground() -> bool:
         os.close(terminal)
 
 
-def _is_terminal(descriptor: int) -> bool:
+def is_terminal(descriptor: int) -> bool:
+    """Whether a descriptor is a terminal's; False where it is closed."""
     try:
         return os.isatty(descriptor)
     except OSError:

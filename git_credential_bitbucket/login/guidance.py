@@ -32,23 +32,6 @@ _MENUS: dict[str, tuple[tuple[token_kinds.Kind, str], ...]] = {
 }
 
 API_TOKENS_PAGE = "https://id.atlassian.com/manage-profile/security/api-tokens"
-READ_SCOPES = {
-    token_kinds.API_TOKEN: "read:repository:bitbucket",
-    token_kinds.ACCESS_TOKEN: "repository",
-    token_kinds.OAUTH: "repository",
-    token_kinds.CLIENT_CREDENTIALS: "repository",
-    token_kinds.JWT_BEARER: "repository",
-}
-"""The scope that fetch needs."""
-WRITE_SCOPES = {
-    token_kinds.API_TOKEN: "write:repository:bitbucket",
-    token_kinds.ACCESS_TOKEN: "repository:write",
-    token_kinds.OAUTH: "repository:write",
-    token_kinds.CLIENT_CREDENTIALS: "repository:write",
-    token_kinds.JWT_BEARER: "repository:write",
-}
-"""The scope that push needs as well: an API token's write scope does not imply its read scope."""
-
 NO_PASSWORD = "Bitbucket accepts no account password, neither for git nor for OAuth (the password grant was removed)"
 NO_PASSWORD_HINT = "log in with the browser (login --oauth), or with a token (login --api-token)"
 
@@ -84,9 +67,17 @@ def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Prov
     terminal.say()
 
 
+def least_scopes(kind: token_kinds.Kind) -> tuple[str, str]:
+    """The scope that fetch needs, and that push needs as well: an API token's write scope does not imply reading."""
+    if kind == token_kinds.API_TOKEN:
+        return "read:repository:bitbucket", "write:repository:bitbucket"
+    return "repository", "repository:write"
+
+
 def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
     """Show the least scopes."""
-    terminal.say(f"Scopes: {READ_SCOPES[kind]} to fetch; add {WRITE_SCOPES[kind]} to push. No others are needed.")
+    read, write = least_scopes(kind)
+    terminal.say(f"Scopes: {read} to fetch; add {write} to push. No others are needed.")
 
 
 def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
@@ -160,7 +151,7 @@ def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
     del provider, place
     terminal.say("An Atlassian Connect app receives `key`, `clientKey` and `sharedSecret` in its `installed` callback.")
     terminal.say("Since 2 February 2026 no new apps can be registered.")
-    read, write = READ_SCOPES[token_kinds.JWT_BEARER], WRITE_SCOPES[token_kinds.JWT_BEARER]
+    read, write = least_scopes(token_kinds.JWT_BEARER)
     terminal.say(f"The app needs the OAuth scopes {read} to fetch, and {write} to push.")
 
 

@@ -108,7 +108,7 @@ def _missing_scopes(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str
     """What git cannot do with these OAuth scopes; empty if Bitbucket named none."""
     if not scopes:
         return []
-    read, write = guidance.READ_SCOPES[kind], guidance.WRITE_SCOPES[kind]
+    read, write = guidance.least_scopes(kind)
     implied = kind != token_kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
     if read not in scopes and not implied:
         return [f"it lacks the OAuth scope {read}, so git cannot fetch"]

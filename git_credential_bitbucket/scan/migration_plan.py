@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Endpoint = dict[str, str | None]
 
 _WORKING = token_kinds.STATIC
-_SCOPES = f"{guidance.READ_SCOPES[token_kinds.API_TOKEN]}, and {guidance.WRITE_SCOPES[token_kinds.API_TOKEN]} to push"
+_SCOPES = "{}, and {} to push".format(*guidance.least_scopes(token_kinds.API_TOKEN))
 _MAKE_TOKEN = f"{guidance.API_TOKENS_PAGE} (scopes {_SCOPES}); then: git-credential-bitbucket login --api-token"
 _KEEP = "git-credential-bitbucket login --api-token"
 _MAKE_LOGIN = "git-credential-bitbucket login --oauth, which renews itself"

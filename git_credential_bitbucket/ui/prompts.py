@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import wrapping
+from git_credential_bitbucket.client.interactivity import is_terminal
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import ascii_fallback
 
@@ -208,7 +209,7 @@ class Prompter:
 
 def prompter() -> Prompter:
     """The `Prompter` of this process. Raises `Error` if standard input is a terminal that cannot be opened."""
-    if not _is_terminal(0):
+    if not is_terminal(0):
         return Prompter(None, stdin_lines)
     terminal = open_terminal()
     if terminal is None:
@@ -261,13 +262,6 @@ def _last_character(typed: bytearray) -> int:
     return start
 
 
-def _is_terminal(descriptor: int) -> bool:
-    try:
-        return os.isatty(descriptor)
-    except OSError:
-        return False
-
-
 def _encoding() -> str:
     import locale  # lazy: only output needs it
 
@@ -276,4 +270,4 @@ def _encoding() -> str:
 
 def interactive_terminal() -> Terminal | None:
     """The terminal to ask at; None if the command is non-interactive."""
-    return open_terminal() if _is_terminal(0) else None
+    return open_terminal() if is_terminal(0) else None
