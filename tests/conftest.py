@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests import git_versions, installed, sandbox
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.helpers import bitbucket_front, front, front_env, helper  # noqa: F401 - fixtures of the rooms that git meets
 from tests.running import Runner
 from tests.valkey import valkey, valkey_process  # noqa: F401 - fixtures
@@ -50,6 +50,12 @@ def bitbucket(_bitbucket_process: FakeBitbucket) -> FakeBitbucket:
     """A stand-in Bitbucket as new: the process is the worker's, everything in it is this test's."""
     _bitbucket_process.reset()
     return _bitbucket_process
+
+
+@pytest.fixture
+def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
+    """A private OAuth consumer of the workspace acme."""
+    return bitbucket.add_consumer()
 
 
 @pytest.fixture(params=["machine", "newer"])

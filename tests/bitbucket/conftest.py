@@ -20,12 +20,6 @@ def endpoint(bitbucket: FakeBitbucket) -> Endpoint:
 
 
 @pytest.fixture
-def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
-    """An OAuth consumer of this test's own."""
-    return bitbucket.add_consumer()
-
-
-@pytest.fixture
 def secret(consumer: ConsumerKey) -> Secret:
     """The consumer's secret, as the package holds it."""
     return Secret(consumer.secret)

@@ -1,18 +1,11 @@
 """The script of faults, as a client meets it."""
 
-import threading
 import time
 
 import pytest
 import requests
 
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket, StandInError
-
-
-@pytest.fixture
-def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
-    """A private consumer of the workspace acme."""
-    return bitbucket.add_consumer()
 
 
 def mint(
@@ -23,50 +16,6 @@ def mint(
     client = (consumer.key, consumer.secret)
     form = {"grant_type": "client_credentials"}
     return http.post(url, data=form, auth=client, timeout=timeout, allow_redirects=False)
-
-
-@pytest.mark.parametrize(
-    ("kind", "more", "status", "body"),
-    [
-        ("429", {"retry_after": "7"}, 429, "Rate limit"),
-        ("429", {}, 429, "Rate limit"),
-        ("500", {}, 500, "Something went wrong"),
-        ("502-html", {}, 502, "<h1>502 Bad Gateway</h1>"),
-        ("cut-json", {}, 200, "cut sho"),
-        ("wrong-type", {}, 200, "Log in to continue"),
-        ("error-200", {}, 200, "server_error"),
-        ("redirect", {"location": "https://127.0.0.1:1/"}, 302, ""),
-    ],
-)
-def test_one_request_fails_as_scripted_and_the_next_is_served(
-    bitbucket: FakeBitbucket,
-    http: requests.Session,
-    consumer: ConsumerKey,
-    kind: str,
-    more: dict[str, str],
-    status: int,
-    body: str,
-) -> None:
-    """Each fault that is an answer."""
-    bitbucket.script_fault("token", kind, **more)
-    answer = mint(bitbucket, http, consumer)
-    assert answer.status_code == status
-    assert body in answer.text
-    assert answer.headers.get("Retry-After") == more.get("retry_after")
-    assert answer.headers.get("Location") == more.get("location")
-    assert mint(bitbucket, http, consumer).status_code == 200
-    assert [entry.fault for entry in bitbucket.token_requests()] == [kind, None]
-
-
-@pytest.mark.parametrize("kind", ["reset", "cut"])
-def test_a_dropped_connection_is_an_error_to_the_client(
-    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, kind: str
-) -> None:
-    """Before the answer, or in the middle of it."""
-    bitbucket.script_fault("token", kind)
-    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
-        mint(bitbucket, http, consumer)
-    assert mint(bitbucket, http, consumer).status_code == 200
 
 
 def test_a_lost_answer_may_have_been_acted_upon(
@@ -89,21 +38,6 @@ def test_a_hanging_server_keeps_the_client_waiting(
     bitbucket.script_fault("token", "hang")
     with pytest.raises(requests.ReadTimeout):
         mint(bitbucket, http, consumer, timeout=0.2)
-
-
-def test_a_held_request_is_answered_when_released(
-    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
-) -> None:
-    """A test can look at the world while a request is on its way."""
-    bitbucket.script_fault("token", "hold")
-    statuses: list[int] = []
-    waiting = threading.Thread(target=lambda: statuses.append(mint(bitbucket, http, consumer).status_code))
-    waiting.start()
-    bitbucket.wait_for("token")
-    assert bitbucket.token_requests()[0].status is None
-    bitbucket.release()
-    waiting.join(30)
-    assert statuses == [200]
 
 
 def test_faults_count_and_wait_their_turn(

@@ -1,6 +1,5 @@
-"""git itself judges whether the stand-in serves it as Bitbucket does."""
+"""git and plain requests judge whether the stand-in serves git and git-lfs as Bitbucket does."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,6 @@ def commit_file(run: Runner, git: Git, checkout: Path, name: str, data: bytes) -
     run(git.path, "add", "--all", cwd=checkout)
     run(git.path, "commit", "--quiet", "--message", name, cwd=checkout)
     return run(git.path, "rev-parse", "HEAD", cwd=checkout).stdout.strip()
-
-
-def test_clone_commit_and_push_of_3_mb_go_through_each_git(
-    bitbucket: FakeBitbucket, git: Git, run: Runner, home: Path, credential: Configure
-) -> None:
-    """A clone, then a push that is too large for one request and so goes chunked after a probe."""
-    address = bitbucket.create_repository("acme/app", files={"README.md": "hello\n"})
-    credential(TOKEN_USERNAME, bitbucket.issue_access_token("acme/app"))
-    run(git.path, "clone", "--quiet", address, "app")
-    checkout = home / "work" / "app"
-    assert (checkout / "README.md").read_text() == "hello\n"
-    commit = commit_file(run, git, checkout, "large", os.urandom(3 << 20))
-    mark = bitbucket.mark()
-    run(git.path, "push", "--quiet", "origin", "HEAD", cwd=checkout)
-    assert bitbucket.head("acme/app") == commit
-    posts = [entry for entry in bitbucket.requests("git", since=mark) if entry.method == "POST"]
-    assert posts[-1].body_length > 3 << 20
-    assert {entry.auth for entry in posts} == {"basic"}
 
 
 def test_a_small_push_and_a_fetch_use_compressed_bodies(
@@ -86,14 +67,6 @@ def test_access_and_oauth_tokens_go_with_x_token_auth_only(
     assert refs(bitbucket, http, username, access_token) == status
 
 
-def test_an_app_password_gets_410_with_the_deprecation(bitbucket: FakeBitbucket, http: requests.Session) -> None:
-    """Whatever the username."""
-    bitbucket.create_repository("acme/app")
-    answer = http.get(refs_address(bitbucket, "acme/app"), auth=("alice", bitbucket.issue_app_password()))
-    assert answer.status_code == 410
-    assert "App passwords are deprecated and must be replaced with API tokens." in answer.text
-
-
 def test_no_credential_gets_401_with_bitbuckets_realm(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     """The same for a repository that is there and for one that is not."""
     bitbucket.create_repository("acme/app")
@@ -131,66 +104,6 @@ def test_a_person_without_access_gets_403_and_the_documented_text(
     assert refs(bitbucket, http, API_TOKEN_USERNAME, token) == 404
 
 
-def test_an_api_tokens_write_scope_does_not_imply_read(bitbucket: FakeBitbucket, http: requests.Session) -> None:
-    """Write alone pushes and does not fetch; no scope at all is no token."""
-    bitbucket.create_repository("acme/app")
-    writer = bitbucket.issue_api_token(scopes=("write:repository:bitbucket",))
-    assert refs(bitbucket, http, API_TOKEN_USERNAME, writer) == 403
-    assert refs(bitbucket, http, API_TOKEN_USERNAME, writer, service="git-receive-pack") == 200
-    assert refs(bitbucket, http, API_TOKEN_USERNAME, bitbucket.issue_api_token(scopes=())) == 401
-
-
-def test_a_revoked_and_an_expired_token_get_401(bitbucket: FakeBitbucket, http: requests.Session) -> None:
-    """At once, or when the clock has passed the end."""
-    bitbucket.create_repository("acme/app")
-    revoked, short = bitbucket.issue_access_token("acme/app"), bitbucket.issue_access_token("acme/app", lifetime=60)
-    assert refs(bitbucket, http, TOKEN_USERNAME, revoked) == refs(bitbucket, http, TOKEN_USERNAME, short) == 200
-    bitbucket.revoke(revoked)
-    bitbucket.advance(61)
-    assert refs(bitbucket, http, TOKEN_USERNAME, revoked) == refs(bitbucket, http, TOKEN_USERNAME, short) == 401
-
-
-def test_a_token_can_be_revoked_in_the_middle_of_a_push(
-    bitbucket: FakeBitbucket, git: Git, run: Runner, home: Path, credential: Configure
-) -> None:
-    """The refs are told, the pack is refused: 401 on the POST, and the server keeps its commit."""
-    address = bitbucket.create_repository("acme/app")
-    token = bitbucket.issue_access_token("acme/app")
-    credential(TOKEN_USERNAME, token)
-    run(git.path, "clone", "--quiet", address, "app")
-    commit_file(run, git, home / "work" / "app", "file", b"text")
-    before, mark = bitbucket.head("acme/app"), bitbucket.mark()
-    assert bitbucket.revoke(token, after=1) == 1
-    push = run(git.path, "push", "origin", "HEAD", cwd=home / "work" / "app", check=False)
-    assert push.returncode != 0
-    assert bitbucket.head("acme/app") == before
-    assert [(entry.method, entry.status) for entry in bitbucket.requests("git", since=mark) if entry.auth][:2] == [
-        ("GET", 200),
-        ("POST", 401),
-    ]
-
-
-def test_a_public_repository_is_read_by_anybody_and_written_by_nobody(
-    bitbucket: FakeBitbucket, git: Git, run: Runner, home: Path
-) -> None:
-    """A clone without a credential works; a push asks for one."""
-    address = bitbucket.create_repository("acme/open", public=True)
-    run(git.path, "clone", "--quiet", address, "open")
-    commit_file(run, git, home / "work" / "open", "file", b"text")
-    push = run(git.path, "push", "origin", "HEAD", cwd=home / "work" / "open", check=False)
-    assert "terminal prompts disabled" in push.stderr
-
-
-def test_git_reaches_bitbucket_org_by_name_through_the_proxy(
-    bitbucket: FakeBitbucket, git: Git, run: Runner, credential: Configure
-) -> None:
-    """With http.proxy set, the real name leads to the stand-in, certificate and all."""
-    bitbucket.create_repository("acme/app")
-    credential(TOKEN_USERNAME, bitbucket.issue_access_token("acme"))
-    run(git.path, "-c", f"http.proxy={bitbucket.proxy_url}", "ls-remote", "https://bitbucket.org/acme/app.git")
-    assert {entry.path for entry in bitbucket.requests("proxy")} == {"bitbucket.org:443"}
-
-
 def test_the_log_has_digests_and_no_secrets(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     """Two tokens can be told apart; neither can be read."""
     bitbucket.create_repository("acme/app")
@@ -200,6 +113,33 @@ def test_the_log_has_digests_and_no_secrets(bitbucket: FakeBitbucket, http: requ
     logged = bitbucket.requests("git")
     assert len({entry.secret for entry in logged}) == 2
     assert not any(token in str(logged) for token in tokens)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_anonymous_batch_gets_401_or_403_by_knob(
+    bitbucket: FakeBitbucket, http: requests.Session, status: int
+) -> None:
+    """Both have been seen for a private repository."""
+    address = bitbucket.create_repository("acme/app")
+    bitbucket.turn(lfs_anonymous_status=status)
+    batch = {"operation": "download", "objects": []}
+    answer = http.post(f"{address}/info/lfs/objects/batch", json=batch, timeout=30)
+    assert answer.status_code == status
+    assert ("WWW-Authenticate" in answer.headers) == (status == 401)
+
+
+def test_a_wrong_credential_gets_401_whatever_the_knob(bitbucket: FakeBitbucket, http: requests.Session) -> None:
+    """The knob is about no credential at all."""
+    address = bitbucket.create_repository("acme/app")
+    bitbucket.turn(lfs_anonymous_status=403)
+    answer = http.post(f"{address}/info/lfs/objects/batch", json={}, auth=(TOKEN_USERNAME, "wrong"), timeout=30)
+    assert answer.status_code == 401
+
+
+def test_an_objects_address_needs_its_signature(bitbucket: FakeBitbucket, http: requests.Session) -> None:
+    """Guessing an object's id is not enough."""
+    answer = http.get(f"{bitbucket.url}/-/media/{'a' * 64}/{'b' * 64}", timeout=30)
+    assert answer.status_code == 403
 
 
 def refs_address(bitbucket: FakeBitbucket, place: str, service: str = "git-upload-pack") -> str:

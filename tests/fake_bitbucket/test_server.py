@@ -5,19 +5,12 @@ import socket
 import ssl
 from collections.abc import Iterator
 
-import pytest
 import requests
 
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
 PATH = "/site/oauth2/access_token"
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-
-
-@pytest.fixture
-def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
-    """A private consumer of the workspace acme."""
-    return bitbucket.add_consumer()
 
 
 def form(consumer: ConsumerKey) -> bytes:
