@@ -66,7 +66,7 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
         return
     one = arguments.select_one(found, "for this scope")
     ask("amend", [("id", one["id"]), ("ends_at", "" if ends_at is None else repr(ends_at))])
-    which = f"{one['kind']} for {one['scope']}"
+    which = f"the {arguments.title(one)}"
     output.say(
         f"Expiry date cleared for {which}"
         if ends_at is None
@@ -87,6 +87,6 @@ def _list(found: list[CredentialView]) -> None:
     for one in found:
         at = status_report.expiry_of(one)
         day, left = (dates.day(at), dates.time_left(at - now)) if at is not None else ("not known", "")
-        output.say(f"{day:<10}  {left:<12}  {one['id']}  {one['kind']} for {one['scope']}{arguments.of_account(one)}")
+        output.say(f"{day:<10}  {left:<12}  {one['id']}  {arguments.title(one)}")
     if any(status_report.expiry_of(one) is None for one in found):
         output.say("To enter a date, run: git-credential-bitbucket expires ID DATE")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from git_credential_bitbucket import git_config, git_protocol, secret_sources
-from git_credential_bitbucket.agent.naming import MAX_NAMED, kind_label, login_command
+from git_credential_bitbucket.agent.naming import MAX_NAMED, login_command
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.bitbucket.scopes import scope_of
 from git_credential_bitbucket.cli import options
@@ -271,14 +271,11 @@ def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
     is_in_memory = wanted.memory or dict(ask("status"))["vault"] == "memory"  # as below exec
     where = "in memory only, until the daemon stops" if is_in_memory else "in the vault"
     where += f"; its secret is fetched from {one['source']}" if one["source"] else ""
-    lines = [
-        f"Logged in: {kind_label(one['kind'])} for {one['scope']}{arguments.of_account(one)}{expiry}, stored {where}."
-    ]
+    lines = [f"Logged in: {arguments.title(one)}{expiry}, stored {where}."]
     for old in arguments.stored_credentials():
         if old["replaced_by"] == credential_id:
-            named = f"{kind_label(old['kind'])} for {old['scope']}{arguments.of_account(old)}"
             restore = f"git-credential-bitbucket restore {old['id']}"
-            lines.append(f"Replaced: {named}. To re-enable it within 30 days, run: {restore}")
+            lines.append(f"Replaced: {arguments.title(old)}. To re-enable it within 30 days, run: {restore}")
     others = [other for other in arguments.default_candidates(one["url"]) if other["id"] != credential_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])

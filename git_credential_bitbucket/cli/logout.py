@@ -48,7 +48,7 @@ def command(*, what: str | None, everything: bool) -> None:
 
 def _remove(one: CredentialView) -> None:
     reply = dict(ask("remove", [("id", one["id"]), ("revoke", "1")]))
-    output.say(f"Removed: {one['kind']} for {one['scope']}{arguments.of_account(one)}")
+    output.say(f"Removed: {arguments.title(one)}")
     if one["kind"] in token_kinds.RENEWABLE:
         output.say(_REVOCATION.get(reply.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:

@@ -170,7 +170,7 @@ def _add_email(credential_id: str, email: str) -> None:
     (one,) = (one for one in arguments.stored_credentials() if one["id"] == credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
-    output.say(f"Added the email {email} to the {one['kind']} for {one['scope']}")
+    output.say(f"Added the email {email} to the {arguments.title(one)}")
 
 
 def _print_manual_steps(plan: Plan) -> None:

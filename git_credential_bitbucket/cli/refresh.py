@@ -55,14 +55,14 @@ def command(*, what: str | None, repositories: str | None) -> None:
             failures.append((one, exc))
             continue
         if one["renewed_at"] is None:
-            output.say(f"Fetched: {one['kind']} for {one['scope']}, from {one['source']}")
+            output.say(f"Fetched: {arguments.title(one)}, from {one['source']}")
             continue
         left = dates.time_left(int(reply["expires_at"]) - time.time())
-        output.say(f"Renewed: {one['kind']} for {one['scope']}, valid for {left}")
+        output.say(f"Renewed: {arguments.title(one)}, valid for {left}")
     if failures:
         one, first = failures[0]
         rest = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
-        raise Error(f"{one['kind']} for {one['scope']}{rest}: {first.cause}", hint=first.hint)
+        raise Error(f"{arguments.title(one)}{rest}: {first.cause}", hint=first.hint)
 
 
 def _set_repositories(one: CredentialView, typed: str) -> None:

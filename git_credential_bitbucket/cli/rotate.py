@@ -110,4 +110,4 @@ def choose_token(what: str | None) -> CredentialView:
 def describe(old: CredentialView) -> str:
     """The old token in words: kind, scope, account and expiry."""
     ends = f", expires {dates.day(old['ends_at'])}" if old["ends_at"] else ""
-    return f"the {kind_label(old['kind'])} for {old['scope']}{arguments.of_account(old)}{ends}"
+    return f"the {arguments.title(old)}{ends}"

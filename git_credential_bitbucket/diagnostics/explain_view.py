@@ -168,7 +168,7 @@ def _environment(told: EnvironmentView | None) -> str:
 
 
 def _candidate(console: Console, at: int, one: Candidate) -> None:
-    name = f"{kind_label(one['kind'])} for {one['scope']}{arguments.of_account(one)}"
+    name = arguments.title(one)
     words = [f"  {at}. {name}", one["secret"] or "no token now"]
     words.append(f"expires: {status_table.expires_in(one, time.time())}")
     outcome = "passed over" if one["outcome"] == "passed over" else _OUTCOMES[one["outcome"]]

@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol
-from git_credential_bitbucket.agent.naming import kind_label, login_command
+from git_credential_bitbucket.agent.naming import login_command
 from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.client import daemon_info, environment_tokens, interactivity, token_check
 from git_credential_bitbucket.client.shared_client import query
@@ -172,7 +172,7 @@ def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Prob
         return _no_credential(git_asks, document, fields)
     document["answer"] = {
         "from": winner["id"],
-        "what": f"the {kind_label(winner['kind'])} for {winner['scope']}{arguments.of_account(winner)}",
+        "what": f"the {arguments.title(winner)}",
         "username": winner["username"],
         "secret": winner["secret"],
         "outcome": winner["outcome"],

@@ -143,7 +143,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
     for one in report.credentials:
         if not report.is_rejected(one["id"]) and (said := _problem(one, report, within, unknown_ok=unknown_ok)):
             dated = f"enter the date: git-credential-bitbucket expires {one['id']} DATE; to accept that: --unknown-ok"
-            name = f"the {one['kind']} for {one['scope']} ({one['id']})"
+            name = f"the {arguments.title(one)} ({one['id']})"
             found[f"{name} {said}"] = dated if said == _UNKNOWN else replacement_hint(one)
     if report.environment_trouble:
         found[report.environment_trouble] = "see: git-credential-bitbucket doctor"

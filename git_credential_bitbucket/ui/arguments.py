@@ -226,7 +226,14 @@ def select_one(found: Sequence[CredentialView], what: str) -> CredentialView:
 
 def describe(one: CredentialView) -> str:
     """A credential in one line, with its id last."""
-    return git_protocol.printable(f"{one['kind']} for {one['scope']}{of_account(one)}, {one['state']}, {one['id']}")
+    return git_protocol.printable(f"{title(one)}, {one['state']}, {one['id']}")
+
+
+def title(one: CredentialView) -> str:
+    """A credential's kind in words, its scope, and its account where that is known."""
+    from git_credential_bitbucket.agent.naming import kind_label  # lazy: the one-file program has none
+
+    return f"{kind_label(one['kind'])} for {one['scope']}{of_account(one)}"
 
 
 def of_account(one: Mapping[str, object]) -> str:

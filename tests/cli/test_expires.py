@@ -36,21 +36,21 @@ def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
     first, second, how = two(HELPER, "expires").stdout.splitlines()
     day = dates.day(time.time() + 10 * DAY)
     assert first.split()[:3] in ([day, "9", "days"], [day, "10", "days"])
-    assert first.endswith("api-token for bitbucket.org of alice@example.com")
+    assert first.endswith("API token for bitbucket.org of alice@example.com")
     assert second.startswith("not known ")
-    assert second.endswith("access-token for bitbucket.org/acme/app")
+    assert second.endswith("access token for bitbucket.org/acme/app")
     assert "expires ID DATE" in how
 
 
 def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     """By place or by id, as a date or as what is left; `status --fail-within` sees it."""
     said = two(HELPER, "expires", "acme/app", "2999-01-31").stdout
-    assert said == "Expiry date entered for access-token for bitbucket.org/acme/app: 2999-01-31\n"
+    assert said == "Expiry date entered for the access token for bitbucket.org/acme/app: 2999-01-31\n"
     (one,) = [one for one in listed(two) if one["scope"].endswith("app")]
     two(HELPER, "expires", one["id"], "3d")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)
     assert refused.returncode == 1
-    assert "access-token for bitbucket.org/acme/app" in refused.stderr
+    assert "access token for bitbucket.org/acme/app" in refused.stderr
     two(HELPER, "expires", one["id"], "unknown")
     assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)

@@ -27,7 +27,7 @@ def test_it_is_kept_used_by_git_and_minted_again(keyed: Runner, bitbucket: FakeB
     )
     keyed(*clone, "clone", "-q", url, "app")
     assert keyed(HELPER, "refresh").stdout.startswith(
-        f"Renewed: jwt-bearer for {bitbucket.netloc}/acme, valid for 1 h 59 min"
+        f"Renewed: Connect app for {bitbucket.netloc}/acme, valid for 1 h 59 min"
     )
     assert {entry.form["grant_type"] for entry in bitbucket.token_requests()} == {"urn:bitbucket:oauth2:jwt"}
     assert app.secret not in keyed(HELPER, "status", "--json").stdout

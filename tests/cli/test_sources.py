@@ -59,7 +59,7 @@ def test_a_short_form_is_shown_expanded_and_answers_what_it_has_now(keyed: Runne
     assert shown.count("fetched now") >= 3
     secret.write_text(second := tokens.api_token())
     refreshed = keyed(HELPER, "refresh", one["id"]).stdout
-    assert refreshed.startswith("Fetched: api-token for bitbucket.org, from exec:pass show work/bitbucket")
+    assert refreshed.startswith("Fetched: API token for bitbucket.org, from exec:pass show work/bitbucket")
     assert f"password={second}\n" in keyed(HELPER, "get", stdin=REQUEST).stdout
     for token in (first, second):
         assert token not in said.stdout + shown + refreshed

@@ -429,7 +429,7 @@ def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: Fa
     (one,) = listed(keyed)
     assert one["state"] == "suspended"
     said = keyed(HELPER, "restore", "acme/app").stdout
-    assert said.startswith("Re-enabled: access-token for bitbucket.org/acme/app")
+    assert said.startswith("Re-enabled: access token for bitbucket.org/acme/app")
     assert listed(keyed)[0]["state"] == "ready"
     refused = keyed(HELPER, "restore", "acme/app", check=False)
     assert refused.returncode == 1

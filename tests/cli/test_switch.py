@@ -201,7 +201,7 @@ def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucke
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", "--json", check=False)
     assert refused.returncode == 1
-    assert "error: Bitbucket rejects api-token" in refused.stderr
+    assert "error: Bitbucket rejects API token" in refused.stderr
     verdicts = json.loads(refused.stdout)["verdicts"].values()
     assert sorted(one["verdict"] for one in verdicts) == ["", "rejected"]
 

@@ -246,7 +246,7 @@ def test_refresh_renews_what_can_be_renewed(keyed: Runner, bitbucket: FakeBitbuc
     )
     before = len(bitbucket.token_requests())
     said = keyed(HELPER, "refresh").stdout
-    assert said == f"Renewed: client-credentials for {bitbucket.netloc}, valid for 1 h 59 min\n"
+    assert said == f"Renewed: OAuth consumer for {bitbucket.netloc}, valid for 1 h 59 min\n"
     assert len(bitbucket.token_requests()) == before + 1
     assert keyed(HELPER, "refresh", "bitbucket.org", check=False).returncode == 1
     assert keyed(HELPER, "refresh", bitbucket.netloc).returncode == 0
