@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.errors import SettingsError, VaultBusy, VaultDamaged, VaultUnreachable, WrongKey
+from git_credential_bitbucket.errors import (
+    SettingsError,
+    VaultBusy,
+    VaultDamaged,
+    VaultUnreachable,
+    VaultUnwritable,
+    WrongKey,
+)
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.contract import REST
+from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
 
@@ -121,6 +129,33 @@ def test_what_the_server_lost_is_put_there_again(
     assert latest(valkey.storage(tmp_path / "new" / "vault")) == latest(hosts[0])
     put(hosts[1], "b", None)
     assert latest(hosts[0]).keys() == {"a"}
+
+
+def test_a_failover_that_loses_the_last_write_is_noticed(hosts: list[SharedStorage], valkey: Valkey) -> None:
+    """The server is then as its host last read it, before it wrote: that is no sign that nothing changed."""
+    server = valkey.client()
+    before = {key: server.hgetall(key) for key in map(valkey.key, ("head", "index", "cred:a"))}
+    put(hosts[0], "a", {"id": "a", "n": 2})
+    for _ in range(2):
+        for key, fields in before.items():
+            server.delete(key)
+            server.hset(key, mapping=fields)
+        assert latest(hosts[0])["a"]["n"] == 2
+        assert latest(hosts[1])["a"]["n"] == 2
+
+
+def test_what_the_disk_did_not_take_is_read_again(hosts: list[SharedStorage], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that could not write its copy does not take it for the server's."""
+    put(hosts[0], "a", {"id": "a", "n": 2})
+
+    def full(*_: object, **__: object) -> None:
+        raise VaultUnwritable("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileStorage, "write", full)
+        with pytest.raises(VaultUnwritable):
+            latest(hosts[1])
+    assert latest(hosts[1])["a"]["n"] == 2
 
 
 def test_a_failover_does_not_bring_a_spent_token_back(hosts: list[SharedStorage], valkey: Valkey) -> None:

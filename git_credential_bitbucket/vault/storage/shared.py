@@ -284,9 +284,11 @@ class SharedStorage:
                 if plain is not None:
                     copy.records[name] = plain
         restored = self._restore(key, copy, index)
-        self._version = None if head is None else head.version
+        if taken or restored:
+            copy = self._keep(key, copy)
+        self._version = None if head is None or restored else head.version
         self._is_current = True
-        return self._keep(key, copy) if taken or restored else copy
+        return copy
 
     def _own_copy(self, key: "Key", head: "Head | None") -> _Copy:
         """The copy, if it is of the vault that the server has; an empty one where there is none."""
@@ -337,6 +339,7 @@ class SharedStorage:
         write_id: str,
     ) -> str:
         """Commit records to the server and, where that went well, to `copy`; see `RedisServer.commit`."""
+        self._version = None  # as of before this write: a failover may bring that back
         vault = copy.vault or os.urandom(8).hex()
         header = sealed.seal(key, vault.encode(), 1) if copy.needs_header else b""
         writes = []
