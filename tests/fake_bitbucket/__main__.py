@@ -17,8 +17,9 @@ from tests.fake_bitbucket.proxy import Proxy
 from tests.fake_bitbucket.server import Server
 from tests.fake_bitbucket.state import State
 
-# Names in the certificate: where it listens, and the real ones, for clients that come through the proxy.
-NAMES = ("127.0.0.1", "localhost", "::1", "bitbucket.org", "api.bitbucket.org")
+# Names in the certificate: where it listens, where it is in the network of a test's own, and the real ones, for clients
+# that come through the proxy.
+NAMES = ("127.0.0.1", "localhost", "::1", "10.77.0.1", "bitbucket.org", "api.bitbucket.org")
 
 
 def main() -> None:

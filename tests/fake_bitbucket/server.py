@@ -103,8 +103,9 @@ class Exchange(BaseHTTPRequestHandler):
             return room(state, request)
         request.entry.fault = fault.kind
         if fault.kind == "hold":
+            answer = room(state, request) if fault.act else None
             fault.released.wait(HELD_AT_MOST_S)
-            return room(state, request)
+            return answer or room(state, request)
         return failure(fault, room(state, request) if fault.act else None)
 
     def _receive(self, body: IO[bytes]) -> int:

@@ -1,4 +1,4 @@
-"""The long forms: `python -m tests.fault_injection --kills 1000 --calls 1 --crowds 10 --outages 60`; 1 if one fails."""
+"""The long forms: `python -m tests.fault_injection --kills 1000 --calls 1 --crowds 10 --fleet 210`; 1 if one fails."""
 
 import argparse
 import random
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests import git_versions, installed
 from tests.fake_bitbucket.client import FakeBitbucket
-from tests.fault_injection import crowds, hostile, kills, outages, syscalls
+from tests.fault_injection import crowds, fleet, hostile, kills, outages, syscalls
 from tests.fault_injection.sandbox import Machine
 from tests.running import end_processes_of
 
@@ -26,6 +26,7 @@ def main() -> int:
     parser.add_argument(
         "--hostile", type=int, default=0, metavar="N", help="make N hostile requests at a grant's socket"
     )
+    parser.add_argument("--fleet", type=int, default=0, metavar="N", help="make N faults where hosts share a vault")
     parser.add_argument("--lanes", type=int, default=2, metavar="N", help="machines side by side (2)")
     parser.add_argument("--seed", type=int, default=20261122, metavar="N", help="of all that is random")
     chosen = parser.parse_args()
@@ -40,6 +41,8 @@ def main() -> int:
         good &= _outages(chosen.outages)
     if chosen.hostile:
         good &= _hostile(chosen.hostile, chosen.seed)
+    if chosen.fleet:
+        good &= _fleet(chosen.fleet, chosen.seed, chosen.lanes)
     return 0 if good else 1
 
 
@@ -100,6 +103,14 @@ def _hostile(count: int, seed: int) -> bool:
     _tell(f"{count} hostile requests, {outcome.given} answers with the grant's secret: {len(outcome.wrong)} wrong")
     _tell(*outcome.wrong, f"took {time.monotonic() - began:.0f} s")
     return not outcome.wrong
+
+
+def _fleet(count: int, seed: int, lanes: int) -> bool:
+    began = time.monotonic()
+    faults = fleet.schedule(count, random.Random(seed))
+    results = fleet.strike(faults, lanes=lanes, progress=_progress(count))
+    _tell(*results.lines(), f"took {time.monotonic() - began:.0f} s")
+    return not results.wrong and results.total + results.skipped == count
 
 
 @contextmanager
