@@ -348,7 +348,7 @@ class Vault:
                         merge(transaction.content, name, left[0], json.loads(left[1]))
                         transaction.commit()
                         lease.clear()
-                    elif all(record["id"] != name for record in transaction.content.get("credentials", ())):
+                    elif left is None or all(r["id"] != name for r in transaction.content.get("credentials", ())):
                         lease.clear()
             except VaultBusy:  # a renewal is under way
                 continue

@@ -9,6 +9,7 @@ import pytest
 
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import VaultBusy, VaultUnreachable
+from git_credential_bitbucket.vault.storage import redis_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,6 +182,25 @@ def test_without_the_server_nothing_is_renewed(fleet: Fleet) -> None:
     assert fleet.presented() == 0
     fleet.valkey.start()
     assert fleet.world.get(agent=fleet.host("h1"))["password"] != login.secret.reveal()
+    assert fleet.presented() == 1
+
+
+def test_a_host_that_sent_nothing_keeps_nobody_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server took its note and did not keep it as promised: as soon as the note can be removed, it is."""
+    monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.valkey.name += "&replicas=1"
+    host = fleet.host("h1")
+    fleet.valkey.name = fleet.valkey.name.removesuffix("&replicas=1")
+    with pytest.raises(VaultUnreachable, match="did not keep a write"):
+        host.renewals.renew(login.id, 1)
+    fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
+    with pytest.raises(VaultBusy, match="has not ended"):
+        other.renewals.renew(login.id, 1)
+    monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
+    host.renewals.write_answers()
+    assert other.renewals.renew(login.id, 1).generation == 2
     assert fleet.presented() == 1
 
 

@@ -42,6 +42,8 @@ LEASE_S = 30.0
 NOTE_EVERY_S = 3600.0
 COPY = "shared"
 """Where the copy's rest has the vault's id, and generation and write id of each record that is or was there."""
+_OVER = b"is over\n"
+"""In a slot, in the place of an answer's magic: no answer will come, or it is in the vault."""
 _INTENT_ID_BYTES = 16
 _INTENT_BYTES = sealed.INTENT_BYTES + _INTENT_ID_BYTES
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
@@ -426,7 +428,9 @@ class _SharedLease:
         try:
             if intent := self._intent:
                 self._server.withdraw(self.name, intent)
-        except VaultUnreachable:  # it stays known as this host's, which may try again
+        except VaultUnreachable:
+            if not self._slot.read().startswith(_OVER):
+                self._slot.write(_OVER)  # others wait for this host until it is withdrawn: see `Vault.transaction`
             return
         self._slot.clear()
 
