@@ -47,10 +47,9 @@ class Servers:
 
     def url(self, host: int) -> str:
         """The vault's address as this host knows it."""
-        address = self.network.server_address(host)
         if self.deployment == "alone":
-            return f"redis://{address}:{self.proxies[0].port}/0?vault={VAULT}"
-        hosts = ",".join(f"{address}:{sentinel.port}" for sentinel in self._sentinels)
+            return f"redis://{self.network.server_address(host)}:{self.proxies[0].port}/0?vault={VAULT}"
+        hosts = ",".join(f"{self.network.hub}:{sentinel.port}" for sentinel in self._sentinels)
         replicas = 1 if self.deployment == "promised" else 0
         return f"redis+sentinel://{hosts}/{SERVICE}/0?vault={VAULT}&replicas={replicas}"
 

