@@ -37,7 +37,7 @@ START = b'#!/bin/sh\nexec /usr/bin/env python3 -I -S "$0" "$@"\n'
 NOT_IN_PYZ = {
     f"{PACKAGE}.{name}"
     for name in (
-        *("agent", "cli", "login", "requests_auth", "scan", "vault"),
+        *("agent", "cli", "daemon.__main__", "login", "requests_auth", "scan", "vault"),
         *("bitbucket.data_center", "bitbucket.oauth", "bitbucket.rest", "bitbucket.transport"),
         *("client.daemon_launcher", "client.in_process", "diagnostics.config_sections"),
         *("ui.explain_view", "ui.prompts", "ui.status_table"),

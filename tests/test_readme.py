@@ -25,7 +25,7 @@ from tests.vault.peers import KeyringSession
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "git_credential_bitbucket"
 COLUMNS = 80
-INTERNAL = {f"GIT_CREDENTIAL_BITBUCKET_{name}" for name in ("RELAYED", "OUTER", "DEFAULT_VAULT")}
+INTERNAL = {f"GIT_CREDENTIAL_BITBUCKET_{name}" for name in ("RELAYED", "SPAWNED", "OUTER", "DEFAULT_VAULT")}
 """Between programs of our own."""
 GIT_READS = {"useHttpPath", "interactive"}
 """Keys of git's own that are told because they matter here."""

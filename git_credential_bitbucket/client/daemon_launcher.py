@@ -27,10 +27,14 @@ NO_DOCUMENT = b"{}"
 GUARD_DESCRIPTOR = 3
 """The descriptor of the pipe at whose end the daemon stops."""
 
+SPAWNED = "GIT_CREDENTIAL_BITBUCKET_SPAWNED"
+"""Set by the native relay where it has executed a daemon's Python already, so that two interpreters start at the same
+time: this process's id, and the descriptors of the pipes to and from that daemon."""
+
 CONFIG_PREFIX = "GIT_CONFIG_"
 """git's configuration by variables: for a daemon that serves one command; any other drops it."""
-DROPPED_VARIABLES = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED"})
-"""A trace is for one command; RELAYED is between relay and fallback."""
+DROPPED_VARIABLES = frozenset({"GIT_CREDENTIAL_BITBUCKET_TRACE", "GIT_CREDENTIAL_BITBUCKET_RELAYED", SPAWNED})
+"""A trace is for one command; RELAYED and SPAWNED are between relay and fallback."""
 PASSED_VARIABLES = frozenset(
     {
         *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # directories
@@ -83,28 +87,8 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
     """
     check_allowed(env)
     deadline = time.monotonic() + START_TIMEOUT_S
-    argv = [*command(), "--detached"]
-    if memory:
-        argv.append("--memory")
-    if until_eof is not None:
-        argv += ["--until-eof", str(GUARD_DESCRIPTOR)]
-    reading, told = os.pipe()
-    ready, tell_ready = os.pipe()
+    told, ready = (None if memory else spawned()) or spawn(env, memory=memory, until_eof=until_eof)
     try:
-        try:
-            with warnings.catch_warnings():
-                # Python 3.12 warns of other threads; the child only prepares execve(2).
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child = os.fork()
-            if child == 0:
-                detach(argv, env, reading, tell_ready, until_eof)
-        except OSError as exc:
-            cause = f"cannot start a process: {(exc.strerror or '').lower()}"
-            raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
-        finally:
-            os.close(reading)
-            os.close(tell_ready)
-        reap(child)
         # The daemon's interpreter starts meanwhile.
         data = NO_DOCUMENT
         try:
@@ -125,6 +109,44 @@ def start(env: "MutableMapping[str, str]", *, memory: bool = False, until_eof: i
             os.close(told)
     if not answer.endswith(READY):
         raise start_failure(answer)
+
+
+def spawned() -> "tuple[int, int] | None":
+    """The pipes to and from the daemon that the native relay has spawned for this process, once; None without one."""
+    pid, *pipes = os.environ.pop(SPAWNED, "").split(" ")
+    if pid != str(os.getpid()):
+        return None
+    for pipe in map(int, pipes):
+        os.set_inheritable(pipe, False)  # noqa: FBT003 - positional only
+    return int(pipes[0]), int(pipes[1])
+
+
+def spawn(env: "Mapping[str, str]", *, memory: bool, until_eof: int | None) -> tuple[int, int]:
+    """Spawn a daemon; returns the pipes to and from it. Raises `DaemonUnavailable`."""
+    argv = [*command(), "--detached"]
+    if memory:
+        argv.append("--memory")
+    if until_eof is not None:
+        argv += ["--until-eof", str(GUARD_DESCRIPTOR)]
+    reading, told = os.pipe()
+    ready, tell_ready = os.pipe()
+    try:
+        with warnings.catch_warnings():
+            # Python 3.12 warns of other threads; the child only prepares execve(2).
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            detach(argv, env, reading, tell_ready, until_eof)
+    except OSError as exc:
+        os.close(told)
+        os.close(ready)
+        cause = f"cannot start a process: {(exc.strerror or '').lower()}"
+        raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
+    finally:
+        os.close(reading)
+        os.close(tell_ready)
+    reap(child)
+    return told, ready
 
 
 def reap(child: int) -> None:

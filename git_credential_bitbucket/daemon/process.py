@@ -44,7 +44,7 @@ def serve(
     """
     hardening.check_untraced()
     predecessor = upgrade.Predecessor(options["--predecessor"]) if "--predecessor" in options else None
-    daemon = DaemonProcess(argv, descriptors, predecessor, memory="--memory" in options, step=step)
+    daemon = DaemonProcess(argv, descriptors, predecessor, options, step)
     if daemon.listeners:
         daemon.run()
     else:
@@ -60,13 +60,12 @@ class DaemonProcess:
         argv: Sequence[str],
         descriptors: Mapping[str, int],
         predecessor: upgrade.Predecessor | None,
-        *,
-        memory: bool,
+        options: Mapping[str, str],
         step: Callable[[str], None],
     ) -> None:
         """Read the document and claim the paths; there are no `listeners` if another daemon serves there."""
         self._argv = argv
-        self._memory = memory
+        self._memory = "--memory" in options
         self._step = step
         self.descriptors = {**descriptors, **(predecessor.descriptors if predecessor is not None else {})}
         self._until_eof = descriptors.get("--until-eof")
@@ -74,7 +73,7 @@ class DaemonProcess:
         self._handover: dict[str, Any] = predecessor.document if predecessor is not None else {}
         if "--handover-fd" in descriptors:
             self._handover = upgrade.read_handover(descriptors["--handover-fd"])
-        self._env: dict[str, str] = self._handover.get("env") or _read_document()
+        self._env: dict[str, str] = self._handover.get("env") or _read_document(is_required="--detached" in options)
         if self._until_eof is None:
             self._env = {name: value for name, value in self._env.items() if not name.startswith(_CONFIG_PREFIX)}
         _replace_environment(self._env)
@@ -223,12 +222,15 @@ class DaemonProcess:
             os._exit(0)
 
 
-def _read_document() -> dict[str, str]:
-    """The starter's environment from standard input; our own where a service manager or a user started us."""
+def _read_document(*, is_required: bool) -> dict[str, str]:
+    """The starter's environment from standard input; our own where a service manager or a user started us.
+
+    Raises `SettingsError` for an invalid document, and where one `is_required` and the starter has exited without it.
+    """
     if not os.isatty(0):
         with open(0, "rb", closefd=False) as file:
             data = file.read()
-        if data:
+        if data or is_required:
             try:
                 env = json.loads(data)["env"]
                 return {str(name): str(value) for name, value in env.items()}

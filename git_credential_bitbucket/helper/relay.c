@@ -22,6 +22,7 @@
 #include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #ifdef __linux__
@@ -51,6 +52,7 @@ enum { MAX_HEADER_BYTES = 64, CHUNK_BYTES = 1 << 16, MAX_REPLY_BYTES = 1 << 20, 
 enum outcome { ANSWERED, EMPTY, ABSENT, TIMEOUT, UNACKNOWLEDGED, UNASKED };
 static const char *const words[] = {"answered", "empty", "absent", "timeout", "unacknowledged", "unasked"};
 #define RELAYED "GIT_CREDENTIAL_BITBUCKET_RELAYED"
+#define SPAWNED "GIT_CREDENTIAL_BITBUCKET_SPAWNED" /* daemon_launcher.SPAWNED */
 
 /* Variables with a token, and the username of one whose prefix tells nothing: environment_tokens.TOKENS in C. */
 #define API_TOKEN_USERNAME "x-bitbucket-api-token-auth"
@@ -178,7 +180,8 @@ static bool find_socket(struct sockaddr_un *address, bool second)
     return length >= 0 && length <= MAX_SOCKET_PATH_BYTES;
 }
 
-/* Whether only this user can write to the directory of the socket: paths.check_private_dir in C. */
+/* Whether only this user can write to the directory of the socket: paths.check_private_dir in C. True also where there
+ * is none: nobody listens there. */
 static bool is_private(const struct sockaddr_un *address)
 {
     char directory[MAX_SOCKET_PATH_BYTES + 1];
@@ -186,8 +189,9 @@ static bool is_private(const struct sockaddr_un *address)
     char *end = strrchr(strcpy(directory, address->sun_path), '/');
     while (end && end > directory && *end == '/') /* lstat follows a link that is written with a slash at its end */
         *end-- = 0;
-    return end && !lstat(directory, &found) && S_ISDIR(found.st_mode) && found.st_uid == getuid() &&
-           !(found.st_mode & 077);
+    if (!end || lstat(directory, &found))
+        return end && errno == ENOENT;
+    return S_ISDIR(found.st_mode) && found.st_uid == getuid() && !(found.st_mode & 077);
 }
 
 /* Standard input up to its end, or to a blank line: some programs keep the pipe open after it. */
@@ -450,12 +454,65 @@ static int run_python(int argc, char **argv)
     return 1;
 }
 
+/* In a process that shares nothing with git: execute the daemon's Python, its standard input and output these pipes.
+ * Does not return. It gets the variables of daemon_launcher.INTERPRETER_VARIABLES; it closes what else it inherits. */
+static void execute_daemon(char *self, int document, int ready)
+{
+    static char *kept[3];
+    size_t count = 0;
+    if (setsid() < 0 || fork())
+        _exit(0);
+    for (char **entry = environ; *entry && count < 2; entry++)
+        if (!strncmp(*entry, "LD_LIBRARY_PATH=", strlen("LD_LIBRARY_PATH=")) ||
+            !strncmp(*entry, "DYLD_LIBRARY_PATH=", strlen("DYLD_LIBRARY_PATH=")))
+            kept[count++] = *entry;
+    environ = kept;
+    dup2(document, STDIN_FILENO);
+    dup2(ready, STDOUT_FILENO);
+    dup2(ready, STDERR_FILENO); /* Python reports there what is missing */
+    signal(SIGPIPE, SIG_DFL);
+    _exit(run_python(3, (char *[]){self, "daemon-process", "--detached", NULL}));
+}
+
+/* Start the daemon's Python while the front end's starts. That decides whether a daemon is needed, sends it what it is
+ * to know, and waits until it listens (daemon_launcher.start); without anything sent, it exits. */
+static void start_daemon(char *self)
+{
+    int document[2], ready[2];
+    char variable[64];
+    pid_t child;
+    if (pipe(document))
+        return;
+    if (!pipe(ready)) {
+        /* where git's own descriptors are closed, the pipes have their numbers */
+        child = document[0] > STDERR_FILENO && ready[0] > STDERR_FILENO ? fork() : -1;
+        if (!child) {
+            close(document[1]);
+            close(ready[0]);
+            execute_daemon(self, document[0], ready[1]);
+        }
+        if (child > 0) {
+            waitpid(child, NULL, 0);
+            snprintf(variable, sizeof variable, "%ld %d %d", (long)getpid(), document[1], ready[0]);
+            setenv(SPAWNED, variable, 1);
+            close(document[0]);
+            close(ready[1]);
+            return;
+        }
+        close(ready[0]);
+        close(ready[1]);
+    }
+    close(document[0]);
+    close(document[1]);
+}
+
 int main(int argc, char **argv)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     enum outcome outcome;
     const struct token *token = find_token();
     unsetenv(RELAYED);
+    unsetenv(SPAWNED);
     if (argc == 2 && (!strcmp(argv[1], "get") || !strcmp(argv[1], "store") || !strcmp(argv[1], "erase"))) {
         forbid_dumps();
         if (!needs_fallback() &&
@@ -467,6 +524,8 @@ int main(int argc, char **argv)
                 outcome = ask_daemon(argv[1], &address);
             if (outcome == ANSWERED && !strcmp(argv[1], "get"))
                 write_all(STDOUT_FILENO, reply, reply_bytes - 1); /* without the blank line, which is not git's */
+            if (outcome == ABSENT && !strcmp(argv[1], "get") && is_plain_request(argv[1], ""))
+                start_daemon(argv[0]);
             if (outcome != ANSWERED)
                 give_back_request();
             explicit_bzero(message, message_bytes);

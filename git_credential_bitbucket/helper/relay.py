@@ -16,6 +16,9 @@ CAPABILITIES = b"version 0\ncapability state\n"
 RELAYED = "GIT_CREDENTIAL_BITBUCKET_RELAYED"
 """Set to an outcome by the native relay (relay.c), which has asked the daemon already."""
 
+DAEMON_PROCESS = "daemon-process"
+"""The word by which the native relay runs a daemon (`daemon_launcher.SPAWNED`), not a command for users."""
+
 MAX_REQUEST_BYTES = 1 << 20
 """git_protocol.py's limit, without the cost of importing it."""
 
@@ -34,6 +37,8 @@ def main(argv: "list[str]") -> int:
         if argv[1:] == ["capability"]:
             write(1, CAPABILITIES)
             return 0
+        if argv[1:2] == [DAEMON_PROCESS]:
+            return run_daemon(argv[2:])
         return run_command(argv[1:])
     except KeyboardInterrupt:  # Ctrl-C reaches git as well, which reports it
         os._exit(130)
@@ -51,6 +56,16 @@ def run_command(arguments: "list[str]") -> int:
     if len(arguments) == 1 and not os.isatty(0) and not (app.is_command(arguments[0]) or app.suggest(arguments[0])):
         return 0
     return app.main(arguments)
+
+
+def run_daemon(arguments: "list[str]") -> int:
+    """Run a daemon in this process, as `daemon_launcher.command` does; returns the exit code."""
+    from git_credential_bitbucket.client.activate import third_party  # lazy: a daemon is started once a day
+
+    third_party()
+    from git_credential_bitbucket.daemon import __main__ as daemon  # lazy: as above
+
+    return daemon.main(arguments)
 
 
 def relay(operation: str) -> None:

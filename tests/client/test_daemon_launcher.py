@@ -112,6 +112,7 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
         "BITBUCKET_CLIENT_SECRET": "made up",
         "GIT_DIR": "/tree/.git",
         relay.RELAYED: ipc.ABSENT,
+        daemon_launcher.SPAWNED: "1 2 3",
         "PYTHONPATH": "/work",
         "LD_PRELOAD": "/tree/lib.so",
         "HTTP_PROXY": "http://cgi.example",
@@ -125,6 +126,25 @@ def test_environment_larger_than_a_pipe(bare_env: dict[str, str], home: Path) ->
     more = {f"GIT_CREDENTIAL_BITBUCKET_{i}": "x" * 1000 for i in range(200)}
     daemon_launcher.start({**bare_env, **more})
     assert daemon_pid(home)
+
+
+def test_daemon_of_a_starter_that_went_away_exits(bare_env: dict[str, str]) -> None:
+    """Spawned before it was known to be needed, it is told nothing then: the variables of its own are no user's."""
+    command = [*daemon_launcher.command(), "--detached"]
+    done = subprocess.run(command, env=bare_env, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+    assert done.stdout.startswith(b"error=the document on the daemon's standard input is invalid\n")
+
+
+def test_only_the_process_that_a_daemon_was_spawned_for_talks_to_it(
+    bare_env: dict[str, str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process's variable says are no pipes here, but any files."""
+    with (home / "file").open("w+b") as file:
+        monkeypatch.setenv(daemon_launcher.SPAWNED, f"{os.getppid()} {file.fileno()} {file.fileno()}")
+        daemon_launcher.start(bare_env)
+        assert daemon_pid(home)
+        assert file.read() == b""
+    assert daemon_launcher.SPAWNED not in os.environ
 
 
 def test_second_start_finds_the_first(bare_env: dict[str, str], home: Path) -> None:

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.client import daemon_launcher, ipc
 from git_credential_bitbucket.helper import relay
 from tests import installed
 from tests.helper.peers import Serve, answering, hung_up, listening, whole
@@ -41,11 +42,19 @@ import json, os, sys
 request = b""
 while chunk := os.read(0, 65536):
     request += chunk
+_, *pipes = os.environ.get("{spawned}", "").split(" ")
+daemon = None
+if pipes:
+    os.write(int(pipes[0]), b"document")
+    os.close(int(pipes[0]))
+    daemon = json.load(open(int(pipes[1])))
 print(json.dumps({{
     "arguments": sys.argv[1:], "request": request.hex(), "relayed": os.environ.get("{relayed}"),
     "isolated": sys.flags.isolated and sys.flags.no_site,
+    "variables": list(os.environ), "daemon": daemon, "leads": os.getsid(0) == os.getpid(), "session": os.getsid(0),
 }}))
 """
+SPAWNED_ELSEWHERE = {daemon_launcher.SPAWNED: "1 2 3"}
 
 pytestmark = pytest.mark.skipif(not installed.has_compiler(), reason="there is no C compiler")
 
@@ -65,6 +74,14 @@ class Done:
         probe = json.loads(self.stdout)
         assert probe["isolated"]
         return probe["arguments"], bytes.fromhex(probe["request"]), probe["relayed"]
+
+    @property
+    def spawned(self) -> dict[str, Any] | None:
+        """How a daemon's Python was started meanwhile; None where none was."""
+        probe = json.loads(self.stdout)
+        daemon: dict[str, Any] | None = probe["daemon"]
+        assert daemon is None or (daemon["isolated"] and daemon["session"] != probe["session"])
+        return daemon
 
 
 @dataclass(frozen=True)
@@ -105,7 +122,7 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("relay") / paths.NAME
     compile_relay(target, "-O1", "-g", *WARNINGS, *SANITIZERS, f"-DRELAY_TIMEOUT_S={TIMEOUT_S}")
     script = Path(f"{target}.py")
-    script.write_text(PROBE.format(python=sys.executable, relayed=relay.RELAYED))
+    script.write_text(PROBE.format(python=sys.executable, relayed=relay.RELAYED, spawned=daemon_launcher.SPAWNED))
     return target
 
 
@@ -190,6 +207,42 @@ def test_no_daemon_is_handed_on(native: Relay, left_over: bool) -> None:
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(native.socket))
     assert native("get").handed_on == (["get"], REQUEST, ipc.ABSENT)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_python_of_the_daemon_starts_beside_the_front_end(native: Relay, missing: bool) -> None:
+    """In a session that it does not lead, with none of the caller's variables; what it is told comes by the pipe.
+
+    Also where there is no directory for the socket yet: after a boot, for one.
+    """
+    if missing:
+        native.socket.parent.rmdir()
+    done = native("get", env={"LD_LIBRARY_PATH": "/made/up", "LD_BIND_NOW": "", relay.RELAYED: "", **SPAWNED_ELSEWHERE})
+    assert done.handed_on == (["get"], REQUEST, ipc.ABSENT)
+    daemon = done.spawned
+    assert daemon is not None
+    assert daemon["arguments"] == [relay.DAEMON_PROCESS, "--detached"]
+    assert bytes.fromhex(daemon["request"]) == b"document"
+    assert set(daemon["variables"]) - {"LC_CTYPE"} == {"LD_LIBRARY_PATH"}  # Python sets LC_CTYPE itself (PEP 538)
+    assert not daemon["leads"]
+
+
+@pytest.mark.parametrize(
+    ("operation", "request_"),
+    [
+        ("store", REQUEST + GIVEN),
+        ("erase", REQUEST + GIVEN),
+        ("get", REQUEST.replace(b"bitbucket.org", b"github.com")),
+        ("get", REQUEST.replace(b"https", b"http")),
+        ("get", REQUEST + b"unknown=key\n"),
+        ("get", REQUEST + GIVEN),
+    ],
+)
+def test_no_daemon_is_started_before_python_has_decided(native: Relay, operation: str, request_: bytes) -> None:
+    """Only a plain `get` for bitbucket.org needs one for certain."""
+    done = native(operation, request=request_, env=SPAWNED_ELSEWHERE)
+    assert done.handed_on == ([operation], request_, ipc.ABSENT)
+    assert done.spawned is None
 
 
 def silent(connection: socket.socket) -> bytes:
