@@ -24,10 +24,17 @@ PASSWORD_FILE_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FILE"
 PASSWORD_FROM_VARIABLE = "GIT_CREDENTIAL_BITBUCKET_VAULT_PASSWORD_FROM"
 CONNECT_TIMEOUT_S = 2.0
 ANSWER_TIMEOUT_S = 5.0
+WHOLE_ANSWER_TIMEOUT_S = 15.0
+"""From an answer's first byte to its last: each alone may come in time, and the rest never."""
+MAX_ANSWER_BYTES = 1 << 25
+"""32 MiB: the index of 10,000 credentials takes one, and 100 with the longest tokens seen take six."""
 PROOF_TIMEOUT_MS = 4000
 """How long the server's disk and replicas are waited for; Redis's default is a sync a second."""
 REREAD_S = 60.0
 """How often what is stored is looked at without an announcement, half as much again by chance: one may be lost."""
+MIN_PAUSE_S = 0.1
+"""Between two looks, however many announcements there are: whoever reaches the server can send them."""
+MAX_DRAINED = 1000
 MAX_SPREAD_S = 3.0
 """Within which time many hosts read a change, so that their server is not asked by all at once."""
 HOSTS_A_SECOND = 4000
@@ -35,7 +42,7 @@ RETRY_UNREACHABLE_S = 1.0
 """How long a server that could not be reached is not tried again."""
 OLDEST = "Redis 7.2 or Valkey"
 """The first with WAITAOF: without, nobody knows whether a write is on the server's disk."""
-_CHUNK = 500
+_CHUNK = 100
 _COMMANDS = (
     "+hello +ping +select +client|setinfo +client|setname +info +time +eval +get +set +del"
     " +hget +hmget +hgetall +hset +hdel +hexists +hincrby +publish +subscribe +unsubscribe +pubsub|numsub"
@@ -155,17 +162,18 @@ class RedisServer:
         with self._reaching() as client:
             return {_name(raw): _version(value) for raw, value in client.hgetall(self._key("index")).items()}
 
-    def blobs(self, names: "Iterable[str]") -> dict[str, Blob]:
-        """The sealed records of these names, as far as they are there."""
-        wanted, found = list(names), {}
+    def blobs(self, names: "Iterable[str]") -> "Iterator[tuple[str, Blob]]":
+        """The sealed records of these names, as far as they are there, a few at a time."""
+        wanted = list(names)
         for start in range(0, len(wanted), _CHUNK):
+            found = {}
             with self._reaching() as client, client.pipeline(transaction=False) as pipeline:
                 for name in wanted[start : start + _CHUNK]:
                     pipeline.hmget(self._key("cred", name), "generation", "write", "blob")
                 for name, (generation, write, sealed) in zip(wanted[start:], pipeline.execute(), strict=False):
                     if sealed is not None:
                         found[name] = Blob(int(generation), write.decode("ascii", "replace"), sealed)
-        return found
+            yield from found.items()
 
     def commit(self, vault: str, header: bytes, write_id: str, writes: "Sequence[Write]") -> str:
         """`ok`, `already` (this write id), or, where nothing was changed, `stale`, `busy` or `other` (another vault).
@@ -188,7 +196,7 @@ class RedisServer:
         keys = (self._key("lease", name), self._key("head"))
         with self._reaching() as client:
             found = client.eval(_LEASE, 2, *keys, token, int(ttl_s * 1000))
-        return found if isinstance(found, int) else (found or b"").decode("ascii", "replace")
+            return found if isinstance(found, int) else str((found or b"").decode("ascii", "replace"))
 
     def release(self, name: str, token: str) -> None:
         """End the lease, if it is still this holder's."""
@@ -227,13 +235,15 @@ class RedisServer:
             spread_s = min(MAX_SPREAD_S, hosts / HOSTS_A_SECOND)
             while True:
                 yield
+                time.sleep(MIN_PAUSE_S)
                 until = time.monotonic() + REREAD_S * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
                 while (left := until - time.monotonic()) > 0:
                     if channel.get_message(timeout=min(left, REREAD_S)) is not None:
                         break
                 time.sleep(spread_s * random.random())  # noqa: S311 - as above
-                while channel.get_message(timeout=0) is not None:
-                    pass
+                for _ in range(MAX_DRAINED):
+                    if channel.get_message(timeout=0) is None:
+                        break
 
     def deployment(self) -> dict[str, str]:
         """What the server says of itself (INFO), how far its clock is off, and those settings that it lets be read."""
@@ -289,7 +299,7 @@ class RedisServer:
             raise self._unreachable("no connection") from None
         except redis.TimeoutError:
             raise self._unreachable("no answer in time") from None
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
             raise self._unreachable("under these keys it has something else than a vault") from None
         except redis.RedisError as exc:
             raise self._unreachable(f"it answered {str(exc).split(' ')[0][:40]!a}") from None
@@ -316,7 +326,7 @@ class RedisServer:
         }
         if address.path:
             del given["socket_keepalive"]
-            return redis.Redis(unix_socket_path=address.path, **given)
+            return _limited(redis.Redis(unix_socket_path=address.path, **given))
         if address.tls is not None:
             files = {"ca": "ssl_ca_certs", "cert": "ssl_certfile", "key": "ssl_keyfile"}
             given |= {"ssl": True} | {files[name]: path for name, path in address.tls.items()}
@@ -324,10 +334,14 @@ class RedisServer:
             from redis import sentinel
 
             limits = {"socket_connect_timeout": CONNECT_TIMEOUT_S, "socket_timeout": CONNECT_TIMEOUT_S}
+            limits |= {name: value for name, value in given.items() if name.startswith("ssl")}
             made: Any = sentinel
-            return made.Sentinel(list(address.hosts), sentinel_kwargs=limits).master_for(address.service, **given)
+            sentinels = made.Sentinel(list(address.hosts), sentinel_kwargs=limits)
+            for each in sentinels.sentinels:
+                _limited(each)
+            return _limited(sentinels.master_for(address.service, **given))
         host, port = address.hosts[0]
-        return redis.Redis(host=host, port=port, **given)
+        return _limited(redis.Redis(host=host, port=port, **given))
 
     def _password(self) -> str | None:
         reference = self._env.get(PASSWORD_FROM_VARIABLE)
@@ -339,6 +353,54 @@ class RedisServer:
 
     def _key(self, kind: str, name: str | None = None) -> bytes:
         return self._prefix + kind.encode() + (b"" if name is None else b":" + _raw(name))
+
+
+class _LimitedSocket:
+    """A connection's socket, on which no answer is larger or takes longer than it may."""
+
+    def __init__(self, real: Any) -> None:  # noqa: ANN401 - with or without TLS
+        self._real = real
+        self.expect_answer()
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - the socket's own
+        return getattr(self._real, name)
+
+    def expect_answer(self) -> None:
+        """Count from here on: a command was sent, or a message may come."""
+        self._room = MAX_ANSWER_BYTES
+        self._began: float | None = None
+
+    def recv(self, size: int) -> bytes:
+        """As a socket's. Raises `ValueError` beyond the limits."""
+        data: bytes = self._real.recv(size)
+        now = time.monotonic()
+        self._began = self._began or now
+        self._room -= len(data)
+        if self._room < 0 or now - self._began > WHOLE_ANSWER_TIMEOUT_S:
+            raise ValueError("an answer without end")
+        return data
+
+
+def _limited(client: Any) -> Any:  # noqa: ANN401 - redis-py is an extra
+    """`client`, whose connections are limited: redis-py takes whatever comes, for as long as it comes."""
+    made: Any = client.connection_pool.connection_class
+
+    class Limited(made):  # type: ignore[misc]  # redis-py is an extra
+        def _connect(self) -> _LimitedSocket:
+            return _LimitedSocket(super()._connect())
+
+        def send_packed_command(self, *args: Any, **more: Any) -> None:  # noqa: ANN401 - redis-py's own
+            if self._sock is not None:
+                self._sock.expect_answer()
+            super().send_packed_command(*args, **more)
+
+        def read_response(self, *args: Any, push_request: bool = False, **more: Any) -> Any:  # noqa: ANN401 - as above
+            if push_request and self._sock is not None:  # an announcement, which nothing was sent for
+                self._sock.expect_answer()
+            return super().read_response(*args, push_request=push_request, **more)
+
+    client.connection_pool.connection_class = Limited
+    return client
 
 
 def is_too_old(version: str) -> bool:

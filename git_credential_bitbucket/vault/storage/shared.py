@@ -276,7 +276,7 @@ class SharedStorage:
         index = {} if head is None else self._server.index()
         behind = [n for n, version in index.items() if version != copy.versions.get(n)]
         taken = restored = False
-        for name, blob in self._server.blobs(behind).items():
+        for name, blob in self._server.blobs(behind):
             plain = json.loads(sealed.open_record(key, copy.vault, name, blob.generation, blob.sealed))
             index[name] = (blob.generation, blob.write_id)  # perhaps newer by now
             if _is_newer(blob.generation, plain, copy, name):
