@@ -301,6 +301,7 @@ class Agent:
         wait = FLUSH_EVERY_S if self.consumers is None else self.consumers.tick()
         index = self.credential_store.index()
         self._catch_up(now)
+        awaited = self.credential_store.vault.awaited()
         for credential in index:
             if rejection.is_past_lifetime(credential, now):
                 self.submit(partial(retention.remove, self.credential_store, credential.id))
@@ -308,7 +309,7 @@ class Agent:
                 wait = min(wait, credential.forget_at - now)
             if not is_renewed_ahead(credential, now):
                 continue
-            due = self._due_at(credential)
+            due = now if credential.id in awaited else self._due_at(credential)
             if due <= now and may_attempt(credential, now):
                 self.renewals.start(credential)
             elif due > now:

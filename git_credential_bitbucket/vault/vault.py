@@ -193,6 +193,10 @@ class Vault:
         """Whether an answer may be left over, from here or from a killed process. False while locked."""
         return self._key is not None and bool(self._others_leases())
 
+    def awaited(self) -> list[str]:
+        """The credentials of which other hosts wait for a renewal that was cut off here; not those under way."""
+        return [name for name in self.storage.awaited() if name not in self._leased]
+
     @contextmanager
     def transaction(self, *, wait: bool = True) -> "Iterator[Transaction]":
         """Under the lock: the content read afresh, to be changed; if it was, stored at the end (not on an exception).

@@ -10,6 +10,7 @@ import pytest
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import VaultBusy, VaultUnreachable
 from git_credential_bitbucket.vault.storage import redis_server
+from tests.daemon.daemons import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,17 @@ def test_without_the_server_nothing_is_renewed(fleet: Fleet) -> None:
     assert fleet.presented() == 0
     fleet.valkey.start()
     assert fleet.world.get(agent=fleet.host("h1"))["password"] != login.secret.reveal()
+    assert fleet.presented() == 1
+
+
+def test_a_host_that_was_cut_off_goes_on_although_it_is_not_used(fleet: Fleet) -> None:
+    """Others cannot renew before it has: only its own try shows whether the token was spent."""
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, "renewal-reserved")
+    fleet.host("h1").tick()
+    eventually(lambda: fleet.world.standin.token_requests() != [])
+    eventually(lambda: fleet.world.get(agent=other) != {})
     assert fleet.presented() == 1
 
 

@@ -224,7 +224,7 @@ class Fleet:
         """Whether the login is lost, once all is right again; if not, all hosts have a token that was just made."""
         self.servers.wait_until_stable()
         deadline = time.monotonic() + SETTLED_S
-        for host in (victim, other):
+        for host in (victim, other) if self._rounds % 2 else (other, victim):
             while (told := host.refresh(self._login)) != "ok":
                 if "was lost in an interrupted renewal" in told:
                     return True
@@ -232,7 +232,7 @@ class Fleet:
                     self._wrong(fault, f"host {host.number} did not recover: {told}")
                     return True
                 time.sleep(0.1)
-        newest = other.get()
+        newest = host.get()
         for host in self.hosts:
             with contextlib.suppress(AssertionError):
                 eventually(lambda at=host: at.get() == newest, 20)  # type: ignore[misc]

@@ -149,6 +149,10 @@ class Storage(Protocol):
         """The credentials whose lease is held, or has something left in it."""
         ...
 
+    def awaited(self) -> list[str]:
+        """The credentials of which other hosts wait for a renewal here: it was cut off, perhaps after its request."""
+        ...
+
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """Have `bring_in`, which reads under the lock, called in a thread whenever other hosts may have changed it."""
         ...

@@ -202,6 +202,10 @@ class FileStorage:
         except OSError:  # none, or unreadable: taking a lease raises it
             return []
 
+    def awaited(self) -> list[str]:
+        """None: there are no other hosts."""
+        return []
+
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """`watch` is enough."""
 

@@ -76,6 +76,10 @@ class MemoryStorage:
         """Those with something left in them."""
         return [key for key, lease in list(self._leases.items()) if lease.blob]
 
+    def awaited(self) -> list[str]:
+        """None: there are no other hosts."""
+        return []
+
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """Nobody else changes it."""
 

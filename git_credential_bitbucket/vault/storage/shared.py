@@ -233,6 +233,10 @@ class SharedStorage:
         """Those of this host."""
         return self.copy.leases()
 
+    def awaited(self) -> list[str]:
+        """Those with an intent of this host's, which others do not pass."""
+        return self.copy.leases()
+
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """As `contract.Storage.follow`, from the server's announcements."""
 
