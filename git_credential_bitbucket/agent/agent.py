@@ -330,7 +330,7 @@ class Agent:
 
     def _due_at(self, credential: Credential) -> float:
         if not renewal_schedule.was_used_since_renewal(credential, self.credential_store.last_used(credential)):
-            return credential.minted_at + renewal_schedule.IDLE_RENEWAL_S
+            return renewal_schedule.idle_renewal_due_at(credential)
         return renewal_schedule.renewal_due_at(credential)
 
     def must_keep_running(self) -> bool:

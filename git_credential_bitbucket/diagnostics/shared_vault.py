@@ -53,6 +53,11 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
         cause = "the server leaves it to its system when writes reach the disk (appendfsync no)"
         yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendfsync everysec")
     yield from _judge_replicas(told, address)
+    clients, most = int(told.get("connected_clients", "0")), int(told.get("maxclients", "0"))
+    if clients > 0.8 * most > 0:
+        cause = f"the server has {clients} connections of {most} that it takes; a host uses two"
+        hint = "set there maxclients to two for each host and some more, and the limit of open files above that"
+        yield Finding(CHECK, WRONG, cause, hint)
     if address.tls is None and not address.path and not _is_local(address):
         cause = "names and times of the vault's records are sent unencrypted, and so is the server's password"
         yield Finding(CHECK, WRONG, cause, "use rediss:// (or tls=on with Sentinel)")

@@ -1,5 +1,6 @@
 """When tokens are renewed, waited for and served."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,6 +75,20 @@ def test_renewals_ahead_of_time_do_not_all_come_at_once() -> None:
         assert len(set(due)) > 50
         assert max(due) - min(due) > (latest - earliest) / 2
         assert due == [renewal_schedule.renewal_due_at(login) for login in logins], "asked again it is the same"
+
+
+def test_of_many_hosts_one_wakes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When thousands share a login, few others are due before the first one has the answer and all know it."""
+    for due_at, spread_s in ((renewal_schedule.renewal_due_at, 360), (renewal_schedule.idle_renewal_due_at, 64800)):
+        early = []
+        for generation in range(1, 9):
+            login, due = an_oauth_login(id="one", generation=generation), []
+            for host in range(1000):
+                monkeypatch.setattr(renewal_schedule, "_PROCESS", host.to_bytes(8, "big"))
+                due.append(due_at(login))
+            assert max(due) - min(due) < spread_s
+            early.append(sum(at - min(due) < 3 for at in due) - 1)
+        assert sum(early) < 8, "less than one at a time"
 
 
 @given(st.integers(1, 50))

@@ -36,6 +36,7 @@ URL = "rediss://h/0?replicas=1"
         ({"connected_slaves": "0"}, URL, WRONG, "replicas="),
         ({}, "rediss://h/0", WRONG, "replicas=1"),
         ({"min-replicas-to-write": "0"}, URL, NOTE, "min-replicas-to-write 1"),
+        ({"connected_clients": "8100", "maxclients": "10000"}, URL, WRONG, "maxclients"),
         ({"clock_skew_s": "90.0"}, URL, NOTE, "time"),
         ({}, "redis://h/0?replicas=1", WRONG, "rediss://"),
     ],

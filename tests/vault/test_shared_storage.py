@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,7 +24,7 @@ from git_credential_bitbucket.errors import (
     WrongKey,
 )
 from git_credential_bitbucket.vault.key import Key
-from git_credential_bitbucket.vault.storage import redis_server
+from git_credential_bitbucket.vault.storage import redis_server, shared
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.contract import REST
 from git_credential_bitbucket.vault.storage.file import FileStorage
@@ -198,6 +198,55 @@ def test_without_the_server_a_host_reads_its_copy(hosts: list[SharedStorage], va
     late = valkey.storage(tmp_path / "h1" / "vault")
     put(late, REST, {"x": 1})
     assert latest(late).keys() == {"a", "b", REST}
+
+
+def test_an_announcement_says_how_many_hear_it(hosts: list[SharedStorage], valkey: Valkey) -> None:
+    """So that they read what changed one after another, not all at once."""
+    with valkey.client() as client, client.pubsub(ignore_subscribe_messages=True) as one, client.pubsub() as two:
+        for channel in (one, two):
+            channel.subscribe(valkey.key("changes"))
+        put(hosts[0], "a", {"id": "a", "n": 2})
+        while (told := one.get_message(timeout=20)) is None:
+            pass
+        assert int(told["data"]) == 2
+
+
+def test_who_is_cut_off_does_not_connect_at_once(valkey: Valkey) -> None:
+    """All hosts would, at the same moment, where a failover or a proxy cuts all of them off."""
+    server = RedisServer(parse(valkey.url), {})
+    changes = server.changes()
+    next(changes)
+    with valkey.client() as client:
+        client.client_list()
+        before = client.info("stats")["total_connections_received"]
+        assert client.execute_command("CLIENT KILL TYPE pubsub") == 1
+        with pytest.raises(VaultUnreachable):
+            next(changes)
+        assert client.info("stats")["total_connections_received"] == before
+
+
+def test_who_could_not_ask_subscribes_again(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a cut the connection for announcements may be dead without a sign."""
+    for name, seconds in (("REREAD_S", 0.1), ("ANSWER_TIMEOUT_S", 0.1), ("RETRY_UNREACHABLE_S", 0.0)):
+        monkeypatch.setattr(redis_server, name, seconds)
+    monkeypatch.setattr(shared, "_RECONNECT_S", 0.1)
+    host = valkey.storage(tmp_path / "vault")
+
+    def look() -> None:
+        with suppress(VaultUnreachable):
+            latest(host)
+
+    def subscribed() -> set[str]:
+        with valkey.client() as client:
+            return {one["id"] for one in client.client_list(_type="pubsub")}
+
+    host.follow(look)
+    eventually(lambda: bool(subscribed()))
+    first = subscribed()
+    valkey.pause()
+    eventually(lambda: host.fault() is not None)
+    valkey.go_on()
+    eventually(lambda: bool(subscribed() - first))
 
 
 def test_another_vault_under_the_same_name_is_not_taken(

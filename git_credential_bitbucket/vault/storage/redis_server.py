@@ -2,8 +2,8 @@
 
 `gcb:{VAULT}:head` (vault, header, generation, write, fence), `…:index` (record to "generation write"), `…:cred:ID`
 (generation, blob, write, fence, intent, intent_by, intent_at), `…:lease:ID`; every change is
-published as `…:changes`. The braces keep a vault's keys in one slot. Nothing here knows the vault's key: blobs are
-sealed, and judged, by `shared`.
+published as `…:changes`, with the number of hosts that are told. The braces keep a vault's keys in one slot. Nothing
+here knows the vault's key: blobs are sealed, and judged, by `shared`.
 """
 
 import random
@@ -75,7 +75,7 @@ for n = 3, #KEYS do
 end
 redis.call('HINCRBY', KEYS[1], 'generation', 1)
 redis.call('HSET', KEYS[1], 'write', ARGV[3])
-redis.call('PUBLISH', ARGV[4], ARGV[3])
+redis.call('PUBLISH', ARGV[4], redis.call('PUBSUB', 'NUMSUB', ARGV[4])[2])
 return 'ok'
 """
 _LEASE = """
@@ -229,18 +229,18 @@ class RedisServer:
 
     def changes(self) -> "Iterator[None]":
         """Waits, and yields where records may have changed: at the start, after an announcement, and now and then."""
-        with self._reaching() as client, client.pubsub(ignore_subscribe_messages=True) as channel:
+        with self._reaching(), self._connect(reconnects=False) as client:
+            channel = client.pubsub(ignore_subscribe_messages=True)
             channel.subscribe(self._key("changes"))
-            hosts = dict(client.pubsub_numsub(self._key("changes"))).get(self._key("changes"), 1)
-            spread_s = min(MAX_SPREAD_S, hosts / HOSTS_A_SECOND)
             while True:
                 yield
                 time.sleep(MIN_PAUSE_S)
                 until = time.monotonic() + REREAD_S * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
                 while (left := until - time.monotonic()) > 0:
-                    if channel.get_message(timeout=min(left, REREAD_S)) is not None:
+                    if (told := channel.get_message(timeout=left)) is not None:
+                        spread_s = min(MAX_SPREAD_S, int(told["data"]) / HOSTS_A_SECOND)
+                        time.sleep(spread_s * random.random())  # noqa: S311 - as above
                         break
-                time.sleep(spread_s * random.random())  # noqa: S311 - as above
                 for _ in range(MAX_DRAINED):
                     if channel.get_message(timeout=0) is None:
                         break
@@ -309,7 +309,8 @@ class RedisServer:
         self.fault = VaultUnreachable(f"the shared vault's server {self.shown} cannot be used: {why}")
         return self.fault
 
-    def _connect(self) -> Any:  # noqa: ANN401 - redis-py is an extra
+    def _connect(self, *, reconnects: bool = True) -> Any:  # noqa: ANN401 - redis-py is an extra
+        """A client; without `reconnects` one that lost its connection only says so, lest all hosts be back at once."""
         import redis  # lazy: as above
         from redis.backoff import NoBackoff
         from redis.retry import Retry
@@ -322,7 +323,8 @@ class RedisServer:
             "socket_connect_timeout": CONNECT_TIMEOUT_S,
             "socket_timeout": ANSWER_TIMEOUT_S,
             "socket_keepalive": not address.path,
-            "retry": Retry(NoBackoff(), 0),  # a lost reply to a commit would look like a conflict
+            # A lost reply to a commit would look like a conflict.
+            "retry": Retry(NoBackoff(), 0) if reconnects else Retry(NoBackoff(), 0, ()),
         }
         if address.path:
             del given["socket_keepalive"]

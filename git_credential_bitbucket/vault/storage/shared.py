@@ -47,7 +47,7 @@ _OVER = b"is over\n"
 _INTENT_ID_BYTES = 16
 _INTENT_BYTES = sealed.INTENT_BYTES + _INTENT_ID_BYTES
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
-_RECONNECT_S = 2.0
+_RECONNECT_S, _LONGEST_RECONNECT_S = 2.0, 6.0
 _STAMP_WITHOUT_COPY = (0, 0, 0, 0)
 
 
@@ -241,12 +241,18 @@ class SharedStorage:
         """As `contract.Storage.follow`, from the server's announcements."""
 
         def run() -> None:
+            pause = _RECONNECT_S
             while True:
                 try:
                     for _ in self._server.changes():
                         bring_in()
+                        if self._server.fault is not None:
+                            break  # nor is what it announces heard any more, which that connection may not show
+                        pause = _RECONNECT_S
                 except VaultUnreachable:
-                    time.sleep(_RECONNECT_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+                    pass
+                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+                pause = min(pause * 1.5, _LONGEST_RECONNECT_S)
 
         self._is_followed = True
         threading.Thread(target=run, name="shared vault", daemon=True).start()
