@@ -13,7 +13,7 @@ from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.grants import Grants
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
-from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -139,7 +139,7 @@ class Agent:
         provider = self.find_provider(request.protocol, request.host)
         scope = scopes.scope_of(request.protocol, request.host, None)
         self.credential_store.configure(scope, provider.token_from if provider is not None else None)
-        return provider is not None and hosts.is_below(provider.context, request.path)
+        return provider is not None and scopes.is_below(provider.context, request.path)
 
     def serve(self, lookup: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""

@@ -58,11 +58,6 @@ def find_product_now(env: "Mapping[str, str]", protocol: str, host: str) -> tupl
     return find_product(git_config.read(env), protocol, host)
 
 
-def is_below(context: str, path: str | None) -> bool:
-    """Whether a request's path is below a Data Center's context path; beside it may be another program's server."""
-    return not (context and path) or f"/{path}/".startswith(f"{context}/")
-
-
 def wants_bearer(settings: "GitConfig | None", base: str) -> bool:
     """Whether git is to send tokens by Bearer to `base`, as far as it can (2.46): `credential.<url>.authtype`."""
     return settings is not None and (settings.credential(base, "authtype", named=True) or "").lower() == "bearer"

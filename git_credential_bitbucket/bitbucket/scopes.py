@@ -62,14 +62,33 @@ def repository_of(protocol: str, host: str, path: str | None) -> str:
 
     A path such as `acme//%61pp.git/` is worth no credential of `acme/app`, but what is rejected there is rejected here.
     """
+    segments = list(map(fold_case, _resolved(path or "")))
+    names = (segment.removesuffix(".git") for segment in _below_root(segments, host)[:2])
+    return "/".join((f"{protocol}://{host}", *filter(None, names)))
+
+
+def is_below(context: str, path: str | None) -> bool:
+    """Whether a request's path is below a Data Center's context path; beside it may be another program's server.
+
+    As it is spelt, and as a server may resolve it: `bitbucket/%2e%2e/wiki` and `bitbucket/..;/wiki` lead to the wiki.
+    """
+    if not (context and path):
+        return True
+    segments = context.strip("/").split("/")
+    resolved = _resolved(path.replace("\\", "/"))
+    return f"/{path}/".startswith(f"{context}/") and resolved[: len(segments)] == segments
+
+
+def _resolved(path: str) -> list[str]:
+    """The segments of a path as a server reads it: unquoted, without parameters (`..;x`), dots followed."""
     segments: list[str] = []
-    for segment in fold_case(_unquoted((path or "").partition("?")[0])).split("/"):
+    for part in _unquoted(path.partition("?")[0]).split("/"):
+        segment = part.partition(";")[0]
         if segment == "..":
             del segments[-1:]
         elif segment not in {"", "."}:
             segments.append(segment)
-    names = (segment.removesuffix(".git") for segment in _below_root(segments, host)[:2])
-    return "/".join((f"{protocol}://{host}", *filter(None, names)))
+    return segments
 
 
 def context_of(path: str) -> str:

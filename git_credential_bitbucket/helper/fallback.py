@@ -8,7 +8,7 @@ import os
 import time
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.client import environment_tokens, ipc, messages, secret_markers
 from git_credential_bitbucket.errors import Error, SettingsError, SourceFailed
 
@@ -25,7 +25,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
     try:
         request = git_protocol.parse(data)
         product = hosts.find_product_now(os.environ, request.protocol, request.host) if request.is_web else None
-        ours = product is not None and hosts.is_below(product[1], request.path)
+        ours = product is not None and scopes.is_below(product[1], request.path)
         messages.trace(
             f"{operation}: {request.url}: {'a Bitbucket host' if ours else 'not a configured Bitbucket host'}"
         )

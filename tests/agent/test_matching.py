@@ -18,6 +18,7 @@ from git_credential_bitbucket.agent.matching import (
     state_of,
 )
 from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket.scopes import is_below as is_below_context
 from git_credential_bitbucket.bitbucket.scopes import project_scope, scope_of
 from tests.agent.credentials import HOST, a_credential
 
@@ -317,3 +318,24 @@ def test_a_request_that_names_no_repository_is_answered_at_once_among_many() -> 
     started = time.process_time()
     assert len(find_candidates(index, request, lambda: None).candidates) == 5000
     assert time.process_time() - started < 3, "it takes a tenth of a second"
+
+
+@pytest.mark.parametrize(
+    ("path", "is_below"),
+    [
+        ("bitbucket/scm/k/app.git", True),
+        ("bitbucket/scm/~alice/a%20b.git", True),
+        ("bitbucket2/scm/k/app.git", False),
+        ("Bitbucket/scm/k/app.git", False),
+        ("bitbucket/../wiki/scm/k/app.git", False),
+        ("bitbucket/%2e%2E/wiki", False),
+        ("bitbucket/..%2fwiki", False),
+        ("bitbucket/..;/wiki", False),
+        ("bitbucket/..\\wiki", False),
+        ("bitbucket/./../../bitbucket/../wiki", False),
+    ],
+)
+def test_no_spelling_leads_out_of_a_context_path(path: str, is_below: bool) -> None:
+    """What git unquotes before it asks, it sends quoted: the server resolves it to what is beside."""
+    assert is_below_context("/bitbucket", path) is is_below
+    assert is_below_context("", path)
