@@ -45,7 +45,7 @@ def is_on(env: "Mapping[str, str]", name: str, *, default: bool) -> bool:
         return default
     value = {"1": True, "0": False}.get(text, _WORDS.get(text))
     if value is None:
-        raise SettingsError(f"{describe(name)} is neither on nor off", hint=f"set {name} to on or off, or unset it")
+        raise SettingsError(f"{describe(name)} is neither on nor off", hint="set it to on or off, or unset it")
     return value
 
 

@@ -81,7 +81,9 @@ class VaultUnwritable(Error):
 class VaultUnreachable(VaultUnwritable):
     """The server of a shared vault cannot be reached, or does not promise what it must: nothing is renewed without."""
 
-    HINT = "see that it runs and admits this host; tokens are served until they expire, and none is renewed"
+    HINT = (
+        "check that it runs and accepts this host; meanwhile tokens are served until they expire, and none is renewed"
+    )
 
 
 class KeyringUnavailable(Error):
@@ -117,7 +119,7 @@ class BitbucketUnreachable(Error):
     `retry_after` is in seconds, where Bitbucket said it.
     """
 
-    HINT = "try again later; if it stays so, see: git-credential-bitbucket doctor"
+    HINT = "try again later; if that does not help, see: git-credential-bitbucket doctor"
 
     def __init__(self, cause: str, *, hint: str | None = None, retry_after: float | None = None) -> None:
         """See the class."""

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 PRIVATE_MODE = 0o600
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HINTS = {
-    errno.ENOSPC: "make room on that disk",
-    errno.EDQUOT: "make room within your quota",
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "free some of your disk quota",
     errno.EFBIG: "raise the limit on file sizes: ulimit -f",
     errno.EROFS: "choose a path that can be written to",
-    errno.EACCES: "see who may write there: ls -ld",
+    errno.EACCES: "check who may write to its directory",
     errno.EMFILE: "allow more open files: ulimit -n",
     errno.ENFILE: "allow the system more open files: sysctl fs.file-max",
     errno.ENOMEM: "free some memory",
@@ -281,5 +281,5 @@ def _sync_directory(path: str) -> None:
 
 def _not_regular(path: str) -> InsecurePath:
     return InsecurePath(
-        f"{shown(path)} is not a plain file", hint=f"name another file, or look at what is there: ls -ld {typed(path)}"
+        f"{shown(path)} is not a plain file", hint=f"name another file, or see what is there: ls -ld {typed(path)}"
     )

@@ -243,14 +243,14 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
     found = os.lstat(path)
     ours = is_own_dir(path)
     if found.st_mode & _S_IFMT != _S_IFDIR:
-        hint = f"remove it: rm {typed(path)}" if ours else "choose a path in a directory of its own, with mode 0700"
+        hint = f"remove it: rm {typed(path)}" if ours else "choose a path in a separate directory with mode 0700"
         raise InsecurePath(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
         hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a path of your own"
         raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o777 & ~mode:
         # Only a directory with this program's name: chmod of /, /tmp or a home would lock others out.
-        hint = f"run: chmod {mode:04o} {typed(path)}" if ours else "give it a directory of its own, with mode 0700"
+        hint = f"run: chmod {mode:04o} {typed(path)}" if ours else "use a separate directory with mode 0700"
         raise InsecurePath(f"{shown(path)} is open to others", hint=hint)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import SettingsError, SourceFailed
 from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.paths import typed
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False
@@ -43,18 +44,18 @@ _STDERR = (
     ("vault is locked", "it is locked", "unlock it, and set BW_SESSION for the daemon"),
     ("expired", "its login has expired", "log in to it again"),
     ("invalid token", "its login has expired", "log in to it again"),
-    ("not logged in", "nobody is logged in to it", "log in to it"),
-    ("not currently signed in", "nobody is logged in to it", "log in to it"),
-    ("no accounts configured", "nobody is logged in to it", "log in to it"),
-    ("az login", "nobody is logged in to it", "log in to it"),
-    ("unable to locate credentials", "nobody is logged in to it", "log in to it"),
-    ("active account", "nobody is logged in to it", "log in to it"),
-    ("permission denied", "it was denied permission", "give its login the right to read this secret"),
-    ("permission_denied", "it was denied permission", "give its login the right to read this secret"),
-    ("accessdenied", "it was denied permission", "give its login the right to read this secret"),
-    ("forbidden", "it was denied permission", "give its login the right to read this secret"),
+    ("not logged in", "it is not logged in", "log in to it"),
+    ("not currently signed in", "it is not logged in", "log in to it"),
+    ("no accounts configured", "it is not logged in", "log in to it"),
+    ("az login", "it is not logged in", "log in to it"),
+    ("unable to locate credentials", "it is not logged in", "log in to it"),
+    ("active account", "it is not logged in", "log in to it"),
+    ("permission denied", "it was denied permission", "allow its login to read this secret"),
+    ("permission_denied", "it was denied permission", "allow its login to read this secret"),
+    ("accessdenied", "it was denied permission", "allow its login to read this secret"),
+    ("forbidden", "it was denied permission", "allow its login to read this secret"),
     ("secret key", "gpg has no key to decrypt it with", "import that key, or set GNUPGHOME for the daemon"),
-    ("decryption failed", "gpg could not decrypt it", "unlock its key: gpg --decrypt"),
+    ("decryption failed", "gpg could not decrypt it", "unlock its key: gpg --decrypt FILE"),
     ("not found", "it has no such secret", "check the name"),
     ("resourcenotfound", "it has no such secret", "check the name"),
     ("not_found", "it has no such secret", "check the name"),
@@ -77,10 +78,10 @@ def parse(text: str) -> str:
     """The reference that `text` is, its short form expanded. Raises `SettingsError` where it is none."""
     scheme, colon, rest = text.strip().partition(":")
     if not colon or not rest or not text.isprintable():
-        raise SettingsError("that is no reference to a secret", hint=f"write {_FORMS}")
+        raise SettingsError("not a reference to a secret", hint=f"write {_FORMS}")
     if scheme == "file":
         if not rest.startswith("/"):
-            raise SettingsError("file: needs an absolute path", hint="write it from the root directory: file:/PATH")
+            raise SettingsError("file: needs an absolute path", hint="write file:/PATH")
         return f"file:{rest}"
     if scheme == "credential":
         if "/" in rest or rest.startswith("."):
@@ -92,7 +93,7 @@ def parse(text: str) -> str:
     if scheme in _SHORT:
         name, _, field = rest.partition("#")
         return "exec:" + _joined(_SHORT[scheme](scheme, name, field))
-    raise SettingsError("that is no reference to a secret", hint=f"write {_FORMS}")
+    raise SettingsError("not a reference to a secret", hint=f"write {_FORMS}")
 
 
 def is_cheap(reference: str) -> bool:
@@ -122,7 +123,7 @@ def fetch(reference: str, env: "Mapping[str, str]", url: str = "https://bitbucke
         content = files.read(path, MAX_BYTES, follow=True)
     except OSError as exc:
         why = (exc.strerror or "no reason given").lower()
-        hint = "look at it as the user that git runs as: ls -l"
+        hint = f"as the user that git runs as, try: ls -l {typed(path)}"
         raise SourceFailed(f"{printable(path, 200)} cannot be read: {why}", hint=hint) from None
     if content is None:
         raise SourceFailed(f"{printable(path, 200)} is larger than 64 KiB", hint="it must hold the token")
@@ -147,17 +148,17 @@ def _understood(output: bytes, field: str | None, name: str, *, first_line: bool
             found["expires"] = pairs.get("password_expiry_utc")
         else:
             raise SourceFailed(
-                f"{name} gave {len(lines)} lines where one was wanted",
-                hint="have it print the token alone, JSON with the key token, or lines such as password=TOKEN",
+                f"{name} returned {len(lines)} lines instead of one",
+                hint="it must print only the token, JSON with the key token, or lines such as password=TOKEN",
             )
     elif text.startswith("password="):
         found = {"token": text.removeprefix("password=")}
     token, username = found.get("token") or found.get("password"), found.get("username")
     if not token:
-        what = f"has no field {printable(field)}" if field else "gave nothing"
-        raise SourceFailed(f"{name} {what}", hint="check what it holds")
+        what = f"has no field {printable(field)}" if field else "returned nothing"
+        raise SourceFailed(f"{name} {what}", hint="check its content")
     if not isinstance(token, str) or any(c < " " or c == "\x7f" for c in token):
-        raise SourceFailed(f"what {name} gave is no token", hint="it must be text on one line")
+        raise SourceFailed(f"{name} returned no valid token", hint="it must be text on one line")
     named = username if isinstance(username, str) and username.isprintable() else None
     return Value(Secret(token), named or None, _expiry(found.get("expires"), name))
 
@@ -170,9 +171,9 @@ def _json(text: str, name: str) -> dict[str, object]:
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise SourceFailed(f"what {name} gave is no JSON object", hint="check what it holds")
+        raise SourceFailed(f"{name} did not return a JSON object", hint="check its content")
     if found.get("version", 1) != 1:
-        raise SourceFailed(f"{name} gave a version of its format that is not known", hint="have it print version 1")
+        raise SourceFailed(f"{name} returned an unknown version of its format", hint="it must print version 1")
     return found
 
 
@@ -187,7 +188,7 @@ def _expiry(text: object, name: str) -> float | None:
         return float(told) if told.isdigit() else dt.datetime.fromisoformat(told).timestamp()
     except (ValueError, OverflowError):
         hint = "write it as 2027-01-31T12:00:00Z"
-        raise SourceFailed(f"the expiry that {name} gave is no date", hint=hint) from None
+        raise SourceFailed(f"the expiry that {name} returned is not a date", hint=hint) from None
 
 
 def _words(command: str) -> list[str]:
@@ -198,7 +199,7 @@ def _words(command: str) -> list[str]:
     except ValueError:
         words = []
     if not words or "\0" in command:
-        raise SettingsError("exec: needs a command", hint="write its words, quoted as in a shell; no shell runs it")
+        raise SettingsError("exec: needs a command", hint="write the command, quoted as in a shell; no shell runs it")
     return words
 
 
@@ -229,13 +230,13 @@ def _output(words: list[str], env: "Mapping[str, str]", url: str) -> bytes:
         why = (exc.strerror or "no reason given").lower()
         raise SourceFailed(f"{name} cannot be run: {why}", hint="run it by hand") from None
     if code is None:
-        raise SourceFailed(f"{name} did not end within {limit_s:.0f} seconds", hint="run it by hand")
+        raise SourceFailed(f"{name} did not finish within {limit_s:.0f} seconds", hint="run it by hand")
     if len(out) > MAX_BYTES:
-        raise SourceFailed(f"{name} printed more than 64 KiB", hint="have it print the token alone")
+        raise SourceFailed(f"{name} printed more than 64 KiB", hint="it must print only the token")
     if code != 0:
         said = err.decode("utf-8", "replace").lower()
         why, hint = next(((why, hint) for text, why, hint in _STDERR if text in said), ("", "run it by hand"))
-        ended = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
+        ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         raise SourceFailed(f"{name} {ended}{': ' if why else ''}{why}", hint=hint)
     return out
 

@@ -135,7 +135,7 @@ def test_what_cannot_be_finished_leaves_all_as_it_was(home: Path) -> None:
             files.replace(str(path), b"new", check=lambda: raising(ValueError("changed meanwhile")))
         with pytest.raises(Error, match="it cannot be written: no space left on device") as refused:
             files.replace(str(path), bytes(1 << 17))
-        assert refused.value.hint == "make room on that disk"
+        assert refused.value.hint == "free some space on that disk"
         with pytest.raises(Error, match="no space left"):
             files.create(str(small / "another"), bytes(1 << 17))
         assert os.listdir(small) == ["it"]

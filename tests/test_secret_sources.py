@@ -74,7 +74,7 @@ def test_credential_is_of_its_directory(env: dict[str, str], tmp_path: Path) -> 
 def test_empty_file_is_told(env: dict[str, str], tmp_path: Path, content: str) -> None:
     """It may be about to be filled."""
     (tmp_path / "token").write_text(content)
-    assert "token gave nothing" in failure(f"file:{tmp_path}/token", env)
+    assert "token returned nothing" in failure(f"file:{tmp_path}/token", env)
 
 
 def test_file_that_is_no_file_does_not_hang(env: dict[str, str], tmp_path: Path) -> None:
@@ -144,14 +144,14 @@ def test_other_git_helper_is_a_source(env: dict[str, str]) -> None:
     ("script", "told"),
     [
         ("exit 3", "broker failed with exit code 3"),
-        ("kill -9 $$", "broker was ended by signal 9"),
-        ("true", "broker gave nothing"),
-        (f"echo {CANARY}; echo two", "broker gave 2 lines where one was wanted"),
-        (f"""echo '{{"token": 7, "x": "{CANARY}"}}'""", "what broker gave is no token"),
-        (f"""echo '{{"x": "{CANARY}"}}'""", "broker gave nothing"),
-        (f"""echo '{{{CANARY}'""", "what broker gave is no JSON object"),
-        (f"""echo '{{"version": 2, "token": "{CANARY}"}}'""", "version of its format that is not known"),
-        (f"""echo '{{"token": "{CANARY}", "expires": "soon"}}'""", "is no date"),
+        ("kill -9 $$", "broker was killed by signal 9"),
+        ("true", "broker returned nothing"),
+        (f"echo {CANARY}; echo two", "broker returned 2 lines instead of one"),
+        (f"""echo '{{"token": 7, "x": "{CANARY}"}}'""", "broker returned no valid token"),
+        (f"""echo '{{"x": "{CANARY}"}}'""", "broker returned nothing"),
+        (f"""echo '{{{CANARY}'""", "broker did not return a JSON object"),
+        (f"""echo '{{"version": 2, "token": "{CANARY}"}}'""", "an unknown version of its format"),
+        (f"""echo '{{"token": "{CANARY}", "expires": "soon"}}'""", "is not a date"),
         ("yes", "broker printed more than 64 KiB"),
         (f"echo 'denied for {CANARY}' >&2; exit 1", "broker failed with exit code 1; run it by hand"),
         (f"echo {CANARY}; echo {CANARY} >&2; exit 1", "broker failed with exit code 1"),
@@ -167,7 +167,7 @@ def test_command_that_does_not_end_is_ended(env: dict[str, str], monkeypatch: py
     """With what it has started."""
     monkeypatch.setattr(secret_sources, "TIMEOUT_S", 0.3)
     program(env, "broker", f"sleep 300 & echo $! > {env['HOME']}/pid; wait")
-    assert "broker did not end within" in failure("exec:broker", env)
+    assert "broker did not finish within" in failure("exec:broker", env)
     pid, until = int(Path(env["HOME"], "pid").read_text()), time.monotonic() + 10
     while time.monotonic() < until and Path(f"/proc/{pid}/stat").exists():
         if Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX":
@@ -282,13 +282,13 @@ COMPLAINTS = [
     ("aws", "An error occurred (AccessDeniedException) when calling GetSecretValue", "it was denied permission"),
     ("aws", "An error occurred (ExpiredTokenException) when calling GetSecretValue", "its login has expired"),
     ("aws", "An error occurred (ResourceNotFoundException) when calling", "it has no such secret"),
-    ("aws", "Unable to locate credentials. You can configure credentials", "nobody is logged in to it"),
-    ("az", "ERROR: Please run 'az login' to setup account.", "nobody is logged in to it"),
+    ("aws", "Unable to locate credentials. You can configure credentials", "it is not logged in"),
+    ("az", "ERROR: Please run 'az login' to setup account.", "it is not logged in"),
     ("gcloud", "ERROR: (gcloud.secrets.versions.access) PERMISSION_DENIED: Permission", "it was denied permission"),
-    ("gcloud", "ERROR: You do not currently have an active account selected.", "nobody is logged in to it"),
-    ("op", "[ERROR] 2026/01/01 you are not currently signed in.", "nobody is logged in to it"),
+    ("gcloud", "ERROR: You do not currently have an active account selected.", "it is not logged in"),
+    ("op", "[ERROR] 2026/01/01 you are not currently signed in.", "it is not logged in"),
     ("bw", "Vault is locked.", "it is locked"),
-    ("bw", "You are not logged in.", "nobody is logged in to it"),
+    ("bw", "You are not logged in.", "it is not logged in"),
     ("pass", "Error: work/bitbucket is not in the password store.", "it has no such secret"),
     ("pass", "gpg: decryption failed: No secret key", "gpg has no key to decrypt it with"),
 ]

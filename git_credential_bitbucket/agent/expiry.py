@@ -109,7 +109,7 @@ def describe(credential: Credential, now: float) -> str:
     day = time.strftime("%Y-%m-%d", time.gmtime(ends_at))
     name = naming.describe(credential)
     if ends_at <= now:
-        return f"{name} still works, but was to expire on {day}"
+        return f"{name} still works, but should have expired on {day}"
     if ends_at - now <= DAY_S:
         return f"{name} expires within a day, on {day}"
     return f"{name} expires in {days(ends_at - now)}, on {day}"

@@ -95,7 +95,7 @@ class Grants:
             raise Error(f"there are {MAX_GRANTS} grants already", hint="run: git-credential-bitbucket grant list")
         lifetime = _number(fields, "expires")
         if lifetime is None or lifetime > MAX_LIFETIME_S:
-            raise InvalidRequest("a grant lasts from 1 second to 30 days", hint="write --expires 30m, say")
+            raise InvalidRequest("a grant lasts from 1 second to 30 days", hint="for example: --expires 30m")
         now = self._clock()
         record: Record = {"id": os.urandom(4).hex(), "scope": _scope(fields), "socket": fields.get("socket", "")}
         record |= {"peer": _number(fields, "peer", least=0), "uses": _number(fields, "uses"), "used": 0, "ignored": 0}

@@ -259,7 +259,7 @@ def rotate(credential_store: CredentialStore, credential_id: str, new: Credentia
         record = record_in(tx, credential_id)
         old = Credential.from_record(record)
         if old.source is not None:
-            hint = "put the new one there, and it is fetched from there by itself"
+            hint = "put the new one there: it is then fetched from there"
             raise LoginFailed("its secret is not stored here, but fetched from its source", hint=hint)
         if old.has_secret(new.secret):
             raise LoginFailed("this token is already stored", hint="create a new one and enter that")

@@ -69,7 +69,7 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
         if token_kinds.recognise(secret.reveal()) == token_kinds.APP_PASSWORD:
             raise SourceFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
         if value.expires_at is not None and value.expires_at <= now:
-            raise SourceFailed("what it gave has expired", hint="have it renewed there")
+            raise SourceFailed("its value has expired", hint="renew it there")
     except Error as exc:
         failures = was.failures + 1
         pause = min(renewal_schedule.next_attempt_at(now, failures, None, 0.0), now + RETRY_CEILING_S)

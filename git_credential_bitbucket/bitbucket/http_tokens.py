@@ -135,7 +135,7 @@ def _denial(answer: Response) -> str:
 def _rejection(answer: Response) -> Error:
     if _denial(answer).startswith("CAPTCHA"):
         hint = "log in with a browser and solve it there, then run the command again"
-        return RejectedByBitbucket("the server wants a CAPTCHA to be solved for this account", hint=hint)
+        return RejectedByBitbucket("the server requires a CAPTCHA for this account", hint=hint)
     if answer.status_code == _UNAUTHORIZED:
         hint = "it was sent once: servers lock an account after wrong attempts; check it before you run this again"
         return RejectedByBitbucket("the server rejected the username or the password", hint=hint)

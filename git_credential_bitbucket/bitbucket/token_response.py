@@ -240,7 +240,7 @@ def _named_error(document: dict[str, Any], asked: GrantType, rejected: str, wher
     if asked == "authorization_code" and code == "invalid_grant":
         return LoginFailed(
             f"Bitbucket rejected the authorization code{said}",
-            hint="a code is valid once and for ten minutes: log in again",
+            hint="a code works once, and only for ten minutes: log in again",
         )
     return RejectedByBitbucket(f"{rejected} {_redacted(code, 40, sent)}{said}")
 

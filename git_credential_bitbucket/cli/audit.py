@@ -203,7 +203,10 @@ def _summary(findings: list[SecretFinding]) -> str:
     parts = []
     if secrets:
         different = len({finding.match.secret for finding in secrets})
-        parts.append(f"{different} {'secret' if different == 1 else 'secrets'}, in {len(secrets)} places")
+        parts.append(
+            f"{different} {'secret' if different == 1 else 'secrets'}, "
+            f"in {len(secrets)} {'place' if len(secrets) == 1 else 'places'}"
+        )
     if references:
         parts.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
     if not parts:

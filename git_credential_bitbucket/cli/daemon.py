@@ -83,7 +83,7 @@ def stop(*, force: bool) -> None:
     # The release 0.1.0 has one socket for everything.
     control = paths.control_socket(path) if "vault_id" in facts else path
     asked = ipc.format_request("exit", b"force=1\n" if force else b"", paths.vault_id(os.environ))
-    with messages.WaitNotice("the daemon finishes its work; an answer from Bitbucket can take up to 5 minutes"):
+    with messages.WaitNotice("the daemon is finishing its work; an answer from Bitbucket can take up to 5 minutes"):
         outcome, reply = ipc.send_request(control, asked, STOP_TIMEOUT_S)
     raise_error(git_protocol.parse_pairs(reply))
     if outcome == ipc.ABSENT and daemon_info.listener_pid(path) is not None:
@@ -105,7 +105,7 @@ def status(*, as_json: bool) -> int:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
         pid = daemon_info.listener_pid(path)
-        found = "no daemon is running" if pid is None else f"process {pid or '?'}, which is not this daemon, listens"
+        found = "no daemon is running" if pid is None else f"process {pid or '?'}listens, but is not this daemon"
         say(f"{found} at {path}")
     else:
         _print(path, facts)
@@ -152,7 +152,7 @@ def _print(path: str, facts: dict[str, str]) -> None:
         ("pid", facts["pid"]),
         ("version", facts["version"]),
         ("up for", dates.time_left(max(1, int(facts["uptime"])))),
-        ("served", f"{facts['served']} requests"),
+        ("requests", facts["served"]),
         ("socket", path),
         *([("vault", facts["vault_path"])] if "vault_path" in facts else []),
     ]
@@ -165,4 +165,4 @@ def _print(path: str, facts: dict[str, str]) -> None:
             "please report it; to restart: git-credential-bitbucket daemon stop",
         )
     if facts["version"] != __version__:
-        warn(f"its version is not this program's ({__version__})", "it restarts by itself when it is idle")
+        warn(f"its version is not this program's ({__version__})", "it restarts when idle")

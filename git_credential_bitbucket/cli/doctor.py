@@ -65,10 +65,10 @@ def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bo
     """Check, fix, check again."""
     if is_live:
         if fix:
-            raise click.UsageError("--live and --fix exclude each other")
+            raise click.UsageError("--live and --fix cannot be combined")
         return _live(url, yes=yes, as_json=as_json)
     if yes:
-        raise click.UsageError("--yes goes with --live")
+        raise click.UsageError("--yes needs --live")
     found = list(look(url))
     fixed = _fix(found) if fix else []
     if fixed:
@@ -192,9 +192,7 @@ def _print(found: list[Finding], fixed: list[str]) -> None:
     if wrong:
         fixable = any(one.fix is not None for one in found if one.level == WRONG)
         conclusion = f"{wrong} {'problem' if wrong == 1 else 'problems'} found"
-        conclusion += (
-            "; to repair what is safe to repair, run: git-credential-bitbucket doctor --fix" if fixable else ""
-        )
+        conclusion += "; to fix what can be fixed safely, run: git-credential-bitbucket doctor --fix" if fixable else ""
     out.print()
     line(out, conclusion)
 

@@ -86,7 +86,7 @@ def _list(found: list[CredentialView]) -> None:
     now = time.time()
     for one in found:
         at = status_report.expiry_of(one)
-        day, left = (dates.day(at), dates.time_left(at - now)) if at is not None else ("not known", "")
+        day, left = (dates.day(at), dates.time_left(at - now)) if at is not None else ("unknown", "")
         output.say(f"{day:<10}  {left:<12}  {one['id']}  {arguments.title(one)}")
     if any(status_report.expiry_of(one) is None for one in found):
         output.say("To enter a date, run: git-credential-bitbucket expires ID DATE")

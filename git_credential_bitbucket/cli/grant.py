@@ -84,7 +84,7 @@ def command(
     if scope.text.count("/") > scope.url.count("/") + 1:  # a repository: for a workspace, one below it may answer
         why = dict(query("why", request=scope.request()))
         if why["state"] != git_protocol.READY:
-            output.warn(f"it gives nothing yet: {why['error']}", why["hint"])
+            output.warn(f"the grant has nothing to give yet: {why['error']}", why["hint"])
     if ctx.invoked_subcommand is None:
         output.say(opened["socket"])
         output.say(opened["grant"])

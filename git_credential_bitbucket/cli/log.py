@@ -117,7 +117,7 @@ def _review(tests: frozenset[str], *, as_json: bool) -> None:
     else:
         _print_review(found)
         if not is_on:
-            output.warn("the access log is off, so programs and repositories are not known", _HOW_TO_TURN_ON)
+            output.warn("the access log is off, so programs and repositories are unknown", _HOW_TO_TURN_ON)
     flagged = [one for one in found["credentials"] if one["flags"]]
     if flagged:
         raise Error(f"{len(flagged)} of {len(found['credentials'])} credentials are flagged", hint=_HINT)
@@ -128,11 +128,11 @@ def _print_review(found: Review) -> None:
     for one in found["credentials"]:
         output.say(f"{one['scope']}: {one['kind']} {one['id']}{arguments.of_account(one)}")
         rows = [
-            ("age", "not known" if one["age_days"] is None else f"{one['age_days']} days"),
-            ("OAuth scopes", " ".join(one["oauth_scopes"]) or "not known"),
+            ("age", "unknown" if one["age_days"] is None else f"{one['age_days']} days"),
+            ("OAuth scopes", " ".join(one["oauth_scopes"]) or "unknown"),
             ("last used", dates.time_ago(now - one["last_used_at"]) if one["last_used_at"] else "never"),
-            ("programs", ", ".join(one["programs"]) or "not known"),
-            ("repositories", ", ".join(one["repositories"]) or "not known"),
+            ("programs", ", ".join(one["programs"]) or "unknown"),
+            ("repositories", ", ".join(one["repositories"]) or "unknown"),
         ]
         for name, text in rows:
             output.say(f"  {name}: {text}")

@@ -132,16 +132,16 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     provider = find_host(given["host"], prompter)
     kind = guidance.kind_at(provider, methods[0]) if methods else choose_kind(prompter, provider)
     if (given["paste"] or given["no_browser"] or given["implicit"]) and kind != token_kinds.OAUTH:
-        raise click.UsageError("--paste, --no-browser and --implicit go with --oauth")
+        raise click.UsageError("--paste, --no-browser and --implicit need --oauth")
     if (given["expires"] is not None or given["verify"]) and kind not in token_kinds.STATIC:
-        raise click.UsageError("--expires and --verify go with --api-token and --access-token")
+        raise click.UsageError("--expires and --verify need --api-token or --access-token")
     if given["add"] and given["replace"]:
-        raise click.UsageError("--add and --replace exclude each other")
+        raise click.UsageError("--add and --replace cannot be combined")
     path = path_on_host(provider, given["scope"]) if given["scope"] is not None else None
     if given["project"] is not None and (kind != token_kinds.ACCESS_TOKEN or path is None or "/" in path):
-        raise click.UsageError("--project goes with --access-token and --for WORKSPACE")
+        raise click.UsageError("--project needs --access-token and --for WORKSPACE")
     if given["repositories"] is not None and given["project"] is None:
-        raise click.UsageError("--repositories goes with --project")
+        raise click.UsageError("--repositories needs --project")
     names = token_flows.sort_names(given["account"])
     wanted = LoginRequest(
         kind=kind,
@@ -195,7 +195,7 @@ def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
     """The kind that the user chooses from the menu. Raises `LoginFailed` if non-interactive."""
     if prompter.terminal is None:
         raise LoginFailed(
-            "no login method was given, and there is no terminal to ask at",
+            "no login method was given, and there is no terminal",
             hint="add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer",
         )
     prompter.say(f"Logging in to {git_protocol.printable(provider.host)}.")
@@ -294,7 +294,7 @@ def _source(reference: str | None, kind: token_kinds.Kind) -> str | None:
     if reference is None:
         return None
     if kind not in (*token_kinds.STATIC, token_kinds.CLIENT_CREDENTIALS):
-        raise click.UsageError("--from goes with --api-token, --access-token and --client-credentials")
+        raise click.UsageError("--from needs --api-token, --access-token or --client-credentials")
     return secret_sources.parse(reference)
 
 
@@ -305,7 +305,7 @@ def _fetch(credential_id: str, wanted: LoginRequest) -> None:
     try:
         renew(credential_id)
     except Error as exc:
-        output.warn(f"logged in, but git cannot have it yet: {exc.cause}", exc.hint)
+        output.warn(f"logged in, but git cannot use it yet: {exc.cause}", exc.hint)
 
 
 def is_configured(provider: Provider) -> bool:

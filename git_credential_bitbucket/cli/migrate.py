@@ -55,7 +55,7 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
     """Migrate."""
     if undo:
         if paths or dry_run or yes:
-            raise click.UsageError("--undo goes alone")
+            raise click.UsageError("--undo cannot be combined with PATH or options")
         _undo()
         return
     vault_setup.unlock_if_locked()

@@ -48,7 +48,7 @@ def command(*, source: str, key_file: str | None) -> None:
     if source == KEY_FILE and key_file is None:
         raise click.UsageError("--to key-file needs --key-file FILE")
     if source != KEY_FILE and key_file is not None:
-        raise click.UsageError("--key-file FILE goes with --to key-file")
+        raise click.UsageError("--key-file needs --to key-file")
     header = vault_setup.header()
     prompter = prompts.prompter()
     # The variable has the new key, so the present one is read from a file.

@@ -73,7 +73,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     except Error as exc:
         if rotation is None:
             raise
-        raise Error(exc.cause, hint="the old token was not revoked; run this again: it revokes what is left") from exc
+        raise Error(exc.cause, hint="the old token was not revoked; to revoke it, run this again") from exc
     expiry = f", expires {dates.day(record['ends_at'])}" if record["ends_at"] else ""
     output.say(f"Replaced: {kind_label(record['kind'])} for {old['scope']}{expiry}; its id is still {old['id']}.")
     if rotation is not None:

@@ -32,7 +32,7 @@ from git_credential_bitbucket.ui import output
     callback=options.span,
     help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs you now.",
 )
-@click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is not known.")
+@click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is unknown.")
 @click.option("--require", is_flag=True, help="Fail if no credential is stored.")
 @click.option("--check", is_flag=True, help="Ask Bitbucket whether each is still valid; fail if not.")
 @click.option(
@@ -54,7 +54,7 @@ def command(
     if as_json and metrics_file == "-":
         raise click.UsageError("--json and --prometheus - cannot both write to standard output")
     if asked["unknown_ok"] and within is None:
-        raise click.UsageError("--unknown-ok goes with --fail-within")
+        raise click.UsageError("--unknown-ok needs --fail-within")
     report = status_report.report_now(what)
     if asked["check"]:
         report = replace(report, verdicts=token_check.check([one["id"] for one in report.offered], report.tokens))

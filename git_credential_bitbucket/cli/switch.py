@@ -48,7 +48,7 @@ def _choose(offered: Sequence[CredentialView], account: str | None) -> Credentia
         found = [one for one in offered if account.lower() in {one["id"], *arguments.account_names(one)}]
         if not found:
             known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
-            raise UnknownCredential("no stored credential is of this account", hint=f"stored accounts: {known}")
+            raise UnknownCredential("no stored credential belongs to this account", hint=f"stored accounts: {known}")
         return max(found, key=lambda one: (one["state"] == "ready", one["created_at"] or 0))
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other

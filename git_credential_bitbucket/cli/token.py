@@ -48,9 +48,9 @@ def command(*, what: str | None, rest: bool, for_git: bool, former: str | None, 
     if former is not None:
         raise click.UsageError("token has no --for: give the scope as an argument, and --rest or --git")
     if rest and for_git:
-        raise click.UsageError("--rest and --git exclude each other")
+        raise click.UsageError("--rest and --git cannot be combined")
     if as_json and (header or rest or for_git):
-        raise click.UsageError("--json is printed without --header, --rest and --git: it has all of them")
+        raise click.UsageError("--json cannot be combined with --header, --rest or --git: it contains all of them")
     credential = fetch_token(what)
     if as_json:
         click.echo(json.dumps(_document(credential)))

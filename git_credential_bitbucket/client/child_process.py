@@ -36,7 +36,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
         pid = os.posix_spawnp(command[0], list(command), dict(env), setsigmask=mask, setsigdef=_AS_USUAL)
     except (OSError, ValueError) as exc:
         why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "it contains a NUL byte"
-        messages.error(f"{command[0]} cannot be run: {why}", "see: git-credential-bitbucket exec --help")
+        messages.error(f"{command[0]} cannot be run: {why}", "check its name, its mode and PATH")
         return NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_RUNNABLE
     while True:
         number, from_terminal = _next_signal()

@@ -175,7 +175,7 @@ def _static(
     owner = env.get(USERNAME) or None
     kind = token_kinds.recognise_with(secret.reveal(), owner or token_kinds.ACCESS_TOKEN_USERNAME)
     if kind == token_kinds.APP_PASSWORD:
-        hint = f"make an API token at id.atlassian.com and put that into {name}"
+        hint = f"create an API token at id.atlassian.com and put it into {name}"
         raise SettingsError(f"{source}: {token_kinds.APP_PASSWORDS_GONE.cause}", hint=hint)
     kind = usual if kind == token_kinds.UNKNOWN else kind
     return EnvironmentCredential(source, kind, secret, account=env.get(EMAIL), scope=scope, owner=owner)
@@ -222,7 +222,8 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
     if secret_markers.is_marked(env, login, found.secret, secret_markers.REJECTED):
         path = f"{paths.runtime_dir(env)}/{secret_markers.file_name(login, found.secret, secret_markers.REJECTED)}"
         raise Error(
-            f"the server rejected {found.variable} with the username {found.username}; again could lock the account",
+            f"the server rejected {found.variable} with the username {found.username}; "
+            "sending it again could lock the account",
             hint=f"set a valid token, and {USERNAME} for a person's; to send this one again, remove {path}",
         )
     if secret_markers.is_marked(env, host, found.secret):

@@ -82,7 +82,7 @@ def reason_not_to_prompt(env: "Mapping[str, str]", url: str) -> str | None:
     from git_credential_bitbucket import git_config  # lazy: it starts a process
 
     asked = git_config.read(env).credential(url, "interactive") or "true"
-    return "credential.interactive forbids it" if asked.lower() == NEVER or git_bool(asked) is False else None
+    return "credential.interactive is off" if asked.lower() == NEVER or git_bool(asked) is False else None
 
 
 def is_ci(env: "Mapping[str, str]") -> bool:

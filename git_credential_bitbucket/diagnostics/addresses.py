@@ -49,7 +49,7 @@ def _foreign_addresses(context: DoctorContext) -> Finding:
     """Whether git accepts URLs with a password from any source, a repository's `.gitmodules` included (git 2.37)."""
     if (context.trusted.value("transfer.credentialsInUrl") or "").lower() == "die":
         return Finding(FOREIGN, OK, "git refuses URLs with a password")
-    cause = "git uses URLs with a password, even those in a repository's .gitmodules"
+    cause = "git accepts URLs with a password, even those in a repository's .gitmodules"
     hint = "to have git refuse them (2.37 or later): git config --global transfer.credentialsInUrl die"
     limit = "this stops neither a redirect to such a URL, nor git-lfs, which reads .lfsconfig"
     return Finding(FOREIGN, NOTE, cause, f"{hint}; {limit}")

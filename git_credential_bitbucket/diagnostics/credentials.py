@@ -125,7 +125,9 @@ def _unknown_usernames(kept: list[CredentialView]) -> Iterator[Finding]:
 def _learn_usernames(unnamed: list[CredentialView]) -> None:
     """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
     told = token_check.check([one["id"] for one in unnamed]).values()
-    reasons = [one["reason"] or "it may not read its account" for one in told if one["bitbucket_username"] is None]
+    reasons = [
+        one["reason"] or "it has no permission to read its account" for one in told if one["bitbucket_username"] is None
+    ]
     if len(reasons) == len(unnamed):
         hint = "log in again and name it: git-credential-bitbucket login --account USERNAME"
         raise Error(f"Bitbucket returned no username: {reasons[0]}", hint=hint)

@@ -214,7 +214,7 @@ def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[
     if refused:
         return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"run: {login}")
     if document["dropped"]:
-        hint = "log in as that account, or take the username out of the URL"
+        hint = "log in as that account, or remove the username from the URL"
         name = git_protocol.printable(git_asks.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to belong to {name}", hint)
     where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))

@@ -74,6 +74,6 @@ def _path(env: Mapping[str, str]) -> Iterator[Finding]:
     except SettingsError:
         ours = ""
     if ours and os.path.realpath(found[0]) != ours:
-        yield Finding("PATH", NOTE, f"it leads to another installation first: {found[0]}", "remove one of the two")
+        yield Finding("PATH", NOTE, f"it finds another installation first: {found[0]}", "remove one of the two")
     else:
-        yield Finding("PATH", OK, f"it leads to {found[0]}")
+        yield Finding("PATH", OK, f"it finds {found[0]}")

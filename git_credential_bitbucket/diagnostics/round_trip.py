@@ -40,7 +40,9 @@ def look(context: DoctorContext) -> Finding:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Finding(CHECK, WRONG, f"`git credential fill` did not end within {LIMIT_S:.0f} s", "see the lines above")
+        return Finding(
+            CHECK, WRONG, f"`git credential fill` did not finish within {LIMIT_S:.0f} s", "see the lines above"
+        )
     except Error as exc:
         return Finding(CHECK, WRONG, exc.cause, exc.hint)
     took = (time.monotonic() - started) * 1000

@@ -29,29 +29,29 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     server = RedisServer(address, env)
     told = server.deployment()
     name = "Valkey" if told.get("server_name") == "valkey" else "Redis"
-    version = told.get("valkey_version") or told.get("redis_version", "of unknown version")
+    version = told.get("valkey_version") or told.get("redis_version", "of an unknown version")
     yield Finding(CHECK, OK, f"{address.shown} answers: {name} {version}")
     yield from judge(told, address)
-    yield Finding(CHECK, NOTE, "what its user needs, and no more", f"run there: {server.permissions()}")
+    yield Finding(CHECK, NOTE, "what its user needs, and no more", f"on the server, run: {server.permissions()}")
 
 
 def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     """What in `RedisServer.deployment` endangers a login, and what to set instead."""
     if is_too_old(told.get("redis_version", "")):
-        cause = f"version {told.get('redis_version')} cannot say whether a write is on its disk: nothing is renewed"
+        cause = f"version {told.get('redis_version')} cannot confirm that a write is on its disk: nothing is renewed"
         yield Finding(CHECK, WRONG, cause, f"use {OLDEST}")
     if told.get("maxmemory_policy", "").startswith(_EVICTING):
         cause = f"the server removes credentials when its memory is full (maxmemory-policy {told['maxmemory_policy']})"
-        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET maxmemory-policy noeviction")
+        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET maxmemory-policy noeviction")
     if told.get("aof_enabled") != "1":
         cause = "a restart of the server loses its last writes: a token that another host got may be spent again"
-        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendonly yes")
+        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET appendonly yes")
     elif told.get("appendfsync") == "everysec":
         cause = "a renewal waits up to two seconds for the server's disk (appendfsync everysec)"
-        yield Finding(CHECK, NOTE, cause, "run there, if that is too slow: CONFIG SET appendfsync always")
+        yield Finding(CHECK, NOTE, cause, "if that is too slow, run on the server: CONFIG SET appendfsync always")
     elif told.get("appendfsync") == "no":
-        cause = "the server leaves it to its system when writes reach the disk (appendfsync no)"
-        yield Finding(CHECK, WRONG, cause, "run there: CONFIG SET appendfsync everysec")
+        cause = "the operating system decides when writes reach the disk (appendfsync no)"
+        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET appendfsync everysec")
     yield from _judge_replicas(told, address)
     clients, most = int(told.get("connected_clients", "0")), int(told.get("maxclients", "0"))
     if clients > 0.8 * most > 0:
@@ -63,21 +63,21 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
         yield Finding(CHECK, WRONG, cause, "use rediss:// (or tls=on with Sentinel)")
     if float(told.get("clock_skew_s", "0")) > MAX_SKEW_S:
         cause = f"the server's clock and this host's differ by {told['clock_skew_s']} s"
-        yield Finding(CHECK, NOTE, cause, "see that both have the right time")
+        yield Finding(CHECK, NOTE, cause, "set both to the right time")
 
 
 def _judge_replicas(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     replicas = int(told.get("connected_slaves", "0"))
     if replicas < address.replicas:
-        cause = f"{address.replicas} replicas are promised and {replicas} connected: nothing is renewed"
-        yield Finding(CHECK, WRONG, cause, "see that they run, or change replicas= in the vault's address")
+        cause = f"{address.replicas} replicas are required and {replicas} connected: nothing is renewed"
+        yield Finding(CHECK, WRONG, cause, "check that they run, or change replicas= in the vault's address")
     elif replicas and not address.replicas:
-        cause = "a failover may bring a spent token back: no replica is waited for"
-        hint = "add replicas=1 to the vault's address; run there: CONFIG SET min-replicas-to-write 1"
+        cause = "a failover may bring a spent token back: writes do not wait for a replica"
+        hint = "add replicas=1 to the vault's address; on the server, run: CONFIG SET min-replicas-to-write 1"
         yield Finding(CHECK, WRONG, cause, hint)
     elif address.replicas and told.get("min-replicas-to-write") == "0":
         cause = "a server that is cut off from its replicas takes writes that are lost later"
-        yield Finding(CHECK, NOTE, cause, f"run there: CONFIG SET min-replicas-to-write {address.replicas}")
+        yield Finding(CHECK, NOTE, cause, f"on the server, run: CONFIG SET min-replicas-to-write {address.replicas}")
 
 
 def _is_local(address: ServerAddress) -> bool:

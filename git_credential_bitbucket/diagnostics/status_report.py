@@ -149,7 +149,7 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
         found[report.environment_trouble] = "see: git-credential-bitbucket doctor"
     for token in report.tokens:
         if token.client_id is None and not unknown_ok:
-            found[f"the expiry of the credential in {token.variable} is not known"] = "to accept that: --unknown-ok"
+            found[f"the expiry of the credential in {token.variable} is unknown"] = "to accept that: --unknown-ok"
     raise_problems(found)
 
 

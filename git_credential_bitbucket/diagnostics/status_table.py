@@ -60,7 +60,7 @@ def expires_in(one: CredentialView, now: float) -> str:
     if one["renewed_at"] is not None:
         left = one["expires_at"] - now if one["expires_at"] is not None else 0
         return f"renews itself ({dates.time_left(left)} left)" if left > 0 else "renews itself"
-    return status_report.fetched(one, now) or "not known"
+    return status_report.fetched(one, now) or "unknown"
 
 
 def _table(report: Report) -> Table:

@@ -100,7 +100,7 @@ def _find_server(env: Mapping[str, str], url: str, settings: GitConfig) -> tuple
     try:
         found = rest.within_deadline(lambda: data_center.detect(settings, url, env))
     except Error as exc:
-        warn(f"{url} is taken for Bitbucket Data Center, and could not be asked: {exc.cause}", exc.hint)
+        warn(f"{url} is assumed to be Bitbucket Data Center, and could not be asked: {exc.cause}", exc.hint)
         return url, hosts.DATA_CENTER
     if found is not None:
         say(str(found))
@@ -120,7 +120,7 @@ def _tell(commands: list[config_writer.Command]) -> None:
 
 def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[OtherHelper], *, changed: bool) -> None:
     files = [origin for origin, configured in scope.ours() if configured == url]
-    say(f"{url}: git asks {path}" if changed else f"{url}: git asks {path} already", is_whole=True)
+    say(f"{url}: git {'asks' if changed else 'already asks'} {path}", is_whole=True)
     say(f"  configured in {files[-1] if files else 'git'}")
     for other in silenced:
         say(f"  no longer asked: {other.value} ({other.origin}); `unconfigure` restores it")

@@ -82,13 +82,13 @@ def own_prompt(here: GitConfig, env: Mapping[str, str]) -> str:
         return f"git then has {printable(found[1])} ask for a password ({found[0]})"
     if git_bool(env.get("GIT_TERMINAL_PROMPT", "1")) is False:
         return (
-            'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT forbids it to ask at the terminal. '
+            'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT keeps it from asking. '
             "The missing credential is the cause, not the prompt"
         )
     if not _has_terminal():
         return (
-            'git then stops with "could not read Username" or "terminal prompts disabled": there is no terminal to ask '
-            "at. The missing credential is the cause, not the prompt"
+            'git then stops with "could not read Username" or "terminal prompts disabled": there is no terminal. '
+            "The missing credential is the cause, not the prompt"
         )
     return "git then asks for username and password at the terminal"
 

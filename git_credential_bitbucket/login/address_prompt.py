@@ -46,7 +46,7 @@ class BrowserWait:
         else:
             terminal.say("Open this address in a browser on this computer, and allow access:")
         show_address(terminal, url)
-        terminal.say("Waiting. Press Ctrl-C to cancel; nothing is stored then.", style="dim")
+        terminal.say("Waiting. Press Ctrl-C to cancel without storing anything.", style="dim")
         spinner = "dots" if terminal.is_utf8 else "line"
         self._console = terminal.console()
         self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))

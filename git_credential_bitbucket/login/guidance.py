@@ -25,7 +25,7 @@ _MENUS: dict[str, tuple[tuple[token_kinds.Kind, str], ...]] = {
         (token_kinds.CLIENT_CREDENTIALS, "OAuth consumer alone (client credentials): for CI and servers"),
     ),
     hosts.DATA_CENTER: (
-        (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an incoming link that an administrator makes"),
+        (token_kinds.OAUTH, "OAuth in the browser: renews itself; needs an incoming link from an administrator"),
         (token_kinds.PERSONAL_TOKEN, "your HTTP access token: for all repositories that you can access"),
         (token_kinds.ACCESS_TOKEN, "HTTP access token of a project or repository: not tied to a person"),
     ),
@@ -180,14 +180,14 @@ def _show_permissions(terminal: Terminal) -> None:
 
 def _incoming_link(terminal: Terminal, provider: Provider, place: str) -> None:
     del place
-    terminal.say("An administrator makes an incoming link for an external application, under “Application links”:")
+    terminal.say("An administrator creates an incoming link for an external application, under “Application links”:")
     terminal.show(f"{provider.base_url}/plugins/servlet/applinks/listApplicationLinks")
     terminal.say("Its redirect URL must be exactly:")
     terminal.show(printable(provider.redirect_uri))
     terminal.say(f"Permissions: {', '.join(provider.scopes)}.")
     if provider.redirect_uri.startswith("http:"):
         terminal.say(
-            "Data Center wants https there. For a redirect to this computer, the administrator sets the property "
+            "Data Center requires https there. For a redirect to this computer, the administrator sets the property "
             f"{REDIRECT_PROPERTY}=true; or use --paste with an https redirect URL of your own "
             f"({printable(_setting(provider, 'oauthRedirectURI'))})."
         )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 ACCOUNT_SCOPE = "account"
 IMPLICIT_LIFE_S = 2 * 60 * 60
 """The lifetime of Bitbucket's tokens if an answer does not say (developer.atlassian.com/cloud/bitbucket/oauth-2)."""
-_INTERRUPT = "to give up: Ctrl-C, then log in again"
+_INTERRUPT = "to cancel, press Ctrl-C; then log in again"
 
 
 def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
@@ -137,7 +137,7 @@ def must_paste(wanted: LoginRequest, prompter: Prompter) -> bool:
     """Whether the redirect must be pasted. Raises `LoginFailed` if so and there is no terminal."""
     trouble = None if wanted.paste else _why_no_browser(wanted)
     if trouble is not None:
-        prompter.say(f"{trouble}, so you will paste the address that it ends at.")
+        prompter.say(f"{trouble}: you will paste an address from a browser elsewhere.")
     paste = wanted.paste or trouble is not None
     if paste:
         terminal_to_paste_at(prompter)

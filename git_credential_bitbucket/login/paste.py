@@ -46,12 +46,12 @@ def _query_of(pasted: str, attempt: "Attempt") -> tuple[str | None, str]:
     if not any(mark in pasted for mark in ("://", "?", "code=", "error=")) and not (attempt.implicit and pasted):
         return None, ""
     if pasted.startswith(attempt.url.partition("?")[0]):
-        return None, "This is the address to open. Paste the one that the browser ends at, after you allow access."
+        return None, "This is the address to open. After you allow access, the browser shows another: paste that one."
     try:
         parts = urlsplit(pasted)
         query = (attempt.implicit and parts.fragment) or parts.query or pasted.rpartition("?")[2]
     except ValueError:
         query = ""
     if not attempt.matches_state(query):
-        return None, "This address is not of this login, or is incomplete: paste all of it, with its state."
+        return None, "This address belongs to another login, or is incomplete: paste all of it, including its state."
     return query, ""

@@ -43,7 +43,7 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     """
     old = wanted.replaces
     if old is not None and old["source"] is not None:
-        hint = "put the new one there, and it is fetched from there by itself"
+        hint = "put the new one there: it is then fetched from there"
         raise LoginFailed(f"the secret is not stored here, but fetched from {old['source']}", hint=hint)
     if prompter.terminal is not None and wanted.source is None:
         guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
@@ -127,7 +127,7 @@ def _ask_names(wanted: LoginRequest, prompter: Prompter) -> str | None:
     if account is None or prompter.terminal is None:
         typed = paste_validation.check_account(prompter.optional(_EMAIL_PROMPT))
         if typed and account is not None and "@" in typed and "@" in account and typed.lower() != account.lower():
-            raise LoginFailed("--account and standard input name two emails", hint="give one of them")
+            raise LoginFailed("--account and standard input give two emails", hint="give one of them")
         found = sort_names([name for name in (account, typed) if name])
         account = found.pop("account", None)
         wanted.names.update(found)
@@ -246,7 +246,7 @@ def _repositories(
     except Error as exc:
         cause = exc.cause
     if prompter.terminal is None:
-        cause = f"the repositories of project {project} are not known: {cause}"
+        cause = f"the repositories of project {project} are unknown: {cause}"
         raise LoginFailed(cause, hint="name them: --repositories NAME,NAME")
     prompter.say(f"A URL does not show which project a repository is in, and {cause}.")
     return _ask_until_valid(prompter, _REPOSITORIES_PROMPT, partial(repository_names, wanted.provider, workspace))

@@ -87,14 +87,14 @@ def create_token(wanted: LoginRequest, replaced: CredentialView, prompter: Promp
     repository's an OAuth login that is stored is tried first.
     """
     if replaced["source"] is not None:
-        hint = "put the new one there, and it is fetched from there by itself"
+        hint = "put the new one there: it is then fetched from there"
         raise LoginFailed(f"the secret is not stored here, but fetched from {replaced['source']}", hint=hint)
     owner, tokens = _find_owner(wanted, replaced, prompter)
     prompter.check_all_read()
     current = _secret_of(replaced)
     old = None if current is None else http_tokens.find_token(tokens, current)
     if old is None:
-        cause = "the server lists no token that can be told to be this one, so its permissions are not known"
+        cause = "the server does not list this token, so its permissions are unknown"
         hint = "create one in Bitbucket's settings, then run: git-credential-bitbucket login --access-token" + (
             hosts.host_option(wanted.provider.protocol, wanted.provider.host)
         )
@@ -134,7 +134,7 @@ def _tidy_up(owner: Owner, tokens: list[HttpToken], current: HttpToken, prefix: 
     for left in tokens:
         if left.id != current.id and (left.name.startswith(prefix) or left.id == before):
             owner.revoke_token(left)
-            output.say(f"Revoked “{left.name}”, which an interrupted rotation had left.")
+            output.say(f"Revoked “{left.name}”, left by an interrupted rotation.")
     for one in arguments.stored_credentials() if is_ours else ():
         if one["state"] == "disabled" and one["replaced_by"] == credential_id:
             ask("remove", [("id", one["id"])])

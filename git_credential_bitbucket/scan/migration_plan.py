@@ -281,7 +281,7 @@ def _replacements(invalid: list[SecretFinding]) -> list[tuple[str, str]]:
         if kind == token_kinds.APP_PASSWORD:
             whose = f" of {redacted(account)}" if account else ""
             email = f" --account {redacted(account)}" if "@" in account else ""
-            lines.append((f"the app password{whose}, in use in {used}", f"make an API token: {_MAKE_TOKEN}{email}"))
+            lines.append((f"the app password{whose}, in use in {used}", f"create an API token: {_MAKE_TOKEN}{email}"))
         else:
             lines.append((f"an OAuth token, in use in {used}", f"log in instead: {_MAKE_LOGIN}"))
     return lines

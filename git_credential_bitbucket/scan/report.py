@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 DOCUMENTATION = "https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/"
 HINTS = {
-    token_kinds.APP_PASSWORD: "Bitbucket removed app passwords on 28 July 2026; remove it, and make an API token",
-    token_kinds.API_TOKEN: "revoke it at id.atlassian.com and make another; then run: git-credential-bitbucket login",
-    token_kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and make another",
-    token_kinds.PERSONAL_TOKEN: "revoke it on its Bitbucket Data Center and make another; then run: "
+    token_kinds.APP_PASSWORD: "Bitbucket removed app passwords on 28 July 2026; remove it, and create an API token",
+    token_kinds.API_TOKEN: "revoke it at id.atlassian.com and create another; then run: git-credential-bitbucket login",
+    token_kinds.ACCESS_TOKEN: "revoke it in the repository's or workspace's settings, and create another",
+    token_kinds.PERSONAL_TOKEN: "revoke it on its Bitbucket Data Center and create another; then run: "
     "git-credential-bitbucket login --access-token --host URL",
 }
 REFERENCE_HINT = (

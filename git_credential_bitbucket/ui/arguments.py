@@ -177,9 +177,7 @@ def find_named(credentials: Sequence[CredentialView], word: str) -> list[Credent
     scope = parse_scope_url(word)
     found = [one for one in credentials if one["url"] == scope]
     if not found:
-        raise UnknownCredential(
-            "no stored credential has this id, this account or exactly this scope", hint=_STATUS_HINT
-        )
+        raise UnknownCredential("no stored credential has exactly this id, account or scope", hint=_STATUS_HINT)
     return found
 
 
@@ -218,7 +216,7 @@ def select_one(found: Sequence[CredentialView], what: str) -> CredentialView:
     if terminal is None:
         raise Error(
             f"several credentials are stored {what}: {'; '.join(lines)}",
-            hint="name one by its id, the last word of each",
+            hint="give the id of one: the last word of each",
         )
     terminal.say(f"Several credentials are stored {what}:")
     return found[terminal.choose("Which one", lines)]

@@ -180,7 +180,7 @@ class Prompter:
         if self.lines_left():
             raise Error(
                 "standard input has more lines than this command reads",
-                hint=f"see which lines are read: {_command_path()} --help",
+                hint=f"see: {_command_path()} --help",
             )
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
@@ -192,8 +192,8 @@ class Prompter:
         found = self._next()
         if not found:
             raise Error(
-                f"no terminal to ask at, and standard input has no line for: {what}",
-                hint=f"see which lines are read: {_command_path()} --help",
+                f"no terminal, and no line on standard input for: {what}",
+                hint=f"see: {_command_path()} --help",
             )
         return found
 
@@ -214,7 +214,7 @@ def prompter() -> Prompter:
     terminal = open_terminal()
     if terminal is None:
         raise Error(
-            "this process has no terminal to ask at",
+            "this process has no terminal",
             hint="give the secret on standard input: … < FILE",
         )
     return Prompter(terminal)

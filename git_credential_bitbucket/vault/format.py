@@ -84,7 +84,7 @@ def unseal(key: "Key", blob: bytes) -> tuple[Header, bytes]:
     layout = _layout(blob)
     if layout.header.key_id != key.id:
         raise WrongKey(
-            "the vault was sealed with another key",
+            "the vault is encrypted with another key",
             hint="provide the key it was made with, or run: git-credential-bitbucket unlock",
         )
     view = memoryview(blob)

@@ -27,7 +27,7 @@ ARGON2_MEMORY_KIB = 65536
 """RFC 9106 section 4, second recommendation; well above OWASP's floor (19 MiB, 2 iterations). About 0.1 s."""
 
 _MAX_KEY_FILE_BYTES = 4096
-_MAKE_ONE = "make one: head -c 32 /dev/urandom | base64"
+_MAKE_ONE = "create one: head -c 32 /dev/urandom | base64"
 _UNLOCK = "run: git-credential-bitbucket unlock"
 
 
@@ -107,8 +107,8 @@ def obtain(env: "Mapping[str, str]", header: "Header | None", *, unlock: bool = 
     if given is not None:
         variable = KEY_VARIABLE if given.source == "environment" else KEY_FILE_VARIABLE
         raise WrongKey(
-            f"the key in {variable} is not the one that the vault was sealed with",
-            hint=f"the vault's key came from {_ORIGINS[header.source]}",
+            f"the key in {variable} is not the one that the vault is encrypted with",
+            hint=f"use the key that it was encrypted with, from {_ORIGINS[header.source]}",
         )
     if header.source == "passphrase":
         raise VaultLocked("the vault is locked with a passphrase", hint=_UNLOCK)

@@ -250,7 +250,7 @@ class Vault:
         header = self.header()
         if header is not None and header.key_id != key.id:
             raise WrongKey(
-                "the vault was sealed with another key",
+                "the vault is encrypted with another key",
                 hint=f"this one is from {key.source}, the vault's {header.source}",
             )
         with self._mutex:
@@ -380,7 +380,7 @@ def notice(vault: Vault) -> Notice | None:
                 f"the vault {current} is damaged and cannot be moved aside yet; its previous version is used, without"
                 " the changes of its last write"
             )
-            return Notice(current, cause, "see that it can be written to; the next write repairs it")
+            return Notice(current, cause, "make it writable; the next write repairs it")
     except Error:  # it is not this notice's to tell: whoever reads the vault meets it as well
         pass
     try:

@@ -81,7 +81,7 @@ def test_no_warning_for_what_no_person_replaces(credential: Credential) -> None:
         (6.99, "the API token for bitbucket.org expires in 7 days, on 1972-09-27"),
         (1.5, "the API token for bitbucket.org expires in 1 day, on 1972-09-27"),
         (0.5, "the API token for bitbucket.org expires within a day, on 1972-09-27"),
-        (-1.0, "the API token for bitbucket.org still works, but was to expire on 1972-09-27"),
+        (-1.0, "the API token for bitbucket.org still works, but should have expired on 1972-09-27"),
     ],
 )
 def test_words(days: float, words: str) -> None:

@@ -100,10 +100,10 @@ def test_a_host_that_was_cut_off_goes_on_itself(fleet: Fleet, point: str) -> Non
     if is_free:
         assert other.renewals.renew(login.id, 1).generation == 2
     else:
-        with pytest.raises(VaultBusy, match="has not ended"):
+        with pytest.raises(VaultBusy, match="has not finished"):
             other.renewals.renew(login.id, 1)
         assert fleet.world.get(agent=other) == {}
-        assert "has not ended" in diagnose_request(other, fleet.world.lines())[1]
+        assert "has not finished" in diagnose_request(other, fleet.world.lines())[1]
         back = fleet.host("h1")
         assert fleet.world.get(agent=back)["password"]
         with other.credential_store.vault.transaction():
@@ -140,7 +140,7 @@ def test_a_person_may_try_when_the_host_is_gone(fleet: Fleet) -> None:
     other = fleet.host("h2")
     login = fleet.login(other)
     fleet.cut_off(login, "renewal-reserved")
-    with pytest.raises(VaultBusy, match="has not ended"):
+    with pytest.raises(VaultBusy, match="has not finished"):
         other.renewals.renew(login.id, 1, by_hand=True)
     fleet.valkey.client().hincrby(fleet.valkey.key(f"cred:{login.id}"), "intent_at", -901)
     assert other.renewals.renew(login.id, 1, by_hand=True).generation == 2
@@ -162,7 +162,7 @@ def test_what_a_host_left_behind_does_not_hide_what_another_began(fleet: Fleet) 
     job = other.renewals.start(login._replace(generation=2))
     fleet.world.standin.wait_for("token", 2)
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
-    with pytest.raises(VaultBusy, match="has not ended"):
+    with pytest.raises(VaultBusy, match="has not finished"):
         fleet.host("h1").renewals.renew(login.id, 2)
     fleet.world.standin.release()
     assert job.result().generation == 3
@@ -208,7 +208,7 @@ def test_a_host_that_sent_nothing_keeps_nobody_waiting(fleet: Fleet, monkeypatch
     with pytest.raises(VaultUnreachable, match="did not keep a write"):
         host.renewals.renew(login.id, 1)
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
-    with pytest.raises(VaultBusy, match="has not ended"):
+    with pytest.raises(VaultBusy, match="has not finished"):
         other.renewals.renew(login.id, 1)
     monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
     host.renewals.write_answers()
@@ -244,7 +244,7 @@ def test_a_lease_that_ended_lets_nobody_spend_the_token_again(fleet: Fleet) -> N
     job = host.renewals.start(login)
     fleet.world.standin.wait_for("token")
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))
-    with pytest.raises(VaultBusy, match="has not ended"):
+    with pytest.raises(VaultBusy, match="has not finished"):
         other.renewals.renew(login.id, 1)
     fleet.world.standin.release()
     assert job.result().generation == 2

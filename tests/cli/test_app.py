@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_line_and_its_cure(bare_run: Runner) -> None:
     """The output could not be written: that is an error, and told once."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([NAME, "version"], env=bare_run.env, stdout=full, stderr=subprocess.PIPE, check=False)
-    told = f"{NAME}: error: system error: no space left on device\n{NAME}: hint: make room on that disk\n"
+    told = f"{NAME}: error: system error: no space left on device\n{NAME}: hint: free some space on that disk\n"
     assert (done.returncode, done.stderr) == (1, told.encode())
 
 

@@ -37,7 +37,7 @@ def test_the_first_to_end_is_the_first_that_is_told(two: Runner) -> None:
     day = dates.day(time.time() + 10 * DAY)
     assert first.split()[:3] in ([day, "9", "days"], [day, "10", "days"])
     assert first.endswith("API token for bitbucket.org of alice@example.com")
-    assert second.startswith("not known ")
+    assert second.startswith("unknown ")
     assert second.endswith("access token for bitbucket.org/acme/app")
     assert "expires ID DATE" in how
 
@@ -52,7 +52,7 @@ def test_a_date_is_entered_changed_and_forgotten(two: Runner) -> None:
     assert refused.returncode == 1
     assert "access token for bitbucket.org/acme/app" in refused.stderr
     two(HELPER, "expires", one["id"], "unknown")
-    assert two(HELPER, "expires", one["id"]).stdout.startswith("not known ")
+    assert two(HELPER, "expires", one["id"]).stdout.startswith("unknown ")
     refused = two(HELPER, "status", "--fail-within", "7d", check=False)
     assert "has no known expiry" in refused.stderr
     assert f"hint: enter the date: git-credential-bitbucket expires {one['id']} DATE" in refused.stderr

@@ -73,7 +73,7 @@ def test_people_read_question_helpers_candidates_and_answer(configured: Runner, 
     assert "  environment: no token\n" in said
     assert "  daemon: " in said
     assert "  vault: open\n" in said
-    assert "  1. access token for bitbucket.org/acme/app, ATCTT…, expires: not known, " in said
+    assert "  1. access token for bitbucket.org/acme/app, ATCTT…, expires: unknown, " in said
     assert "  username x-token-auth, password ATCTT…: the access token for bitbucket.org/acme/app\n" in said
     assert "  because it is the only candidate\n" in said
     assert token not in said

@@ -57,8 +57,10 @@ def test_a_command_has_the_scope_alone_and_the_socket_ends_with_it(keyed: Runner
     assert done.stdout.count(f"password={token}\n") == 1
     assert "this socket answers for bitbucket.org/acme/app only" in done.stderr
     assert opened(keyed) == []
-    assert done.stderr.count("it gives nothing yet") == 0
-    assert "list cannot be run" in keyed(NAME, "grant", "--for", "acme/app", "list", check=False).stderr
+    assert done.stderr.count("the grant has nothing to give yet") == 0
+    told = keyed(NAME, "grant", "--for", "acme/app", "list", check=False).stderr
+    assert "list cannot be run" in told
+    assert "exec --help" not in told
     assert opened(keyed) == []
 
 
@@ -66,7 +68,7 @@ def test_a_grant_that_gives_nothing_yet_says_so(keyed: Runner, token: str) -> No
     """A mistyped name, say; the socket is open all the same, and standard output has what it always has."""
     del token
     done = keyed(NAME, "grant", "--for", "acmee/app")
-    assert "it gives nothing yet: no credential for bitbucket.org/acmee/app" in done.stderr
+    assert "the grant has nothing to give yet: no credential for bitbucket.org/acmee/app" in done.stderr
     assert len(done.stdout.splitlines()) == 2
     assert keyed(NAME, "grant", "--for", "acme").stderr == ""
 

@@ -50,7 +50,7 @@ def test_what_bitbucket_does_not_take_is_not_kept(keyed: Runner, bitbucket: Fake
     for given, said in (
         (f"{app.key}\n{CLIENT_KEY}\n{'wrong' * 8}\n", "rejected the Connect app's JWT"),
         (f"{app.key}\ntwo words\n{app.secret}\n", "not a key of a Connect app"),
-        (f"{app.key}\n{CLIENT_KEY}\n", "standard input has no line"),
+        (f"{app.key}\n{CLIENT_KEY}\n", "no line on standard input"),
     ):
         refused = keyed(HELPER, "login", "--jwt-bearer", "--host", bitbucket.url, stdin=given, check=False)
         assert refused.returncode == 1

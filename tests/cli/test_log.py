@@ -75,7 +75,7 @@ def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None
     assert "the access log is off" not in flagged.stderr
     logging.env.pop(access_log.SETTING)
     told = logging(HELPER, "log", "--review")
-    assert "the access log is off, so programs and repositories are not known" in told.stderr
+    assert "the access log is off, so programs and repositories are unknown" in told.stderr
     assert f"hint: set {access_log.SETTING}=on" in told.stderr
 
 

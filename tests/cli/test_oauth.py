@@ -100,7 +100,7 @@ def test_ctrl_c_instead_of_pasting_leaves_nothing_behind(keyed: Runner, bitbucke
     with person_of(keyed).types(*words, columns=200) as dialogue:
         dialogue.reads("> ")
         dialogue.types("http://localhost:34106/?code=of&state=another")
-        dialogue.reads("is not of this login")
+        dialogue.reads("belongs to another login")
         dialogue.reads("> ")
         dialogue.presses("c")
         dialogue.ends(130)

@@ -104,7 +104,7 @@ def test_what_rest_does_not_tell_a_person_does(ready: Runner, bitbucket: FakeBit
     bitbucket.script_fault("api", "410")
     refused = ready(HELPER, *words, stdin=bitbucket.issue_access_token("acme", project="WEB"), check=False)
     assert refused.returncode == 1
-    assert "the repositories of project WEB are not known: Bitbucket answered with 410" in refused.stderr
+    assert "the repositories of project WEB are unknown: Bitbucket answered with 410" in refused.stderr
     assert "--repositories" in refused.stderr
     assert listed(ready) == []
     token = bitbucket.issue_access_token("acme", project="WEB")
@@ -153,9 +153,9 @@ def test_a_projects_token_is_named_like_any_other(ready: Runner, bitbucket: Fake
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--project", "WEB"), "--project goes with --access-token and --for WORKSPACE"),
-        (("--for", "acme/app", "--project", "WEB"), "--project goes with --access-token and --for WORKSPACE"),
-        (("--for", "acme", "--repositories", "app"), "--repositories goes with --project"),
+        (("--project", "WEB"), "--project needs --access-token and --for WORKSPACE"),
+        (("--for", "acme/app", "--project", "WEB"), "--project needs --access-token and --for WORKSPACE"),
+        (("--for", "acme", "--repositories", "app"), "--repositories needs --project"),
         (("--for", "acme", "--project", 'W"EB'), "not a project key"),
         (("--for", "acme", "--project", "WEB", "--repositories", "a/b"), "not a list of repositories"),
         (("--for", "acme/{WEB}"), "not a workspace"),

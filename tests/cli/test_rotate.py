@@ -85,7 +85,7 @@ def test_what_bitbucket_refuses_changes_nothing(keyed: Runner, bitbucket: FakeBi
         (bitbucket.issue_access_token("acme/app")[:-1], "the token looks incomplete"),
         (old, "this token is already stored"),
         ("alice@example.com", "an email"),
-        ("", "standard input has no line"),
+        ("", "no line on standard input"),
     ):
         refused = keyed(HELPER, "rotate", stdin=f"{typed}\n" if typed else "", check=False)
         assert refused.returncode == 1

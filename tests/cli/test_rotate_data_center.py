@@ -138,7 +138,7 @@ def test_what_the_server_demands_is_told(keyed: Runner, server: FakeBitbucket) -
     server.turn(dc_id_in_token=False)
     log_in(keyed, server, "carol@corp")
     unknown = keyed(HELPER, "rotate", stdin=f"{PASSWORD}\n", check=False)
-    assert "the server lists no token that can be told to be this one" in unknown.stderr
+    assert "the server does not list this token" in unknown.stderr
 
 
 def test_a_new_token_that_does_not_work_is_revoked_again(keyed: Runner, server: FakeBitbucket) -> None:

@@ -86,13 +86,14 @@ def test_git_is_told_why_there_is_no_value(keyed: Runner, secret: Path) -> None:
     done = keyed(HELPER, "get", stdin=REQUEST, check=False)
     assert done.stdout == ""
     assert f"could not be fetched from file:{secret}: {secret} cannot be read: no such file or directory" in done.stderr
+    assert f"try: ls -l {secret}" in done.stderr
 
 
 @pytest.mark.parametrize("words", [["--oauth"], ["--jwt-bearer"]])
 def test_only_what_is_a_secret_has_a_source(keyed: Runner, words: list[str]) -> None:
     """The others are consented to."""
     done = keyed(HELPER, "login", *words, "--from", "file:/x", check=False)
-    assert "--from goes with --api-token, --access-token and --client-credentials" in done.stderr
+    assert "--from needs --api-token, --access-token or --client-credentials" in done.stderr
 
 
 def test_without_a_daemon_nothing_of_it_is_stored(keyed: Runner, home: Path, secret: Path) -> None:
@@ -173,7 +174,7 @@ def test_a_setting_that_is_no_reference_is_told(keyed: Runner) -> None:
     keyed("git", "config", "--global", "credential.https://bitbucket.org.tokenFrom", token)
     done = keyed(HELPER, "get", stdin=REQUEST, check=False)
     assert done.stdout == ""
-    assert "that is no reference to a secret" in done.stderr
+    assert "not a reference to a secret" in done.stderr
     assert token not in done.stderr
 
 

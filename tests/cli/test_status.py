@@ -99,7 +99,7 @@ def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None
     """A table would break names in the middle."""
     text = shown(report(stated()), width)
     assert text.startswith("bitbucket.org/acme/app\n")
-    assert "expires in: not known" in " ".join(text.split())
+    assert "expires in: unknown" in " ".join(text.split())
     assert all(len(line) <= width or " " not in line.strip() for line in text.split("\n"))
 
 
@@ -498,7 +498,7 @@ def test_a_token_in_the_environment_is_checked_and_fails_as_a_stored_one(
     assert keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok").returncode == 0
     refused = keyed(HELPER, "status", "--fail-within", "7d", check=False)
     assert refused.returncode == 1
-    assert "the expiry of the credential in BITBUCKET_ACCESS_TOKEN is not known" in refused.stderr
+    assert "the expiry of the credential in BITBUCKET_ACCESS_TOKEN is unknown" in refused.stderr
     bitbucket.revoke(token)
     refused = keyed(HELPER, "status", "--check", check=False)
     assert refused.returncode == 1

@@ -95,7 +95,7 @@ def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -
     assert restores.count(True) == 1
     assert told.count("Replaced: API token for bitbucket.org") == 2
     assert (
-        "exclude each other"
+        "cannot be combined"
         in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", "--replace", check=False).stderr
     )
 

@@ -381,7 +381,7 @@ def test_source_answers_and_is_never_stored(front: Runner, home: Path) -> None:
     [
         ("file:/nowhere/token", "BITBUCKET_TOKEN_FROM: /nowhere/token cannot be read: no such file or directory"),
         ("exec:vault kv get x", "BITBUCKET_TOKEN_FROM: there is no program vault on PATH"),
-        ("nonsense", "BITBUCKET_TOKEN_FROM: that is no reference to a secret"),
+        ("nonsense", "BITBUCKET_TOKEN_FROM: not a reference to a secret"),
     ],
 )
 def test_source_that_fails_is_told(front: Runner, helper: Path, reference: str, told: str) -> None:

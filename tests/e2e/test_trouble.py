@@ -93,7 +93,7 @@ def test_a_key_that_does_not_fit(machine: Machine, bitbucket: FakeBitbucket, url
     machine.end_daemon()
     before = files_of(machine)
     machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = base64.b64encode(os.urandom(32)).decode()
-    assert "is not the one that the vault was sealed with" in refused(machine, url)
+    assert "is not the one that the vault is encrypted with" in refused(machine, url)
     assert files_of(machine) == before
     del machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"]
     machine.git("ls-remote", url)

@@ -115,7 +115,7 @@ def test_answer_of_gits_own_cache_daemon_is_not_passed_on(front: Runner, helper:
     assert cached in front(*client, "get", stdin=request()).stdout
     seen = front(helper, "daemon", "status", check=False)
     assert seen.returncode == 3
-    assert "which is not this daemon, listens" in seen.stdout
+    assert "listens, but is not this daemon" in seen.stdout
     assert offered(front) == secret
     assert ask(socket_of(home), "ping")["version"]
 
@@ -288,7 +288,7 @@ def test_wrong_key_in_this_environment_is_told_and_changes_nothing(front: Runner
     (home / "other").write_bytes(os.urandom(32))
     (home / "other").chmod(0o600)
     done = front("git", "credential", "fill", stdin=request(), check=False)
-    assert "not the one that the vault was sealed with" in done.stderr
+    assert "not the one that the vault is encrypted with" in done.stderr
     assert (home / VAULT).read_bytes() == before
 
 

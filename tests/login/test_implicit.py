@@ -234,5 +234,5 @@ def test_a_token_is_pasted_with_its_whole_address(bitbucket: FakeBitbucket, prov
     attempt = attempt_at(provider, implicit=True)
     grant = attempt.token(paste.obtain_answer(attempt, show=shown.append, read_line=read_line))
     assert grant.access_token.reveal() in bitbucket.secrets()
-    assert len([line for line in shown if "is not of this login" in line]) == 2
+    assert len([line for line in shown if "belongs to another login" in line]) == 2
     assert not any(grant.access_token.reveal() in line for line in shown)

@@ -77,7 +77,7 @@ def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket
     grant, shown = log_in(provider, typed)
     assert grant.code != "stolen"
     assert sum("address to open." in line for line in shown) == 1
-    assert sum("is not of this login" in line for line in shown) == 2
+    assert sum("belongs to another login" in line for line in shown) == 2
 
 
 def test_a_refusal_is_told_as_one(bitbucket: FakeBitbucket, provider: Provider) -> None:

@@ -361,7 +361,7 @@ def test_references_to_app_passwords_have_a_severity_of_their_own(bare_run: Runn
     assert ":client.go:2: reference to an app password, APP_PASSWORD\n" in texts
     assert "other.go" not in texts
     (folder / "secret.env").write_text(f"K={tokens.app_password()}\n")
-    assert "Found: 1 secret, in 1 places; 4 references to app passwords." in audit(bare_run, str(folder))
+    assert "Found: 1 secret, in 1 place; 4 references to app passwords." in audit(bare_run, str(folder))
 
 
 def test_an_npmrc_of_a_person_is_told_and_left(bare_run: Runner, home: Path) -> None:

@@ -256,7 +256,7 @@ def test_another_vault_under_the_same_name_is_not_taken(
     server = valkey.client()
     server.delete(*(valkey.key(kind) for kind in ("head", "index", "cred:a", "cred:b")))
     put(valkey.storage(tmp_path / "new" / "vault"), "c", {"id": "c"})
-    with pytest.raises(VaultDamaged, match="another vault"):
+    with pytest.raises(VaultDamaged, match="a different vault"):
         latest(hosts[0])
     assert hosts[0].read(KEY).records.keys() == {"a", "b"}
 
@@ -322,7 +322,7 @@ def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> N
     (tmp_path / "password").chmod(0o600)
     env = {PASSWORD_FILE_VARIABLE: str(tmp_path / "password")}
     server = RedisServer(address, env)
-    with pytest.raises(VaultUnreachable, match="does not admit"):
+    with pytest.raises(VaultUnreachable, match="does not accept"):
         server.head()
     line = server.permissions().replace("PASSWORD", "#" + hashlib.sha256(b"made up").hexdigest())
     valkey.client().execute_command(*line.replace(">#", "#").split())
@@ -339,7 +339,7 @@ def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> N
     assert next(iter(RedisServer(address, env).changes())) is None
     assert RedisServer(address, env).deployment()["clock_skew_s"]
     assert storage.fault() is None
-    with pytest.raises(VaultUnreachable, match="does not admit"):
+    with pytest.raises(VaultUnreachable, match="does not accept"):
         RedisServer(parse(f"{valkey.url}x&user=gcb-{valkey.name}"), env).head()
 
 
@@ -410,7 +410,7 @@ def test_over_tls_a_certificate_and_a_password_are_needed(
     for refused in (tls_server, url.replace(f"{tmp_path}/ca.pem", f"{tmp_path}/other.pem")):
         with pytest.raises(VaultUnreachable, match="no connection"):
             RedisServer(parse(refused), env).head()
-    with pytest.raises(VaultUnreachable, match="does not admit"):
+    with pytest.raises(VaultUnreachable, match="does not accept"):
         RedisServer(parse(url), {}).head()
     one, two = (SharedStorage(RedisServer(parse(url), env), str(tmp_path / name / "vault")) for name in ("h1", "h2"))
     put(one, "a", {"id": "a", "n": 1})
@@ -419,7 +419,7 @@ def test_over_tls_a_certificate_and_a_password_are_needed(
     with one.lease("a") as lease, one.lock():
         one.read(KEY)
         lease.intend(bytes(100))
-    with pytest.raises(VaultUnreachable, match="does not admit"):
+    with pytest.raises(VaultUnreachable, match="does not accept"):
         RedisServer(parse(url.replace("vault=tls", "vault=other")), env).head()
 
 

@@ -443,7 +443,7 @@ class FileStorage:
 
     def _beyond_repair(self, damage: Error) -> VaultDamaged:
         return VaultDamaged(
-            f"the vault {self.shown} is damaged ({damage.cause}), and no earlier generation can be read",
+            f"the vault {self.shown} is damaged ({damage.cause}), and no previous version can be read",
             hint="nothing was changed; restore it from a backup, or move it and its .previous away and log in again",
         )
 

@@ -294,13 +294,13 @@ class RedisServer:
             yield self._made
             self.fault = None
         except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-            raise self._unreachable("it does not admit this user, or not to all that is needed") from None
+            raise self._unreachable("it does not accept this user, or denies a command that is needed") from None
         except redis.ConnectionError:
             raise self._unreachable("no connection") from None
         except redis.TimeoutError:
             raise self._unreachable("no answer in time") from None
         except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
-            raise self._unreachable("under these keys it has something else than a vault") from None
+            raise self._unreachable("these keys hold something other than a vault") from None
         except redis.RedisError as exc:
             raise self._unreachable(f"it answered {str(exc).split(' ')[0][:40]!a}") from None
 

@@ -315,8 +315,8 @@ class SharedStorage:
         vault = sealed.unseal(key, head.header)[1].decode()
         if vault != head.vault or copy.vault not in ("", vault):
             raise VaultDamaged(
-                f"the server {self.shown} has another vault than the one that this host knows",
-                hint=f"if that is meant, remove this host's copy: rm -r {typed(os.path.dirname(self.copy.path))}",
+                f"the server {self.shown} has a different vault from the one that this host knows",
+                hint=f"if that is intended, remove this host's copy: rm -r {typed(os.path.dirname(self.copy.path))}",
             )
         copy.vault = vault
         return copy
