@@ -53,6 +53,12 @@ def bitbucket(_bitbucket_process: FakeBitbucket) -> FakeBitbucket:
 
 
 @pytest.fixture
+def url(bitbucket: FakeBitbucket) -> str:
+    """The address of a repository, acme/app."""
+    return bitbucket.create_repository("acme/app")
+
+
+@pytest.fixture
 def consumer(bitbucket: FakeBitbucket) -> ConsumerKey:
     """A private OAuth consumer of the workspace acme."""
     return bitbucket.add_consumer()

@@ -5,12 +5,12 @@ import os
 import re
 import select
 import signal
-import socket
 import stat
-import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from tests.sockets import listener_of
 
 TIMEOUT_S = 60.0
 ENDING_S = 5.0
@@ -96,16 +96,7 @@ def _listeners_under(home: Path) -> Iterator[int]:
             path = os.path.join(folder, name)
             with contextlib.suppress(OSError):
                 if stat.S_ISSOCK(os.lstat(path).st_mode):
-                    yield _peer(path)
-
-
-def _peer(path: str) -> int:
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(ENDING_S)
-        connection.connect(path)
-        size = struct.calcsize("3i")
-        pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-        return pid
+                    yield listener_of(path, ENDING_S)
 
 
 def _processes_with_home(home: Path) -> Iterator[int]:

@@ -203,10 +203,9 @@ def test_what_to_type_when_a_token_leaked(home: Path, bitbucket_org: Runner, bit
 
 
 def test_a_container_is_served_by_gits_own_client(
-    home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket
+    home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket, url: str
 ) -> None:
     """The two lines for a container, with nothing of ours in PATH; nothing is started where no daemon listens."""
-    url = bitbucket.create_repository("acme/app")
     env = {
         "HOME": str(home),
         "PATH": "/usr/bin:/bin",

@@ -4,15 +4,16 @@ import contextlib
 import os
 import select
 import socket
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.vault import Vault
+from tests.daemon.daemons import read_all
 from tests.fake_bitbucket import tokens
 from tests.sandbox import Sandbox, new_home
+from tests.sockets import connected, listener_of
 
 PATIENCE_S = 20.0
 REQUEST = b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n"
@@ -55,32 +56,19 @@ class Seat(Sandbox):
 
     def connected(self, action: str = "get") -> socket.socket:
         """A connection to the daemon, at the socket for `action`. Raises OSError where there is none."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(PATIENCE_S)
         path = str(self.socket)
-        try:
-            connection.connect(path if action in git_protocol.GIT_ACTIONS else paths.control_socket(path))
-        except OSError:
-            connection.close()
-            raise
-        return connection
+        return connected(path if action in git_protocol.GIT_ACTIONS else paths.control_socket(path), PATIENCE_S)
 
     def ask(self, action: str, request: bytes = b"") -> bytes:
         """The daemon's answer."""
         with self.connected(action) as connection:
             connection.sendall(message(action, request))
             connection.shutdown(socket.SHUT_WR)
-            answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
-            return answer
+            return read_all(connection)
 
     def daemon_pid(self) -> int:
         """The daemon's process."""
-        with self.connected() as connection:
-            peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            pid: int = struct.unpack("3i", peer)[0]
-            return pid
+        return listener_of(self.socket, PATIENCE_S)
 
     def stop(self) -> None:
         """Stop the daemon, if one runs; returns when it has ended."""

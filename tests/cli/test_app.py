@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,9 @@ import pytest
 
 from git_credential_bitbucket.cli import app
 from tests.cli.person import Person
+from tests.helpers import socket_of
 from tests.running import Runner
+from tests.sockets import listener_at
 
 NAME = "git-credential-bitbucket"
 ROOT = Path(app.__file__).parents[2]
@@ -132,16 +133,15 @@ def test_control_characters_do_not_reach_the_terminal(bare_run: Runner) -> None:
 
 def test_ctrl_c_is_quiet(bare_run: Runner, home: Path) -> None:
     """130, as a shell says of a program that SIGINT ended, and no traceback."""
-    folder = home / "run" / NAME
-    folder.mkdir(mode=0o700)
-    with socket.socket(socket.AF_UNIX) as silent:
-        silent.bind(str(folder / "socket"))
-        silent.listen()
-        with subprocess.Popen([NAME, "daemon", "status"], env=bare_run.env, stderr=subprocess.PIPE) as process:
-            connection, _ = silent.accept()
-            process.send_signal(signal.SIGINT)
-            _, err = process.communicate(timeout=30)
-            connection.close()
+    status = [NAME, "daemon", "status"]
+    with (
+        listener_at(socket_of(home)) as silent,
+        subprocess.Popen(status, env=bare_run.env, stderr=subprocess.PIPE) as process,
+    ):
+        connection, _ = silent.accept()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+        connection.close()
     assert (process.returncode, err.strip()) == (130, b"")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from git_credential_bitbucket import __version__
 from tests.running import Runner
+from tests.sockets import listener_at
 
 NAME = "git-credential-bitbucket"
 
@@ -28,9 +29,7 @@ def path(home: Path) -> Path:
 @pytest.fixture
 def silent(path: Path) -> Iterator[socket.socket]:
     """Somebody who takes connections and never says anything."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen(64)
+    with listener_at(path, 64) as listener:
         yield listener
 
 

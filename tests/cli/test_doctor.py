@@ -24,6 +24,7 @@ from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helpers import control_of
 from tests.running import Runner
 from tests.sandbox import keep, write_git_config
+from tests.sockets import listener_at
 
 HELPER = "git-credential-bitbucket"
 CLOUD = "https://bitbucket.org"
@@ -427,9 +428,7 @@ def test_a_place_that_is_a_link_is_told_and_left_alone(healthy: Runner, home: Pa
 def test_a_daemon_that_does_not_answer_is_named_with_its_process(healthy: Runner, home: Path) -> None:
     """And nobody else is sent there: the look ends in seconds."""
     healthy(HELPER, "daemon", "stop")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(home / "run" / HELPER / "socket"))
-        listener.listen(8)
+    with listener_at(home / "run" / HELPER / "socket"):
         started = time.monotonic()
         said = told(looked(healthy, code=1), "daemon", "wrong")
         assert time.monotonic() - started < 60

@@ -18,7 +18,7 @@ import pexpect
 import pytest
 
 from tests.fake_bitbucket import tokens
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.running import Runner
 
 NAME = "git-credential-bitbucket"
@@ -94,11 +94,10 @@ def test_a_clone_with_a_token_from_the_environment(run: Runner, bitbucket: FakeB
     assert runtime_dir(run) == []
 
 
-def test_client_credentials_are_minted_once(run: Runner, bitbucket: FakeBitbucket) -> None:
+def test_client_credentials_are_minted_once(run: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
     """One token for all of the command's git, and none in its environment."""
     url = bitbucket.create_repository("acme/app", files={"a": "1"})
-    consumer = bitbucket.add_consumer()
-    env = {**run.env, "BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    env = {**run.env, **consumer.environment}
     run(
         NAME,
         "exec",

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from git_credential_bitbucket.ui import dates
-from tests.cli.listed import listed
+from tests.cli.listed import keep_consumer, listed
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
@@ -101,10 +101,7 @@ def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, bitbucket: F
 
 def test_what_renews_itself_has_no_date(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """It is not listed either."""
-    consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(keyed, bitbucket)
     refused = keyed(HELPER, "expires", bitbucket.netloc, "90d", check=False)
     assert "renews itself" in refused.stderr
     assert "No stored token expires" in keyed(HELPER, "expires").stdout

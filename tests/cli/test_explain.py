@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.listed import listed
+from tests.cli.listed import keep_consumer, listed
 from tests.cli.person import Person
 from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
@@ -141,10 +141,7 @@ def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(
     """Looking changes nothing: no request goes out."""
     configured(HELPER, "configure", "--host", bitbucket.url)
     bitbucket.turn(token_lifetime=1)
-    consumer = bitbucket.add_consumer()
-    configured(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(configured, bitbucket)
     before = bitbucket.mark()
     url = f"{bitbucket.url}/acme/app.git"
     deadline = time.monotonic() + 30

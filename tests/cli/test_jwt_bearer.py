@@ -9,9 +9,8 @@ HELPER = "git-credential-bitbucket"
 CLIENT_KEY = "ari:cloud:bitbucket::app/1b9ee2b2/installation"
 
 
-def test_it_is_kept_used_by_git_and_minted_again(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+def test_it_is_kept_used_by_git_and_minted_again(keyed: Runner, bitbucket: FakeBitbucket, url: str) -> None:
     """As an OAuth consumer is; what it is minted with is shown nowhere."""
-    url = bitbucket.create_repository("acme/app")
     app = bitbucket.add_consumer()
     words = ("--jwt-bearer", "--host", bitbucket.url, "--for", "acme")
     said = keyed(HELPER, "login", *words, stdin=f"{app.key}\n{CLIENT_KEY}\n{app.secret}\n").stdout

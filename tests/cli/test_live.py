@@ -73,7 +73,7 @@ def test_every_assumption_is_tested_with_every_kind(
     stored: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey
 ) -> None:
     """With all that it takes, only what takes thousands of requests is left; one rejected token is sent on purpose."""
-    stored.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    stored.env |= consumer.environment
     since = bitbucket.mark()
     found = observed(stored, PLACE, "--yes")
     untested = {text: one["why"] for text, one in found.items() if one["verdict"] != "as assumed"}
@@ -140,7 +140,7 @@ def test_the_transcript_holds_no_secret_and_no_name(
     stored: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey
 ) -> None:
     """In a person's form and the one for programs, with all that -v tells besides."""
-    stored.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    stored.env |= consumer.environment
     done = stored(HELPER, "-v", "doctor", "--live", PLACE, "--yes")
     shown = f"{done.stdout}\n{done.stderr}\n{json.dumps(observed(stored, PLACE))}"
     assert shown.count("as assumed") > 20

@@ -7,7 +7,7 @@ import pytest
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.running import Runner
 
 HELPER = "git-credential-bitbucket"
@@ -384,9 +384,8 @@ def test_two_lines_are_key_and_secret_also_where_the_key_is_configured(keyed: Ru
     assert "standard input has more lines" in refused.stderr
 
 
-def test_a_consumer_alone_logs_in_at_once(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+def test_a_consumer_alone_logs_in_at_once(keyed: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
     """Key and secret on two lines; the first token is minted now, so a slip shows now."""
-    consumer = bitbucket.add_consumer()
     words = (HELPER, "login", "--client-credentials", "--host", bitbucket.url, "--for", "acme")
     refused = keyed(*words, stdin=f"{consumer.key}\n{consumer.secret[::-1]}\n", check=False)
     assert refused.returncode == 1
@@ -400,7 +399,7 @@ def test_a_consumer_alone_logs_in_at_once(keyed: Runner, bitbucket: FakeBitbucke
 def test_the_consumer_may_come_from_the_environment(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Nothing is asked for, and the environment's credential is not what is verified against."""
     consumer = bitbucket.add_consumer()
-    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    keyed.env |= consumer.environment
     keyed(HELPER, "login", "--client-credentials", "--host", bitbucket.url)
     assert len(listed(keyed)) == 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.listed import listed
+from tests.cli.listed import keep_consumer, listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
@@ -10,13 +10,6 @@ from tests.running import Runner
 from tests.sandbox import keep
 
 HELPER = "git-credential-bitbucket"
-
-
-def keep_consumer(keyed: Runner, bitbucket: FakeBitbucket) -> str:
-    """A login that can be revoked; returns what was said."""
-    consumer = bitbucket.add_consumer()
-    words = ("login", "--client-credentials", "--host", bitbucket.url)
-    return keyed(HELPER, *words, stdin=f"{consumer.key}\n{consumer.secret}\n").stdout
 
 
 def test_a_log_in_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:

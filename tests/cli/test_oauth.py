@@ -189,9 +189,8 @@ def test_a_grant_that_cannot_be_kept_is_given_back(
 
 
 @pytest.mark.usefixtures("consumer")
-def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, bitbucket: FakeBitbucket, clicking: str) -> None:
+def test_a_clone_in_a_terminal_logs_in_on_the_way(keyed: Runner, url: str, clicking: str) -> None:
     """Git waits, the person picks the browser, the clone goes on; git's own output stays git's."""
-    url = bitbucket.create_repository("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     with person_of(keyed).types(*words, BROWSER=clicking) as dialogue:
@@ -237,13 +236,12 @@ def test_somebody_else_s_browser_is_told_at_the_terminal(
 
 @pytest.mark.usefixtures("consumer")
 def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
-    keyed: Runner, bitbucket: FakeBitbucket, tmp_path: Path, started: tuple[str, Path]
+    keyed: Runner, bitbucket: FakeBitbucket, url: str, tmp_path: Path, started: tuple[str, Path]
 ) -> None:
     """Git waits, the person consents in Chromium, whose page says what was granted; the clone goes on.
 
     What Chromium was started with, which other users can read, holds no state; the terminal shows where it leads.
     """
-    url = bitbucket.create_repository("acme/app")
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
     try:
         chromium = Chromium(tmp_path, bitbucket.url)

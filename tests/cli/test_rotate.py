@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from git_credential_bitbucket import access_log
-from tests.cli.listed import listed
+from tests.cli.listed import keep_consumer, listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
@@ -148,10 +148,7 @@ def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, bitbucket: 
 def test_what_renews_itself_is_not_rotated(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """And nothing at all is not either."""
     assert "no credential is stored that can be rotated" in keyed(HELPER, "rotate", stdin="x\n", check=False).stderr
-    consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(keyed, bitbucket)
     refused = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)
     assert "only API tokens and access tokens can be rotated" in refused.stderr
 

@@ -513,7 +513,7 @@ def test_a_consumer_in_the_environment_is_checked(keyed: Runner, bitbucket: Fake
     """A token is asked for, which is how git would use it."""
     keyed("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
     consumer = bitbucket.add_consumer()
-    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    keyed.env |= consumer.environment
     assert "BITBUCKET_CLIENT_SECRET: Bitbucket says that it is valid" in keyed(HELPER, "status", "--check").stdout
     keyed.env["BITBUCKET_CLIENT_SECRET"] = consumer.secret[::-1]
     refused = keyed(HELPER, "status", "--check", check=False)

@@ -8,6 +8,7 @@ import requests
 from atlassian import Bitbucket
 from atlassian.bitbucket.cloud import Cloud
 
+from tests.cli.listed import keep_consumer
 from tests.cli.person import Person
 from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
@@ -149,10 +150,7 @@ def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> N
 def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Nobody gets one that ends under their hands."""
     bitbucket.turn(token_lifetime=2)
-    consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(keyed, bitbucket)
     first = keyed(HELPER, "token", bitbucket.netloc).stdout
     bitbucket.turn(token_lifetime=7200)
     keyed(HELPER, "refresh")
@@ -210,7 +208,7 @@ def test_a_locked_vault_is_unlocked_at_a_terminal(person: Person) -> None:
 def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """As it serves git: its token is minted, before the vault is looked at."""
     consumer = bitbucket.add_consumer()
-    keyed.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    keyed.env |= consumer.environment
     name, _, value = keyed(HELPER, "token", bitbucket.netloc, "--header").stdout.strip().partition(": ")
     assert value.startswith("Bearer ")
     answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=30)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.listed import listed
+from tests.cli.listed import keep_consumer, listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import FakeBitbucket
@@ -240,10 +240,7 @@ def test_a_get_in_a_terminal_asks_for_the_passphrase(keyed: Runner, person: Pers
 def test_refresh_renews_what_can_be_renewed(keyed: Runner, bitbucket: FakeBitbucket, token: str) -> None:
     """And says for how long; a static token is no failure among several, but one when it is named."""
     assert token
-    consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(keyed, bitbucket)
     before = len(bitbucket.token_requests())
     said = keyed(HELPER, "refresh").stdout
     assert said == f"Renewed: OAuth consumer for {bitbucket.netloc}, valid for 1 h 59 min\n"
@@ -254,10 +251,7 @@ def test_refresh_renews_what_can_be_renewed(keyed: Runner, bitbucket: FakeBitbuc
 
 def test_refresh_says_what_bitbucket_said(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """The old token is still good, and still offered."""
-    consumer = bitbucket.add_consumer()
-    keyed(
-        HELPER, "login", "--client-credentials", "--host", bitbucket.url, stdin=f"{consumer.key}\n{consumer.secret}\n"
-    )
+    keep_consumer(keyed, bitbucket)
     bitbucket.script_fault("token", "503")
     refused = keyed(HELPER, "refresh", check=False)
     assert refused.returncode == 1

@@ -9,7 +9,7 @@ import pytest
 
 from git_credential_bitbucket import access_log
 from tests.fake_bitbucket import tokens
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.helpers import request, socket_of
 from tests.running import Runner
 
@@ -89,16 +89,10 @@ def test_secret_that_nothing_can_keep_is_not_said_to_be_kept(alone: Runner, help
 
 
 def test_client_credentials_are_minted_for_each_process(
-    bitbucket_front: Runner, bitbucket: FakeBitbucket, home: Path
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, home: Path
 ) -> None:
     """Without daemon and without vault: every get mints, and git's store of it leaves no trace."""
-    consumer = bitbucket.add_consumer()
-    env = {
-        **bitbucket_front.env,
-        "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off",
-        "BITBUCKET_CLIENT_ID": consumer.key,
-        "BITBUCKET_CLIENT_SECRET": consumer.secret,
-    }
+    env = {**bitbucket_front.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", **consumer.environment}
     done = bitbucket_front("git", "credential", "fill", stdin=request(host=bitbucket.netloc), env=env)
     assert "username=x-token-auth\n" in done.stdout
     answer = bitbucket_front("git", "credential", "approve", stdin=done.stdout, env=env)
@@ -107,16 +101,10 @@ def test_client_credentials_are_minted_for_each_process(
 
 
 def test_rejected_minted_token_is_not_minted_again_at_once(
-    bitbucket_front: Runner, bitbucket: FakeBitbucket, helper: Path
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, helper: Path
 ) -> None:
     """git-lfs would have one minted for each of its endless questions."""
-    consumer = bitbucket.add_consumer()
-    env = {
-        **bitbucket_front.env,
-        "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off",
-        "BITBUCKET_CLIENT_ID": consumer.key,
-        "BITBUCKET_CLIENT_SECRET": consumer.secret,
-    }
+    env = {**bitbucket_front.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", **consumer.environment}
     text = request(host=bitbucket.netloc)
     for _ in range(2):  # the first may have been revoked
         done = bitbucket_front("git", "credential", "fill", stdin=text, env=env)
@@ -127,16 +115,10 @@ def test_rejected_minted_token_is_not_minted_again_at_once(
 
 
 def test_without_room_to_share_a_rejected_token_is_not_minted_again_at_once(
-    bitbucket_front: Runner, bitbucket: FakeBitbucket, helper: Path
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, helper: Path
 ) -> None:
     """Each command has its own token then, and a mark, which takes no room, says that the last was rejected."""
-    consumer = bitbucket.add_consumer()
-    env = {
-        **bitbucket_front.env,
-        "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off",
-        "BITBUCKET_CLIENT_ID": consumer.key,
-        "BITBUCKET_CLIENT_SECRET": consumer.secret,
-    }
+    env = {**bitbucket_front.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off", **consumer.environment}
     text = request(host=bitbucket.netloc)
     fill = "ulimit -f 16; exec git credential fill"  # 8 KiB
     first, second = (bitbucket_front("sh", "-c", fill, stdin=text, env=env).stdout for _ in range(2))

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import socket
-import struct
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import daemon_launcher
+from tests.sockets import connected
 
 TIMEOUT_S = 60.0
 
@@ -84,14 +84,7 @@ class Daemon:
 
     def connect(self, path: str | None = None) -> socket.socket:
         """A connection that nothing was sent on, to git's socket or another."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(TIMEOUT_S)
-        try:
-            connection.connect(path or self.path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
+        return connected(path or self.path)
 
     def store(self, path: str, secret: str) -> None:
         """Have it keep a secret for a path on bitbucket.org, which git has just asked for in vain."""
@@ -173,12 +166,3 @@ def eventually(true: Callable[[], bool], seconds: float = TIMEOUT_S) -> None:
     while not true():
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.02)
-
-
-def listener_of(path: str) -> int:
-    """The pid of the process that listens at a socket."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
-        size = struct.calcsize("3i")
-        pid: int = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0]
-        return pid

@@ -15,8 +15,9 @@ import pytest
 
 from git_credential_bitbucket import config, paths
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, eventually, listener_of, message, read_all
+from tests.daemon.daemons import Daemon, cloud, eventually, message, read_all
 from tests.fake_bitbucket import tokens
+from tests.sockets import listener_at, listener_of
 
 
 def test_ready_is_said_once_it_listens_and_the_pipe_ends(daemon: Daemon) -> None:
@@ -206,11 +207,8 @@ def test_a_vault_in_memory_leaves_nothing_on_disk(start: Start, home: Path) -> N
 
 def test_a_socket_of_systemds_is_served_and_left_to_it(start: Start, keyed_env: dict[str, str], home: Path) -> None:
     """Socket activation (sd_listen_fds(3)): descriptor 3 by LISTEN_FDS and LISTEN_PID, environment from the unit."""
-    place = home / "run" / "git-credential-bitbucket"
-    place.mkdir(mode=0o700)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(place / "socket"))
-        listener.listen()
+    path = home / "run" / "git-credential-bitbucket" / "socket"
+    with listener_at(path) as listener:
         # LISTEN_PID must name the process that is executed: a shell that becomes it knows.
         script = f'exec 3<&{listener.fileno()}; export LISTEN_PID=$$ LISTEN_FDS=1; exec "$@"'
         daemon = start(
@@ -225,7 +223,7 @@ def test_a_socket_of_systemds_is_served_and_left_to_it(start: Start, keyed_env: 
     assert daemon.ask("status", path=daemon.control)
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended() == 0
-    assert (place / "socket").exists()
+    assert path.exists()
     assert not os.path.exists(daemon.control)  # which it made itself
 
 

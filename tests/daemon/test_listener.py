@@ -17,8 +17,9 @@ from git_credential_bitbucket.daemon import listener
 from git_credential_bitbucket.daemon.listener import claim, socket_paths
 from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, eventually, listener_of
+from tests.daemon.daemons import Daemon, cloud, eventually
 from tests.fake_bitbucket import tokens
+from tests.sockets import listener_at, listener_of
 
 
 def test_directory_and_socket_are_born_closed_to_others(daemon: Daemon) -> None:
@@ -84,9 +85,7 @@ def test_a_daemon_whose_path_was_replaced_drains_and_stops(daemon: Daemon) -> No
     aside = daemon.path + ".old"
     waiting = daemon.connect()
     os.rename(daemon.path, aside)
-    with socket.socket(socket.AF_UNIX) as successor:
-        successor.bind(daemon.path)
-        successor.listen()
+    with listener_at(daemon.path):
         waiting.sendall(b"action=ping\ntimeout=1\n")
         waiting.shutdown(socket.SHUT_WR)
         assert b"pid=" in waiting.recv(4096)
@@ -237,9 +236,7 @@ def test_who_says_something_without_end_is_waited_for_no_longer(
 ) -> None:
     """A byte now and then, or more than fits into memory: whoever starts holds the lock meanwhile."""
     monkeypatch.setattr(listener, "PING_TIMEOUT_S", 0.5)
-    directory = home / "run" / "git-credential-bitbucket"
-    directory.mkdir(mode=0o700)
-    path = str(directory / "socket")
+    path = str(home / "run" / "git-credential-bitbucket" / "socket")
     ended = threading.Event()
 
     def talk(standing: socket.socket) -> None:
@@ -248,9 +245,7 @@ def test_who_says_something_without_end_is_waited_for_no_longer(
             while not ended.wait(0.05 if len(said) == 1 else 0):
                 connection.sendall(said)
 
-    with socket.socket(socket.AF_UNIX) as standing:
-        standing.bind(path)
-        standing.listen()
+    with listener_at(path) as standing:
         talking = threading.Thread(target=talk, args=(standing,))
         talking.start()
         stopping = threading.Timer(20, ended.set)  # a test that failed would not end

@@ -19,6 +19,7 @@ from git_credential_bitbucket.daemon.peers import Peer
 from git_credential_bitbucket.daemon.server import Answer, Server
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 from tests.daemon.daemons import eventually, read_all
+from tests.sockets import connected, listener_at
 
 
 class Running:
@@ -26,12 +27,7 @@ class Running:
 
     def __init__(self, path: str, answer: Answer, limits: Limits) -> None:
         self.path = path
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen(1024)
-        guests = socket.socket(socket.AF_UNIX)
-        guests.bind(f"{path}-guests")
-        guests.listen(1024)
+        listener, guests = listener_at(path, 1024), listener_at(f"{path}-guests", 1024)
         admit = {listener: lambda peer: "git" if peer.uid == os.getuid() else None, guests: lambda _: "guest"}
         self.server = Server(admit, answer, limits)  # type: ignore[arg-type]  # the roles are literals
         self.ending = False
@@ -44,10 +40,7 @@ class Running:
 
     def connect(self, door: str = "") -> socket.socket:
         """A connection that nothing was sent on; `-guests` is the other door."""
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(60)
-        connection.connect(self.path + door)
-        return connection
+        return connected(self.path + door)
 
     def ask(self, data: bytes) -> bytes:
         """The whole answer."""
@@ -411,9 +404,7 @@ def test_who_asks_to_leave_counts_until_we_do(serve: Serve) -> None:
 
 def test_while_it_pauses_newcomers_queue_and_the_stalled_are_hurried(home: Path) -> None:
     """Before it starts anew: nobody is refused, and nobody who stalls keeps the others waiting."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{home}/s")
-        listener.listen()
+    with listener_at(f"{home}/s") as listener:
         server = Server({listener: lambda _: "git"}, lambda _data, _peer, _role: b"answer")
         with socket.socket(socket.AF_UNIX) as stalled, socket.socket(socket.AF_UNIX) as newcomer:
             stalled.connect(f"{home}/s")

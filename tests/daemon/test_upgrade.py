@@ -12,8 +12,9 @@ import pytest
 
 from git_credential_bitbucket.daemon import upgrade
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, eventually, listener_of, read_all
+from tests.daemon.daemons import Daemon, eventually, read_all
 from tests.fake_bitbucket import tokens
+from tests.sockets import listener_of
 
 PACKAGE = Path(__file__).parents[2] / "git_credential_bitbucket"
 

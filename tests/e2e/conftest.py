@@ -1,6 +1,6 @@
 """What the end-to-end tests share: the installed helper, and machines that are configured to use it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -31,48 +31,45 @@ def configuration(program: Path, _bitbucket_process: FakeBitbucket, tmp_path_fac
     return (home / ".gitconfig").read_text()
 
 
-def _machine(
-    home: Path, env: dict[str, str], git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
-) -> Machine:
+@pytest.fixture
+def daemon(request: pytest.FixtureRequest) -> str:
+    """The setting whether a daemon may run, as it may unless a test goes `either_way`."""
+    setting: str = getattr(request, "param", "")
+    return setting
+
+
+@pytest.fixture
+def new_machine(
+    home: Path, env: dict[str, str], daemon: str, program: Path, bitbucket: FakeBitbucket, configuration: str
+) -> Iterator[Callable[[Git], Machine]]:
+    """Makes the test's machine with a git. At the end of every test: nobody has written or said a secret."""
+    env = {**env, **key_settings(home), "GIT_CREDENTIAL_BITBUCKET_DAEMON": daemon}
     (home / ".gitconfig").write_text(configuration)
-    return Machine(home, {**env, **key_settings(home)}, git, program, bitbucket)
+    made: list[Machine] = []
 
+    def new(git: Git) -> Machine:
+        made.append(Machine(home, env, git, program, bitbucket))
+        return made[-1]
 
-def _checked(machine: Machine) -> Iterator[Machine]:
-    """At the end of every test: nobody has written or said a secret."""
-    yield machine
-    needles = Needles(machine.standin.secrets())
-    assert not list(needles.files(machine.home))
-    assert not list(needles.texts(machine.told))
+    yield new
+    needles = Needles(bitbucket.secrets())
+    assert not list(needles.files(home))
+    assert not [found for machine in made for found in needles.texts(machine.told)]
 
 
 @pytest.fixture
-def machine(
-    home: Path, env: dict[str, str], git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
-) -> Iterator[Machine]:
+def machine(new_machine: Callable[[Git], Machine], git: Git) -> Machine:
     """A machine with each of the gits in turn."""
-    yield from _checked(_machine(home, env, git, program, bitbucket, configuration))
+    return new_machine(git)
 
 
 @pytest.fixture
-def older(
-    home: Path, env: dict[str, str], program: Path, bitbucket: FakeBitbucket, configuration: str
-) -> Iterator[Machine]:
+def older(new_machine: Callable[[Git], Machine]) -> Machine:
     """A machine with the git that this one has."""
-    yield from _checked(_machine(home, env, git_versions.machine_git(), program, bitbucket, configuration))
+    return new_machine(git_versions.machine_git())
 
 
 @pytest.fixture
-def newer(
-    home: Path, env: dict[str, str], newer_git: Git, program: Path, bitbucket: FakeBitbucket, configuration: str
-) -> Iterator[Machine]:
+def newer(new_machine: Callable[[Git], Machine], newer_git: Git) -> Machine:
     """A machine with a git that knows `state` and `continue`."""
-    yield from _checked(_machine(home, env, newer_git, program, bitbucket, configuration))
-
-
-@pytest.fixture(params=["daemon", "in process"])
-def place(request: pytest.FixtureRequest, machine: Machine) -> Machine:
-    """A machine with each of the gits, where the daemon answers and where none may run."""
-    if request.param == "in process":
-        machine.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    return machine
+    return new_machine(newer_git)

@@ -25,6 +25,8 @@ machine_git = pytest.mark.parametrize("git", ["machine"], indirect=True)
 """For a test that every git passes in the same way: the one that this machine has."""
 newer_git = pytest.mark.parametrize("git", ["newer"], indirect=True)
 """For a test that every git passes in the same way, and the newer one tells the helper more in it."""
+either_way = pytest.mark.parametrize("daemon", ["", "off"], ids=["daemon", "in process"], indirect=True)
+"""For a test that passes in the same way where the daemon answers and where none may run."""
 
 _ASK = (
     "import json, sys\n"

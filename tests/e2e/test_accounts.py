@@ -60,7 +60,7 @@ class Day:
             script.write_text(f'#!/bin/sh\ncd {ROOT} && exec {shlex.join(words)} "$1"\n')
             script.chmod(0o700)
             known = set(self.bitbucket.secrets())
-            client = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+            client = consumer.environment
             self._login("--oauth", more={**client, "BROWSER": str(script)})
             self.owners.update({digest(new): f"{name}'s OAuth login" for new in set(self.bitbucket.secrets()) - known})
 

@@ -4,16 +4,8 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.e2e.sandbox import Machine
 from tests.fake_bitbucket.client import FakeBitbucket
-
-
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
 
 
 def by_gits_own_client(machine: Machine) -> None:
@@ -72,7 +64,7 @@ def test_an_upgrade_under_running_gits(newer: Machine, bitbucket: FakeBitbucket,
     newer.helper("configure", "--host", bitbucket.url)
     newer.keep("acme/app", kind="access-token", secret=bitbucket.issue_access_token("acme/app"))
     consumer = bitbucket.add_consumer()
-    from_environment = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    from_environment = consumer.environment
     newer.git("ls-remote", url, more=from_environment)
     before = dict(newer.ask("status"))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.leaks import Needles
-from tests.e2e.sandbox import Machine, newer_git
+from tests.e2e.sandbox import Machine, either_way, newer_git
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 
@@ -113,7 +113,7 @@ def test_a_full_run_leaves_no_secret_anywhere(traced: Machine, bitbucket: FakeBi
     traced.git("ls-remote", bitbucket.clone_url("alice/dotfiles"))
     log_in(traced, "--client-credentials", consumer.key, consumer.secret)
     traced.git("ls-remote", bitbucket.clone_url("acme/app"))
-    client = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    client = consumer.environment
     token = {"BITBUCKET_TOKEN": bitbucket.issue_access_token("acme/app")}
     for secret in (client, token):
         for off in ("", "off"):
@@ -144,11 +144,9 @@ def leaking_processes(machine: Machine, endpoint: str, count: int, job: Callable
             running.result()
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_no_process_shows_a_secret_while_it_works(newer: Machine, bitbucket: FakeBitbucket, off: str) -> None:
+@either_way
+def test_no_process_shows_a_secret_while_it_works(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Neither git with its token on the wire, nor whoever renews one, in arguments or environment."""
-    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    url = bitbucket.create_repository("acme/app")
     access = newer.log_in(bitbucket.add_consumer(), expires_in=0)
     assert not leaking_processes(newer, "token", 1, lambda: newer.git("ls-remote", url))
     assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))
@@ -178,10 +176,9 @@ def test_no_process_shows_a_secret_during_a_log_in(newer: Machine) -> None:
 
 
 def test_no_process_shows_a_secret_that_a_runner_has_in_a_file(
-    newer: Machine, bitbucket: FakeBitbucket, tmp_path: Path
+    newer: Machine, bitbucket: FakeBitbucket, url: str, tmp_path: Path
 ) -> None:
     """Neither by the variable that names it, nor under `exec`."""
-    url = bitbucket.create_repository("acme/app")
     (tmp_path / "token").write_text(bitbucket.issue_access_token("acme/app"))
     newer.env["BITBUCKET_TOKEN_FILE"] = str(tmp_path / "token")
     assert not leaking_processes(newer, "git", 2, lambda: newer.git("ls-remote", url))

@@ -9,10 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.daemon.daemons import listener_of
-from tests.e2e.sandbox import Machine, machine_git, newer_git, only_line
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.e2e.sandbox import Machine, either_way, machine_git, newer_git, only_line
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
+from tests.sockets import listener_of
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 TOKEN_USERNAME = "x-token-auth"
@@ -30,12 +30,6 @@ PAIRS = [
     ("BITBUCKET_CLIENT_ID", "BITBUCKET_CLIENT_SECRET"),
     ("BITBUCKET_OAUTH_CLIENT_ID", "BITBUCKET_OAUTH_CLIENT_SECRET"),
 ]
-
-
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
 
 
 @pytest.fixture
@@ -85,17 +79,18 @@ def test_a_token_in_a_file_serves_a_job(
     assert_untouched(newer)
 
 
+@either_way
 @machine_git
 def test_a_token_of_the_environment_wins_over_the_vault_and_never_enters_it(
-    place: Machine, bitbucket: FakeBitbucket, url: str
+    machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
     """While it is set it answers; afterwards the vault holds what it held."""
     kept, given = bitbucket.issue_api_token(), bitbucket.issue_access_token("acme/app")
-    place.approve("", "alice", kept)
-    place.git("ls-remote", url, more={"BITBUCKET_TOKEN": given})
-    place.git("ls-remote", url)
-    assert list(dict.fromkeys(entry.secret for entry in place.offered())) == [digest(given), digest(kept)]
-    assert [credential["kind"] for credential in place.credentials()] == ["api-token"]
+    machine.approve("", "alice", kept)
+    machine.git("ls-remote", url, more={"BITBUCKET_TOKEN": given})
+    machine.git("ls-remote", url)
+    assert list(dict.fromkeys(entry.secret for entry in machine.offered())) == [digest(given), digest(kept)]
+    assert [credential["kind"] for credential in machine.credentials()] == ["api-token"]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=["client", "oauth client"])
@@ -124,11 +119,10 @@ def test_a_consumer_of_the_environment_mints_once_for_a_job(
 
 @machine_git
 def test_a_consumer_of_the_environment_works_without_a_daemon(
-    machine: Machine, bitbucket: FakeBitbucket, url: str
+    machine: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey, url: str
 ) -> None:
     """All commands of a job share one token, sealed in the runtime directory; there is no vault, and no daemon."""
-    consumer = bitbucket.add_consumer()
-    machine.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    machine.env |= consumer.environment
     machine.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     clone = machine.clone(url)
     machine.commit(clone)
@@ -143,7 +137,7 @@ def test_a_consumer_of_the_environment_works_without_a_daemon(
 def test_parallel_commands_without_a_daemon_mint_once(newer: Machine, bitbucket: FakeBitbucket) -> None:
     """Twenty at once ask Bitbucket once; the next run not at all, and once more when git has had the token rejected."""
     consumer = bitbucket.add_consumer()
-    newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    newer.env |= consumer.environment
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
 
     def given(count: int) -> set[str]:
@@ -164,11 +158,10 @@ def test_parallel_commands_without_a_daemon_mint_once(newer: Machine, bitbucket:
 
 
 def test_a_minted_token_revoked_under_a_push_is_minted_again(
-    newer: Machine, bitbucket: FakeBitbucket, url: str
+    newer: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey, url: str
 ) -> None:
     """The second try works for the environment's consumer as for a login."""
-    consumer = bitbucket.add_consumer()
-    newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    newer.env |= consumer.environment
     clone = newer.clone(url)
     commit = newer.commit(clone)
     bitbucket.revoke(kind="oauth2", after=1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, newer_git
+from tests.e2e.sandbox import Machine, either_way, machine_git, newer_git
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -57,10 +57,9 @@ KINDS = [
 
 @pytest.mark.parametrize(("give", "username"), KINDS, ids=[give.__name__ for give, _ in KINDS])
 def test_each_kind_of_credential_works_with_its_own_username(
-    machine: Machine, bitbucket: FakeBitbucket, give: Callable[[Machine], None], username: str
+    machine: Machine, bitbucket: FakeBitbucket, url: str, give: Callable[[Machine], None], username: str
 ) -> None:
     """Clone by the Clone button's address, whose name is not what the token needs; fetch without a name; push."""
-    url = bitbucket.create_repository("acme/app")
     give(machine)
     clone = machine.clone(bitbucket.clone_url("acme/app", "alice"))
     machine.git("fetch", url, cwd=clone)
@@ -70,22 +69,22 @@ def test_each_kind_of_credential_works_with_its_own_username(
     assert {(entry.username, entry.status) for entry in machine.offered()} == {(username, 200)}
 
 
+@either_way
 @newer_git
 @pytest.mark.parametrize("give", [repository_token, login], ids=["static", "oauth"])
 def test_clone_fetch_and_a_large_push(
-    place: Machine, bitbucket: FakeBitbucket, give: Callable[[Machine], None]
+    machine: Machine, bitbucket: FakeBitbucket, url: str, give: Callable[[Machine], None]
 ) -> None:
     """The whole job with the daemon and without; more than 1 MiB goes in chunks, after a probe of its own."""
-    url = bitbucket.create_repository("acme/app")
-    give(place)
-    mine, theirs = place.clone(url), place.clone(url)
-    commit = place.commit(mine, "large", bytes(range(256)) * (THREE_MB // 256))
-    place.git("-c", "pack.compression=0", "-c", "core.compression=0", "push", cwd=mine)
-    place.git("fetch", cwd=theirs)
+    give(machine)
+    mine, theirs = machine.clone(url), machine.clone(url)
+    commit = machine.commit(mine, "large", bytes(range(256)) * (THREE_MB // 256))
+    machine.git("-c", "pack.compression=0", "-c", "core.compression=0", "push", cwd=mine)
+    machine.git("fetch", cwd=theirs)
     assert bitbucket.head("acme/app") == commit
-    assert place.git("rev-parse", "origin/main", cwd=theirs).stdout.strip() == commit
+    assert machine.git("rev-parse", "origin/main", cwd=theirs).stdout.strip() == commit
     assert max(entry.body_length for entry in bitbucket.requests("git")) > THREE_MB - (1 << 20)
-    assert {entry.status for entry in place.offered()} == {200}
+    assert {entry.status for entry in machine.offered()} == {200}
     assert not bitbucket.token_requests()
 
 
@@ -142,9 +141,8 @@ def test_a_hostile_work_tree_is_not_executed(machine: Machine, bitbucket: FakeBi
     assert not taken.exists()
 
 
-def test_both_executables_serve_a_clone(older: Machine, bitbucket: FakeBitbucket, executable: Path) -> None:
+def test_both_executables_serve_a_clone(older: Machine, bitbucket: FakeBitbucket, url: str, executable: Path) -> None:
     """The portable one too, where no C compiler was at hand when it was installed."""
-    url = bitbucket.create_repository("acme/app")
     repository_token(older)
     older.program = executable
     older.helper("configure", "--host", bitbucket.url)

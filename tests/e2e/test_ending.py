@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git
+from tests.e2e.sandbox import Machine, either_way, machine_git
 from tests.fake_bitbucket.client import FakeBitbucket
 
 DAY = 86400
@@ -23,31 +23,29 @@ def fetched(machine: Machine, clone: Path, **more: str) -> str:
     return machine.git("fetch", "--quiet", cwd=clone, more=more).stderr
 
 
-def test_once_on_stderr_with_what_to_type(place: Machine, bitbucket: FakeBitbucket) -> None:
+@either_way
+def test_once_on_stderr_with_what_to_type(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """With the daemon and without, on each git; nothing is slowed down, broken or said twice."""
-    url = bitbucket.create_repository("acme/app")
-    keep(place, 6.5)
-    said = place.git("clone", "--quiet", url, place.work / "app").stderr
+    keep(machine, 6.5)
+    said = machine.git("clone", "--quiet", url, machine.work / "app").stderr
     lines = [line for line in said.split("\n") if line]
     assert [line.split(": ")[1] for line in lines] == ["warning", "hint"]
     assert lines[0].startswith(f"{WARNING}{bitbucket.netloc}/acme/app expires in 6 days, on ")
     assert "git-credential-bitbucket rotate " in lines[1]
-    assert fetched(place, place.work / "app") == ""
-    place.end_daemon()
-    assert fetched(place, place.work / "app") == ""
+    assert fetched(machine, machine.work / "app") == ""
+    machine.end_daemon()
+    assert fetched(machine, machine.work / "app") == ""
 
 
 @machine_git
-def test_not_before_its_time(machine: Machine, bitbucket: FakeBitbucket) -> None:
+def test_not_before_its_time(machine: Machine, url: str) -> None:
     """A date that is far off, or none."""
-    url = bitbucket.create_repository("acme/app")
     keep(machine, 31)
     assert machine.git("clone", "--quiet", url, machine.work / "app").stderr == ""
 
 
-def test_a_build_hears_it_only_if_it_asks(older: Machine, bitbucket: FakeBitbucket) -> None:
+def test_a_build_hears_it_only_if_it_asks(older: Machine, url: str) -> None:
     """And does not keep it from a person; who never wants to hear it is not told."""
-    url = bitbucket.create_repository("acme/app")
     keep(older, 0.5)
     clone = older.work / "app"
     assert older.git("clone", "--quiet", url, clone, more={"CI": "true"}).stderr == ""
@@ -57,9 +55,8 @@ def test_a_build_hears_it_only_if_it_asks(older: Machine, bitbucket: FakeBitbuck
     assert "expires within a day" in fetched(older, clone, CI="true", GIT_CREDENTIAL_BITBUCKET_WARN="1")
 
 
-def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, bitbucket: FakeBitbucket) -> None:
+def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, url: str) -> None:
     """The daemon remembers that nobody there wants to hear it: the next `store` is acknowledged and done."""
-    url = bitbucket.create_repository("acme/app")
     keep(older, 5)
     older.env["CI"] = "true"
     clone = older.clone(url)
@@ -71,9 +68,8 @@ def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, bitbucket: Fa
     assert one["state"] == "ready"
 
 
-def test_both_executables_tell_it(older: Machine, bitbucket: FakeBitbucket, executable: Path) -> None:
+def test_both_executables_tell_it(older: Machine, bitbucket: FakeBitbucket, url: str, executable: Path) -> None:
     """Each hands what is no plain acknowledgement to the same Python."""
-    url = bitbucket.create_repository("acme/app")
     older.program = executable
     older.helper("configure", "--host", bitbucket.url)
     keep(older, 20)

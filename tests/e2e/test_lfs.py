@@ -6,20 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, only_line
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.fake_bitbucket.journal import Entry
 
 pytestmark = pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
 
 REASONABLE = 6
 """Requests of one git-lfs command; where a helper offers a rejected secret again at once, it makes 155 in 20 s."""
-
-
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
 
 
 def with_large_file(machine: Machine, url: str, name: str = "large.bin") -> Path:
@@ -76,12 +70,9 @@ def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, b
     assert [entry.method for entry in bitbucket.requests("media")] == ["PUT"]
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_revoked_token_in_the_vault_ends_git_lfs(
-    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
-) -> None:
+@either_way
+def test_a_revoked_token_in_the_vault_ends_git_lfs(older: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """It is suspended for a minute, so git-lfs gives up; and it is still there afterwards."""
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     token = bitbucket.issue_access_token("acme/app")
     older.keep("acme/app", kind="access-token", secret=token)
     clone = with_large_file(older, url)
@@ -94,12 +85,9 @@ def test_a_revoked_token_in_the_vault_ends_git_lfs(
     assert [credential["state"] for credential in older.credentials()] == ["suspended"]
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_revoked_token_in_the_environment_ends_git_lfs(
-    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
-) -> None:
+@either_way
+def test_a_revoked_token_in_the_environment_ends_git_lfs(older: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """The environment cannot be changed; a mark of a minute keeps its token back, and says so."""
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     token = bitbucket.issue_access_token("acme/app")
     ours = {"BITBUCKET_ACCESS_TOKEN": token}
     older.env |= ours
@@ -116,14 +104,12 @@ def test_a_revoked_token_in_the_environment_ends_git_lfs(
     older.git("lfs", "push", "--all", "origin", cwd=clone, more={"BITBUCKET_ACCESS_TOKEN": another})
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+@either_way
 def test_a_refused_consumer_in_the_environment_ends_git_lfs(
-    older: Machine, url: str, bitbucket: FakeBitbucket, off: str
+    older: Machine, url: str, bitbucket: FakeBitbucket, consumer: ConsumerKey
 ) -> None:
     """Its tokens are refused however new: git-lfs is told no after the second."""
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
-    consumer = bitbucket.add_consumer()
-    older.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    older.env |= consumer.environment
     clone = with_large_file(older, url)
     bitbucket.turn(token_lifetime=0, omit_expires_in=True)
     bitbucket.revoke(kind="oauth2")

@@ -4,15 +4,9 @@ import shutil
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, only_line
+from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
-
-
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
 
 
 def states(machine: Machine) -> list[object]:
@@ -20,14 +14,15 @@ def states(machine: Machine) -> list[object]:
     return [credential["state"] for credential in machine.credentials()]
 
 
+@either_way
 @machine_git
-def test_without_a_credential_git_stops_with_the_cure(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_without_a_credential_git_stops_with_the_cure(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Nobody is there to be asked: one line, one hint, and git's own end."""
-    answer = place.git("clone", url, check=False)
+    answer = machine.git("clone", url, check=False)
     assert answer.returncode == 128
     assert only_line(answer.stderr) == f"no credential for {bitbucket.netloc}/acme/app"
     assert "git-credential-bitbucket login" in answer.stderr
-    assert not place.vault_file.exists()
+    assert not machine.vault_file.exists()
 
 
 @machine_git
@@ -38,21 +33,22 @@ def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBi
     assert not machine.socket.exists()
 
 
+@either_way
 def test_a_static_token_is_held_back_after_a_401_and_not_lost(
-    place: Machine, bitbucket: FakeBitbucket, url: str
+    machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
     """It was shown only once, and a 401 may be an outage: not offered for a minute, and then again."""
     token = bitbucket.issue_access_token("acme/app")
-    place.keep("acme/app", kind="access-token", secret=token)
+    machine.keep("acme/app", kind="access-token", secret=token)
     bitbucket.revoke(token)
     for _ in range(3):
-        assert place.git("ls-remote", url, check=False).returncode == 128
-    assert [entry.status for entry in place.offered()] == [401]
-    assert "Bitbucket rejected it" in only_line(place.told[-1])
-    assert states(place) == ["suspended"]
-    place.helper("restore", str(place.credentials()[0]["id"]))
-    place.git("ls-remote", url, check=False)
-    assert [entry.secret for entry in place.offered()] == [digest(token)] * 2
+        assert machine.git("ls-remote", url, check=False).returncode == 128
+    assert [entry.status for entry in machine.offered()] == [401]
+    assert "Bitbucket rejected it" in only_line(machine.told[-1])
+    assert states(machine) == ["suspended"]
+    machine.helper("restore", str(machine.credentials()[0]["id"]))
+    machine.git("ls-remote", url, check=False)
+    assert [entry.secret for entry in machine.offered()] == [digest(token)] * 2
 
 
 @pytest.mark.parametrize("kept", ["vault", "environment", "environment's consumer"])
@@ -67,7 +63,7 @@ def test_another_helpers_rejected_credential_does_not_cost_ours(
         newer.env["BITBUCKET_TOKEN"] = token
     else:
         consumer = bitbucket.add_consumer()
-        newer.env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+        newer.env |= consumer.environment
     newer.git("ls-remote", url)
     dead = "echo capability[]=authtype; echo authtype=Bearer; echo credential=ended; echo ephemeral=0"
     configuration = newer.home / ".gitconfig"
@@ -128,16 +124,17 @@ def test_an_outage_of_git_is_no_verdict_on_the_credential(
     assert states(newer) == ["ready"]
 
 
+@either_way
 @machine_git
-def test_an_app_password_is_not_kept(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_an_app_password_is_not_kept(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """It is dead: whoever brings it is told what to make instead, and it is never offered."""
-    answer = place.git(
-        "credential", "approve", stdin=place.request("", username="alice", password=bitbucket.issue_app_password())
+    answer = machine.git(
+        "credential", "approve", stdin=machine.request("", username="alice", password=bitbucket.issue_app_password())
     )
     assert only_line(answer.stderr).startswith("this is an app password")
-    assert not place.credentials()
-    assert place.git("ls-remote", url, check=False).returncode == 128
-    assert not place.offered()
+    assert not machine.credentials()
+    assert machine.git("ls-remote", url, check=False).returncode == 128
+    assert not machine.offered()
 
 
 @machine_git

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, only_line
+from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -13,27 +13,22 @@ LARGE = bytes(range(256)) * (3 << 12)
 """3 MB: sent in chunks, so that git probes with a request of its own first."""
 
 
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
-
-
 def rejected(machine: Machine, since: int = 0) -> int:
     """How many requests came with a secret that the server did not take."""
     return len([entry for entry in machine.offered(since=since) if entry.status == 401])
 
 
-def test_an_expired_token_is_renewed_before_it_is_used(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+@either_way
+def test_an_expired_token_is_renewed_before_it_is_used(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """One request for a new token, none with the old one; the new one serves the next command too."""
-    old = place.log_in(bitbucket.add_consumer(), expires_in=0)
+    old = machine.log_in(bitbucket.add_consumer(), expires_in=0)
     bitbucket.revoke(old)
-    clone = place.clone(url)
-    place.commit(clone)
-    place.git("push", cwd=clone)
+    clone = machine.clone(url)
+    machine.commit(clone)
+    machine.git("push", cwd=clone)
     assert [entry.status for entry in bitbucket.token_requests()] == [200]
-    assert rejected(place) == 0
-    assert digest(old) not in {entry.secret for entry in place.offered()}
+    assert rejected(machine) == 0
+    assert digest(old) not in {entry.secret for entry in machine.offered()}
 
 
 @machine_git
@@ -64,14 +59,11 @@ def test_many_gits_at_once_on_a_revoked_token_make_one_request(
     assert [credential["state"] for credential in machine.credentials()] == ["ready"]
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon to be started", "in process"])
-def test_one_request_also_where_nobody_listens_yet(
-    newer: Machine, bitbucket: FakeBitbucket, url: str, off: str
-) -> None:
+@either_way
+def test_one_request_also_where_nobody_listens_yet(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Several gits start one daemon; and where none may run, the vault's lock makes the others wait and look again."""
     bitbucket.revoke(newer.log_in(bitbucket.add_consumer(), expires_in=0))
     newer.end_daemon()
-    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda _: newer.git("ls-remote", url), range(6)))
     assert [entry.status for entry in bitbucket.token_requests()] == [200]
@@ -109,14 +101,11 @@ def test_a_token_revoked_under_a_push_is_replaced_without_a_word(
 
 
 @pytest.mark.parametrize("after", [0, 1], ids=["before", "in the middle"])
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_an_older_git_fails_once_and_then_works(
-    older: Machine, bitbucket: FakeBitbucket, url: str, after: int, off: str
-) -> None:
+@either_way
+def test_an_older_git_fails_once_and_then_works(older: Machine, bitbucket: FakeBitbucket, url: str, after: int) -> None:
     """Before 2.46 git gives up on the 401; the rejected token is not offered again, so the next push is through."""
     if older.used_git.version >= (2, 46):
         pytest.skip(f"this machine's {older.used_git} knows the second try")
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     token = older.log_in(bitbucket.add_consumer())
     clone = older.clone(url)
     commit = older.commit(clone)

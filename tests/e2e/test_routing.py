@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, only_line
+from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -55,15 +55,14 @@ def test_each_repository_gets_its_own_token_without_a_daemon(
         assert used(newer, bitbucket.clone_url(repository, "alice")) == {(token, 200)}
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
+@either_way
 def test_each_repository_gets_its_own_token_without_use_http_path(
-    older: Machine, bitbucket: FakeBitbucket, own: dict[str, str], off: str
+    older: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
 ) -> None:
     """Git says nothing of the path then; whoever answers looks at the command line of the git that asks.
 
     Only the machine's own git is tried: the newer one of these tests is started by a loader, under the loader's name.
     """
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     expected = give(older, own)
     older.git("config", "--global", f"credential.{bitbucket.url}.useHttpPath", "false")
     for repository, token in expected.items():
@@ -76,12 +75,9 @@ def test_each_repository_gets_its_own_token_without_use_http_path(
     assert {entry.secret for entry in older.offered(since=mark)} == {expected["acme/app"]}
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_the_reason_is_the_repositorys_own_without_use_http_path(
-    older: Machine, bitbucket: FakeBitbucket, off: str
-) -> None:
+@either_way
+def test_the_reason_is_the_repositorys_own_without_use_http_path(older: Machine, bitbucket: FakeBitbucket) -> None:
     """What is wrong with another repository's token is not why this one gets none."""
-    older.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     token = bitbucket.issue_access_token("acme/app")
     older.keep("acme/app", kind="access-token", secret=token)
     bitbucket.revoke(token)

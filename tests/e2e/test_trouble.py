@@ -9,15 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, machine_git, only_line
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.running import Runner
-
-
-@pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
 
 
 def refused(machine: Machine, url: str) -> str:
@@ -68,22 +62,23 @@ def test_a_vault_locked_by_hand(machine: Machine, bitbucket: FakeBitbucket, url:
     machine.git("ls-remote", url)
 
 
+@either_way
 @machine_git
-def test_a_vault_whose_key_is_not_there(place: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_a_vault_whose_key_is_not_there(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Locked is not damaged: nothing is moved or written, and with the key all is as before, in the same daemon."""
-    place.approve("", "alice", bitbucket.issue_api_token())
-    place.end_daemon()
-    before, key = files_of(place), place.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
-    assert refused(place, url).startswith("the vault's key is read from ")
-    answer = place.git(
+    machine.approve("", "alice", bitbucket.issue_api_token())
+    machine.end_daemon()
+    before, key = files_of(machine), machine.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
+    assert refused(machine, url).startswith("the vault's key is read from ")
+    answer = machine.git(
         "credential",
         "approve",
-        stdin=place.request("acme/app", username="alice", password=bitbucket.issue_access_token("acme/app")),
+        stdin=machine.request("acme/app", username="alice", password=bitbucket.issue_access_token("acme/app")),
     )
     assert only_line(answer.stderr)
-    assert files_of(place) == before
-    place.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = key
-    place.git("ls-remote", url)
+    assert files_of(machine) == before
+    machine.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = key
+    machine.git("ls-remote", url)
 
 
 @machine_git
@@ -153,10 +148,9 @@ def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
     assert json.loads(newer.helper("status", "--json").stdout)["vault"]["damaged"] is None
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, bitbucket: FakeBitbucket, url: str, off: str) -> None:
+@either_way
+def test_a_vault_beyond_repair_is_left_as_it_is(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Both generations are damaged: said so, nothing is written over them, and a backup put back is taken."""
-    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     newer.approve("", "alice", bitbucket.issue_api_token())
     newer.approve("acme/other", "alice", bitbucket.issue_access_token("acme/other"))
     newer.end_daemon()
@@ -209,9 +203,8 @@ def test_nobody_listens_where_tokens_are_renewed(newer: Machine, bitbucket: Fake
     assert len(newer.credentials()) == 1
 
 
-def test_the_port_of_a_log_in_is_taken(newer: Machine, bitbucket: FakeBitbucket) -> None:
+def test_the_port_of_a_log_in_is_taken(newer: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
     """The port is named, and so is the way without it; nothing was asked of Bitbucket."""
-    consumer = bitbucket.add_consumer()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         site = f"credential.{bitbucket.url}"
@@ -250,10 +243,9 @@ def small_disk(newer: Machine) -> Iterator[Path]:
         run("umount", "--lazy", folder)
 
 
-@pytest.mark.parametrize("off", ["", "off"], ids=["daemon", "in process"])
-def test_a_full_disk(newer: Machine, bitbucket: FakeBitbucket, url: str, small_disk: Path, off: str) -> None:
+@either_way
+def test_a_full_disk(newer: Machine, bitbucket: FakeBitbucket, url: str, small_disk: Path) -> None:
     """What is kept is served; what cannot be kept is said; and no refresh token is spent whose heir had no room."""
-    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = off
     newer.keep("acme/app", kind="access-token", secret=bitbucket.issue_access_token("acme/app"))
     newer.log_in(bitbucket.add_consumer(), expires_in=0)
     bitbucket.create_repository("beta/tool")

@@ -18,12 +18,6 @@ Type = Callable[..., tuple[int | None, str]]
 
 
 @pytest.fixture
-def url(bitbucket: FakeBitbucket) -> str:
-    """A repository's address."""
-    return bitbucket.create_repository("acme/app")
-
-
-@pytest.fixture
 def type_at(machine: Machine) -> Type:
     """Runs this machine's git at a terminal and answers its prompts in turn; its exit code, and all that was shown."""
 

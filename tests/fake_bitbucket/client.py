@@ -32,6 +32,11 @@ class ConsumerKey:
     secret: str = field(repr=False)
     callback: str
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which a job gives it to the helper."""
+        return {"BITBUCKET_CLIENT_ID": self.key, "BITBUCKET_CLIENT_SECRET": self.secret}
+
 
 class StandInError(Exception):
     """The stand-in did not start, or an action was refused."""

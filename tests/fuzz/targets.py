@@ -26,6 +26,7 @@ from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.fake_bitbucket import tokens
+from tests.sockets import listener_at
 
 TURNS = 2000
 """More than any request needs: what has no answer by then hangs."""
@@ -58,9 +59,7 @@ class Daemon:
     def __init__(self) -> None:
         self._folder = tempfile.mkdtemp(prefix="gcb-fuzz-", dir="/tmp")
         self._path = f"{self._folder}/socket"
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(self._path)
-        self._listener.listen(8)
+        self._listener = listener_at(self._path)
         self._server = Server({self._listener: lambda _: "control"}, self._answer, Limits(peer_s=1.0, answer_s=1.0))
         self.renew()
 

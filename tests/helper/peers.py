@@ -8,6 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tests.daemon.daemons import read_all
+from tests.sockets import connected, listener_at
+
 Serve = Callable[[socket.socket], bytes]
 """Deals with one connection, and returns what it read."""
 
@@ -15,11 +18,8 @@ Serve = Callable[[socket.socket], bytes]
 @contextlib.contextmanager
 def listening(path: Path, serve: Serve) -> Iterator[list[bytes]]:
     """Listen at `path` and have `serve` deal with each connection; yields what was read from each."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     received: list[bytes] = []
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen(8)
+    with listener_at(path) as listener:
 
         def run() -> None:
             with contextlib.suppress(OSError):  # the listener was shut down
@@ -42,20 +42,12 @@ def listening(path: Path, serve: Serve) -> Iterator[list[bytes]]:
                 os.unlink(path)
 
 
-def whole(connection: socket.socket) -> bytes:
-    """A request to its end."""
-    data = b""
-    while chunk := connection.recv(65536):
-        data += chunk
-    return data
-
-
 def answering(*replies: bytes) -> Serve:
     """Reads each request to its end and answers with the next of `replies`, the last one for ever."""
     left = list(replies)
 
     def serve(connection: socket.socket) -> bytes:
-        data = whole(connection)
+        data = read_all(connection)
         connection.sendall(left.pop(0) if len(left) > 1 else left[0])
         return data
 
@@ -74,12 +66,11 @@ def forwarded(path: Path, to: str) -> Iterator[list[bytes]]:
     """Pass what comes at `path` on to another socket, as ssh -R does; yields what was asked."""
 
     def pass_on(connection: socket.socket) -> bytes:
-        request = whole(connection)
-        with socket.socket(socket.AF_UNIX) as there:
-            there.connect(to)
+        request = read_all(connection)
+        with connected(to) as there:
             there.sendall(request)
             there.shutdown(socket.SHUT_WR)
-            connection.sendall(whole(there))
+            connection.sendall(read_all(there))
         return request
 
     with listening(path, pass_on) as received:

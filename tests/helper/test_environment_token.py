@@ -4,7 +4,6 @@ import base64
 import itertools
 import os
 import shutil
-import socket
 import string
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from tests.fake_bitbucket import tokens
 from tests.fuzz.environment_token import VECTORS, Oracle, oracle, token_values
 from tests.helper.test_native_relay import Relay, binary, native
 from tests.helpers import request as described
+from tests.sockets import listener_at
 
 __all__ = ["binary", "native"]
 
@@ -211,9 +211,7 @@ def test_the_native_answer_is_pythons_or_none(
 
 def test_neither_socket_nor_home_is_touched(native: Relay) -> None:
     """A daemon that listens is not asked, and no file is made."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(native.socket))
-        listener.listen(1)
+    with listener_at(native.socket, 1) as listener:
         listener.setblocking(False)
         before = sorted(native.home.rglob("*"))
         done = native("get", request=PLAIN, env={"BITBUCKET_TOKEN": TOKEN})

@@ -15,7 +15,7 @@ from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import ipc
 from git_credential_bitbucket.helper import relay
 from tests.fake_bitbucket import tokens
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.helper.peers import answering, listening
 from tests.helpers import CHECKOUT, request, socket_of
 from tests.running import Runner
@@ -294,10 +294,9 @@ def test_wrong_key_in_this_environment_is_told_and_changes_nothing(front: Runner
 
 @pytest.mark.parametrize("pair", ["BITBUCKET_CLIENT", "BITBUCKET_OAUTH_CLIENT"])
 def test_client_credentials_are_minted_once_and_kept_nowhere(
-    bitbucket_front: Runner, bitbucket: FakeBitbucket, home: Path, pair: str
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, home: Path, pair: str
 ) -> None:
     """By id and secret, the one from a file; the daemon serves the token again, and git's store does not keep it."""
-    consumer = bitbucket.add_consumer()
     (home / "consumer").write_text(consumer.secret + "\n")
     bitbucket_front.env.update({f"{pair}_ID": consumer.key, f"{pair}_SECRET_FILE": str(home / "consumer")})
     first = bitbucket_front("git", "credential", "fill", stdin=request(host=bitbucket.netloc)).stdout
@@ -326,11 +325,10 @@ def test_refused_consumer_is_told_by_one_line(bitbucket_front: Runner, bitbucket
 
 
 def test_rejected_minted_token_is_replaced_once(
-    bitbucket_front: Runner, bitbucket: FakeBitbucket, helper: Path
+    bitbucket_front: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, helper: Path
 ) -> None:
     """A revoked token is minted again; one that is rejected as well is not, and the reason is told."""
-    consumer = bitbucket.add_consumer()
-    bitbucket_front.env.update({"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret})
+    bitbucket_front.env.update(consumer.environment)
     text = request(host=bitbucket.netloc)
     first = bitbucket_front("git", "credential", "fill", stdin=text).stdout
     bitbucket_front("git", "credential", "reject", stdin=first)

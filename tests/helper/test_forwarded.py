@@ -7,7 +7,7 @@ import pytest
 
 from git_credential_bitbucket.client import ipc
 from tests.fake_bitbucket import tokens
-from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.helper.peers import forwarded
 from tests.helpers import request, socket_of
 from tests.running import Runner
@@ -69,11 +69,10 @@ def test_control_verbs_say_where_they_work(far: Runner, helper: Path, home: Path
 
 
 def test_a_consumer_in_the_environment_needs_no_control_socket(
-    bitbucket_front: Runner, far: Runner, bitbucket: FakeBitbucket, helper: Path
+    bitbucket_front: Runner, far: Runner, bitbucket: FakeBitbucket, consumer: ConsumerKey, helper: Path
 ) -> None:
     """Its token is minted in this process."""
-    consumer = bitbucket.add_consumer()
-    given = {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    given = consumer.environment
     env = {
         **far.env,
         **bitbucket_front.env,

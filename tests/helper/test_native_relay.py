@@ -25,7 +25,9 @@ from git_credential_bitbucket import paths
 from git_credential_bitbucket.client import daemon_launcher, ipc
 from git_credential_bitbucket.helper import relay
 from tests import installed
-from tests.helper.peers import Serve, answering, hung_up, listening, whole
+from tests.daemon.daemons import read_all
+from tests.helper.peers import Serve, answering, hung_up, listening
+from tests.sockets import listener_at
 from tests.test_paths import SOCKET_NAMES
 
 SOURCE = installed.ROOT / "git_credential_bitbucket" / "helper" / "relay.c"
@@ -247,7 +249,7 @@ def test_no_daemon_is_started_before_python_has_decided(native: Relay, operation
 
 def silent(connection: socket.socket) -> bytes:
     """Say nothing until the other side gives up."""
-    request = whole(connection)
+    request = read_all(connection)
     hung_up(connection)
     return request
 
@@ -260,7 +262,7 @@ def deaf(connection: socket.socket) -> bytes:
 
 def dripping(connection: socket.socket) -> bytes:
     """A byte now and then, for ever."""
-    whole(connection)
+    read_all(connection)
     while True:
         connection.sendall(b"x")
         time.sleep(TIMEOUT_S / 10)  # the behaviour under test, not a wait for something to be ready
@@ -285,9 +287,7 @@ def test_a_daemon_that_does_not_read_does_not_hang_git(native: Relay) -> None:
 
 def test_a_daemon_that_does_not_accept_does_not_hang_git(native: Relay) -> None:
     """The queue of connections is full."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(native.socket))
-        listener.listen(0)
+    with listener_at(native.socket, 0):
         waiting = []
         for _ in range(2):
             waiting.append(socket.socket(socket.AF_UNIX))
@@ -302,7 +302,7 @@ def test_being_stopped_and_continued_is_nothing(native: Relay) -> None:
     """Ctrl-Z and fg while it waits: poll(2) is interrupted, and waits on."""
 
     def slow(connection: socket.socket) -> bytes:
-        request = whole(connection)
+        request = read_all(connection)
         (pid,) = struct.unpack("i8x", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         for _ in range(3):
             os.kill(pid, signal.SIGSTOP)
@@ -514,7 +514,7 @@ def test_no_core_is_dumped(native: Relay) -> None:
     (native.home / "cores").mkdir()
 
     def crash(connection: socket.socket) -> bytes:
-        request = whole(connection)
+        request = read_all(connection)
         (pid,) = struct.unpack("i8x", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert "Max core file size        0" in limits
@@ -575,7 +575,7 @@ def test_does_what_the_python_relay_does(
     """Whatever is asked and whatever answers: both relays come to the same end, and the request stays whole."""
 
     def in_pieces(connection: socket.socket) -> bytes:
-        request = whole(connection)
+        request = read_all(connection)
         for piece in replies:
             connection.sendall(piece)
         return request

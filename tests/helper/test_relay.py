@@ -11,10 +11,12 @@ import pytest
 
 from git_credential_bitbucket.client import environment_tokens, ipc
 from git_credential_bitbucket.errors import InsecurePath
+from tests.daemon.daemons import read_all
 from tests.fake_bitbucket import tokens
-from tests.helper.peers import answering, hung_up, listening, whole
+from tests.helper.peers import answering, hung_up, listening
 from tests.helpers import CHECKOUT, request, socket_of
 from tests.running import Runner
+from tests.sockets import connected, listener_at
 
 
 def test_request_and_reply_pass_unread(front: Runner, helper: Path, home: Path) -> None:
@@ -68,7 +70,7 @@ def test_peer_that_takes_too_long_is_left(home: Path, drip: bool) -> None:
     """The time-out is the whole answer's, and not begun anew by each byte."""
 
     def serve(connection: socket.socket) -> bytes:
-        data = whole(connection)
+        data = read_all(connection)
         while drip:
             connection.sendall(b"x")  # fails, and so ends, when the other side has gone
             time.sleep(0.02)
@@ -84,15 +86,10 @@ def test_peer_that_takes_too_long_is_left(home: Path, drip: bool) -> None:
 def test_full_queue_is_waited_for_and_then_left(home: Path) -> None:
     """Linux refuses at once where the queue of connections is full; a daemon that is busy is not an absent one."""
     path = socket_of(home)
-    path.parent.mkdir(mode=0o700)
-    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as first:
-        listener.bind(str(path))
-        listener.listen(0)
-        first.connect(str(path))
-        with socket.socket(socket.AF_UNIX) as second:
-            second.setblocking(False)
-            second.connect_ex(str(path))
-            assert ipc.send_request(str(path), b"action=get\n", 0.3) == (ipc.TIMEOUT, b"")
+    with listener_at(path, 0), connected(path), socket.socket(socket.AF_UNIX) as second:
+        second.setblocking(False)
+        second.connect_ex(str(path))
+        assert ipc.send_request(str(path), b"action=get\n", 0.3) == (ipc.TIMEOUT, b"")
 
 
 def test_no_socket_and_a_dead_one_are_an_absent_daemon(home: Path) -> None:

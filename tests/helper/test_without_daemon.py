@@ -101,7 +101,7 @@ def test_consumer_for_a_host_of_one_command(front: Runner, bitbucket: FakeBitbuc
     assert offered(front) is None
     consumer = bitbucket.add_consumer()
     env = {**front.env, **named(bitbucket.url), "GIT_SSL_CAINFO": bitbucket.ca_file}
-    env |= {"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    env |= consumer.environment
     text = request(host=bitbucket.netloc)
     given = [front("git", "credential", "fill", stdin=text, env=env).stdout]
     front("git", "credential", "reject", stdin=given[0], env=env)
@@ -120,7 +120,7 @@ def test_consumer_is_minted_by_the_callers_ca(front: Runner, bitbucket: FakeBitb
     assert offered(front) is None
     pid = ask(socket_of(home), "ping")["pid"]
     consumer = bitbucket.add_consumer()
-    env = {**front.env, "BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": consumer.secret}
+    env = {**front.env, **consumer.environment}
     trusting = {**env, "GIT_SSL_CAINFO": bitbucket.ca_file}
     text = request(host=bitbucket.netloc)
     first = front("git", "credential", "fill", stdin=text, env=trusting)

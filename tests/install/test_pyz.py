@@ -102,9 +102,8 @@ def test_a_job_copies_configures_and_clones(
     assert not list((home / "run").iterdir())
 
 
-def test_what_needs_the_installation_says_so(configured: Runner, copied: Path, bitbucket: FakeBitbucket) -> None:
+def test_what_needs_the_installation_says_so(configured: Runner, copied: Path, url: str) -> None:
     """One line and a hint: for git without a token, and for a verb that is not there. git's `store` is silent."""
-    url = bitbucket.create_repository("acme/app")
     asked = configured("git", "ls-remote", url, check=False)
     assert "git-credential-bitbucket: error: the environment holds no token for this host" in asked.stderr
     assert "pipx install git-credential-bitbucket" in asked.stderr
