@@ -28,6 +28,12 @@ def connected(path: str | os.PathLike[str], timeout: float = TIMEOUT_S) -> socke
     return connection
 
 
+def free_port() -> int:
+    """A port of this machine that nobody listens at now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def listener_of(path: str | os.PathLike[str], timeout: float = TIMEOUT_S) -> int:
     """The pid of the process that listens at a path."""
     with connected(path, timeout) as connection:

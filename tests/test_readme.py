@@ -20,6 +20,7 @@ from tests.cli.person import Dialogue
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.installed import NAME, ROOT
 from tests.running import Runner
+from tests.sandbox import KEY_FILE, key_file, key_settings
 from tests.vault.peers import KeyringSession
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -69,11 +70,9 @@ def test_the_help_is_the_programs_own(bare_env: dict[str, str], home: Path, exec
 @pytest.fixture
 def bitbucket_org(home: Path, executables: dict[str, Path], bitbucket: FakeBitbucket) -> Runner:
     """A new machine: the program in ~/.local/bin, the vault's key in a file, and the stand-in as bitbucket.org."""
-    link, key = home / ".local" / "bin" / NAME, home / "key"
+    link = home / ".local" / "bin" / NAME
     link.parent.mkdir()
     link.symlink_to(executables["portable"])
-    key.touch(mode=0o600)
-    key.write_bytes(os.urandom(32))
     env = {
         "HOME": str(home),
         "XDG_RUNTIME_DIR": str(home / "run"),
@@ -84,8 +83,7 @@ def bitbucket_org(home: Path, executables: dict[str, Path], bitbucket: FakeBitbu
         "NO_COLOR": "1",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_TERMINAL_PROMPT": "0",
-        "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off",
-        "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key),
+        **key_settings(home),
     }
     run = Runner(env, home / "work")
     run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
@@ -214,10 +212,7 @@ def test_a_container_is_served_by_gits_own_client(
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSL_CAINFO": bitbucket.ca_file,
     }
-    key = home / "key"
-    key.touch(mode=0o600)
-    key.write_bytes(os.urandom(32))
-    machine = Runner({**env, "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}, home / "work")
+    machine = Runner({**env, KEY_FILE: str(key_file(home))}, home / "work")
     machine("git", "config", "--global", f"credential.{bitbucket.url}.provider", "bitbucket")
     token = bitbucket.issue_access_token("acme/app")
     ours = executables["portable"]

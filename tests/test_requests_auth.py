@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +22,7 @@ from git_credential_bitbucket.bitbucket.providers import CLOUD
 from git_credential_bitbucket.client.agent_client import ask
 from git_credential_bitbucket.errors import SettingsError, UnknownCredential
 from tests.fake_bitbucket import tokens
+from tests.helper.peers import gits_cache_daemon
 
 if TYPE_CHECKING:
     from tests.fake_bitbucket.client import FakeBitbucket
@@ -173,13 +174,8 @@ def test_gits_own_cache_daemon_at_the_socket_is_replaced(host: FakeBitbucket) ->
     """It sits down wherever it finds nobody; what the vault has is found behind it."""
     log_in(host)
     ask("exit")
-    path = paths.socket_path(os.environ)
-    with subprocess.Popen(["git", "credential-cache--daemon", path], stdout=subprocess.PIPE) as intruder:
-        assert intruder.stdout is not None
-        assert intruder.stdout.readline() == b"ok\n"
-        with session(host) as api:
-            assert api.get(f"{host.api_url}/user").json()["username"] == "alice"
-        assert intruder.wait(30) == 0
+    with gits_cache_daemon(Path(paths.socket_path(os.environ)), os.environ), session(host) as api:
+        assert api.get(f"{host.api_url}/user").json()["username"] == "alice"
 
 
 def test_another_host_gets_no_token(host: FakeBitbucket) -> None:

@@ -18,6 +18,7 @@ from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import Strange, endpoint_at, refresh
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.sockets import free_port
 
 Maker = Callable[..., Strange]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
@@ -45,12 +46,6 @@ def drip(piece: bytes, pause: float, head: bytes = b"") -> Callable[[ssl.SSLSock
             time.sleep(pause)
 
     return answer
-
-
-def closed_port() -> int:
-    """A port of this machine with no listener."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 @pytest.fixture
@@ -217,7 +212,7 @@ def test_a_missing_ca_file_is_a_settings_error(tmp_path: Path) -> None:
 
 def test_no_server_and_no_name_are_told_apart() -> None:
     """A closed port says so, an unknown name says DNS; there was cannot connect to either."""
-    closed = refused(endpoint_at(f"https://127.0.0.1:{closed_port()}", None))
+    closed = refused(endpoint_at(f"https://127.0.0.1:{free_port()}", None))
     unknown = refused(endpoint_at("https://nowhere.invalid", None))
     assert "connection refused" in closed.cause
     assert "DNS" in unknown.cause
@@ -244,7 +239,7 @@ def test_a_proxy_is_gone_through_with_the_real_names(
 
 def test_a_proxy_that_fails_is_named_without_its_password(bitbucket: FakeBitbucket) -> None:
     """One that is not there, and one that refuses the host; the person's password for it is not shown."""
-    gone = f"http://alice:hush@127.0.0.1:{closed_port()}"
+    gone = f"http://alice:hush@127.0.0.1:{free_port()}"
     refusing = bitbucket.proxy_url.replace("http://", "http://alice:hush@")
     for proxy, words in (
         (gone, "connection refused"),
@@ -265,12 +260,13 @@ def test_a_proxy_of_another_kind_is_a_settings_error() -> None:
         )
 
 
-def netrc_of_somebody_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home whose ~/.netrc has another login for the stand-in."""
-    netrc = home / ".netrc"
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a home, with another login for the stand-in."""
+    netrc = tmp_path / ".netrc"
     netrc.write_text("machine 127.0.0.1 login mallory password wrong\n", encoding="utf-8")
     netrc.chmod(0o600)
-    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HOME", str(tmp_path))
     return netrc
 
 
@@ -279,14 +275,13 @@ def test_the_environment_s_proxies_and_netrc_decide_nothing(
     endpoint: Endpoint,
     consumer: ConsumerKey,
     secret: Secret,
-    tmp_path: Path,
+    netrc: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The proxy is the endpoint's, whatever the daemon's environment says; a .netrc is not looked at."""
-    netrc = netrc_of_somebody_else(tmp_path, monkeypatch)
     monkeypatch.setenv("NETRC", str(netrc))
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     assert oauth.fetch_with_client_credentials(endpoint, consumer.key, secret).access_token
     assert [each.username for each in bitbucket.token_requests()] == [consumer.key]
 
@@ -296,13 +291,12 @@ def test_a_netrc_entry_does_not_replace_what_a_request_brings(
     endpoint: Endpoint,
     consumer: ConsumerKey,
     secret: Secret,
-    tmp_path: Path,
+    netrc: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """REST's header and the JWT's are headers only, which requests would overwrite with the login for the host."""
-    netrc_of_somebody_else(tmp_path, monkeypatch)
     monkeypatch.delenv("NETRC", raising=False)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "missing.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(netrc.with_name("missing.pem")))
     token = Secret(bitbucket.issue_access_token("acme"))
     assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, token).valid is True
     assert oauth.fetch_with_jwt(endpoint, consumer.key, "installation", secret).access_token

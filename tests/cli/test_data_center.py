@@ -1,6 +1,5 @@
 """The verbs with a Data Center: found by its own word, configured, logged in to at a terminal and without one."""
 
-import socket
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
+from tests.sockets import free_port
 
 HELPER = "git-credential-bitbucket"
 
@@ -97,8 +97,7 @@ def test_an_incoming_link_logs_in_and_renews(
     """With git-credential-manager's keys; the redirect to this computer is one that the administrator allowed."""
     bitbucket.turn(dc_context="/bitbucket", dc_https_redirects_only=False, rotate_refresh_tokens=rotates)
     url = bitbucket.data_center_url(context="/bitbucket")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        callback = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    callback = f"http://127.0.0.1:{free_port()}/"
     link = bitbucket.add_consumer(callback=callback, scopes=("REPO_READ", "REPO_WRITE"))
     bitbucket.create_repository("PROJ/app")
     for name, value in (

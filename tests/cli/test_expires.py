@@ -18,15 +18,8 @@ DAY = 86400
 @pytest.fixture
 def two(keyed: Runner) -> Runner:
     """An API token that ends in ten days, and an access token of which nobody knows."""
-    keyed(
-        HELPER,
-        "login",
-        "--no-verify",
-        "--api-token",
-        "--expires",
-        "10d",
-        stdin=f"{tokens.api_token()}\nalice@example.com\n",
-    )
+    words = ("--no-verify", "--api-token", "--expires", "10d")
+    keyed(HELPER, "login", *words, stdin=f"{tokens.api_token()}\nalice@example.com\n")
     keyed(HELPER, "login", "--no-verify", "--access-token", "--for", "acme/app", stdin=f"{tokens.access_token()}\n")
     return keyed
 

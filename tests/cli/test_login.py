@@ -1,5 +1,6 @@
 """login at a terminal and from a pipe, against the stand-in, a real daemon and a real vault file."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -114,17 +115,8 @@ def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Pers
 def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
     """One line on standard input, no terminal, no question."""
     token = tokens.access_token()
-    said = keyed(
-        HELPER,
-        "login",
-        "--no-verify",
-        "--access-token",
-        "--for",
-        "Acme/App.git",
-        "--expires",
-        "1y",
-        stdin=token + "\r\n",
-    )
+    words = ("--no-verify", "--access-token", "--for", "Acme/App.git", "--expires", "1y")
+    said = keyed(HELPER, "login", *words, stdin=token + "\r\n")
     assert said.stdout.startswith("Logged in: access token for bitbucket.org/acme/app, expires ")
     assert said.stderr == ""
     filled = keyed(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\npath=acme/app\n\n")
@@ -433,3 +425,37 @@ def test_a_locked_vault_is_unlocked_on_the_way(person: Person, run: Runner) -> N
         run(HELPER, "lock")
     locked = run(HELPER, "status", "--fail-within", "7d", check=False)
     assert locked.returncode == 1
+
+
+def test_a_lifetime_is_told_and_listed(keyed: Runner) -> None:
+    """Eight hours from now it is forgotten; status knows."""
+    told = keyed(
+        HELPER,
+        "login",
+        "--no-verify",
+        "--access-token",
+        "--for",
+        "acme",
+        "--lifetime",
+        "8h",
+        stdin=tokens.access_token(),
+    )
+    assert "removed here in" in told.stdout
+    (one,) = listed(keyed)
+    assert 0 < one["forget_at"] - time.time() <= 8 * 3600
+
+
+def test_a_lifetime_past_all_dates_keeps_nothing(keyed: Runner) -> None:
+    """It is refused before the token is taken, and the list works on."""
+    token = tokens.access_token()
+    told = keyed(HELPER, "login", "--no-verify", "--access-token", "--lifetime", "99999y", stdin=token, check=False)
+    assert told.returncode == 2
+    assert "longer than 1000 years" in told.stderr
+    assert listed(keyed) == []
+
+
+def test_what_is_no_span_is_refused_before_anything_is_asked(keyed: Runner) -> None:
+    """One line, with how to write it."""
+    told = keyed(HELPER, "login", "--no-verify", "--access-token", "--lifetime", "tomorrow", check=False)
+    assert told.returncode == 2
+    assert "(write 30m (minutes), 12h" in told.stderr

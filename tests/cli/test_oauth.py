@@ -1,11 +1,10 @@
 """login --oauth, and logging in while git waits: a terminal by pexpect, consent by a small browser, the stand-in."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -14,27 +13,37 @@ from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.fake_bitbucket import browser
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
-from tests.login.chromium import Chromium, ChromiumMissing
+from tests.login.chromium import Chromium
 from tests.login.test_connection_owner import as_root, visit_as_another
 from tests.running import Runner
+from tests.sockets import free_port
 
 HELPER = "git-credential-bitbucket"
 ADDRESS = r"(https://[^\s\x1b]+)[\s\x1b]"
 
 
+def configured_consumer(run: Runner, bitbucket: FakeBitbucket, *, with_secret: bool) -> ConsumerKey:
+    """A consumer in git's configuration, whose callback is a port that is free now."""
+    consumer = bitbucket.add_consumer(callback=f"http://127.0.0.1:{free_port()}/")
+    settings = {"oauthRedirectURI": consumer.callback, "oauthClientId": consumer.key}
+    if with_secret:
+        settings["oauthClientSecret"] = consumer.secret
+    for key, value in settings.items():
+        run("git", "config", "--global", f"credential.{bitbucket.url}.{key}", value)
+    return consumer
+
+
 @pytest.fixture
 def consumer(bitbucket: FakeBitbucket, keyed: Runner) -> ConsumerKey:
-    """A consumer in git's configuration, whose callback is a port that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    consumer = bitbucket.add_consumer(callback=f"http://127.0.0.1:{port}/")
-    for key, value in (
-        ("oauthRedirectURI", consumer.callback),
-        ("oauthClientId", consumer.key),
-        ("oauthClientSecret", consumer.secret),
-    ):
-        keyed("git", "config", "--global", f"credential.{bitbucket.url}.{key}", value)
-    return consumer
+    """A consumer that git's configuration has."""
+    return configured_consumer(keyed, bitbucket, with_secret=True)
+
+
+@pytest.fixture
+def consumer_of_others(bitbucket: FakeBitbucket, keyed: Runner) -> ConsumerKey:
+    """A consumer of which git's configuration knows the key, and nobody here the secret."""
+    keyed("git", "config", "--global", f"credential.{bitbucket.url}.oauthScopes", "repository")
+    return configured_consumer(keyed, bitbucket, with_secret=False)
 
 
 @pytest.fixture
@@ -243,13 +252,12 @@ def test_a_clone_in_a_terminal_logs_in_by_a_real_browser(
     What Chromium was started with, which other users can read, holds no state; the terminal shows where it leads.
     """
     keyed.env["GIT_TERMINAL_PROMPT"] = "1"
-    try:
-        chromium = Chromium(tmp_path, bitbucket.url)
-    except ChromiumMissing as exc:
-        pytest.skip(str(exc))
     words = ("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", url, "app")
     script, fifo = started
-    with chromium, person_of(keyed).types(*words, BROWSER=script, columns=400) as dialogue:
+    with (
+        Chromium(tmp_path, bitbucket.url) as chromium,
+        person_of(keyed).types(*words, BROWSER=script, columns=400) as dialogue,
+    ):
         dialogue.reads("How do you want to authenticate [1]: ")
         dialogue.types("")
         shown = dialogue.reads_match(ADDRESS)
@@ -288,3 +296,54 @@ def test_a_clone_in_a_terminal_takes_a_token_for_the_repository(keyed: Runner, b
     assert (keyed.folder / "app" / ".git").is_dir()
     (one,) = listed(keyed)
     assert one["scope"] == f"{bitbucket.netloc}/acme/app"
+
+
+def implicit_login(run: Runner, bitbucket: FakeBitbucket) -> str:
+    """Log in by pasting the whole address; returns what was shown. The address holds the token, so it is not."""
+    words = (HELPER, "login", "--oauth", "--implicit", "--paste", "--host", bitbucket.url)
+    with person_of(run).types(*words, columns=60) as dialogue:
+        address = browser.decide(dialogue.reads_match(ADDRESS), bitbucket.ca_file)
+        dialogue.reads("(not shown) > ")
+        dialogue.types(address)
+        shown = dialogue.ends()
+    assert parse_qs(urlsplit(address).fragment)["access_token"][0] not in shown
+    return shown
+
+
+@pytest.mark.usefixtures("consumer_of_others")
+def test_an_implicit_login_takes_no_secret_of_the_consumer(
+    keyed: Runner, bitbucket: FakeBitbucket, tmp_path: Path
+) -> None:
+    """The secret is neither asked for nor kept; git uses the token; that it ends is said in terminal and browser."""
+    url = bitbucket.create_repository("acme/app")
+    words = (HELPER, "login", "--oauth", "--implicit", "--no-browser", "--host", bitbucket.url)
+    with Chromium(tmp_path, bitbucket.url) as chromium, person_of(keyed).types(*words, columns=400) as dialogue:
+        chromium.visit(dialogue.reads_match(ADDRESS))
+        dialogue.reads("waiting for the browser")
+        chromium.click("#grant")
+        shown = dialogue.ends()
+    assert "it expires in 2 h 0 min and cannot be renewed; log in again then" in shown
+    assert f"Logged in: OAuth login for {bitbucket.netloc}" in shown
+    keyed("git", "-c", "credential.helper=", "-c", "credential.helper=bitbucket", "clone", "-q", url, "app")
+    (one,) = listed(keyed)
+    assert (one["state"], one["renewed_at"]) == ("ready", None)
+    assert 7000 < one["expires_in"] <= 7200
+    refused = keyed(HELPER, "refresh", one["id"], check=False)
+    assert refused.returncode == 1
+
+
+@pytest.mark.usefixtures("consumer_of_others")
+def test_an_implicit_login_every_two_hours_leaves_one_behind(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+    """Nobody wants to have a token back that ends by itself; log-out tells Bitbucket."""
+    for _ in range(2):
+        shown = implicit_login(keyed, bitbucket)
+        assert "cannot be renewed" in shown
+    (one,) = listed(keyed)
+    keyed(HELPER, "logout", one["id"])
+    assert listed(keyed) == []
+
+
+@pytest.mark.parametrize("words", [("--implicit", "--api-token"), ("--implicit", "--client-credentials")])
+def test_the_implicit_grant_goes_with_oauth_only(keyed: Runner, words: tuple[str, ...]) -> None:
+    """Exit code 2, before anything is asked."""
+    assert keyed(HELPER, "login", *words, check=False).returncode == 2

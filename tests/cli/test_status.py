@@ -404,16 +404,8 @@ def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runne
     """What is kept cannot be seen, and that is what is told."""
     keep(keyed.env, "https://bitbucket.org/acme/app", tokens.access_token())
     if kept_in_memory:
-        keyed(
-            HELPER,
-            "login",
-            "--no-verify",
-            "--access-token",
-            "--for",
-            "acme/web",
-            "--memory",
-            stdin=tokens.access_token(),
-        )
+        words = ("--no-verify", "--access-token", "--for", "acme/web", "--memory")
+        keyed(HELPER, "login", *words, stdin=tokens.access_token())
     keyed(HELPER, "lock")
     assert "the vault was locked by hand" in keyed(HELPER, "status", "acme/app").stdout
     refused = keyed(HELPER, "status", "--fail-within", "7d", "acme/app", check=False)
@@ -445,17 +437,8 @@ def test_a_mistyped_span_does_not_look_like_a_token_that_ends(keyed: Runner) -> 
 
 def test_status_starts_no_daemon_and_shows_what_takes_no_question(keyed: Runner) -> None:
     """The vault is read in this process; what only a person can open is said to be locked, and nobody is asked."""
-    keyed(
-        HELPER,
-        "login",
-        "--no-verify",
-        "--access-token",
-        "--for",
-        "acme",
-        "--expires",
-        "10d",
-        stdin=tokens.access_token(),
-    )
+    login = ("--no-verify", "--access-token", "--for", "acme", "--expires", "10d")
+    keyed(HELPER, "login", *login, stdin=tokens.access_token())
     keyed(HELPER, "daemon", "stop")
     for words in (
         ["status"],

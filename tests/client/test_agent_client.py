@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import agent_client, in_process, ipc
 from git_credential_bitbucket.errors import DaemonUnavailable, Error, InsecurePath, InvalidRequest
 from tests.fake_bitbucket import tokens
-from tests.helper.peers import answering, hung_up, listening
+from tests.helper.peers import answering, gits_cache_daemon, hung_up, listening
 from tests.helpers import control_of, request, socket_of
 
 
@@ -74,13 +73,8 @@ def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[s
     secret = tokens.api_token()
     keep(secret)
     agent_client.ask("exit", start=False)
-    with subprocess.Popen(
-        ["git", "credential-cache--daemon", str(socket_of(home))], env=front_env, stdout=subprocess.PIPE, cwd=home
-    ) as intruder:
-        assert intruder.stdout is not None
-        assert intruder.stdout.readline() == b"ok\n"
+    with gits_cache_daemon(socket_of(home), front_env):
         told = dict(git_protocol.parse_pairs(agent_client.AgentClient().offered("token", request().encode())))
-        assert intruder.wait(30) == 0
     assert told["password"] == secret
     assert agent_client.AgentClient().offered("token", request(host="git.example").encode()) == b""
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import daemon_launcher
+from tests.fake_bitbucket import tokens
 from tests.sockets import connected
 
 TIMEOUT_S = 60.0
@@ -86,11 +87,15 @@ class Daemon:
         """A connection that nothing was sent on, to git's socket or another."""
         return connected(path or self.path)
 
-    def store(self, path: str, secret: str) -> None:
-        """Have it keep a secret for a path on bitbucket.org, which git has just asked for in vain."""
+    def store(self, path: str, secret: str = "") -> str:
+        """Have it keep a secret, or a new access token, for a path on bitbucket.org, which git has just asked for in
+        vain. Returns the secret.
+        """
+        secret = secret or tokens.access_token()
         self.ask("get", cloud(path))
         body = cloud(path) + f"username=alice\npassword={secret}\n".encode()
         assert self.ask("store", body).startswith(b"ok=1\n")  # perhaps with a word on where it is kept
+        return secret
 
     def secret(self, path: str) -> str | None:
         """The secret that it gives for a path on bitbucket.org."""
@@ -130,6 +135,14 @@ class Daemon:
             self.process.wait(5)
         self.process.kill()
         self.process.wait()
+
+
+def cache_client(env: Mapping[str, str], path: str, operation: str, body: bytes = b"") -> bytes:
+    """What `git credential-cache` prints, git's own client, asking at a socket. It complains of nothing."""
+    command = ["git", "credential-cache", "--socket", path, operation]
+    done = subprocess.run(command, input=body, env=dict(env), cwd="/", capture_output=True, timeout=60, check=True)
+    assert done.stderr == b""
+    return done.stdout
 
 
 def child_of(parent: int) -> int | None:

@@ -11,7 +11,6 @@ import pytest
 from git_credential_bitbucket import access_log, config
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, cloud
-from tests.fake_bitbucket import tokens
 from tests.vault import peers
 
 
@@ -30,8 +29,7 @@ def lines_of(daemon: Daemon) -> list[dict[str, Any]]:
 def test_each_operation_leaves_a_line(start: Start, logged: dict[str, str]) -> None:
     """Operation, outcome, place, credential, and who asked; the secret in none of them."""
     daemon = start(env=logged)
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     assert daemon.secret("acme/app.git") == secret
     assert daemon.secret("elsewhere/app.git") is None
     daemon.ask("erase", cloud("acme/app.git") + f"username=x\npassword={secret}\n".encode())
@@ -59,9 +57,8 @@ def test_each_operation_leaves_a_line(start: Start, logged: dict[str, str]) -> N
 def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: dict[str, str]) -> None:
     """An id in a request of git's names nothing, and no name in it is longer than a name."""
     daemon = start(env=logged)
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
-    daemon.store("acme/harmless.git", tokens.access_token())
+    secret = daemon.store("acme/app.git")
+    daemon.store("acme/harmless.git")
     long = b"\x80" * 60_000
     said = [line.partition("=")[2] for line in daemon.ask("status").decode().split("\n") if "harmless" in line]
     other = json.loads(said[0])["id"]
@@ -78,7 +75,7 @@ def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: di
 def test_without_the_setting_nothing_is_written(start: Start, home: Path) -> None:
     """It is off by default."""
     daemon = start()
-    daemon.store("acme/app.git", tokens.access_token())
+    daemon.store("acme/app.git")
     daemon.end()
     assert not list(home.rglob("log.jsonl"))
 
@@ -94,8 +91,7 @@ def test_a_full_disk_stops_no_answer(start: Start, logged: dict[str, str], home:
     with peers.mounted(home / "log", "size=4k") as small:
         (small / "rest").write_bytes(bytes(4096))
         daemon = start(env=logged)
-        secret = tokens.access_token()
-        daemon.store("acme/app.git", secret)
+        secret = daemon.store("acme/app.git")
         for _ in range(200):
             assert daemon.secret("acme/app.git") == secret
         daemon.end()
@@ -107,8 +103,7 @@ def test_a_log_that_hangs_stops_no_answer(start: Start, logged: dict[str, str], 
     descriptor = os.open(logged[access_log.SETTING], os.O_CREAT | os.O_WRONLY, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     daemon = start(env=logged)
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     for _ in range(access_log.MAX_WAITING + 100):
         assert daemon.secret("acme/app.git") == secret
     assert daemon.ask("exit") == b"ok=1\n"

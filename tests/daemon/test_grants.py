@@ -3,9 +3,9 @@
 import json
 import os
 import stat
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grants
 from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
 from git_credential_bitbucket.daemon.server import Server
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, eventually
+from tests.daemon.daemons import Daemon, cache_client, cloud, eventually
 from tests.daemon.test_peers import NOBODY, ask_as_nobody
 from tests.daemon.test_upgrade import copy, hasten, install, version
 from tests.fake_bitbucket import tokens
@@ -25,35 +25,19 @@ CLIENTS = 50
 as_second_user = pytest.mark.skipif(os.getuid() != 0, reason="only root can be a second user")
 
 
-def git(socket: str, operation: str, text: bytes, env: dict[str, str]) -> bytes:
-    """What git's own client prints."""
-    done = subprocess.run(
-        ["git", "credential-cache", "--socket", socket, operation],
-        input=text,
-        env=env,
-        cwd="/",
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    assert done.stderr == b""
-    return done.stdout
-
-
 def test_gits_own_client_gets_the_scope_and_nothing_else(daemon: Daemon) -> None:
     """Born 0600 in its own 0700 directory; removed when it is revoked. `store`, `erase` and `exit` change nothing."""
-    token, other = tokens.access_token(), tokens.access_token()
-    daemon.store("acme/app", token)
-    daemon.store("acme/lib", other)
+    token, other = daemon.store("acme/app"), daemon.store("acme/lib")
     socket, name = daemon.grant()
     assert [stat.S_IMODE(os.stat(path).st_mode) for path in (socket, Path(socket).parent)] == [0o600, 0o700]
     assert os.listdir(Path(socket).parent) == ["socket"]
     before = daemon.credentials()
-    assert f"password={token}".encode() in git(socket, "get", cloud("acme/app.git"), daemon.env)
-    assert git(socket, "get", cloud("acme/lib"), daemon.env) == git(socket, "get", cloud(), daemon.env) == b""
+    client = partial(cache_client, daemon.env, socket)
+    assert f"password={token}".encode() in client("get", cloud("acme/app.git"))
+    assert client("get", cloud("acme/lib")) == client("get", cloud()) == b""
     for operation, secret in (("store", tokens.access_token()), ("erase", other), ("exit", "")):
         given = cloud("acme/app") + f"username=x-token-auth\npassword={secret}\n".encode()
-        assert git(socket, operation, given, daemon.env) == b""
+        assert client(operation, given) == b""
     assert daemon.credentials() == before
     assert [(one["id"], one["used"], one["ignored"]) for one in daemon.grants()] == [(name, 1, 5)]
     assert daemon.ask("grant-revoke", f"grant={name}\n".encode()) == b"ok=1\n"
@@ -63,18 +47,17 @@ def test_gits_own_client_gets_the_scope_and_nothing_else(daemon: Daemon) -> None
 
 def test_what_is_rejected_there_is_told_to_the_owner(daemon: Daemon) -> None:
     """By `erase` with the secret that it was given; the credential stays ready."""
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     socket, name = daemon.grant()
-    git(socket, "get", cloud("acme/app"), daemon.env)
-    git(socket, "erase", cloud("acme/app") + f"username=x-token-auth\npassword={token}\n".encode(), daemon.env)
+    cache_client(daemon.env, socket, "get", cloud("acme/app"))
+    cache_client(daemon.env, socket, "erase", cloud("acme/app") + f"username=x-token-auth\npassword={token}\n".encode())
     [one] = daemon.credentials()
     assert (one["state"], name in one["why"]) == ("ready", True)
 
 
 def test_as_many_uses_as_were_granted_whoever_asks_at_once(daemon: Daemon) -> None:
     """Fifty clients at a time, who ask for other things in between."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     socket, _ = daemon.grant(uses=20)
 
     def ask(number: int) -> bool:
@@ -90,7 +73,7 @@ def test_as_many_uses_as_were_granted_whoever_asks_at_once(daemon: Daemon) -> No
 
 def test_it_gives_until_it_expires_and_not_after(daemon: Daemon) -> None:
     """Fifty clients over its end: what was answered before was given, and what was asked for afterwards was not."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     socket, _ = daemon.grant(expires=1)
     [one] = daemon.grants()
 
@@ -123,7 +106,7 @@ def test_a_thousand_hostile_requests_change_nothing(daemon: Daemon) -> None:
 @as_second_user
 def test_another_user_is_served_only_where_the_grant_names_him(daemon: Daemon, home: Path) -> None:
     """The kernel's word decides at his socket too; a container's mount leads past the directories above."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     named, stranger = daemon.grant(peer=NOBODY)[0], daemon.grant(peer=NOBODY - 1)[0]
     closed, _ = daemon.grant()
     assert [stat.S_IMODE(os.stat(path).st_mode) for path in (named, Path(named).parent)] == [0o666, 0o711]
@@ -137,7 +120,7 @@ def test_another_user_is_served_only_where_the_grant_names_him(daemon: Daemon, h
 
 def test_a_path_of_ones_own(daemon: Daemon, home: Path) -> None:
     """In a private directory; not where somebody listens, nor over a file; what a killed daemon left is replaced."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     chosen = home / "box" / "socket"
     socket, name = daemon.grant(socket=chosen)
     assert (socket, stat.S_IMODE(chosen.parent.stat().st_mode)) == (str(chosen), 0o700)
@@ -197,8 +180,7 @@ def test_a_grant_survives_an_upgrade_with_its_uses(start: Start, copy: Path) -> 
     """The same socket by its descriptor, with what was used of it, and as many others as there may be."""
     hasten(copy)
     daemon = start(package=str(copy))
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     socket, name = daemon.grant(uses=2)
     kept, *_ = [daemon.grant(path="acme")[0] for _ in range(MAX_GRANTS - 1)]
     assert token.encode() in daemon.ask("get", cloud("acme/app"), socket)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, eventually
-from tests.fake_bitbucket import tokens
 
 
 def test_it_stands_in_the_root_directory(daemon: Daemon) -> None:
@@ -103,7 +102,7 @@ def test_neither_key_nor_environment_is_in_its_arguments_or_initial_environment(
 
 def test_files_that_it_makes_are_its_own(daemon: Daemon, home: Path) -> None:
     """Vault, lock and directories: nothing for group and others."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     data = home / ".local" / "share" / "git-credential-bitbucket"
     eventually(data.is_dir)
     for path in [data, *data.iterdir()]:
@@ -127,7 +126,7 @@ def test_it_may_open_as_many_files_as_its_limits_need(daemon: Daemon) -> None:
 
 def test_its_memory_stays_small(daemon: Daemon) -> None:
     """Idle, after a first answer from the vault; and after a thousand answers hardly more."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     assert daemon.secret("acme/app")
     idle = daemon.memory_kib()
     assert idle < 30 * 1024

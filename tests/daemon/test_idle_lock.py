@@ -18,8 +18,7 @@ SETTING = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
 def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, str]) -> None:
     """The key leaves memory though it lies in a file; `get` is silent and says why; the daemon stays for it."""
     daemon = start(env={**keyed_env, SETTING: "1", "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1"})
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     with pytest.raises(AssertionError):
         eventually(lambda: daemon.process.poll() is not None, 2.5)
     assert daemon.secret("acme/app.git") is None
@@ -34,7 +33,7 @@ def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, 
 def test_a_vault_that_may_not_be_read_does_not_end_a_locked_daemon(start: Start, keyed_env: dict[str, str]) -> None:
     """What it holds in memory only would be gone with it."""
     daemon = start(env={**keyed_env, SETTING: "1"})
-    daemon.store("acme/app.git", tokens.access_token())
+    daemon.store("acme/app.git")
     assert daemon.told_about("lock") == {"ok": "1"}
     os.chmod(paths.vault_path(keyed_env), 0o644)
     with pytest.raises(AssertionError):
@@ -44,8 +43,7 @@ def test_a_vault_that_may_not_be_read_does_not_end_a_locked_daemon(start: Start,
 def test_whoever_is_still_connected_keeps_it_open(start: Start, keyed_env: dict[str, str]) -> None:
     """A question that is under way is answered with the key that was there when it came."""
     daemon = start(env={**keyed_env, SETTING: "1"})
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     with daemon.connect() as asking:
         asking.sendall(b"action=get\n")
         time.sleep(1.8)  # nobody asks meanwhile, for that alone would put it off
@@ -57,8 +55,7 @@ def test_whoever_is_still_connected_keeps_it_open(start: Start, keyed_env: dict[
 def test_who_is_asked_does_not_lock(start: Start, keyed_env: dict[str, str]) -> None:
     """Each question begins the time anew."""
     daemon = start(env={**keyed_env, SETTING: "2"})
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     with pytest.raises(AssertionError):
         eventually(lambda: daemon.secret("acme/app.git") != secret, 3)
 
@@ -66,7 +63,7 @@ def test_who_is_asked_does_not_lock(start: Start, keyed_env: dict[str, str]) -> 
 def test_who_only_looks_on_does_not_put_it_off(start: Start, keyed_env: dict[str, str]) -> None:
     """Pings, a monitor's status, questions about nothing, garbage, and connections that ask nothing."""
     daemon = start(env={**keyed_env, SETTING: "2"})
-    daemon.store("acme/app.git", tokens.access_token())
+    daemon.store("acme/app.git")
 
     def is_locked() -> bool:
         for action, body in (
@@ -144,8 +141,7 @@ def test_the_first_question_after_a_long_sleep_finds_it_locked(
     """The time that a machine sleeps counts, though no timer of the daemon's ran out meanwhile."""
     flag = home / "slept"
     daemon = start(env={**keyed_env, SETTING: "3600"}, enter=_SLEPT.format(flag=str(flag)))
-    secret = tokens.access_token()
-    daemon.store("acme/app.git", secret)
+    secret = daemon.store("acme/app.git")
     assert daemon.secret("acme/app.git") == secret
     assert daemon.ask("ping")  # by now the use before it is noted
     flag.touch()

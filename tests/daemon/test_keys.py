@@ -25,8 +25,7 @@ def present_key(env: dict[str, str]) -> bytes:
 
 def test_a_new_key_is_taken_from_who_has_the_present_one(daemon: Daemon, start: Start, home: Path) -> None:
     """The next daemon needs it."""
-    token, material = tokens.access_token(), os.urandom(32)
-    daemon.store("acme/app", token)
+    token, material = daemon.store("acme/app"), os.urandom(32)
     old = [("old_key", base64.b64encode(present_key(daemon.env)).decode())]
     assert daemon.ask("rekey", emit([*record(material), *old])) == b"ok=1\n"
     assert daemon.ask("exit") == b"ok=1\n"
@@ -39,8 +38,7 @@ def test_a_new_key_is_taken_from_who_has_the_present_one(daemon: Daemon, start: 
 @pytest.mark.parametrize("brought", [None, b"", bytes(32), b"id"])
 def test_a_new_key_is_not_taken_from_anybody_else(daemon: Daemon, start: Start, brought: bytes | None) -> None:
     """The owner would be locked out, and tokens that are shown only once gone for good."""
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     own = record(os.urandom(32))
     if brought is not None:
         own.append(("old_key", base64.b64encode(brought).decode()))
@@ -53,8 +51,7 @@ def test_a_new_key_is_not_taken_from_anybody_else(daemon: Daemon, start: Start, 
 
 def test_only_a_persons_unlock_undoes_a_persons_lock(daemon: Daemon) -> None:
     """No key that is at hand does, not even the right one, and no other verb."""
-    token, key = tokens.access_token(), present_key(daemon.env)
-    daemon.store("acme/app", token)
+    token, key = daemon.store("acme/app"), present_key(daemon.env)
     (credential,) = [json.loads(daemon.told_about("status")["credential[]"])]
     assert daemon.ask("lock") == b"ok=1\n"
     kept = json.dumps({"kind": "access-token", "place": "https://bitbucket.org", "secret": tokens.access_token()})

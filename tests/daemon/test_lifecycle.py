@@ -15,7 +15,7 @@ import pytest
 
 from git_credential_bitbucket import config, paths
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, eventually, message, read_all
+from tests.daemon.daemons import Daemon, cache_client, cloud, eventually, message, read_all
 from tests.fake_bitbucket import tokens
 from tests.sockets import listener_at, listener_of
 
@@ -55,16 +55,8 @@ def test_sigterm_makes_it_unlink_its_socket_and_stop(daemon: Daemon) -> None:
 
 def test_exit_is_answered_once_it_is_done(daemon: Daemon) -> None:
     """`git credential-cache exit`: when the client has its answer, the socket is gone."""
-    done = subprocess.run(
-        ["git", "credential-cache", "--socket", daemon.control, "exit"],
-        env=daemon.env,
-        cwd="/",
-        capture_output=True,
-        timeout=20,
-        check=True,
-    )
+    cache_client(daemon.env, daemon.control, "exit")
     assert not os.path.exists(daemon.path)
-    assert done.stderr == b""
     assert daemon.ended() == 0
 
 
@@ -86,8 +78,7 @@ def test_who_connected_before_it_left_is_served(daemon: Daemon) -> None:
 def test_what_was_stored_is_there_for_the_next_daemon(start: Start) -> None:
     """`ok=1` means on disk."""
     first = start()
-    token = tokens.access_token()
-    first.store("acme/app", token)
+    token = first.store("acme/app")
     first.kill()
     assert start().secret("acme/app") == token
 
@@ -141,7 +132,7 @@ def test_an_idle_daemon_stops(start: Start, keyed_env: dict[str, str]) -> None:
     """Nobody asked for as long as the setting says."""
     daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1"})
     begun = time.monotonic()
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     assert daemon.ended() == 0
     assert time.monotonic() - begun > 0.8
     assert not os.path.exists(daemon.path)
@@ -151,7 +142,7 @@ def test_a_daemon_that_holds_something_in_memory_only_stays(start: Start, bare_e
     """No key, so a typed secret is in memory: leaving would lose it."""
     env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1", "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
     daemon = start(env=env)
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     with pytest.raises(subprocess.TimeoutExpired):
         daemon.process.wait(2)
     assert daemon.secret("acme/app") is not None
@@ -186,8 +177,7 @@ def test_the_end_of_a_pipe_ends_it(start: Start) -> None:
     ours, theirs = os.pipe()
     daemon = start("--memory", "--until-eof", str(ours), pass_fds=[ours])
     os.close(ours)
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     assert daemon.secret("acme/app") == token
     os.close(theirs)
     assert daemon.ended() == 0
@@ -197,8 +187,7 @@ def test_the_end_of_a_pipe_ends_it(start: Start) -> None:
 def test_a_vault_in_memory_leaves_nothing_on_disk(start: Start, home: Path) -> None:
     """`--memory`: neither a vault nor a lock."""
     daemon = start("--memory")
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    daemon.store("acme/app")
     daemon.process.send_signal(signal.SIGTERM)
     daemon.ended()
     files = [path for path in home.rglob("*") if path.is_file() and path.name != "key"]
@@ -219,7 +208,7 @@ def test_a_socket_of_systemds_is_served_and_left_to_it(start: Start, keyed_env: 
         )
     assert daemon.told == "ready\n"
     assert daemon.told_about("ping")["pid"] == str(daemon.pid)
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     assert daemon.ask("status", path=daemon.control)
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended() == 0
@@ -236,7 +225,7 @@ def test_a_descriptor_that_is_no_listening_socket_is_refused(start: Start) -> No
 
 def test_a_crowd_of_gets_while_it_stops_sees_no_broken_connection(daemon: Daemon) -> None:
     """Each of them is answered, or finds nobody there: none is cut off in the middle."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     outcomes: list[bytes] = []
 
     def ask() -> None:

@@ -16,7 +16,7 @@ from git_credential_bitbucket.daemon import peers
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_protocol import GIT_ACTIONS, emit
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import Daemon, cloud, message
+from tests.daemon.daemons import Daemon, cache_client, cloud, message
 from tests.fake_bitbucket import tokens
 
 NOBODY = 65534
@@ -127,23 +127,14 @@ def test_gits_socket_obeys_no_control_verb(daemon: Daemon, action: str) -> None:
 
 def test_gits_own_client_does_not_end_the_daemon(daemon: Daemon) -> None:
     """`git credential-cache exit` at the far end of a forwarded socket: no error there, and nothing here."""
-    done = subprocess.run(
-        ["git", "credential-cache", "--socket", daemon.path, "exit"],
-        env=daemon.env,
-        cwd="/",
-        capture_output=True,
-        timeout=20,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == (b"", b"")
+    assert cache_client(daemon.env, daemon.path, "exit") == b""
     assert daemon.told_about("ping")["pid"] == str(daemon.pid)
 
 
 def test_git_in_a_container_of_another_user_is_served(start: Start, keyed_env: dict[str, str], home: Path) -> None:
     """README's mount: another uid's git with git's own client, at a socket that its user may enter."""
     daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_PEERS": str(NOBODY)})
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     for above in (home, home / "run"):
         above.chmod(0o711)
     client = f"git credential-cache --socket {daemon.guests}"

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 from tests.daemon.conftest import Start
-from tests.daemon.daemons import TIMEOUT_S, Daemon, cloud, eventually, message, read_all
+from tests.daemon.daemons import TIMEOUT_S, Daemon, cache_client, cloud, eventually, message, read_all
 from tests.fake_bitbucket import tokens
 
 HOSTILE = json.loads((Path(__file__).parents[1] / "data" / "hostile-requests.json").read_text())
@@ -34,23 +35,18 @@ def git(daemon: Daemon, *words: str, stdin: bytes) -> "subprocess.CompletedProce
     )
 
 
-def cache_client(daemon: Daemon, operation: str, stdin: bytes) -> "subprocess.CompletedProcess[bytes]":
-    """Run `git credential-cache` itself."""
-    return git(daemon, "credential-cache", "--socket", daemon.path, operation, stdin=stdin)
-
-
 def test_gits_cache_client_stores_gets_and_erases(daemon: Daemon) -> None:
     """The C client that every git has is a whole front end: nothing of ours is installed where it runs."""
     token = tokens.access_token()
     typed = cloud("acme/app.git") + f"username=alice\npassword={token}\n".encode()
-    assert cache_client(daemon, "get", cloud("acme/app.git")).stdout == b""
-    stored = cache_client(daemon, "store", typed)
-    assert (stored.returncode, stored.stderr) == (0, b"")
-    got = cache_client(daemon, "get", cloud("acme/app.git"))
-    assert got.stdout.startswith(f"username=x-token-auth\npassword={token}\npassword_expiry_utc=".encode())
+    client = partial(cache_client, daemon.env, daemon.path)
+    assert client("get", cloud("acme/app.git")) == b""
+    client("store", typed)
+    got = client("get", cloud("acme/app.git"))
+    assert got.startswith(f"username=x-token-auth\npassword={token}\npassword_expiry_utc=".encode())
     assert '"memory":true' in daemon.ask("status").decode(), "it came with a time-out"
-    assert cache_client(daemon, "erase", typed).returncode == 0
-    assert cache_client(daemon, "get", cloud("acme/app.git")).stdout == b""
+    client("erase", typed)
+    assert client("get", cloud("acme/app.git")) == b""
 
 
 def test_git_credential_approve_fill_and_reject(daemon: Daemon) -> None:
@@ -124,8 +120,7 @@ def hostile_daemon() -> Iterator[Daemon]:
 def test_a_request_above_one_mebibyte_is_refused_quietly(daemon: Daemon) -> None:
     """Git's client sees an empty answer and no broken connection."""
     body = cloud() + b"".join(b"wwwauth[]=%s\n" % (b"a" * 60000) for _ in range(MAX_REQUEST_BYTES // 60000 + 1))
-    refused = cache_client(daemon, "get", body)
-    assert (refused.returncode, refused.stdout, refused.stderr) == (0, b"", b"")
+    assert cache_client(daemon.env, daemon.path, "get", body) == b""
 
 
 @pytest.mark.parametrize(
@@ -162,8 +157,7 @@ def test_an_operation_in_the_request_does_not_count(daemon: Daemon) -> None:
 
 def test_status_tells_the_process_and_the_vault_and_no_secret(daemon: Daemon) -> None:
     """Pid, version, uptime and the credentials by what they are for."""
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     status = daemon.ask("status")
     told = dict(line.split("=", 1) for line in status.decode().split("\n")[:-1])
     assert int(told["pid"]) == daemon.pid
@@ -248,18 +242,14 @@ def test_gits_own_client_prints_no_acknowledgement(daemon: Daemon) -> None:
     """`ok=1` is for our own front ends; who types git's own client sees what git's own daemon would show."""
     token = tokens.access_token()
     typed = cloud("acme/app") + f"username=x-token-auth\npassword={token}\n".encode()
-    client = ["git", "credential-cache", "--socket", daemon.path]
     for operation, kept in (("store", True), ("erase", False)):
-        done = subprocess.run(
-            [*client, operation], input=typed, env=daemon.env, cwd="/", capture_output=True, check=True
-        )
-        assert (done.stdout, done.stderr) == (b"", b"")
+        assert cache_client(daemon.env, daemon.path, operation, typed) == b""
         asked = cloud("acme/app") + b"username=x-token-auth\n"
         assert (token.encode() in daemon.ask("get", asked)) == kept
 
 
 def test_an_answer_ends_with_a_blank_line(daemon: Daemon) -> None:
     """So a front end of ours knows that it is whole, and ours; no answer has none."""
-    daemon.store("acme/app", tokens.access_token())
+    daemon.store("acme/app")
     assert daemon.ask("get", cloud("acme/app")).endswith(b"\n\n")
     assert daemon.ask("get", b"protocol=https\nhost=example.org\n") == b""

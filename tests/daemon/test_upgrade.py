@@ -13,7 +13,6 @@ import pytest
 from git_credential_bitbucket.daemon import upgrade
 from tests.daemon.conftest import Start
 from tests.daemon.daemons import Daemon, eventually, read_all
-from tests.fake_bitbucket import tokens
 from tests.sockets import listener_of
 
 PACKAGE = Path(__file__).parents[2] / "git_credential_bitbucket"
@@ -66,8 +65,7 @@ def test_it_starts_anew_and_refuses_nobody(start: Start, copy: Path) -> None:
     Whoever waits for the process that was started, as a service manager does, sees no end.
     """
     daemon = start(package=str(copy))
-    token, inode = tokens.access_token(), os.stat(daemon.path).st_ino
-    daemon.store("acme/app", token)
+    token, inode = daemon.store("acme/app"), os.stat(daemon.path).st_ino
     answers: set[str | None] = set()
     done: list[bool] = []
 
@@ -114,8 +112,7 @@ def test_what_is_in_memory_only_survives(start: Start, bare_env: dict[str, str],
     """Handed on in memory: it is on no disk, and no descriptor of the hand-over is left; the socket is still ours."""
     hasten(copy)
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     install(copy, "9.9.9")
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
@@ -133,8 +130,7 @@ def test_a_package_that_does_not_start_is_not_started(start: Start, copy: Path) 
     """Half an installation, or a broken one: the old daemon serves on, and takes the next whole one."""
     hasten(copy)
     daemon = start(package=str(copy))
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     broken = copy / PACKAGE.name / "agent" / "agent.py"
     whole = broken.read_text()
     tried = copy.parent / "tried"
@@ -152,8 +148,7 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     """It could be imported, and breaks when it is to take over: what is in memory only is served on."""
     hasten(copy)
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    token = daemon.store("acme/app")
     tried = copy.parent / "tried"
     handover = copy / PACKAGE.name / "agent" / "handover.py"
     whole = handover.read_text()
@@ -173,8 +168,7 @@ def test_told_to_leave_in_the_middle_neither_stays(start: Start, copy: Path, sup
     """The signal comes while the successor gets ready: whichever of the two serves then leaves, and unlinks."""
     hasten(copy)
     daemon = start(package=str(copy))
-    token = tokens.access_token()
-    daemon.store("acme/app", token)
+    daemon.store("acme/app")
     tried, go_on = copy.parent / "tried", copy.parent / "go-on"
     os.mkfifo(go_on)
     handover = copy / PACKAGE.name / "agent" / "handover.py"
@@ -195,8 +189,7 @@ def test_where_processes_cannot_be_looked_into_the_same_one_goes_on(
     supervisor = copy / PACKAGE.name / "daemon" / "supervisor.py"
     replace(supervisor, 'sys.platform.startswith("linux")', "False")
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
-    token, inode = tokens.access_token(), os.stat(daemon.path).st_ino
-    daemon.store("acme/app", token)
+    token, inode = daemon.store("acme/app"), os.stat(daemon.path).st_ino
     for latest in ("9.9.8", "9.9.9"):
         install(copy, latest)
         eventually(lambda latest=latest: version(daemon) == latest)  # type: ignore[misc]  # it is called at once

@@ -2,13 +2,13 @@
 
 import shlex
 import shutil
-import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.e2e.sandbox import Machine, machine_git
 from tests.fake_bitbucket.tokens import digest
+from tests.sockets import free_port
 
 ROOT = Path(__file__).parents[2]
 PROJECTS = {
@@ -44,8 +44,7 @@ class Day:
         self.machine.helper("login", "--host", self.machine.site, *words, stdin=stdin, more=more)
 
     def _log_in_people(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            callback = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+        callback = f"http://127.0.0.1:{free_port()}/"
         consumer = self.bitbucket.add_consumer(callback=callback)
         for key, value in (("oauthRedirectURI", callback), ("oauthScopes", "account repository")):
             self.machine.git("config", "--global", f"credential.{self.machine.site}.{key}", value)

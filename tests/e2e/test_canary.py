@@ -7,7 +7,6 @@ all that it can, and processes are looked at while they work.
 import base64
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tests.e2e.leaks import Needles
 from tests.e2e.sandbox import Machine, either_way, newer_git
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.sockets import free_port
 
 CHECKOUT = Path(__file__).parents[2]
 TRACED = {"GIT_CREDENTIAL_BITBUCKET_TRACE": "1"}
@@ -43,9 +43,7 @@ def traced(machine: Machine) -> Machine:
 
 def consumer_with_port(machine: Machine) -> ConsumerKey:
     """A consumer whose callback is a port that is free now, and that git's configuration names."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    callback = f"http://127.0.0.1:{port}/"
+    callback = f"http://127.0.0.1:{free_port()}/"
     machine.git("config", "--global", f"credential.{machine.standin.url}.oauthRedirectURI", callback)
     return machine.standin.add_consumer(callback=callback)
 

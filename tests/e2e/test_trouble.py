@@ -12,6 +12,7 @@ import pytest
 from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.running import Runner
+from tests.sockets import free_port
 
 
 def refused(machine: Machine, url: str) -> str:
@@ -195,9 +196,8 @@ def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBit
 
 def test_nobody_listens_where_tokens_are_renewed(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """An address that does not answer: said with the address, without a wait."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    newer.git("config", "--global", f"credential.{bitbucket.url}.oauthTokenURL", f"https://127.0.0.1:{port}/token")
+    nobody = f"https://127.0.0.1:{free_port()}/token"
+    newer.git("config", "--global", f"credential.{bitbucket.url}.oauthTokenURL", nobody)
     newer.log_in(bitbucket.add_consumer(), expires_in=0)
     assert "could not be renewed" in refused(newer, url)
     assert len(newer.credentials()) == 1

@@ -4,8 +4,9 @@ import contextlib
 import os
 import select
 import socket
+import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.daemon.daemons import read_all
@@ -52,6 +53,18 @@ def answering(*replies: bytes) -> Serve:
         return data
 
     return serve
+
+
+@contextlib.contextmanager
+def gits_cache_daemon(path: Path, env: Mapping[str, str]) -> Iterator[None]:
+    """Git's own cache daemon listens at `path`, until somebody of ours has sent it away."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    command = ["git", "credential-cache--daemon", str(path)]
+    with subprocess.Popen(command, env=dict(env), stdout=subprocess.PIPE, cwd="/") as intruder:
+        assert intruder.stdout is not None
+        assert intruder.stdout.readline() == b"ok\n"
+        yield
+        assert intruder.wait(30) == 0
 
 
 def hung_up(connection: socket.socket) -> None:

@@ -16,7 +16,7 @@ from git_credential_bitbucket.client import ipc
 from git_credential_bitbucket.helper import relay
 from tests.fake_bitbucket import tokens
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
-from tests.helper.peers import answering, listening
+from tests.helper.peers import answering, gits_cache_daemon, listening
 from tests.helpers import CHECKOUT, request, socket_of
 from tests.running import Runner
 
@@ -78,15 +78,9 @@ def test_fifty_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: 
 def test_gits_own_cache_daemon_on_our_socket_is_replaced(front: Runner, home: Path) -> None:
     """`git credential-cache store` starts it wherever it finds nobody; a `store` of ours reaches a daemon of ours."""
     path = socket_of(home)
-    path.parent.mkdir(mode=0o700)
-    with subprocess.Popen(
-        ["git", "credential-cache--daemon", str(path)], env=front.env, stdout=subprocess.PIPE, cwd=home
-    ) as intruder:
-        assert intruder.stdout is not None
-        assert intruder.stdout.readline() == b"ok\n"
+    with gits_cache_daemon(path, front.env):
         secret = tokens.api_token()
         approve(front, secret)
-        assert intruder.wait(30) == 0
     assert "version" in ask(path, "status")
     assert offered(front) == secret
 
@@ -96,13 +90,8 @@ def test_get_from_gits_own_cache_daemon_reaches_the_vault(front: Runner, home: P
     secret = tokens.api_token()
     approve(front, secret)
     ask(socket_of(home), "exit")
-    with subprocess.Popen(
-        ["git", "credential-cache--daemon", str(socket_of(home))], env=front.env, stdout=subprocess.PIPE, cwd=home
-    ) as intruder:
-        assert intruder.stdout is not None
-        assert intruder.stdout.readline() == b"ok\n"
+    with gits_cache_daemon(socket_of(home), front.env):
         assert offered(front) == secret
-        assert intruder.wait(30) == 0
 
 
 def test_answer_of_gits_own_cache_daemon_is_not_passed_on(front: Runner, helper: Path, home: Path) -> None:

@@ -34,6 +34,15 @@ class Git:
             timeout=30,
         )
 
+    def logs_in(self, secret: str) -> None:
+        """Paste a token at the prompts that come; whose it is and when it ends is left open."""
+        self.terminal.expect("How do you want to authenticate")
+        self.terminal.sendline("2")
+        self.terminal.expect(SECRETLY)
+        self.terminal.sendline(secret)
+        while self.terminal.expect([r"(skip|unknown)\): $", pexpect.EOF]) == 0:
+            self.terminal.sendline("")
+
     def ended(self) -> tuple[str, str]:
         """What git wrote to its output, and what to standard error, once it has ended."""
         if not self.terminal.flag_eof:
@@ -46,12 +55,7 @@ def test_person_logs_in_while_git_waits(front: Runner, home: Path) -> None:
     """The dialogue is on the terminal alone; git gets what was just kept, and standard error stays empty."""
     secret = tokens.api_token()
     git = Git(front, home)
-    git.terminal.expect("How do you want to authenticate")
-    git.terminal.sendline("2")
-    git.terminal.expect(SECRETLY)
-    git.terminal.sendline(secret)
-    while git.terminal.expect([r"(skip|unknown)\): $", pexpect.EOF]) == 0:  # whose it is, and when it ends
-        git.terminal.sendline("")
+    git.logs_in(secret)
     out, err = git.ended()
     assert f"password={secret}\n" in out
     assert err == ""
@@ -64,12 +68,7 @@ def test_person_logs_in_to_the_vault_that_gits_configuration_names(front: Runner
     front("git", "credential", "fill", stdin=request(), check=False)
     secret = tokens.api_token()
     git = Git(front, home)
-    git.terminal.expect("How do you want to authenticate")
-    git.terminal.sendline("2")
-    git.terminal.expect(SECRETLY)
-    git.terminal.sendline(secret)
-    while git.terminal.expect([r"(skip|unknown)\): $", pexpect.EOF]) == 0:
-        git.terminal.sendline("")
+    git.logs_in(secret)
     assert f"password={secret}\n" in git.ended()[0]
     assert vault.exists()
 

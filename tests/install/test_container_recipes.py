@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,8 @@ from tests.fake_bitbucket.tokens import digest
 from tests.install import container
 from tests.install.test_recipes import RECIPES, URL, block
 from tests.running import Runner
+from tests.sandbox import KEY_FILE, key_file
+from tests.sockets import free_port
 
 NAME = "git-credential-bitbucket"
 CLONE = f"git clone --quiet {URL} /tmp/app && cat /tmp/app/README.md"
@@ -91,10 +92,7 @@ def machine(
     binaries = home / ".local" / "bin"
     binaries.mkdir()
     (binaries / NAME).symlink_to(executables["portable"])
-    key = home / "key"
-    key.touch(mode=0o600)
-    key.write_bytes(os.urandom(32))
-    env = {**bare_env, "PATH": f"{binaries}:{bare_env['PATH']}", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key)}
+    env = {**bare_env, "PATH": f"{binaries}:{bare_env['PATH']}", KEY_FILE: str(key_file(home))}
     run = Runner(env, home / "work")
     for setting, value in {"http.proxy": bitbucket.proxy_url, "http.sslCAInfo": bitbucket.ca_file}.items():
         run("git", "config", "--global", setting, value)
@@ -212,14 +210,6 @@ def test_the_recipes_git_settings_are_the_same(home: Path) -> None:
     assert json.loads((RECIPES / "devcontainer" / "devcontainer.json").read_text())["containerEnv"] == env
     app = environment((RECIPES / "kubernetes" / "sidecar.yaml").read_text())[1]
     assert {name: value.replace("/bitbucket/git/", "/bitbucket/") for name, value in app.items()} == env
-
-
-def free_port() -> int:
-    """A port that nobody listens at now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -37,10 +38,6 @@ _FLAGS = (
 )
 
 
-class ChromiumMissing(Exception):
-    """There is no Chromium on this machine; the text says what to install."""
-
-
 class Chromium:
     """One browser. Its state: chromedriver's process, and the session in it."""
 
@@ -49,7 +46,7 @@ class Chromium:
         self._driver = shutil.which("chromedriver")
         binary = shutil.which("chromium")
         if self._driver is None or binary is None:
-            raise ChromiumMissing("needs a browser: apt-get install chromium chromium-driver")
+            pytest.skip("needs a browser: apt-get install chromium chromium-driver")
         self._binary = binary
         self._place = place
         self._key = _public_key_of(trusted_url)
@@ -175,7 +172,7 @@ class Chromium:
         for line in self._process.stdout:
             if b"started successfully on port" in line:
                 return int(line.decode().rstrip(".\n").rpartition(" ")[2])
-        raise ChromiumMissing("chromedriver ended before it was ready")
+        raise AssertionError("chromedriver ended before it was ready")
 
     def _end(self) -> None:
         process, self._process = self._process, None

@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import endpoint_at
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
-from tests.login.chromium import Chromium, ChromiumMissing
+from tests.login.chromium import Chromium
 
 
 @pytest.fixture
@@ -57,11 +57,7 @@ def cloud() -> Provider:
 @pytest.fixture
 def chromium(bitbucket: FakeBitbucket, tmp_path: Path) -> Iterator[Chromium]:
     """A real browser, which takes the stand-in's certificate."""
-    try:
-        browser = Chromium(tmp_path, bitbucket.url)
-    except ChromiumMissing as exc:
-        pytest.skip(str(exc))
-    with browser:
+    with Chromium(tmp_path, bitbucket.url) as browser:
         yield browser
 
 

@@ -36,13 +36,8 @@ def stored(path: Path, token: str) -> Path:
     return path
 
 
-def test_undo_can_be_repeated_after_one_file_failed(bare_run: Runner, home: Path) -> None:
+def test_undo_can_be_repeated_after_one_file_failed(alone: Runner, home: Path) -> None:
     """What is back stays as it is, whether others wrote to it meanwhile or not; and the backup is gone at the end."""
-    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(os.urandom(32))
-    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(key_file)
     dead = tokens.app_password()
     files = {
         home / ".git-credentials": f"https://x:y@x.org\nhttps://alice:{dead}@bitbucket.org\n",
@@ -53,21 +48,21 @@ def test_undo_can_be_repeated_after_one_file_failed(bare_run: Runner, home: Path
         path.write_text(text)
     kept = stored(home / ".gcm" / "store" / "git" / "https" / "bitbucket.org" / "a.credential", dead)
     files[kept] = kept.read_text()
-    bare_run(HELPER, "migrate")
+    alone(HELPER, "migrate")
     with (home / ".git-credentials").open("a") as file:
         file.write("https://new:y@x.org\n")
     files[home / ".git-credentials"] += "https://new:y@x.org\n"
     (home / ".bashrc.lock").touch()
     for _ in range(2):
-        refused = bare_run(HELPER, "migrate", "--undo", check=False)
+        refused = alone(HELPER, "migrate", "--undo", check=False)
         assert refused.returncode == 1
         assert f"another program is changing {home}/.bashrc" in refused.stderr
         assert ";" not in refused.stderr
     (home / ".bashrc.lock").unlink()
-    bare_run(HELPER, "migrate", "--undo")
+    alone(HELPER, "migrate", "--undo")
     for path, text in files.items():
         assert sorted(path.read_text().split("\n")) == sorted(text.split("\n")), path
-    assert "there is nothing to undo" in bare_run(HELPER, "migrate", "--undo", check=False).stderr
+    assert "there is nothing to undo" in alone(HELPER, "migrate", "--undo", check=False).stderr
 
 
 def test_lines_that_were_there_twice_are_there_twice_again(tmp_path: Path) -> None:

@@ -120,31 +120,23 @@ def test_a_header_in_a_variable_of_another_product_is_that_ones() -> None:
     assert found.product == "Confluence"
 
 
-def test_what_is_named_for_another_product_is_told_and_left(bare_run: Runner, home: Path) -> None:
+def test_what_is_named_for_another_product_is_told_and_left(alone: Runner, home: Path) -> None:
     """Jira's tools read it there; what is Bitbucket's in the same file is moved."""
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(os.urandom(32))
-    bare_run.env |= {"GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file), "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
     jira, ours = tokens.api_token(), tokens.api_token()
     profile = home / ".bashrc"
     profile.write_text(f"export JIRA_API_TOKEN={jira}\nexport BITBUCKET_API_TOKEN={ours}\n")
-    assert ", named for Jira" in bare_run(HELPER, "audit", check=False).stdout
-    said = bare_run(HELPER, "migrate").stdout
+    assert ", named for Jira" in alone(HELPER, "audit", check=False).stdout
+    said = alone(HELPER, "migrate").stdout
     assert profile.read_text() == f"export JIRA_API_TOKEN={jira}\nexport BITBUCKET_API_TOKEN=\n"
     assert "its variable is named for Jira" in said
-    answer = bare_run(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n").stdout
+    answer = alone(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n").stdout
     assert f"password={ours}\n" in answer
 
 
-def test_what_is_another_hosts_is_neither_moved_nor_taken_out(bare_run: Runner, home: Path) -> None:
+def test_what_is_another_hosts_is_neither_moved_nor_taken_out(alone: Runner, home: Path) -> None:
     """To bitbucket.org git would send it from then on, and the other server would no longer get it; it is told."""
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(os.urandom(32))
-    bare_run.env |= {"GIT_CREDENTIAL_BITBUCKET_KEY_FILE": str(key_file), "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
     jira, opted_in = tokens.api_token(), tokens.api_token()
-    bare_run("git", "config", "--global", f"credential.https://{LIKE_CLOUD}.provider", "bitbucket")
+    alone("git", "config", "--global", f"credential.https://{LIKE_CLOUD}.provider", "bitbucket")
     store = home / ".gcm" / "store" / "git" / "https" / LIKE_CLOUD
     store.mkdir(parents=True)
     (store / "alice.credential").write_text(f"{opted_in}\nservice=https://{LIKE_CLOUD}\naccount=alice\n")
@@ -156,10 +148,10 @@ def test_what_is_another_hosts_is_neither_moved_nor_taken_out(bare_run: Runner, 
     }
     for path, text in files.items():
         path.write_text(text)
-    said = bare_run(HELPER, "migrate").stdout
-    assert [one["scope"] for one in listed(bare_run)] == [LIKE_CLOUD]
+    said = alone(HELPER, "migrate").stdout
+    assert [one["scope"] for one in listed(alone)] == [LIKE_CLOUD]
     assert {path: path.read_text() for path in files} == files
     assert said.count("it is for another host") == 3
     assert "anew" not in said
-    answer = bare_run(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n", check=False).stdout
+    answer = alone(HELPER, "get", stdin="protocol=https\nhost=bitbucket.org\n", check=False).stdout
     assert "password=" not in answer

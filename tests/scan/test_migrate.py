@@ -21,17 +21,6 @@ HELPER = "git-credential-bitbucket"
 VAULT = ".local/share/git-credential-bitbucket/vault"
 
 
-@pytest.fixture
-def alone(bare_run: Runner, home: Path) -> Runner:
-    """A person whose vault's key is in a file; no stand-in is needed."""
-    key_file = home / "key"
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(os.urandom(32))
-    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(key_file)
-    bare_run.env["GIT_CREDENTIAL_BITBUCKET_KEYRING"] = "off"
-    return bare_run
-
-
 def filled(run: Runner, request: str) -> dict[str, str]:
     """What git gets for a request, from this helper alone."""
     answer = run(HELPER, "get", stdin=request).stdout
