@@ -61,9 +61,7 @@ def test_values_with_line_breaks_and_keys_without_value_arrive_whole(env: dict[s
 def test_a_repository_s_own_configuration_does_not_count(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Local scope is ignored, whether found by the directory or pushed by GIT_DIR, GIT_WORK_TREE or
-    GIT_CONFIG.
-    """
+    """Local scope is ignored, whether found by the directory or pushed by GIT_DIR, GIT_WORK_TREE or GIT_CONFIG."""
     tree = tmp_path / "tree"
     subprocess.run(["git", "init", "-q", str(tree)], env=env, check=True)
     local = tree / ".git" / "config"
@@ -120,9 +118,7 @@ def test_system_global_and_command_scope_count(env: dict[str, str], tmp_path: Pa
 
 
 def test_no_token_of_the_caller_reaches_git_s_environment() -> None:
-    """Git's environment is built up from what it needs, so nothing secret or repository-bound is
-    handed down.
-    """
+    """Git's environment is built up from what it needs, so nothing secret or repository-bound is handed down."""
     env = git_config.git_environment(
         {"HOME": "/h", "PATH": "/bin", "BITBUCKET_API_TOKEN": "x", "GIT_DIR": "/d", "GIT_CONFIG": "/c",
          "GIT_EXEC_PATH": "/e", "GIT_CONFIG_COUNT": "0", "GIT_TRACE": "1"}
@@ -131,9 +127,7 @@ def test_no_token_of_the_caller_reaches_git_s_environment() -> None:
 
 
 def test_helpers_come_in_git_s_order_with_their_origin(env: dict[str, str], tmp_path: Path) -> None:
-    """General and specific helpers mix in file order, an included file's own path is told, an empty value
-    resets.
-    """
+    """General and specific helpers mix in file order, an included file's own path is told, an empty value resets."""
     extra = tmp_path / "extra"
     extra.write_text('[credential "bitbucket.org"]\n\thelper = partial\n', encoding="utf-8")
     path = configure(
@@ -207,9 +201,7 @@ def test_a_bogus_count_is_reported(env: dict[str, str]) -> None:
 def test_git_is_never_taken_from_the_work_tree(
     env: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repository that brings a `git` of its own, on PATH by a relative or absolute entry, is
-    passed over.
-    """
+    """A repository that brings a `git` of its own, on PATH by a relative or absolute entry, is passed over."""
     tree = tmp_path / "tree"
     (tree / ".git").mkdir(parents=True)
     planted = tree / "bin" / "git"

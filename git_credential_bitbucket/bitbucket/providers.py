@@ -26,9 +26,7 @@ DEFAULT_REDIRECT_URI = "http://localhost:34106/"
 git-credential-manager's.
 """
 DEFAULT_SCOPES = ("repository", "repository:write")
-"""What fetch and push need, and nothing more (developer.atlassian.com/cloud/bitbucket/rest/intro, OAuth
-scopes).
-"""
+"""What fetch and push need, and nothing more (developer.atlassian.com/cloud/bitbucket/rest/intro, OAuth scopes)."""
 
 
 class Endpoint(NamedTuple):
@@ -72,9 +70,7 @@ class Endpoint(NamedTuple):
 
     @classmethod
     def from_record(cls, record: "Mapping[str, object]") -> "Endpoint":
-        """From a JSON object; raises `SettingsError` if it is none of ours, for a guessed host would get the
-        token.
-        """
+        """From a JSON object; raises `SettingsError` if it is none of ours, for a guessed host would get the token."""
         text = {name: value for name, value in record.items() if isinstance(value, str)}
         try:
             return cls(

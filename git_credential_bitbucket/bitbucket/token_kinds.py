@@ -79,9 +79,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff\u00ad"
 
 
 def recognise(secret: str) -> "Kind":
-    """The kind that `secret`'s prefix tells. OAuth tokens have no prefix of their own, so they are `UNKNOWN`
-    here.
-    """
+    """The kind that `secret`'s prefix tells. OAuth tokens have no prefix of their own, so they are `UNKNOWN` here."""
     for prefix, kind in _PREFIXES:
         if secret.startswith(prefix):
             return kind
@@ -145,9 +143,7 @@ def basic_header(username: str, password: str) -> str:
 
 
 def is_checksum_valid(secret: str) -> bool | None:
-    """Whether the CRC-32 at a token's end fits (8 upper-case hex digits, over all before); None if none is
-    due.
-    """
+    """Whether the CRC-32 at a token's end fits (8 upper-case hex digits, over all before); None if none is due."""
     if recognise(secret) in (UNKNOWN, PERSONAL_TOKEN):
         return None
     body, digits = secret[:-_CHECKSUM_DIGITS], secret[-_CHECKSUM_DIGITS:]

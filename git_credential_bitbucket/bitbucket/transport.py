@@ -210,9 +210,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
         sockets, reached = self._sockets, self._reached
 
         class Connection(urllib3.connection.HTTPSConnection):
-            """Keeps a second handle on its socket: TLS swaps the first for another in the middle of the
-            handshake.
-            """
+            """Keeps a second handle on its socket: TLS swaps the first for another in the middle of the handshake."""
 
             debuglevel = 0  # else a debug switch of the calling program prints headers, tokens and all
 
@@ -271,9 +269,7 @@ def _ca_from(endpoint: "Endpoint") -> str:
 
 
 def _ca_path(endpoint: "Endpoint") -> str | bool:
-    """The file or directory of CAs: the one of the endpoint, else the system's, and only without either
-    certifi's.
-    """
+    """The file or directory of CAs: the one of the endpoint, else the system's, and only without either certifi's."""
     ca_file = endpoint.ca_file
     if ca_file is None:
         system = ssl.get_default_verify_paths()

@@ -208,10 +208,7 @@ def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
 
 
 def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
-    """Obtain a credential and store it; returns its id. Nothing is stored before the last answer.
-
-    Raises `Error`.
-    """
+    """Obtain a credential and store it; returns its id. Nothing is stored before the last answer. Raises `Error`."""
     if not hosts.is_cloud(wanted.provider.protocol, wanted.provider.host):
         why = unknown_host(wanted.provider.protocol, wanted.provider.host)
         if why and wanted.memory:

@@ -95,10 +95,7 @@ def show_address(terminal: Terminal, url: str) -> None:
 
 
 def qr_code(text: str, columns: int, lines: int) -> str | tuple[int, int] | None:
-    """A QR code in half blocks, dark on light; its size if it does not fit.
-
-    None without segno: it is an extra.
-    """
+    """A QR code in half blocks, dark on light; its size if it does not fit. None without segno: it is an extra."""
     try:
         import segno  # lazy: an optional extra
     except ImportError:

@@ -14,10 +14,7 @@ MIN_TOKEN_CHARACTERS = 16
 
 @dataclass(frozen=True, slots=True)
 class CheckedToken:
-    """A usable secret, its kind, and warnings for the user.
-
-    `is_whole` is False where its checksum does not match.
-    """
+    """A usable secret, its kind, and warnings for the user. `is_whole` is False where its checksum does not match."""
 
     secret: Secret
     kind: token_kinds.Kind

@@ -166,10 +166,7 @@ def _readable_credentials() -> tuple[list[CredentialView], Error | None]:
 
 
 def find_named(credentials: Sequence[CredentialView], word: str) -> list[CredentialView]:
-    """The credentials that `word` names: by id, else by account, else by exact scope.
-
-    Raises `Error`.
-    """
+    """The credentials that `word` names: by id, else by account, else by exact scope. Raises `Error`."""
     if by_id := [one for one in credentials if one["id"] == word]:
         return by_id
     if "/" not in word and (by_account := [one for one in credentials if word.lower() in account_names(one)]):

@@ -35,9 +35,7 @@ def refresh(endpoint: Endpoint, client_id: str, client_secret: Secret, refresh_t
 
 
 class Strange:
-    """A TLS server that answers with whatever bytes a test sends. Its state: the listener and
-    its thread.
-    """
+    """A TLS server that answers with whatever bytes a test sends. Its state: the listener and its thread."""
 
     def __init__(self, place: Path, answer: Callable[[ssl.SSLSocket], None], names: list[str], ends: int) -> None:
         authority = trustme.CA()

@@ -57,9 +57,7 @@ def test_only_bitbucket_org_itself_is_ours_without_a_setting(env: dict[str, str]
 
 
 def test_another_host_is_ours_by_name_only(env: dict[str, str]) -> None:
-    """Port and scheme count; a sub-domain, a wildcard, a path or a setting for all hosts does not opt a host
-    in.
-    """
+    """Port and scheme count; a sub-domain, a wildcard, a path or a setting for all hosts does not opt a host in."""
     assert find(env, OPTED_IN) is not None
     assert find(env, OPTED_IN, host="bb.example") is None
     assert find(env, OPTED_IN, protocol="http") is None
@@ -76,9 +74,7 @@ def test_another_host_is_ours_by_name_only(env: dict[str, str]) -> None:
     [f"{HOST}/.evil.example", f"alice@{HOST}", f"{HOST}?x", f"{HOST}#x", f"{HOST}/", "bb.example:08443"],
 )
 def test_a_host_with_more_in_it_is_not_the_host(env: dict[str, str], host: str) -> None:
-    """Git unescapes URLs, so a request's host can hold a slash: it must not pass for a path on an opted-in
-    host.
-    """
+    """Git unescapes URLs, so a request's host can hold a slash: it must not pass for a path on an opted-in host."""
     assert find(env, OPTED_IN, host=host) is None
 
 

@@ -41,9 +41,7 @@ def test_git_s_username_follows_from_the_kind(kind: str, username: str | None) -
 
 
 def test_the_checksum_covers_all_before_it() -> None:
-    """A whole token fits; a cut one, a changed one and one with lower-case digits do not; none is due for
-    others.
-    """
+    """A whole token fits; a cut one, a changed one and one with lower-case digits do not; none is due for others."""
     token = tokens.api_token()
     assert token_kinds.is_checksum_valid(token) is True
     assert token_kinds.is_checksum_valid(tokens.access_token()) is True
@@ -75,9 +73,7 @@ def test_a_whole_token_is_left_as_it_is() -> None:
     ],
 )
 def test_what_came_along_with_a_paste_is_removed_and_said(wrap: str) -> None:
-    """Blanks, quotes, invisible characters and a header's words go, and a warning without the
-    secret says so.
-    """
+    """Blanks, quotes, invisible characters and a header's words go, and a warning without the secret says so."""
     token = tokens.access_token()
     secret, warnings = token_kinds.clean_paste(wrap.format(token))
     assert secret == token

@@ -28,9 +28,7 @@ def log_in(provider: Provider, redeem: Callable[[CodeGrant], Page]) -> RunningLo
 def test_a_person_grants_access_and_reads_that_it_worked(
     bitbucket: FakeBitbucket, provider: Provider, chromium: Chromium, artefacts: Path
 ) -> None:
-    """The page comes after the exchange, says what was granted, is readable in both schemes, and needs
-    nothing else.
-    """
+    """The page comes after the exchange, says what was granted, is readable in both schemes, and needs nothing else."""
     grants = []
 
     def redeem(grant: CodeGrant) -> Page:

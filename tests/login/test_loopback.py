@@ -86,9 +86,7 @@ def test_the_answer_arrives_on_either_loopback_address(
     ],
 )
 def test_another_host_header_is_turned_away(attempt: Attempt, waiting: loopback.Loopback, port: int, host: str) -> None:
-    """A name that somebody has pointed at this machine (DNS rebinding) does not reach the login, right
-    state or not.
-    """
+    """A name that somebody has pointed at this machine (DNS rebinding) does not reach the login, right state or not."""
     reply = get(port, answer_to(attempt), host.format(port=port))
     assert reply.startswith(f"HTTP/1.0 {HTTPStatus.MISDIRECTED_REQUEST.value} ")
     with pytest.raises(LoginFailed):
@@ -179,9 +177,7 @@ def test_nobody_answering_ends_with_a_hint_at_the_other_way(waiting: loopback.Lo
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
 def test_a_taken_port_is_named_with_the_ways_out(attempt: Attempt, port: int, address: str) -> None:
-    """On either address, for the browser might bring the code to whoever has it; nothing of ours is left
-    listening.
-    """
+    """On either address, for the browser might bring the code to whoever has it; nothing of ours is left listening."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family):
         with pytest.raises(LoginFailed, match=f"port {port}") as caught, loopback.listening(attempt, no_warning):
