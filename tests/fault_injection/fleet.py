@@ -16,6 +16,7 @@ import itertools
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +26,7 @@ from pathlib import Path
 from tests.daemon.daemons import eventually
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fault_injection import fleet_judge
-from tests.fault_injection.fleet_faults import ALL, BEFORE_REQUEST, KINDS, POST, SLOT, STEPS, Fault, Kind
+from tests.fault_injection.fleet_faults import ALL, KINDS, POST, SLOT, STEPS, Fault, Kind
 from tests.fault_injection.fleet_hosts import HOSTS, Host
 from tests.fault_injection.fleet_results import FleetResults
 from tests.fault_injection.fleet_servers import Deployment, Servers
@@ -88,7 +89,7 @@ class Fleet:
         self._listener = network.listen()
         relay(self._listener, ("127.0.0.1", bitbucket.port))
         bitbucket.url = f"https://{network.hub}:{self._listener.getsockname()[1]}"
-        self.servers = Servers(network, deployment)
+        self.servers = Servers(network, deployment)  # which ends what it has started if it cannot start all
         self.hosts: list[Host] = []
         self._threads = ThreadPoolExecutor(8)
         self._rounds = 0
@@ -123,7 +124,7 @@ class Fleet:
         victim, other = (self.hosts[(self._rounds + n) % HOSTS] for n in range(2))
         self._rounds += 1
         since, began = self._bitbucket.mark(), time.time()
-        if fault.kind == "lagging failover" and (fault.deployment == "unpromised" or fault.step in BEFORE_REQUEST):
+        if fault.is_lagging_from_the_start:
             self._primary_proxy.keeps_replicas_back = True
         point = Point(fault, victim, self.servers, self._bitbucket)
         job = self._threads.submit(victim.refresh, self._login)
@@ -270,6 +271,7 @@ def strike(
     others' addresses the hosts cannot be told apart.
     """
     results = FleetResults()
+    broken = threading.Event()
 
     def work(deployment: Deployment) -> None:
         chosen = [fault for fault in faults if fault.deployment == deployment]
@@ -288,12 +290,20 @@ def strike(
             fleet = Fleet(Path(folder), net, bitbucket, deployment, results)
             try:
                 for fault in chosen:
-                    fleet.round(fault)
-                    progress(results.total)
+                    if not broken.is_set():
+                        fleet.round(fault)
+                        progress(results.total)
+            except BaseException:
+                broken.set()  # a fault of the harness itself: the other lanes need not go on
+                raise
             finally:
                 fleet.close()
 
     with ThreadPoolExecutor(lanes) as threads:
-        for _ in threads.map(work, KINDS):
-            pass
+        try:
+            for _ in threads.map(work, KINDS):
+                pass
+        except KeyboardInterrupt:
+            broken.set()
+            raise
     return results

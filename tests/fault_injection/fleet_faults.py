@@ -31,6 +31,15 @@ class Fault(NamedTuple):
     step: str
     moment: Moment
 
+    @property
+    def is_lagging_from_the_start(self) -> bool:
+        """Whether the replica has nothing of this renewal; else it has what was written up to the point.
+
+        One that must have it, for a request to be sent, has. Who is told of a change may be told by the replica.
+        """
+        can_go_on = self.deployment == "unpromised" and self.step != "announcement"
+        return self.kind == "lagging failover" and (can_go_on or self.step in BEFORE_REQUEST)
+
     def __str__(self) -> str:
         return f"{self.deployment}: {self.kind} {self.moment} {self.step}"
 

@@ -17,7 +17,7 @@ from git_credential_bitbucket.client.activate import third_party
 third_party()
 from git_credential_bitbucket.daemon.__main__ import main
 from git_credential_bitbucket.vault.storage import redis_server, shared
-shared.LEASE_S, shared._RECONNECT_S = {lease_s}, 0.5
+shared.LEASE_S, shared._RECONNECT_S, shared._LONGEST_RECONNECT_S = {lease_s}, 0.5, 1.0
 redis_server.CONNECT_TIMEOUT_S, redis_server.ANSWER_TIMEOUT_S, redis_server.PROOF_TIMEOUT_MS = 1.0, 2.5, 1000
 redis_server.REREAD_S = 3.0
 folder = {folder!r}

@@ -29,11 +29,15 @@ class Servers:
         self.proxies: list[Proxy] = []
         self._sentinels: list[_Sentinel] = []
         self.primary = 0
-        for _ in range(1 if deployment == "alone" else 2):
-            self._add_node()
-        if deployment != "alone":
-            self._sentinels = [_Sentinel(network, self.proxies[0].port) for _ in range(SENTINELS)]
+        try:
+            for _ in range(1 if deployment == "alone" else 2):
+                self._add_node()
+            for _ in range(0 if deployment == "alone" else SENTINELS):
+                self._sentinels.append(_Sentinel(network, self.proxies[0].port))
             self.wait_until_stable()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """End everything."""

@@ -1,14 +1,12 @@
-"""Two hosts, each with a daemon, and one vault on a real server: both are killed, and no token is spent twice."""
+"""Two hosts, each with a daemon, and one vault on a real server: what one stores, and what a killed server costs."""
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.daemon.daemons import eventually
-from tests.fault_injection.kills import _ENTER
 from tests.fault_injection.sandbox import Machine
 
 if TYPE_CHECKING:
@@ -44,31 +42,6 @@ def test_what_one_host_stores_the_other_serves_at_once(hosts: list[Machine]) -> 
         eventually(lambda wanted=secret: two.told_about("get", hosts[1].request()).get("password") == wanted)  # type: ignore[misc]
         assert "ok" in two.told_about("remove", f"id={kept}\n".encode())
         eventually(lambda: one.told_about("get", hosts[0].request()) == {})
-
-
-@pytest.mark.parametrize(
-    "point", ["renewal-leased", "renewal-reserved", "renewal-kept", "shared-committed", "renewal-written"]
-)
-def test_a_killed_daemon_burns_no_refresh_token(hosts: list[Machine], valkey: Valkey, home: Path, point: str) -> None:
-    """Whatever it was killed at, Bitbucket is asked once; the other host has the new token when it can be had."""
-    two = hosts[1].daemon()
-    login = hosts[1].log_in(two)
-    old = two.told_about("get", hosts[1].request())["password"]
-    one = hosts[0].daemon(enter=_ENTER.format(trace=str(home / "trace"), point=point))
-    with contextlib.suppress(OSError):
-        one.told_about("refresh", f"id={login}\n".encode())
-    one.ended()
-    sent = len(hosts[0].standin.token_requests())
-    assert sent == (0 if point in ("renewal-leased", "renewal-reserved") else 1)
-    assert two.told_about("get", hosts[1].request())["password"], "the old token, or the new one"
-    back = hosts[0].daemon()
-    if not sent:
-        valkey.client().delete(valkey.key(f"lease:{login}"))  # as if its time had passed
-        assert "ok" in back.told_about("refresh", f"id={login}\n".encode())
-    eventually(lambda: back.told_about("get", hosts[0].request())["password"] != old)
-    new = back.told_about("get", hosts[0].request())["password"]
-    eventually(lambda: two.told_about("get", hosts[1].request()).get("password") == new)
-    assert len(hosts[0].standin.token_requests()) == 1
 
 
 def test_a_killed_server_loses_nothing(hosts: list[Machine], valkey: Valkey) -> None:

@@ -8,7 +8,6 @@ from tests.fault_injection.fleet_faults import Fault
 SHORT = [
     Fault("alone", "kill", "intent", "after"),
     Fault("alone", "kill", "request", "after"),
-    Fault("alone", "kill", "commit", "after"),
     Fault("alone", "stop", "intent", "before"),
     Fault("alone", "cut", "commit", "before"),
     Fault("alone", "restart", "answer's file", "after"),
