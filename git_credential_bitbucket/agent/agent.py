@@ -264,7 +264,9 @@ class Agent:
 
         def judge() -> None:
             for credential in changing:
-                retention.apply_rejection(self.credential_store, credential.id, named, now, repository)
+                changes = rejection.on_rejection(credential, now, repository)
+                write = partial(retention.apply_rejection, self.credential_store, credential.id, named, now, repository)
+                self.credential_store.write_rejection(credential, changes, write)
 
         return self.run_job(judge)
 
@@ -324,6 +326,8 @@ class Agent:
         vault = self.credential_store.vault
         if self.renewals.unwritten or vault.has_left_over:
             self.submit(self.renewals.write_answers)
+        if self.credential_store.has_unwritten_rejections:
+            self.submit(self.credential_store.write_rejections)
         if self.credential_store.trouble is None and revocation.is_due(vault.snapshot().content, now):
             on_revoked = self.credential_store.on_revoked
             self.submit(partial(revocation.retry_due, vault, now, self.renewals.with_endpoint, on_revoked))

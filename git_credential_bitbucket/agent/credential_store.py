@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import secret_sources
@@ -42,6 +43,9 @@ class CredentialStore:
         self._values_are: object = None
         self._configured: dict[str, Record] = {}
         """What git's configuration refers to a source for (`credential.<url>.tokenFrom`), by host: in no vault."""
+        self._unwritten: dict[str, tuple[str, dict[str, object], Callable[[], None]]] = {}
+        """What a rejection changes in credentials while the vault does not take it: their secret's digest, the changes,
+        and what writes them."""
         self._used: dict[str, float] = {}
         self._warned: dict[str, float] = {}
         self.silenced: dict[str, float] = {}
@@ -80,6 +84,9 @@ class CredentialStore:
         return self._index
 
     def _with_value(self, record: Record) -> Record:
+        unwritten = self._unwritten.get(record["id"])
+        if unwritten is not None and unwritten[0] == digest(Secret(record["secret"])):
+            update(record := dict(record), **unwritten[1])
         value = self._values.get(record["id"]) if "source" in record else None
         return record if value is None else {**record, **value}
 
@@ -111,6 +118,36 @@ class CredentialStore:
 
     def _configured_record(self, credential_id: str) -> Record | None:
         return next((record for record in self._configured.values() if record["id"] == credential_id), None)
+
+    def write_rejection(self, credential: Credential, changes: dict[str, object], write: Callable[[], None]) -> None:
+        """Have a rejection written by `write`; while that fails, its `changes` count here (`write_rejections`).
+
+        A job. Raises what `write` raises.
+        """
+        try:
+            write()
+        except Error:
+            self._unwritten[credential.id] = digest(credential.secret), changes, write
+            self._values_are = object()
+            raise
+        self.forget_rejection(credential.id)
+
+    def write_rejections(self) -> None:
+        """Try again to write what rejections changed. A job."""
+        for credential_id, (_, _, write) in list(self._unwritten.items()):
+            with suppress(UnknownCredential):  # removed meanwhile
+                write()
+            self.forget_rejection(credential_id)
+
+    @property
+    def has_unwritten_rejections(self) -> bool:
+        """Whether there is anything for `write_rejections`."""
+        return bool(self._unwritten)
+
+    def forget_rejection(self, credential_id: str) -> None:
+        """It is written, or a person has restored the credential."""
+        if self._unwritten.pop(credential_id, None) is not None:
+            self._values_are = object()
 
     def put_value(self, credential: Credential) -> None:
         """Have what was fetched for a credential at hand, in memory."""

@@ -391,6 +391,7 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
         for other in tx.content["credentials"]:
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
                 _disable(other, now, "the previous one was restored", credential_id)
+        credential_store.forget_rejection(credential_id)
         return update(
             record,
             set_aside_at=None,

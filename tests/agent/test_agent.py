@@ -137,6 +137,26 @@ def test_an_erased_static_token_is_silent_at_once_and_back_after_a_minute(world:
     assert world.get()["password"] == token
 
 
+def test_a_rejection_that_cannot_be_written_counts_all_the_same(world: World) -> None:
+    """A full disk, or a shared vault's server that is away: git-lfs would loop, and a Data Center lock the account."""
+    token = tokens.api_token()
+    world.store("alice", token)
+    (kept,) = world.agent.credential_store.index()
+    with world.full_disk():
+        assert b"the disk is full" in world.erase(token)
+        assert world.get() == {}
+        assert diagnose_request(world.agent, world.lines()).state == "suspended"
+    world.agent.tick()
+    world.executor.submit(world.agent.credential_store.write_rejections).result()
+    assert world.get(agent=world.another()) == {}
+    restore = ("restore", f"id={kept.id}\n".encode())
+    wait_for(control(world.agent, *restore))
+    with world.full_disk():
+        world.erase(token)
+    wait_for(control(world.agent, *restore))
+    assert world.get()["password"] == token
+
+
 def test_why_tells_of_the_repository_at_work(world: World) -> None:
     """With useHttpPath off, another repository's trouble is not the reason."""
     token = tokens.access_token()
