@@ -1,7 +1,7 @@
 """Writes what is derived from the program: the manual page, and the help in README.md. `python -m install.manual`.
 
-The verbs come from click, the settings from README.md's tables, the rest of the page is here. A test says when it has
-to be run again.
+The verbs come from click, settings and guidance from README.md and the guide, the rest of the page is here. A test says
+when it has to be run again.
 """
 
 import inspect
@@ -16,8 +16,10 @@ from git_credential_bitbucket.cli import app
 
 NAME = "git-credential-bitbucket"
 README = Path(__file__).parent.parent / "README.md"
+GUIDE = README.parent / ".github" / "GUIDE.md"
 PAGE = Path(__file__).parent / f"{NAME}.1"
 GUIDANCE = "Choosing a token"
+FROM_GUIDE = ("Bitbucket Data Center", "Secret managers")
 HELP_MARK = "<!-- help -->\n```text\n"
 
 HEAD = rf""".\" Written by install/manual.py
@@ -115,9 +117,10 @@ $ BITBUCKET_ACCESS_TOKEN=... git clone https://bitbucket.org/acme/app.git
 
 def page() -> str:
     """The manual page, in man(7)."""
-    readme = README.read_text(encoding="utf-8")
-    guide = guidance(section(readme, GUIDANCE))
-    parts = [HEAD, ".SH COMMANDS\n", *verbs(), *settings(readme), ".SH CHOOSING A TOKEN\n", *guide, TAIL]
+    readme, guide = (path.read_text(encoding="utf-8") for path in (README, GUIDE))
+    texts = [section(readme, GUIDANCE), *(f"### {title}\n\n{section(guide, title).strip()}" for title in FROM_GUIDE)]
+    told = guidance("\n\n".join(map(str.strip, texts)))
+    parts = [HEAD, ".SH COMMANDS\n", *verbs(), *settings(guide), ".SH CHOOSING A TOKEN\n", *told, TAIL]
     return re.sub(r"(\.S[HS] .*\n)\.PP\n", r"\1", "".join(parts).replace("\n\n", "\n"))
 
 
@@ -171,21 +174,21 @@ def options(command: click.Command, context: click.Context) -> Iterator[str]:
         yield ".RE\n"
 
 
-def settings(readme: str) -> Iterator[str]:
-    """README.md's tables of settings."""
+def settings(guide: str) -> Iterator[str]:
+    """The guide's tables of settings."""
     for heading, mark in (("ENVIRONMENT", "| variable | meaning |"), ("CONFIGURATION", "| key | meaning |")):
         yield f".SH {heading}\n"
-        for cells in rows(readme, mark):
+        for cells in rows(guide, mark):
             yield f".TP\n{roff(cells[0])}\n{roff(cells[1])}\n"
 
 
-def section(readme: str, title: str) -> str:
-    """The text under a heading of README.md."""
-    return readme.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def section(text: str, title: str) -> str:
+    """The text under a heading of README.md or the guide."""
+    return text.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
 
 
 def guidance(text: str) -> Iterator[str]:
-    """Paragraphs, subsections, commands and one table of README.md; a row is its first cell, the others below it."""
+    """Paragraphs, subsections, commands and tables; a row is its first cell, the others below it."""
     for paragraph in re.sub(r"<!--.*-->\n", "", text).strip().split("\n\n"):
         if paragraph.startswith("### "):
             yield f".SS {roff(paragraph[4:])}\n"
@@ -200,9 +203,9 @@ def guidance(text: str) -> Iterator[str]:
             yield ".PP\n" + "".join(prose(paragraph))
 
 
-def rows(readme: str, header: str) -> list[list[str]]:
+def rows(text: str, header: str) -> list[list[str]]:
     """The rows of the table with that header."""
-    _, _, after = readme.partition(header + "\n")
+    _, _, after = text.partition(header + "\n")
     table = after.partition("\n\n")[0].split("\n")[1:]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table if line.startswith("|")]
 

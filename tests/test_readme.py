@@ -1,4 +1,4 @@
-"""README.md tells the truth: what it shows is what the program says, and what it names is there, each way round."""
+"""README.md and the guide tell the truth: what they show is what the program says, and what they name is there."""
 
 import ast
 import os
@@ -23,7 +23,9 @@ from tests.running import Runner
 from tests.sandbox import KEY_FILE, key_file, key_settings
 from tests.vault.peers import KeyringSession
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDE = manual.GUIDE.read_text(encoding="utf-8")
+TEXT = f"{README}\n{GUIDE}"
 PACKAGE = ROOT / "git_credential_bitbucket"
 COLUMNS = 80
 INTERNAL = {f"GIT_CREDENTIAL_BITBUCKET_{name}" for name in ("RELAYED", "SPAWNED", "OUTER", "DEFAULT_VAULT")}
@@ -43,7 +45,7 @@ def block(mark: str) -> str:
 
 def test_the_sections_are_in_their_order() -> None:
     """What a reader looks for first comes first."""
-    assert re.findall(r"^## (.*)$", TEXT, re.MULTILINE) == [
+    assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
         "Install",
         "First use",
         "Which credential git gets",
@@ -254,7 +256,7 @@ def test_each_setting_has_its_key_beside_it() -> None:
 def test_every_key_of_gits_configuration_is_told() -> None:
     """What the program reads by `credential.*` and `http.*`; and nothing is told that it does not read."""
     source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
-    settings = manual.section(TEXT, "Settings")
+    settings = manual.section(GUIDE, "Settings")
     told = set(re.findall(r"\b(?:oauth|api|bitbucketD)[A-Za-z]\w+|\bprovider\b|sslCA\w+|sslVerify", settings))
     read = set(re.findall(r'"((?:oauth|bitbucketD)[A-Za-z]\w+|apiURL|provider|sslCA\w+|sslVerify)"', source))
     assert told == read
@@ -299,9 +301,12 @@ def test_every_verb_and_option_that_is_named_exists() -> None:
 
 def test_every_file_that_is_named_exists() -> None:
     """Links and scripts; a link within the page leads to a heading."""
-    anchors = {title.lower().replace(" ", "-") for title in re.findall(r"^## (.*)$", TEXT, re.MULTILINE)}
-    assert set(re.findall(r"\]\(#([^)]+)\)", TEXT)) <= anchors
-    for link in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        assert link.startswith("https://") or (ROOT / link).exists(), link
+    pages = {ROOT / "README.md": README, manual.GUIDE: GUIDE}
+    for page, text in pages.items():
+        for link, _, anchor in (found.partition("#") for found in re.findall(r"\]\(([^)]+)\)", text)):
+            target = (page.parent / link).resolve() if link else page
+            assert link.startswith("https://") or target.exists(), link
+            titles = re.findall(r"^## (.*)$", pages.get(target, ""), re.MULTILINE)
+            assert anchor in ("", *(title.lower().replace(" ", "-") for title in titles)), f"{link}#{anchor}"
     for script in re.findall(r"\b(install/[a-z]+)\b", TEXT):
         assert os.access(ROOT / script, os.X_OK), script

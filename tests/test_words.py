@@ -13,6 +13,7 @@ from tests.installed import ROOT
 PACKAGE = ROOT / "git_credential_bitbucket"
 TEXTS = (
     ROOT / "README.md",
+    ROOT / ".github" / "GUIDE.md",
     ROOT / ".github" / "SECURITY.md",
     ROOT / "install" / "git-credential-bitbucket.1",
     ROOT / "install" / "install",

@@ -312,7 +312,7 @@ def test_the_command_cannot_look_at_what_exec_was_started_with(bare_run: Runner,
 
 
 def test_the_command_can_ask_for_the_secret(bare_run: Runner, given: dict[str, str], token: str) -> None:
-    """What git can have, it can have: README and help say so."""
+    """What git can have, it can have: the guide and help say so."""
     done = bare_run(NAME, "exec", "sh", "-c", f"{ASKING}; {NAME} token", env=given)
     assert f"password={token}\n" in done.stdout
     assert done.stdout.split("\n")[-2] == token
@@ -331,7 +331,7 @@ def test_the_command_can_ask_for_the_secret(bare_run: Runner, given: dict[str, s
 def test_which_environments_the_command_can_read(
     bare_run: Runner, token: str, variable: str, shell: str, readable: bool
 ) -> None:
-    """As the README says: of another process with the variable; as the first process of a job there is none."""
+    """As the guide says: of another process with the variable; as the first process of a job there is none."""
     file = bare_run.folder / "token"
     file.write_text(token)
     env = {**bare_run.env, variable: str(file) if variable.endswith("_FILE") else token}

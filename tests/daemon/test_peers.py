@@ -132,13 +132,13 @@ def test_gits_own_client_does_not_end_the_daemon(daemon: Daemon) -> None:
 
 
 def test_git_in_a_container_of_another_user_is_served(start: Start, keyed_env: dict[str, str], home: Path) -> None:
-    """README's mount: another uid's git with git's own client, at a socket that its user may enter."""
+    """The guide's mount: another uid's git with git's own client, at a socket that its user may enter."""
     daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_PEERS": str(NOBODY)})
     token = daemon.store("acme/app")
     for above in (home, home / "run"):
         above.chmod(0o711)
     client = f"git credential-cache --socket {daemon.guests}"
-    helper = f"!f() {{ case $1 in get|erase) exec {client} $1;; esac; }}; f"  # as README has it
+    helper = f"!f() {{ case $1 in get|erase) exec {client} $1;; esac; }}; f"  # as the guide has it
     git = [
         shutil.which("git", path=keyed_env["PATH"]) or "",
         "-c",

@@ -114,7 +114,7 @@ def test_docker_run(machine: Machine) -> None:
 
 @contains
 def test_what_a_container_sees_without_the_daemon(machine: Machine, home: Path) -> None:
-    """The README's words: locked or stopped, git there asks for a username; nothing is started in the container."""
+    """The guide's words: locked or stopped, git there asks for a username; nothing is started in the container."""
     box = home / "box"
     grant = ("grant", "--for", "acme/app", "--socket", str(box / "socket"))
     machine.run(NAME, *grant)
@@ -253,7 +253,7 @@ def sshd(home: Path, *lines: str) -> Iterator[None]:
 
 @connects
 def test_ssh(machine: Machine, home: Path) -> None:
-    """The script's second connection works too, on a host as it comes; git there has the README's two lines."""
+    """The script's second connection works too, on a host as it comes; git there has the guide's two lines."""
     clone = f"rm -rf ~/app; git clone --quiet {URL} ~/app && cat ~/app/README.md"
     with sshd(home):
         far = home / "far"

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Logs in to a host whose git gets a token for one scope, as long as the connection lasts: ssh.sh SCOPE HOST [COMMAND …]
-# git there is configured once, by the two lines of README.md; the first connection makes room for the socket.
+# git there is configured once, by the two lines of .github/GUIDE.md; the first connection makes room for the socket.
 set -eu
 scope=$1 host=$2
 shift 2
