@@ -275,7 +275,7 @@ def test_a_locked_vault_is_silent_and_says_so(world: World) -> None:
     assert [c.secret.reveal() for c in world.kept()] == [token]
 
 
-def test_two_tokens_of_one_place_and_account_leave_the_old_one_restorable(world: World) -> None:
+def test_two_tokens_of_one_scope_and_account_leave_the_old_one_restorable(world: World) -> None:
     """A new token typed at the prompt replaces the old one, which was rejected, and which a person may have back."""
     old, new = tokens.api_token(), tokens.api_token()
     world.store("alice", old)

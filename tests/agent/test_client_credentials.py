@@ -148,7 +148,7 @@ def minted(world: World) -> int:
     return len(world.standin.token_requests())
 
 
-def test_processes_share_a_minted_token_until_it_ends(world: World, home: Path) -> None:
+def test_processes_share_a_minted_token_until_it_expires(world: World, home: Path) -> None:
     """One request while it lives; nothing of it can be read in the files, and nobody else may open them."""
     consumer, directory = world.standin.add_consumer(), home / "shared"
     first = mint_by(shared(world, directory), world, consumer)["password"]
@@ -225,7 +225,7 @@ def test_where_nothing_can_be_shared_each_process_mints(world: World, home: Path
     assert minted(world) == 2
 
 
-def test_files_of_ended_tokens_are_removed(world: World, home: Path) -> None:
+def test_files_of_expired_tokens_are_removed(world: World, home: Path) -> None:
     """By the next that is minted, for whatever consumer."""
     directory = home / "shared"
     mint_by(shared(world, directory), world, world.standin.add_consumer())

@@ -93,7 +93,7 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
     assert login.secret.reveal()[:20] not in json.dumps(said)
 
 
-def test_other_places_on_the_host_are_named(world: World) -> None:
+def test_other_scopes_on_the_host_are_named(world: World) -> None:
     """For a person who looks for a token where there is none."""
     a_static(world, "/beta/x")
     pairs = views.explain_view(world.agent, world.lines(), None)

@@ -73,7 +73,7 @@ def test_a_guests_get_reports_no_rejection(world: World, role: dispatch.Role, re
     assert world.kept()[0].generation == login.generation + renewals
 
 
-def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) -> None:
+def test_an_answer_that_waits_for_a_job_is_logged_once(world: World, home: Path) -> None:
     """A `store` waits for the vault twice; the log has one line of it, with what became of it."""
     path = str(home / "log.jsonl")
     log = access_log.AccessLog(path)
@@ -87,7 +87,7 @@ def test_an_answer_that_waits_for_a_job_is_noted_once(world: World, home: Path) 
     assert [(one["operation"], one["outcome"]) for one in access_log.read(path)] == [("store", "done")]
 
 
-def test_a_token_kept_for_two_hosts_is_noted_as_the_one_of_the_host_that_was_asked_for(
+def test_a_token_kept_for_two_hosts_is_logged_as_the_one_of_the_host_that_was_asked_for(
     world: World, home: Path
 ) -> None:
     """And of two on one host as the one that is nearest to what was asked for."""
@@ -132,7 +132,7 @@ def test_a_change_is_applied_to_each_end_of_a_deferred_answer() -> None:
     assert map_answer(b"there", lambda found: found + b"!") == b"there!"
 
 
-def test_every_action_is_noted_or_is_a_question() -> None:
+def test_every_action_is_logged_or_is_a_query() -> None:
     """What gives a secret away or changes something leaves a line in the access log."""
     questions = {"ping", "why", "status", "explain", "warn", "grant-list", "backup-put", "backup-get", "backup-drop"}
     assert set(ACTIONS) == access_log_entry.OPERATIONS | questions

@@ -238,7 +238,7 @@ def test_only_answers_with_a_secret_count() -> None:
     assert (made.views(), made.open) == ([], set())
 
 
-def test_an_answer_that_comes_after_the_end_is_kept_back() -> None:
+def test_an_answer_that_comes_after_the_expiry_is_not_given() -> None:
     """A job's answer is judged when it is there: a grant that was revoked or spent meanwhile gives it no more."""
     made = Granting()
     grant = made.add("acme/app", uses=1)

@@ -62,7 +62,7 @@ def asked(text: str, *, path: str | None = None, kept: tuple[Credential, ...] = 
         (None, ""),
     ],
 )
-def test_a_path_names_its_place(path: str | None, place: str) -> None:
+def test_a_path_names_its_scope(path: str | None, place: str) -> None:
     """Case, `.git` and LFS suffixes do not matter; what is no name names the host."""
     assert scope_of("https", "bitbucket.org", path) == HOST + place
 

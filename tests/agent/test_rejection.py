@@ -56,7 +56,7 @@ def test_the_delay_grows() -> None:
 
 
 @given(st.lists(st.floats(0, 3600), min_size=1, max_size=60))
-def test_an_outage_of_an_hour_sets_nothing_aside(times: list[float]) -> None:
+def test_an_outage_of_an_hour_disables_nothing(times: list[float]) -> None:
     """However often everything is rejected within an hour, a static token stays."""
     token = a_credential()
     for now in sorted(times):

@@ -449,7 +449,7 @@ def test_no_request_is_made_when_the_disk_cannot_take_the_answer(world: World, m
 
 
 @pytest.mark.parametrize("jump", [-3600.0, 3600.0])
-def test_a_clock_an_hour_off_serves_no_ended_token(world: World, jump: float) -> None:
+def test_a_clock_an_hour_off_serves_no_expired_token(world: World, jump: float) -> None:
     """Whichever way the clock jumps, what is answered is fresh or renewed."""
     world.login()
     world.get()

@@ -69,7 +69,7 @@ print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules))
         (["daemon", "dance"], "no such command"),
     ],
 )
-def test_what_is_not_understood_ends_with_two(bare_run: Runner, words: list[str], said: str) -> None:
+def test_what_is_not_understood_exits_with_two(bare_run: Runner, words: list[str], said: str) -> None:
     """One line with the cause, one with where to read on, nothing on stdout."""
     done = bare_run(NAME, *words, check=False)
     assert (done.returncode, done.stdout) == (2, "")
@@ -107,7 +107,7 @@ def test_help_is_a_verb(bare_run: Runner) -> None:
     assert bare_run(NAME, "help", "token").stdout == bare_run(NAME, "token", "--help").stdout
 
 
-def test_an_error_is_told_with_its_cure_and_ends_with_one(bare_run: Runner) -> None:
+def test_an_error_is_told_with_its_hint_and_exits_with_one(bare_run: Runner) -> None:
     """Both lines on stderr, with our name before them."""
     done = bare_run(NAME, "configure", env={**bare_run.env, "GIT_CONFIG_GLOBAL": "here"}, check=False)
     assert (done.returncode, done.stdout) == (1, "")
@@ -154,7 +154,7 @@ def test_a_reader_that_went_away_is_no_error(bare_run: Runner) -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def test_a_full_disk_is_one_line_and_its_cure(bare_run: Runner) -> None:
+def test_a_full_disk_is_one_line_and_its_hint(bare_run: Runner) -> None:
     """The output could not be written: that is an error, and told once."""
     with open("/dev/full", "wb") as full:
         done = subprocess.run([NAME, "version"], env=bare_run.env, stdout=full, stderr=subprocess.PIPE, check=False)

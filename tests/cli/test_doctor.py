@@ -258,7 +258,7 @@ def test_a_repository_s_own_lines_are_looked_at(healthy: Runner, clone: Path) ->
     assert not trace.exists()
 
 
-def test_a_git_that_names_no_repository_is_noted(healthy: Runner) -> None:
+def test_a_git_that_names_no_repository_is_told(healthy: Runner) -> None:
     """Routing by repository rests on useHttpPath."""
     config(healthy, "--global", "--unset", f"credential.{CLOUD}.useHttpPath")
     assert "git does not send the repository" in told(looked(healthy, code=0), "configuration", "note")
@@ -405,7 +405,7 @@ def test_a_directory_that_is_not_ours_alone_is_left_alone(healthy: Runner, home:
     assert home.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_place_that_cannot_be_looked_at_does_not_end_the_look(healthy: Runner) -> None:
+def test_a_path_that_cannot_be_looked_at_does_not_end_the_look(healthy: Runner) -> None:
     """The rest is told all the same."""
     healthy.env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = "/proc/1/root/x/socket"
     document = looked(healthy, code=1)
@@ -413,7 +413,7 @@ def test_a_place_that_cannot_be_looked_at_does_not_end_the_look(healthy: Runner)
     assert "answers" in told(document, "network", "ok")
 
 
-def test_a_place_that_is_a_link_is_told_and_left_alone(healthy: Runner, home: Path) -> None:
+def test_a_path_that_is_a_link_is_told_and_left_alone(healthy: Runner, home: Path) -> None:
     """Its target may be anything."""
     healthy(HELPER, "daemon", "stop")
     directory = home / "run" / "git-credential-bitbucket"
@@ -476,7 +476,7 @@ def test_a_damaged_vault_is_told(healthy: Runner, home: Path) -> None:
     assert "vault" in wrong(looked(healthy, code=1))
 
 
-def test_a_missing_keyring_is_a_note_before_the_first_log_in(run: Runner, bitbucket: FakeBitbucket) -> None:
+def test_a_missing_keyring_is_a_note_before_the_first_login(run: Runner, bitbucket: FakeBitbucket) -> None:
     """There is a passphrase instead; the keyring is asked within its time limit."""
     run("git", "config", "--global", "http.proxy", bitbucket.proxy_url)
     run(HELPER, "configure")
@@ -486,7 +486,7 @@ def test_a_missing_keyring_is_a_note_before_the_first_log_in(run: Runner, bitbuc
     assert "git-credential-bitbucket login" in told(document, "round trip", "wrong")
 
 
-def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner) -> None:
+def test_credentials_that_are_not_well_are_told_with_their_hint(healthy: Runner) -> None:
     """One that was rejected, and one that ends soon."""
     healthy(HELPER, "login", "--no-verify", "--api-token", "--expires", "3d", stdin=tokens.api_token())
     token = tokens.access_token()
@@ -500,7 +500,7 @@ def test_credentials_that_are_not_well_are_told_with_their_cure(healthy: Runner)
     assert "3 stored: 3 ready" in told(document, "credentials", "ok")
 
 
-def test_a_token_that_has_ended_is_wrong_with_the_cure_that_status_names(healthy: Runner, home: Path) -> None:
+def test_an_expired_token_is_wrong_with_the_hint_that_status_names(healthy: Runner, home: Path) -> None:
     """`status --fail-within` fails for it as well."""
     (one,) = json.loads(healthy(HELPER, "status", "--json").stdout)["credentials"]
     entered = f"id={one['id']}\nends_at=1700000000.0\n"
@@ -641,7 +641,7 @@ def test_what_a_git_is_too_old_for(version: str, level: str, lacks: str) -> None
     assert lacks in found.text
 
 
-def test_a_relative_path_entry_and_another_installation_are_noted(healthy: Runner, home: Path) -> None:
+def test_a_relative_path_entry_and_another_installation_are_told(healthy: Runner, home: Path) -> None:
     """Of PATH."""
     other = home / "other" / HELPER
     other.parent.mkdir()
@@ -671,7 +671,7 @@ def test_another_host_is_looked_at_by_its_address(healthy: Runner, bitbucket: Fa
     assert "not configured as Bitbucket" in told(looked(healthy, "https://github.com", code=1), "configuration")
 
 
-def test_on_a_terminal_every_finding_has_its_word_and_cure(healthy: Runner, person: Person) -> None:
+def test_on_a_terminal_every_finding_has_its_word_and_hint(healthy: Runner, person: Person) -> None:
     """In columns on a wide one, in lines on a narrow one."""
     healthy(HELPER, "unconfigure")
     person.env.update(healthy.env)
@@ -712,7 +712,7 @@ def test_a_removed_directory_is_no_trouble(healthy: Runner, home: Path) -> None:
     assert "no problems found" in done.stdout
 
 
-def test_app_password_in_the_environment_is_noted(healthy: Runner) -> None:
+def test_app_password_in_the_environment_is_told(healthy: Runner) -> None:
     """Whoever set it believes that it works; the vault's credential does."""
     healthy.env["BITBUCKET_APP_PASSWORD"] = "ATBB" + os.urandom(16).hex()
     assert "Bitbucket removed app passwords" in told(looked(healthy), "environment", "note")

@@ -229,7 +229,7 @@ def test_the_line_of_the_tokens_file_that_answers_is_named(configured: Runner, h
     assert document["answer"]["from"] != "environment"
 
 
-def test_a_rejected_token_of_the_environment_is_said_to_be_held_back(configured: Runner) -> None:
+def test_a_rejected_token_of_the_environment_is_said_to_be_suspended(configured: Runner) -> None:
     """The mark of an erase: for a minute nothing is offered, and this is why."""
     token = configured.env["BITBUCKET_TOKEN"] = tokens.access_token()
     request = "protocol=https\nhost=bitbucket.org\nusername=x-token-auth\n"
@@ -256,7 +256,7 @@ def test_no_credential_says_what_there_is_instead_and_what_git_does_then(configu
     assert "GIT_ASKPASS" in explained(configured, "acme/app", code=1)["none"]["then"]
 
 
-def test_a_locked_vault_is_the_cause_with_its_cure(configured: Runner) -> None:
+def test_a_locked_vault_is_the_cause_with_its_hint(configured: Runner) -> None:
     """And not that nothing is kept."""
     kept(configured, "acme/app")
     configured(HELPER, "lock")

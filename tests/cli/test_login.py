@@ -112,7 +112,7 @@ def test_a_short_passphrase_and_a_token_are_refused_with_the_reason(person: Pers
     assert not vault_of(home).exists()
 
 
-def test_a_token_from_a_pipe_is_kept_for_its_place(keyed: Runner) -> None:
+def test_a_token_from_a_pipe_is_stored_for_its_scope(keyed: Runner) -> None:
     """One line on standard input, no terminal, no question."""
     token = tokens.access_token()
     words = ("--no-verify", "--access-token", "--for", "Acme/App.git", "--expires", "1y")
@@ -219,7 +219,7 @@ def test_a_host_that_nobody_opted_in_is_refused_with_the_setting(keyed: Runner) 
         ("--for", "my workspace/app"),
     ],
 )
-def test_a_place_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
+def test_a_scope_that_is_none_is_refused(keyed: Runner, words: tuple[str, str]) -> None:
     """Nothing is widened to the whole host by a typing error."""
     refused = keyed(HELPER, "login", "--no-verify", "--access-token", *words, stdin=tokens.access_token(), check=False)
     assert refused.returncode == 1

@@ -12,7 +12,7 @@ from tests.sandbox import keep
 HELPER = "git-credential-bitbucket"
 
 
-def test_a_log_in_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+def test_a_login_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Bitbucket's yes is told."""
     told = keep_consumer(keyed, bitbucket)
     assert told.endswith(f"git does not ask this helper yet; run: {HELPER} configure --host {bitbucket.url}\n")
@@ -64,7 +64,7 @@ def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
     assert len(listed(keyed)) == 1
 
 
-def test_all_of_a_place_and_all_of_everything(keyed: Runner) -> None:
+def test_all_of_a_scope_and_all_of_everything(keyed: Runner) -> None:
     """A place is exact: what serves a repository in it stays."""
     keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())

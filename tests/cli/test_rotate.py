@@ -153,7 +153,7 @@ def test_what_renews_itself_is_not_rotated(keyed: Runner, bitbucket: FakeBitbuck
     assert "only API tokens and access tokens can be rotated" in refused.stderr
 
 
-def test_the_audit_log_has_the_history(keyed: Runner, bitbucket: FakeBitbucket) -> None:
+def test_the_access_log_has_the_history(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """Which one took the place of which, and that it was changed back."""
     keyed.env[access_log.SETTING] = "on"
     bitbucket.create_repository("acme/app")

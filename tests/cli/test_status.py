@@ -137,13 +137,13 @@ def test_long_tells_scopes_and_renewals() -> None:
     assert "next renewal: in 1 h 10 min, if it is used\n" in text
 
 
-def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_cure() -> None:
+def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_hint() -> None:
     """Before it has ended."""
     text = shown(report(stated(trouble="no connection", trouble_hint="check the network")), 120, long=True)
     assert "trouble: no connection; check the network" in text
 
 
-def test_what_was_set_aside_as_damaged_is_told_below() -> None:
+def test_what_was_moved_aside_as_damaged_is_told_below() -> None:
     """Also where nothing else is wrong."""
     text = shown(report(stated(), damaged="/v.damaged-1", damage="it was disabled", damage_hint="rm /v.damaged-1"), 120)
     assert "  it was disabled\n  rm /v.damaged-1\n" in text
@@ -169,7 +169,7 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
         (stated(kind="oauth", renewed_at=NOW, state="unreachable"), 7, "could not be renewed"),
     ],
 )
-def test_fail_within_fails_for_what_ends_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
+def test_fail_within_fails_for_what_expires_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
     """Cron mails the line."""
     with pytest.raises(Error, match=cause):
         status_report.check(report(one), within * DAY)
@@ -334,7 +334,7 @@ def test_what_is_no_terminal_gets_whole_lines_without_colours(keyed: Runner) -> 
     assert f"{'w' * 60}/{'r' * 60}" in said.splitlines()[1]
 
 
-def test_a_place_narrows_the_list(keyed: Runner) -> None:
+def test_a_scope_narrows_the_list(keyed: Runner) -> None:
     """An id does as well."""
     for place in ("acme", "acme/app"):
         keep(keyed.env, f"https://bitbucket.org/{place}", tokens.access_token())
@@ -375,7 +375,7 @@ def test_scopes_in_the_tokens_file_are_named(keyed: Runner, home: Path) -> None:
     assert "environment: line 1 of BITBUCKET_TOKENS_FILE holds a token of" in keyed(HELPER, "status").stdout
 
 
-def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keyed: Runner) -> None:
+def test_a_suspended_token_in_the_environment_is_not_said_to_answer(keyed: Runner) -> None:
     """Nor is one that cannot be read; the list says why."""
     token = keyed.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()
     keyed(HELPER, "erase", stdin=f"protocol=https\nhost=bitbucket.org\nusername=x-token-auth\npassword={token}\n\n")
@@ -388,7 +388,7 @@ def test_a_token_in_the_environment_that_is_held_back_is_not_said_to_answer(keye
     assert "environment: BITBUCKET_ACCESS_TOKEN holds more than one line\n" in said
 
 
-def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> None:
+def test_a_locked_vault_is_told_with_its_hint(person: Person, keyed: Runner) -> None:
     """On a terminal, with the source of its key."""
     keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     keyed(HELPER, "lock")
@@ -400,7 +400,7 @@ def test_a_locked_vault_is_told_with_its_cure(person: Person, keyed: Runner) -> 
 
 
 @pytest.mark.parametrize("kept_in_memory", [False, True], ids=["nothing else", "another in memory"])
-def test_a_place_in_a_locked_vault_is_no_place_without_a_credential(keyed: Runner, kept_in_memory: bool) -> None:
+def test_a_scope_in_a_locked_vault_is_no_scope_without_a_credential(keyed: Runner, kept_in_memory: bool) -> None:
     """What is kept cannot be seen, and that is what is told."""
     keep(keyed.env, "https://bitbucket.org/acme/app", tokens.access_token())
     if kept_in_memory:
@@ -427,7 +427,7 @@ def test_a_rejected_token_is_listed_with_what_to_do(keyed: Runner, bitbucket: Fa
     assert refused.returncode == 1
 
 
-def test_a_mistyped_span_does_not_look_like_a_token_that_ends(keyed: Runner) -> None:
+def test_a_mistyped_span_does_not_look_like_a_token_that_expires(keyed: Runner) -> None:
     """Exit code 1 is the alarm; 2 is a command that was not understood."""
     refused = keyed(HELPER, "status", "--fail-within", "7", check=False)
     assert refused.returncode == 2

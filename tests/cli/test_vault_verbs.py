@@ -279,7 +279,7 @@ def test_lock_is_refused_where_no_daemon_can_be_started(keyed: Runner, token: st
 
 
 @pytest.mark.parametrize("daemon", ["on", "off"])
-def test_a_directory_in_the_vaults_place_is_told(keyed: Runner, home: Path, daemon: str) -> None:
+def test_a_directory_at_the_vaults_path_is_told(keyed: Runner, home: Path, daemon: str) -> None:
     """Whoever asks: one cause and one cure, and no traceback."""
     place = home / "folder" / "vault"
     place.mkdir(mode=0o700, parents=True)

@@ -61,7 +61,7 @@ def keep(secret: str) -> None:
 
 
 @pytest.mark.parametrize("empty", [b"", b"neither this nor that\n"])
-def test_strangers_place_is_taken(home: Path, empty: bytes) -> None:
+def test_strangers_path_is_taken(home: Path, empty: bytes) -> None:
     """An empty answer is no daemon's of ours, so one is started there, and asked again."""
     with listening(socket_of(home), answering(empty)) as received:
         assert dict(agent_client.ask("status"))["pid"]
@@ -80,7 +80,7 @@ def test_gits_own_cache_daemon_is_no_end_of_a_verb(home: Path, front_env: dict[s
 
 
 @pytest.mark.parametrize("place", [socket_of, control_of])
-def test_place_that_others_could_have_put_a_socket_into_is_not_taken(home: Path, place: Callable[[Path], Path]) -> None:
+def test_path_that_others_could_have_put_a_socket_at_is_not_taken(home: Path, place: Callable[[Path], Path]) -> None:
     """Whoever listens there may be another user's, and is not even asked."""
     with listening(place(home), answering(b"")) as received:
         place(home).parent.chmod(0o755)

@@ -49,7 +49,7 @@ def test_the_key_is_not_for_other_processes_to_read(bare_env: dict[str, str]) ->
     assert done.stdout.split() == ["1", "0", "1"]
 
 
-def test_rejected_secret_is_held_back_and_the_reason_told(alone: Runner, helper: Path) -> None:
+def test_rejected_secret_is_suspended_and_the_reason_told(alone: Runner, helper: Path) -> None:
     """An erase is judged as in the daemon, and `why` knows of it in the next process."""
     secret = tokens.api_token()
     text = request(username="x-bitbucket-api-token-auth", password=secret)

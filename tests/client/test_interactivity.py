@@ -45,7 +45,7 @@ def test_person_at_the_terminal_is_present(front: Runner, home: Path) -> None:
 
 
 @pytest.mark.parametrize("shell", [BACKGROUND, ELSEWHERE], ids=["background", "no terminal"])
-def test_nobody_is_there_for_what_does_not_have_the_terminal(front: Runner, home: Path, shell: str) -> None:
+def test_what_does_not_have_the_terminal_is_non_interactive(front: Runner, home: Path, shell: str) -> None:
     """A job in the background would be stopped for reading from it; a service has none."""
     assert found(front, home, shell) == "nobody"
 
@@ -64,7 +64,7 @@ def test_nobody_is_there_for_what_does_not_have_the_terminal(front: Runner, home
         ("GIT_TERMINAL_PROMPT", "1", "person"),
     ],
 )
-def test_environment_may_say_that_nobody_is_there(
+def test_environment_may_say_that_it_is_non_interactive(
     front: Runner, home: Path, variable: str, value: str, answer: str
 ) -> None:
     """CI systems give their jobs a terminal too."""

@@ -74,7 +74,7 @@ def test_only_a_minted_token_holds_the_consumer_back(
     assert len(marks(home)) == (1 if "password" in named else 0)
 
 
-def test_the_same_secret_as_a_ready_made_credential_is_held_back(front: Runner, helper: Path, home: Path) -> None:
+def test_the_same_secret_as_a_ready_made_credential_is_suspended(front: Runner, helper: Path, home: Path) -> None:
     """Whoever handed it to git: it was rejected."""
     secret = front.env["BITBUCKET_TOKEN"] = tokens.access_token()
     front(helper, "erase", stdin=request(authtype="Bearer", credential=secret))

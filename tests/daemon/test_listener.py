@@ -159,7 +159,7 @@ def test_a_relative_path_is_refused(start: Start, keyed_env: dict[str, str]) -> 
     assert told.startswith("error=the socket's path is relative")
 
 
-def test_a_place_that_cannot_be_written_is_one_clear_line(start: Start, keyed_env: dict[str, str]) -> None:
+def test_a_path_that_cannot_be_written_is_one_clear_line(start: Start, keyed_env: dict[str, str]) -> None:
     """For instance a runtime directory that does not exist any more, below one that cannot be written."""
     told = start(env={**keyed_env, "XDG_RUNTIME_DIR": "/proc/nowhere"}).told
     assert told.startswith("error=cannot listen at ")
@@ -224,7 +224,7 @@ def test_a_link_in_the_place_of_the_lock_is_refused(home: Path, there: bool) -> 
     assert (target.read_text() if there else target.exists()) == ("precious" if there else False)
 
 
-def test_a_shared_place_is_refused() -> None:
+def test_a_path_in_a_shared_directory_is_refused() -> None:
     """Never under /tmp itself, whatever the setting says."""
     with pytest.raises(InsecurePath):
         claim(socket_paths("/tmp/git-credential-bitbucket-socket", guests=False))  # noqa: S108 - that it is refused is the point

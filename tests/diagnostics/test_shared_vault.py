@@ -41,7 +41,7 @@ URL = "rediss://h/0?replicas=1"
         ({}, "redis://h/0?replicas=1", WRONG, "rediss://"),
     ],
 )
-def test_each_danger_is_told_with_its_cure(told: dict[str, str], url: str, level: str, hint: str) -> None:
+def test_each_danger_is_told_with_its_hint(told: dict[str, str], url: str, level: str, hint: str) -> None:
     """And a server without any is well."""
     (found,) = shared_vault.judge({**GOOD, **told}, parse(url))
     assert (found.level, hint in str(found.hint)) == (level, True)

@@ -165,7 +165,7 @@ def test_the_daemon_does_not_show_the_key_that_it_was_started_with(newer: Machin
     assert not list(Needles([key]).files(newer.home))
 
 
-def test_no_process_shows_a_secret_during_a_log_in(newer: Machine) -> None:
+def test_no_process_shows_a_secret_during_a_login(newer: Machine) -> None:
     """While the code is exchanged: the verb, the shell that opened the browser, the browser, the daemon."""
     consumer = consumer_with_port(newer)
     newer.env["BROWSER"] = browser(newer)

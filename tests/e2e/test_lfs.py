@@ -42,7 +42,7 @@ def test_a_large_file_goes_up_and_comes_back(machine: Machine, url: str, bitbuck
     assert_up_and_down(machine, url)
 
 
-def test_a_large_file_by_a_log_in_and_without_a_daemon(newer: Machine, url: str, bitbucket: FakeBitbucket) -> None:
+def test_a_large_file_by_a_login_and_without_a_daemon(newer: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """git-lfs asks many times, and each time a process opens the vault."""
     newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     newer.log_in(bitbucket.add_consumer())
@@ -58,7 +58,7 @@ def assert_up_and_down(machine: Machine, url: str) -> None:
     assert {entry.status for entry in machine.offered(endpoint="lfs")} == {200}
 
 
-def test_a_revoked_log_in_is_renewed_under_git_lfs(machine: Machine, url: str, bitbucket: FakeBitbucket) -> None:
+def test_a_revoked_login_is_renewed_under_git_lfs(machine: Machine, url: str, bitbucket: FakeBitbucket) -> None:
     """git-lfs erases and asks again by itself: it gets a new token, and goes on."""
     token = machine.log_in(bitbucket.add_consumer())
     clone = with_large_file(machine, url)
@@ -105,7 +105,7 @@ def test_a_revoked_token_in_the_environment_ends_git_lfs(older: Machine, url: st
 
 
 @either_way
-def test_a_refused_consumer_in_the_environment_ends_git_lfs(
+def test_a_rejected_consumer_in_the_environment_ends_git_lfs(
     older: Machine, url: str, bitbucket: FakeBitbucket, consumer: ConsumerKey
 ) -> None:
     """Its tokens are refused however new: git-lfs is told no after the second."""

@@ -16,7 +16,7 @@ def states(machine: Machine) -> list[object]:
 
 @either_way
 @machine_git
-def test_without_a_credential_git_stops_with_the_cure(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_without_a_credential_git_stops_with_the_hint(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """Nobody is there to be asked: one line, one hint, and git's own end."""
     answer = machine.git("clone", url, check=False)
     assert answer.returncode == 128
@@ -34,7 +34,7 @@ def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBi
 
 
 @either_way
-def test_a_static_token_is_held_back_after_a_401_and_not_lost(
+def test_a_static_token_is_suspended_after_a_401_and_not_lost(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
     """It was shown only once, and a 401 may be an outage: not offered for a minute, and then again."""

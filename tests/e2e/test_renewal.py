@@ -172,7 +172,7 @@ def test_while_renewal_fails_the_old_token_serves(
 
 
 @machine_git
-def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_a_login_that_has_expired_says_so_and_is_kept(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The consent was taken back: one line with the cure, no loop, and nothing thrown away."""
     machine.log_in(bitbucket.add_consumer(), expires_in=0)
     bitbucket.revoke_logins()
@@ -184,7 +184,7 @@ def test_a_log_in_that_has_ended_says_so_and_is_kept(machine: Machine, bitbucket
     assert not machine.offered()
 
 
-def test_a_new_token_that_is_refused_too_ends_the_tries(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
+def test_a_new_token_that_is_rejected_too_ends_the_tries(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The trouble is not the token's age: one new one, and then the reason."""
     bitbucket.turn(token_lifetime=0, omit_expires_in=True)
     machine.log_in(bitbucket.add_consumer())

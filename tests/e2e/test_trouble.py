@@ -113,7 +113,7 @@ def test_no_keyring_and_no_key(newer: Machine, bitbucket: FakeBitbucket, url: st
 @pytest.mark.parametrize(
     ("running", "off"), [(True, ""), (False, ""), (False, "off")], ids=["under the daemon", "before its start", "alone"]
 )
-def test_a_damaged_vault_is_set_aside_and_the_generation_before_used(
+def test_a_damaged_vault_is_moved_aside_and_the_generation_before_used(
     newer: Machine, bitbucket: FakeBitbucket, running: bool, off: str
 ) -> None:
     """The damaged file is kept under another name; what the generation before held still works.
@@ -203,7 +203,7 @@ def test_nobody_listens_where_tokens_are_renewed(newer: Machine, bitbucket: Fake
     assert len(newer.credentials()) == 1
 
 
-def test_the_port_of_a_log_in_is_taken(newer: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
+def test_the_port_of_a_login_is_taken(newer: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
     """The port is named, and so is the way without it; nothing was asked of Bitbucket."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

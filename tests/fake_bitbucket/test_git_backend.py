@@ -76,7 +76,7 @@ def test_no_credential_gets_401_with_bitbuckets_realm(bitbucket: FakeBitbucket, 
         assert answer.headers["WWW-Authenticate"] == 'Basic realm="Bitbucket.org HTTP"'
 
 
-def test_a_token_reaches_its_place_and_no_further(bitbucket: FakeBitbucket, http: requests.Session) -> None:
+def test_a_token_reaches_its_scope_and_no_further(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     """A repository, a project and a workspace token, on four repositories."""
     for place, project in (("acme/app", "CORE"), ("acme/lib", "CORE"), ("acme/web", "SITE"), ("other/app", "CORE")):
         bitbucket.create_repository(place, project=project)

@@ -92,7 +92,7 @@ def test_json_bodies_and_the_password_grant_are_unsupported_grant_types(
     assert password["error_description"] == "Unsupported grant type: password"
 
 
-def test_an_access_token_ends_after_its_lifetime_and_not_by_a_refresh(
+def test_an_access_token_expires_after_its_lifetime_and_not_by_a_refresh(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, ask: Ask
 ) -> None:
     """The lifetime is a knob; older access tokens live on beside newer ones."""

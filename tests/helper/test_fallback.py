@@ -200,7 +200,7 @@ def test_store_of_another_helpers_ready_made_credential_starts_nothing(front: Ru
     assert not socket_of(home).exists()
 
 
-def test_no_credential_is_one_line_and_its_cure(front: Runner, helper: Path) -> None:
+def test_no_credential_is_one_line_and_its_hint(front: Runner, helper: Path) -> None:
     """What a CI log shows beside git's own 'could not read Username'."""
     done = front(helper, "get", stdin=request())
     assert done.stdout == ""

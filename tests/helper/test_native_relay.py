@@ -495,7 +495,7 @@ def test_settings_for_one_command_are_left_to_python(native: Relay, env: dict[st
 
 
 @pytest.mark.parametrize("env", [{"GIT_CREDENTIAL_BITBUCKET_SOCKET": "socket"}, {"XDG_RUNTIME_DIR": "/" + "x" * 200}])
-def test_a_place_that_cannot_be_is_left_to_python(native: Relay, env: dict[str, str]) -> None:
+def test_a_path_that_cannot_be_is_left_to_python(native: Relay, env: dict[str, str]) -> None:
     """A path too long for a socket is not cut, one without a directory not looked for."""
     assert native("get", env=env).handed_on == (["get"], REQUEST, None)
 

@@ -140,7 +140,7 @@ def test_nobody_is_asked_in_ci(front: Runner, home: Path) -> None:
     assert "told us to quit" in err
 
 
-def test_trouble_that_no_login_mends_is_told(front: Runner, home: Path) -> None:
+def test_trouble_that_no_login_fixes_is_told(front: Runner, home: Path) -> None:
     """A damaged vault is no reason to log in: it says what it is, and git asks."""
     front("git", "credential", "approve", stdin=request(username="alice", password=tokens.api_token()))
     ask(socket_of(home), "exit")

@@ -103,7 +103,7 @@ def test_no_socket_and_a_dead_one_are_an_absent_daemon(home: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["open", "link", "foreign"])
-def test_socket_in_a_place_of_others_is_not_connected_to(home: Path, how: str) -> None:
+def test_socket_in_a_directory_of_others_is_not_connected_to(home: Path, how: str) -> None:
     """Whoever could put a socket there would be handed what git stores."""
     if how == "foreign" and os.getuid() != 0:
         pytest.skip("only root can give a directory away")
@@ -123,7 +123,7 @@ def test_socket_in_a_place_of_others_is_not_connected_to(home: Path, how: str) -
     assert received == []
 
 
-def test_refused_place_is_one_error_with_the_cure(front: Runner, helper: Path, home: Path) -> None:
+def test_refused_path_is_one_error_with_the_hint(front: Runner, helper: Path, home: Path) -> None:
     """The chmod to type, nothing to git, and no daemon of ours in there."""
     place = home / "run" / "git-credential-bitbucket"
     place.mkdir()

@@ -38,7 +38,7 @@ def test_the_policy_knows_the_style_that_is_sent() -> None:
     assert f"style-src 'sha256-{digest}';" in pages.policy()
 
 
-def test_an_error_s_page_has_its_cause_and_its_cure() -> None:
+def test_an_error_s_page_has_its_cause_and_its_hint() -> None:
     """The same words as in the terminal; without a cure, none is made up."""
     page = pages.of_error(LoginFailed("it rained", hint="wait for the sun"))
     assert page.paragraphs[:2] == ("Error: it rained.", "Hint: wait for the sun.")

@@ -27,7 +27,7 @@ from git_credential_bitbucket.ui import arguments
         ("git@code.example:acme/app", "https://code.example/acme/app"),
     ],
 )
-def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -> None:
+def test_a_scope_in_every_form_that_people_have_at_hand(text: str, place: str) -> None:
     """The Clone button's URL among them."""
     assert arguments.parse_scope(text).text == place
 
@@ -46,7 +46,7 @@ def test_a_place_in_every_form_that_people_have_at_hand(text: str, place: str) -
         "a\x1b[b",
     ],
 )
-def test_what_is_no_place_is_refused(text: str) -> None:
+def test_what_is_no_scope_is_refused(text: str) -> None:
     """Rather than taken for the whole host."""
     with pytest.raises(Error) as refused:
         arguments.parse_scope(text)
@@ -82,7 +82,7 @@ def stated(**more: str) -> CredentialView:
     return cast("CredentialView", {**one, "url": f"https://{scope}", **more})
 
 
-def test_an_id_comes_before_a_place_and_a_place_is_exact() -> None:
+def test_an_id_comes_before_a_scope_and_a_scope_is_exact() -> None:
     """`logout acme` must not remove what serves acme/app, nor the whole host's."""
     kept = [
         stated(),

@@ -195,7 +195,7 @@ def test_an_address_takes_the_place_of_neither(accounts: Upgraded) -> None:
         assert accounts.secret("acme/app.git", f"username={username}\n") == release.secret(name, "api-token")
 
 
-def test_a_damaged_one_is_mended_from_the_generation_before(states: Upgraded) -> None:
+def test_a_damaged_one_is_restored_from_the_generation_before(states: Upgraded) -> None:
     """Which the release had kept beside it."""
     whole = states.path.read_bytes()
     states.path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))

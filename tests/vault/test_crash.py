@@ -130,7 +130,7 @@ def test_killed_during_the_first_write(path: str, materials: tuple[bytes, bytes]
 
 
 @pytest.mark.parametrize("point", STEPS)
-def test_killed_while_damage_is_mended(path: str, materials: tuple[bytes, bytes], point: str) -> None:
+def test_killed_while_damage_is_repaired(path: str, materials: tuple[bytes, bytes], point: str) -> None:
     """The damaged file is kept, the previous generation survives, and the next process mends it."""
     prepared(path, materials[0])
     blob = bytearray(Path(path).read_bytes())

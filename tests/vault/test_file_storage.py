@@ -216,7 +216,7 @@ def test_what_is_no_file_is_refused_without_waiting(place: FileStorage, name: st
 
 
 @pytest.mark.parametrize("name", ["", ".lock", "directory"])
-def test_a_loose_mode_is_refused_with_the_cure(tmp_path: Path, name: str) -> None:
+def test_a_loose_mode_is_refused_with_the_hint(tmp_path: Path, name: str) -> None:
     """What others can read is refused; typing the hint mends it."""
     place = FileStorage(str(tmp_path / paths.NAME / "vault"))
     write(place, b"one")
