@@ -24,7 +24,7 @@ _BOUND = ("typed_username", "typed_path")
 class Credential(NamedTuple):
     """A token and all that is known of it. Times are epoch seconds by this machine's clock.
 
-    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.place_of` folds it. A project's
+    `place` is its scope, `protocol://host[/workspace[/repository]]`, folded as `scopes.scope_of` folds it. A project's
     is `…/workspace/{project}`: no address tells a repository's project, so `repositories` lists their names.
     `generation` counts the access tokens that this credential has had; `superseded` are digests of the ones before, so
     that git's late `store` or `erase` of an old one is known as such. `typed_username` and `typed_path` bind a secret

@@ -109,22 +109,22 @@ def diagnose_request(
         return reason
     if found.dropped:
         return _diagnose_username(agent, request.username or "", found.dropped, telling=telling)
-    place = scopes.scope_of(request.protocol, request.host, request.path or asked_path)
-    where = git_protocol.printable_name(place.partition("://")[2])
-    return Diagnosis("none", f"no credential for {where}", _login_hint(index, place))
+    scope = scopes.scope_of(request.protocol, request.host, request.path or asked_path)
+    where = git_protocol.printable_name(scope.partition("://")[2])
+    return Diagnosis("none", f"no credential for {where}", _login_hint(index, scope))
 
 
-def _login_hint(index: Index, place: str) -> str:
+def _login_hint(index: Index, scope: str) -> str:
     """To log in; or to look again where a project of that workspace may have a new repository."""
-    host, workspace = scopes.host_of(place), "/".join(place.split("/")[:4])
-    if place == workspace:
-        return f"run: {login_command(place)}"
+    host, workspace = scopes.host_of(scope), "/".join(scope.split("/")[:4])
+    if scope == workspace:
+        return f"run: {login_command(scope)}"
     near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
     looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:MAX_NAMED]]
     return (
         f"if it is in project {'; in project '.join(looking)}; else log in"
         if looking
-        else f"run: {login_command(place)}"
+        else f"run: {login_command(scope)}"
     )
 
 

@@ -54,7 +54,7 @@ class Index:
         """Index the vault's records; they are read into credentials only when they are candidates."""
         self._records: dict[str, Record] = {}
         self._read: dict[str, Credential] = {}
-        self._by_place: dict[str, list[str]] = {}
+        self._by_scope: dict[str, list[str]] = {}
         self._persons: dict[str, list[Person]] = {}
         self.found: dict[tuple[object, ...], Match] = {}
         """What `find_candidates` has found here, by all of the request that it depends on."""
@@ -62,7 +62,7 @@ class Index:
             credential_id = record["id"]
             self._records[credential_id] = record
             for scope in scopes_answered(record) if "project" in record else (record["place"],):
-                self._by_place.setdefault(scope, []).append(credential_id)
+                self._by_scope.setdefault(scope, []).append(credential_id)
 
     def __iter__(self) -> Iterator[Credential]:
         """Every credential."""
@@ -81,16 +81,16 @@ class Index:
             self._read[credential_id] = Credential.from_record(self._records[credential_id])
         return self._read[credential_id]
 
-    def covering(self, place: str) -> list[Credential]:
-        """The credentials for `place`, those of its project, and those for the places around it."""
+    def covering(self, scope: str) -> list[Credential]:
+        """The credentials for `scope`, those of its project, and those for the scopes around it."""
         found: list[Credential] = []
-        while place.count("/") >= 2:  # noqa: PLR2004 - `protocol://host` has two
-            found += [self._credential(i) for i in self._by_place.get(place, ())]
-            place = place.rpartition("/")[0]
+        while scope.count("/") >= 2:  # noqa: PLR2004 - `protocol://host` has two
+            found += [self._credential(i) for i in self._by_scope.get(scope, ())]
+            scope = scope.rpartition("/")[0]
         return found
 
     def below(self, host_place: str) -> list[Credential]:
-        """The credentials for places inside a host; none where the place is not a whole host."""
+        """The credentials for scopes inside a host; none where the scope is not a whole host."""
         return [self._credential(i) for i in self._ids_below(host_place)]
 
     def _ids_below(self, host_place: str) -> list[str]:
@@ -102,7 +102,7 @@ class Index:
     def persons(self, host: str) -> list[Person]:
         """The persons whose credentials are kept for a host and what lies below it; read once for each index."""
         if host not in self._persons:
-            ids = (*self._by_place.get(host, ()), *self._ids_below(host))
+            ids = (*self._by_scope.get(host, ()), *self._ids_below(host))
             self._persons[host] = _persons([self._records[i] for i in ids])
         return self._persons[host]
 
@@ -275,6 +275,6 @@ def find_erased(index: Index, request: Request, secret: Secret | None) -> list[C
         return [
             c for c in find_candidates(index, request, lambda: None).candidates if has_username(c, request.username)
         ]
-    place = scopes.scope_of(request.protocol, request.host, request.path)
-    held = [c for c in (*index.covering(place), *index.below(place)) if c.has_secret(secret)]
+    scope = scopes.scope_of(request.protocol, request.host, request.path)
+    held = [c for c in (*index.covering(scope), *index.below(scope)) if c.has_secret(secret)]
     return [c for c in held if c.kind != token_kinds.UNKNOWN or may_answer(c, request)]

@@ -31,10 +31,10 @@ def kind_label(kind: token_kinds.Kind) -> str:
 
 def shown_scope(credential: Credential) -> str:
     """A credential's scope without the scheme, safe to show."""
-    place = credential.place.partition("://")[2]
+    scope = credential.place.partition("://")[2]
     if credential.project is not None:
-        place = f"{place.rpartition('/')[0]} (project {credential.project})"
-    return git_protocol.printable(place)
+        scope = f"{scope.rpartition('/')[0]} (project {credential.project})"
+    return git_protocol.printable(scope)
 
 
 def shown_source(credential: Credential) -> str:

@@ -92,8 +92,8 @@ def _search(
 ) -> list[Repository]:
     """Search files and keyrings; returns the repositories found, each once."""
     known = where.personal_locations(os.environ, read)
-    for place in () if paths else known:
-        where.scan_location(place, search)
+    for location in () if paths else known:
+        where.scan_location(location, search)
     if not paths:
         found, trouble = keyrings.findings(os.environ, search.hosts)
         search.findings += found
@@ -106,14 +106,15 @@ def _search(
         repository = repository_at(path) if number < named else _repository_below(path, search)
         if os.path.isdir(path) and repository is not None and repository.directory not in repositories:
             repositories[repository.directory] = repository
-            for place in where.repository_locations(repository, os.environ, known):
-                where.scan_location(place, search)
+            for location in where.repository_locations(repository, os.environ, known):
+                where.scan_location(location, search)
         top: str | None = os.path.abspath(path)
         is_bare = repository is not None and repository.top is None
         if not paths and number == 0 and not is_bare:
             top = repository.top if repository is not None else None
-        for count, place in enumerate(where.tree_locations(top, folders, is_bare=is_bare) if top is not None else ()):
-            where.scan_location(place, search)
+        locations = where.tree_locations(top, folders, is_bare=is_bare) if top is not None else ()
+        for count, location in enumerate(locations):
+            where.scan_location(location, search)
             show_progress("files", count, 0)
     return list(repositories.values())
 

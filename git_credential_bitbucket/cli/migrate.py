@@ -105,11 +105,11 @@ def _find_stored() -> Callable[[str, str], list[StoredToken]]:
     """A lookup of the vault's credentials by kind and exact scope, disabled ones excluded."""
     stored = [one for one in arguments.select_credentials(None) if one["state"] != "disabled"]
 
-    def held(kind: str, place: str) -> list[StoredToken]:
+    def held(kind: str, scope: str) -> list[StoredToken]:
         found = []
         for one in stored:
-            if (one["kind"], one["url"]) == (kind, place):
-                reply = find("token", [("id", one["id"])], arguments.parse_scope(place).request())
+            if (one["kind"], one["url"]) == (kind, scope):
+                reply = find("token", [("id", one["id"])], arguments.parse_scope(scope).request())
                 found.append(StoredToken(Secret(reply.get("password", "")), arguments.account_names(one), one["id"]))
         return found
 

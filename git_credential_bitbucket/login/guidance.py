@@ -61,9 +61,9 @@ def default_choice(provider: Provider) -> int:
     return 0 if provider.client_id else 1
 
 
-def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, place: str = "") -> None:
-    """Show where a `kind` of credential is created, and its scopes; `place` is WORKSPACE[/REPOSITORY]."""
-    _INSTRUCTIONS[provider.endpoint.product][kind](terminal, provider, place)
+def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, path: str = "") -> None:
+    """Show where a `kind` of credential is created, and its scopes; `path` is WORKSPACE[/REPOSITORY]."""
+    _INSTRUCTIONS[provider.endpoint.product][kind](terminal, provider, path)
     terminal.say()
 
 
@@ -80,12 +80,12 @@ def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
     terminal.say(f"Scopes: {read} to fetch; add {write} to push. No others are needed.")
 
 
-def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> tuple[str, ...]:
+def token_pages(kind: token_kinds.Kind, provider: Provider, path: str = "") -> tuple[str, ...]:
     """The pages at Bitbucket where tokens of a `kind` are created and revoked; none if not known.
 
     A project's are in its settings, which its page leads to (the `html` link of REST's project object).
     """
-    workspace, _, repository = place.partition("/")
+    workspace, _, repository = path.partition("/")
     workspace, repository = printable(workspace) or "WORKSPACE", printable(repository) or "REPOSITORY"
     if provider.endpoint.product == hosts.DATA_CENTER:
         if kind == token_kinds.PERSONAL_TOKEN:
@@ -96,7 +96,7 @@ def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> 
         base = f"{provider.protocol}://{provider.host}/{workspace}"
         if repository.startswith("{"):  # a project's key, as scopes.project_scope writes it
             return (f"{base}/workspace/projects/{repository[1:-1].upper()}",)
-        if place and "/" not in place:
+        if path and "/" not in path:
             return (f"{base}/workspace/settings/access-tokens",)
         return f"{base}/{repository}/admin/access-tokens", f"{base}/workspace/settings/access-tokens"
     if kind == token_kinds.API_TOKEN and hosts.is_cloud(provider.protocol, provider.host):
@@ -104,22 +104,22 @@ def token_pages(kind: token_kinds.Kind, provider: Provider, place: str = "") -> 
     return ()
 
 
-def _api_token(terminal: Terminal, provider: Provider, place: str) -> None:
-    if addresses := token_pages(token_kinds.API_TOKEN, provider, place):
+def _api_token(terminal: Terminal, provider: Provider, path: str) -> None:
+    if addresses := token_pages(token_kinds.API_TOKEN, provider, path):
         terminal.say("Create one here, with “Create API token with scopes”, for the app Bitbucket:")
         terminal.show(addresses[0])
     show_scopes(terminal, token_kinds.API_TOKEN)
 
 
-def _access_token(terminal: Terminal, provider: Provider, place: str) -> None:
+def _access_token(terminal: Terminal, provider: Provider, path: str) -> None:
     terminal.say("Create one under “Access tokens” in the settings of the repository, its project, or the workspace:")
-    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, place):
+    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, path):
         terminal.show(address)
     show_scopes(terminal, token_kinds.ACCESS_TOKEN)
 
 
-def _oauth(terminal: Terminal, provider: Provider, place: str) -> None:
-    _consumer(terminal, provider, place)
+def _oauth(terminal: Terminal, provider: Provider, path: str) -> None:
+    _consumer(terminal, provider, path)
     terminal.say("Its callback URL must be exactly:")
     terminal.show(printable(provider.redirect_uri))
     show_scopes(terminal, token_kinds.OAUTH)
@@ -141,35 +141,35 @@ def _setting(provider: Provider, key: str) -> str:
     return f"credential.{provider.base_url}.{key}"
 
 
-def _client_credentials(terminal: Terminal, provider: Provider, place: str) -> None:
-    _consumer(terminal, provider, place)
+def _client_credentials(terminal: Terminal, provider: Provider, path: str) -> None:
+    _consumer(terminal, provider, path)
     terminal.say("Select “This is a private consumer”, and enter any callback URL: both are required.")
     show_scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
 
 
-def _jwt_bearer(terminal: Terminal, provider: Provider, place: str) -> None:
-    del provider, place
+def _jwt_bearer(terminal: Terminal, provider: Provider, path: str) -> None:
+    del provider, path
     terminal.say("An Atlassian Connect app receives `key`, `clientKey` and `sharedSecret` in its `installed` callback.")
     terminal.say("Since 2 February 2026 no new apps can be registered.")
     read, write = least_scopes(token_kinds.JWT_BEARER)
     terminal.say(f"The app needs the OAuth scopes {read} to fetch, and {write} to push.")
 
 
-def _consumer(terminal: Terminal, provider: Provider, place: str) -> None:
-    workspace = printable(place.partition("/")[0]) or "WORKSPACE"
+def _consumer(terminal: Terminal, provider: Provider, path: str) -> None:
+    workspace = printable(path.partition("/")[0]) or "WORKSPACE"
     terminal.say("Create an OAuth consumer in the settings of a workspace, under “OAuth consumers”:")
     terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
 
 
-def _http_token(terminal: Terminal, provider: Provider, place: str) -> None:
+def _http_token(terminal: Terminal, provider: Provider, path: str) -> None:
     terminal.say("Create one under Manage account, “HTTP access tokens”:")
-    terminal.show(token_pages(token_kinds.PERSONAL_TOKEN, provider, place)[0])
+    terminal.show(token_pages(token_kinds.PERSONAL_TOKEN, provider, path)[0])
     _show_permissions(terminal)
 
 
-def _http_token_of_project(terminal: Terminal, provider: Provider, place: str) -> None:
+def _http_token_of_project(terminal: Terminal, provider: Provider, path: str) -> None:
     terminal.say("Create one under “HTTP access tokens” in the settings of the repository or of its project:")
-    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, place):
+    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, path):
         terminal.show(address)
     _show_permissions(terminal)
 
@@ -178,8 +178,8 @@ def _show_permissions(terminal: Terminal) -> None:
     terminal.say("Permissions: repository read to fetch, repository write to push. No others are needed.")
 
 
-def _incoming_link(terminal: Terminal, provider: Provider, place: str) -> None:
-    del place
+def _incoming_link(terminal: Terminal, provider: Provider, path: str) -> None:
+    del path
     terminal.say("An administrator creates an incoming link for an external application, under “Application links”:")
     terminal.show(f"{provider.base_url}/plugins/servlet/applinks/listApplicationLinks")
     terminal.say("Its redirect URL must be exactly:")

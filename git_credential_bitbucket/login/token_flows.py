@@ -174,11 +174,11 @@ def _scope(wanted: LoginRequest, prompter: Prompter, checked: paste_validation.C
     path, project = wanted.path, wanted.project
     if path is None:
         path, project = _scope_from_bitbucket(wanted, prompter, checked) or _ask_scope(wanted, prompter)
-    place = scopes.scope_of(wanted.provider.protocol, wanted.provider.host, path)
+    scope = scopes.scope_of(wanted.provider.protocol, wanted.provider.host, path)
     if project is None:
-        return {"place": place}
+        return {"place": scope}
     found = wanted.repositories or _repositories(wanted, prompter, checked, path, project)
-    return {"place": scopes.project_scope(place, project), "project": project, "repositories": list(found)}
+    return {"place": scopes.project_scope(scope, project), "project": project, "repositories": list(found)}
 
 
 def _scope_from_bitbucket(

@@ -144,8 +144,8 @@ def _verify(wanted: LoginRequest, made: Rotation, secret: Secret) -> None:
     """Ask the server whether the new token works; one that does not is revoked. Raises `LoginFailed`."""
     from git_credential_bitbucket.bitbucket import rest, verification  # lazy: as `http_tokens`
 
-    place = made.record["place"]
-    repository = place if place.count("/") == _REPOSITORY_SLASHES else None
+    scope = made.record["place"]
+    repository = scope if scope.count("/") == _REPOSITORY_SLASHES else None
     question = verification.prepare_verification(
         wanted.provider.endpoint, made.record["kind"], None, secret, repository
     )

@@ -68,11 +68,11 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     from git_credential_bitbucket.bitbucket.verification import prepare_verification  # lazy: as above
 
     endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
-    place: str = record["place"]
+    scope: str = record["place"]
     listed: list[str] = record.get("repositories") or []
-    is_for_repository = place.count("/") == _REPOSITORY_SLASHES and not place.endswith("}")
+    is_for_repository = scope.count("/") == _REPOSITORY_SLASHES and not scope.endswith("}")
     repository = (
-        place if is_for_repository else f"{place.rpartition('/')[0]}/{listed[0]}" if listed else wanted.near_url
+        scope if is_for_repository else f"{scope.rpartition('/')[0]}/{listed[0]}" if listed else wanted.near_url
     )
     by_git = None
     if repository is not None:
