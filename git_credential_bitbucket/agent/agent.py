@@ -11,6 +11,7 @@ from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_
 from git_credential_bitbucket.agent.credential_store import CredentialStore
 from git_credential_bitbucket.agent.deferred import Deferred
 from git_credential_bitbucket.agent.grants import Grants
+from git_credential_bitbucket.agent.known_answers import Hit
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -67,6 +68,7 @@ class Lookup(NamedTuple):
     choose: Callable[[Index], matching.Match]
     reply: Callable[[Credential, Request], bytes] = format_answer
     on_miss: Callable[[], None] = lambda: None
+    on_hit: Callable[[Hit], None] = lambda _: None
 
 
 class Agent:
@@ -113,10 +115,12 @@ class Agent:
         asker: Callable[[], GitProcess] = lambda: None,
         *,
         is_owners: bool = True,
+        on_hit: Callable[[Hit], None] = lambda _: None,
     ) -> bytes | Deferred:
         """The answer to git's `get`: username and password, or nothing. `asked_path` as for `find_candidates`.
 
-        Where it is not `is_owners`, no person here is prompted after it, so it opens no miss.
+        Where it is not `is_owners`, no person here is prompted after it, so it opens no miss. `on_hit` is told what
+        answered.
         """
         if not self.is_known(request):
             return b""
@@ -128,6 +132,7 @@ class Agent:
             lambda index: matching.find_candidates(index, request, asked_path),
             partial(format_answer, authtype=authtype),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
+            on_hit=on_hit,
         )
         return self.with_unlocked_vault(lambda index: self.serve(lookup, index))
 
@@ -162,6 +167,7 @@ class Agent:
                     continue
             if renewal_schedule.has_valid_token(credential, now):
                 self.credential_store.mark_used(credential, now)
+                lookup.on_hit(Hit(index, match, credential, now))
                 return lookup.reply(credential, lookup.request)
         if not is_late and self.credential_store.trouble is None:
             lookup.on_miss()

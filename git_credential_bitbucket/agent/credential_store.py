@@ -60,6 +60,11 @@ class CredentialStore:
         self.lacks_key = False
         self._refused: Error | None = None
 
+    @property
+    def last_index(self) -> Index:
+        """What `index` has returned last."""
+        return self._index
+
     def index(self) -> Index:
         """Everything at hand now. Where the vault cannot be read, `trouble` says why and memory's content is left."""
         content: dict[str, Any] = {}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.access_log import AccessLog
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
+    from git_credential_bitbucket.agent.known_answers import Hit
     from git_credential_bitbucket.git_protocol import Request
 
     Role = Literal["git", "guest", "control"] | Grant
@@ -76,7 +77,7 @@ _READ_ALL_HOSTS = frozenset({"add", "explain", "mint", "token", "why"})
 class Caller:
     """The process that asks, as the kernel knows it, and what it may ask as; `pid` is 0 in another pid namespace."""
 
-    __slots__ = ("lifetime_s", "pid", "role", "uid")
+    __slots__ = ("hit", "lifetime_s", "pid", "role", "uid", "was_examined")
 
     def __init__(self, pid: int, uid: int, role: Role, lifetime_s: float | None = None) -> None:
         """A class of few words, for one is made for each request. What it stores is kept for `lifetime_s` at most."""
@@ -84,6 +85,14 @@ class Caller:
         self.uid = uid
         self.role = role
         self.lifetime_s = lifetime_s
+        self.hit: Hit | None = None
+        """How its `get` was answered."""
+        self.was_examined = False
+        """Whether the answer depends on which process asks."""
+
+    def note_hit(self, hit: Hit) -> None:
+        """Note how its `get` was answered."""
+        self.hit = hit
 
 
 class Dispatcher:
@@ -107,6 +116,8 @@ class Dispatcher:
         self.agent = agent
         self.logs = [log for log in (access_log, life_cycle_log) if log is not None]
         self._access_log = access_log
+        self.logs_access = access_log is not None
+        """Whether each `get` is logged, with the process that asks."""
         self._life_cycle_log = life_cycle_log
         if life_cycle_log is not None:
             agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(
@@ -115,7 +126,7 @@ class Dispatcher:
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
-        self._note_use = note_use
+        self.note_use = note_use
 
     def answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         """The answer, noted in the logs once it is known; None where the caller asked the daemon to leave."""
@@ -126,7 +137,7 @@ class Dispatcher:
         begun = None if events is None else event_log_entry.begin(self.agent, action, body)
         reply = self._answer(action, body, caller) if grant is None else self._answer_grant(action, body, caller, grant)
         if reply and action in _USES and not is_ignored:
-            self._note_use()
+            self.note_use()
         if log is None and begun is None:
             return reply
 
@@ -222,7 +233,11 @@ class Dispatcher:
             try:
                 if operation == "get":
                     return self.agent.get(
-                        request, lambda: _asked_path(caller, request), lambda: _asker(caller), is_owners=is_owners
+                        request,
+                        lambda: _asked_path(caller, request),
+                        lambda: _asker(caller),
+                        is_owners=is_owners,
+                        on_hit=caller.note_hit,
                     )
                 agent = self._owner(request)
                 if operation == "erase" and request.secret is None and agent.consumers is not None:
@@ -272,6 +287,7 @@ def _is_host_known(hosts: HostList, body: bytes) -> bool:
 
 
 def _asked_path(caller: Caller, request: Request) -> str | None:
+    caller.was_examined = True
     return processes.asked_path(caller.pid, request.protocol, request.host)
 
 

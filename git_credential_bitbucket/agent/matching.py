@@ -17,11 +17,22 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_protocol import Request
     from git_credential_bitbucket.secret import Secret
 
+    RequestKey = tuple[object, bytes]
+    """A caller's role, and its request."""
+
 STATE_PREFIX = "bitbucket:"
-MAX_REMEMBERED, MAX_REMEMBERED_CHARACTERS = 512, 512
-"""So many requests of so many characters are remembered: a peer that asks ever new ones must not fill the memory."""
 _PERSONAL = frozenset({token_kinds.API_TOKEN, token_kinds.OAUTH, token_kinds.PERSONAL_TOKEN})
 """Kinds that act for a person; access tokens and consumers belong to none."""
+
+
+class KnownAnswer(NamedTuple):
+    """An answer, the credential in it, and between which epoch seconds and under which settings it is given again."""
+
+    answer: bytes
+    credential: Credential
+    since: float
+    until: float
+    settings: object
 
 
 class Match(NamedTuple):
@@ -56,8 +67,8 @@ class Index:
         self._read: dict[str, Credential] = {}
         self._by_scope: dict[str, list[str]] = {}
         self._persons: dict[str, list[Person]] = {}
-        self.found: dict[tuple[object, ...], Match] = {}
-        """What `find_candidates` has found here, by all of the request that it depends on."""
+        self.answers: dict[RequestKey, KnownAnswer] = {}
+        """What was answered from here (see `known_answers`)."""
         for record in records:
             credential_id = record["id"]
             self._records[credential_id] = record
@@ -143,30 +154,7 @@ def find_candidates(index: Index, request: Request, asked_path: Callable[[], str
 
     Where git names no path (`useHttpPath` is off), or UUIDs, `asked_path` may tell which repository git works on; it is
     called only where that matters. Where it cannot, credentials for the whole host come first.
-
-    What was found without it is found again without looking: it depends on nothing but the index and the request.
     """
-    asked = (request.protocol, request.host, request.path, request.username, request.states)
-    known = index.found.get(asked)
-    if known is not None:
-        return known
-    is_asked = False
-
-    def ask() -> str | None:
-        nonlocal is_asked
-        is_asked = True
-        return asked_path()
-
-    found = _find_candidates(index, request, ask)
-    characters = sum(map(len, (request.url, request.username or "", *request.states)))
-    if not is_asked and characters <= MAX_REMEMBERED_CHARACTERS:
-        if len(index.found) >= MAX_REMEMBERED:
-            index.found.clear()
-        index.found[asked] = found
-    return found
-
-
-def _find_candidates(index: Index, request: Request, asked_path: Callable[[], str | None]) -> Match:
     host = scopes.scope_of(request.protocol, request.host, None)
     scope = scopes.scope_of(request.protocol, request.host, request.path)
     found = index.covering(scope)

@@ -15,6 +15,8 @@ from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.secret import Secret
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from git_credential_bitbucket.agent.credential import Credential
 
 SUSPENSIONS_S = (60, 5 * 60, 15 * 60, 30 * 60, 60 * 60)
@@ -139,6 +141,16 @@ def is_suspended(credential: Credential, now: float, scope: str = "") -> bool:
     # A credential for one repository that was rejected there is of no use to a request that names none.
     there = [one for at, one in credential.suspensions.items() if at in (scope, credential.place)]
     return any(one["generation"] is None and now < one["until"] <= now + SUSPENSIONS_S[-1] for one in there)
+
+
+def moments(credential: Credential) -> Iterator[float]:
+    """When `is_blocked` may give another answer by time alone."""
+    suspended = [one["until"] for one in (credential.suspensions or {}).values()]
+    for until in (credential.suspect_until, *suspended):
+        if until is not None:
+            yield from (until, until - SUSPENSIONS_S[-1])
+    if credential.forget_at is not None:
+        yield credential.forget_at
 
 
 def suspended_until(credential: Credential, now: float, scope: str = "") -> float:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import secret_sources
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from git_credential_bitbucket.agent.credential import Credential
 
 RENEW_AHEAD_S = 30 * 60
@@ -47,7 +49,22 @@ def must_wait(credential: Credential, now: float) -> bool:
         return True
     if credential.expires_at is None:
         return credential.is_fetched and _is_outdated(credential, now)
-    return credential.expires_at - now < min(MIN_REMAINING_S, lifetime_s(credential) / 12)
+    return credential.expires_at - now < _least_remaining_s(credential)
+
+
+def moments(credential: Credential) -> Iterator[float]:
+    """When a decision about a token, or about the next attempt to renew it, may be another one by time alone."""
+    yield credential.minted_at - CLOCK_SLACK_S
+    if credential.is_fetched:
+        yield credential.minted_at + secret_sources.CACHED_S
+    if credential.expires_at is not None:
+        yield from (credential.expires_at, credential.expires_at - _least_remaining_s(credential))
+    if credential.retry_at is not None:
+        yield from (credential.retry_at, credential.retry_at - 2 * MAX_RETRY_S)
+
+
+def _least_remaining_s(credential: Credential) -> float:
+    return min(MIN_REMAINING_S, lifetime_s(credential) / 12)
 
 
 def _is_outdated(credential: Credential, now: float) -> bool:

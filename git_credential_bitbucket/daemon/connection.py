@@ -39,7 +39,7 @@ class Connection:
         "unsent",
     )
 
-    def __init__(self, connection: socket.socket, peer: Peer, role: Role, deadline: float) -> None:
+    def __init__(self, connection: socket.SocketType, peer: Peer, role: Role, deadline: float) -> None:
         """`role` is the peer's; by `deadline` (monotonic seconds) the whole request must have been received."""
         self.connection = connection
         self.peer = peer

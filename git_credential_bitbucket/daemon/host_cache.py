@@ -48,9 +48,19 @@ class HostCache:
 
     def known(self, protocol: str, host: str) -> bool:
         """Whether `find` needs no reading first: bitbucket.org needs no configuration."""
-        if hosts.is_cloud(protocol, host) and self._settings is None:
-            return True
-        return time.monotonic() - self._checked_at < CHECK_INTERVAL_S or self._is_current()
+        if self._settings is None:
+            return hosts.is_cloud(protocol, host)
+        return self.current() is not None
+
+    def current(self) -> object:
+        """What stands for the configuration as it is, another after each change; None where it has to be read first.
+
+        bitbucket.org needs none, so nothing has to be read while it alone is asked for.
+        """
+        found = self._found
+        if self._settings is None or time.monotonic() - self._checked_at < CHECK_INTERVAL_S or self._is_current():
+            return found
+        return None
 
     def _is_current(self) -> bool:
         if self._settings is None or isinstance(self._settings, SettingsError) or self._settings.is_stale():

@@ -34,7 +34,7 @@ class Peer(NamedTuple):
     uid: int
 
 
-def peer_of(connection: socket.socket) -> Peer:
+def peer_of(connection: socket.SocketType) -> Peer:
     """The process at the other end of `connection`."""
     if sys.platform == "darwin":
         _, uid, *_ = _XUCRED.unpack(connection.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size))

@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import access_log, git_config, paths
@@ -115,7 +114,7 @@ class DaemonProcess:
         from git_credential_bitbucket.agent.factory import build_agent
         from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
         from git_credential_bitbucket.daemon.host_cache import HostCache
-        from git_credential_bitbucket.daemon.request_handler import serve as answer
+        from git_credential_bitbucket.daemon.request_handler import RequestHandler
         from git_credential_bitbucket.daemon.server import Server
 
         workers = ThreadPool(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
@@ -149,11 +148,11 @@ class DaemonProcess:
             life.mark_used,
         )
         peer_limits = limits.Limits(clients=limits.max_clients(hardening.open_files_limit()))
+        handler = RequestHandler(dispatcher, self._vault_id, hosts.current)
         server = Server(
-            {listener: admit[door] for door, listener in self.listeners.items()},
-            partial(answer, dispatcher, self._vault_id),
-            peer_limits,
+            {listener: admit[door] for door, listener in self.listeners.items()}, handler.answer, peer_limits
         )
+        server.on_answered = handler.look_again
         server.fault = self._fault
         sockets = GrantSockets(self._claim.path, server, agent.grants)
         sockets.adopt(self.descriptors, self._handover.get("grant_sockets", {}))

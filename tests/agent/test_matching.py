@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.matching import (
-    MAX_REMEMBERED,
-    MAX_REMEMBERED_CHARACTERS,
     Index,
     Match,
     find_candidates,
@@ -253,62 +251,6 @@ def test_no_words_reach_another_hosts_credential(host: str, path: str) -> None:
     host, path = host.translate(clean) or "x", path.translate(clean)
     for found in asked(f"host={host}\npath={path}\n"):
         assert found.place.split("/")[2] == git_protocol.normalise_host("https", host)
-
-
-PLACES = st.sampled_from((HOST, f"{HOST}/acme", f"{HOST}/acme/app", "https://example.test"))
-KINDS = st.sampled_from((token_kinds.ACCESS_TOKEN, token_kinds.API_TOKEN, token_kinds.OAUTH, token_kinds.UNKNOWN))
-NAMES = st.sampled_from((None, "alice", "bob", "x-token-auth"))
-MARKED = st.sampled_from((None, {f"{HOST}/acme/app": {"at": 1, "until": 2, "times": 1, "counts": True}}))
-KEPT = st.builds(
-    lambda place, kind, name, typed, mark, chosen: a_credential(
-        place, kind, account=name, typed_username=typed, suspensions=mark, is_default=chosen
-    ),
-    *(PLACES, KINDS, NAMES, NAMES, MARKED, st.booleans()),
-)
-REQUESTS = st.tuples(
-    st.sampled_from(("bitbucket.org", "BITBUCKET.org", "example.test")),
-    st.sampled_from((None, "acme/app.git", "acme", "acme/../x", "{}/{}/info/lfs", "a" * MAX_REMEMBERED_CHARACTERS)),
-    NAMES,
-    st.booleans(),
-    st.sampled_from((None, "acme/app.git", "acme/lib.git")),
-)
-
-
-@given(st.lists(KEPT, max_size=6), st.lists(REQUESTS, max_size=20))
-def test_what_is_found_again_is_what_a_new_look_finds(
-    kept: list[Credential], requests: list[tuple[str, str | None, str | None, bool, str | None]]
-) -> None:
-    """Whatever was asked before; and the asking git is looked at each time that it matters."""
-    records = [credential.to_record() for credential in kept]
-    index = Index(records)
-    for host, path, username, is_second, works_on in (*requests, *requests):
-        fields = {"host": host, "path": path, "username": username}
-        lines = "".join(f"{name}={value}\n" for name, value in fields.items() if value is not None)
-        state = f"state[]={state_of(kept[0])}\n" if is_second and kept else ""
-        request = git_protocol.parse(f"protocol=https\n{lines}{state}".encode())
-        looks: list[list[str | None]] = [[], []]
-
-        def look(seen: list[str | None], tells: str | None = works_on) -> str | None:
-            seen.append(tells)
-            return tells
-
-        again = find_candidates(index, request, lambda: look(looks[0]))  # noqa: B023 - called at once
-        assert again == find_candidates(Index(records), request, lambda: look(looks[1]))  # noqa: B023 - called at once
-        assert looks[0] == looks[1]
-
-
-def test_few_requests_are_remembered() -> None:
-    """A peer that asks ever new ones does not fill the memory, nor do long ones."""
-    index = Index(credential.to_record() for credential in ALL)
-    for nth in range(2 * MAX_REMEMBERED + 1):
-        request = git_protocol.parse(f"protocol=https\nhost=bitbucket.org\npath=acme/app{nth}\n".encode())
-        assert find_candidates(index, request, lambda: None).candidates == [WORKSPACE, PERSON]
-    assert 0 < len(index.found) <= MAX_REMEMBERED
-    for line in ("path=", "username=", "state[]="):
-        text = f"protocol=https\nhost=bitbucket.org\npath=acme/x\n{line}{'a' * MAX_REMEMBERED_CHARACTERS}\n"
-        before = set(index.found)
-        find_candidates(index, git_protocol.parse(text.replace("path=acme/x\npath", "path").encode()), lambda: None)
-        assert set(index.found) == before
 
 
 def test_a_request_that_names_no_repository_is_answered_at_once_among_many() -> None:

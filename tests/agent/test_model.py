@@ -284,7 +284,7 @@ def test_the_agent_does_what_a_plain_model_says(bitbucket: FakeBitbucket) -> Non
     run_state_machine_as_test(
         lambda: AgainstModel(bitbucket),  # type: ignore[arg-type]  # anything that makes a machine will do
         settings=settings(
-            max_examples=int(os.environ.get("MODEL_EXAMPLES", "200")),
+            max_examples=int(os.environ.get("MODEL_EXAMPLES", "185")),
             stateful_step_count=30,
             deadline=None,
             phases=[Phase.generate],  # a history is short, and to shorten it further takes minutes

@@ -111,16 +111,15 @@ def memory_of(pid: int, secrets: list[bytes]) -> int:
     """How often any of `secrets` is in the memory of a process; 1 where that changes just now."""
     count = 0
     with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for line in maps:
-            words = line.split()
-            if words[1].startswith("rw"):
-                start, end = (int(word, 16) for word in words[0].split("-"))
-                memory.seek(start)
-                try:
-                    data = memory.read(end - start)
-                except OSError:  # it was given back a moment ago: look again
-                    return 1
-                count += sum(data.count(secret) for secret in secrets)
+        try:
+            for line in maps:
+                words = line.split()
+                if words[1].startswith("rw"):
+                    start, end = (int(word, 16) for word in words[0].split("-"))
+                    memory.seek(start)
+                    count += sum(map(memory.read(end - start).count, secrets))
+        except OSError:  # it was given back a moment ago, or the process has ended: look again
+            return 1
     return count
 
 

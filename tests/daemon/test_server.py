@@ -259,6 +259,38 @@ def test_a_peer_that_goes_away_while_it_is_waited_for_is_forgotten(serve: Serve)
         eventually(lambda: server.server.clients == 0)
 
 
+def test_what_has_arrived_together_is_answered_before_the_state_is_looked_at_again(home: Path) -> None:
+    """What is answered from one look at the state had arrived before that, to its end."""
+    done: list[bytes] = []
+    with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as peers:
+        listener.bind(f"{home}/s")
+        listener.listen()
+
+        def connect() -> socket.socket:
+            one = peers.enter_context(socket.socket(socket.AF_UNIX))
+            one.connect(f"{home}/s")
+            return one
+
+        def answer(data: bytes, _peer: Peer, _role: object) -> bytes:
+            done.append(data)
+            if data == b"0":
+                late.shutdown(socket.SHUT_WR)
+            return b"answer"
+
+        server = Server({listener: lambda _: "git"}, answer)
+        server.on_answered = lambda: done.append(b"looked")
+        several, late = [connect() for _ in range(3)], connect()
+        for number, one in enumerate(several):
+            one.sendall(b"%d" % number)
+            one.shutdown(socket.SHUT_WR)
+        late.sendall(b"late")
+        for _ in range(2):
+            server.turn(1)
+        assert done == [b"0", b"1", b"2", b"looked", b"late", b"looked"]
+        assert [one.recv(10) for one in (*several, late)] == [b"answer"] * 4
+        server.close()
+
+
 def test_a_fault_of_ours_is_one_empty_answer(serve: Serve) -> None:
     """What nobody thought of costs one answer, not the daemon; it is told by kind and place, without its text."""
 

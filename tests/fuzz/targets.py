@@ -19,7 +19,7 @@ from git_credential_bitbucket.agent.dispatch import Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon.limits import Limits
-from git_credential_bitbucket.daemon.request_handler import parse, serve
+from git_credential_bitbucket.daemon.request_handler import RequestHandler, parse
 from git_credential_bitbucket.daemon.server import Server
 from git_credential_bitbucket.errors import Error, InvalidRequest
 from git_credential_bitbucket.secret import Secret
@@ -74,7 +74,8 @@ class Daemon:
                 id=retention.new_id(), kind=token_kinds.ACCESS_TOKEN, place=f"https://{host}", secret=Secret(secret)
             )
             retention.add(agent.credential_store, credential, 0.0)
-        self._dispatcher = Dispatcher(agent, leave=lambda _: None)
+        self._handler = RequestHandler(Dispatcher(agent, leave=lambda _: None), "", lambda: agent)
+        self._server.on_answered = self._handler.look_again
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -132,7 +133,7 @@ class Daemon:
             connection.close()
 
     def _answer(self, data: bytes, peer: Any, role: Any) -> Any:  # noqa: ANN401 - the server's own types
-        reply = serve(self._dispatcher, "", data, peer, role)
+        reply = self._handler.answer(data, peer, role)
         return b"" if reply is None else reply  # `exit`: nobody leaves here
 
 
