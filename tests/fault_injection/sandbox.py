@@ -88,3 +88,14 @@ class Machine(Sandbox):
         """What a renewal needs to know."""
         endpoint = endpoint_of(self.standin).to_record()
         return {"client_id": self.consumer.key, "client_secret": self.consumer.secret, "endpoint": endpoint}
+
+
+def machines_with_one_vault(home: Path, bitbucket: FakeBitbucket, url: str, count: int) -> list[Machine]:
+    """So many machines with one key, whose vault is the shared one at `url`."""
+    made: list[Machine] = []
+    for number in range(count):
+        (home / f"h{number}").mkdir()
+        made.append(Machine(home / f"h{number}", bitbucket, made[0].consumer if made else bitbucket.add_consumer()))
+        made[-1].env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = url
+        made[-1].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = made[0].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    return made

@@ -7,25 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.daemon.daemons import eventually
-from tests.fault_injection.sandbox import Machine
+from tests.fault_injection.sandbox import machines_with_one_vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.fake_bitbucket.client import FakeBitbucket
+    from tests.fault_injection.sandbox import Machine
     from tests.valkey import Valkey
 
 
 @pytest.fixture
 def hosts(home: Path, bitbucket: FakeBitbucket, valkey: Valkey) -> Iterator[list[Machine]]:
     """Two homes with one key and the same shared vault; their daemons end with the test."""
-    made: list[Machine] = []
-    for name in ("h1", "h2"):
-        (home / name).mkdir()
-        made.append(Machine(home / name, bitbucket, made[0].consumer if made else bitbucket.add_consumer()))
-        made[-1].env["GIT_CREDENTIAL_BITBUCKET_VAULT"] = valkey.url
-        made[-1].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = made[0].env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"]
+    made = machines_with_one_vault(home, bitbucket, valkey.url, 2)
     yield made
     for machine in made:
         for daemon in machine.started:
