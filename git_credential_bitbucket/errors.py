@@ -70,6 +70,16 @@ class VaultChanged(VaultBusy):
     """Another host changed what this one waited for: read it again."""
 
 
+class VaultMoved(Error):
+    """The vault's credentials were moved to another vault, `to`."""
+
+    def __init__(self, to: str, quoted: str) -> None:
+        """`to` is a path or a URL without a password, safe to show, and `quoted` the same for a shell."""
+        hint = f"set GIT_CREDENTIAL_BITBUCKET_VAULT={quoted}, or credentialBitbucket.vault in git's configuration"
+        super().__init__(f"the vault was moved to {to}", hint=hint)
+        self.to = to
+
+
 class VaultUnreadable(Error):
     """The system failed to read the vault (input/output error, too many open files); it may be whole."""
 

@@ -39,7 +39,8 @@ class Credential(NamedTuple):
     For an Atlassian Connect app, `client_id` is its key, `client_secret` and `subject` are the shared secret and the
     client key of one installation. `source` refers to what holds its secret, or its consumer's, which is not stored
     then (`secret_sources`): of one that is fetched so, `minted_at` is when it was. `replaced_by` is the id of the newer
-    credential that this one was disabled for.
+    credential that this one was disabled for. `moving` is the mark of a move to another vault that is not complete: the
+    credential may be in both, and a login is renewed in neither (`vault_transfer`).
     """
 
     id: str
@@ -89,6 +90,7 @@ class Credential(NamedTuple):
     set_aside_at: float | None = None
     set_aside_why: str | None = None
     replaced_by: str | None = None
+    moving: str | None = None
 
     def superseding(self) -> tuple[str, ...]:
         """`superseded` as it is once the current secret is given up."""

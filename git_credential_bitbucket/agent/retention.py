@@ -90,7 +90,7 @@ def store_from_git(credential_store: CredentialStore, stored: Stored, now: float
         else:
             replaced = [r for r in records if _is_same_login(r, credential)]
             for record in replaced:
-                _disable(record, now, "replaced by a newer one", credential.id)
+                disable(record, now, "replaced by a newer one", credential.id)
             is_default = any(r.get("is_default") for r in replaced)
             credential = credential._replace(is_default=is_default, is_fallback=_has_working(records, credential, now))
         records.append(credential.to_record())
@@ -164,7 +164,7 @@ def _replace_by_contract(records: list[Record], new: Credential, now: float) -> 
         if new.is_bound or record.get("set_aside_at") is not None or record["secret"] == new.secret.reveal():
             records.remove(record)
         else:
-            _disable(record, now, "replaced by a newer one", new.id)
+            disable(record, now, "replaced by a newer one", new.id)
 
 
 def _is_same_login(record: Record, new: Credential) -> bool:
@@ -245,7 +245,7 @@ def add(
                 if old.has_secret(credential.secret) or _is_recoverable(old):
                     records.remove(record)
                 else:
-                    _disable(record, now, "replaced by a newer one", credential.id)
+                    disable(record, now, "replaced by a newer one", credential.id)
         records.append(credential.to_record())
     return credential
 
@@ -277,7 +277,7 @@ def rotate(credential_store: CredentialStore, credential_id: str, new: Credentia
         )
         previous = new_id()
         update(record, id=previous)
-        _disable(record, now, "replaced by a newer one", kept.id)
+        disable(record, now, "replaced by a newer one", kept.id)
         tx.content["credentials"].append(kept.to_record())
         _remove_outdated(tx.content, now)
     return previous
@@ -302,7 +302,7 @@ def set_names(
         for other in tx.content["credentials"]:
             old = Credential.from_record(other) if other is not record and _is_same_login(other, named) else None
             if old is not None and named.names and old.created_at <= named.created_at and named.set_aside_at is None:
-                _disable(other, now, "replaced by a newer one", credential_id)
+                disable(other, now, "replaced by a newer one", credential_id)
                 named = update(record, is_default=named.is_default or old.is_default)
                 update(other, is_default=False)
     return named
@@ -332,7 +332,8 @@ def _is_recoverable(old: Credential) -> bool:
     )
 
 
-def _disable(record: Record, now: float, why: str, by: str) -> None:
+def disable(record: Record, now: float, why: str, by: str) -> None:
+    """Have a record offered no more, in favour of the one whose id is `by`."""
     update(record, set_aside_at=now, set_aside_why=why, suspect_until=None, replaced_by=by)
 
 
@@ -390,7 +391,7 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
         record = record_in(tx, credential_id)
         for other in tx.content["credentials"]:
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
-                _disable(other, now, "the previous one was restored", credential_id)
+                disable(other, now, "the previous one was restored", credential_id)
         credential_store.forget_rejection(credential_id)
         return update(
             record,

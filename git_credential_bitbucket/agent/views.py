@@ -9,7 +9,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import diagnosis, matching, rejection, renewal_schedule
 from git_credential_bitbucket.agent.naming import MAX_NAMED, shown_scope, shown_source
 from git_credential_bitbucket.bitbucket import scopes
-from git_credential_bitbucket.errors import Error, Problem
+from git_credential_bitbucket.errors import Error, Problem, VaultMoved
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ def vault_view(agent: Agent) -> Pairs:
     pairs = [("vault", _state(agent))]
     if trouble is not None:
         pairs += [("trouble", trouble.cause), ("hint", trouble.hint or "")]
+    if isinstance(trouble, VaultMoved):
+        pairs.append(("moved_to", trouble.to))
     notice = notice_of_damage(agent.credential_store.vault)
     if notice is not None:
         pairs += [("damaged", notice.path), ("damage", notice.cause), ("damage_hint", notice.hint)]

@@ -56,6 +56,7 @@ SECTIONS = {
         "lock": "Lock the vault: make the daemon forget its key",
         "unlock": "Unlock the vault: give the daemon its key",
         "rekey": "Change the vault's key, or where it is stored",
+        "vault": "Show the vault, or copy or move it to another file or server",
         "daemon": "Start, stop or inspect the daemon",
         "version": "Show the version of this program and of what it uses",
         "help": "Show the help of a command, or of the program",

@@ -28,11 +28,27 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     address = parse(paths.vault_address(env))
     server = RedisServer(address, env)
     told = server.deployment()
-    name = "Valkey" if told.get("server_name") == "valkey" else "Redis"
-    version = told.get("valkey_version") or told.get("redis_version", "of an unknown version")
-    yield Finding(CHECK, OK, f"{address.shown} answers: {name} {version}")
+    yield Finding(CHECK, OK, f"{address.shown} answers: {_program(told)}")
     yield from judge(told, address)
     yield Finding(CHECK, NOTE, "what its user needs, and no more", f"on the server, run: {server.permissions()}")
+
+
+def durability(env: Mapping[str, str]) -> dict[str, str | int] | None:
+    """What the server does to keep a write, in its own words; None where the vault is a file. Raises what it does."""
+    if not paths.vault_address(env).startswith(paths.SHARED):
+        return None
+    from git_credential_bitbucket.vault.storage.address import parse  # lazy: as in `look`
+
+    address = parse(paths.vault_address(env))
+    told = RedisServer(address, env).deployment()
+    is_on_disk = told.get("aof_enabled") == "1"
+    settings = {"appendonly": "yes" if is_on_disk else "no", "appendfsync": told.get("appendfsync", "unknown")}
+    return {"server": _program(told), **settings, "replicas": address.replicas}
+
+
+def _program(told: Mapping[str, str]) -> str:
+    name = "Valkey" if told.get("server_name") == "valkey" else "Redis"
+    return f"{name} {told.get('valkey_version') or told.get('redis_version', 'of an unknown version')}"
 
 
 def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:

@@ -32,9 +32,9 @@ MIN_PASSPHRASE_CHARACTERS = 12
 _TOKEN_TYPED = "this is a Bitbucket token, not the vault's passphrase"
 
 
-def vault() -> Vault:
-    """The vault, opened in this process without a key."""
-    return Vault(open_storage(os.environ))
+def vault(env: Mapping[str, str] = os.environ) -> Vault:
+    """The vault of `env`, opened in this process without a key."""
+    return Vault(open_storage(env))
 
 
 class NewVault:
@@ -46,13 +46,17 @@ class NewVault:
 
     def create(self) -> None:
         """Give the daemon the key; the first stored credential writes the vault."""
-        key = self._key
-        if key is None:
-            here = vault()
-            here.acquire(os.environ, create=True)
-            key = here.key
-        if key is not None:
-            hand_over_key(key)
+        here = vault()
+        self.unlock(here, os.environ)
+        if here.key is not None:
+            hand_over_key(here.key)
+
+    def unlock(self, new: Vault, env: Mapping[str, str]) -> None:
+        """Give the vault itself the key; one in the keyring is made for it now."""
+        if self._key is None:
+            new.acquire(env, create=True)
+        else:
+            new.unlock(self._key)
 
 
 def prepare(prompter: Prompter, *, memory: bool) -> NewVault | None:

@@ -10,7 +10,15 @@ import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultBusy, VaultLocked, VaultUnwritable, WrongKey
+from git_credential_bitbucket.errors import (
+    Error,
+    KeyringUnavailable,
+    VaultBusy,
+    VaultLocked,
+    VaultMoved,
+    VaultUnwritable,
+    WrongKey,
+)
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import key_sources
@@ -26,6 +34,8 @@ if TYPE_CHECKING:
     """Changes the content by an answer: content, the credential's id, the generation that was asked for, the answer."""
 
 _STATUS = "run: git-credential-bitbucket status"
+MOVED_TO = "moved_to"
+"""Where the content says to which vault all of it was moved."""
 ANSWER_ROOM_BYTES = 96 * 1024
 """The disk space that is reserved before a request to Bitbucket: the largest answer that is stored, and its record."""
 
@@ -145,6 +155,8 @@ class Vault:
         self.storage = storage
         self.merge: Merge | None = None
         """Applies an answer to a renewal to the content; where it is None, answers stay in their leases."""
+        self.is_transferred = False
+        """Whether it is one end of a transfer, which alone may use a vault that was moved."""
         self._key = key
         self._cached: tuple[Stored, Snapshot] | None = None
         self._leased: set[str] = set()
@@ -174,7 +186,8 @@ class Vault:
     def snapshot(self) -> Snapshot:
         """The content as it is now; one stat, and the same object, when nothing has changed.
 
-        Raises `VaultLocked` (or its `WrongKey`), `VaultDamaged`, `NewerVault`, `VaultUnreadable`, `InsecurePath`.
+        Raises `VaultLocked` (or its `WrongKey`), `VaultDamaged`, `VaultMoved`, `NewerVault`, `VaultUnreadable`,
+        `InsecurePath`.
         """
         with self._mutex:
             key, cached = self._key, self._cached
@@ -333,12 +346,17 @@ class Vault:
 
     def _read(self, key: "Key | None", known: "Stored | None" = None) -> "Stored":
         try:
-            return self.storage.read(key, known)
+            stored = self.storage.read(key, known)
         except WrongKey:
             with self._mutex:
                 if self._key is key:  # another process has rekeyed: lock, so that the new key is looked up
                     self._key = self._cached = None
             raise
+        if not self.is_transferred and (to := stored.records.get(REST, {}).get(MOVED_TO)) is not None:
+            with self._mutex:
+                self._cached = None
+            raise VaultMoved(shown(to), typed(to))
+        return stored
 
     def _merge_left_over(self, key: "Key | None", transaction: Transaction) -> None:
         """Merge whole answers that killed processes left, and clear away what belongs to no credential any more."""

@@ -28,6 +28,7 @@ DOCUMENTS = {
     "daemon-list": "daemon list",
     "grant-list": "grant list",
     "token": "token acme/app",
+    "vault-show": "vault show",
 }
 """What prints it, by the schema's name."""
 
@@ -61,7 +62,7 @@ def test_what_each_verb_prints_is_described(used: Runner) -> None:
 def test_every_verb_that_prints_json_has_a_schema() -> None:
     """And every schema a verb, or another schema that refers to it."""
     verbs = {
-        " ".join(words.split()[:2] if words.split()[0] in {"daemon", "grant"} else words.split()[:1])
+        " ".join(words.split()[:2] if words.split()[0] in {"daemon", "grant", "vault"} else words.split()[:1])
         for words in DOCUMENTS.values()
     }
     assert {

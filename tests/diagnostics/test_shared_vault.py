@@ -53,4 +53,7 @@ def test_a_real_server_is_judged(valkey: Valkey) -> None:
     found = [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": valkey.url})]
     assert [one.level for one in found] == [OK, NOTE]
     assert "ACL SETUSER" in str(found[-1].hint)
+    valkey.client().config_set("appendfsync", "no")
+    assert WRONG in [one.level for one in shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": valkey.url})]
+    valkey.client().config_set("appendfsync", "always")
     assert not [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/vault"})]

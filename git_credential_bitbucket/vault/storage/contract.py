@@ -120,6 +120,10 @@ class Storage(Protocol):
         """
         ...
 
+    def read_back(self, key: "Key") -> dict[str, Record]:
+        """The records as a client reads them that knows none yet. Raises as `read`."""
+        ...
+
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """Set each record, or remove it (None), durably and all at once, if each has the generation expected of it.
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Record, Stamp
 
 MAX_VAULT_BYTES = 1 << 28
 """256 MiB: 10,000 credentials with the longest tokens seen take 60; what is larger was not written by us."""
@@ -129,6 +129,10 @@ class FileStorage:
             except (VaultUnwritable, VaultBusy):  # read-only, full, or another is at it
                 pass
         return stored
+
+    def read_back(self, key: "Key") -> "dict[str, Record]":
+        """As `contract.Storage.read_back`, from the file itself."""
+        return self._read(key).records
 
     def _is_current(self, known: Stored) -> bool:
         """Whether `known` is what `_read_whole` would read, under the lock."""
@@ -415,12 +419,10 @@ class FileStorage:
                 files.unlink_if_there(self._beside("link"))  # the new one is worth more than a second copy of the old
 
     def _current(self) -> bytes | None:
-        held = self._read_file(self.path)
-        return None if held is None else held[1]
+        return (self._read_file(self.path) or (None, None))[1]
 
     def _previous(self) -> bytes | None:
-        kept = self._read_file(self._beside("previous"))
-        return None if kept is None else kept[1]
+        return (self._read_file(self._beside("previous")) or (None, None))[1]
 
     def _beside(self, name: str) -> str:
         return f"{self.path}.{name}"

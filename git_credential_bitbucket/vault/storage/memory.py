@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Record, Stamp
 
 
 class MemoryStorage:
@@ -42,6 +42,11 @@ class MemoryStorage:
         """The records; no key is needed."""
         del key, known
         return self._stored
+
+    def read_back(self, key: "Key | None") -> "dict[str, Record]":
+        """The records; no key is needed."""
+        del key
+        return self._stored.records
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`."""

@@ -253,8 +253,7 @@ class RedisServer:
             told["clock_skew_s"] = f"{abs(time.time() - seconds - microseconds / 1e6):.1f}"
         try:
             with self._reaching() as client:
-                for name in ("appendfsync", "min-replicas-to-write"):
-                    told |= {k.decode(): v.decode() for k, v in client.config_get(name).items()}
+                told |= client.config_get("appendfsync", "min-replicas-to-write")
         except VaultUnreachable:  # it is allowed to few
             self.fault = None
         return told

@@ -142,6 +142,16 @@ class SharedStorage:
                     raise
         return self._copied(key).stored
 
+    def read_back(self, key: "Key") -> "dict[str, Record]":
+        """As `contract.Storage.read_back`, from the server alone."""
+        head = self._server.head()
+        vault = "" if head is None else sealed.unseal(key, head.header)[1].decode()
+        opened = {
+            name: json.loads(sealed.open_record(key, vault, name, blob.generation, blob.sealed))
+            for name, blob in self._server.blobs(self._server.index())
+        }
+        return {name: record for name, record in opened.items() if record is not None}
+
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`; takes the lock unless this thread holds it."""
         with nullcontext() if self.copy.has_lock else self.lock():
