@@ -70,7 +70,7 @@ class CredentialStore:
         content: dict[str, Any] = {}
         self.trouble, self.lacks_key = None, False
         try:
-            content = self.vault.snapshot().content
+            content = self._content()
         except VaultLocked as exc:
             why = _locked(self.locked_how) if self.locked_by_person else self._refused
             self.trouble, self.lacks_key = why or exc, True
@@ -87,6 +87,11 @@ class CredentialStore:
                 if self._index.get(credential_id) is None:  # logged out, or locked while it was fetched
                     self._values.pop(credential_id, None)
         return self._index
+
+    def _content(self) -> dict[str, Any]:
+        if self.vault.storage.is_at_hand:
+            return self.vault.snapshot().content
+        raise VaultLocked("the vault's server has not answered yet", hint="run: git-credential-bitbucket unlock")
 
     def _with_value(self, record: Record) -> Record:
         unwritten = self._unwritten.get(record["id"])
@@ -191,13 +196,15 @@ class CredentialStore:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
         if self.locked_by_person:
             raise _locked(self.locked_how)
-        if self.vault.state == "locked" or (create and self.vault.state == "absent"):
-            try:
+        try:
+            if self.vault.state == "locked" or (create and self.vault.state == "absent"):
                 self._acquire(create)
-            except Error as exc:
-                self._refused = exc
-                raise
-            self._refused = None
+            if not self.vault.storage.is_at_hand:
+                self.vault.snapshot()
+        except Error as exc:
+            self._refused = exc
+            raise
+        self._refused = None
 
     def vault_of(self, credential_id: str) -> Vault:
         """Where a credential is kept. Raises `UnknownCredential`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import wait
 from typing import TYPE_CHECKING
 
@@ -69,6 +70,30 @@ class Fleet:
 def fleet(world: World, valkey: Valkey) -> Fleet:
     """No hosts yet."""
     return Fleet(world, valkey)
+
+
+def test_a_daemon_without_a_copy_waits_for_the_server_in_a_job_only(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its one loop serves everybody; the first `get` gets the token all the same."""
+    login = fleet.login(fleet.host("h1"))
+    fleet.world.offset -= 7300
+    storage = fleet.valkey.storage(fleet.world.path.parent / "new" / "vault")
+    agent = fleet.world.another(storage=storage)
+    monkeypatch.setattr(storage._server, "changes", list)
+    head, asked = storage._server.head, set()
+
+    def noted() -> object:
+        asked.add(threading.get_ident())
+        return head()
+
+    monkeypatch.setattr(storage._server, "head", noted)
+    agent.credential_store.vault.follow()
+    assert list(agent.credential_store.index()) == []
+    assert agent.credential_store.vault.state == "locked"
+    assert fleet.world.get(agent=agent)["password"] == login.secret.reveal()
+    assert asked
+    assert threading.get_ident() not in asked
 
 
 def test_hosts_that_renew_at_once_send_one_request(fleet: Fleet) -> None:

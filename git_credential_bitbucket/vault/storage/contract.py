@@ -109,6 +109,11 @@ class Storage(Protocol):
         """A value that is another one after every change, had as cheaply as possible; None where nothing is stored."""
         ...
 
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether reading asks nobody who may not answer."""
+        ...
+
     def header(self) -> "Header | None":
         """What is known without a key; None where nothing is stored. Raises `NewerVault`, `VaultDamaged`."""
         ...

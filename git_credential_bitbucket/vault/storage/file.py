@@ -53,6 +53,7 @@ class FileStorage:
     """A `contract.Storage` in a file."""
 
     note_every_s = 0.0
+    is_at_hand = True
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ class MemoryStorage:
 
     shown = "memory"
     note_every_s = 0.0
+    is_at_hand = True
 
     def __init__(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._lock_timeout_s = lock_timeout_s

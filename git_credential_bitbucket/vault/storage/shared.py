@@ -23,6 +23,7 @@ from git_credential_bitbucket.errors import (
     VaultDamaged,
     VaultLocked,
     VaultUnreachable,
+    VaultUnwritable,
 )
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
@@ -110,11 +111,16 @@ class SharedStorage:
         return "disk"
 
     def watch(self) -> "Stamp | None":
-        """The copy's stamp: one stat. The server is asked only while there is no copy."""
+        """The copy's stamp: one stat. The server is asked only while there is no copy, and not where it is followed."""
         stamp = self.copy.watch()
-        if stamp is None and not self._is_current and self.header() is not None:
+        if stamp is None and not self._is_current and (self._is_followed or self.header() is not None):
             return _STAMP_WITHOUT_COPY
         return stamp
+
+    @property
+    def is_at_hand(self) -> bool:
+        """Whether nobody is asked; a follower's loop must not wait for the server."""
+        return not self._is_followed or self._is_current or self.copy.watch() is not None
 
     def header(self) -> sealed.Header | None:
         """The server's; the copy's where it cannot be reached."""
@@ -124,6 +130,8 @@ class SharedStorage:
             if (copied := self.copy.header()) is None:
                 raise
             return copied
+        if head is None and self.copy.watch() is None:
+            self._is_current = True  # there is nothing to read
         return self.copy.header() if head is None else sealed.header_of(head.header)
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
@@ -137,7 +145,7 @@ class SharedStorage:
             try:
                 with self.lock(wait=not has_copy):
                     return self._pull(key).stored
-            except (VaultUnreachable, VaultBusy):
+            except (VaultUnreachable, VaultBusy, VaultUnwritable):  # unwritable: the copy, in a home that is read-only
                 if not has_copy:
                     raise
         return self._copied(key).stored
