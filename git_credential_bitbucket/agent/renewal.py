@@ -227,7 +227,8 @@ class Renewals:
         self._step("renewal-reserved")
         self._requesting.add(credential_id)  # first: who sets `stopping` looks at this next
         if self.stopping:
-            lease.forget()
+            if not last_try:
+                lease.forget()
             raise DaemonUnavailable("the daemon is stopping", hint="run the command again")
         try:
             raw = self._send(self.with_endpoint(credential))

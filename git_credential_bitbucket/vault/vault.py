@@ -116,7 +116,8 @@ class Renewing:
         try:
             self._lease.intend(sealed.intent(generation, ANSWER_ROOM_BYTES))
         except VaultUnwritable:
-            self._lease.clear()  # others may need the space
+            if self.interrupted is None:  # else an earlier request may have been sent
+                self._lease.clear()  # others may need the space
             raise
 
     def keep(self, generation: int, answer: "Record") -> None:

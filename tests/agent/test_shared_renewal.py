@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import wait
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from git_credential_bitbucket.vault.storage import redis_server
 from tests.daemon.daemons import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
@@ -60,6 +61,16 @@ class Fleet:
 
         with pytest.raises(Cut):
             self.host("h1", step).renewals.renew(login.id, login.generation)
+
+    @contextmanager
+    def without_replica(self, host: Agent) -> Iterator[None]:
+        """Inside, the server does not keep what it promises to this host."""
+        storage: Any = host.credential_store.vault.storage
+        server = storage._server
+        address = server._address
+        server._address = address._replace(replicas=1)
+        yield
+        server._address = address
 
     def presented(self) -> int:
         """How often Bitbucket was asked for a token."""
@@ -227,18 +238,43 @@ def test_a_host_that_sent_nothing_keeps_nobody_waiting(fleet: Fleet, monkeypatch
     monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
     other = fleet.host("h2")
     login = fleet.login(other)
-    fleet.valkey.name += "&replicas=1"
     host = fleet.host("h1")
-    fleet.valkey.name = fleet.valkey.name.removesuffix("&replicas=1")
-    with pytest.raises(VaultUnreachable, match="did not keep a write"):
+    with fleet.without_replica(host), pytest.raises(VaultUnreachable, match="did not keep a write"):
         host.renewals.renew(login.id, 1)
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
     with pytest.raises(VaultBusy, match="has not finished"):
         other.renewals.renew(login.id, 1)
     monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
-    host.renewals.write_answers()
+    for is_kept in (False, True):
+        with nullcontext() if is_kept else fleet.without_replica(host):
+            host.renewals.write_answers()
+        assert (host.credential_store.vault.awaited() == []) == is_kept, "a failover could bring it back"
     assert other.renewals.renew(login.id, 1).generation == 2
     assert fleet.presented() == 1
+
+
+def test_a_second_try_that_fails_does_not_let_others_try(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first may have spent the token: also after the server took the note of the second, and did not keep it."""
+    monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
+    monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
+    other = fleet.host("h2")
+    login = fleet.login(other)
+    fleet.cut_off(login, "renewal-granted")
+    back = fleet.host("h1")
+    with fleet.without_replica(back), pytest.raises(VaultUnreachable, match="did not keep a write"):
+        back.renewals.renew(login.id, 1)
+    back.renewals.write_answers()
+    with pytest.raises(VaultBusy, match="has not"):
+        other.renewals.renew(login.id, 1)
+    fleet.valkey.stop()
+    with pytest.raises(VaultUnreachable):
+        back.renewals.renew(login.id, 1)
+    fleet.valkey.start()
+    with pytest.raises(VaultBusy, match="has not"):
+        other.renewals.renew(login.id, 1)
+    assert fleet.presented() == 1
+    assert back.renewals.renew(login.id, 1).login_expired
+    assert fleet.presented() == 2
 
 
 def test_a_server_that_ends_during_the_request_loses_no_answer(fleet: Fleet) -> None:

@@ -89,9 +89,11 @@ redis.call('HSET', KEYS[2], 'intent', ARGV[2], 'intent_by', ARGV[3], 'intent_at'
 return 1
 """
 _WITHDRAW = """
+redis.call('HSET', KEYS[1], 'fence', redis.call('HGET', KEYS[1], 'fence') or '0')
 if redis.call('HGET', KEYS[1], 'intent') ~= ARGV[1] then return 0 end
 return redis.call('HDEL', KEYS[1], 'intent', 'intent_by', 'intent_at')
 """
+"""It writes in any case: what this connection wrote is what is proved."""
 
 
 class Head(NamedTuple):
@@ -222,10 +224,12 @@ class RedisServer:
                 return None
             return intent, by.decode("ascii", "replace"), client.time()[0] - int(at)
 
-    def withdraw(self, name: str, intent: bytes) -> None:
-        """Remove the intent, if it is this one."""
-        with self._reaching() as client:
+    def withdraw(self, name: str, intent: bytes, *, is_durable: bool) -> None:
+        """Remove the intent, if it is this one; with `is_durable`, returns once the server keeps what it promises."""
+        with self._reaching() as pool, pool.client() as client:
             client.eval(_WITHDRAW, 1, self._key("cred", name), intent)
+            if is_durable:
+                self._prove(client)
 
     def changes(self) -> "Iterator[None]":
         """Waits, and yields where records may have changed: at the start, after an announcement, and now and then."""

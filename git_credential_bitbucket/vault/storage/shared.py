@@ -224,6 +224,7 @@ class SharedStorage:
             self._fences[key] = self._acquire(lease)
             try:
                 lease.find_intent()
+                lease.withdraw_what_is_over()
                 yield lease
             finally:
                 self._fences.pop(key, None)
@@ -439,11 +440,21 @@ class _SharedLease:
     def _intent(self) -> bytes:
         return self._slot.read()[-_INTENT_BYTES:]
 
+    def withdraw_what_is_over(self) -> None:
+        """Before the next intent: the server may have an earlier one, which would be nobody's then."""
+        if self._slot.read().startswith(_OVER):
+            self.clear()
+            if self._slot.read():
+                raise VaultUnreachable("the last renewal's note could not be removed from the shared vault's server")
+
     def intend(self, blob: bytes) -> None:
-        self._slot.intend(blob + blob[: sealed.INTENT_BYTES] + os.urandom(_INTENT_ID_BYTES))
+        earlier, named = self._intent, blob[: sealed.INTENT_BYTES]
+        is_again = earlier.startswith(named)  # it was cut off, perhaps after its request: the server has that intent
+        self._slot.intend(blob + (earlier if is_again else named + os.urandom(_INTENT_ID_BYTES)))
         generation = self._storage.generation_of(self.name)
         if not self._server.intend(self.name, self.token, generation, self._intent, self._who):
-            self._slot.clear()
+            if not is_again:
+                self._slot.clear()
             raise VaultBusy("another host changed the credential meanwhile", hint="run the command again")
 
     def read(self) -> bytes:
@@ -453,12 +464,16 @@ class _SharedLease:
         self._slot.write(blob)
 
     def clear(self) -> None:
+        """Without an answer others wait for this host until the intent is withdrawn for good: `Vault.transaction`."""
+        held = self._slot.read()
+        left = sealed.open_answer(None, self.name, held)
+        is_answered = left is not None and left[1] is not None
+        if held and not is_answered and not held.startswith(_OVER):
+            self._slot.write(_OVER)
         try:
-            if intent := self._intent:
-                self._server.withdraw(self.name, intent)
+            if held:
+                self._server.withdraw(self.name, held[-_INTENT_BYTES:], is_durable=not is_answered)
         except VaultUnreachable:
-            if not self._slot.read().startswith(_OVER):
-                self._slot.write(_OVER)  # others wait for this host until it is withdrawn: see `Vault.transaction`
             return
         self._slot.clear()
 
