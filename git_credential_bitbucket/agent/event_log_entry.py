@@ -70,7 +70,7 @@ def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]
     None either where there is no vault: what is in memory only leaves nothing on a disk.
     """
     answered = dict(git_protocol.parse_pairs(reply))
-    if "ok" not in answered or not _has_vault(agent):
+    if "ok" not in answered or "unclear" in answered or not _has_vault(agent):
         return
     before, index = begun.credential, agent.credential_store.index()
     subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before

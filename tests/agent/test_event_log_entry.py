@@ -80,6 +80,9 @@ def test_a_credentials_life(desk: Desk) -> None:
         ("rotate", "alice"),
         ("disable", "alice"),
     ]
+    record = {"kind": "api-token", "place": desk.world.standin.url, "secret": tokens.api_token()}
+    assert "unclear" in desk("add", record=json.dumps(record))
+    assert desk.events() == []
     desk.log_in("alice")
     assert told(desk.events()) == [("login", "alice"), ("disable", "alice")]
     desk("restore", id=first)
