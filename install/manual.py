@@ -49,7 +49,7 @@ TAIL = r"""
 .SH FILES
 .TP
 .I ~/.local/share/git\-credential\-bitbucket/vault
-The vault, and beside it its previous generation; in \fBXDG_DATA_HOME\fR if that is set.
+The vault, and beside it its previous version; in \fBXDG_DATA_HOME\fR if that is set.
 .TP
 .I $XDG_RUNTIME_DIR/git\-credential\-bitbucket/socket
 git's socket; in \fI/run/user/UID\fR if the variable is not set, or in \fI~/.cache\fR if that does not exist.

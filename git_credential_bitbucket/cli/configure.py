@@ -29,10 +29,9 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     other helper gets the tokens; the path of this program; and useHttpPath, so that each repository can have its own
     token. Running it again changes nothing; `unconfigure` removes what it wrote.
 
-    With --host it writes the same for that host, and a line that marks it as Bitbucket Data Center if it says so (the
-    URL may have a context path). With --account it sets
-    which account's credential git asks for where a URL has no username. That line is a setting of git's own:
-    `unconfigure` keeps it and says so."""
+    With --host it writes the same for that host, and a line that marks it as Bitbucket Data Center if the server says
+    that it is one (the URL may have a context path). With --account it sets the username that git asks for where a URL
+    has none. That is a setting of git's own: `unconfigure` keeps it, and says so."""
 )
 @click.option("--host", metavar="URL", callback=address, help="Configure this host instead of bitbucket.org.")
 @click.option("--account", metavar="NAME", help="The username git asks for if a URL has none.")

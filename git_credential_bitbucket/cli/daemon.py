@@ -34,7 +34,7 @@ def command() -> None:
     """Group the commands."""
 
 
-@command.command(help="Start the daemon unless it is running; return when it listens.")
+@command.command(help="Start the daemon unless it is running; wait until it listens.")
 def start() -> None:
     """Start the daemon."""
     path = daemon_info.socket_path()
@@ -70,7 +70,7 @@ def run() -> None:
 
 
 @command.command(
-    help="Stop the daemon; return when it has exited. It does not stop while credentials are in memory only."
+    help="Stop the daemon; wait until it has exited. It does not stop while credentials are in memory only."
 )
 @click.option("--force", is_flag=True, help="Stop it even if what is in memory is lost.")
 def stop(*, force: bool) -> None:

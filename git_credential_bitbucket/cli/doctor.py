@@ -45,13 +45,13 @@ _STYLES = {OK: "green", NOTE: "yellow", WRONG: "bold red"}
 @options.verb(
     "doctor",
     """
-    URL is an address on the Bitbucket host to check; by default the remote of the repository here, if that is on one,
-    else https://bitbucket.org. Bitbucket is asked whether each credential is valid, if it can be reached. The output
-    holds no secret and can be pasted into a bug report.
+    URL is an address on the Bitbucket host to check; by default this repository's remote if it is on one, else
+    https://bitbucket.org. Bitbucket is asked whether each credential is valid, if it can be reached. The output holds
+    no secret and can be pasted into a bug report.
 
-    With --live, URL is a repository (or WORKSPACE/REPOSITORY), and Bitbucket itself is tested: how it behaves where
-    this program relies on an assumption, as a transcript for a report, which names no account and no repository. It
-    asks before it renews a login, or creates and revokes a token; without a terminal it does so only with --yes.
+    With --live, URL is a repository (or WORKSPACE/REPOSITORY), and what this program assumes of Bitbucket is tested.
+    The transcript, for a bug report, names no account and no repository. You are asked before a login is renewed, or a
+    token created and revoked; without a terminal, that needs --yes.
 
     Exit code 1 if there is a problem, or with --live a difference; with --fix, if a problem remains.
     """,

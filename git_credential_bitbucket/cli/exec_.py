@@ -33,7 +33,7 @@ ORIGIN = "exec"
     These are a token in BITBUCKET_API_TOKEN, BITBUCKET_ACCESS_TOKEN or BITBUCKET_TOKEN, or an OAuth consumer in
     BITBUCKET_CLIENT_ID and BITBUCKET_CLIENT_SECRET (or BITBUCKET_OAUTH_CLIENT_ID and …_SECRET), each also as …_FILE,
     which names a file that holds it; and the tokens in BITBUCKET_TOKENS_FILE. COMMAND's environment has none of
-    them: a separate daemon, with everything in memory, answers COMMAND's git, and exits with COMMAND.
+    them: a separate daemon, with everything in memory, answers COMMAND's git, and stops with COMMAND.
 
     Within another exec, the outer one still answers for scopes that this one has no credential for.
 

@@ -13,7 +13,7 @@ from git_credential_bitbucket.diagnostics import explanation
 @options.verb(
     "explain",
     """
-    URL may also be a scope such as acme/app. Without it: the remote of the repository here, else https://bitbucket.org.
+    URL may also be a scope such as acme/app. Without it: this repository's remote, else https://bitbucket.org.
     The git configuration that applies here is used, including the repository's own.
 
     With --check, Bitbucket is asked whether git's credential is valid: for a repository with git's own request, else by

@@ -46,7 +46,7 @@ class Grant(click.Group):
 
     Prints the socket's path and the grant's id. With a COMMAND, runs it with git using that socket, which is closed
     when the command ends. The socket answers git's `get` for SCOPE and what lies below it; it acknowledges everything
-    else and ignores it. It is closed when the time or the uses are spent, and when the daemon stops.
+    else and ignores it. It is closed when its time or uses are spent, and when the daemon stops.
 
     A grant limits which requests are answered, not what the token in the answer can do: for least privilege, store an
     access token for that repository. It protects against programs that can reach only this socket, such as those in a
@@ -61,8 +61,8 @@ class Grant(click.Group):
 @click.option(
     "--expires", default=LIFETIME, show_default=True, metavar="SPAN", callback=options.span, help="For how long."
 )
-@click.option("--uses", type=click.IntRange(1, 1_000_000), metavar="N", help="For how many answers at most.")
-@click.option("--peer", type=click.IntRange(0, 2**32 - 2), metavar="UID", help="Serve this user, too.")
+@click.option("--uses", type=click.IntRange(1, 1_000_000), metavar="N", help="How many answers at most.")
+@click.option("--peer", type=click.IntRange(0, 2**32 - 2), metavar="UID", help="Also serve this user.")
 @click.option(
     "--socket", metavar="PATH", help="Where to open the socket, in a directory of its own (made if it does not exist)."
 )

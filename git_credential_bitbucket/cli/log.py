@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 SHOWN = 50
 _COLUMNS = ("time", "operation", "outcome", "scope", "credential", "pid", "program")
 _EVENT_COLUMNS = ("time", "event", "scope", "account", "credential", "why", "program")
-_HOW_TO_TURN_ON = f"set {access_log.SETTING}=on in your shell profile, then run: git-credential-bitbucket daemon stop"
+_HOW_TO_TURN_ON = "to turn it on, run: git config --global credentialBitbucket.log on"
 _HINT = "replace old tokens: git-credential-bitbucket rotate; remove unused ones: git-credential-bitbucket logout"
 
 HELP = f"""
-The daemon writes it if {access_log.SETTING} is "on", or names a file, in the environment that starts the
-daemon; restart it after a change. It never holds a secret. Tokens that git gets from environment variables
+The daemon writes it if credentialBitbucket.log in git's configuration, or {access_log.SETTING} where the
+daemon starts, is "on" or names a file. It never holds a secret. Tokens that git gets from environment variables
 (BITBUCKET_API_TOKEN and so on) are answered without the daemon and are not in it.
 
 --events shows the event log, which is always written and kept for two years: login, rotate, switch, disable, restore,
@@ -85,10 +85,7 @@ def command(
     if not found and not os.path.exists(path):
         if events:
             raise Error("the event log is empty", hint="log in: git-credential-bitbucket login")
-        raise Error(
-            f"there is no access log: {access_log.SETTING} is not set, or there was no request yet",
-            hint=_HOW_TO_TURN_ON,
-        )
+        raise Error("there is no access log: it is turned off, or there was no request yet", hint=_HOW_TO_TURN_ON)
     if as_json:
         for entry in found:
             click.echo(json.dumps(entry))

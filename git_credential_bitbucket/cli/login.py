@@ -71,9 +71,7 @@ class LoginCommand(options.SecretRefusingCommand):
 @click.option("--api-token", is_flag=True, help="Your own token, for every repository that you can access.")
 @click.option("--access-token", is_flag=True, help="A token of a repository, project or workspace.")
 @click.option("--oauth", is_flag=True, help="Log in with OAuth in the browser; renews itself.")
-@click.option(
-    "--implicit", is_flag=True, help="With --oauth: for a consumer without its secret; lasts two hours, is not renewed."
-)
+@click.option("--implicit", is_flag=True, help="With --oauth: without the consumer's secret; expires after two hours.")
 @click.option("--client-credentials", is_flag=True, help="An OAuth consumer alone, for CI and servers.")
 @click.option("--jwt-bearer", is_flag=True, help="An Atlassian Connect app's installation (needs the extra jwt).")
 @click.option("--for", "scope", metavar="SCOPE", help="WORKSPACE or WORKSPACE/REPOSITORY of the credential.")
@@ -276,7 +274,7 @@ def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
     others = [other for other in arguments.default_candidates(one["url"]) if other["id"] != credential_id]
     if others:
         names = ", ".join(other["account"] or other["id"] for other in others[:MAX_NAMED])
-        which = "the new one" if one["answers"] else "another one"
+        which = "the new one" if one["answers"] else "an earlier one"
         choose = "git-credential-bitbucket switch" + ("" if one["url"] == hosts.CLOUD_URL else f" --for {one['url']}")
         lines.append(f"Also stored for {one['scope']}: {names}. For URLs without a username, {which} is used.")
         lines.append(f"To choose another one, run: {choose}")

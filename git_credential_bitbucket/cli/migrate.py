@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.scan.migration_plan import Move, Plan
 
 HELP = """
-Searches git's configuration (yours, and that of the repository here or of those at PATH), ~/.git-credentials, ~/.netrc,
+Searches git's configuration (yours, and that of this repository or of those at PATH), ~/.git-credentials, ~/.netrc,
 shell profiles, and the keyring entries of other helpers. API tokens and access tokens are moved into the vault, after
 any credential already stored for the same scope; app passwords no longer work, so they are removed, and a replacement
 is suggested. In files only the lines with a secret change: remotes lose username and password, ~/.git-credentials and

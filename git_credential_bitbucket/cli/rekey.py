@@ -31,9 +31,9 @@ HELP = f"""
 --to key-file: the key in --key-file FILE
 --to environment: the key in a variable
 
-The present key is needed, wherever it is stored. Without a terminal, passphrases are lines of standard input: the
-present one, if the vault has one, before the new one. A key file that does not exist is created. The variable is
-{key_sources.KEY_VARIABLE}; if it holds the present key too, put that into a file and name it in
+The current key is needed, wherever it is stored. Without a terminal, passphrases are lines of standard input: the
+current one, if the vault has one, before the new one. A key file that does not exist is created. The variable is
+{key_sources.KEY_VARIABLE}; if it holds the current key too, put that into a file and name it in
 {key_sources.KEY_FILE_VARIABLE}.
 """
 

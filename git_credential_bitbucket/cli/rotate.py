@@ -30,7 +30,7 @@ If standard input is not a terminal, its first line is the new token.
 A Bitbucket Data Center creates the new token itself, with the same permissions: it is created, verified, put into use,
 and the old one is revoked, in this order. For a personal token you are asked for your password, which is not stored;
 for a project's or repository's token, an OAuth login with an administrator's OAuth scopes is used if one is stored,
-else an administrator's username and password. If standard input is not a terminal, its lines are these.
+else an administrator's username and password. If standard input is not a terminal, these are its lines.
 """
 
 

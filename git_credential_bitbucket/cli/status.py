@@ -24,13 +24,13 @@ from git_credential_bitbucket.ui import output
 )
 @click.argument("what", metavar="[SCOPE|ID]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document; times are epoch seconds.")
-@click.option("--long", "-l", "as_blocks", is_flag=True, help="Show everything that is known of each.")
+@click.option("--long", "-l", "as_blocks", is_flag=True, help="Show everything that is known about each.")
 @click.option(
     "--fail-within",
     "within",
     metavar="SPAN",
     callback=options.span,
-    help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs you now.",
+    help="Fail if something expires within SPAN (12h, 7d, 2w, 3mo), or needs attention now.",
 )
 @click.option("--unknown-ok", is_flag=True, help="With --fail-within: accept a token whose expiry is unknown.")
 @click.option("--require", is_flag=True, help="Fail if no credential is stored.")

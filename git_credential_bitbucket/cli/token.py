@@ -30,7 +30,7 @@ environment (BITBUCKET_TOKEN and so on) comes before stored ones.
 \b
   curl -H "$(git-credential-bitbucket token --header acme/app)" https://api.bitbucket.org/2.0/user
 
---json prints what a program needs to know of it as well: git's username, the expiry, and in `rest` the named arguments
+--json also prints what a program needs to know of it: git's username, the expiry, and in `rest` the named arguments
 of a REST client such as atlassian-python-api's: Cloud(url="https://api.bitbucket.org", **rest). It is also what
 `login --from exec:…` reads.
 """

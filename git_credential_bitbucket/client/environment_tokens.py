@@ -364,9 +364,7 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
             os.close(descriptor)
     except (OSError, ValueError) as exc:
         why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "its name holds a NUL"
-        raise SettingsError(
-            f"the file that {name} names cannot be read: {why}", hint=f'run: test -r "${name}"'
-        ) from exc
+        raise SettingsError(f"the file that {name} names cannot be read: {why}", hint=f'run: ls -l "${name}"') from exc
     if is_open:
         cause = f"the file that {name} names is not a plain file that only you can read"
         raise SettingsError(cause, hint=f'run: chmod 0400 "${name}" (in Kubernetes: defaultMode: 0400)')

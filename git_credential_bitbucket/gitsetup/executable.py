@@ -41,7 +41,7 @@ def stable_path(env: Mapping[str, str]) -> str:
     if invoked == activate.archive():
         if os.path.basename(invoked) not in (NAME, ARCHIVE):
             raise SettingsError(
-                f"{invoked} has a name that git's configuration could not be recognised by",
+                f"{invoked} has a name by which its lines in git's configuration cannot be recognized",
                 hint=f"rename it to {ARCHIVE}",
             )
         return invoked

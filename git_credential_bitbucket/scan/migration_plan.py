@@ -91,9 +91,11 @@ class Plan:
         lines = []
         for path, found in self.cleaned.items():
             if any(one.match.form == NETRC for one in found):
-                lines.append((f"programs that read {path} (curl -n) will not find a login for Bitbucket", _HEADER))
+                lines.append(
+                    (f"programs that read {path} (curl -n) will no longer find a login for Bitbucket", _HEADER)
+                )
             if any(one.source == SHELL for one in found) and not path.endswith("_history"):
-                lines.append((f"programs that get a token from {path} will not get one", _PRINT))
+                lines.append((f"programs that get a token from {path} will no longer get one", _PRINT))
         return lines
 
     def clean(self, place: Location, text: bytes, wanted: list[SecretFinding]) -> None:

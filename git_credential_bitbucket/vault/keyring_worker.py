@@ -80,7 +80,7 @@ def _chosen() -> "KeyringBackend":
     try:
         return keyring.get_keyring()
     except (ImportError, AttributeError, RuntimeError, ValueError) as exc:  # a back end named that does not work here
-        raise Unavailable("absent", "the keyring back end that is configured does not work here") from exc
+        raise Unavailable("absent", "the configured keyring back end does not work here") from exc
 
 
 def _accepted(ring: "KeyringBackend") -> "KeyringBackend":

@@ -1,6 +1,7 @@
 """log: the access log as a person asks for it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.fake_bitbucket import tokens
 from tests.running import Runner
 
 HELPER = "git-credential-bitbucket"
+TURNS_IT_ON = "git config --global credentialBitbucket.log on"
 
 
 @pytest.fixture(params=["daemon", "in process"])
@@ -76,11 +78,15 @@ def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None
     logging.env.pop(access_log.SETTING)
     told = logging(HELPER, "log", "--review")
     assert "the access log is off, so programs and repositories are unknown" in told.stderr
-    assert f"hint: set {access_log.SETTING}=on" in told.stderr
+    assert f"hint: to turn it on, run: {TURNS_IT_ON}" in told.stderr
 
 
 def test_without_a_log_the_way_to_one_is_told(keyed: Runner) -> None:
-    """No file, one error and the setting."""
+    """No file, one error and the command: run as it stands, the next request is in the log."""
     told = keyed(HELPER, "log", check=False)
     assert told.returncode == 1
-    assert f"hint: set {access_log.SETTING}=on" in told.stderr
+    assert f"hint: to turn it on, run: {TURNS_IT_ON}\n" in told.stderr
+    keyed(*shlex.split(TURNS_IT_ON))
+    asked(keyed, "get", "acme/app.git")
+    keyed(HELPER, "daemon", "stop", check=False)  # what waits for the disk is written
+    assert "acme/app" in keyed(HELPER, "log").stdout

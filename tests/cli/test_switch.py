@@ -187,7 +187,9 @@ def test_a_login_beside_another_says_which_answers_and_how_to_choose(keyed: Runn
     assert "Also stored for bitbucket.org: alice@example.com." in second
     assert "the new one is used.\nTo choose another one, run: git-credential-bitbucket switch\n" in second
     keyed(HELPER, "switch", "alice@example.com")
-    assert "another one is used" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
+    assert (
+        "an earlier one is used" in keyed(HELPER, "login", "--no-verify", "--api-token", "--add", stdin=token()).stdout
+    )
 
 
 def test_status_asks_bitbucket_and_a_revoked_token_fails(keyed: Runner, bitbucket: FakeBitbucket) -> None:

@@ -338,9 +338,9 @@ def test_who_reads_a_cleaned_file_is_told(alone: Runner, home: Path) -> None:
     (home / ".profile").write_text(f"export BITBUCKET_TOKEN={tokens.access_token()}\n")
     for words in (("--dry-run",), ()):
         said = alone(HELPER, "migrate", *words).stdout
-        assert f"programs that read {netrc} (curl -n) will not find a login for Bitbucket" in said
+        assert f"programs that read {netrc} (curl -n) will no longer find a login for Bitbucket" in said
         assert 'write: -H "$(git-credential-bitbucket token --header)"' in said
-        assert f"programs that get a token from {home}/.profile will not get one" in said
+        assert f"programs that get a token from {home}/.profile will no longer get one" in said
     assert netrc.read_text() == ""
 
 
