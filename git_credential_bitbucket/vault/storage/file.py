@@ -9,7 +9,7 @@ one credential and the room for its answer, there while it is held or something 
 
 import os
 import time
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
@@ -220,11 +220,9 @@ class FileStorage:
     def damaged(self) -> str | None:
         """The newest `V.damaged-<time>`."""
         directory, base = os.path.split(self.path)
-        with vault_files.reading(self.path):
-            try:
-                found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
-            except (FileNotFoundError, NotADirectoryError):
-                return None
+        found: list[str] = []
+        with vault_files.reading(self.path), suppress(FileNotFoundError, NotADirectoryError):
+            found = [name for name in os.listdir(directory) if name.startswith(f"{base}.damaged-")]
         return f"{directory}/{max(found)}" if found else None
 
     def _read(self, key: "Key | None") -> Stored:
