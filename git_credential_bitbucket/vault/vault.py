@@ -209,7 +209,7 @@ class Vault:
 
     def awaited(self) -> list[str]:
         """The credentials of which other hosts wait for a renewal that was cut off here; not those under way."""
-        return [name for name in self.storage.awaited() if name not in self._leased]
+        return self._others_leases() if self.storage.is_shared else []
 
     @contextmanager
     def transaction(self, *, wait: bool = True) -> "Iterator[Transaction]":

@@ -93,6 +93,8 @@ class Lease(Protocol):
 class Storage(Protocol):
     """Where a vault's records are. Its methods raise the vault's errors, whatever lies below."""
 
+    is_shared: bool
+    """Whether other hosts have it too, and wait for a renewal that is left over on this one."""
     note_every_s: float
     """How far a record's time of last use may lag behind, in seconds, for a write to be worth it."""
 
@@ -156,10 +158,6 @@ class Storage(Protocol):
 
     def leases(self) -> list[str]:
         """The credentials whose lease is held, or has something left in it."""
-        ...
-
-    def awaited(self) -> list[str]:
-        """The credentials of which other hosts wait for a renewal here: it was cut off, perhaps after its request."""
         ...
 
     def follow(self, bring_in: "Callable[[], None]") -> None:

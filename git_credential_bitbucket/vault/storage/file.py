@@ -54,6 +54,7 @@ class FileStorage:
 
     note_every_s = 0.0
     is_at_hand = True
+    is_shared = False
 
     def __init__(
         self,
@@ -206,10 +207,6 @@ class FileStorage:
             return [_key_of(name) for name in os.listdir(self._beside("renewing"))]
         except OSError:  # none, or unreadable: taking a lease raises it
             return []
-
-    def awaited(self) -> list[str]:
-        """None: there are no other hosts."""
-        return []
 
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """`watch` is enough."""

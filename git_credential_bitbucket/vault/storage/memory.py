@@ -20,6 +20,7 @@ class MemoryStorage:
     shown = "memory"
     note_every_s = 0.0
     is_at_hand = True
+    is_shared = False
 
     def __init__(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._lock_timeout_s = lock_timeout_s
@@ -81,10 +82,6 @@ class MemoryStorage:
     def leases(self) -> list[str]:
         """Those with something left in them."""
         return [key for key, lease in list(self._leases.items()) if lease.blob]
-
-    def awaited(self) -> list[str]:
-        """None: there are no other hosts."""
-        return []
 
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """Nobody else changes it."""

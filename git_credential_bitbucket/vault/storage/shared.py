@@ -80,6 +80,7 @@ class SharedStorage:
     """A `contract.Storage` on a server, with a copy in a file."""
 
     note_every_s = NOTE_EVERY_S
+    is_shared = True
 
     def __init__(
         self,
@@ -250,10 +251,6 @@ class SharedStorage:
 
     def leases(self) -> list[str]:
         """Those of this host."""
-        return self.copy.leases()
-
-    def awaited(self) -> list[str]:
-        """Those with an intent of this host's, which others do not pass."""
         return self.copy.leases()
 
     def follow(self, bring_in: "Callable[[], None]") -> None:
