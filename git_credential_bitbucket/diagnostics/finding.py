@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 OK, NOTE, WRONG = "ok", "note", "wrong"
 """How bad it is: nothing, worth knowing, or to be fixed; the last makes the exit code 1."""
 
-_USERINFO = re.compile(r"(://[^/\s:@]*:)[^/\s@]*@")
-_TOKENS = re.compile(r"(ATATT|ATCTT|ATBB)[A-Za-z0-9_=-]{8,}")
+_USERINFO = re.compile(r"(://[^/\s:@%]*(?::|%3[Aa]))[^/\s]*@")
+_IN_QUERY = re.compile(r"([?&](?:pass[a-z]*|pwd|user=[^&\s:%]*(?::|%3[Aa]))=?)[^&\s]+")
+_TOKENS = re.compile(r"(ATATT|ATCTT|ATBB|BBDC-)[A-Za-z0-9_=+/-]{8,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def context_for(env: Mapping[str, str], text: str | None) -> DoctorContext:
 
 def safe(text: str, env: Mapping[str, str]) -> str:
     """`text` fit for a bug report: the home directory as ~, and no secret, should one have got so far."""
-    return _TOKENS.sub(r"\1…", _USERINFO.sub(r"\1…@", output.abbreviate_home(text, env)))
+    return _TOKENS.sub(r"\1…", _IN_QUERY.sub(r"\1…", _USERINFO.sub(r"\1…@", output.abbreviate_home(text, env))))
 
 
 def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | None:

@@ -69,7 +69,7 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
         cause = "the operating system decides when writes reach the disk (appendfsync no)"
         yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET appendfsync everysec")
     yield from _judge_replicas(told, address)
-    clients, most = int(told.get("connected_clients", "0")), int(told.get("maxclients", "0"))
+    clients, most = _number(told, "connected_clients", 0), _number(told, "maxclients", 0)
     if clients > 0.8 * most > 0:
         cause = f"the server has {clients} connections of {most} that it takes; a host uses two"
         hint = "set there maxclients to two for each host and some more, and the limit of open files above that"
@@ -83,7 +83,7 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
 
 
 def _judge_replicas(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
-    replicas = int(told.get("connected_slaves", "0"))
+    replicas = _number(told, "connected_slaves", 0)
     if replicas < address.replicas:
         cause = f"{address.replicas} replicas are required and {replicas} connected: nothing is renewed"
         yield Finding(CHECK, WRONG, cause, "check that they run, or change replicas= in the vault's address")
@@ -94,6 +94,12 @@ def _judge_replicas(told: Mapping[str, str], address: ServerAddress) -> Iterator
     elif address.replicas and told.get("min-replicas-to-write") == "0":
         cause = "a server that is cut off from its replicas takes writes that are lost later"
         yield Finding(CHECK, NOTE, cause, f"on the server, run: CONFIG SET min-replicas-to-write {address.replicas}")
+
+
+def _number(told: Mapping[str, str], name: str, otherwise: int) -> int:
+    """A whole number that the server tells; `otherwise` where it tells something else."""
+    text = told.get(name, "")
+    return int(text[:18]) if text.isascii() and text.isdigit() else otherwise
 
 
 def _is_local(address: ServerAddress) -> bool:

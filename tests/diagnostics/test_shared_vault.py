@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.diagnostics import shared_vault
+from git_credential_bitbucket.diagnostics import finding, shared_vault
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG
 from git_credential_bitbucket.vault.storage.address import parse
 
@@ -57,3 +57,28 @@ def test_a_real_server_is_judged(valkey: Valkey) -> None:
     assert WRONG in [one.level for one in shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": valkey.url})]
     valkey.client().config_set("appendfsync", "always")
     assert not [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/vault"})]
+
+
+def test_numbers_that_are_none_are_no_findings_of_their_own() -> None:
+    """A server may say anything."""
+    told = {"connected_slaves": "\x1b[31m", "connected_clients": "²", "maxclients": "9" * 5000}
+    assert [one.level for one in shared_vault.judge({**GOOD, **told}, parse(URL))] == [WRONG]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "redis://alice:made-up@h/0",
+        "redis://alice:made@up@h/0?vault=x",
+        "redis://alice%3Amade-up@h/0",
+        "redis://h/0?password=made-up&vault=x",
+        "rediss://h/0?vault=x&user=alice:made-up",
+        "BBDC-made-up+made-up/",
+    ],
+)
+def test_what_doctor_prints_holds_no_secret(text: str) -> None:
+    """Nor that of an address which is refused because of it: what is printed goes into bug reports."""
+    said = finding.safe(f"GIT_CREDENTIAL_BITBUCKET_VAULT={text}", {})
+    assert "made" not in said
+    assert "up" not in said
+    assert finding.safe("rediss://alice@h:1/0?vault=x", {}) == "rediss://alice@h:1/0?vault=x"
