@@ -126,7 +126,7 @@ def test_ctrl_c_leaves_nothing(env: dict[str, str]) -> None:
         os.killpg(process.pid, signal.SIGINT)
         told = process.stderr.read().decode()
         assert process.wait(TIMEOUT_S) == 130
-    assert "nothing is installed; what was begun is removed" in told
+    assert "nothing was installed; what was begun has been removed" in told
     assert not list(Path(env["HOME"], ".local/share").iterdir())
     assert config(env) == ""
 
