@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Pairs = list[tuple[str, str]]
 _encode = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class CredentialView(TypedDict):
@@ -60,6 +61,33 @@ class CredentialView(TypedDict):
     origin: str
     memory: bool
     replaced_by: str | None
+
+
+_TEMPLATE = "{" + ",".join(f'"{key}":%s' for key in CredentialView.__annotations__) + "}"
+_SMALL = 1e300
+"""No infinity, and no NaN: JSON has its own words for those."""
+
+
+def encode_credential(view: CredentialView) -> str:
+    """As `_encode`; faster where there are thousands, because the keys are the same in all, and most values empty."""
+    return _TEMPLATE % tuple(
+        [
+            "null"
+            if value is None
+            else _quoted(value)
+            if value.__class__ is str
+            else "false"
+            if value is False
+            else "true"
+            if value is True
+            else "[]"
+            if value == []
+            else repr(value)
+            if value.__class__ is float and 0 <= value < _SMALL
+            else _encode(value)
+            for value in view.values()
+        ]
+    )
 
 
 class GrantView(TypedDict):
@@ -105,7 +133,7 @@ def status_view(agent: Agent) -> Pairs:
     for credential in index:
         one = credential_view(credential, agent, now)
         one["answers"] = one["id"] in first
-        stated.append((one["scope"], one["kind"], one["id"], _encode(one)))
+        stated.append((one["scope"], one["kind"], one["id"], encode_credential(one)))
     return [*pairs, *(("credential[]", encoded) for *_, encoded in sorted(stated))]
 
 
@@ -211,8 +239,10 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     """One credential for `status`, or for a request about `repository`; times are epoch seconds."""
     reason = diagnosis.diagnose(credential, now, repository)
     suspended = rejection.suspended_scopes(credential, now)
-    problem = reason or _restriction(credential, suspended) or _guests_rejection(credential, agent, now)
+    bound_to = _bound_to(credential) if credential.is_unsolicited else None
+    problem = reason or _restriction(credential, bound_to, suspended) or _guests_rejection(credential, agent, now)
     ends = credential.expires_at if credential.secret else None
+    is_renewable = credential.is_renewable
     return {
         "id": credential.id,
         "scope": shown_scope(credential),
@@ -226,7 +256,7 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "username": credential.username,
         "default": credential.is_default,
         "answers": False,
-        "bound_to": _bound_to(credential),
+        "bound_to": bound_to,
         "suspended_for": [git_protocol.printable(scope.partition("://")[2]) for scope in suspended],
         "secret": credential.secret.masked() if credential.secret else None,
         "state": reason.state if reason else "ready",
@@ -239,10 +269,10 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
         "expires_in": None if ends is None else int(ends - now),
         "ends_at": credential.ends_at,
         "forget_at": credential.forget_at,
-        "renewed_at": credential.minted_at if credential.is_renewable else None,
+        "renewed_at": credential.minted_at if is_renewable else None,
         "source": shown_source(credential) or None,
         "fetched_at": (credential.minted_at or None) if credential.is_fetched else None,
-        "renewal_due_at": renewal_schedule.renewal_due_at(credential) if credential.is_renewable else None,
+        "renewal_due_at": renewal_schedule.renewal_due_at(credential) if is_renewable else None,
         "trouble": credential.trouble,
         "trouble_hint": credential.trouble_cure,
         "origin": credential.origin,
@@ -251,10 +281,10 @@ def credential_view(credential: Credential, agent: Agent, now: float, repository
     }
 
 
-def _restriction(credential: Credential, suspended: list[str]) -> Problem | None:
+def _restriction(credential: Credential, bound_to: str | None, suspended: list[str]) -> Problem | None:
     """Why a credential is offered for some requests only, not at the `suspended` scopes, and what to do about it."""
-    if credential.is_unsolicited:
-        return Problem(f"answers only {_bound_to(credential)}", "to use it for other requests, log in with it")
+    if bound_to is not None:
+        return Problem(f"answers only {bound_to}", "to use it for other requests, log in with it")
     if not suspended:
         return None
     named = ", ".join(git_protocol.printable(scope.partition("://")[2]) for scope in suspended[:MAX_NAMED])
@@ -271,9 +301,7 @@ def _guests_rejection(credential: Credential, agent: Agent, now: float) -> Probl
     return Problem(cause, "run: git-credential-bitbucket status --check")
 
 
-def _bound_to(credential: Credential) -> str | None:
+def _bound_to(credential: Credential) -> str:
     """The username, and the path if there is one, that alone is answered with what git stored unasked."""
-    if not credential.is_unsolicited:
-        return None
     path = f" at {credential.typed_path}" if credential.typed_path else ""
     return git_protocol.printable(f"{credential.typed_username}{path}")

@@ -119,8 +119,9 @@ def document(report: Report) -> str:
         "environment_trouble": report.environment_trouble,
         "verdicts": report.verdicts,
     }
-    credentials = ",".join(f"\n    {one}" for one in report.encoded)
-    return f'{json.dumps(told, indent=2)[:-2]},\n  "credentials": [{credentials}\n  ]\n}}'
+    credentials = ",\n    ".join(report.encoded)
+    opening = "\n    " if credentials else ""
+    return f'{json.dumps(told, indent=2)[:-2]},\n  "credentials": [{opening}{credentials}\n  ]\n}}'
 
 
 def expiry_of(one: CredentialView) -> float | None:
