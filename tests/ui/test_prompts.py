@@ -123,5 +123,5 @@ def test_the_lines_of_standard_input_are_the_answers_and_read_only_when_needed()
     Prompter(None, hang).say("nothing")
     prompter = Prompter(None, lambda: ["first", " second "])
     assert (prompter.secret("a"), prompter.optional("b"), prompter.optional("c")) == ("first", "second", "")
-    with pytest.raises(Error, match="has no line for: d"):
+    with pytest.raises(Error, match="no line on standard input for: d"):
         prompter.line("d")
