@@ -177,18 +177,8 @@ def stored(password: bytes, account: str | None, host: str, path: str | None = N
     secret = _text(password)
     if not secret:
         return None
-    kind = token_kinds.recognise(secret)
-    return Match(
-        form=STORED,
-        start=0,
-        end=len(password),
-        secret=Secret(secret),
-        kind=kind,
-        certain=True,
-        account=account,
-        host=canonical(host),
-        path=path,
-    )
+    match = _match(STORED, (0, len(password)), secret, account, certain=True, host=canonical(host))
+    return replace(match, path=path)
 
 
 def redacted(text: str) -> str:
@@ -219,6 +209,26 @@ def _url(hosts: tuple[str, ...]) -> re.Pattern[bytes]:
     )
 
 
+def _match(
+    form: str,
+    span: tuple[int, int],
+    secret: str,
+    account: str | None = None,
+    *,
+    kind: str | None = None,
+    certain: bool | None = None,
+    host: str = our_hosts.CLOUD_HOST,
+) -> Match:
+    """A secret, whose prefix tells its kind and whose checksum makes it certain, where it is not given what it is."""
+    if certain is None:
+        certain = token_kinds.is_checksum_valid(secret) is not False
+    kind = kind or token_kinds.recognise(secret)
+    start, end = span
+    return Match(
+        form=form, start=start, end=end, secret=Secret(secret), kind=kind, certain=certain, account=account, host=host
+    )
+
+
 def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
     for found in _url(hosts).finditer(text):
         user, password = (unquote_to_bytes(found[name] or b"") for name in ("user", "password"))
@@ -227,19 +237,10 @@ def _in_urls(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
         secret = _text(password)
         if not _is_real(secret):
             continue
-        host = found["host"].decode().lower()
-        yield Match(
-            form=URL,
-            start=found.start("cut"),
-            end=found.end("cut"),
-            secret=Secret(secret),
-            kind=token_kinds.recognise(secret),
-            certain=token_kinds.is_checksum_valid(secret) is not False,
-            account=_text(user) or None,
-            protocol=found["scheme"].decode().lower(),
-            host=canonical(host),
-            path=_text(found["path"] or b"").strip("/") or None,
-        )
+        host = canonical(found["host"].decode().lower())
+        match = _match(URL, found.span("cut"), secret, _text(user) or None, host=host)
+        path = _text(found["path"] or b"").strip("/") or None
+        yield replace(match, protocol=found["scheme"].decode().lower(), path=path)
 
 
 def _tokens(text: bytes) -> Iterator[Match]:
@@ -251,15 +252,8 @@ def _tokens(text: bytes) -> Iterator[Match]:
         bounded = found.start() == 0 or text[found.start() - 1] not in _BEFORE
         if certain or (bounded and _looks_real(token, kind)):
             email = _EMAIL_BEFORE.search(text[max(found.start() - _NEAR, 0) : found.start()])
-            yield Match(
-                form=TOKEN,
-                start=found.start(),
-                end=found.start() + len(token) + cut,
-                secret=Secret(token),
-                kind=kind,
-                certain=certain,
-                account=_text(email[1]) if email else None,
-            )
+            span = found.start(), found.start() + len(token) + cut
+            yield _match(TOKEN, span, token, _text(email[1]) if email else None, kind=kind, certain=certain)
 
 
 def _checked(run: str, kind: str) -> tuple[str, bool]:
@@ -300,15 +294,8 @@ def _in_headers(text: bytes, hosts: tuple[str, ...], context: host_context.HostC
         ):
             before = max(found.start() - _NEAR, 0)
             name = _HEADER_NAME.search(text[before : found.start()])
-            yield Match(
-                form=HEADER,
-                start=found.start() if name is None else before + name.start(),
-                end=found.end(),
-                secret=Secret(secret),
-                kind=kind,
-                certain=token_kinds.is_checksum_valid(secret) is not False,
-                account=user or None,
-            )
+            start = found.start() if name is None else before + name.start()
+            yield _match(HEADER, (start, found.end()), secret, user or None)
 
 
 def _is_opaque(value: bytes, user: str, secret: str) -> bool:
@@ -347,16 +334,7 @@ def _in_npmrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
         host = _text(found["host"] or b"").lower() or our_hosts.CLOUD_HOST
         kind = token_kinds.recognise(secret)
         if _is_real(secret) and (kind != token_kinds.UNKNOWN or (found["host"] and host in hosts)):
-            yield Match(
-                form=NPMRC,
-                start=found.start("value"),
-                end=found.end("value"),
-                secret=Secret(secret),
-                kind=kind,
-                certain=token_kinds.is_checksum_valid(secret) is not False,
-                account=user or None,
-                host=canonical(host),
-            )
+            yield _match(NPMRC, found.span("value"), secret, user or None, host=canonical(host))
 
 
 def _references(text: bytes, secrets: list[Match]) -> Iterator[Match]:
@@ -377,15 +355,8 @@ def _references(text: bytes, secrets: list[Match]) -> Iterator[Match]:
         position = (text.find(b"\n", position) + 1) or len(text)
         first = bisect_left(starts, position) - 1
         if first < 0 or secrets[first].end <= line:
-            yield Match(
-                form=REFERENCE,
-                start=found.start(),
-                end=found.end(),
-                secret=Secret(""),
-                kind=token_kinds.APP_PASSWORD,
-                certain=True,
-                name=_text(name),
-            )
+            match = _match(REFERENCE, found.span(), "", kind=token_kinds.APP_PASSWORD, certain=True)
+            yield replace(match, name=_text(name))
 
 
 def _assigned(text: bytes) -> Iterator[Match]:
@@ -397,17 +368,10 @@ def _assigned(text: bytes) -> Iterator[Match]:
         mixed = name != "bare" or (re.search(rb"\d", value) and re.search(rb"[A-Za-z]", value))
         if not enough or not mixed or _is_placeholder(value) or len(set(value)) < _MIN_QUOTED - 2:
             continue
-        secret = _text(value)
         name_says = found["name"].upper()
         named = b"BITBUCKET" in name_says and b"APP" in name_says  # before 2022 app passwords had no prefix
-        yield Match(
-            form=ASSIGNED,
-            start=found.start(name),
-            end=found.end(name),
-            secret=Secret(secret),
-            kind=token_kinds.APP_PASSWORD if named else token_kinds.recognise(secret),
-            certain=False,
-        )
+        kind = token_kinds.APP_PASSWORD if named else None
+        yield _match(ASSIGNED, found.span(name), _text(value), kind=kind, certain=False)
 
 
 def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
@@ -421,16 +385,8 @@ def _in_netrc(text: bytes, hosts: tuple[str, ...]) -> Iterator[Match]:
         if host not in hosts or not _is_real(secret):
             continue
         login = values.get("login")
-        yield Match(
-            form=NETRC,
-            start=entry[0].start(),
-            end=max(v.end() for v in values.values()),
-            secret=Secret(secret),
-            kind=token_kinds.recognise(secret),
-            certain=token_kinds.is_checksum_valid(secret) is not False,
-            account=_unquoted(login[0]) if login else None,
-            host=canonical(host),
-        )
+        span = entry[0].start(), max(v.end() for v in values.values())
+        yield _match(NETRC, span, secret, _unquoted(login[0]) if login else None, host=canonical(host))
 
 
 def _unquoted(word: bytes) -> str:
