@@ -7,7 +7,6 @@ Names follow what people already have in their configuration: git-credential-oau
 """
 
 from typing import NamedTuple
-from urllib.parse import urljoin, urlsplit
 
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.config import git_bool
@@ -172,15 +171,19 @@ def find(
     standard = CLOUD if hosts.is_cloud(protocol, host) else _SHAPES[product](base)
     keys = _KEYS[product]
 
+    def address(usual: str, *names: str) -> str:
+        given = read.named(*names)
+        return _joined(base, given) if given else usual
+
     def named_in(name: str) -> str | None:
         return (keys.variable and env.get(keys.variable + name)) or None
 
     ca_file, ca_from = _ca(settings, base, env)
     endpoint = Endpoint(
-        authorize_url=_joined(base, read.named("oauthAuthURL", "oauthAuthorizeEndpoint") or standard.authorize_url),
-        token_url=_joined(base, read.named("oauthTokenURL", "oauthTokenEndpoint") or standard.token_url),
-        revoke_url=_joined(base, read.named("oauthRevokeURL") or standard.revoke_url),
-        api_url=_joined(base, read.named("apiURL") or standard.api_url).rstrip("/"),
+        authorize_url=address(standard.authorize_url, "oauthAuthURL", "oauthAuthorizeEndpoint"),
+        token_url=address(standard.token_url, "oauthTokenURL", "oauthTokenEndpoint"),
+        revoke_url=address(standard.revoke_url, "oauthRevokeURL"),
+        api_url=address(standard.api_url, "apiURL").rstrip("/"),
         ca_file=ca_file,
         ca_from=ca_from,
         proxy=_proxy(settings, base, env),
@@ -261,6 +264,8 @@ def require_https(url: str) -> None:
 
 def _joined(base: str, text: str) -> str:
     """`text` from `base` on; as it is where it is no address, for `check_addresses` to tell."""
+    from urllib.parse import urljoin  # lazy: 3 ms of a daemon's start, and few settings name an address
+
     try:
         return urljoin(base, text)
     except ValueError:
@@ -268,6 +273,8 @@ def _joined(base: str, text: str) -> str:
 
 
 def _is_address(url: str) -> bool:
+    from urllib.parse import urlsplit  # lazy: as above
+
     try:
         parts = urlsplit(url)
         return bool(parts.hostname) and parts.port != 0  # to ask for the port is to have it checked
@@ -382,7 +389,8 @@ def _proxy(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> 
     """The proxy that git would use: its configuration (empty means none), else the usual variables, as curl
     reads them.
     """
-    if _is_exempt(_hostname(url), env.get("no_proxy", env.get("NO_PROXY", ""))):
+    exempt = env.get("no_proxy", env.get("NO_PROXY", ""))
+    if exempt and _is_exempt(_hostname(url), exempt):
         return None
     configured = _http(settings, url, "proxy")
     if configured is not None:
@@ -396,6 +404,8 @@ def _proxy(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> 
 
 
 def _hostname(url: str) -> str:
+    from urllib.parse import urlsplit  # lazy: as above
+
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # brackets around what is no IPv6 address

@@ -217,7 +217,9 @@ def test_what_answers_git_is_all_that_is_imported() -> None:
         "import git_credential_bitbucket.daemon.process, git_credential_bitbucket.agent.agent,"
         "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.host_cache,"
         "git_credential_bitbucket.daemon.request_handler, git_credential_bitbucket.vault.vault,"
-        "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control; print(*sys.modules)"
+        "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control;"
+        "from git_credential_bitbucket.bitbucket import providers;"
+        "assert providers.find(None, 'https', 'bitbucket.org', {}); print(*sys.modules)"
     )
     heavy = {"asyncio", "ssl", "hashlib", "subprocess", "logging", "requests", "keyring", "cryptography", "argparse"}
     assert not imported_by(code) & (heavy | {"dataclasses", "datetime", "inspect", "urllib.parse"})
