@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 _OK, _NO_CONTENT, _UNAUTHORIZED, _NOT_FOUND = 200, 204, 401, 404
 _TOO_MANY, _SERVER_ERROR = 429, 500
 _ID = re.compile(rb"(\d{12}):")
+_LISTED_ID, _SECRET = re.compile(r"[0-9A-Za-z_-]{1,100}"), re.compile(r"[!-~]{8,1000}")
+_MAX_EXPIRY_MS, _MAX_DAYS = 10**14, 10**5
+"""The year 5138, and 273 years: what is later is no date."""
 _ID_CHARACTERS = 20
 """Base64 of the id, the colon and a little of what follows."""
 
@@ -55,7 +58,7 @@ class Owner:
         start: object = 0
         for _ in range(rest.MAX_PAGES):
             page = rest.document_of(self._request("GET", f"?limit=100&start={start}", expected=(_OK,)))
-            found += [_token(one) for one in page.get("values") or () if isinstance(one, dict)]
+            found += [one for one in map(_token, _values(page)) if _LISTED_ID.fullmatch(one.id)]
             start = page.get("nextPageStart")
             if page.get("isLastPage", True) or not isinstance(start, int):
                 return found
@@ -67,10 +70,11 @@ class Owner:
         if days is not None:
             wanted["expiryDays"] = days
         told = rest.document_of(self._request("PUT", "", expected=(_OK,), json=wanted))
-        secret = told.get("token")
-        if not isinstance(secret, str) or not secret:
-            raise RejectedByBitbucket("Bitbucket answered without the new token")
-        return _token(told), Secret(secret)
+        new, secret = _token(told), told.get("token")
+        if not (isinstance(secret, str) and _SECRET.fullmatch(secret) and _LISTED_ID.fullmatch(new.id)):
+            hint = "the old token stays in use; the next rotation revokes the new one, if it was created"
+            raise RejectedByBitbucket("Bitbucket answered without the new token", hint=hint)
+        return new, Secret(secret)
 
     def revoke_token(self, token: HttpToken) -> None:
         """Revoke a token; one that is gone already counts. Raises `Error`."""
@@ -97,8 +101,7 @@ def owner_path(endpoint: Endpoint, scope: str, username: str | None, authorizati
     answer = rest.request(endpoint, "GET", url, authorization.reveal())
     if answer.status_code == _UNAUTHORIZED or _denial(answer):
         raise _rejection(answer)
-    values = rest.document_of(answer).get("values") or ()
-    named = (one for one in values if isinstance(one, dict) and str(one.get("name")).lower() == username.lower())
+    named = (one for one in _values(rest.document_of(answer)) if str(one.get("name")).lower() == username.lower())
     slug = next((one.get("slug") for one in named), None)
     return f"users/{quote(slug if isinstance(slug, str) else username.lower(), safe='')}"
 
@@ -117,14 +120,19 @@ def find_token(tokens: list[HttpToken], secret: Secret) -> HttpToken | None:
     return next((one for one in tokens if match and one.id == match[1].decode()), None)
 
 
+def _values(page: dict[str, Any]) -> list[dict[str, Any]]:
+    values = page.get("values")
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
+
+
 def _token(told: dict[str, Any]) -> HttpToken:
     permissions, expiry, days = told.get("permissions"), told.get("expiryDate"), told.get("expiryDays")
     return HttpToken(
-        id=str(told.get("id", "")),
+        id=str(told.get("id") or ""),
         name=printable(str(told.get("name", "")), 200),
         permissions=tuple(map(str, permissions)) if isinstance(permissions, list) else (),
-        expires_at=expiry / 1000 if isinstance(expiry, int) else None,
-        expiry_days=days if isinstance(days, int) else None,
+        expires_at=expiry / 1000 if isinstance(expiry, int) and 0 < expiry < _MAX_EXPIRY_MS else None,
+        expiry_days=days if isinstance(days, int) and 0 < days < _MAX_DAYS else None,
     )
 
 
