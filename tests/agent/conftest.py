@@ -26,6 +26,7 @@ from tests.sandbox import endpoint_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
     from git_credential_bitbucket.vault.storage.contract import Storage
@@ -96,6 +97,13 @@ class World:
         """What git reads for a `get`."""
         reply = wait_for((agent or self.agent).get(self.lines(text, path)))
         return dict(line.split("=", 1) for line in reply.decode().split("\n") if line)
+
+    def hanging(self, login: Credential, agent: Agent | None = None, count: int = 1) -> Future[Credential]:
+        """A renewal whose request, the token endpoint's `count`-th, is not answered until `release`."""
+        self.standin.script_fault("token", "hold")
+        job = (agent or self.agent).renewals.start(login)
+        self.standin.wait_for("token", count)
+        return job
 
     def store(self, username: str, password: str, path: str = "acme/app.git", *, approved: bool = True) -> bytes:
         """What the `store` of `git credential approve` is answered, or of a git that was given a URL."""

@@ -17,7 +17,6 @@ from git_credential_bitbucket.vault.key import Key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Future
 
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.credential import Credential
@@ -56,21 +55,13 @@ def other(world: World) -> Agent:
     return agent
 
 
-def hanging(world: World, login: Credential) -> Future[Credential]:
-    """A renewal of `login` whose request Bitbucket has, and does not answer until `release`."""
-    world.standin.script_fault("token", "hold")
-    job = world.agent.renewals.start(login)
-    world.standin.wait_for("token")
-    return job
-
-
 @pytest.mark.parametrize("who", ["the same process", "another process"])
 def test_a_hanging_endpoint_holds_its_own_credential_alone(world: World, who: str) -> None:
     """Another credential's renewal, a store, an erase, a login and a logout go through meanwhile."""
     held = world.login(place=f"{world.standin.url}/held")
     free = world.login(place=f"{world.standin.url}/free")
     world.offset += 7300
-    job = hanging(world, held)
+    job = world.hanging(held)
     hung = world.agent
     if who == "another process":
         world.agent = other(world)
@@ -92,7 +83,7 @@ def test_the_second_client_waits_for_the_same_renewal(world: World) -> None:
     """Another process, too; and it finds the new token, without a second request."""
     login = world.login()
     world.offset += 7300
-    job = hanging(world, login)
+    job = world.hanging(login)
     second = other(world)
     pending = second.get(world.lines())
     assert isinstance(pending, Deferred)
@@ -195,7 +186,7 @@ def test_a_login_removed_meanwhile_stays_gone_and_is_revoked(world: World) -> No
     """Bitbucket hears at once that the new refresh token is not wanted, or, if it does not answer, a while later."""
     login = world.login()
     world.offset += 7300
-    job = hanging(world, login)
+    job = world.hanging(login)
     retention.remove(world.agent.credential_store, login.id)
     world.standin.turn(revocation=False)
     world.standin.release()
@@ -218,7 +209,7 @@ def test_an_answer_for_a_vault_that_was_locked_meanwhile_waits_for_its_unlocking
     """The key that sealed it is gone from memory then, and the answer is in a file."""
     login = world.login()
     world.offset += 7300
-    job = hanging(world, login)
+    job = world.hanging(login)
     world.agent.lock("by hand")
     world.standin.release()
     with pytest.raises(VaultLocked):
@@ -235,7 +226,7 @@ def test_a_rekey_waits_for_a_renewal_and_loses_nothing(world: World) -> None:
     """An answer under the old key would be opened by nobody any more."""
     login = world.login()
     world.offset += 7300
-    job = hanging(world, login)
+    job = world.hanging(login)
     impatient = other(world)
     impatient.credential_store.vault.storage._lock_timeout_s = 0.05  # type: ignore[attr-defined]
     new = os.urandom(32)

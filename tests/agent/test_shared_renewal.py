@@ -194,9 +194,7 @@ def test_what_a_host_left_behind_does_not_hide_what_another_began(fleet: Fleet) 
     fleet.valkey.client().hincrby(fleet.valkey.key(f"cred:{login.id}"), "intent_at", -901)
     assert other.renewals.renew(login.id, 1, by_hand=True).generation == 2
     fleet.world.offset += 7300
-    fleet.world.standin.script_fault("token", "hold")
-    job = other.renewals.start(login._replace(generation=2))
-    fleet.world.standin.wait_for("token", 2)
+    job = fleet.world.hanging(login._replace(generation=2), other, 2)
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))  # as if its time had passed
     with pytest.raises(VaultBusy, match="has not finished"):
         fleet.host("h1").renewals.renew(login.id, 2)
@@ -281,9 +279,7 @@ def test_a_server_that_ends_during_the_request_loses_no_answer(fleet: Fleet) -> 
     """It is on the disk of the host that asked, and on the server as soon as that is back; others wait for it."""
     host, other = fleet.host("h1"), fleet.host("h2")
     login = fleet.login(host, other)
-    fleet.world.standin.script_fault("token", "hold")
-    job = host.renewals.start(login)
-    fleet.world.standin.wait_for("token")
+    job = fleet.world.hanging(login, host)
     fleet.valkey.stop()
     fleet.world.standin.release()
     assert isinstance(job.exception(), VaultUnreachable)
@@ -301,9 +297,7 @@ def test_a_lease_that_ended_lets_nobody_spend_the_token_again(fleet: Fleet) -> N
     """The holder was stopped for longer than the lease: the next one finds its intent; it goes on when it wakes up."""
     host, other = fleet.host("h1"), fleet.host("h2")
     login = fleet.login(host, other)
-    fleet.world.standin.script_fault("token", "hold")
-    job = host.renewals.start(login)
-    fleet.world.standin.wait_for("token")
+    job = fleet.world.hanging(login, host)
     fleet.valkey.client().delete(fleet.valkey.key(f"lease:{login.id}"))
     with pytest.raises(VaultBusy, match="has not finished"):
         other.renewals.renew(login.id, 1)

@@ -360,9 +360,7 @@ def test_a_renewal_that_another_host_began_is_waited_for(
     other.credential_store.open(create=True)
     world.agent = other
     login = world.login()
-    world.standin.script_fault("token", "hold")
-    job = other.renewals.start(login)
-    world.standin.wait_for("token")
+    job = world.hanging(login, other)
     refused = []
 
     def step(name: str) -> None:
