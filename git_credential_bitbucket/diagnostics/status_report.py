@@ -16,7 +16,7 @@ from git_credential_bitbucket.agent.naming import login_command, new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.client.shared_client import query
-from git_credential_bitbucket.errors import Error, UnknownCredential
+from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
 
@@ -264,16 +264,27 @@ def vault_state(told: dict[str, str]) -> VaultView:
 
 
 def _environment(bases: Callable[[], set[str]]) -> tuple[list[EnvironmentCredential], str | None, str | None]:
-    """What the environment holds, its name, and why it is not answered at a host of `bases`.
+    """What the environment holds, its name, and why it is not answered at any host of `bases`.
 
     Those are asked for only where it holds something.
     """
     found: list[EnvironmentCredential] = []
     try:
         found = environment_tokens.find_all(os.environ)
-        for base in (hosts.CLOUD_URL, *sorted(bases() - {hosts.CLOUD_URL})) if found else ():
-            for one in found:
-                environment_tokens.check(one, base, os.environ)
+        origins = (hosts.CLOUD_URL, *sorted(bases() - {hosts.CLOUD_URL})) if found else ()
+        for one in found:
+            foreign = [exc for base in origins if (exc := _foreign(one, base)) is not None]
+            if len(foreign) == len(origins):
+                raise foreign[0]
     except Error as exc:
         return found, environment_tokens.named(found) or None, exc.cause
     return found, environment_tokens.named(found) or None, None
+
+
+def _foreign(one: EnvironmentCredential, base: str) -> SettingsError | None:
+    """Why a token of one product is never sent to a host of the other; None where it may be. Raises `Error`."""
+    try:
+        environment_tokens.check(one, base, os.environ)
+    except SettingsError as exc:
+        return exc
+    return None

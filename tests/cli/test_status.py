@@ -375,6 +375,19 @@ def test_scopes_in_the_tokens_file_are_named(keyed: Runner, home: Path) -> None:
     assert "environment: line 1 of BITBUCKET_TOKENS_FILE holds a token of" in keyed(HELPER, "status").stdout
 
 
+def test_a_token_in_the_environment_is_fine_beside_the_other_product(keyed: Runner) -> None:
+    """It answers at its own product only, and a stored credential of the other is no trouble."""
+    server = "https://git.corp.example"
+    keyed("git", "config", "--global", f"credential.{server}.provider", "bitbucket-data-center")
+    words = ("login", "--access-token", "--host", server, "--for", "KEY", "--no-verify")
+    keyed(HELPER, *words, stdin=tokens.http_token())
+    for token in (tokens.access_token(), tokens.http_token()):
+        keyed.env["BITBUCKET_ACCESS_TOKEN"] = token
+        keyed(HELPER, "status", "--fail-within", "7d", "--unknown-ok")
+        said = keyed(HELPER, "status").stdout
+        assert "the credential in BITBUCKET_ACCESS_TOKEN is used before any stored credential" in said
+
+
 def test_a_suspended_token_in_the_environment_is_not_said_to_answer(keyed: Runner) -> None:
     """Nor is one that cannot be read; the list says why."""
     token = keyed.env["BITBUCKET_ACCESS_TOKEN"] = tokens.access_token()
