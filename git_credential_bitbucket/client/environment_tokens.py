@@ -331,7 +331,7 @@ def _checked(source: str, text: str) -> Secret:
     elif " " in text and token_kinds.recognise(text) != token_kinds.UNKNOWN:
         what = "a token with spaces in it"
     if _is_reference(text):
-        hint = "quote it so that the shell expands it, or define that variable for this job"
+        hint = "define that variable for this job, or write it so that the shell expands it"
         raise SettingsError(f"{source} looks like a variable that was not expanded", hint=hint)
     if what is not None:
         raise SettingsError(f"{source} holds {what}", hint="it must hold the token and nothing else")

@@ -131,7 +131,7 @@ def _oauth(terminal: Terminal, provider: Provider, path: str) -> None:
 def show_secret_note(terminal: Terminal, provider: Provider) -> None:
     """Explain why a consumer's secret is asked for, and how to configure it."""
     terminal.say(
-        "Its secret is asked for at each login, and stored in the vault. git's configuration can hold it as well, but "
+        "The secret is asked for at each login, and stored in the vault. git's configuration can hold it as well, but "
         f"in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
     )
     terminal.say()
