@@ -187,8 +187,8 @@ class Workers:
         process.stdin.flush()
 
 
-def simulate(bitbucket: FakeBitbucket, hosts: int, lives: int, *, processes: int = 2, restart: bool = True) -> Outcome:
-    """So many hosts through so many lives of a token, then a restart of the server."""
+def simulate(bitbucket: FakeBitbucket, hosts: int, lives: int, *, processes: int = 2, outage_s: float = 10) -> Outcome:
+    """So many hosts through so many lives of a token, then an outage of the server."""
     outcome = Outcome(hosts, lives=lives)
     copies = tempfile.TemporaryDirectory(prefix="gcb-", dir=IN_MEMORY if os.path.isdir(IN_MEMORY) else None)
     with (
@@ -196,13 +196,13 @@ def simulate(bitbucket: FakeBitbucket, hosts: int, lives: int, *, processes: int
         copies as folder,
         _workers(bitbucket, server, Path(folder), hosts, processes) as workers,
     ):
-        _simulate(bitbucket, server, workers, outcome, restart=restart)
+        _simulate(bitbucket, server, workers, outcome, outage_s)
     for event in outcome.events:
         outcome.wrong += event.wrong()
     return outcome
 
 
-def _simulate(bitbucket: FakeBitbucket, server: Valkey, workers: Workers, outcome: Outcome, *, restart: bool) -> None:
+def _simulate(bitbucket: FakeBitbucket, server: Valkey, workers: Workers, outcome: Outcome, outage_s: float) -> None:
     hosts = outcome.hosts
     empty = server.client().info("memory")["used_memory"]
     workers.ask("start", within=20.0)
@@ -229,8 +229,11 @@ def _simulate(bitbucket: FakeBitbucket, server: Valkey, workers: Workers, outcom
         outcome.events.append(Event(f"life {life}", hosts, learned, spans))
         if (late := outcome.events[-1].after(0.99)) > LEARNED_IN_S:
             outcome.wrong.append(f"life {life}: 99 % had the new token after {late:.1f} s")
-    if restart:
-        _restart(server, workers, outcome)
+    told = server.client().info()
+    took = told["used_cpu_user"] + told["used_cpu_sys"]
+    commands = sum(counted.total() - counted["connect"] for counted in workers.commands.values())
+    outcome.notes.append(f"the server's processor: {took / commands * 1e6:.0f} microseconds a command")
+    _outage(server, workers, outcome, outage_s)
     last = workers.report()
     outcome.requests = len(bitbucket.token_requests(since=since))
     if outcome.requests != outcome.lives:
@@ -249,13 +252,13 @@ def _run_until_all_have(workers: Workers, generation: int, hosts: int) -> None:
         workers.run(1.0)
 
 
-def _restart(server: Valkey, workers: Workers, outcome: Outcome) -> None:
-    """Kill the server, be without it for ten seconds, and see everybody come back."""
+def _outage(server: Valkey, workers: Workers, outcome: Outcome, seconds: float) -> None:
+    """Kill the server, be without it for so long, and see everybody come back."""
     server.stop()
     workers.ask("restarted")
     gone = workers.now
     workers.hear(gone)
-    workers.run(10.0)
+    workers.run(seconds)
     workers.report()
     tries = workers.per_second(gone, workers.now)
     server.start()

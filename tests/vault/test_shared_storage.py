@@ -211,8 +211,9 @@ def test_an_announcement_says_how_many_hear_it(hosts: list[SharedStorage], valke
         assert int(told["data"]) == 2
 
 
-def test_who_is_cut_off_does_not_connect_at_once(valkey: Valkey) -> None:
+def test_who_is_cut_off_does_not_connect_at_once(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
     """All hosts would, at the same moment, where a failover or a proxy cuts all of them off."""
+    monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
     server = RedisServer(parse(valkey.url), {})
     changes = server.changes()
     next(changes)
@@ -223,6 +224,10 @@ def test_who_is_cut_off_does_not_connect_at_once(valkey: Valkey) -> None:
         with pytest.raises(VaultUnreachable):
             next(changes)
         assert client.info("stats")["total_connections_received"] == before
+    assert server.fault is not None
+    again = server.changes()
+    next(again)
+    assert server.fault is None, "a locked vault asks nothing else that would show it"
 
 
 def test_who_could_not_ask_subscribes_again(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

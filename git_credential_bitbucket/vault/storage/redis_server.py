@@ -236,6 +236,7 @@ class RedisServer:
         with self._reaching(), self._connect(reconnects=False) as client:
             channel = client.pubsub(ignore_subscribe_messages=True)
             channel.subscribe(self._key("changes"))
+            self.fault = None  # there is a connection; a locked vault reads nothing that would show it
             while True:
                 yield
                 time.sleep(MIN_PAUSE_S)
