@@ -105,7 +105,7 @@ def status(*, as_json: bool) -> int:
         click.echo(json.dumps(_document(path, facts), indent=2))
     elif facts is None:
         pid = daemon_info.listener_pid(path)
-        found = "no daemon is running" if pid is None else f"process {pid or '?'}listens, but is not this daemon"
+        found = "no daemon is running" if pid is None else f"process {pid or '?'} listens, but is not this daemon"
         say(f"{found} at {path}")
     else:
         _print(path, facts)

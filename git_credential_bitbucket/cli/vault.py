@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 VAULT, KEY_FILE = "GIT_CREDENTIAL_BITBUCKET_VAULT", "GIT_CREDENTIAL_BITBUCKET_KEY_FILE"
 _TARGET = """
 TO is the path of a file, or the address of a Redis or Valkey server (redis://, rediss://, unix://, redis+sentinel://);
-several vaults on one server differ in ?vault=NAME. What TO holds already stays; of two logins of one account for one
-scope the newer one is used, and the other is disabled. A new vault gets its key from where a first login would.
+several vaults on one server differ in ?vault=NAME. TO's own credentials stay; of two logins of one account for one
+scope the newer one is used, and the other is disabled. A new vault gets its key as at a first login.
 
 Without a terminal, passphrases are lines of standard input: this vault's, if it has one, before TO's.
 """
@@ -76,7 +76,7 @@ def show(*, as_json: bool) -> None:
     rows = [
         ("vault", vault_setup.shown_path()),
         ("state", told["vault"]),
-        ("credentials", "not known" if document["credentials"] is None else str(document["credentials"])),
+        ("credentials", "unknown" if document["credentials"] is None else str(document["credentials"])),
         ("key", vault_setup.key_source_label(header) or "none yet"),
         ("durability", ", ".join(f"{name} {value}" for name, value in promised.items())),
     ]
@@ -100,8 +100,8 @@ def _with_target(run: Callable[..., None]) -> Callable[..., None]:
     short_help="Copy credentials to another vault; OAuth logins stay.",
     help=f"""Copy credentials to another vault.
 
-    An OAuth login with a refresh token is not copied: of two copies, the one that renews first ends the other.
-    {_TARGET}""",
+An OAuth login with a refresh token is not copied: of two copies, only the one that renews first goes on working.
+{_TARGET}""",
 )
 @_with_target
 def copy(*, to: str, key_file: str | None, password_file: str | None) -> None:
@@ -122,9 +122,9 @@ def copy(*, to: str, key_file: str | None, password_file: str | None) -> None:
     short_help="Move all credentials to another vault.",
     help=f"""Move all credentials to another vault, OAuth logins included.
 
-    They are removed here once they were read back there. A host that still uses this vault says where they went. If the
-    command is cut off, run it again: it goes on, and until it is complete logins are not renewed.
-    {_TARGET}""",
+They are removed here once they have been read back there. A host that still uses this vault says where they went. If
+the command is interrupted, run it again to complete it; until then, logins are not renewed.
+{_TARGET}""",
 )
 @_with_target
 def move(*, to: str, key_file: str | None, password_file: str | None) -> None:

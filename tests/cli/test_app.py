@@ -1,9 +1,11 @@
 """The command line as a whole: its help, its exit codes, and what it says where something is wrong."""
 
+import inspect
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -28,6 +30,24 @@ def test_help_lists_every_verb_with_one_line(bare_run: Runner) -> None:
     lines = [line.split()[0] for line in done.stdout.split("\n") if line.startswith("  ") and line[2:3].islower()]
     assert [word for word in lines if word in VERBS] == VERBS
     assert bare_run(NAME).stdout == bare_run(NAME, "-h").stdout == done.stdout
+
+
+def commands(group: click.Group, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every verb and what is below it."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        assert found is not None
+        yield (*words, name), found
+        if isinstance(found, click.Group):
+            yield from commands(found, (*words, name))
+
+
+def test_every_help_is_in_even_paragraphs() -> None:
+    """An indented line that is left in one is shown as a gap; lists and examples have click's mark."""
+    for words, command in commands(app.verbs):
+        for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+            assert paragraph.startswith("\b") or "\n " not in f"\n{paragraph}", words
 
 
 @pytest.mark.parametrize("verb", VERBS)

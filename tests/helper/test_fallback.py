@@ -104,7 +104,7 @@ def test_answer_of_gits_own_cache_daemon_is_not_passed_on(front: Runner, helper:
     assert cached in front(*client, "get", stdin=request()).stdout
     seen = front(helper, "daemon", "status", check=False)
     assert seen.returncode == 3
-    assert "listens, but is not this daemon" in seen.stdout
+    assert " listens, but is not this daemon" in seen.stdout
     assert offered(front) == secret
     assert ask(socket_of(home), "ping")["version"]
 
