@@ -232,7 +232,7 @@ class Fleet:
                 if time.monotonic() > deadline:
                     self._wrong(fault, f"host {host.number} did not recover: {told}")
                     return True
-                time.sleep(0.1)
+                time.sleep(0.3)
         newest = host.get()
         for host in self.hosts:
             with contextlib.suppress(AssertionError):

@@ -1,5 +1,6 @@
 """Compares what a fleet did with what Bitbucket knows, and tells what is wrong from what nobody can prevent."""
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,7 +63,8 @@ def _sender(hosts: Sequence[Host], at: float) -> int:
 def _reason(fault: Fault, found: Evidence, senders: list[int]) -> str:
     if fault.kind == "kill" and fault.step in (POST, SLOT) and senders == [found.victim.number] * 2:
         return "a request whose answer died with the daemon, sent once more by its own host"
-    if fault.deployment == "unpromised" and len(set(senders)) == len(senders):
+    in_turn = [host for host, _ in itertools.groupby(senders)]  # one that is rejected is sent again, as a person asks
+    if fault.deployment == "unpromised" and 1 < len(set(in_turn)) == len(in_turn):
         return "a refresh token presented by two hosts, as the note of the first was lost with the primary"
     return f"wrong: a refresh token was presented by hosts {senders}"
 
