@@ -243,7 +243,8 @@ class RedisServer:
                 until = time.monotonic() + REREAD_S * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
                 while (left := until - time.monotonic()) > 0:
                     if (told := channel.get_message(timeout=left)) is not None:
-                        spread_s = min(MAX_SPREAD_S, int(told["data"]) / HOSTS_A_SECOND)
+                        number = told["data"][:9]  # the server may say anything
+                        spread_s = min(MAX_SPREAD_S, int(number if number.isdigit() else 1) / HOSTS_A_SECOND)
                         time.sleep(spread_s * random.random())  # noqa: S311 - as above
                         break
                 for _ in range(MAX_DRAINED):
