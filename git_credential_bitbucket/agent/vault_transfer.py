@@ -76,6 +76,8 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
         if moved_to != to or former is None:
             raise VaultMoved(shown(moved_to), typed(moved_to))
         return _release(source, target, former, now, step)
+    if source.snapshot().altered:
+        raise VaultDamaged("records of the vault were altered on its server, and would be left there")
     there = _content(target)
     _check_not_moving(there)
     merge(there, here, now)  # so that what cannot be decided changes nothing

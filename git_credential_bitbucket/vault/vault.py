@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     """Changes the content by an answer: content, the credential's id, the generation that was asked for, the answer."""
 
 _STATUS = "run: git-credential-bitbucket status"
+MAX_NAMED = 5
 MOVED_TO = "moved_to"
 """Where the content says to which vault all of it was moved."""
 ANSWER_ROOM_BYTES = 96 * 1024
@@ -43,13 +44,14 @@ ANSWER_ROOM_BYTES = 96 * 1024
 class Snapshot(NamedTuple):
     """The content at one moment. Others read the same object: do not change it.
 
-    `recovered` and `needs_repair` are as in `contract.Stored`; `notice` describes them to the user.
+    `recovered`, `needs_repair` and `altered` are as in `contract.Stored`; `notice` describes them to the user.
     """
 
     content: dict[str, Any]
     generation: int
     recovered: bool = False
     needs_repair: bool = False
+    altered: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Snapshot(generation={self.generation})"
@@ -387,14 +389,22 @@ class Vault:
 
 
 def _snapshot(stored: "Stored") -> Snapshot:
-    return Snapshot(content_of(stored.records), stored.generation, stored.recovered, stored.needs_repair)
+    content = content_of(stored.records)
+    return Snapshot(content, stored.generation, stored.recovered, stored.needs_repair, stored.altered)
 
 
 def notice(vault: Vault) -> Notice | None:
     """The message about a damaged vault; None where there is no damage, or it cannot be determined yet."""
+    current = vault.storage.shown
     try:
-        if vault.state == "open" and vault.snapshot().needs_repair:
-            current = vault.storage.shown
+        snapshot = vault.snapshot() if vault.state == "open" else None
+        if snapshot is not None and (altered := snapshot.altered):
+            names = ", ".join(shown(name) for name in altered[:MAX_NAMED])
+            more = f" and {len(altered) - MAX_NAMED} more" if len(altered) > MAX_NAMED else ""
+            cause = f"records were altered on the server of the vault {current} and are not used: {names}{more}"
+            hint = "check who can write to the server; for what is missing, run: git-credential-bitbucket login"
+            return Notice(current, cause, hint)
+        if snapshot is not None and snapshot.needs_repair:
             cause = (
                 f"the vault {current} is damaged and cannot be moved aside yet; its previous version is used, without"
                 " the changes of its last write"

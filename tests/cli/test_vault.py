@@ -157,3 +157,21 @@ def test_keys_of_the_target(keyed: Runner, login: str, home: Path, person: Perso
     keyed.env[VAULT] = there
     keyed(HELPER, "unlock", stdin=f"another {PASSPHRASE}\n")
     assert len(listed(keyed)) == 2
+
+
+def test_a_record_that_was_altered_does_not_stop_the_others(
+    keyed: Runner, bitbucket: FakeBitbucket, login: str, home: Path, valkey: Valkey
+) -> None:
+    """A daemon on a host that has never seen it serves the rest, and status and doctor say what is wrong."""
+    keyed(HELPER, "vault", "move", valkey.url)
+    keyed.env |= {VAULT: valkey.url, "XDG_DATA_HOME": str(home / "another")}
+    (other,) = (one["id"] for one in listed(keyed) if one["kind"] == "api-token")
+    keyed(HELPER, "daemon", "stop")
+    valkey.client().hset(valkey.key(f"cred:{other}"), "blob", b"x" * 99)
+    keyed.env["XDG_DATA_HOME"] = str(home / "third")
+    assert login in given(keyed, bitbucket)
+    for verb in ("status", "doctor"):
+        told = keyed(HELPER, verb, check=False)
+        assert f"{valkey.url} and are not used: {other}" in (told.stdout + told.stderr).replace("\n", " ")
+    refused = keyed(HELPER, "vault", "move", str(home / "more" / "vault"), check=False)
+    assert "error: records of the vault were altered" in refused.stderr

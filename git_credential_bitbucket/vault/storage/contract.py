@@ -45,6 +45,8 @@ class Stored(NamedTuple):
     encoded: bytes | None = None
     generations: dict[str, int] | None = None
     """Each record's own, where the storage counts them; else all have the `generation` of the whole."""
+    altered: tuple[str, ...] = ()
+    """The keys of records on a server that no host wrote so: `records` has what this host knew of them, or nothing."""
 
     def __repr__(self) -> str:
         return f"Stored(generation={self.generation})"

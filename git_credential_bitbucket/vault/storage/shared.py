@@ -14,7 +14,7 @@ import random
 import threading
 import time
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import (
@@ -27,8 +27,9 @@ from git_credential_bitbucket.errors import (
 )
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, REST, Intent, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
 from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
+from git_credential_bitbucket.vault.storage.host_copy import HostCopy
 from git_credential_bitbucket.vault.storage.redis_server import Write
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.vault.key import Key
     from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Lease, Record, Stamp
-    from git_credential_bitbucket.vault.storage.redis_server import Head, RedisServer
+    from git_credential_bitbucket.vault.storage.redis_server import Blob, Head, RedisServer
 
 LEASE_S = 30.0
 """How long a lease lasts: as most requests to Bitbucket at their slowest. Who has it after that finds the intent."""
 NOTE_EVERY_S = 3600.0
-COPY = "shared"
-"""Where the copy's rest has the vault's id, and generation and write id of each record that is or was there."""
 _OVER = b"is over\n"
 """In a slot, in the place of an answer's magic: no answer will come, or it is in the vault."""
 _INTENT_ID_BYTES = 16
@@ -50,30 +49,6 @@ _INTENT_BYTES = sealed.INTENT_BYTES + _INTENT_ID_BYTES
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.02, 1.0
 _RECONNECT_S, _LONGEST_RECONNECT_S = 2.0, 6.0
 _STAMP_WITHOUT_COPY = (0, 0, 0, 0)
-
-
-class _Copy:
-    """What this host has of the vault, as its file has it."""
-
-    def __init__(self, stored: Stored) -> None:
-        rest = dict(stored.records.get(REST, {}))
-        about: dict[str, Any] = rest.pop(COPY, {})
-        self.file = stored
-        self.needs_header = False
-        """Whether the next commit brings the vault's header: the server has none, or it is for another key."""
-        self.vault: str = about.get("vault", "")
-        self.versions: dict[str, tuple[int, str]] = {n: (g, w) for n, (g, w) in about.get("versions", {}).items()}
-        self.records = {name: record for name, record in stored.records.items() if name != REST}
-        if REST in self.versions and about.get("has_rest"):
-            self.records[REST] = rest
-
-    @property
-    def stored(self) -> Stored:
-        """As others see it."""
-        generations = {name: self.versions[name][0] for name in self.records}
-        return self.file._replace(
-            records=self.records, recovered=False, needs_repair=False, encoded=None, generations=generations
-        )
 
 
 class SharedStorage:
@@ -95,7 +70,7 @@ class SharedStorage:
         self._server = server
         self._step = step
         self._lock_timeout_s = lock_timeout_s
-        self._held: _Copy | None = None  # under the lock: what the server had
+        self._held: HostCopy | None = None  # under the lock: what the server had
         self._version: tuple[bytes, bytes] | None = None  # the server's, as of the copy
         self._known: Stored | None = None
         self._is_current = False
@@ -155,11 +130,8 @@ class SharedStorage:
         """As `contract.Storage.read_back`, from the server alone."""
         head = self._server.head()
         vault = "" if head is None else sealed.unseal(key, head.header)[1].decode()
-        opened = {
-            name: json.loads(sealed.open_record(key, vault, name, blob.generation, blob.sealed))
-            for name, blob in self._server.blobs(self._server.index())
-        }
-        return {name: record for name, record in opened.items() if record is not None}
+        opened = {name: _opened(key, vault, name, blob) for name, blob in self._server.blobs(self._server.index())}
+        return {name: record for name, record in opened.items() if record}
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`; takes the lock unless this thread holds it."""
@@ -280,21 +252,21 @@ class SharedStorage:
     def damaged(self) -> None:
         """None: a damaged copy is made anew."""
 
-    def _copied(self, key: "Key | None") -> _Copy:
+    def _copied(self, key: "Key | None") -> HostCopy:
         try:
             self._known = self.copy.read(key, self._known)
         except VaultDamaged:
             if not self.copy.has_lock:
                 raise
             self._known = Stored({})  # the server has it
-        return _Copy(self._known)
+        return HostCopy(self._known)
 
-    def _pull(self, key: "Key | None") -> _Copy:
+    def _pull(self, key: "Key | None") -> HostCopy:
         """The copy, as new as the server; under the lock. What the server lost is put there again."""
         head = self._server.head()
         if key is None:
             if head is None and self.copy.watch() is None:
-                return _Copy(Stored({}))
+                return HostCopy(Stored({}))
             raise _locked()
         copy = self._own_copy(key, head)
         if head is not None and head.version == self._version:
@@ -302,23 +274,29 @@ class SharedStorage:
         index = {} if head is None else self._server.index()
         behind = [n for n, version in index.items() if version != copy.versions.get(n)]
         taken = restored = False
+        altered = []
         for name, blob in self._server.blobs(behind):
-            plain = json.loads(sealed.open_record(key, copy.vault, name, blob.generation, blob.sealed))
+            plain = _opened(key, copy.vault, name, blob)
+            if plain is False:
+                altered.append(name)
+                index |= {name: copy.versions[name]} if name in copy.versions else {}  # nobody writes over it
+                continue
             index[name] = (blob.generation, blob.write_id)  # perhaps newer by now
-            if _is_newer(blob.generation, plain, copy, name):
+            if copy.is_behind(name, blob.generation, plain):
                 taken = True
                 copy.versions[name] = index[name]
                 copy.records.pop(name, None)
                 if plain is not None:
                     copy.records[name] = plain
         restored = self._restore(key, copy, index)
-        if taken or restored:
+        if taken or restored or tuple(altered) != copy.altered:
+            copy.altered = tuple(altered)
             copy = self._keep(key, copy)
         self._version = None if head is None or restored else head.version
         self._is_current = True
         return copy
 
-    def _own_copy(self, key: "Key", head: "Head | None") -> _Copy:
+    def _own_copy(self, key: "Key", head: "Head | None") -> HostCopy:
         """The copy, if it is of the vault that the server has; an empty one where there is none."""
         if head is not None and sealed.header_of(head.header).key_id == key.id:
             own = self.copy.header()
@@ -342,7 +320,7 @@ class SharedStorage:
             files.unlink_if_there(name)
         self._known = self._version = None
 
-    def _restore(self, key: "Key", copy: _Copy, index: dict[str, tuple[int, str]]) -> bool:
+    def _restore(self, key: "Key", copy: HostCopy, index: dict[str, tuple[int, str]]) -> bool:
         """Put what the server has in an older generation, or not at all, there again: it lost its last writes.
 
         Returns whether there was any.
@@ -360,7 +338,7 @@ class SharedStorage:
     def _put(
         self,
         key: "Key",
-        copy: _Copy,
+        copy: HostCopy,
         records: "dict[str, Record | None]",
         before: dict[str, int],
         after: dict[str, int],
@@ -384,10 +362,9 @@ class SharedStorage:
                 copy.records.pop(name, None) if record is None else copy.records.update({name: record})
         return outcome
 
-    def _keep(self, key: "Key", copy: _Copy) -> _Copy:
+    def _keep(self, key: "Key", copy: HostCopy) -> HostCopy:
         """Write the copy to this host's disk."""
-        about = {"vault": copy.vault, "versions": copy.versions, "has_rest": REST in copy.records}
-        records = {**copy.records, REST: {**copy.records.get(REST, {}), COPY: about}}
+        records = copy.to_records()
         base = self.copy.read(key, self._known)
         changes: dict[str, tuple[int, Record | None]] = {
             name: (base.generation_of(name), record)
@@ -475,17 +452,13 @@ class _SharedLease:
         self._slot.clear()
 
 
-def _is_newer(generation: int, record: "Record | None", copy: _Copy, name: str) -> bool:
-    """Whether the server's record takes the place of the copy's.
-
-    A failover may bring an older record back, which others then changed; the `generation` of a token inside a record
-    never falls, so it shows which of two has the valid refresh token.
-    """
-    own_generation = copy.versions.get(name, (0, ""))[0]
-    own = copy.records.get(name)
-    if own is None or record is None:
-        return generation >= own_generation
-    return (record.get("generation", 0), generation) >= (own.get("generation", 0), own_generation)
+def _opened(key: "Key", vault: str, name: str, blob: "Blob") -> "Record | Literal[False] | None":
+    """A record, None for a tombstone, or False where it was altered, or exchanged for another."""
+    try:
+        opened: Record | None = json.loads(sealed.open_record(key, vault, name, blob.generation, blob.sealed))
+    except VaultDamaged:
+        return False
+    return opened
 
 
 def _holder(token: str) -> str:
