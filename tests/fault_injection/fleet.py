@@ -26,7 +26,7 @@ from pathlib import Path
 from tests.daemon.daemons import eventually
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fault_injection import fleet_judge
-from tests.fault_injection.fleet_faults import ALL, KINDS, POST, SLOT, STEPS, Fault, Kind
+from tests.fault_injection.fleet_faults import ALL, KINDS, POST, SLOT, Fault, Kind
 from tests.fault_injection.fleet_hosts import HOSTS, Host
 from tests.fault_injection.fleet_results import FleetResults
 from tests.fault_injection.fleet_servers import Deployment, Servers
@@ -136,7 +136,7 @@ class Fleet:
             point.go()
             self.servers.control.stop = None
         self._results.faults[f"{fault.deployment}: {fault.kind}"] += 1
-        self._results.steps[f"{STEPS.index(fault.step):2} {fault.moment} {fault.step}"] += 1
+        self._results.steps[fault.step, fault.moment] += 1
         is_lost = self._settle(fault, victim, other)
         sent = self._bitbucket.token_requests(since=since)
         issued = self._bitbucket.secrets()
@@ -256,10 +256,8 @@ class Fleet:
 
 
 def schedule(count: int, rng: random.Random) -> list[Fault]:
-    """`count` faults: each of them in turn, in random order."""
-    chosen = list(itertools.islice(itertools.cycle(ALL), count))
-    rng.shuffle(chosen)
-    return chosen
+    """`count` faults in random order, each of them as often as any other."""
+    return list(itertools.islice(itertools.cycle(rng.sample(ALL, len(ALL))), count))
 
 
 def strike(

@@ -3,6 +3,8 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.fault_injection.fleet_faults import STEPS
+
 
 @dataclass
 class FleetResults:
@@ -12,7 +14,7 @@ class FleetResults:
     """Whether the network was cut for real, in namespaces; else in the proxies on loopback."""
     faults: Counter[str] = field(default_factory=Counter)
     """By deployment and kind."""
-    steps: Counter[str] = field(default_factory=Counter)
+    steps: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By the step of the protocol at which something was cut off, and whether before or after it."""
     posts: int = 0
     tokens: int = 0
@@ -36,8 +38,8 @@ class FleetResults:
         told = [f"{self.total} faults in {network}: {len(self.wrong)} wrong"]
         told += [f"  {count:4} {kind}" for kind, count in sorted(self.faults.items())]
         told += [f"  {self.skipped:4} skipped, as they need namespaces"] if self.skipped else []
-        told.append("at every step of the protocol:")
-        told += [f"  {count:4} {step}" for step, count in sorted(self.steps.items())]
+        told.append("before and after each step of the protocol:")
+        told += [f"  {self.steps[step, 'before']:4} {self.steps[step, 'after']:4} {step}" for step in STEPS]
         told.append(f"{self.posts} requests to Bitbucket for {self.tokens} tokens; {self.served} answers to git")
         told.append(f"{self.promotions} promotions by Sentinel; what could not be prevented, or was not promised:")
         told += [f"  {count:4} {name}" for name, count in sorted(self.named.items())] or ["     0"]
