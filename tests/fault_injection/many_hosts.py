@@ -68,7 +68,7 @@ class Event:
 
     @property
     def mean(self) -> float:
-        """The mean until the last host was done."""
+        """The mean until 99 % of the hosts were done: a straggler makes no herd milder."""
         return sum(self.per_second) / max(1, len(self.per_second))
 
     def line(self) -> str:
@@ -224,9 +224,8 @@ def _simulate(bitbucket: FakeBitbucket, server: Valkey, workers: Workers, outcom
         _run_until_all_have(workers, life + 1, hosts)
         report = workers.report()
         announced = max((at for of in report["announced"] for at in of), default=workers.now)
-        learned = [at - announced for of in report["learned"] for at in of.get(str(life + 1), ())]
-        spans = workers.per_second(announced, announced + max(learned, default=0.0))
-        outcome.events.append(Event(f"life {life}", hosts, learned, spans))
+        learned = [at for of in report["learned"] for at in of.get(str(life + 1), ())]
+        _event(outcome, workers, f"life {life}", announced, learned)
         if (late := outcome.events[-1].after(0.99)) > LEARNED_IN_S:
             outcome.wrong.append(f"life {life}: 99 % had the new token after {late:.1f} s")
     told = server.client().info()
@@ -264,18 +263,17 @@ def _outage(server: Valkey, workers: Workers, outcome: Outcome, seconds: float) 
     server.start()
     back = workers.now
     workers.run(20.0)
-    found = [at - back for of in workers.report()["subscribed"] for at in of]
+    found = [at for of in workers.report()["subscribed"] for at in of]
     outcome.notes.append(
         f"without the server: {max(tries):.0f} attempts/s at most, {sum(tries) / len(tries):.0f} in the mean"
     )
-    outcome.events.append(
-        Event("the server is back", outcome.hosts, found, workers.per_second(back, back + max(found, default=0.0)))
-    )
+    _event(outcome, workers, "the server is back", back, found)
 
 
 def _event(outcome: Outcome, workers: Workers, name: str, begin: float, done: list[float]) -> None:
-    spans = workers.per_second(begin, max(done, default=begin))
-    outcome.events.append(Event(name, outcome.hosts, [at - begin for at in done], spans))
+    event = Event(name, outcome.hosts, [at - begin for at in done], [])
+    event.per_second = workers.per_second(begin, begin + min(event.after(0.99), SETTLING_S))
+    outcome.events.append(event)
 
 
 @contextmanager
