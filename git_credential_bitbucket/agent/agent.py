@@ -14,7 +14,7 @@ from git_credential_bitbucket.agent.grants import Grants
 from git_credential_bitbucket.agent.known_answers import Hit
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
-from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.secret import Secret
 
@@ -143,7 +143,10 @@ class Agent:
         """
         provider = self.find_provider(request.protocol, request.host)
         scope = scopes.scope_of(request.protocol, request.host, None)
-        self.credential_store.configure(scope, provider.token_from if provider is not None else None)
+        if provider is not None and provider.token_from is not None:
+            self.credential_store.configure(scope, provider.token_from, provider.endpoint.to_record())
+        else:
+            self.credential_store.configure(scope, None)
         return provider is not None and scopes.is_below(provider.context, request.path)
 
     def serve(self, lookup: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
@@ -191,6 +194,13 @@ class Agent:
             job, lambda: self.serve(lookup, self.credential_store.index(), waited | {credential.id}), give_up
         )
 
+    def _foreign(self, request: Request) -> Problem | None:
+        provider = self.find_provider(request.protocol, request.host)
+        is_data_center = provider is not None and provider.endpoint.product == hosts.DATA_CENTER
+        if not is_data_center and request.base != hosts.CLOUD_URL:
+            return None
+        return token_kinds.foreign(request.password or "", is_data_center=is_data_center)
+
     def with_unlocked_vault(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
         """Go on with the credentials at hand once the vault has its key, or no key is to be had non-interactively."""
         index = self.credential_store.index()
@@ -217,6 +227,8 @@ class Agent:
             return ACKNOWLEDGED
         if token_kinds.recognise(request.password) == token_kinds.APP_PASSWORD:
             return error_answer(token_kinds.APP_PASSWORDS_GONE)
+        if (foreign := self._foreign(request)) is not None:
+            return error_answer(foreign)
         stored = retention.Stored(request, asked_path, is_solicited, approves, lifetime_s)
         return self.with_unlocked_vault(lambda index: self._store(index, stored))
 

@@ -104,13 +104,13 @@ class CredentialStore:
         """The credential of a vault's record, with what was fetched for it."""
         return Credential.from_record(self._with_value(record))
 
-    def configure(self, scope: str, reference: str | None) -> None:
+    def configure(self, scope: str, reference: str | None, endpoint: Record | None = None) -> None:
         """Have the token at hand that a host's configuration refers to, or none. Raises `SettingsError`."""
         known = self._configured.get(scope)
         if reference is None and known is None:
             return
         expanded = secret_sources.parse(reference) if reference is not None else ""
-        if known is not None and known["source"] == expanded:
+        if known is not None and (known["source"], known.get("endpoint")) == (expanded, endpoint):
             return
         self._configured.pop(scope, None)
         self._values_are = object()
@@ -118,7 +118,7 @@ class CredentialStore:
             credential_id = digest(Secret(f"{scope}\n{expanded}"))
             new = Credential(
                 credential_id, token_kinds.ACCESS_TOKEN, scope, Secret(""), source=expanded, origin="configured"
-            )
+            )._replace(endpoint=endpoint)
             self._configured[scope] = new.to_record()
 
     def record(self, credential_id: str) -> Record:

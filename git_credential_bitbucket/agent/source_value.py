@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SourceFailed
 from git_credential_bitbucket.secret import Secret
 
@@ -68,6 +68,11 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
         secret = Secret(token_kinds.strip_wrapping(value.secret.reveal())[0])
         if token_kinds.recognise(secret.reveal()) == token_kinds.APP_PASSWORD:
             raise SourceFailed(token_kinds.APP_PASSWORDS_GONE.cause, hint=token_kinds.APP_PASSWORDS_GONE.hint)
+        is_data_center = (was.endpoint or {}).get("product") == hosts.DATA_CENTER
+        if is_data_center or scopes.host_of(was.place) == hosts.CLOUD_URL:
+            problem = token_kinds.foreign(secret.reveal(), is_data_center=is_data_center)
+            if problem is not None:
+                raise SourceFailed(problem.cause, hint=problem.hint)
         if value.expires_at is not None and value.expires_at <= now:
             raise SourceFailed("its value has expired", hint="renew it there")
     except Error as exc:

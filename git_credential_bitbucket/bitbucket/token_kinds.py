@@ -86,6 +86,17 @@ def recognise(secret: str) -> "Kind":
     return UNKNOWN
 
 
+def foreign(secret: str, *, is_data_center: bool) -> Problem | None:
+    """Why a Data Center, or else bitbucket.org, never gets a secret, by its prefix the other's; None if it may."""
+    if is_data_center and recognise(secret) in (API_TOKEN, ACCESS_TOKEN):
+        cause = "this is a token of bitbucket.org, which is never sent to Bitbucket Data Center"
+        return Problem(cause, "use an HTTP access token of that server")
+    if not is_data_center and recognise(secret) == PERSONAL_TOKEN:
+        cause = "this is a token of Bitbucket Data Center, which is never sent to bitbucket.org"
+        return Problem(cause, "use an API token or access token of Bitbucket Cloud")
+    return None
+
+
 def recognise_with(secret: str, username: str | None) -> "Kind":
     """As `recognise`; a Data Center's token is a project's or repository's where it goes with their username.
 

@@ -82,7 +82,7 @@ def records(
                 continue
             if (
                 url == hosts.CLOUD_URL or provider.endpoint.product == hosts.DATA_CENTER
-            ) and not environment_tokens.is_of(provider.endpoint.product, one.secret):
+            ) and not environment_tokens.is_of(provider.endpoint.product, one):
                 continue
             if one.client_id is not None:
                 if provider.protocol != "https":

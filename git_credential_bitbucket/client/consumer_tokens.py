@@ -17,6 +17,7 @@ def mint(
     request: git_protocol.Request, data: bytes, consumer: environment_tokens.EnvironmentCredential, client: AgentClient
 ) -> bytes:
     """The answer to git's `get`; empty where there is none. Raises an `Error`."""
+    environment_tokens.check_product(consumer, request.base, os.environ)
     if client.in_process:
         # Where processes share no token, only the marker remembers that a new one was rejected.
         environment_tokens.check(consumer, request.base, os.environ)

@@ -38,7 +38,6 @@ APP_PASSWORD = "BITBUCKET_APP_PASSWORD"
 """Held an app password for git; never used."""
 _REFERENCES = (("${{", "}}"), ("${", "}"), ("$(", ")"), ("$", ""), ("%", "%"))
 """What stands around a variable's name where the shell or the CI system was to put its value."""
-_OF_CLOUD = frozenset({token_kinds.API_TOKEN, token_kinds.ACCESS_TOKEN})
 MAX_FILE_BYTES = 65536
 """A file named by `…_FILE` holds a token or some; who names a device by mistake is told so and does not hang."""
 
@@ -200,14 +199,12 @@ def format_answer(found: EnvironmentCredential) -> bytes:
     return git_protocol.emit([("username", found.username), ("password", found.secret.reveal())])
 
 
-def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
-    """Raise an `Error` where `found` is not offered to `host` (`protocol://host`): a Data Center token to Cloud, or one
-    that git has just had rejected.
-    """
+def check_product(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
+    """Raise `SettingsError` where `found` is of one product, and `host` (`protocol://host`) the other."""
     if host == hosts.CLOUD_URL:
-        is_foreign = not is_of(hosts.PROVIDER, found.secret)
+        is_foreign = not is_of(hosts.PROVIDER, found)
     else:
-        is_foreign = not is_of(hosts.DATA_CENTER, found.secret) and _is_data_center_now(env, host)
+        is_foreign = not is_of(hosts.DATA_CENTER, found) and _is_data_center_now(env, host)
     if is_foreign and host == hosts.CLOUD_URL:
         raise SettingsError(
             f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
@@ -215,9 +212,15 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
         )
     if is_foreign:
         raise SettingsError(
-            f"{found.variable} holds a token of bitbucket.org, which is never sent to Bitbucket Data Center",
+            f"{found.variable} holds {'a token' if found.client_id is None else 'the secret of an OAuth consumer'}"
+            " of bitbucket.org, which is never sent to Bitbucket Data Center",
             hint="set an HTTP access token of that server, or unset it",
         )
+
+
+def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
+    """Raise an `Error` where `found` is not offered to `host`: as `check_product`, or git has just had it rejected."""
+    check_product(found, host, env)
     login = login_at(host, found)
     if secret_markers.is_marked(env, login, found.secret, secret_markers.REJECTED):
         path = f"{paths.runtime_dir(env)}/{secret_markers.file_name(login, found.secret, secret_markers.REJECTED)}"
@@ -233,10 +236,12 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
         )
 
 
-def is_of(product: str, secret: Secret) -> bool:
-    """Whether a secret may be one of that product's, by its prefix."""
-    kind = token_kinds.recognise(secret.reveal())
-    return kind not in (_OF_CLOUD if product == hosts.DATA_CENTER else (token_kinds.PERSONAL_TOKEN,))
+def is_of(product: str, found: EnvironmentCredential) -> bool:
+    """Whether `found` may be that product's: a token by its prefix; a consumer is Cloud's, which has that grant."""
+    is_data_center = product == hosts.DATA_CENTER
+    if found.client_id is not None:
+        return not is_data_center
+    return token_kinds.foreign(found.secret.reveal(), is_data_center=is_data_center) is None
 
 
 def _is_data_center_now(env: "Mapping[str, str]", host: str) -> bool:

@@ -28,6 +28,8 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
         return None
     if environment_tokens.is_data_center(found.secret):
         environment_tokens.check(found, request.base, env)
+    else:
+        environment_tokens.check_product(found, request.base, env)
     password = found.secret.reveal() if found.client_id is None else _client_credentials_token(request, data, found)
     return {
         "kind": found.kind,

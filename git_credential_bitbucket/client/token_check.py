@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.client.shared_client import query
-from git_credential_bitbucket.errors import InvalidClient
+from git_credential_bitbucket.errors import InvalidClient, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -51,9 +51,12 @@ def _of_environment(
     told: dict[str, rest.Verdict] = {}
     questions: dict[str, Callable[[], rest.Verdict]] = {}
     for one in tokens:
-        if environment_tokens.is_data_center(one.secret) and hosts.is_cloud(protocol, host):
-            told[one.variable] = rest.Verdict(valid=None, reason="this is a token of Bitbucket Data Center")
-        elif provider is None:
+        try:
+            environment_tokens.check_product(one, base, os.environ)
+        except SettingsError as exc:
+            told[one.variable] = rest.Verdict(valid=None, reason=exc.cause)
+            continue
+        if provider is None:
             told[one.variable] = rest.Verdict(valid=None, reason="its host is not configured")
         elif one.client_id is not None:
             questions[one.variable] = partial(_verify_consumer, provider.endpoint, one.client_id, one.secret)

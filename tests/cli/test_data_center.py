@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -70,6 +71,35 @@ def test_a_token_is_refused_at_the_other_product(keyed: Runner, bitbucket: FakeB
     refused = keyed(HELPER, "login", "--client-credentials", "--host", bitbucket.data_center_url(), check=False)
     assert "has no such grant" in refused.stderr
     assert not [entry for entry in bitbucket.requests() if entry.auth]
+
+
+def test_nothing_of_cloud_reaches_a_data_center_by_any_way(keyed: Runner, bitbucket: FakeBitbucket, home: Path) -> None:
+    """A source, a consumer or a token in the environment, REST, a check, or git's own `store`."""
+    for name, value in bitbucket.data_center_config():
+        keyed("git", "config", "--global", name, value)
+    url, token = bitbucket.data_center_url(), bitbucket.issue_api_token()
+    request = f"protocol=https\nhost={urlsplit(url).netloc}\npath=scm/PROJ/app.git\n"
+    consumer = {"BITBUCKET_CLIENT_ID": "key", "BITBUCKET_CLIENT_SECRET": "made-up"}
+    for words, more in (
+        (("get",), consumer),
+        (("token", url), consumer),
+        (("token", "--header", url), {"BITBUCKET_TOKEN": token}),
+        (("explain", "--check", f"{url}/scm/PROJ/app.git"), {"BITBUCKET_TOKEN": token}),
+        (("explain", "--check", f"{url}/scm/PROJ/app.git"), consumer),
+    ):
+        said = keyed(HELPER, *words, stdin=f"{request}\n", env={**keyed.env, **more}, check=False)
+        assert ("never sent to Bitbucket Data Center" in said.stderr) == (words[0] != "explain"), words
+        assert token not in said.stdout
+    (home / "cloud").write_text(token)
+    (home / "cloud").chmod(0o600)
+    keyed("git", "config", "--global", f"credential.{url}.tokenFrom", f"file:{home / 'cloud'}")
+    said = keyed(HELPER, "get", stdin=f"{request}\n", check=False)
+    assert "never sent to Bitbucket Data Center" in said.stderr
+    assert not said.stdout
+    said = keyed(HELPER, "store", stdin=f"{request}username=alice\npassword={token}\n\n", check=False)
+    assert "never sent to Bitbucket Data Center" in said.stderr
+    assert [one for one in listed(keyed) if one["source"] is None] == []
+    assert not [entry for entry in bitbucket.requests() if entry.auth or "client_credentials" in str(entry.form)]
 
 
 @pytest.mark.parametrize(
