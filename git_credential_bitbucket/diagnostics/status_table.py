@@ -9,7 +9,6 @@ from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from git_credential_bitbucket.agent.views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
@@ -37,13 +36,16 @@ def print_to(console: Console, report: Report, *, long: bool) -> None:
     elif not report.credentials:
         _line(console, "No credential is stored. Log in: git-credential-bitbucket login")
         _line(console, "")
-    elif long or not _fits(table := _table(report), console):
-        for one in report.credentials:
-            _block(one, report, console)
     else:
-        console.print(table)
-        _print_problems(report, console)
-        _line(console, "")
+        header = [(name.upper(), "bold") for name in _COLUMNS]
+        table, width = output.align([header, *(_cells(one, report.now) for one in report.credentials)])
+        if long or width > console.width:  # a name that is broken in its middle cannot be read or copied
+            for one in report.credentials:
+                _block(one, report, console)
+        else:
+            console.print(table, end="", crop=False)
+            _print_problems(report, console)
+            _line(console, "")
     _print_vault_and_daemon(report, console)
 
 
@@ -61,23 +63,6 @@ def expires_in(one: CredentialView, now: float) -> str:
         left = one["expires_at"] - now if one["expires_at"] is not None else 0
         return f"renews itself ({dates.time_left(left)} left)" if left > 0 else "renews itself"
     return status_report.fetched(one, now) or "unknown"
-
-
-def _table(report: Report) -> Table:
-    from rich.table import Table  # lazy: not needed where nothing is stored
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in _COLUMNS:
-        table.add_column(name.upper())
-    for one in report.credentials:
-        table.add_row(*(Text(text, style=style) for text, style in _cells(one, report.now)))
-    return table
-
-
-def _fits(table: Table, console: Console) -> bool:
-    """Whether the table needs no broken word: a name that is broken in its middle cannot be read or copied."""
-    return console.measure(table, options=console.options.update(width=output.MAX_COLUMNS)).maximum <= console.width
 
 
 def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:

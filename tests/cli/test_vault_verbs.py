@@ -147,7 +147,7 @@ def test_a_passphrase_takes_the_key_files_place(keyed: Runner, person: Person, t
     assert "wrong passphrase" in refused.stderr
     assert "something else" not in refused.stderr
     refused = keyed(HELPER, "unlock", check=False)
-    assert "hint: see which lines are read: git-credential-bitbucket unlock --help\n" in refused.stderr
+    assert "hint: see: git-credential-bitbucket unlock --help\n" in refused.stderr
     assert not gets(keyed, token)
     keyed(HELPER, "unlock", stdin=f"{PASSPHRASE}\n")
     assert gets(keyed, token)
