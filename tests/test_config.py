@@ -69,7 +69,7 @@ def test_git_is_told_of_a_word_that_is_neither_on_nor_off(front: Runner, variabl
     front.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE", None)
     done = front("git", "credential", "approve", stdin=request(username="a", password=tokens.api_token()), check=False)
     assert f"{HELPER}: error: {config.describe(variable)} is neither on nor off\n" in done.stderr
-    assert f"{HELPER}: hint: set {variable} to on or off, or unset it\n" in done.stderr
+    assert f"{HELPER}: hint: set it to on or off, or unset it\n" in done.stderr
 
 
 def test_a_trace_that_is_neither_on_nor_off_is_told_of_once(front: Runner) -> None:

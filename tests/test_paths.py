@@ -30,7 +30,7 @@ def test_data_lies_where_platformdirs_has_it(given: str | None, home: Path) -> N
 
 def test_nobody_is_told_to_close_a_directory_that_is_not_ours(tmp_path: Path) -> None:
     """The chmod to type is for our own; for /tmp, say, it would lock everybody out."""
-    for name, cure in ((paths.NAME, "chmod 0700"), ("shared", "a directory of its own")):
+    for name, cure in ((paths.NAME, "chmod 0700"), ("shared", "a separate directory")):
         place = tmp_path / name
         place.mkdir()
         place.chmod(0o1777)
