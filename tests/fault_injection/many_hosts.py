@@ -68,7 +68,7 @@ class Event:
 
     @property
     def mean(self) -> float:
-        """The mean until 99 % of the hosts were done: a straggler makes no herd milder."""
+        """The mean of the time that it may take, or until 99 % of the hosts were done, if that was later."""
         return sum(self.per_second) / max(1, len(self.per_second))
 
     def line(self) -> str:
@@ -162,9 +162,9 @@ class Workers:
         return found
 
     def per_second(self, begin: float, end: float) -> list[float]:
-        """Commands a second in each second of a span, or in each tenth of it where that is shorter."""
-        count = max(10, round(end - begin))
-        each = max(end - begin, 10 * BUCKET_S) / count
+        """Commands in each second of a span, which may be a little more or less than one, for all to be whole."""
+        count = max(1, round(end - begin))
+        each = (end - begin) / count
         found = [0.0] * count
         for bucket, counted in self.commands.items():
             if 0 <= (nth := int((bucket * BUCKET_S - begin) / each)) < count:
@@ -272,7 +272,8 @@ def _outage(server: Valkey, workers: Workers, outcome: Outcome, seconds: float) 
 
 def _event(outcome: Outcome, workers: Workers, name: str, begin: float, done: list[float]) -> None:
     event = Event(name, outcome.hosts, [at - begin for at in done], [])
-    event.per_second = workers.per_second(begin, begin + min(event.after(0.99), SETTLING_S))
+    until = min(max(event.after(0.99), LEARNED_IN_S), SETTLING_S)
+    event.per_second = workers.per_second(begin, begin + until)
     outcome.events.append(event)
 
 
