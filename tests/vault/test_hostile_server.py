@@ -101,7 +101,7 @@ def test_a_flood_of_announcements_is_looked_at_now_and_then() -> None:
         if command == b"SUBSCRIBE":
             yield b">3\r\n+subscribe\r\n+c\r\n:1\r\n"
             while True:
-                yield b">3\r\n+message\r\n+c\r\n+1\r\n" * 100
+                yield b">3\r\n+message\r\n+c\r\n+w\r\n" * 100
         yield b"*0\r\n"
 
     with hostile(flood) as server:
