@@ -73,9 +73,9 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
     here = _content(source)
     former, moved_to = here.get(_MOVE), here.get(MOVED_TO)
     if moved_to is not None:
-        if moved_to != to or former is None:
+        if moved_to != to:
             raise VaultMoved(shown(moved_to), typed(moved_to))
-        return _release(source, target, former, now, step)
+        return _release(source, target, former, now, step)  # which changes nothing where it was complete
     if source.snapshot().altered:
         raise VaultDamaged("records of the vault were altered on its server, and would be left there")
     there = _content(target)
@@ -209,12 +209,12 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     return replaced
 
 
-def _release(source: Vault, target: Vault, mark: str, now: float, step: Step) -> Transfer:
+def _release(source: Vault, target: Vault, mark: str | None, now: float, step: Step) -> Transfer:
     """Step 4."""
     with target.transaction() as tx:
         records = tx.content.setdefault("credentials", [])
-        arrived = [record for record in records if record.get("moving") == mark]
-        records[:] = [record for record in records if record.get("moving") != mark]
+        arrived = [record for record in records if mark is not None and record.get("moving") == mark]
+        records[:] = [record for record in records if mark is None or record.get("moving") != mark]
         _unmark(arrived)
         replaced = merge(tx.content, {"credentials": arrived}, now)
     step("target-released")

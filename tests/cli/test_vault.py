@@ -56,10 +56,11 @@ def test_a_move_to_a_server_and_back(keyed: Runner, bitbucket: FakeBitbucket, lo
     assert login not in told
     assert f"error: the vault was moved to {valkey.url}\n" in told
     assert f"{VAULT}='{valkey.url}'" in told
-    for words in ("login --api-token --no-verify", "refresh", f"vault move {valkey.url}", "vault copy /nowhere/x"):
+    for words in ("login --api-token --no-verify", "refresh", "vault move /nowhere/x", "vault copy /nowhere/x"):
         refused = keyed(HELPER, *words.split(), stdin=tokens.api_token(), check=False)
         assert refused.returncode == 1
         assert f"error: the vault was moved to {valkey.url}\n" in refused.stderr
+    assert keyed(HELPER, "vault", "move", valkey.url).stdout.endswith(f"{VAULT}='{valkey.url}'\n"), "run again"
     moved = keyed(HELPER, "vault", "show", "--json").stdout
     assert validated("vault-show", moved)["moved_to"] == valkey.url
     here = old["vault"]
