@@ -21,8 +21,8 @@ SOURCES = ("environment", "file", "keyring", "passphrase")
 
 # A header is read before anything in it is authenticated: without bounds, one forged number would make
 # `unlock` fill the memory or run for days.
-MAX_ARGON2_KIB = 1 << 20
-MAX_ARGON2_ITERATIONS = 64
+MAX_ARGON2_KIB = 1 << 18
+MAX_ARGON2_ITERATIONS = 10
 MAX_ARGON2_LANES = 64
 
 

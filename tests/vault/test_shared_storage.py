@@ -23,6 +23,7 @@ from git_credential_bitbucket.errors import (
     VaultUnwritable,
     WrongKey,
 )
+from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage import redis_server, shared
 from git_credential_bitbucket.vault.storage.address import parse
@@ -299,6 +300,17 @@ def test_another_key_seals_it_for_all_hosts(hosts: list[SharedStorage]) -> None:
     assert header.key_id == new.id
     assert latest(hosts[1], new) == latest(hosts[0], new)
     assert latest(hosts[1], new)["a"]["n"] == 1
+
+
+def test_a_forged_header_costs_no_copy(hosts: list[SharedStorage], valkey: Valkey) -> None:
+    """The id of a key is no secret: whoever writes to the server can name one that a host has just been given."""
+    new = Key(bytes(32), "file")
+    forged = bytearray(sealed.seal(new, b"vault", 1))
+    forged[-1] ^= 1
+    valkey.client().hset(valkey.key("head"), "header", bytes(forged))
+    with pytest.raises(VaultDamaged):
+        latest(hosts[1], new)
+    assert hosts[1].copy.read(KEY).records.keys() >= {"a", "b"}
 
 
 @pytest.mark.parametrize(

@@ -298,15 +298,15 @@ class SharedStorage:
 
     def _own_copy(self, key: "Key", head: "Head | None") -> HostCopy:
         """The copy, if it is of the vault that the server has; an empty one where there is none."""
-        if head is not None and sealed.header_of(head.header).key_id == key.id:
+        vault = None if head is None else sealed.unseal(key, head.header)[1].decode()  # first: it may be forged
+        if vault is not None:
             own = self.copy.header()
             if own is not None and own.key_id != key.id:  # another host has sealed the vault with another key
                 self._forget_copy()
         copy = self._copied(key)
-        if head is None:
+        if head is None or vault is None:
             copy.needs_header = True
             return copy
-        vault = sealed.unseal(key, head.header)[1].decode()
         if vault != head.vault or copy.vault not in ("", vault):
             raise VaultDamaged(
                 f"the server {self.shown} has a different vault from the one that this host knows",
