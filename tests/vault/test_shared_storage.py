@@ -245,6 +245,18 @@ def test_who_is_cut_off_does_not_connect_at_once(valkey: Valkey, monkeypatch: py
     assert server.fault is None, "a locked vault asks nothing else that would show it"
 
 
+def test_a_server_that_restarts_while_nobody_asks_is_used_again(
+    hosts: list[SharedStorage], valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the connection is noticed long after its last answer, and is no answer that takes too long."""
+    for name in ("RETRY_UNREACHABLE_S", "WHOLE_ANSWER_TIMEOUT_S"):
+        monkeypatch.setattr(redis_server, name, 0.0)
+    valkey.stop()
+    valkey.start()
+    assert hosts[0].header() is not None
+    assert hosts[0].fault() is None
+
+
 def test_who_could_not_ask_subscribes_again(valkey: Valkey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a cut the connection for announcements may be dead without a sign."""
     for name, seconds in (("REREAD_S", 0.1), ("ANSWER_TIMEOUT_S", 0.1), ("RETRY_UNREACHABLE_S", 0.0)):

@@ -378,12 +378,12 @@ class _LimitedSocket:
         self._began: float | None = None
 
     def recv(self, size: int) -> bytes:
-        """As a socket's. Raises `ValueError` beyond the limits."""
+        """As a socket's, also at its end, however late that comes. Raises `ValueError` beyond the limits."""
         data: bytes = self._real.recv(size)
         now = time.monotonic()
         self._began = self._began or now
         self._room -= len(data)
-        if self._room < 0 or now - self._began > WHOLE_ANSWER_TIMEOUT_S:
+        if data and (self._room < 0 or now - self._began > WHOLE_ANSWER_TIMEOUT_S):
             raise ValueError("an answer without end")
         return data
 
