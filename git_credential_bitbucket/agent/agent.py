@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, retention, revocation
+from git_credential_bitbucket.agent.answer_cache import Hit
 from git_credential_bitbucket.agent.credential_store import CredentialStore
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.agent.grants import Grants
-from git_credential_bitbucket.agent.known_answers import Hit
 from git_credential_bitbucket.agent.open_misses import OpenMisses
 from git_credential_bitbucket.agent.renewal import Renewals, is_renewed_ahead, may_attempt
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds

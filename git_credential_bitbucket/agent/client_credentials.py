@@ -16,7 +16,7 @@ from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.agent import matching
 from git_credential_bitbucket.agent.agent import Agent, Lookup
 from git_credential_bitbucket.agent.credential import Credential, digest
-from git_credential_bitbucket.agent.deferred import Deferred, map_answer, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, map_answer, wait_for
 from git_credential_bitbucket.agent.diagnosis import or_diagnosis
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, InvalidRequest, NewerVault, VaultDamaged, WrongKey

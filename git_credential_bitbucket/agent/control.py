@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import client_credentials, expiry, matching, rejection, retention, revocation, views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, error_answer
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.agent.diagnosis import answer_why
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, InvalidRequest, UnknownCredential, VaultUnwritable, WrongKey

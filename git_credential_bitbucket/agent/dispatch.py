@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_protocol, processes
 from git_credential_bitbucket.agent import access_log_entry, event_log_entry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, error_answer
-from git_credential_bitbucket.agent.deferred import Deferred, map_answer
+from git_credential_bitbucket.agent.deferred_answer import Deferred, map_answer
 from git_credential_bitbucket.agent.grants import Grant
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.access_log import AccessLog
     from git_credential_bitbucket.agent.agent import Agent
+    from git_credential_bitbucket.agent.answer_cache import Hit
     from git_credential_bitbucket.agent.credential import Credential
-    from git_credential_bitbucket.agent.known_answers import Hit
     from git_credential_bitbucket.git_protocol import Request
 
     Role = Literal["git", "guest", "control"] | Grant

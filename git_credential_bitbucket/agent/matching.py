@@ -68,7 +68,7 @@ class Index:
         self._by_scope: dict[str, list[str]] = {}
         self._persons: dict[str, list[Person]] = {}
         self.answers: dict[RequestKey, KnownAnswer] = {}
-        """What was answered from here (see `known_answers`)."""
+        """What was answered from here (see `answer_cache`)."""
         for record in records:
             credential_id = record["id"]
             self._records[credential_id] = record

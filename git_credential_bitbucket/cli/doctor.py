@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import __version__, wrapping
+from git_credential_bitbucket import __version__, text_wrapping
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.diagnostics import (
     addresses,
@@ -204,7 +204,7 @@ def _row(out: Console, level: tuple[str, str], check: str, text: str) -> None:
     is_roomy = out.width >= _ROOMY
     head = f"{level[0]:<{_LEVEL_WIDTH}}  {check:<{_CHECK_WIDTH if is_roomy else len(check)}}  "
     indent = len(head) if is_roomy else _LEVEL_WIDTH + 2
-    row = Text(wrapping.wrapped(head + shown(_safe(text)), out.width if out.width < MAX_COLUMNS else 0, indent))
+    row = Text(text_wrapping.wrapped(head + shown(_safe(text)), out.width if out.width < MAX_COLUMNS else 0, indent))
     row.stylize(level[1], 0, len(level[0]))
     out.print(row, soft_wrap=True)
 

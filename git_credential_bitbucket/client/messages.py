@@ -100,11 +100,11 @@ def _say(what: str, cause: str, hint: str | None) -> None:
 
 def told(what: str, cause: str, hint: str | None, columns: int | None = None) -> str:
     """The lines of a message, wrapped where standard error is a terminal, or to `columns`."""
-    from git_credential_bitbucket import wrapping  # lazy: it goes wrong rarely
+    from git_credential_bitbucket import text_wrapping  # lazy: it goes wrong rarely
 
-    columns = wrapping.columns_of(2) if columns is None else columns
+    columns = text_wrapping.columns_of(2) if columns is None else columns
     lines = [f"{NAME}: {what}: {cause}", *([f"{NAME}: hint: {hint}"] if hint else [])]
-    return "".join(wrapping.wrapped(line, columns, 2) + "\n" for line in lines)
+    return "".join(text_wrapping.wrapped(line, columns, 2) + "\n" for line in lines)
 
 
 def _append(lines: str) -> bool:

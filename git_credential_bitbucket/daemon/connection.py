@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import socket
 
-    from git_credential_bitbucket.agent.deferred import Deferred
+    from git_credential_bitbucket.agent.deferred_answer import Deferred
     from git_credential_bitbucket.agent.dispatch import Role
     from git_credential_bitbucket.daemon.peers import Peer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.errors import SettingsError
 

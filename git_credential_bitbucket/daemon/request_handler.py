@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket.agent import known_answers
-from git_credential_bitbucket.agent.deferred import map_answer
+from git_credential_bitbucket.agent import answer_cache
+from git_credential_bitbucket.agent.deferred_answer import map_answer
 from git_credential_bitbucket.agent.dispatch import Caller
 from git_credential_bitbucket.agent.grants import Grant
 from git_credential_bitbucket.git_protocol import emit
@@ -74,7 +74,7 @@ class RequestHandler:
         reply = map_answer(reply, _terminated)
         is_settled = settings is not None and settings is self._settings()
         if is_settled and caller.hit is not None and isinstance(reply, bytes) and self._may_repeat(caller):
-            known_answers.keep(key, reply, caller.hit, settings)
+            answer_cache.keep(key, reply, caller.hit, settings)
         return reply
 
     def _may_repeat(self, caller: Caller) -> bool:

@@ -22,7 +22,7 @@ from git_credential_bitbucket.daemon.peers import Peer, is_owners, peer_of
 from git_credential_bitbucket.git_protocol import MAX_REQUEST_BYTES
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.deferred import Deferred
+    from git_credential_bitbucket.agent.deferred_answer import Deferred
     from git_credential_bitbucket.agent.dispatch import Role
 
 Answer = Callable[[bytes, Peer, "Role"], "bytes | Deferred | None"]

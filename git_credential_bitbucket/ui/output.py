@@ -7,7 +7,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import files, wrapping
+from git_credential_bitbucket import files, text_wrapping
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import InsecurePath
 from git_credential_bitbucket.git_protocol import printable
@@ -64,14 +64,14 @@ def say(text: str = "", style: str | None = None, *, is_whole: bool = False) -> 
         line(console(), text, style)
         return
     text = shown(text)
-    columns = 0 if is_whole or not sys.stdout.isatty() else wrapping.columns_of(sys.stdout.fileno())
-    print(wrapping.wrapped(text, columns), flush=True)  # noqa: T201 - as `console`, whose import costs 40 ms
+    columns = 0 if is_whole or not sys.stdout.isatty() else text_wrapping.columns_of(sys.stdout.fileno())
+    print(text_wrapping.wrapped(text, columns), flush=True)  # noqa: T201 - as `console`, whose import costs 40 ms
 
 
 def line(out: Console, text: str, style: str | None = None) -> None:
     """One line on `out`, wrapped between words where that is a terminal."""
     width = out.width if out.width < MAX_COLUMNS else 0
-    out.print(wrapping.wrapped(shown(text), width), style=style, soft_wrap=True)
+    out.print(text_wrapping.wrapped(shown(text), width), style=style, soft_wrap=True)
 
 
 def warn(cause: str, hint: str | None = None) -> None:

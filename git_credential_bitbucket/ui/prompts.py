@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from git_credential_bitbucket import wrapping
+from git_credential_bitbucket import text_wrapping
 from git_credential_bitbucket.client.interactivity import is_terminal
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import ascii_fallback
@@ -136,7 +136,7 @@ class Terminal:
 
     def _wrapped(self, text: str, indent: int = 0) -> str:
         bare = text.rstrip()
-        return wrapping.wrapped(bare, self.size()[0], indent) + text[len(bare) :]
+        return text_wrapping.wrapped(bare, self.size()[0], indent) + text[len(bare) :]
 
     def _write(self, text: str) -> None:
         data = text.encode(_encoding(), ascii_fallback.ERRORS)

@@ -14,7 +14,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import retention
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.credential import Credential
-from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import VaultUnwritable

@@ -13,7 +13,7 @@ import pytest
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import handover
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.secret import Secret

@@ -11,7 +11,7 @@ import pytest
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.credential import Credential, is_valid_record
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 
 if TYPE_CHECKING:
     from tests.agent.conftest import World

@@ -10,7 +10,7 @@ import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import access_log_entry, control, dispatch, matching, retention
-from git_credential_bitbucket.agent.deferred import Deferred, map_answer, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, map_answer, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
 from tests.fake_bitbucket import tokens

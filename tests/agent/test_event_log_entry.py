@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
-from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.vault.key import Key
 from tests.fake_bitbucket import tokens

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import access_log_entry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Agent
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grant
 from git_credential_bitbucket.agent.views import GrantView, status_view

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket.agent import handover, renewal, retention, revocation
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
 from git_credential_bitbucket.vault.key import Key

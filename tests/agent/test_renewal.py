@@ -13,7 +13,7 @@ import pytest
 
 from git_credential_bitbucket.agent import handover, renewal, renewal_schedule, revocation, views
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.token_response import RawAnswer

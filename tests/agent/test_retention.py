@@ -12,7 +12,7 @@ from git_credential_bitbucket.agent import open_misses, retention, views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control import control
 from git_credential_bitbucket.agent.credential import UNSOLICITED
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import InvalidRequest

@@ -17,10 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from git_credential_bitbucket import access_log, git_protocol, secret_sources
 from git_credential_bitbucket.agent.agent import Agent
-from git_credential_bitbucket.agent.deferred import Deferred, wait_for
+from git_credential_bitbucket.agent.answer_cache import MAX_KNOWN, MAX_KNOWN_BYTES
+from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, GIT, GUEST, Dispatcher
 from git_credential_bitbucket.agent.grants import Grant
-from git_credential_bitbucket.agent.known_answers import MAX_KNOWN, MAX_KNOWN_BYTES
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.daemon import host_cache

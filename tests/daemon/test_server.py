@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.daemon import hardening
 from git_credential_bitbucket.daemon.limits import MAX_BUFFERED_BYTES, Limits
 from git_credential_bitbucket.daemon.peers import Peer

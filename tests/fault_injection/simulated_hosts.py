@@ -27,7 +27,7 @@ from greenlet import getcurrent, greenlet
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import renewal, renewal_schedule
 from git_credential_bitbucket.agent.agent import Agent
-from git_credential_bitbucket.agent.deferred import Deferred
+from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage import redis_server, shared

@@ -13,7 +13,7 @@ import pytest
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control import control
-from git_credential_bitbucket.agent.deferred import wait_for
+from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import VaultLocked, WrongKey

@@ -2,7 +2,7 @@
 
 import pytest
 
-from git_credential_bitbucket.wrapping import wrapped
+from git_credential_bitbucket.text_wrapping import wrapped
 
 HINT = "hint: make a new one, and put it in its place: git-credential-bitbucket rotate 0123456789ab; or do without it"
 
