@@ -7,8 +7,8 @@ from git_credential_bitbucket import errors
 
 PACKAGE = Path(errors.__file__).parent
 KINDS = {name: kind for name, kind in vars(errors).items() if isinstance(kind, type)}
-WITHOUT_HINT = {"InvalidRequest"}
-"""What it says of itself: no git writes such a request, and one line is all that it gets."""
+WITHOUT_HINT = {"InvalidRequest", "VaultMoved"}
+"""No git writes the request of the former, and one line is all that it gets; the latter makes its own hint."""
 
 
 def made() -> list[tuple[str, ast.Call]]:

@@ -259,8 +259,10 @@ def _refresh(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
     if credential is None or not credential.is_obtainable:
-        hint = "see: git-credential-bitbucket status"
-        return error_answer(UnknownCredential("there is no such credential that can be refreshed", hint=hint))
+        cause, hint = "there is no such credential that can be refreshed", "see: git-credential-bitbucket status"
+        if credential is not None and credential.login_expired:
+            cause, hint = credential.trouble or cause, credential.trouble_cure or hint
+        return error_answer(UnknownCredential(cause, hint=hint))
     if refused is not None:
         fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
         if str(credential.generation) != refused or fresh:

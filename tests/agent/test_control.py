@@ -59,6 +59,16 @@ def mint(world: World) -> bytes | Deferred:
     )
 
 
+def test_a_login_that_cannot_be_refreshed_says_why(world: World) -> None:
+    """What ended its last renewal, and how to log in again; not that there is no such login."""
+    login = world.login()
+    ended = {"login_expired": True, "trouble": "the refresh token was lost", "trouble_cure": "log in again"}
+    world.agent.credential_store.change(login.id, lambda _: ended)
+    told = ask(world, "refresh", id=login.id, by_hand="1")
+    assert (told["error"], told["hint"]) == ("the refresh token was lost", "log in again")
+    assert ask(world, "refresh", id="0" * 32)["error"] == "there is no such credential that can be refreshed"
+
+
 @pytest.mark.parametrize("bad", BAD_FIELDS, ids=str)
 def test_a_record_with_a_wrong_field_is_refused(world: World, bad: dict[str, Any]) -> None:
     """One that was kept would stop every answer from then on."""

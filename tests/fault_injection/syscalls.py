@@ -53,7 +53,7 @@ def at_once(job):
     except Exception as exc:
         future.set_exception(exc)
     return future
-agent = build_agent(os.environ, at_once, lambda protocol, host: providers.Provider(protocol, host, None))
+agent = build_agent(os.environ, at_once, lambda protocol, host: providers.Provider(protocol, host, providers.CLOUD))
 agent.credential_store.open()
 operation, named, body = sys.argv[1:]
 credential = agent.credential_store.index().get(named)
