@@ -8,6 +8,8 @@ from types import GenericAlias, NoneType, UnionType
 from typing import Any, NamedTuple
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.errors import VaultBusy
+from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.secret import Secret
 
 Record = dict[str, Any]
@@ -236,6 +238,16 @@ def names_in(record: Record) -> tuple[set[str], set[str]]:
     names = {record[f].lower() for f in ("account", "bitbucket_username", "account_id") if record.get(f)}
     usernames = {n.lower() for n in (record.get("account"), record.get("bitbucket_username")) if n and "@" not in n}
     return names, usernames
+
+
+def check_not_moving(credential: Credential) -> None:
+    """Raise `VaultBusy` where a move to another vault is not complete, which may have the refresh token as well."""
+    if credential.moving is not None and credential.refresh_token is not None:
+        to = credential.moving.partition(" ")[2]
+        raise VaultBusy(
+            f"its move to {shown(to)} is not complete, and until then it is neither renewed nor revoked",
+            hint=f"on the host where that was begun, run again: git-credential-bitbucket vault move {typed(to)}",
+        )
 
 
 def is_valid_record(record: Record) -> bool:

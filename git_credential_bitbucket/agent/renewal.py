@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
-from git_credential_bitbucket.agent.credential import Credential, update
+from git_credential_bitbucket.agent.credential import Credential, check_not_moving, update
 from git_credential_bitbucket.agent.credential_store import record_in
 from git_credential_bitbucket.agent.naming import login_command
 from git_credential_bitbucket.bitbucket import token_kinds
@@ -35,7 +35,6 @@ from git_credential_bitbucket.errors import (
     VaultChanged,
     VaultUnwritable,
 )
-from git_credential_bitbucket.paths import shown, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -212,7 +211,7 @@ class Renewals:
         with vault.transaction() as tx:
             record = record_in(tx, credential_id)
             credential = Credential.from_record(record)
-            _check_not_moving(credential)
+            check_not_moving(credential)
             now = self._clock()
             is_early = by_hand and credential.is_renewable and not may_attempt(credential, now)
             if credential.generation != generation or not (is_early or may_attempt(credential, now)):
@@ -428,14 +427,6 @@ def _check_not_elsewhere(lease: Renewing, credential: Credential, *, by_hand: bo
         f"a renewal that began on {left.by} has not finished, and only that host can have the new token",
         hint=f"check that its daemon runs; if it is gone for good, {_login_hint(credential)}",
     )
-
-
-def _check_not_moving(credential: Credential) -> None:
-    """Raise `VaultBusy` where a move to another vault is not complete, which may have the refresh token as well."""
-    if credential.moving is not None and credential.refresh_token is not None:
-        to = credential.moving.partition(" ")[2]
-        hint = f"on the host where that was begun, run again: git-credential-bitbucket vault move {typed(to)}"
-        raise VaultBusy(f"its move to {shown(to)} is not complete, and it is not renewed until it is", hint=hint)
 
 
 def _login_hint(credential: Credential) -> str:

@@ -6,7 +6,14 @@ import os
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, revocation
-from git_credential_bitbucket.agent.credential import UNSOLICITED, Credential, binds_account, is_valid_record, update
+from git_credential_bitbucket.agent.credential import (
+    UNSOLICITED,
+    Credential,
+    binds_account,
+    check_not_moving,
+    is_valid_record,
+    update,
+)
 from git_credential_bitbucket.agent.credential_store import record_in
 from git_credential_bitbucket.agent.revocation import RETRY_S
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -368,15 +375,17 @@ def _remove_outdated(content: Record, now: float) -> None:
 
 
 def remove(credential_store: CredentialStore, credential_id: str, revoked_at: float | None = None) -> Credential:
-    """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`.
+    """Remove a credential for good (`logout`). A job. Raises `UnknownCredential`, `VaultBusy`.
 
     With `revoked_at`, the revocation of its refresh token is queued in the same write, unless it is in memory only.
     """
     vault = credential_store.vault_of(credential_id)
     with vault.transaction() as tx:
         record = record_in(tx, credential_id)
-        tx.content["credentials"].remove(record)
         removed = Credential.from_record(record)
+        if revoked_at is not None:
+            check_not_moving(removed)
+        tx.content["credentials"].remove(record)
         if revoked_at is not None and vault is credential_store.vault:
             revocation.queue(tx.content, removed, removed.refresh_token, revoked_at, retry_at=revoked_at + RETRY_S)
         return removed

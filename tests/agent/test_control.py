@@ -59,6 +59,18 @@ def mint(world: World) -> bytes | Deferred:
     )
 
 
+def test_a_login_whose_move_is_not_complete_is_not_revoked(world: World) -> None:
+    """The other vault may have the same refresh token, and would lose its login with it."""
+    login = world.login()
+    world.agent.credential_store.change(login.id, lambda _: {"moving": "0123 /mnt/team/vault"})
+    told = ask(world, "remove", id=login.id, revoke="1")
+    assert "is not complete" in told["error"]
+    assert told["hint"].endswith("git-credential-bitbucket vault move /mnt/team/vault")
+    assert world.kept()
+    assert ask(world, "remove", id=login.id)["revoked"] == "nothing"
+    assert not world.kept()
+
+
 def test_a_login_that_cannot_be_refreshed_says_why(world: World) -> None:
     """What ended its last renewal, and how to log in again; not that there is no such login."""
     login = world.login()
