@@ -39,7 +39,7 @@ Without a terminal, passphrases are lines of standard input: this vault's, if it
 """
 
 
-@click.group(help=f"{summary('vault')}.")
+@click.group(no_args_is_help=False, help=f"{summary('vault')}.")
 def command() -> None:
     """Group the commands."""
 

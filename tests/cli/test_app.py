@@ -86,6 +86,7 @@ print("loaded:", *(name for name in {HEAVY!r} if name in sys.modules))
         (["exec"], "missing argument"),
         (["status", "--fail-within"], "requires an argument"),
         (["daemon"], "missing command"),
+        (["vault"], "missing command"),
         (["daemon", "dance"], "no such command"),
     ],
 )
