@@ -18,6 +18,8 @@ from secretstorage.collection import SESSION_COLLECTION
 from secretstorage.defines import SS_PATH
 from secretstorage.util import BUS_NAME, DBusAddressWrapper, format_secret, open_session
 
+from tests.daemon.daemons import eventually
+
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
 READY_TIMEOUT_S = 20
@@ -169,8 +171,8 @@ def mounted(folder: Path, options: str) -> Iterator[Path]:
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """Make a mounted `folder` read-only inside: modes do not stop root, a mount does."""
-    subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
+    """Make a mounted `folder` read-only inside, once nobody writes there: modes do not stop root, a mount does."""
+    eventually(lambda: not subprocess.run(["mount", "-o", "remount,ro", folder], check=False).returncode)
     try:
         yield
     finally:
