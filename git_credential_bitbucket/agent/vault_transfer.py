@@ -79,7 +79,7 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
     if source.snapshot().altered:
         raise VaultDamaged("records of the vault were altered on its server, and would be left there")
     there = _content(target)
-    _check_not_moving(there)
+    _check_is_no_source(there)
     merge(there, here, now)  # so that what cannot be decided changes nothing
     marks = {former}
     for _ in range(_TRIES):
@@ -163,7 +163,7 @@ def _mark(source: Vault, mark: str) -> None:
         for record in tx.content.get("credentials", ()):
             if record.get("moving") not in (None, former):
                 cause = "credentials were being moved to this vault, and that is not complete"
-                raise Error(cause, hint="run again, where that was begun: git-credential-bitbucket vault move")
+                raise Error(cause, hint="run again, where that was begun: git-credential-bitbucket vault move TO")
             record["moving"] = mark
 
 
@@ -192,7 +192,7 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     """
     ids = {record["id"] for record in arriving.get("credentials", ())}
     with target.transaction() as tx:
-        _check_not_moving(tx.content, arriving.get(_MOVE))
+        _check_is_no_source(tx.content, arriving.get(_MOVE))
         tx.content.pop(MOVED_TO, None)
         records = tx.content.setdefault("credentials", [])
         records[:] = [r for r in records if r["id"] in ids or "moving" not in r or r["moving"] not in marks]
@@ -223,7 +223,7 @@ def _release(source: Vault, target: Vault, mark: str | None, now: float, step: S
     return Transfer(_credentials(arrived), replaced, [])
 
 
-def _check_not_moving(content: Record, mark: str | None = None) -> None:
+def _check_is_no_source(content: Record, mark: str | None = None) -> None:
     """Raise `Error` where the target is itself being moved: it is the source, if it has its `mark`."""
     if _MOVE in content and content[_MOVE] == mark:
         raise Error("the source and the target are the same vault", hint="name another file, server or ?vault=NAME")
