@@ -22,6 +22,8 @@ _OPTIONS_WITH_VALUE = frozenset(
     {"-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env", "--attr-source"}
 )
 """git's own options whose value is the next word (git(1))."""
+START_LIMIT_S = 30
+"""How long a child may take to start, on a machine where a Python that does nothing takes 10 s."""
 PR_SET_DUMPABLE = 4
 """prctl(2): also takes /proc/PID/{mem,environ,fd} away from other processes of the same user, and core dumps."""
 PT_DENY_ATTACH = 31
@@ -56,8 +58,13 @@ def own_command(module: str, *words: str) -> list[str]:
 
 
 def answer_of(command: Sequence[str], env: Mapping[str, str], request: bytes, limit_s: float) -> bytes | None:
-    """What a child writes in answer to `request`; None where it had to be killed, with what it had started."""
-    import signal  # lazy: these two cost 10 ms, and few processes have children
+    """What a child writes in answer to `request`; None where it had to be killed, with what it had started.
+
+    The child writes a newline once it has started. It has `START_LIMIT_S` for that and `limit_s` from then on: a busy
+    machine is not to be taken for a service that hangs.
+    """
+    import select  # lazy: these three cost 10 ms, and few processes have children
+    import signal
     import subprocess
 
     pipe = subprocess.PIPE
@@ -71,6 +78,9 @@ def answer_of(command: Sequence[str], env: Mapping[str, str], request: bytes, li
         start_new_session=True,  # a Ctrl-C at the terminal is ours to handle, and killing takes what the child started
     ) as child:
         try:
+            started = select.poll()
+            started.register(child.stdout, select.POLLIN)  # type: ignore[arg-type]  # it is a pipe
+            started.poll(START_LIMIT_S * 1000)
             return child.communicate(request, timeout=limit_s)[0]
         except subprocess.TimeoutExpired:
             return None

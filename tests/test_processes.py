@@ -169,3 +169,14 @@ def test_who_types_git_credential_approve_is_told_from_other_gits(
     text = b"protocol=https\nhost=bitbucket.org\nusername=alice\npassword=secret\n\n"
     subprocess.run([git.path, "-c", setting, *words], env=env, cwd=home, input=text, check=True)
     assert (home / "said").read_text() == f"{is_approve}\n"
+
+
+SLOW_TO_START = "import sys, time; time.sleep(1); print(flush=True); print(sys.stdin.read()[::-1])"
+SILENT = "import sys, time; print(flush=True); time.sleep(600)"
+GONE = "raise SystemExit(1)"
+
+
+@pytest.mark.parametrize(("code", "answer"), [(SLOW_TO_START, b"\nyes\n"), (SILENT, None), (GONE, b"")])
+def test_the_limit_of_a_child_counts_from_its_start(code: str, answer: bytes | None) -> None:
+    """On a busy machine Python takes seconds to start: that is no reason to think that a keyring hangs."""
+    assert processes.answer_of([sys.executable, "-ISc", code], {}, b"sey", 0.5) == answer

@@ -98,6 +98,13 @@ def test_no_module_passes_five_hundred_lines() -> None:
     assert {name: size for name, size in sizes.items() if size > 500} == {}
 
 
+def test_nothing_draws_from_the_generator_that_a_process_shares() -> None:
+    """A library or a test may seed it, and a thread that draws from it changes what they get."""
+    shared = re.compile(r"\brandom\.(?!SystemRandom\b)\w+|^from random import", re.MULTILINE)
+    found = {module.name: names for module in PACKAGE.rglob("*.py") if (names := shared.findall(module.read_text()))}
+    assert not found
+
+
 def test_every_room_says_what_it_is_for() -> None:
     """A folder's `__init__` has its sentence, a module its docstring."""
     bare = [

@@ -46,10 +46,11 @@ def findings(env: Mapping[str, str], hosts: tuple[str, ...]) -> tuple[list[Secre
 
 
 def main() -> None:
-    """The child: one JSON document on standard output."""
+    """The child: a newline on standard output when it has started, then one JSON document."""
     out = os.dup(1)
     os.dup2(2, 1)
     signal.alarm(LIMIT_S + 1)  # whoever would kill us may be killed first
+    os.write(out, b"\n")
     hosts = tuple(json.loads(sys.argv[1]))
     os.write(out, json.dumps(_looked(hosts)).encode())
 

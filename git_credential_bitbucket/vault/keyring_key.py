@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 SERVICE = "git-credential-bitbucket"
 PROBE_TIMEOUT_S = 3
-"""A keyring that is well answers in 0.2 s, Python's start included."""
+"""A keyring that is well answers in 50 ms, and this is every git command's delay where it hangs."""
+STORE_TIMEOUT_S = 15
+"""To store a key it writes to the disk; done once for a vault, and without it the vault is in memory only."""
 UNLOCK_TIMEOUT_S = 60
 """Time for a person to find the dialogue and type a password."""
 
@@ -95,7 +97,7 @@ def _ask(
 ) -> str | None:
     if not config.is_on(env, config.KEYRING, default=True):
         raise _unavailable(operation, "disabled", f"{config.KEYRING}={env[config.KEYRING]} disables the keyring")
-    limit_s = UNLOCK_TIMEOUT_S if unlock else PROBE_TIMEOUT_S
+    limit_s = UNLOCK_TIMEOUT_S if unlock else STORE_TIMEOUT_S if operation == "set" else PROBE_TIMEOUT_S
     request = {
         "operation": operation,
         "service": SERVICE,

@@ -1,7 +1,8 @@
 """The child process that talks to the keyring, so that a hanging D-Bus or dialogue blocks no one. See keyring_key.
 
-One JSON request on stdin, one JSON answer on stdout: {"key": text or null} or {"reason": …, "cause": …}. Imports
-keyring and its back ends, which nothing else in the program may. What a library prints never gets into the answer.
+A newline on stdout when it has started; one JSON request on stdin, one JSON answer on stdout: {"key": text or null} or
+{"reason": …, "cause": …}. Imports keyring and its back ends, which nothing else in the program may. What a library
+prints never gets into the answer.
 """
 
 import json
@@ -9,8 +10,11 @@ import os
 import resource
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from git_credential_bitbucket.processes import START_LIMIT_S
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -41,13 +45,23 @@ def main() -> None:
     answer_fd = os.dup(1)
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.alarm(START_LIMIT_S + 1)  # the parent may be killed before it kills us
+    _import_libraries()
+    os.write(answer_fd, b"\n")
     request = json.loads(sys.stdin.buffer.read())
-    signal.alarm(request["limit_s"] + 1)  # the parent may be killed before it kills us
+    signal.alarm(request["limit_s"] + 1)
     try:
         answer = {"key": _carry_out(request)}
     except Unavailable as exc:
         answer = {"reason": exc.reason, "cause": str(exc)}
     os.write(answer_fd, json.dumps(answer).encode())
+
+
+def _import_libraries() -> None:
+    """The slow part, which asks nobody anything."""
+    import_module("keyring.errors")
+    with suppress(ImportError):  # Linux only
+        import_module("secretstorage")
 
 
 def _carry_out(request: dict[str, Any]) -> str | None:
@@ -132,8 +146,6 @@ def _check_secret_service(*, unlock: bool) -> None:
 
 
 def _check_kwallet(ring: Any) -> None:  # noqa: ANN401 - keyring has no types, and dbus-python is there on KDE only
-    from importlib import import_module
-
     dbus = import_module("dbus")
     try:
         remote = dbus.SessionBus().get_object(ring.bus_name, ring.object_path)

@@ -75,6 +75,8 @@ class KeyringSession:
         assert self.bus.stdout is not None
         assert self.bus.stdout.readline()  # it prints its address when it listens
         self.keyring = self._start_keyring() if keyring else None
+        if keyring and not policy:
+            eventually(self._has_login_keyring)
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +134,11 @@ class KeyringSession:
     def connection(self) -> DBusConnection:
         """A connection to the bus."""
         return open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"])
+
+    def _has_login_keyring(self) -> bool:
+        with closing(self.connection()) as bus:
+            service = DBusAddressWrapper(SS_PATH, "org.freedesktop.Secret.Service", bus)
+            return bool(service.call("ReadAlias", "s", "default") == (LOGIN_COLLECTION,))
 
     def _start_keyring(self) -> "subprocess.Popen[bytes]":
         rule = MatchRule(

@@ -38,6 +38,8 @@ MAX_DRAINED = 1000
 MAX_SPREAD_S = 3.0
 """Within which time many hosts read a change, so that their server is not asked by all at once."""
 HOSTS_A_SECOND = 4000
+CHANCE = random.SystemRandom()
+"""Spreads the hosts' requests. Not Python's own generator, which a program or a library may seed."""
 RETRY_UNREACHABLE_S = 1.0
 """How long a server that could not be reached is not tried again."""
 OLDEST = "Redis 7.2 or Valkey"
@@ -240,12 +242,12 @@ class RedisServer:
             while True:
                 yield
                 time.sleep(MIN_PAUSE_S)
-                until = time.monotonic() + REREAD_S * random.uniform(1.0, 1.5)  # noqa: S311 - spreads load
+                until = time.monotonic() + REREAD_S * CHANCE.uniform(1.0, 1.5)
                 while (left := until - time.monotonic()) > 0:
                     if (told := channel.get_message(timeout=left)) is not None:
                         number = told["data"][:9]  # the server may say anything
                         spread_s = min(MAX_SPREAD_S, int(number if number.isdigit() else 1) / HOSTS_A_SECOND)
-                        time.sleep(spread_s * random.random())  # noqa: S311 - as above
+                        time.sleep(spread_s * CHANCE.random())
                         break
                 for _ in range(MAX_DRAINED):
                     if channel.get_message(timeout=0) is None:

@@ -10,7 +10,6 @@ about to: whoever else has the lease later finds it. The lease itself only saves
 
 import json
 import os
-import random
 import threading
 import time
 from contextlib import contextmanager, nullcontext
@@ -30,7 +29,7 @@ from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
 from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
 from git_credential_bitbucket.vault.storage.host_copy import HostCopy
-from git_credential_bitbucket.vault.storage.redis_server import Write
+from git_credential_bitbucket.vault.storage.redis_server import CHANCE, Write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -217,7 +216,7 @@ class SharedStorage:
                 raise VaultChanged("another host renewed it meanwhile", hint="run the command again")
             if time.monotonic() >= deadline:
                 raise VaultBusy(f"another host holds a credential's lease: {_holder(found)}", hint="wait for it")
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load
+            time.sleep(pause * CHANCE.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         return found
 
@@ -239,7 +238,7 @@ class SharedStorage:
                         pause = _RECONNECT_S
                 except VaultUnreachable:
                     pass
-                time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads load
+                time.sleep(pause * CHANCE.uniform(0.5, 1.5))
                 pause = min(pause * 1.5, _LONGEST_RECONNECT_S)
 
         self._is_followed = True
