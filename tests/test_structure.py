@@ -119,7 +119,7 @@ ONE_PLACE = {
     "has words for no": (('"off":',), {"config.py"}),
     "wants both settings and a provider": (
         ("git_config.read(", "providers.find("),
-        {"cli/exec_.py", "daemon/host_cache.py"},
+        {"cli/exec_.py", "daemon/configured_hosts.py"},
     ),
 }
 """What is decided once: the texts that only these modules may hold together."""

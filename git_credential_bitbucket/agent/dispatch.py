@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     Role = Literal["git", "guest", "control"] | Grant
 
     class HostList(Protocol):
-        """Which hosts git's configuration names, where reading it takes a job (`daemon/host_cache`)."""
+        """Which hosts git's configuration names, where reading it takes a job (`daemon/configured_hosts`)."""
 
         def known(self, protocol: str, host: str) -> bool:
             """Whether the host can be looked up without reading anything."""
@@ -266,7 +266,7 @@ class Dispatcher:
         return self.agent if consumers.credential_store.with_secret(request.secret) is None else consumers
 
     def _verb(self, action: str, body: bytes, caller: Caller) -> Answer:
-        from git_credential_bitbucket.agent.control import control  # lazy: git's own operations need none of it
+        from git_credential_bitbucket.agent.control_actions import control  # lazy: git's own operations need none of it
 
         def go_on() -> Answer:
             return control(self.agent, action, body, lambda: _asked_path(caller, git_protocol.parse(body)))

@@ -26,7 +26,7 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
     With `repository`, a URL, those that cover it are asked with as git does before it fetches from there. The names of
     a credential's person that Bitbucket tells are stored with it where they were not known.
     """
-    from git_credential_bitbucket.bitbucket import rest, verification  # lazy: only a person's verbs ask
+    from git_credential_bitbucket.bitbucket import rest, verification_request  # lazy: only a person's verbs ask
 
     index, now = agent.credential_store.index(), agent.clock()
     credentials = [one for one in map(index.get, ids) if one is not None]
@@ -40,7 +40,7 @@ def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = Non
             continue
         answered = tuple(f"{scope}/" for scope in scopes_answered(one.to_record()))
         covered = repository if repository and f"{repository}/".lower().startswith(answered) else None
-        questions[one.id] = verification.prepare_verification(
+        questions[one.id] = verification_request.prepare_verification(
             provider.endpoint, one.kind, one.account, one.secret, covered
         )
     told |= rest.find_verdicts(questions)

@@ -119,7 +119,7 @@ def _with_errors(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
-    from git_credential_bitbucket.diagnostics import live  # lazy: rarely used
+    from git_credential_bitbucket.diagnostics import live_report  # lazy: rarely used
 
     context = finding.context_for(os.environ, text)
     terminal = None if yes else prompts.interactive_terminal()
@@ -128,7 +128,7 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
     if not as_json:
         where = "bitbucket.org" if context.is_cloud else "another host"
         say(f"git-credential-bitbucket {__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}")
-    for one in live.look(context, agrees):
+    for one in live_report.look(context, agrees):
         observation = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}
         observed.append(observation)
         if not as_json:
@@ -141,7 +141,7 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
             )
     if as_json:
         click.echo(json.dumps({"version": __version__, "observations": observed}, indent=2))
-    return 1 if any(observation["verdict"] == live.DIFFERS for observation in observed) else 0
+    return 1 if any(observation["verdict"] == live_report.DIFFERS for observation in observed) else 0
 
 
 def document(found: list[Finding], fixed: list[str]) -> dict[str, object]:

@@ -18,7 +18,7 @@ from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 HELP = f"""
 Bitbucket shows a token's expiry date only on the page where it is created, so you enter it here, or when you log in.

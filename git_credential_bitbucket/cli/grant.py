@@ -20,7 +20,7 @@ from git_credential_bitbucket.gitsetup.executable import helper_here
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import GrantView
+    from git_credential_bitbucket.agent.status_views import GrantView
 
 LIFETIME = "30m"
 _COLUMNS = ("ID", "SCOPE", "EXPIRES IN", "USED", "REFUSED", "SOCKET")

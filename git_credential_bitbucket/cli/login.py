@@ -20,7 +20,7 @@ from git_credential_bitbucket.client.shared_client import ask, renew, unknown_ho
 from git_credential_bitbucket.errors import Error, LoginFailed, SettingsError, UnknownCredential
 from git_credential_bitbucket.gitsetup import config_writer, configuration
 from git_credential_bitbucket.gitsetup.executable import is_this_program
-from git_credential_bitbucket.login import guidance, oauth_flows, token_flows, vault_setup, verification
+from git_credential_bitbucket.login import guidance, oauth_flows, token_flows, token_verification, vault_setup
 from git_credential_bitbucket.login.login_request import LoginRequest, path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
@@ -110,7 +110,7 @@ class LoginCommand(options.SecretRefusingCommand):
     callback=options.span,
     help="Remove it here after SPAN: 30m, 8h, 7d, 2w, 3mo (months) …",
 )
-@verification.option
+@token_verification.option
 @click.option("--force", is_flag=True, help="Store a token although its checksum does not match.")
 @click.option("--memory", is_flag=True, help="Store it in the daemon's memory only, not on disk.")
 @click.option("--paste", is_flag=True, help="With --oauth: paste the address from a browser elsewhere.")
@@ -164,7 +164,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     for line in login_report(credential_id, wanted):
         output.say(line)
     _fetch(credential_id, wanted)
-    verification.report_unverified(wanted, is_required=given["verify"] is True)
+    token_verification.report_unverified(wanted, is_required=given["verify"] is True)
 
 
 def find_host(url: str, prompter: Prompter) -> Provider:

@@ -14,7 +14,7 @@ from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 HELP = """
 The credential is always removed here. Bitbucket documents no way to revoke a token by its API; the output says whether

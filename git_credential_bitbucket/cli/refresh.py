@@ -15,7 +15,7 @@ from git_credential_bitbucket.login.login_request import repository_names
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 
 @options.verb(

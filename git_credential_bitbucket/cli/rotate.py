@@ -13,12 +13,12 @@ from git_credential_bitbucket.cli import expires, options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.login import guidance, token_flows, token_rotation, vault_setup, verification
+from git_credential_bitbucket.login import guidance, token_flows, token_rotation, token_verification, vault_setup
 from git_credential_bitbucket.login.login_request import LoginRequest
 from git_credential_bitbucket.ui import arguments, dates, output, prompts
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 HELP = """
 You are shown where in Bitbucket to create the new token, and which scopes it needs; then it is read, checked, and
@@ -43,7 +43,7 @@ else an administrator's username and password. If standard input is not a termin
     callback=options.expiry,
     help="Expiry date of the new token: 2027-01-31, 90d or 1y.",
 )
-@verification.option
+@token_verification.option
 @click.option("--force", is_flag=True, help="Store the new token although its checksum does not match.")
 def command(*, what: str | None, ends_at: float | None, verify: bool | None, force: bool) -> None:
     """Replace a token."""
@@ -87,7 +87,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     addresses = guidance.token_pages(old["kind"], provider, path)
     where = f" here: {' or '.join(addresses)}" if addresses else ""
     output.say(f"Once git works with the new token, revoke the old one at Bitbucket{where}")
-    verification.report_unverified(wanted, is_required=verify is True)
+    token_verification.report_unverified(wanted, is_required=verify is True)
 
 
 def choose_token(what: str | None) -> CredentialView:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from git_credential_bitbucket.cli import options
-from git_credential_bitbucket.client import token_check
+from git_credential_bitbucket.client import live_check
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import output
@@ -57,7 +57,7 @@ def command(
         raise click.UsageError("--unknown-ok needs --fail-within")
     report = status_report.report_now(what)
     if asked["check"]:
-        report = replace(report, verdicts=token_check.check([one["id"] for one in report.offered], report.tokens))
+        report = replace(report, verdicts=live_check.check([one["id"] for one in report.offered], report.tokens))
     if metrics_file is not None:
         from git_credential_bitbucket.diagnostics import (
             metrics,  # lazy: only --prometheus needs it

@@ -16,7 +16,7 @@ from git_credential_bitbucket.ui import arguments, output
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 HELP = """
 ACCOUNT is an email, a Bitbucket username, an account id or a credential's id. Without it you are asked; with two

@@ -59,7 +59,7 @@ def dispatcher() -> "Dispatcher":
     """The dispatcher of this process's agent; one, because `why` reports what `get` met."""
     from git_credential_bitbucket import access_log, git_config, paths, processes  # lazy: only the agent needs them
     from git_credential_bitbucket.agent.dispatch import Dispatcher
-    from git_credential_bitbucket.agent.factory import build_agent
+    from git_credential_bitbucket.agent.from_environment import build_agent
     from git_credential_bitbucket.bitbucket.providers import find_now
 
     processes.forbid_tracing()

@@ -84,11 +84,12 @@ def _check() -> int:
     import cryptography.hazmat.primitives.ciphers.aead
 
     from git_credential_bitbucket import __version__
-    from git_credential_bitbucket.agent import control, factory
+    from git_credential_bitbucket.agent import control_actions, from_environment
     from git_credential_bitbucket.bitbucket import oauth
-    from git_credential_bitbucket.daemon import grant_sockets, host_cache, process, request_handler, server
+    from git_credential_bitbucket.daemon import configured_hosts, grant_sockets, process, request_handler, server
 
-    del cryptography, control, factory, oauth, grant_sockets, host_cache, process, server, request_handler
+    del cryptography, control_actions, from_environment, oauth
+    del configured_hosts, grant_sockets, process, request_handler, server
     supervisor.report(f"version={__version__}\n")
     return 0
 

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import access_log, git_config, paths
-from git_credential_bitbucket.agent import handover  # not late: by then the files are another version's
+from git_credential_bitbucket.agent import upgrade_state  # not late: by then the files are another version's
 from git_credential_bitbucket.daemon import hardening, lifecycle, limits, listener, peers, supervisor, upgrade
 from git_credential_bitbucket.daemon.thread_pool import ThreadPool
 from git_credential_bitbucket.errors import Error, SettingsError
@@ -111,14 +111,14 @@ class DaemonProcess:
         """Serve until the daemon stops."""
         # lazy: clients that connect meanwhile wait at the socket
         from git_credential_bitbucket.agent.dispatch import Dispatcher
-        from git_credential_bitbucket.agent.factory import build_agent
+        from git_credential_bitbucket.agent.from_environment import build_agent
+        from git_credential_bitbucket.daemon.configured_hosts import ConfiguredHosts
         from git_credential_bitbucket.daemon.grant_sockets import GrantSockets
-        from git_credential_bitbucket.daemon.host_cache import HostCache
         from git_credential_bitbucket.daemon.request_handler import RequestHandler
         from git_credential_bitbucket.daemon.server import Server
 
         workers = ThreadPool(on_end=lambda: server.wake())  # noqa: PLW0108 - it is made further down
-        hosts = HostCache(self._env, workers.submit)
+        hosts = ConfiguredHosts(self._env, workers.submit)
         agent = build_agent(
             self._env,
             workers.submit,
@@ -190,7 +190,7 @@ class DaemonProcess:
         if "agent" not in self._handover:
             return
         try:
-            handover.import_state(agent, self._handover["agent"])
+            upgrade_state.import_state(agent, self._handover["agent"])
         except Error:  # the vault has another key now, so it is locked
             pass
         del self._handover["agent"]
@@ -203,7 +203,7 @@ class DaemonProcess:
         document = {
             "env": self._env,
             "held": self._claim.held,
-            "agent": handover.export_state(agent),
+            "agent": upgrade_state.export_state(agent),
             "grant_sockets": sockets.held(),
             "started_at": life.started_at,
             "idle_s": life.idle_s,

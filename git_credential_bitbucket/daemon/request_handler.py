@@ -41,7 +41,7 @@ class RequestHandler:
     """Answers whole requests. The state is looked at once for those that had arrived before that."""
 
     def __init__(self, dispatcher: Dispatcher, vault_id: str, settings: Callable[[], object] = lambda: None) -> None:
-        """`vault_id` is the served vault's; `settings` is `HostCache.current`, without which no answer is known."""
+        """`vault_id` is the served vault's; `settings` is `ConfiguredHosts.current`; without it no answer is known."""
         self._dispatcher = dispatcher
         self._vault_id = vault_id
         self._settings = settings

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
-from git_credential_bitbucket.client import environment_tokens, token_check
+from git_credential_bitbucket.client import environment_tokens, live_check
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.client.shared_client import query as look_at
 from git_credential_bitbucket.diagnostics import status_report
@@ -20,7 +20,7 @@ from git_credential_bitbucket.vault import key_sources, keyring_key
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.vault.format import Header
 
@@ -53,7 +53,7 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     names = {one["id"]: f"{one['kind']} {one['id']} for {one['scope']}" for one in report.offered}
     hints = {one["id"]: status_report.replacement_hint(one) for one in report.offered}
     names |= {one.variable: f"the credential in {one.variable}" for one in report.tokens}
-    found = token_check.check([one["id"] for one in report.offered], report.tokens, context.url.base)
+    found = live_check.check([one["id"] for one in report.offered], report.tokens, context.url.base)
     for name, told in found.items():
         reason = f": {told['reason']}" if told["reason"] else ""
         if told["verdict"] == "rejected":
@@ -124,7 +124,7 @@ def _unknown_usernames(kept: list[CredentialView]) -> Iterator[Finding]:
 
 def _learn_usernames(unnamed: list[CredentialView]) -> None:
     """Ask Bitbucket whose each of `unnamed` is. Raises `Error` where it told of none."""
-    told = token_check.check([one["id"] for one in unnamed]).values()
+    told = live_check.check([one["id"] for one in unnamed]).values()
     reasons = [
         one["reason"] or "it has no permission to read its account" for one in told if one["bitbucket_username"] is None
     ]

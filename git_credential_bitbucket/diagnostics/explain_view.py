@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from git_credential_bitbucket.agent.diagnosis import Outcome
-    from git_credential_bitbucket.agent.views import Candidate, Dropped, Winner
+    from git_credential_bitbucket.agent.status_views import Candidate, Dropped, Winner
     from git_credential_bitbucket.bitbucket import token_kinds
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.diagnostics.status_report import VaultView

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.agent.naming import login_command
 from git_credential_bitbucket.bitbucket import hosts, scopes
-from git_credential_bitbucket.client import daemon_info, environment_tokens, interactivity, token_check
+from git_credential_bitbucket.client import daemon_info, environment_tokens, interactivity, live_check
 from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.diagnostics.status_report import vault_state
 from git_credential_bitbucket.errors import DaemonDisabled, Error, Problem
@@ -23,7 +23,7 @@ from git_credential_bitbucket.gitsetup.other_helpers import shown_helper
 from git_credential_bitbucket.ui import arguments
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import Winner
+    from git_credential_bitbucket.agent.status_views import Winner
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.diagnostics.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
     from git_credential_bitbucket.git_config import GitConfig
@@ -76,7 +76,7 @@ def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView 
     ids = [answer["from"]] if answer is not None and not tokens else []
     names = scopes.names_of(url.path, url.host)
     repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
-    return next(iter(token_check.check(ids, tokens, url.base, repository).values()), None)
+    return next(iter(live_check.check(ids, tokens, url.base, repository).values()), None)
 
 
 def _found(url: Url, git_asks: GitRequest) -> environment_tokens.EnvironmentCredential | None:

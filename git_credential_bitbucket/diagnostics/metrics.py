@@ -14,7 +14,7 @@ from git_credential_bitbucket.git_protocol import printable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.diagnostics.status_report import Report
 
 _PREFIX = "git_credential_bitbucket"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from git_credential_bitbucket.access_log import Entry
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 UNUSED_S = 90 * dates.DAY_S
 OLD_S = 90 * dates.DAY_S

@@ -23,7 +23,7 @@ from git_credential_bitbucket.ui import arguments, dates
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.client.environment_tokens import EnvironmentCredential
 

@@ -10,7 +10,7 @@ from git_credential_bitbucket.ui import arguments, dates, output
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.diagnostics.status_report import Report
 

@@ -12,7 +12,7 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket import token_kinds
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.ui.prompts import Prompter

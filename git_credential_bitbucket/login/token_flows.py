@@ -14,7 +14,7 @@ from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.gitsetup import git_request
-from git_credential_bitbucket.login import guidance, paste_validation, verification
+from git_credential_bitbucket.login import guidance, paste_validation, token_verification
 from git_credential_bitbucket.login.login_request import path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates
 
@@ -76,7 +76,7 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
         **({"bitbucket_username": account} if checked.kind == token_kinds.PERSONAL_TOKEN else {}),
         "ends_at": wanted.ends_at if wanted.ends_at is not None or wanted.source else _ask_expiry(prompter),
     }
-    return found | verification.verify(wanted, prompter, checked, found) if wanted.verify else found
+    return found | token_verification.verify(wanted, prompter, checked, found) if wanted.verify else found
 
 
 def _owner(
@@ -87,14 +87,14 @@ def _owner(
     The server says whose it is; without it, `--account` or the user does. Raises `Error`.
     """
     from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
-    from git_credential_bitbucket.bitbucket.verification import prepare_verification  # lazy: as above
+    from git_credential_bitbucket.bitbucket.verification_request import prepare_verification  # lazy: as above
 
     username, is_known = wanted.account, wanted.account is not None
     if wanted.verify and wanted.provider.protocol == "https":
         question = prepare_verification(wanted.provider.endpoint, checked.kind, None, checked.secret)
         verdict = rest.find_verdict(question)
         if verdict.valid is False:
-            raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=verification.REJECTED_HINT)
+            raise LoginFailed(f"Bitbucket rejected the token: {verdict.reason}", hint=token_verification.REJECTED_HINT)
         username, is_known = (verdict.username, True) if verdict.valid else (username, is_known)
     if not is_known and wanted.kind == token_kinds.ACCESS_TOKEN and wanted.path is not None:
         is_known = True  # a project's or repository's

@@ -27,7 +27,7 @@ from git_credential_bitbucket.vault.lock import flocked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.http_tokens import HttpToken, Owner
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.ui.prompts import Prompter
@@ -142,11 +142,11 @@ def _tidy_up(owner: Owner, tokens: list[HttpToken], current: HttpToken, prefix: 
 
 def _verify(wanted: LoginRequest, made: Rotation, secret: Secret) -> None:
     """Ask the server whether the new token works; one that does not is revoked. Raises `LoginFailed`."""
-    from git_credential_bitbucket.bitbucket import rest, verification  # lazy: as `http_tokens`
+    from git_credential_bitbucket.bitbucket import rest, verification_request  # lazy: as `http_tokens`
 
     scope = made.record["place"]
     repository = scope if scope.count("/") == _REPOSITORY_SLASHES else None
-    question = verification.prepare_verification(
+    question = verification_request.prepare_verification(
         wanted.provider.endpoint, made.record["kind"], None, secret, repository
     )
     verdict = rest.find_verdict(question)

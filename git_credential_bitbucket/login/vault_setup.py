@@ -16,7 +16,7 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUna
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.ui import prompts
 from git_credential_bitbucket.vault import key_sources
-from git_credential_bitbucket.vault.storage.engine import open_storage
+from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:

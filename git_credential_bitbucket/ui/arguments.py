@@ -17,7 +17,7 @@ from git_credential_bitbucket.errors import Error, UnknownCredential
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.providers import Provider
 
 _STATUS_HINT = "see: git-credential-bitbucket status"

@@ -9,7 +9,7 @@ import pytest
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
-from git_credential_bitbucket.agent import handover
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent import upgrade_state
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
@@ -123,11 +123,11 @@ def test_a_consumers_new_secret_takes_the_place_of_the_old(world: World) -> None
 def test_a_predecessors_client_credentials_answer_no_one(world: World) -> None:
     """0.1.0 handed them over among a person's; each consumer has its own minted again."""
     login = world.login()
-    state = json.loads(json.dumps(handover.export_state(world.agent)))
+    state = json.loads(json.dumps(upgrade_state.export_state(world.agent)))
     record = {**login.to_record(), "id": "minted", "origin": "environment"}
     state["memory"] = {"credentials": [record, {**record, "id": "mine", "origin": "login"}]}
     successor = world.another()
-    handover.import_state(successor, state)
+    upgrade_state.import_state(successor, state)
     assert [one.id for one in successor.credential_store.index() if one.id != login.id] == ["mine"]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from git_credential_bitbucket.agent import retention, views
+from git_credential_bitbucket.agent import retention, status_views
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
 from tests.fake_bitbucket import tokens
@@ -24,7 +24,7 @@ PLACES = ("", "/acme", "/acme/app")
 
 def explained(world: World, text: str = "", path: str = "acme/app.git") -> list[dict[str, Any]]:
     """The candidates, the first to be looked at first."""
-    pairs = views.explain_view(world.agent, world.lines(text, path), None)
+    pairs = status_views.explain_view(world.agent, world.lines(text, path), None)
     return [json.loads(value) for key, value in pairs if key == "candidate[]"]
 
 
@@ -96,5 +96,5 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
 def test_other_scopes_on_the_host_are_named(world: World) -> None:
     """For a person who looks for a token where there is none."""
     a_static(world, "/beta/x")
-    pairs = views.explain_view(world.agent, world.lines(), None)
+    pairs = status_views.explain_view(world.agent, world.lines(), None)
     assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
-from git_credential_bitbucket.agent import access_log_entry, control, dispatch, matching, retention
+from git_credential_bitbucket.agent import access_log_entry, control_actions, dispatch, matching, retention
 from git_credential_bitbucket.agent.deferred_answer import Deferred, map_answer, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, GIT, GUEST, Caller, Dispatcher
 from git_credential_bitbucket.bitbucket import token_kinds
@@ -28,7 +28,7 @@ def caller(role: dispatch.Role) -> Caller:
 
 def test_every_action_stands_in_the_table_and_nothing_else() -> None:
     """A verb that nobody thought about who may ask for is one for CONTROL, but it has to be written down."""
-    assert set(ACTIONS) == {"get", "store", "erase", "ping", "exit", *control.VERBS}
+    assert set(ACTIONS) == {"get", "store", "erase", "ping", "exit", *control_actions.VERBS}
     assert set(ACTIONS) >= access_log_entry.OPERATIONS
     assert all(CONTROL in roles for roles in ACTIONS.values())
 

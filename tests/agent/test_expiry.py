@@ -8,7 +8,7 @@ import pytest
 
 from git_credential_bitbucket.agent import expiry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from tests.agent.credentials import a_credential, an_oauth_login
 

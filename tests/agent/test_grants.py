@@ -18,7 +18,7 @@ from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Agent
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.dispatch import ACTIONS, CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.agent.grants import MAX_GRANTS, Grant
-from git_credential_bitbucket.agent.views import GrantView, status_view
+from git_credential_bitbucket.agent.status_views import GrantView, status_view
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage

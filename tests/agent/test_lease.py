@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import handover, renewal, retention, revocation
+from git_credential_bitbucket.agent import renewal, retention, revocation, upgrade_state
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
@@ -254,9 +254,9 @@ def test_what_an_earlier_version_hands_over_is_an_answer(world: World) -> None:
     """Version 0.1.0 gave a whole record with the grant in it."""
     login = world.login()
     granted = {"secret": "new", "refresh_token": "newer", "generation": 2, "minted_at": 5.0, "expires_at": 7205.0}
-    state = handover.export_state(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
+    state = upgrade_state.export_state(world.agent) | {"unwritten": {login.id: login.to_record() | granted}}
     successor = world.another()
-    handover.import_state(successor, json.loads(json.dumps(state)))
+    upgrade_state.import_state(successor, json.loads(json.dumps(state)))
     successor.close()
     (kept,) = world.kept()
     assert (kept.generation, kept.secret.reveal(), kept.expires_at) == (2, "new", 7205.0)

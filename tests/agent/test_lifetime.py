@@ -8,7 +8,7 @@ import pytest
 
 from git_credential_bitbucket.agent import expiry, retention
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.agent import Agent
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
 from git_credential_bitbucket.vault.key import Key

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import handover, renewal, renewal_schedule, revocation, views
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent import renewal, renewal_schedule, revocation, status_views, upgrade_state
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
@@ -134,7 +134,7 @@ def test_a_failure_that_a_person_can_fix_tells_how(world: World) -> None:
     assert (state, "certificate" in cause) == ("unreachable", True)
     assert "presents it, run: git config --global http.sslCAInfo FILE (the next attempt is in " in hint
     (kept,) = world.kept()
-    stated = views.credential_view(kept, world.agent, world.clock())
+    stated = status_views.credential_view(kept, world.agent, world.clock())
     assert "http.sslCAInfo FILE (the next attempt is in " in str(stated["hint"])
     assert str(stated["trouble_hint"]).endswith("http.sslCAInfo FILE")
     world.agent.credential_store.change(kept.id, lambda _: {"endpoint": world.endpoint.to_record()})
@@ -486,11 +486,11 @@ def test_a_grant_not_yet_written_is_taken_over_although_the_vault_has_another_ke
     """What an upgrade hands on may be the only refresh token that still works, whatever became of the vault."""
     login = world.login()
     held = renewal.answer_of_0_1_0(login.to_record() | {"generation": 2})
-    state = handover.export_state(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
+    state = upgrade_state.export_state(world.agent) | {"unwritten": {login.id: held}, "locked_by_person": True}
     world.agent.credential_store.vault.rekey(Key(os.urandom(32), "environment"))
     successor = world.another()
     with pytest.raises(WrongKey):
-        handover.import_state(successor, state)
+        upgrade_state.import_state(successor, state)
     assert successor.renewals.unwritten == {login.id: held}
     assert successor.credential_store.locked_by_person
 
@@ -501,9 +501,9 @@ def test_a_grant_that_waits_for_the_disk_outlives_an_upgrade(world: World) -> No
     world.offset += 7300
     with world.full_disk():
         assert world.get() == {}
-    state = json.loads(json.dumps(handover.export_state(world.agent)))
+    state = json.loads(json.dumps(upgrade_state.export_state(world.agent)))
     successor = world.another()
-    handover.import_state(successor, state)
+    upgrade_state.import_state(successor, state)
     assert successor.must_keep_running()
     successor.close()
     (kept,) = world.kept()
@@ -519,9 +519,9 @@ def test_a_successor_knows_how_it_was_locked_and_what_was_used(world: World) -> 
     world.get()
     used = world.agent.credential_store.last_used(login)
     world.agent.lock("because it was idle")
-    state = json.loads(json.dumps(handover.export_state(world.agent)))
+    state = json.loads(json.dumps(upgrade_state.export_state(world.agent)))
     successor = world.another()
-    handover.import_state(successor, state)
+    upgrade_state.import_state(successor, state)
     _, cause, _ = diagnose_request(successor, world.lines())
     assert "it was idle" in cause
     assert successor.credential_store.last_used(login) == used != login.last_used_at

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from git_credential_bitbucket.agent import open_misses, retention, views
+from git_credential_bitbucket.agent import open_misses, retention, status_views
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.credential import UNSOLICITED
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
@@ -357,7 +357,7 @@ def test_an_unsolicited_secret_is_shown_as_bound_and_not_checked_by_rest(world: 
     """`status` says what it alone answers, and `status --check` does not send it."""
     unasked(world, "mallory", make(), "mallory/lib.git")  # type: ignore[operator]
     (kept,) = world.kept()
-    (shown,) = [json.loads(value) for key, value in views.status_view(world.agent) if key == "credential[]"]
+    (shown,) = [json.loads(value) for key, value in status_views.status_view(world.agent) if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)
     before = world.standin.mark()
     told = wait_for(control(world.agent, "identify", f"id[]={kept.id}\n".encode())).decode()

@@ -12,7 +12,7 @@ import pytest
 from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import matching, retention
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.source_value import RECHECK_S
 from git_credential_bitbucket.bitbucket import token_kinds

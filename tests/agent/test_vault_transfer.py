@@ -15,7 +15,7 @@ from git_credential_bitbucket.agent import vault_transfer
 from git_credential_bitbucket.agent.renewal import merge_answer
 from git_credential_bitbucket.errors import Error, VaultBusy, VaultDamaged, VaultMoved, WrongKey
 from git_credential_bitbucket.vault.key import Key
-from git_credential_bitbucket.vault.storage.engine import open_storage
+from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ FORKER = """
 import json, os, signal, sys
 from git_credential_bitbucket.agent import renewal, vault_transfer
 from git_credential_bitbucket.vault.key import Key
-from git_credential_bitbucket.vault.storage.engine import open_storage
+from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 def work(ends, verb, nth, trace):
     left = nth

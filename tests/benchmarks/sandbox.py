@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from git_credential_bitbucket import git_protocol, paths
-from git_credential_bitbucket.vault.storage.engine import open_storage
+from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.daemon.daemons import read_all
 from tests.fake_bitbucket import tokens

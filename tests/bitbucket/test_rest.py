@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds, verification
+from git_credential_bitbucket.bitbucket import oauth, rest, token_kinds, verification_request
 from git_credential_bitbucket.bitbucket.providers import Endpoint
 from git_credential_bitbucket.errors import RejectedByBitbucket, SettingsError
 from git_credential_bitbucket.secret import Secret
@@ -118,7 +118,9 @@ def test_a_verdict_is_waited_for_no_longer_than_said(bitbucket: FakeBitbucket, e
     """A server that does not answer, or a name that is resolved for ever, must not hang a login."""
     bitbucket.script_fault("api", "hold")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.find_verdict(verification.prepare_verification(endpoint, token_kinds.ACCESS_TOKEN, None, token), 0.1)
+    verdict = rest.find_verdict(
+        verification_request.prepare_verification(endpoint, token_kinds.ACCESS_TOKEN, None, token), 0.1
+    )
     assert (verdict.valid, verdict.reason) == (None, "there was no answer within 0.1 seconds")
     bitbucket.release()
 
@@ -127,7 +129,9 @@ def test_what_keeps_a_question_from_being_asked_is_the_reason(bitbucket: FakeBit
     """A proxy of a kind that is not supported is no reason to store nothing."""
     unusable = endpoint._replace(proxy="socks5://127.0.0.1:1")
     token = Secret(bitbucket.issue_access_token("acme"))
-    verdict = rest.find_verdict(verification.prepare_verification(unusable, token_kinds.ACCESS_TOKEN, None, token), 60)
+    verdict = rest.find_verdict(
+        verification_request.prepare_verification(unusable, token_kinds.ACCESS_TOKEN, None, token), 60
+    )
     assert (verdict.valid, verdict.reason) == (None, "socks5 proxies are not supported")
 
 

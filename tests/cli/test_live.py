@@ -9,7 +9,7 @@ import requests
 from git_credential_bitbucket import git_config
 from git_credential_bitbucket.bitbucket import providers
 from git_credential_bitbucket.client import ipc
-from git_credential_bitbucket.diagnostics import finding, live
+from git_credential_bitbucket.diagnostics import finding, live_report
 from tests.cli.listed import listed
 from tests.cli.person import Person
 from tests.cli.schemas import validated
@@ -158,13 +158,13 @@ def test_what_bitbucket_repeats_of_a_secret_is_hidden(bitbucket: FakeBitbucket, 
     context = finding.context_for(keyed.env, bitbucket.url)
     provider = providers.find(context.trusted, context.url.protocol, context.url.host, keyed.env)
     assert provider is not None
-    run = live.Live(context, provider, lambda _: False)
+    run = live_report.Live(context, provider, lambda _: False)
     run.hide("s3cret", "s3cret-and-more")
     answer = requests.Response()
     answer.status_code, answer.url = 429, bitbucket.url
     answer.headers["X-RateLimit-Resource"] = "for s3cret-and-more, s3cret"
     answer.request = requests.Request("GET", f"{bitbucket.url}/s3cret").prepare()
-    told = run.observed("a", lambda: answer, lambda _: (live.DIFFERS, None))
+    told = run.observed("a", lambda: answer, lambda _: (live_report.DIFFERS, None))
     assert (told.request, told.answer) == ("GET /…; headers ", "429; X-RateLimit-Resource: for …, …")
 
 

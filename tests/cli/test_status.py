@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from rich.console import Console
 
-from git_credential_bitbucket.agent.views import CredentialView
+from git_credential_bitbucket.agent.status_views import CredentialView
 from git_credential_bitbucket.bitbucket import rest
 from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.diagnostics import metrics, status_report, status_table

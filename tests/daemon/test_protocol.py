@@ -215,9 +215,9 @@ def test_what_answers_git_is_all_that_is_imported() -> None:
     code = (
         "import sys; sys.path.append(sys.argv[1]);"
         "import git_credential_bitbucket.daemon.process, git_credential_bitbucket.agent.agent,"
-        "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.host_cache,"
+        "git_credential_bitbucket.daemon.server, git_credential_bitbucket.daemon.configured_hosts,"
         "git_credential_bitbucket.daemon.request_handler, git_credential_bitbucket.vault.vault,"
-        "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control;"
+        "git_credential_bitbucket.vault.storage.file, git_credential_bitbucket.agent.control_actions;"
         "from git_credential_bitbucket.bitbucket import providers;"
         "assert providers.find(None, 'https', 'bitbucket.org', {}); print(*sys.modules)"
     )

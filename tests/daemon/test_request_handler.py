@@ -23,7 +23,7 @@ from git_credential_bitbucket.agent.dispatch import CONTROL, GIT, GUEST, Dispatc
 from git_credential_bitbucket.agent.grants import Grant
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
-from git_credential_bitbucket.daemon import host_cache
+from git_credential_bitbucket.daemon import configured_hosts
 from git_credential_bitbucket.daemon.peers import Peer
 from git_credential_bitbucket.daemon.request_handler import RequestHandler
 from git_credential_bitbucket.vault.key import Key
@@ -88,7 +88,7 @@ class Machine:
         self.configure("")
         self.key = Key(os.urandom(32), "environment")
         self.path = str(folder / "vault")
-        self.hosts = host_cache.HostCache(env, at_once)
+        self.hosts = configured_hosts.ConfiguredHosts(env, at_once)
         self.agent, self.other = self.an_agent(), self.an_agent()
         self.agent.grants.elapsed = self.agent.clock
         self.agent.grants.open_socket = lambda _: None
@@ -298,7 +298,7 @@ def test_what_is_answered_again_is_what_would_be_found_anew(
     bitbucket: FakeBitbucket, env: dict[str, str], home: Path, gits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Across logins, stores, rejections, renewals, clocks, locks, settings, grants, and whoever asks."""
-    monkeypatch.setattr(host_cache, "CHECK_INTERVAL_S", 0.0)  # both look at the configuration as it is
+    monkeypatch.setattr(configured_hosts, "CHECK_INTERVAL_S", 0.0)  # both look at the configuration as it is
     AgainstLookingAnew.known = 0
     run_state_machine_as_test(
         lambda: AgainstLookingAnew(bitbucket, env, home / "vaults", gits),  # type: ignore[arg-type]  # anything that makes a machine will do

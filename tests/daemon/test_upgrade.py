@@ -150,15 +150,15 @@ def test_a_successor_that_fails_changes_nothing(start: Start, copy: Path, bare_e
     daemon = start(env={**bare_env, "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}, package=str(copy))
     token = daemon.store("acme/app")
     tried = copy.parent / "tried"
-    handover = copy / PACKAGE.name / "agent" / "handover.py"
-    whole = handover.read_text()
+    module = copy / PACKAGE.name / "agent" / "upgrade_state.py"
+    whole = module.read_text()
     text = "    from git_credential_bitbucket.vault.key import Key"
-    replace(handover, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
+    replace(module, text, f"    open({str(tried)!r}, 'w'); raise SystemExit\n{text}")
     eventually(tried.exists)
     assert daemon.secret("acme/app") == token
     assert int(daemon.told_about("ping")["pid"]) == daemon.pid
     install(copy, "9.9.9")
-    handover.write_text(whole)
+    module.write_text(whole)
     eventually(lambda: version(daemon) == "9.9.9")
     assert daemon.secret("acme/app") == token
 
@@ -171,9 +171,9 @@ def test_told_to_leave_in_the_middle_neither_stays(start: Start, copy: Path, sup
     daemon.store("acme/app")
     tried, go_on = copy.parent / "tried", copy.parent / "go-on"
     os.mkfifo(go_on)
-    handover = copy / PACKAGE.name / "agent" / "handover.py"
+    module = copy / PACKAGE.name / "agent" / "upgrade_state.py"
     text = "    from git_credential_bitbucket.vault.key import Key"
-    replace(handover, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
+    replace(module, text, f"    open({str(tried)!r}, 'w'); open({str(go_on)!r}).read()\n{text}")
     eventually(tried.exists)
     os.kill(daemon.process.pid if supervised else daemon.pid, signal.SIGTERM)
     go_on.write_text("")

@@ -10,7 +10,7 @@ import pytest
 from git_credential_bitbucket.diagnostics.review import Reviewed, program_of, review
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
 
 NOW = 1_800_000_000.0
 DAY = 86400.0

@@ -44,7 +44,7 @@ from functools import partial
 import requests.auth, requests_oauthlib
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.deferred_answer import wait_for
-from git_credential_bitbucket.agent.factory import build_agent
+from git_credential_bitbucket.agent.from_environment import build_agent
 from git_credential_bitbucket.bitbucket import oauth, providers, transport
 def at_once(job):
     future = Future()

@@ -4,7 +4,7 @@ from typing import cast
 
 import pytest
 
-from git_credential_bitbucket.agent.views import CredentialView
+from git_credential_bitbucket.agent.status_views import CredentialView
 from git_credential_bitbucket.errors import Error, UnknownCredential
 from git_credential_bitbucket.ui import arguments
 

@@ -479,7 +479,7 @@ def test_without_redis_py_the_install_line_is_told(valkey: Valkey) -> None:
     """Where the address says redis, and the extra is not installed."""
     code = (
         "import sys; sys.modules['redis'] = None\n"
-        "from git_credential_bitbucket.vault.storage.engine import open_storage\n"
+        "from git_credential_bitbucket.vault.storage.selection import open_storage\n"
         "try: open_storage({'HOME': '/', 'GIT_CREDENTIAL_BITBUCKET_VAULT': sys.argv[1]})\n"
         "except Exception as exc: print(exc.cause, exc.hint)"
     )

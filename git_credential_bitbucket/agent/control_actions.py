@@ -9,7 +9,15 @@ import json
 from typing import TYPE_CHECKING, Any, Literal
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.agent import client_credentials, expiry, matching, rejection, retention, revocation, views
+from git_credential_bitbucket.agent import (
+    client_credentials,
+    expiry,
+    matching,
+    rejection,
+    retention,
+    revocation,
+    status_views,
+)
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Lookup, error_answer
 from git_credential_bitbucket.agent.deferred_answer import Deferred
 from git_credential_bitbucket.agent.diagnosis import answer_why
@@ -57,7 +65,7 @@ def _run(agent: Agent, work: Callable[[], Any], tell: Callable[[Any], Pairs] = l
 
 
 def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
-    return agent.with_unlocked_vault(lambda _: git_protocol.emit(views.status_view(agent)))
+    return agent.with_unlocked_vault(lambda _: git_protocol.emit(status_views.status_view(agent)))
 
 
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -65,7 +73,7 @@ def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     request = git_protocol.parse(body)
     agent.is_known(request)
     return agent.with_unlocked_vault(
-        lambda _: git_protocol.emit(views.explain_view(agent, request, fields.get("asked_path") or None))
+        lambda _: git_protocol.emit(status_views.explain_view(agent, request, fields.get("asked_path") or None))
     )
 
 
@@ -371,7 +379,7 @@ def _grant(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 
 def _grant_list(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
-    return git_protocol.emit([("ok", "1"), *(("grant[]", json.dumps(one)) for one in views.grant_views(agent))])
+    return git_protocol.emit([("ok", "1"), *(("grant[]", json.dumps(one)) for one in status_views.grant_views(agent))])
 
 
 def _grant_revoke(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:

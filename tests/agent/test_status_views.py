@@ -6,9 +6,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from git_credential_bitbucket.agent import views
+from git_credential_bitbucket.agent import status_views
 
-KEYS = list(views.CredentialView.__annotations__)
+KEYS = list(status_views.CredentialView.__annotations__)
 VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.lists(st.text(), max_size=2))
 
 
@@ -17,4 +17,4 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text
 def test_a_credential_is_encoded_as_json_has_it(values: list[Any]) -> None:
     """Byte for byte, whatever the values are."""
     view: Any = dict(zip(KEYS, values, strict=True))
-    assert views.encode_credential(view) == json.dumps(view, separators=(",", ":"))
+    assert status_views.encode_credential(view) == json.dumps(view, separators=(",", ":"))

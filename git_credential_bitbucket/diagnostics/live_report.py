@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from requests import Response
 
-    from git_credential_bitbucket.agent.views import CredentialView
+    from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.secret import Secret

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.daemon.host_cache import HostCache
+from git_credential_bitbucket.daemon.configured_hosts import ConfiguredHosts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def test_a_reading_that_ends_in_the_middle_of_a_question_counts_for_the_next(bar
     config = Path(bare_env["HOME"]) / ".gitconfig"
     config.write_text('[credential "https://git.example"]\n\tprovider = bitbucket\n')
     env = Interrupting(bare_env)
-    hosts = HostCache(env, done_at_once)
+    hosts = ConfiguredHosts(env, done_at_once)
     hosts.after_reading(lambda: b"")
     config.write_text("")
 
@@ -53,7 +53,7 @@ def test_a_command_that_follows_a_change_at_once_knows_of_it(bare_env: dict[str,
     """Configured, and logged in a moment later: the interval is for git's requests alone."""
     config = Path(bare_env["HOME"]) / ".gitconfig"
     config.write_text("")
-    hosts = HostCache(bare_env, done_at_once)
+    hosts = ConfiguredHosts(bare_env, done_at_once)
     hosts.after_reading(lambda: b"")
     config.write_text('[credential "https://git.example"]\n\tprovider = bitbucket\n')
     assert hosts.known("https", "git.example")

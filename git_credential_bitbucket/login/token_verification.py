@@ -65,7 +65,7 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     Raises `LoginFailed` if the token is for a repository that it does not reach.
     """
     from git_credential_bitbucket.bitbucket import rest  # lazy: requests costs 100 ms
-    from git_credential_bitbucket.bitbucket.verification import prepare_verification  # lazy: as above
+    from git_credential_bitbucket.bitbucket.verification_request import prepare_verification  # lazy: as above
 
     endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
     scope: str = record["place"]

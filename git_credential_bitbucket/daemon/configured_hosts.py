@@ -22,7 +22,7 @@ MAX_CACHED = 256
 """Cached hosts; a peer that names ever new ones must not fill the memory."""
 
 
-class HostCache:
+class ConfiguredHosts:
     """The cached configuration, and the providers found in it."""
 
     def __init__(self, env: Mapping[str, str], submit: Callable[..., Future[None]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from git_credential_bitbucket import git_protocol
-from git_credential_bitbucket.agent.control import control
+from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.credential import Credential, is_valid_record
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
-from git_credential_bitbucket.vault.storage.engine import open_storage
 from git_credential_bitbucket.vault.storage.file import no_step
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
+from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
 
 if TYPE_CHECKING:
