@@ -194,7 +194,7 @@ def _check_git_setup(plan: Plan) -> None:
             output.say("git does not ask this helper yet; run: git-credential-bitbucket configure")
             continue
         for other in other_helpers(git_config.read(os.environ), url):  # one that stores writes the token down again
-            output.warn(f"git asks {other.value} too, and {other.effect}", "run: git-credential-bitbucket configure")
+            output.warn(other.summary, "run: git-credential-bitbucket configure")
 
 
 def _undo() -> None:

@@ -17,7 +17,7 @@ from git_credential_bitbucket.gitsetup.executable import (
     runs_this_program,
 )
 from git_credential_bitbucket.gitsetup.git_request import sends_path
-from git_credential_bitbucket.gitsetup.other_helpers import other_helpers, reset_after, shown_helper
+from git_credential_bitbucket.gitsetup.other_helpers import other_helpers, reset_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,15 +98,13 @@ def _paths(context: DoctorContext, ours: list[tuple[str, str, str]], hint: str) 
 def _neighbours(context: DoctorContext) -> Iterator[Finding]:
     global_ones = other_helpers(context.trusted, context.url.base)
     for other in other_helpers(context.here, context.url.base):
-        where = "after" if other.after else "before"
-        cause = f"git asks {shown_helper(other.value)} {where} this program ({other.origin}), and {other.effect}"
         if not other.after:
-            yield Finding(CHECK, WRONG, cause, "remove that line", _written(context))
+            yield Finding(CHECK, WRONG, other.summary, "remove that line", _written(context))
         elif other in global_ones and other.origin.startswith("/"):
             hint = f'remove that line, or move it above the section [credential "{context.url.base}"]'
-            yield Finding(CHECK, WRONG, cause, hint, _moved_down(context))
+            yield Finding(CHECK, WRONG, other.summary, hint, _moved_down(context))
         else:  # the repository's own, or given to one command: nothing of ours can be behind it
-            yield Finding(CHECK, WRONG, cause, "remove that line")
+            yield Finding(CHECK, WRONG, other.summary, "remove that line")
 
 
 def _reset(context: DoctorContext, hint: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from git_credential_bitbucket.bitbucket import hosts, scopes
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.gitsetup import config_writer
 from git_credential_bitbucket.gitsetup.executable import helper_here, is_this_program, stable_path
-from git_credential_bitbucket.gitsetup.other_helpers import OtherHelper, other_helpers, reset_after
+from git_credential_bitbucket.gitsetup.other_helpers import OtherHelper, other_helpers, reset_after, shown_helper
 from git_credential_bitbucket.ui.output import say, warn
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _report(scope: config_writer.Scope, url: str, path: str, silenced: list[Othe
     say(f"{url}: git {'asks' if changed else 'already asks'} {path}", is_whole=True)
     say(f"  configured in {files[-1] if files else 'git'}")
     for other in silenced:
-        say(f"  no longer asked: {other.value} ({other.origin}); `unconfigure` restores it")
+        say(f"  no longer asked: {shown_helper(other.value)} ({other.origin}); `unconfigure` restores it")
 
 
 def _warn(scope: config_writer.Scope, url: str) -> None:
@@ -133,8 +133,7 @@ def _warn(scope: config_writer.Scope, url: str) -> None:
             f"remove or move that line: {reset_after(scope.read)}",
         )
     for other in other_helpers(scope.read, url):
-        where = "after" if other.after else "before"
         warn(
-            f"git asks {other.value} {where} this program ({other.origin}), and {other.effect}",
+            other.summary,
             f"remove that line, or move it above the section for {url}" if other.after else "remove that line",
         )

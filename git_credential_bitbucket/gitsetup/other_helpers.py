@@ -29,11 +29,12 @@ class OtherHelper:
     after: bool
 
     @property
-    def effect(self) -> str:
-        """Its effect, in words."""
-        if not self.after:
-            return "its answers come before the credentials stored here"
-        return _effect(self.value)
+    def summary(self) -> str:
+        """What git asks and when, and the effect, in words that are safe to show."""
+        where, effect = "before", "its answers come before the credentials stored here"
+        if self.after:
+            where, effect = "after", _effect(self.value)
+        return f"git asks {shown_helper(self.value)} {where} this program ({self.origin}), and {effect}"
 
 
 def other_helpers(read: GitConfig, url: str) -> list[OtherHelper]:

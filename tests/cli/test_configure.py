@@ -269,7 +269,6 @@ def test_plain_http_is_warned_of(bare_run: Runner) -> None:
         ("/usr/lib/git-core/git-credential-store", "writes every token to a file in plain text"),
         ("cache --timeout 1", "every token in memory"),
         ("osxkeychain", "receives every token"),
-        ("!f() { :; }; f", "receives every token"),
     ],
 )
 def test_a_storing_helper_behind_ours_is_warned_of(bare_run: Runner, home: Path, helper: str, effect: str) -> None:
@@ -280,6 +279,18 @@ def test_a_storing_helper_behind_ours_is_warned_of(bare_run: Runner, home: Path,
     assert f"git asks {helper} after this program ({home}/.gitconfig)" in done.stderr
     assert effect in done.stderr
     assert done.returncode == 0
+
+
+def test_a_helper_with_a_password_in_it_is_named_without(bare_run: Runner) -> None:
+    """CI recipes write a function of the shell with the token's value in it: before ours, after ours, replaced."""
+    helper = "!f() { echo username=alice; echo password=k3-secret; }; f"
+    bare_run("git", "config", "--global", f"credential.{URL}.helper", helper)
+    bare_run("git", "config", "--global", f"credential.{URL}/acme.helper", helper.replace("alice", "bob"))
+    done = bare_run(NAME, "configure")
+    assert "no longer asked: !… (" in done.stdout
+    assert "git asks !… after this program (" in done.stderr
+    assert "receives every token" in done.stderr
+    assert "k3-secret" not in done.stdout + done.stderr
 
 
 def test_a_storing_helper_for_one_workspace_is_found_too(bare_run: Runner) -> None:
