@@ -49,7 +49,7 @@ is flagged, so that cron can mail it. Programs and repositories come from the ac
 @click.option(
     "-n",
     "--lines",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**9),
     default=SHOWN,
     show_default=True,
     metavar="N",

@@ -81,6 +81,13 @@ def test_a_review_fails_for_what_is_flagged(logging: Runner, home: Path) -> None
     assert f"hint: to turn it on, run: {TURNS_IT_ON}" in told.stderr
 
 
+def test_more_lines_than_a_log_can_have_are_a_usage_error(bare_run: Runner) -> None:
+    """A slip of the finger is told of, and is no traceback."""
+    refused = bare_run(HELPER, "log", "-n", "9" * 20, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(f"{HELPER}: error: invalid value for '-n' / '--lines'")
+
+
 def test_without_a_log_the_way_to_one_is_told(keyed: Runner) -> None:
     """No file, one error and the command: run as it stands, the next request is in the log."""
     told = keyed(HELPER, "log", check=False)
