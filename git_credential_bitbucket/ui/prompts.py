@@ -99,15 +99,16 @@ class Terminal:
 
     def choose(self, prompt: str, options: Sequence[str], *, default: int | None = None) -> int:
         """The index of the option whose number the user types."""
-        for number, option in enumerate(options, 1):
+        numbers = [str(number) for number in range(1, len(options) + 1)]
+        for number, option in zip(numbers, options, strict=True):
             self._write(self._wrapped(f"  {number}  {option}\n", 5))
         suggestion = "" if default is None else f" [{default + 1}]"
         while True:
             typed = self.line(f"{prompt}{suggestion}: ")
             if not typed and default is not None:
                 return default
-            if typed.isascii() and typed.isdigit() and 1 <= int(typed[:9]) <= len(options):
-                return int(typed) - 1
+            if typed in numbers:
+                return numbers.index(typed)
             self._write(f"Type a number from 1 to {len(options)}.\n")
 
     def confirm(self, question: str) -> bool:

@@ -108,6 +108,12 @@ def test_a_terminal_that_knows_ascii_only_is_written_to_in_ascii(
     assert keyboard.read().strip() == b'"Create"'
 
 
+def test_a_choice_is_one_of_the_numbers_shown(keyboard: Keyboard) -> None:
+    """Whatever else is typed, however long, is asked about again."""
+    os.write(keyboard._master, b"0\n0000000013\n\xc2\xb2\n2\n")
+    assert keyboard.terminal.choose("Which one", ["a", "b"]) == 1
+
+
 def test_more_than_any_secret_is_an_error(keyboard: Keyboard) -> None:
     """A file dropped on the terminal, say."""
     with pytest.raises(Error, match="longer than any Bitbucket token"):
