@@ -108,7 +108,7 @@ def _search(
             repositories[repository.directory] = repository
             for location in where.repository_locations(repository, os.environ, known):
                 where.scan_location(location, search)
-        top: str | None = os.path.abspath(path)
+        top: str | None = os.path.realpath(path)  # a link that was named is followed, one that is found is not
         is_bare = repository is not None and repository.top is None
         if not paths and number == 0 and not is_bare:
             top = repository.top if repository is not None else None
@@ -133,7 +133,7 @@ def _base(paths: tuple[str, ...]) -> str:
     repository = repository_at(paths[0] if paths else ".")
     if repository is not None:
         return repository.top or repository.folder
-    return os.path.abspath(paths[0]) if paths and os.path.isdir(paths[0]) else os.getcwd()
+    return os.path.realpath(paths[0]) if paths and os.path.isdir(paths[0]) else os.getcwd()
 
 
 def repository_at(path: str) -> Repository | None:

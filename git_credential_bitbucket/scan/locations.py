@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -188,13 +189,16 @@ def _source(path: str) -> str:
 
 
 def _store_files(read: GitConfig, home: str) -> list[str]:
-    """The files of `git credential-store --file`, from the lines that configure it."""
+    """The files of `git credential-store --file`, from the lines that configure it, which git gives to the shell."""
     found = []
     for entry in read.entries("credential", "helper"):
-        words = entry.value.replace("=", " ").split()
+        try:
+            words = shlex.split(entry.value.replace("--file=", "--file "))
+        except ValueError:  # an unclosed quote
+            continue
         if any(word.endswith("store") for word in words[:3]) and "--file" in words[:-1]:
             path = words[words.index("--file") + 1]
-            found.append(home + path[1:] if path.startswith("~/") else path)
+            found.append(re.sub(r"^(~|\$HOME|\$\{HOME\})(?=/)", lambda _: home, path))
     return found
 
 

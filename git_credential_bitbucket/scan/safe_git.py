@@ -149,7 +149,6 @@ def _told(folder: str, env: Mapping[str, str], *words: str) -> str | None:
     if "not a git repository" in stderr:
         return None
     line = printable(next((line for line in stderr.split("\n") if line), "no reason given"), 300)
-    hint = None
-    if "dubious ownership" in stderr:
-        hint = "if you trust it: git config --global --add safe.directory DIRECTORY"
+    trust = next((line for line in stderr.split("\n") if line.startswith("\t") and "safe.directory" in line), None)
+    hint = None if trust is None else f"if you trust it, run: {printable(trust.strip(), 1000)}"
     raise Error(f"git does not open {printable(folder)}: {line.removeprefix('fatal: ')}", hint=hint)

@@ -42,13 +42,13 @@ def test_a_persons_files_are_looked_into(bare_run: Runner, home: Path) -> None:
     """The configuration of git and what it includes, stores, .netrc, shell profiles."""
     dead, token, repository = tokens.app_password(), tokens.api_token(), tokens.access_token()
     (home / ".gitconfig").write_text(
-        f"[include]\n\tpath = more\n[credential]\n\thelper = store --file {home}/kept\n"
+        '[include]\n\tpath = more\n[credential]\n\thelper = store --file \\"$HOME/what is kept\\"\n'
         f'[url "https://alice:{dead}@bitbucket.org/"]\n\tinsteadOf = bb:\n'
     )
     encoded = base64.b64encode(f"x-token-auth:{repository}".encode()).decode()
     (home / "more").write_text(f'[http "https://bitbucket.org"]\n\textraHeader = Authorization: Basic {encoded}\n')
     (home / ".git-credentials").write_text(f"https://a:b@github.com\nhttps://alice:{dead}@bitbucket.org\n")
-    (home / "kept").write_text(f"https://alice%40example.com:{token.replace('=', '%3d')}@bitbucket.org\n")
+    (home / "what is kept").write_text(f"https://alice%40example.com:{token.replace('=', '%3d')}@bitbucket.org\n")
     (home / ".netrc").write_text(f"machine bitbucket.org\nlogin alice\npassword {dead}\n")
     (home / ".bashrc").write_text(f"alias ll=ls\nexport BITBUCKET_APP_PASSWORD={dead}\n")
     store = home / ".gcm" / "store" / "git" / "https" / "bitbucket.org"
@@ -59,7 +59,7 @@ def test_a_persons_files_are_looked_into(bare_run: Runner, home: Path) -> None:
             ("app-password", f"{home}/.gitconfig", 5),
             ("access-token", f"{home}/more", 2),
             ("app-password", f"{home}/.git-credentials", 2),
-            ("api-token", f"{home}/kept", 1),
+            ("api-token", f"{home}/what is kept", 1),
             ("app-password", f"{home}/.netrc", 1),
             ("app-password", f"{home}/.bashrc", 2),
             ("api-token", f"{store}/alice.credential", 1),
@@ -125,6 +125,21 @@ def test_sarif_is_what_code_scanning_takes(bare_run: Runner, home: Path) -> None
     )
     location = result["locations"][0]["physicalLocation"]
     assert location == {"artifactLocation": {"uri": "a%20b.env"}, "region": {"startLine": 2}}
+
+
+def test_a_link_that_is_named_is_followed(bare_run: Runner, home: Path) -> None:
+    """To a file and to a folder, whose paths are relative all the same; one that is found leads out of it."""
+    work, kept = home / "work", home / "kept"
+    bare_run("git", "init", "-q", "r")
+    (work / "r" / "a.env").write_text(f"BITBUCKET_TOKEN={tokens.api_token()}\n")
+    kept.write_text(tokens.access_token())
+    (work / "r" / "found").symlink_to(kept)
+    (work / "file").symlink_to(kept)
+    (work / "folder").symlink_to("r")
+    assert entries(bare_run, "file") == [("access-token", str(kept), 1)]
+    [run] = json.loads(audit(bare_run, "folder", "--sarif", "-"))["runs"]
+    [result] = run["results"]
+    assert result["locations"][0]["physicalLocation"]["artifactLocation"] == {"uri": "a.env"}
 
 
 def test_file_names_are_plain_text_in_sarif(bare_run: Runner, home: Path) -> None:
@@ -409,6 +424,18 @@ def test_a_work_tree_that_a_repository_points_elsewhere_is_not_followed(bare_run
     bare_run("git", "config", "core.worktree", str(home))
     (home / "elsewhere").write_text(tokens.api_token())
     audit(bare_run, found=False)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives a folder away")
+def test_a_repository_of_another_user_is_trusted_by_the_command_that_is_told(bare_run: Runner, home: Path) -> None:
+    """As it stands there, whatever the folder's name."""
+    folder = home / "work" / "it's theirs"
+    bare_run("git", "init", "-q", str(folder))
+    os.chown(folder, 65534, -1)
+    refused = bare_run(HELPER, "audit", str(folder), check=False)
+    assert "detected dubious ownership" in refused.stderr
+    bare_run("sh", "-c", refused.stderr.partition("hint: if you trust it, run: ")[2])
+    audit(bare_run, str(folder), found=False)
 
 
 def test_a_host_that_is_opted_in_counts_in_history_too(bare_run: Runner, home: Path) -> None:
