@@ -127,10 +127,11 @@ def document(report: Report) -> str:
 def expiry_of(one: CredentialView) -> float | None:
     """When a person will have to replace it, in epoch seconds; None where that is not known, or never.
 
-    A token that renews itself expires only with its login, which has no date unless a person gave it one.
+    A token that renews itself or is fetched expires only with its login or source, which has no date unless a person
+    gave it one.
     """
     renews = one["renewed_at"] is not None or one["source"] is not None
-    dates = (one["forget_at"], *(() if renews else (one["ends_at"], one["expires_at"])))
+    dates = (one["forget_at"], one["ends_at"], None if renews else one["expires_at"])
     return min((at for at in dates if at is not None), default=None)
 
 

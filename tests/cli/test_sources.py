@@ -61,6 +61,8 @@ def test_a_short_form_is_shown_expanded_and_answers_what_it_has_now(keyed: Runne
     refreshed = keyed(HELPER, "refresh", one["id"]).stdout
     assert refreshed.startswith("Fetched: API token for bitbucket.org, from exec:pass show work/bitbucket")
     assert f"password={second}\n" in keyed(HELPER, "get", stdin=REQUEST).stdout
+    keyed(HELPER, "expires", one["id"], "2099-01-31")
+    assert keyed(HELPER, "expires").stdout.startswith("2099-01-31 "), "entered, so shown; whatever is fetched"
     for token in (first, second):
         assert token not in said.stdout + shown + refreshed
         assert token.encode() not in everything_in(home)
