@@ -167,7 +167,7 @@ def _move(move: Move) -> None:
 
 def _add_email(credential_id: str, email: str) -> None:
     """Add the email found beside a token in a file to its stored credential."""
-    (one,) = (one for one in arguments.stored_credentials() if one["id"] == credential_id)
+    (one,) = arguments.select_credentials(credential_id)
     username = one["bitbucket_username"] or one["account"] or ""
     ask("amend", [("id", credential_id), ("account", email), ("bitbucket_username", username)])
     output.say(f"Added the email {email} to the {arguments.title(one)}")

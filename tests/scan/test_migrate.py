@@ -344,6 +344,20 @@ def test_who_reads_a_cleaned_file_is_told(alone: Runner, home: Path) -> None:
     assert netrc.read_text() == ""
 
 
+def test_what_is_logged_out_while_it_asks_stays_in_its_file(alone: Runner, home: Path) -> None:
+    """Its email was to be added; nothing is cleaned, for the vault no longer has the token."""
+    token, kept = tokens.api_token(), home / ".git-credentials"
+    alone(HELPER, "login", "--no-verify", "--api-token", stdin=f"{token}\n")
+    kept.write_text(text := f"https://bob%40example.com:{token}@bitbucket.org\n")
+    with Person({**alone.env, "TERM": "xterm"}, alone.folder).types(HELPER, "migrate") as dialogue:
+        dialogue.reads("Do this now? [y/N]")
+        alone(HELPER, "logout")
+        dialogue.types("y")
+        dialogue.reads("error: no stored credential has exactly this id")
+        dialogue.ends(1)
+    assert kept.read_text() == text
+
+
 @pytest.mark.parametrize(("answer", "is_done"), [("y", True), ("", False)])
 def test_at_a_terminal_it_asks_first(alone: Runner, home: Path, answer: str, is_done: bool) -> None:
     """It shows what it will do; no answer is a no. With --yes it does not ask."""
