@@ -1,7 +1,5 @@
 """REST with git's tokens: fresh, renewed once at a 401, for the API's host alone."""
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -9,7 +7,6 @@ import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
@@ -22,11 +19,9 @@ from git_credential_bitbucket.bitbucket.providers import CLOUD
 from git_credential_bitbucket.client.agent_client import ask
 from git_credential_bitbucket.errors import SettingsError, UnknownCredential
 from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.helper.peers import gits_cache_daemon
-
-if TYPE_CHECKING:
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.running import Runner
+from tests.running import Runner
 
 
 @pytest.fixture

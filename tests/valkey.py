@@ -1,7 +1,5 @@
 """A real valkey-server with a socket and a port of its own, shared by a module's tests; each test has its own vault."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import signal
@@ -9,18 +7,16 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.redis_server import RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 
 def program() -> str:

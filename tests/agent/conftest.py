@@ -1,12 +1,12 @@
 """An agent over a real vault, its jobs in real threads, its clock in the test's hand, its Bitbucket the stand-in."""
 
-from __future__ import annotations
-
 import os
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,18 +19,12 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.bitbucket.providers import Provider
 from git_credential_bitbucket.errors import VaultUnwritable
 from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.storage.contract import Storage
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Renewing, Vault
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.sandbox import endpoint_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
-    from pathlib import Path
-
-    from git_credential_bitbucket.vault.storage.contract import Storage
-    from tests.fake_bitbucket.client import FakeBitbucket
 
 
 class World:

@@ -1,9 +1,6 @@
 """What git's three operations do to what is kept."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -18,12 +15,10 @@ from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
+from tests.agent.conftest import World
 from tests.agent.credentials import a_credential
 from tests.agent.test_client_credentials import mint
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from tests.agent.conftest import World
 
 
 def test_nothing_kept_is_nothing_answered(world: World) -> None:

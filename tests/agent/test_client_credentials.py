@@ -1,29 +1,24 @@
 """The verb `mint`: tokens for the OAuth consumers in callers' environments, in a store of their own."""
 
-from __future__ import annotations
-
 import json
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent import upgrade_state
+from git_credential_bitbucket.agent.agent import Agent
 from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.secret import Secret
+from tests.agent.conftest import World
 from tests.daemon.daemons import eventually
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.agent import Agent
-    from tests.agent.conftest import World
-    from tests.fake_bitbucket.client import ConsumerKey
+from tests.fake_bitbucket.client import ConsumerKey
 
 
 def body_of(world: World, consumer: ConsumerKey) -> bytes:

@@ -1,10 +1,8 @@
 """The verbs beside git's: what they refuse, and that none of them holds up the thread that serves everybody."""
 
-from __future__ import annotations
-
 import json
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -12,9 +10,7 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.credential import Credential, is_valid_record
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
-
-if TYPE_CHECKING:
-    from tests.agent.conftest import World
+from tests.agent.conftest import World
 
 BAD_FIELDS: list[dict[str, Any]] = [
     {"place": None},

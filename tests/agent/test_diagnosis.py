@@ -1,21 +1,17 @@
 """`explain` over a real vault: it announces what the next `get` does, whatever the credentials have been through."""
 
-from __future__ import annotations
-
 import json
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from git_credential_bitbucket.agent import retention, status_views
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.secret import Secret
+from tests.agent.conftest import World
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.credential import Credential
-    from tests.agent.conftest import World
 
 SEEDS = range(6)
 STEPS = 12

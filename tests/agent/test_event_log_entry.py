@@ -1,10 +1,9 @@
 """The life-cycle log: what happens a few times in a credential's life, and nothing else."""
 
-from __future__ import annotations
-
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,12 +11,8 @@ from git_credential_bitbucket import access_log, git_protocol
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.dispatch import CONTROL, Caller, Dispatcher
 from git_credential_bitbucket.vault.key import Key
+from tests.agent.conftest import World
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.agent.conftest import World
 
 
 class Desk:

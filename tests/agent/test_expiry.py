@@ -1,21 +1,14 @@
 """When somebody is told that a token ends: by steps, once a day at most, and never twice for one step."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from git_credential_bitbucket.agent import expiry
-from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
+from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, Agent
 from git_credential_bitbucket.agent.control_actions import control
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.deferred_answer import wait_for
+from tests.agent.conftest import World
 from tests.agent.credentials import a_credential, an_oauth_login
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.agent.credential import Credential
-    from tests.agent.conftest import World
 
 DAY = 86400.0
 END = 1000 * DAY

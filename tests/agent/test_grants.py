@@ -1,12 +1,11 @@
 """Grants against a plain model of them: what is outside one is refused, and what it gives is counted exactly."""
 
-from __future__ import annotations
-
 import json
 import os
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,9 +25,6 @@ from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.test_model import at_once
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HOST = "bitbucket.org"
 SECRETS = {scope: tokens.access_token() for scope in ("acme/app", "acme", "other/app", "other")}

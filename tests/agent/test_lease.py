@@ -1,26 +1,20 @@
 """A renewal holds its own credential alone; wherever it is cut off, what Bitbucket answered gets into the vault."""
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
 from git_credential_bitbucket.agent import renewal, retention, revocation, upgrade_state
+from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import UnknownCredential, VaultBusy, VaultLocked
 from git_credential_bitbucket.vault.key import Key
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.agent.credential import Credential
-    from tests.agent.conftest import World
+from tests.agent.conftest import World
 
 
 class Cut(BaseException):

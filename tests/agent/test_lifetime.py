@@ -1,9 +1,5 @@
 """A credential that was given a lifetime: not offered past it, and gone with the next tick."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from git_credential_bitbucket.agent import expiry, retention
@@ -12,10 +8,8 @@ from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.deferred_answer import wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
+from tests.agent.conftest import World
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from tests.agent.conftest import World
 
 EIGHT_HOURS_S = 8 * 3600
 

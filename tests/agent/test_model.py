@@ -3,14 +3,14 @@
 Which credential answers is the model's word, and no question changes what the next one gets.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -26,13 +26,7 @@ from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.model import ACCESS, API, OAUTH, UNKNOWN, USERNAMES, Kept, Model, names, repository_of
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pytest
-
-    from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fake_bitbucket.client import FakeBitbucket
 
 T = TypeVar("T")
 HOSTS = st.sampled_from(("one.test", "one.test", "one.test", "two.test"))

@@ -1,13 +1,10 @@
 """Never an expired token, never a refresh token twice."""
 
-from __future__ import annotations
-
 import errno
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,9 +18,7 @@ from git_credential_bitbucket.errors import DaemonUnavailable, WrongKey
 from git_credential_bitbucket.secret import Secret
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.file import FileStorage
-
-if TYPE_CHECKING:
-    from tests.agent.conftest import World
+from tests.agent.conftest import World
 
 STATE = "capability[]=state\n"
 

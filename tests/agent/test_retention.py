@@ -1,10 +1,7 @@
 """What git may store: what a person was asked for, what a script approves, and everything else."""
 
-from __future__ import annotations
-
 import json
 from functools import partial
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,11 +13,9 @@ from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import InvalidRequest
+from tests.agent.conftest import World
 from tests.agent.credentials import a_credential
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from tests.agent.conftest import World
 
 BOUND = ACKNOWLEDGED + b"kept=bound\n"
 BESIDE = ACKNOWLEDGED + b"kept=beside\n"

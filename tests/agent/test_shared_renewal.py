@@ -1,26 +1,21 @@
 """One refresh token, several hosts: it is presented once, whoever is cut off, and wherever."""
 
-from __future__ import annotations
-
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.diagnosis import diagnose_request
 from git_credential_bitbucket.errors import VaultBusy, VaultUnreachable
 from git_credential_bitbucket.vault.storage import redis_server
+from tests.agent.conftest import World
 from tests.daemon.daemons import eventually
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from git_credential_bitbucket.agent.agent import Agent
-    from git_credential_bitbucket.agent.credential import Credential
-    from tests.agent.conftest import World
-    from tests.valkey import Valkey
+from tests.valkey import Valkey
 
 
 class Cut(BaseException):

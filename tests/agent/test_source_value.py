@@ -1,11 +1,10 @@
 """Credentials whose secret is fetched: from real files and commands, rotated and broken under the agent."""
 
-from __future__ import annotations
-
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
@@ -13,17 +12,12 @@ from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import matching, retention
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED
 from git_credential_bitbucket.agent.control_actions import control
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
 from git_credential_bitbucket.agent.source_value import RECHECK_S
 from git_credential_bitbucket.bitbucket import token_kinds
+from tests.agent.conftest import World
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from git_credential_bitbucket.agent.credential import Credential
-    from tests.agent.conftest import World
 
 API = token_kinds.API_TOKEN_USERNAME
 REQUEST = b"protocol=https\nhost=%b\npath=acme/app.git\n"

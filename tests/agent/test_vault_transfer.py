@@ -1,13 +1,13 @@
 """Copies and moves between every two storages, killed at every step: nothing is lost, and no login is renewed twice."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,13 +17,8 @@ from git_credential_bitbucket.errors import Error, VaultBusy, VaultDamaged, Vaul
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.selection import open_storage
 from git_credential_bitbucket.vault.vault import Vault
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from tests.agent.conftest import World
-    from tests.valkey import Valkey
+from tests.agent.conftest import World
+from tests.valkey import Valkey
 
 NOW = 1_800_000_000.0
 STATIC = {"id": "a1", "kind": "access-token", "place": "https://h/acme/app", "secret": "ATCTT3-made-up"}

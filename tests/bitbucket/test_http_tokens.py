@@ -1,22 +1,15 @@
 """What a Data Center says of its tokens is not believed where it cannot be."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
+import ssl
+from collections.abc import Callable
 
 import pytest
 
 from git_credential_bitbucket.bitbucket.http_tokens import HttpToken, Owner
 from git_credential_bitbucket.errors import RejectedByBitbucket
 from git_credential_bitbucket.secret import Secret
-from tests.bitbucket.strange import endpoint_at
-
-if TYPE_CHECKING:
-    import ssl
-    from collections.abc import Callable
-
-    from tests.bitbucket.strange import Strange
+from tests.bitbucket.strange import Strange, endpoint_at
 
 TOKEN = "BBDC-made-up-token"
 

@@ -1,19 +1,14 @@
 """Two accounts on one host: who answers, who is replaced, and how a person chooses."""
 
-from __future__ import annotations
-
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.listed import listed
+from tests.cli.person import Person
 from tests.fake_bitbucket import tokens
-
-if TYPE_CHECKING:
-    from tests.cli.person import Person
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.running import Runner
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.running import Runner
 
 HELPER = "git-credential-bitbucket"
 

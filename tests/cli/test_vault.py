@@ -1,25 +1,19 @@
 """vault show, copy and move with a real daemon, a real server and git's own requests."""
 
-from __future__ import annotations
-
 import os
 from base64 import b64encode
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from tests.cli.listed import listed
+from tests.cli.person import Person
 from tests.cli.schemas import validated
 from tests.fake_bitbucket import tokens
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.running import Runner
 from tests.sandbox import endpoint_of, keep
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.cli.person import Person
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.running import Runner
-    from tests.valkey import Valkey
+from tests.valkey import Valkey
 
 HELPER = "git-credential-bitbucket"
 VAULT = "GIT_CREDENTIAL_BITBUCKET_VAULT"

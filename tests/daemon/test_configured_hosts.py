@@ -1,15 +1,11 @@
 """Which hosts are ours, while git's configuration changes."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from git_credential_bitbucket.daemon.configured_hosts import ConfiguredHosts
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def done_at_once(job: Callable[[], Any]) -> Future[Any]:

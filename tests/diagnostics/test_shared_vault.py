@@ -1,17 +1,11 @@
 """What doctor says of a shared vault's server: each setting that endangers a login, and the line that mends it."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import pytest
 
 from git_credential_bitbucket.diagnostics import finding, shared_vault
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG
 from git_credential_bitbucket.vault.storage.address import parse
-
-if TYPE_CHECKING:
-    from tests.valkey import Valkey
+from tests.valkey import Valkey
 
 GOOD = {
     "redis_version": "7.2.4",

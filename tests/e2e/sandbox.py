@@ -2,9 +2,9 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +17,6 @@ from tests.fake_bitbucket.tokens import digest
 from tests.git_versions import Git
 from tests.running import Runner, told
 from tests.sandbox import Sandbox, ask_daemon
-
-if TYPE_CHECKING:
-    import subprocess
 
 machine_git = pytest.mark.parametrize("git", ["machine"], indirect=True)
 """For a test that every git passes in the same way: the one that this machine has."""
@@ -60,7 +57,7 @@ class Machine(Sandbox):
         more: Mapping[str, str] | None = None,
         stdin: str | bytes = b"",
         check: bool = True,
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         """Run a program, with `more` in its environment; what it says is kept in `told`."""
         answer = Runner(self.env, self.work)(
             *command, env={**self.env, **(more or {})}, cwd=cwd, stdin=stdin, check=False
@@ -77,13 +74,13 @@ class Machine(Sandbox):
         more: Mapping[str, str] | None = None,
         stdin: str | bytes = b"",
         check: bool = True,
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         """Run this machine's git."""
         return self.run(self.used_git.path, *arguments, cwd=cwd, more=more, stdin=stdin, check=check)
 
     def helper(
         self, *arguments: str, more: Mapping[str, str] | None = None, stdin: str = "", check: bool = True
-    ) -> "subprocess.CompletedProcess[str]":
+    ) -> subprocess.CompletedProcess[str]:
         """Run the helper as a person does."""
         return self.run(self.program, *arguments, more=more, stdin=stdin, check=check)
 

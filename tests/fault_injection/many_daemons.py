@@ -1,24 +1,16 @@
 """Real daemons with a home each and one shared vault, through several lives of a token that lives for seconds."""
 
-from __future__ import annotations
-
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from tests.daemon.daemons import eventually
-from tests.fault_injection.sandbox import machines_with_one_vault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.daemon.daemons import Daemon
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.fault_injection.sandbox import Machine
-    from tests.valkey import Valkey
+from tests.daemon.daemons import Daemon, eventually
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fault_injection.sandbox import Machine, machines_with_one_vault
+from tests.valkey import Valkey
 
 PATIENCE_LIVES = 20
 """After so many lives without a renewal there will be none."""

@@ -1,7 +1,5 @@
 """How a shared vault behaves with many hosts: a simulation in virtual time (`simulated_hosts`), and real daemons."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -10,10 +8,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from git_credential_bitbucket.agent import retention
 from git_credential_bitbucket.agent.agent import Agent
@@ -21,13 +20,9 @@ from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.sandbox import endpoint_of
 from tests.valkey import Valkey
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from tests.fake_bitbucket.client import FakeBitbucket
 
 BUCKET_S = 0.01
 """Commands are counted in such spans of virtual time."""

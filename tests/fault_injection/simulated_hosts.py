@@ -4,8 +4,6 @@ Each thread of a host is a greenlet here, which runs alone until it sleeps or wa
 takes the time that it really takes by itself, and what it waits for takes none. See `Worker` for the commands.
 """
 
-from __future__ import annotations
-
 import base64
 import heapq
 import itertools
@@ -16,10 +14,11 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import redis
 from greenlet import getcurrent, greenlet
@@ -35,9 +34,6 @@ from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.fault_injection.many_hosts import BUCKET_S
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 BITBUCKET_TAKES_S = 0.3
 """Virtual seconds from a request for a new token to its answer; others see the lease held meanwhile."""

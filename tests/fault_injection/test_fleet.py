@@ -1,21 +1,14 @@
 """Two hosts, each with a daemon, and one vault on a real server: what one stores, and what a killed server costs."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.daemon.daemons import eventually
-from tests.fault_injection.sandbox import machines_with_one_vault
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.fault_injection.sandbox import Machine
-    from tests.valkey import Valkey
+from tests.fake_bitbucket.client import FakeBitbucket
+from tests.fault_injection.sandbox import Machine, machines_with_one_vault
+from tests.valkey import Valkey
 
 
 @pytest.fixture

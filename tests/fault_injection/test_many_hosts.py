@@ -1,18 +1,12 @@
 """The short form of `python -m tests.fault_injection --hosts N --daemons N`: one request a life, and no herd."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fault_injection import many_daemons, many_hosts
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from tests.fake_bitbucket.client import FakeBitbucket
-    from tests.valkey import Valkey
+from tests.valkey import Valkey
 
 
 def test_many_hosts_have_a_new_token_for_one_request_and_come_back_one_by_one(bitbucket: FakeBitbucket) -> None:

@@ -1,13 +1,11 @@
 """A shared vault's server that is an attacker: what it answers costs little, ends in time, and is an error of ours."""
 
-from __future__ import annotations
-
 import itertools
 import socket
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -15,9 +13,6 @@ from git_credential_bitbucket.errors import SettingsError, VaultUnreachable
 from git_credential_bitbucket.vault.storage import redis_server
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.redis_server import RedisServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
 
 _HELLO = b"%1\r\n+proto\r\n:3\r\n"
 

@@ -1,15 +1,15 @@
 """A vault that several hosts share: what the server may lose, swap or roll back, and what a host goes on with."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -27,20 +27,14 @@ from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key import Key
 from git_credential_bitbucket.vault.storage import redis_server, shared
 from git_credential_bitbucket.vault.storage.address import parse
-from git_credential_bitbucket.vault.storage.contract import REST
+from git_credential_bitbucket.vault.storage.contract import REST, Record, Storage
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
 from tests.daemon.daemons import eventually
 from tests.fault_injection.fleet_servers import Servers
 from tests.fault_injection.network import Loopback
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from git_credential_bitbucket.vault.storage.contract import Record, Storage
-    from tests.valkey import Valkey
+from tests.valkey import Valkey
 
 KEY = Key(bytes(range(32)), "file")
 TOKEN = "ATCTT3-made-up"

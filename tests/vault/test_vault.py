@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,15 +15,11 @@ from hypothesis import strategies as st
 from git_credential_bitbucket.errors import NewerVault, VaultDamaged, VaultLocked, VaultUnwritable, WrongKey
 from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.storage.contract import Stored
 from git_credential_bitbucket.vault.storage.file import FileStorage
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault, notice
 from tests.vault import peers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from git_credential_bitbucket.vault.storage.contract import Stored
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -104,7 +101,7 @@ def test_an_unchanged_vault_costs_one_stat(path: str, material: bytes, monkeypat
     first = vault.snapshot()
     calls: list[str] = []
 
-    def counted(name: str) -> "Callable[..., Any]":
+    def counted(name: str) -> Callable[..., Any]:
         real = getattr(os, name)
 
         def call(*arguments: Any, **more: Any) -> Any:  # noqa: ANN401 - whatever the real one takes
@@ -320,7 +317,7 @@ def test_locking_while_a_snapshot_is_read_leaves_nothing_behind(
     vault = opened(path, material)
     read = vault.storage.read
 
-    def read_and_lock(key: Key | None, known: "Stored | None") -> object:
+    def read_and_lock(key: Key | None, known: Stored | None) -> object:
         held = read(key, known)
         vault.lock()
         return held
