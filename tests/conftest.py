@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import git_versions, installed, sandbox
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
@@ -18,6 +19,12 @@ from tests.valkey import valkey, valkey_process  # noqa: F401 - fixtures
 for _signal in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
     if signal.getsignal(_signal) is signal.SIG_IGN:
         signal.signal(_signal, signal.default_int_handler if _signal is signal.SIGINT else signal.SIG_DFL)
+
+# What decides about a change gives the same verdict each time, however busy the machine is. For other examples than
+# those of every run: pytest --hypothesis-profile=random
+settings.register_profile("random", derandomize=False, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("random"), derandomize=True)
+settings.load_profile("same")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from git_credential_bitbucket import access_log, git_protocol
@@ -146,7 +146,7 @@ def model(scope: str | None, host: str, path: str | None) -> list[str]:
     return [secret for key, secret in SECRETS.items() if key.split("/") == names[: key.count("/") + 1]]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(st.data())
 def test_what_is_outside_a_grant_is_refused(data: st.DataObject) -> None:
     """Whatever is asked, through grants for any scope: only the model's secrets come, and nothing changes or ends."""

@@ -280,10 +280,8 @@ def test_the_agent_does_what_a_plain_model_says(bitbucket: FakeBitbucket) -> Non
         settings=settings(
             max_examples=int(os.environ.get("MODEL_EXAMPLES", "185")),
             stateful_step_count=30,
-            deadline=None,
             phases=[Phase.generate],  # a history is short, and to shorten it further takes minutes
             suppress_health_check=list(HealthCheck),
-            database=None,
         ),
     )
 
@@ -292,7 +290,7 @@ REQUESTS = st.lists(st.tuples(PATHS, USERS), min_size=1, max_size=8)
 LOGINS = st.lists(st.tuples(st.sampled_from((API, API, ACCESS)), PLACES, PERSONS), min_size=2, max_size=6)
 
 
-@settings(deadline=None, database=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(logins=LOGINS, requests=REQUESTS, again=st.data())
 def test_no_question_changes_what_the_next_one_gets(
     tmp_path_factory: pytest.TempPathFactory,

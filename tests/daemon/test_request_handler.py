@@ -305,10 +305,8 @@ def test_what_is_answered_again_is_what_would_be_found_anew(
         settings=settings(
             max_examples=int(os.environ.get("KNOWN_EXAMPLES", "15")),
             stateful_step_count=20,
-            deadline=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-            database=None,
         ),
     )
     assert AgainstLookingAnew.known > 200, "else this shows little"
@@ -347,7 +345,7 @@ def as_stored(record: dict[str, Any], begun: float, name: str) -> dict[str, Any]
     return stored
 
 
-@settings(deadline=None, max_examples=int(os.environ.get("TIME_EXAMPLES", "200")))
+@settings(max_examples=int(os.environ.get("TIME_EXAMPLES", "200")))
 @given(
     records=st.lists(RECORDS, min_size=1, max_size=3),
     moments=st.lists(

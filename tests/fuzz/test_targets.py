@@ -38,7 +38,7 @@ REQUESTS = st.builds(
 )
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(st.one_of(BODIES, st.binary(max_size=200), BODIES.map(lambda body: HOST + body)))
 def test_the_parser_refuses_or_understands(data: bytes) -> None:
     """Nothing else is raised, and what is understood can be written down and read again."""
@@ -49,7 +49,7 @@ def test_the_daemon_answers_whatever_comes_and_keeps_its_secrets() -> None:
     """No fault, no hang, no connection left, and a secret only for its own host over https."""
     daemon = targets.Daemon()
 
-    @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=600, suppress_health_check=list(HealthCheck))
     @given(st.one_of(REQUESTS, st.binary(max_size=200)))
     def feed(data: bytes) -> None:
         daemon(data)

@@ -193,7 +193,7 @@ VALUES = st.sampled_from([TOKEN, TOKEN, *token_values()]) | st.text(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, suppress_health_check=list(HealthCheck))
 @given(
     operation=st.sampled_from(["get", "store"]),
     request=REQUESTS,

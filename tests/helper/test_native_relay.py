@@ -562,7 +562,7 @@ def test_says_so_when_the_script_is_gone(native: Relay, tmp_path: Path) -> None:
     assert [line.split(b": ")[1] for line in done.stderr.splitlines()] == [b"error", b"hint"]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     operation=st.sampled_from(["get", "store", "erase"]),
     part=st.binary(max_size=100),

@@ -66,7 +66,7 @@ RECORD = st.fixed_dictionaries(
 CHANGE = st.tuples(st.sampled_from(["add", "change", "remove", "rest"]), st.integers(0, 20), RECORD)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     first=st.lists(RECORD, max_size=MAX_SPLICED + 3),
     commits=st.lists(st.lists(CHANGE, min_size=1, max_size=4), max_size=5),

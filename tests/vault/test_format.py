@@ -27,7 +27,7 @@ def with_checksum(blob: bytes) -> bytes:
     return blob[: CRC_AT.start] + crc + blob[HEADER_BYTES:]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=5000), generation=st.integers(0, 2**64 - 1), recovered=st.booleans())
 def test_what_is_sealed_comes_back(content: bytes, generation: int, recovered: bool) -> None:
     """Content, generation and flag survive the round trip, and the header can be read without the key."""
@@ -39,7 +39,7 @@ def test_what_is_sealed_comes_back(content: bytes, generation: int, recovered: b
     assert sealed.header_of(blob) == header
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(salt=st.binary(min_size=16, max_size=16), iterations=st.integers(1, 10), lanes=st.integers(1, 64))
 def test_a_passphrase_s_numbers_stand_in_the_header(salt: bytes, iterations: int, lanes: int) -> None:
     """Salt and costs can be read back without the key, for it takes them to make the key again."""
@@ -79,7 +79,7 @@ def test_a_cut_file_is_damage_at_every_length() -> None:
         sealed.unseal(key, blob + b"\0")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=300), st.binary(max_size=300).map(lambda tail: sealed.MAGIC + tail)))
 def test_no_input_does_more_than_be_refused(blob: bytes) -> None:
     """Whatever lies under the vault's name, reading its header ends in a header or in one of our errors."""

@@ -28,7 +28,7 @@ def header_for(key: Key) -> sealed.Header:
     return sealed.header_of(sealed.seal(key, b"{}", 1))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(material=st.binary(min_size=32, max_size=32), tail=st.sampled_from(["", "\n", " \r\n"]), bare=st.booleans())
 def test_a_key_in_the_environment_is_base64(material: bytes, tail: str, bare: bool) -> None:
     """Plain and URL-safe base64, padded or not, with white space around, give the same 32 bytes."""

@@ -63,7 +63,7 @@ def flip(path: str, at: int = -20) -> None:
     Path(path).write_bytes(blob)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     content=st.dictionaries(st.text().filter(lambda name: name not in {"credentials", "write_id"}), JSON, max_size=5)
 )
