@@ -158,6 +158,16 @@ def test_what_is_written_into_a_lease_outlives_its_holder(storage: Storage, key:
     assert storage.leases() == []
 
 
+def test_another_file_among_the_leases_is_none(tmp_path: Path) -> None:
+    """NFS leaves `.nfs…` of a file that is removed while it is open."""
+    storage = FileStorage(str(tmp_path / "gcb" / "vault"))
+    with storage.lease("a") as lease:
+        lease.write(b"answer")
+    for name in (".nfs0001", "-2", "-61", "-x"):
+        (tmp_path / "gcb" / "vault.renewing" / name).touch(0o600)
+    assert storage.leases() == ["a"]
+
+
 def test_a_lease_s_file_is_private_and_goes_when_it_is_empty(tmp_path: Path) -> None:
     """`V.renewing` is closed to others, and so is the file in it."""
     storage = FileStorage(str(tmp_path / "gcb" / "vault"))

@@ -204,7 +204,7 @@ class FileStorage:
     def leases(self) -> list[str]:
         """As `contract.Storage.leases`, by one look into `V.renewing`."""
         try:
-            return [_key_of(name) for name in os.listdir(self._beside("renewing"))]
+            return [key for key in map(_key_of, os.listdir(self._beside("renewing"))) if key is not None]
         except OSError:  # none, or unreadable: taking a lease raises it
             return []
 
@@ -484,8 +484,13 @@ def _file_name(key: str) -> str:
     return key if key.isascii() and key.isalnum() else f"-{key.encode('utf-8', 'surrogatepass').hex()}"
 
 
-def _key_of(name: str) -> str:
-    return bytes.fromhex(name[1:]).decode("utf-8", "surrogatepass") if name.startswith("-") else name
+def _key_of(name: str) -> str | None:
+    """The opposite of `_file_name`; None for a file that is no lease, such as NFS's `.nfs…` of a removed one."""
+    try:
+        key = bytes.fromhex(name[1:]).decode("utf-8", "surrogatepass") if name.startswith("-") else name
+    except ValueError:
+        return None
+    return key if _file_name(key) == name else None
 
 
 def _stamp(found: os.stat_result) -> "Stamp":
