@@ -58,7 +58,7 @@ class Owner:
         start: object = 0
         for _ in range(rest.MAX_PAGES):
             page = rest.document_of(self._request("GET", f"?limit=100&start={start}", expected=(_OK,)))
-            found += [one for one in map(_token, _values(page)) if _LISTED_ID.fullmatch(one.id)]
+            found += [one for one in map(_token, rest.values_of(page)) if _LISTED_ID.fullmatch(one.id)]
             start = page.get("nextPageStart")
             if page.get("isLastPage", True) or not isinstance(start, int):
                 return found
@@ -95,13 +95,17 @@ def owner_path(endpoint: Endpoint, scope: str, username: str | None, authorizati
     A person's slug is mostly the username in lower case; the server tells. Raises `Error`.
     """
     if username is None:
-        project, *repository = (quote(part, safe="~") for part in scope.split("/")[3:5])
-        return f"projects/{project}" + "".join(f"/repos/{slug}" for slug in repository)
+        names = [quote(part, safe="~") for part in scope.split("/")[3:5]]
+        if not names:
+            hint = "create one in Bitbucket's settings, and log in with it and with --for PROJECT or PROJECT/REPOSITORY"
+            raise Error("this token is stored for the whole server, so its project or repository is unknown", hint=hint)
+        return "/".join(f"{kind}/{name}" for kind, name in zip(("projects", "repos"), names, strict=False))
     url = f"{endpoint.api_url}/users?limit=100&filter={quote(username, safe='')}"
     answer = rest.request(endpoint, "GET", url, authorization.reveal())
     if answer.status_code == _UNAUTHORIZED or _denial(answer):
         raise _rejection(answer)
-    named = (one for one in _values(rest.document_of(answer)) if str(one.get("name")).lower() == username.lower())
+    people = rest.values_of(rest.document_of(answer))
+    named = (one for one in people if str(one.get("name")).lower() == username.lower())
     slug = next((one.get("slug") for one in named), None)
     return f"users/{quote(slug if isinstance(slug, str) else username.lower(), safe='')}"
 
@@ -118,11 +122,6 @@ def find_token(tokens: list[HttpToken], secret: Secret) -> HttpToken | None:
     except ValueError:
         return None
     return next((one for one in tokens if match and one.id == match[1].decode()), None)
-
-
-def _values(page: dict[str, Any]) -> list[dict[str, Any]]:
-    values = page.get("values")
-    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
 
 
 def _token(told: dict[str, Any]) -> HttpToken:

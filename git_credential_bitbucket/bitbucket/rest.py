@@ -194,6 +194,12 @@ def document_of(response: "Response") -> dict[str, Any]:
     return document if isinstance(document, dict) else {}
 
 
+def values_of(page: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects on a page of a list, as Cloud and Data Center send it."""
+    values = page.get("values")
+    return [one for one in values if isinstance(one, dict)] if isinstance(values, list) else []
+
+
 def _of_person(response: "Response", field: str) -> str | None:
     """What the answer says of the person; an app user (client credentials) has no username."""
     name = document_of(response).get(field)
@@ -255,10 +261,10 @@ def repositories_of(
             reason = {_UNAUTHORIZED: "the token is not valid", _FORBIDDEN: "the token may not list the repositories"}
             raise RejectedByBitbucket(reason.get(response.status_code, _no_verdict(response.status_code)))
         document = document_of(response)
-        for one in document.get("values") or ():
-            name = one.get("full_name", "").rpartition("/")[2].lower() if isinstance(one, dict) else ""
-            if re.fullmatch(r"[a-z0-9._-]+", name):
-                names[name] = None
+        for one in values_of(document):
+            name = one.get("full_name")
+            if isinstance(name, str) and (found := re.search(r"(?:^|/)([a-z0-9._-]+)$", name.lower())):
+                names[found[1]] = None
         url = document.get("next") or ""
         if not url:
             return tuple(names)

@@ -153,6 +153,19 @@ def test_a_projects_repositories_come_page_by_page(bitbucket: FakeBitbucket, end
             rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, Secret(other), "acme", "WEB")
 
 
+@pytest.mark.parametrize(
+    ("values", "names"), [([{"full_name": 7}, {}, 7, {"full_name": "acme/app"}], ("app",)), (7, ())]
+)
+def test_what_is_no_repository_in_a_list_is_passed_over(
+    bitbucket: FakeBitbucket, endpoint: Endpoint, values: object, names: tuple[str, ...]
+) -> None:
+    """A proxy may answer with anything."""
+    bitbucket.script_fault("api", "odd", count=1, body=json.dumps({"values": values}))
+    token = Secret(bitbucket.issue_access_token("acme"))
+    found = rest.repositories_of(endpoint, token_kinds.ACCESS_TOKEN, token, "acme", "WEB")
+    assert found == names
+
+
 @pytest.mark.parametrize("following", ["https://elsewhere.example/2.0/repositories/acme?page=2", 7, "itself"])
 def test_a_next_page_elsewhere_gets_no_token(bitbucket: FakeBitbucket, endpoint: Endpoint, following: object) -> None:
     """And a list that never ends is none."""

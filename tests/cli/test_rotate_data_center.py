@@ -94,6 +94,18 @@ def test_a_projects_or_repositorys_token_is_replaced_by_an_administrator(
     assert given(keyed, server) == ("x-token-auth", new)
 
 
+def test_a_projects_token_that_is_stored_for_the_server_is_not_rotated(keyed: Runner, server: FakeBitbucket) -> None:
+    """The project is not known, and so neither whose tokens to list: no password is asked for."""
+    token = server.issue_http_token(place="PROJ", permissions=("PROJECT_READ",), name="laptop")
+    host = urlsplit(server.data_center_url()).netloc
+    given = f"protocol=https\nhost={host}\nusername=x-token-auth\npassword={token}\n\n"
+    keyed("git", "-c", "credential.helper=bitbucket", "credential", "approve", stdin=given)
+    refused = keyed(HELPER, "rotate", stdin=f"carol@corp\n{PASSWORD}\n", check=False)
+    assert "stored for the whole server, so its project or repository is unknown" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert len(server.http_tokens()) == 1
+
+
 @pytest.mark.parametrize("scopes", [["REPO_ADMIN"], ["REPO_WRITE"]])
 def test_a_stored_login_of_an_administrator_is_used_and_another_is_not(
     keyed: Runner, server: FakeBitbucket, scopes: list[str]
