@@ -185,7 +185,7 @@ def _expiry(text: object, name: str) -> float | None:
 
     try:
         told = str(text)
-        return float(told) if told.isdigit() else dt.datetime.fromisoformat(told).timestamp()
+        return float(int(told)) if told.isdigit() else dt.datetime.fromisoformat(told).timestamp()
     except (ValueError, OverflowError):
         hint = "write it as 2027-01-31T12:00:00Z"
         raise SourceFailed(f"the expiry that {name} returned is not a date", hint=hint) from None

@@ -152,6 +152,7 @@ def test_other_git_helper_is_a_source(env: dict[str, str]) -> None:
         (f"""echo '{{{CANARY}'""", "broker did not return a JSON object"),
         (f"""echo '{{"version": 2, "token": "{CANARY}"}}'""", "an unknown version of its format"),
         (f"""echo '{{"token": "{CANARY}", "expires": "soon"}}'""", "is not a date"),
+        (f"""echo '{{"token": "{CANARY}", "expires": "{"9" * 400}"}}'""", "is not a date"),
         ("yes", "broker printed more than 64 KiB"),
         (f"echo 'denied for {CANARY}' >&2; exit 1", "broker failed with exit code 1; run it by hand"),
         (f"echo {CANARY}; echo {CANARY} >&2; exit 1", "broker failed with exit code 1"),

@@ -140,7 +140,7 @@ def _add(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     try:
         record = json.loads(fields["record"])
         credential = retention.credential_from_login(record, agent.clock())
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError):
         raise InvalidRequest("the record of the login is malformed") from None
     host = scopes.split_host(credential.place)
     if agent.find_provider(*host) is None:

@@ -423,7 +423,7 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
 def credential_from_login(record: Record, now: float) -> Credential:
     """A credential as a login hands it over: without an id, its lifetimes in seconds from now.
 
-    Raises `KeyError`, `TypeError` or `ValueError` where the record is none.
+    Raises `KeyError`, `TypeError`, `ValueError` or `OverflowError` where the record is none.
     """
     record = {"id": new_id(), "created_at": now, "minted_at": now, **record}
     if (lifetime := record.pop("lifetime", None)) is not None:
