@@ -69,7 +69,7 @@ class Intent(NamedTuple):
 class Lease(Protocol):
     """The right to renew one credential, held by one process at a time, with room for the answer to its request."""
 
-    elsewhere: "Intent | None"
+    elsewhere: "Intent | None" = None
     """What another host left when it had the lease, and may still be at; None where there is none."""
 
     def intend(self, blob: bytes) -> None:
@@ -77,7 +77,7 @@ class Lease(Protocol):
 
         Raises `VaultUnwritable`, and then none may be sent.
         """
-        ...
+        self.write(blob)
 
     def read(self) -> bytes:
         """What this or an earlier client wrote; empty where nothing is left."""
@@ -93,11 +93,14 @@ class Lease(Protocol):
 
 
 class Storage(Protocol):
-    """Where a vault's records are. Its methods raise the vault's errors, whatever lies below."""
+    """Where a vault's records are. Its methods raise the vault's errors, whatever lies below.
 
-    is_shared: bool
+    What stands here in full is right for one that no other host has.
+    """
+
+    is_shared: bool = False
     """Whether other hosts have it too, and wait for a renewal that is left over on this one."""
-    note_every_s: float
+    note_every_s: float = 0.0
     """How far a record's time of last use may lag behind, in seconds, for a write to be worth it."""
 
     @property
@@ -107,7 +110,7 @@ class Storage(Protocol):
 
     def durability(self) -> Durability:
         """How long it lasts: as this `process`, unsealed; or as a `disk`, sealed with a key."""
-        ...
+        return "disk"
 
     def watch(self) -> Stamp | None:
         """A value that is another one after every change, had as cheaply as possible; None where nothing is stored."""
@@ -131,7 +134,7 @@ class Storage(Protocol):
 
     def read_back(self, key: "Key") -> dict[str, Record]:
         """The records as a client reads them that knows none yet. Raises as `read`."""
-        ...
+        return self.read(key).records
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """Set each record, or remove it (None), durably and all at once, if each has the generation expected of it.
@@ -164,15 +167,15 @@ class Storage(Protocol):
 
     def follow(self, bring_in: "Callable[[], None]") -> None:
         """Have `bring_in`, which reads under the lock, called in a thread whenever other hosts may have changed it."""
-        ...
+        del bring_in
 
     def fault(self) -> "Error | None":
         """Why nothing can be changed, as of the last try, while what is stored can be read; None without a fault."""
-        ...
+        return None
 
     def damaged(self) -> str | None:
         """The path of the newest damaged file that was renamed; None where there is none."""
-        ...
+        return None
 
 
 def applied(stored: Stored, changes: "Changes", write_id: str) -> Stored | None:

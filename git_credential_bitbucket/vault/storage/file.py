@@ -29,13 +29,13 @@ from git_credential_bitbucket.vault import format as sealed
 from git_credential_bitbucket.vault import vault_files
 from git_credential_bitbucket.vault.lock import Turn, flocked
 from git_credential_bitbucket.vault.storage import encoding
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Lease, Storage, Stored, applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Record, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Stamp
 
 MAX_VAULT_BYTES = 1 << 28
 """256 MiB: 10,000 credentials with the longest tokens seen take 60; what is larger was not written by us."""
@@ -49,12 +49,10 @@ def no_step(_name: str) -> None:
     """The `step` of everyday life: nothing happens at a named point."""
 
 
-class FileStorage:
+class FileStorage(Storage):
     """A `contract.Storage` in a file."""
 
-    note_every_s = 0.0
     is_at_hand = True
-    is_shared = False
 
     def __init__(
         self,
@@ -81,10 +79,6 @@ class FileStorage:
     def has_lock(self) -> bool:
         """Whether this thread is inside `lock`."""
         return self._turn.is_mine
-
-    def durability(self) -> "Durability":
-        """It outlives processes."""
-        return "disk"
 
     def watch(self) -> "Stamp | None":
         """One stat: device, inode, modification time and size."""
@@ -131,10 +125,6 @@ class FileStorage:
             except (VaultUnwritable, VaultBusy):  # read-only, full, or another is at it
                 pass
         return stored
-
-    def read_back(self, key: "Key") -> "dict[str, Record]":
-        """As `contract.Storage.read_back`, from the file itself."""
-        return self._read(key).records
 
     def _is_current(self, known: Stored) -> bool:
         """Whether `known` is what `_read_whole` would read, under the lock."""
@@ -207,12 +197,6 @@ class FileStorage:
             return [key for key in map(_key_of, os.listdir(self._beside("renewing"))) if key is not None]
         except OSError:  # none, or unreadable: taking a lease raises it
             return []
-
-    def follow(self, bring_in: "Callable[[], None]") -> None:
-        """`watch` is enough."""
-
-    def fault(self) -> None:
-        """None: a write tells."""
 
     def damaged(self) -> str | None:
         """The newest `V.damaged-<time>`."""
@@ -446,23 +430,19 @@ class FileStorage:
         )
 
 
-class _FileLease:
+class _FileLease(Lease):
     """As `contract.Lease` says, in the file that is locked for it."""
 
     def __init__(self, storage: FileStorage, folder: str, fd: int) -> None:
         self.storage = storage
         self.folder = folder
         self.fd = fd
-        self.elsewhere: Intent | None = None
         self.is_named = False  # on the disk itself: else the content may be found under no name after a power cut
 
     def read(self) -> bytes:
         with vault_files.reading(self.storage.path):
             os.lseek(self.fd, 0, os.SEEK_SET)
             return files.read_all(self.fd, MAX_ANSWER_BYTES)
-
-    def intend(self, blob: bytes) -> None:
-        self.write(blob)
 
     def write(self, blob: bytes) -> None:
         with vault_files.writing(self.storage.path):

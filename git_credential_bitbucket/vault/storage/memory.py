@@ -5,22 +5,20 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.vault.lock import Turn
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Lease, Storage, Stored, applied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from git_credential_bitbucket.vault.key import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Record, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Stamp
 
 
-class MemoryStorage:
+class MemoryStorage(Storage):
     """A `contract.Storage` in memory."""
 
     shown = "memory"
-    note_every_s = 0.0
     is_at_hand = True
-    is_shared = False
 
     def __init__(self, *, lock_timeout_s: float = LOCK_TIMEOUT_S) -> None:
         self._lock_timeout_s = lock_timeout_s
@@ -44,11 +42,6 @@ class MemoryStorage:
         """The records; no key is needed."""
         del key, known
         return self._stored
-
-    def read_back(self, key: "Key | None") -> "dict[str, Record]":
-        """The records; no key is needed."""
-        del key
-        return self._stored.records
 
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """As `contract.Storage.commit`."""
@@ -83,24 +76,11 @@ class MemoryStorage:
         """Those with something left in them."""
         return [key for key, lease in list(self._leases.items()) if lease.blob]
 
-    def follow(self, bring_in: "Callable[[], None]") -> None:
-        """Nobody else changes it."""
 
-    def fault(self) -> None:
-        """None: a write tells."""
-
-    def damaged(self) -> None:
-        """None: memory is not damaged."""
-
-
-class _MemoryLease:
+class _MemoryLease(Lease):
     def __init__(self) -> None:
         self.turn = Turn()
         self.blob = b""
-        self.elsewhere: Intent | None = None
-
-    def intend(self, blob: bytes) -> None:
-        self.write(blob)
 
     def read(self) -> bytes:
         return self.blob

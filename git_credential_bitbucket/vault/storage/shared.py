@@ -26,7 +26,7 @@ from git_credential_bitbucket.errors import (
 )
 from git_credential_bitbucket.paths import shown, typed
 from git_credential_bitbucket.vault import format as sealed
-from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Stored, applied
+from git_credential_bitbucket.vault.storage.contract import LOCK_TIMEOUT_S, Intent, Lease, Storage, Stored, applied
 from git_credential_bitbucket.vault.storage.file import FileStorage, no_step
 from git_credential_bitbucket.vault.storage.host_copy import HostCopy
 from git_credential_bitbucket.vault.storage.redis_server import CHANCE, Write
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.vault.key import Key
-    from git_credential_bitbucket.vault.storage.contract import Changes, Durability, Lease, Record, Stamp
+    from git_credential_bitbucket.vault.storage.contract import Changes, Record, Stamp
     from git_credential_bitbucket.vault.storage.redis_server import Blob, Head, RedisServer
 
 LEASE_S = 30.0
@@ -50,7 +50,7 @@ _RECONNECT_S, _LONGEST_RECONNECT_S = 2.0, 6.0
 _STAMP_WITHOUT_COPY = (0, 0, 0, 0)
 
 
-class SharedStorage:
+class SharedStorage(Storage):
     """A `contract.Storage` on a server, with a copy in a file."""
 
     note_every_s = NOTE_EVERY_S
@@ -80,10 +80,6 @@ class SharedStorage:
     def shown(self) -> str:
         """The server's address as messages name it."""
         return self._server.shown
-
-    def durability(self) -> "Durability":
-        """It outlives processes."""
-        return "disk"
 
     def watch(self) -> "Stamp | None":
         """The copy's stamp: one stat. The server is asked only while there is no copy, and not where it is followed."""
@@ -248,9 +244,6 @@ class SharedStorage:
         """What the server was last seen to fail with."""
         return self._server.fault
 
-    def damaged(self) -> None:
-        """None: a damaged copy is made anew."""
-
     def _copied(self, key: "Key | None") -> HostCopy:
         try:
             self._known = self.copy.read(key, self._known)
@@ -383,7 +376,7 @@ class SharedStorage:
         return 0 if self._held is None else self._held.versions.get(name, (0, ""))[0]
 
 
-class _SharedLease:
+class _SharedLease(Lease):
     """As `contract.Lease` says: the intent is on the server too, the answer on this host's disk.
 
     Both have the intent's id, at the end of the slot, where no usual answer reaches: so it is known whose it is.
@@ -391,7 +384,6 @@ class _SharedLease:
 
     def __init__(self, storage: SharedStorage, server: "RedisServer", slot: "Lease", name: str) -> None:
         self.name = name
-        self.elsewhere: Intent | None = None
         self._storage = storage
         self._server = server
         self._slot = slot
