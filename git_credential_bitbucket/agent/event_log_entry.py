@@ -104,6 +104,11 @@ def idle_lock_entry() -> Entry:
     return {"event": "lock", "why": "because it was idle"}
 
 
+def transfer_entry(event: str, source: str, target: str, count: int) -> Entry:
+    """That `count` credentials were copied or moved from one vault's address to another's."""
+    return {"event": event, "from": source[:MAX_CHARACTERS], "to": target[:MAX_CHARACTERS], "credentials": count}
+
+
 def _entry(event: str, credential: Credential | None) -> Entry:
     if credential is None:
         return {"event": event}

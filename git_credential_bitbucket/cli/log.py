@@ -32,7 +32,7 @@ daemon starts, is "on" or names a file. It never holds a secret. Tokens that git
 (BITBUCKET_API_TOKEN and so on) are answered without the daemon and are not in it.
 
 --events shows the event log, which is always written and kept for two years: login, rotate, switch, disable, restore,
-logout, revoke, lock, unlock, rekey.
+logout, revoke, lock, unlock, rekey, and a vault's copy and move.
 
 --review shows each credential's age, OAuth scopes, last use, and the programs and repositories that used it. It flags
 a credential that was not used for 90 days (unused), is older than 90 days (old), has a wider scope than was used in 30
@@ -166,6 +166,9 @@ def _cell(entry: Entry, name: str) -> str:
         return f"{programs} (grant {entry['grant']})".lstrip() if "grant" in entry else programs
     if name == "operation" and "replaces" in entry:
         return f"{value} for {entry['replaces']}"
+    if name == "why" and "to" in entry:
+        count = f"{entry['credentials']} credential{'' if entry['credentials'] == 1 else 's'}"
+        return f"{count} from {entry['from']} to {entry['to']}"
     if name == "scope":
         return str(value or "").partition("://")[2]
     return "" if value is None else str(value)

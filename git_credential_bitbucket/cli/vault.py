@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from git_credential_bitbucket import config, git_protocol, paths, processes
-from git_credential_bitbucket.agent import naming, vault_transfer
+from git_credential_bitbucket import access_log, config, git_protocol, paths, processes
+from git_credential_bitbucket.agent import event_log_entry, naming, vault_transfer
 from git_credential_bitbucket.agent.renewal import merge_answer
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.app import summary
@@ -109,6 +109,7 @@ def copy(*, to: str, key_file: str | None, password_file: str | None) -> None:
     to = _address(to)
     prompter = prompts.prompter()
     done = vault_transfer.copy(_source(prompter), _target(to, key_file, password_file, prompter), time.time())
+    _log("copy", to, done)
     _tell("Copied", to, done)
     if done.left_out:
         output.warn(
@@ -139,6 +140,7 @@ def move(*, to: str, key_file: str | None, password_file: str | None) -> None:
         with suppress(Error):  # then the next move does it
             vault_transfer.abandon(source)
         raise
+    _log("move", to, done)
     _tell("Moved", to, done)
     set_here = {VAULT: to, PASSWORD_FILE_VARIABLE: _absolute(password_file), KEY_FILE: _absolute(key_file)}
     is_configured = paths.DEFAULT_VAULT in os.environ and not os.environ.get(VAULT)
@@ -196,6 +198,16 @@ def _target(to: str, key_file: str | None, password_file: str | None, prompter: 
         raise VaultLocked(cause, hint=exc.hint) from exc
     target.merge = merge_answer
     return target
+
+
+def _log(event: str, to: str, done: Transfer) -> None:
+    """Add the event to the logs of both vaults: the target's is the one that is read afterwards."""
+    entry = event_log_entry.transfer_entry(event, paths.vault_address(os.environ), to, len(done.arrived))
+    asker = {"uid": os.getuid(), "pid": os.getpid(), "program": processes.programs(os.getpid())}
+    line = access_log.with_time({**entry, **asker})
+    for env in (os.environ, {**os.environ, VAULT: to}):
+        with suppress(OSError, Error):
+            access_log.write(access_log.event_log_path(env), line, access_log.EVENT_RETENTION_S)
 
 
 def _tell(what: str, to: str, done: Transfer) -> None:

@@ -3,6 +3,7 @@
 import os
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,6 +38,12 @@ def given(run: Runner, bitbucket: FakeBitbucket) -> str:
     return done.stdout + done.stderr
 
 
+def events(run: Runner, event: str) -> list[dict[str, Any]]:
+    """These lines of the event log of the vault that is set."""
+    lines = run(HELPER, "log", "--events", "--json", "--operation", event).stdout.splitlines()
+    return [validated("log-events", line) for line in lines]
+
+
 def test_a_move_to_a_server_and_back(keyed: Runner, bitbucket: FakeBitbucket, login: str, valkey: Valkey) -> None:
     """The daemon that served the vault says at once where it went, and what to set; there, everything works."""
     keyed.env.pop(VAULT, None)
@@ -58,7 +65,12 @@ def test_a_move_to_a_server_and_back(keyed: Runner, bitbucket: FakeBitbucket, lo
     moved = keyed(HELPER, "vault", "show", "--json").stdout
     assert validated("vault-show", moved)["moved_to"] == valkey.url
     here = old["vault"]
+    told_here = events(keyed, "move")
     keyed.env[VAULT] = valkey.url
+    assert told_here == events(keyed, "move"), "both vaults' logs tell it"
+    assert [(one["from"], one["to"]) for one in told_here] == [(here, valkey.url)] * 2
+    assert [one["credentials"] for one in told_here] == [2, 0]
+    assert f"2 credentials from {here} to {valkey.url}" in keyed(HELPER, "log", "--events").stdout
     assert login in given(keyed, bitbucket)
     new = validated("vault-show", keyed(HELPER, "vault", "show", "--json").stdout)
     assert (new["credentials"], new["durability"]["appendfsync"]) == (2, "always")
@@ -82,6 +94,7 @@ def test_a_copy_leaves_logins_and_says_so(keyed: Runner, login: str, home: Path)
     assert len(listed(keyed)) == 2
     keyed.env[VAULT] = there
     assert [one["kind"] for one in listed(keyed)] == ["api-token"]
+    assert [(one["to"], one["credentials"]) for one in events(keyed, "copy")] == [(there, 1)]
 
 
 def test_where_git_s_configuration_names_the_vault_it_is_changed_there(keyed: Runner, login: str, home: Path) -> None:
