@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 FOREIGN_TOKEN_LIFETIME_S = 2 * 60 * 60
 """How long an OAuth token that another helper got is taken to live where nothing is said: Bitbucket's own 7200 s."""
+SWEPT_EVERY_S = 3600.0
 MAX_UNSOLICITED = 64
 MAX_UNSOLICITED_BYTES = 256 * 1024
 """How many such secrets are kept, and how large they are together, with their usernames and paths; the oldest go first.
@@ -366,7 +367,9 @@ def _remove_outdated(content: Record, now: float) -> None:
 
     Unless the clock has made those days up since the last look.
     """
-    looked_at, content["swept_at"] = content.get("swept_at", now), now
+    looked_at = content.get("swept_at", now)
+    if not 0 < now - looked_at < SWEPT_EVERY_S:  # seldom: of two hosts that change it at once, one is refused
+        content["swept_at"] = now
     if 0 <= now - looked_at < rejection.KEPT_DISABLED_S:
         kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < rejection.KEPT_DISABLED_S]
         content["credentials"][:] = kept

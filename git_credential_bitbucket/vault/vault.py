@@ -89,6 +89,8 @@ class Transaction:
         changes |= {name: (self.stored.generation_of(name), None) for name in base.keys() - records}
         if not changes:
             return
+        if records.keys() - base.keys():  # another host may be moving the vault away: there a new one would be lost
+            changes.setdefault(REST, (self.stored.generation_of(REST), base.get(REST)))
         stored = self._storage.commit(self._key, changes, self._write_id)
         if stored is None:
             raise VaultBusy("the vault was changed by another process meanwhile", hint="run the command again")

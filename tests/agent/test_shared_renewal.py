@@ -102,6 +102,30 @@ def test_a_daemon_without_a_copy_waits_for_the_server_in_a_job_only(
     assert threading.get_ident() not in asked
 
 
+def test_hosts_that_log_in_at_once_are_both_logged_in(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login has had its consent in the browser by then, which would have to be given again."""
+    one, two = fleet.host("h1"), fleet.host("h2")
+    known = fleet.login(one, two)
+    fleet.world.offset = 0
+    vault = two.credential_store.vault
+    transaction, made = vault.transaction, [known]
+
+    @contextmanager
+    def while_the_other_logs_in() -> Iterator[Any]:
+        with transaction() as tx:
+            fleet.world.agent = one
+            made.append(fleet.world.login(place=f"{fleet.world.standin.url}/w1"))
+            yield tx
+
+    fleet.world.agent = two
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(vault, "transaction", while_the_other_logs_in)
+        made.append(fleet.world.login(place=f"{fleet.world.standin.url}/w2"))
+    for host in (one, two):
+        with host.credential_store.vault.transaction() as tx:
+            assert {record["id"] for record in tx.content["credentials"]} == {one.id for one in made}
+
+
 def test_hosts_that_renew_at_once_send_one_request(fleet: Fleet) -> None:
     """All of them have the new token then."""
     hosts = [fleet.host(f"h{n}") for n in range(4)]

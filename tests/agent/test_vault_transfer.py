@@ -305,6 +305,24 @@ def test_what_is_stored_meanwhile_moves_along(between: Callable[[str, str], Ends
     assert ends.records(ends.target) == {"e5": record(LOGIN, id="e5", place="https://h/w")}
 
 
+def test_nothing_is_stored_in_a_vault_that_was_moved_meanwhile(between: Callable[[str, str], Ends]) -> None:
+    """A host that has read it before the move, and writes after it, is refused: nobody would look for that there."""
+    ends = between("server", "file")
+    ends.put(ends.source, record(STATIC))
+    other = ends.opened(ends.source, home="h2")
+
+    def log_in() -> None:
+        with other.transaction() as tx:
+            ends.move()
+            tx.content["credentials"].append(record(LOGIN))
+
+    with pytest.raises(VaultBusy, match="changed by another process meanwhile"):
+        log_in()
+    assert ends.content(ends.source) == {"moved_to": ends.to}
+    with pytest.raises(VaultMoved):
+        other.snapshot()
+
+
 def test_a_vault_that_is_being_moved_takes_nothing(between: Callable[[str, str], Ends], forker: Forker) -> None:
     """Neither a copy nor a move; it is told how to complete its own first."""
     ends = between("file", "file")

@@ -62,6 +62,20 @@ def test_a_generation_that_is_not_the_expected_one_changes_nothing(storage: Stor
     assert storage.read(KEY) == before
 
 
+def test_a_record_that_stays_the_same_is_compared(storage: Storage) -> None:
+    """What is committed with it is stored only if nobody changed it meanwhile; tried again, that is recognised."""
+    same: dict[str, object] = {"id": "a", "n": 1}
+    storage.commit(KEY, {"a": (0, same)}, "w1")
+    expected = storage.read(KEY).generation_of("a")
+    changes: dict[str, tuple[int, dict[str, object] | None]] = {"b": (0, {"id": "b"}), "a": (expected, same)}
+    stored = storage.commit(KEY, changes, "w2")
+    assert stored is not None
+    assert storage.commit(KEY, changes, "w2") == stored == storage.read(KEY)
+    storage.commit(KEY, {"a": (stored.generation_of("a"), {"id": "a", "n": 2})}, "w3")
+    assert storage.commit(KEY, {"c": (0, {"id": "c"}), "a": (stored.generation_of("a"), same)}, "w4") is None
+    assert storage.read(KEY).records == {"a": {"id": "a", "n": 2}, "b": {"id": "b"}}
+
+
 def test_a_commit_whose_end_is_unknown_may_be_tried_again(storage: Storage) -> None:
     """The same write id is recognised, and nothing is written twice; another one is another commit."""
     changes = {"a": (0, {"id": "a", "n": 1})}

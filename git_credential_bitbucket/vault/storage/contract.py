@@ -139,7 +139,7 @@ class Storage(Protocol):
     def commit(self, key: "Key | None", changes: "Changes", write_id: str) -> Stored | None:
         """Set each record, or remove it (None), durably and all at once, if each has the generation expected of it.
 
-        Returns what is stored then, each of these records with the next generation; None where one has another
+        Returns what is stored then, each record that changed with the next generation; None where one has another
         generation and nothing was changed. A commit that failed may be repeated with its `write_id`: it is not
         applied twice. The records are the storage's from now on. Raises `VaultUnwritable`.
         """

@@ -55,8 +55,9 @@ _COMMIT = """
 local id = redis.call('HGET', KEYS[1], 'vault')
 if id and id ~= ARGV[1] then return 'other' end
 local repeated = true
+local function is_written(n) return ARGV[5 + (n - 3) * 5 + 1] ~= ARGV[5 + (n - 3) * 5 + 2] end
 for n = 3, #KEYS do
-    if redis.call('HGET', KEYS[n], 'write') ~= ARGV[3] then repeated = false end
+    if is_written(n) and redis.call('HGET', KEYS[n], 'write') ~= ARGV[3] then repeated = false end
 end
 if repeated then return 'already' end
 if id and ARGV[2] ~= '' then
@@ -71,9 +72,11 @@ end
 if not id or ARGV[2] ~= '' then redis.call('HSET', KEYS[1], 'vault', ARGV[1], 'header', ARGV[2]) end
 for n = 3, #KEYS do
     local at = 5 + (n - 3) * 5
-    redis.call('HSET', KEYS[n], 'generation', ARGV[at + 2], 'blob', ARGV[at + 3], 'write', ARGV[3])
-    if ARGV[at + 4] ~= '0' then redis.call('HSET', KEYS[n], 'fence', ARGV[at + 4]) end
-    redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2] .. ' ' .. ARGV[3])
+    if is_written(n) then
+        redis.call('HSET', KEYS[n], 'generation', ARGV[at + 2], 'blob', ARGV[at + 3], 'write', ARGV[3])
+        if ARGV[at + 4] ~= '0' then redis.call('HSET', KEYS[n], 'fence', ARGV[at + 4]) end
+        redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 2] .. ' ' .. ARGV[3])
+    end
 end
 redis.call('HINCRBY', KEYS[1], 'generation', 1)
 redis.call('HSET', KEYS[1], 'write', ARGV[3])
@@ -116,7 +119,7 @@ class Blob(NamedTuple):
 
 
 class Write(NamedTuple):
-    """A sealed record that takes the place of the one with the generation `expected`."""
+    """A sealed record that takes the place of the one with the generation `expected`; in that itself, none does."""
 
     name: str
     expected: int

@@ -134,13 +134,16 @@ class SharedStorage(Storage):
             held, self._held = self._held or self._pull(key), None
             if key is None:
                 raise _locked()
-            if all(held.versions.get(name, (0, ""))[1] == write_id for name in changes):
+            records = {name: record for name, (_, record) in changes.items()}
+            same = {name for name, record in records.items() if held.records.get(name) == record}
+            written = {name for name in records if held.versions.get(name, (0, ""))[1] == write_id}
+            if written and written | same == records.keys():
                 return held.stored
             if applied(held.stored, changes, write_id) is None:
                 return None
-            records = {name: record for name, (_, record) in changes.items()}
             before = {name: held.versions.get(name, (0, ""))[0] for name in records}
-            outcome = self._put(key, held, records, before, {n: g + 1 for n, g in before.items()}, write_id)
+            after = {name: generation + (name not in same) for name, generation in before.items()}
+            outcome = self._put(key, held, records, before, after, write_id)
             if outcome == "stale":
                 self._pull(key)
                 return None
@@ -336,7 +339,10 @@ class SharedStorage(Storage):
         after: dict[str, int],
         write_id: str,
     ) -> str:
-        """Commit records to the server and, where that went well, to `copy`; see `RedisServer.commit`."""
+        """Commit records to the server and, where that went well, to `copy`; see `RedisServer.commit`.
+
+        One whose generation stays is only compared.
+        """
         self._version = None  # as of before this write: a failover may bring that back
         vault = copy.vault or os.urandom(8).hex()
         header = sealed.seal(key, vault.encode(), 1) if copy.needs_header else b""
@@ -350,6 +356,8 @@ class SharedStorage(Storage):
         if outcome in ("ok", "already"):
             copy.vault, copy.needs_header = vault, False
             for name, record in records.items():
+                if after[name] == before[name]:
+                    continue
                 copy.versions[name] = (after[name], write_id)
                 copy.records.pop(name, None) if record is None else copy.records.update({name: record})
         return outcome
