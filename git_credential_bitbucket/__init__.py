@@ -1,4 +1,4 @@
-"""A git credential helper for Bitbucket Cloud.
+"""A git credential helper for Bitbucket Cloud and Data Center.
 
 `BitbucketAuth` is its interface for Python programs. Imports nothing: every start of the helper passes through here.
 """
