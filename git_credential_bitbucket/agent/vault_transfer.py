@@ -8,6 +8,8 @@ such logins out, and a move has four steps, each durable before the next:
 3. source: all records are removed in one commit, which leaves the target's address, if nothing changed since step 2
 4. target: the marks are removed, and older logins of the same accounts disabled; then the source notes that it is done
 
+Of two moves at once one goes on, and the other ends with an error at a mark that is not its own.
+
 So from 1 to 4 a login is renewed nowhere, and at each moment all of it is in one of the vaults. Cut off after a step,
 `move` goes on: before step 3 with a new mark, after it with step 4. Where it fails before step 3, `abandon` takes the
 marks of the source away; those in the target stay, and so what is there of a login is not renewed.
@@ -67,29 +69,30 @@ def copy(source: Vault, target: Vault, now: float, step: Step = no_step) -> Tran
 def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step) -> Transfer:
     """Move everything to the target, which has the address `to`, or complete a move that was cut off.
 
-    Raises the vaults' trouble, and `Error` where that cannot be decided or done: then `abandon` is called for.
+    Raises the vaults' trouble, and `Error` where that cannot be decided or done: then `abandon` is called for; but
+    `VaultChanged` where another process is moving it.
     """
     source.is_transferred = target.is_transferred = True
     here = _content(source)
-    former, moved_to = here.get(_MOVE), here.get(MOVED_TO)
-    if moved_to is not None:
-        if moved_to != to:
-            raise VaultMoved(shown(moved_to), typed(moved_to))
-        return _release(source, target, former, now, step)  # which changes nothing where it was complete
+    if MOVED_TO in here:
+        return _complete(source, target, to, here, set(), now, step)
     if source.snapshot().altered:
         raise VaultDamaged("records of the vault were altered on its server, and would be left there")
     there = _content(target)
     _check_is_no_source(there)
     merge(there, here, now)  # so that what cannot be decided changes nothing
-    marks = {former}
+    marks: set[str | None] = {None, here.get(_MOVE)}
     for _ in range(_TRIES):
         mark = f"{os.urandom(8).hex()} {to}"
-        _mark(source, mark)
+        if (moved := _mark(source, mark, marks)) is not None:
+            return _complete(source, target, to, moved, marks, now, step)
         step("source-marked")
         _settle(source)
         step("source-settled")
         here = _content(source)
         marks.add(mark)
+        if here.get(_MOVE) != mark:
+            continue
         _write(target, here, marks, now, step)
         with source.transaction() as tx:
             is_unchanged = records_of(tx.content) == records_of(here)
@@ -98,7 +101,7 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
                 tx.content |= {MOVED_TO: to, _MOVE: mark}
         if is_unchanged:
             step("source-emptied")
-            return _release(source, target, mark, now, step)
+            return _release(source, target, {mark}, now, step)
     raise VaultBusy("the vault is changed again and again by other processes", hint="run the command again")
 
 
@@ -156,15 +159,25 @@ def _disable_older(rival: Record, record: Record, now: float) -> Credential:
     return Credential.from_record(older)
 
 
-def _mark(source: Vault, mark: str) -> None:
-    """Step 1: no renewal begins from here on, for each record has another generation, and a mark in it."""
+def _mark(source: Vault, mark: str, marks: Container[str | None]) -> Record | None:
+    """Step 1: no renewal begins from here on, for each record has another generation, and a mark in it.
+
+    Returns the content where another process has emptied it. Raises `VaultChanged` where one has begun to move it since
+    its mark was one of `marks`.
+    """
     with source.transaction() as tx:
-        former, tx.content[_MOVE] = tx.content.get(_MOVE), mark
+        if MOVED_TO in tx.content:
+            return tx.content
+        former = tx.content.get(_MOVE)
+        if former not in marks:
+            raise VaultChanged("another process is moving this vault", hint="wait for it, or run the command again")
+        tx.content[_MOVE] = mark
         for record in tx.content.get("credentials", ()):
             if record.get("moving") not in (None, former):
                 cause = "credentials were being moved to this vault, and that is not complete"
                 raise Error(cause, hint="run again, where that was begun: git-credential-bitbucket vault move TO")
             record["moving"] = mark
+    return None
 
 
 def _settle(source: Vault) -> None:
@@ -194,10 +207,9 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     with target.transaction() as tx:
         _check_is_no_source(tx.content, arriving.get(_MOVE))
         tx.content.pop(MOVED_TO, None)
-        records = tx.content.setdefault("credentials", [])
-        records[:] = [r for r in records if r["id"] in ids or "moving" not in r or r["moving"] not in marks]
+        _take_marked(tx.content, marks, ids)
         replaced = merge(tx.content, arriving, now)
-        written = {record["id"]: copied(record) for record in records if record["id"] in ids}
+        written = {record["id"]: copied(record) for record in tx.content["credentials"] if record["id"] in ids}
     step("target-written")
     found = {} if target.key is None else target.storage.read_back(target.key)
     if any(found.get(name) != record for name, record in written.items()):
@@ -209,18 +221,40 @@ def _write(target: Vault, arriving: Record, marks: Container[str | None], now: f
     return replaced
 
 
-def _release(source: Vault, target: Vault, mark: str | None, now: float, step: Step) -> Transfer:
+def _complete(
+    source: Vault, target: Vault, to: str, here: Record, marks: set[str | None], now: float, step: Step
+) -> Transfer:
+    """What is left of a move after step 3, which another process may have done; `marks` are this one's.
+
+    Raises `VaultMoved` where that was to another vault.
+    """
+    if (moved_to := here[MOVED_TO]) == to:
+        return _release(source, target, marks | {here.get(_MOVE)}, now, step)
+    if marks:
+        with target.transaction() as tx:
+            _take_marked(tx.content, marks)
+    raise VaultMoved(shown(moved_to), typed(moved_to))
+
+
+def _release(source: Vault, target: Vault, marks: Container[str | None], now: float, step: Step) -> Transfer:
     """Step 4."""
     with target.transaction() as tx:
-        records = tx.content.setdefault("credentials", [])
-        arrived = [record for record in records if mark is not None and record.get("moving") == mark]
-        records[:] = [record for record in records if mark is None or record.get("moving") != mark]
+        arrived = _take_marked(tx.content, marks)
         _unmark(arrived)
         replaced = merge(tx.content, {"credentials": arrived}, now)
     step("target-released")
     with source.transaction() as tx:
-        tx.content.pop(_MOVE, None)
+        if MOVED_TO in tx.content:
+            tx.content.pop(_MOVE, None)
     return Transfer(_credentials(arrived), replaced, [])
+
+
+def _take_marked(content: Record, marks: Container[str | None], kept: Container[str] = ()) -> list[Record]:
+    """Remove the records with one of `marks` from a vault's content, and return them; not those with the ids `kept`."""
+    records = content.setdefault("credentials", [])
+    taken = [one for one in records if one["id"] not in kept and "moving" in one and one["moving"] in marks]
+    records[:] = [one for one in records if one["id"] in kept or "moving" not in one or one["moving"] not in marks]
+    return taken
 
 
 def _check_is_no_source(content: Record, mark: str | None = None) -> None:

@@ -17,7 +17,7 @@ from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client.shared_client import query
 from git_credential_bitbucket.diagnostics import shared_vault
-from git_credential_bitbucket.errors import Error, VaultLocked
+from git_credential_bitbucket.errors import Error, VaultChanged, VaultLocked
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, output, prompts
 from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, PASSWORD_FROM_VARIABLE
@@ -136,6 +136,8 @@ def move(*, to: str, key_file: str | None, password_file: str | None) -> None:
     try:
         target = _target(to, key_file, password_file, prompter)
         done = vault_transfer.move(source, target, to, time.time())
+    except VaultChanged:  # the source has another process's marks
+        raise
     except (Error, KeyboardInterrupt):
         with suppress(Error):  # then the next move does it
             vault_transfer.abandon(source)

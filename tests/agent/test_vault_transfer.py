@@ -1,9 +1,11 @@
 """Copies and moves between every two storages, killed at every step: nothing is lost, and no login is renewed twice."""
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -344,6 +346,60 @@ def test_a_vault_that_is_being_moved_takes_nothing(between: Callable[[str, str],
         onward.move()
     ends.move()
     assert onward.move().arrived
+
+
+class Mover(threading.Thread):
+    """A move in a thread, which goes on by one step at a time."""
+
+    def __init__(self, ends: Ends) -> None:
+        super().__init__(daemon=True)
+        self.ends = ends
+        self.failed: Error | None = None
+        self.has_ended = False
+        self._go, self._at = threading.Semaphore(0), threading.Semaphore(0)
+        self.start()
+
+    def run(self) -> None:
+        """Move, as soon as it may."""
+        self._go.acquire()
+        source, target = self.ends.opened(self.ends.source), self.ends.opened(self.ends.target)
+        try:
+            vault_transfer.move(source, target, self.ends.to, NOW, self._step)
+        except Error as exc:
+            self.failed = exc
+        self.has_ended = True
+        self._at.release()
+
+    def go(self, steps: int = 99) -> None:
+        """Go on by so many steps, or to its end."""
+        for _ in range(steps):
+            if not self.has_ended:
+                self._go.release()
+                self._at.acquire()
+
+    def _step(self, _name: str) -> None:
+        self._at.release()
+        self._go.acquire()
+
+
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["one-target", "two-targets"])
+def test_two_moves_at_once(between: Callable[[str, str], Ends], *, is_elsewhere: bool) -> None:
+    """As where the command is run on each host of a shared vault: one of them moves everything."""
+    for first_steps, second_steps in itertools.product(range(1, len(vault_transfer.STEPS)), repeat=2):
+        ends, other = between("file", "file"), between("file", "file")
+        other.source = ends.source
+        if not is_elsewhere:
+            other.target, other.to = ends.target, ends.to
+        ends.put(ends.source, *map(record, ALL))
+        first, second = Mover(ends), Mover(other)
+        first.go(first_steps)
+        second.go(second_steps)
+        first.go()
+        second.go()
+        assert None in (first.failed, second.failed)
+        vaults = {str(end): ends.records(end) for end in (ends.source, ends.target, other.target)}
+        usable = [name for found in vaults.values() for name, one in found.items() if "moving" not in one]
+        assert sorted(usable) == ["a1", "b2", "c3", "d4"], (first_steps, second_steps)
 
 
 def test_a_thousand(between: Callable[[str, str], Ends]) -> None:
