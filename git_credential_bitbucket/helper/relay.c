@@ -420,8 +420,10 @@ static FILE *open_script(char script[PATH_MAX + 4], const char *argv0)
 #else
     const char *self = "/proc/self/exe";
 #endif
-    /* argv[0] where there is no /proc, or an upgrade has just replaced this file */
-    return realpath(self, script) || realpath(argv0, script) ? fopen(strcat(script, ".py"), "re") : NULL;
+    if (!realpath(self, script)) /* there is no /proc, or an upgrade has just replaced this file */
+        if (!strchr(argv0, '/') || !realpath(argv0, script)) /* a bare name is not the work tree's */
+            return NULL;
+    return fopen(strcat(script, ".py"), "re");
 }
 
 /* Execute the script by the interpreter that its installer has written into its first line, isolated: the working

@@ -562,6 +562,30 @@ def test_says_so_when_the_script_is_gone(native: Relay, tmp_path: Path) -> None:
     assert [line.split(b": ")[1] for line in done.stderr.splitlines()] == [b"error", b"hint"]
 
 
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="only Linux has files without a name")
+@pytest.mark.parametrize("is_bare", [True, False])
+def test_a_script_of_the_work_tree_s_is_not_run(native: Relay, tmp_path: Path, *, is_bare: bool) -> None:
+    """Where the executable's path is not known (no /proc, or replaced meanwhile), a shell's bare name leads there."""
+    for name in (native.path.name, f"{native.path.name}.py"):
+        (tmp_path / name).write_text("#!/bin/echo\n\n")
+    command = [native.path.name if is_bare else native.path, "get"]
+    with os.fdopen(os.memfd_create("relay"), "wb") as file:
+        file.write(native.path.read_bytes())
+        file.flush()
+        number = file.fileno()
+        done = subprocess.run(
+            command,
+            executable=f"/proc/self/fd/{number}",
+            pass_fds=[number],
+            cwd=tmp_path,
+            input=REQUEST,
+            env=native.env(),
+            stdout=subprocess.PIPE,
+            check=False,
+        )
+    assert (done.returncode, done.stdout == b"") == (is_bare, is_bare)
+
+
 @settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(
     operation=st.sampled_from(["get", "store", "erase"]),
