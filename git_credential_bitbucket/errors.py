@@ -47,6 +47,8 @@ class SourceFailed(Error):
 class VaultLocked(Error):
     """The vault's key is not available. Nothing was moved or written."""
 
+    HINT = "run: git-credential-bitbucket unlock"
+
 
 class WrongKey(VaultLocked):
     """The key that is available does not decrypt the vault."""
@@ -63,7 +65,9 @@ class NewerVault(Error):
 
 
 class VaultBusy(Error):
-    """Another process held the vault's lock until the time-out."""
+    """Another process held the vault's lock until the time-out, or changed the vault meanwhile."""
+
+    HINT = "run the command again"
 
 
 class VaultChanged(VaultBusy):

@@ -96,7 +96,7 @@ class Key:
         except (KeyError, ValueError):
             key = None
         if key is None or (key.argon2 and not is_bounded(key.argon2)):  # a vault sealed so could never be opened again
-            raise VaultLocked("the key that was sent is not a vault key", hint="run: git-credential-bitbucket unlock")
+            raise VaultLocked("the key that was sent is not a vault key")
         return key
 
     def __repr__(self) -> str:

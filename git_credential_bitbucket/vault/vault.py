@@ -93,7 +93,7 @@ class Transaction:
             changes.setdefault(REST, (self.stored.generation_of(REST), base.get(REST)))
         stored = self._storage.commit(self._key, changes, self._write_id)
         if stored is None:
-            raise VaultBusy("the vault was changed by another process meanwhile", hint="run the command again")
+            raise VaultBusy("the vault was changed by another process meanwhile")
         self.stored, self._write_id = stored, os.urandom(8).hex()
 
 
@@ -346,7 +346,7 @@ class Vault:
         with self._mutex:
             key = self._key
         if key is None and self._is_sealed:
-            raise VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")
+            raise VaultLocked("the vault is locked")
         return key
 
     def _read(self, key: "Key | None", known: "Stored | None" = None) -> "Stored":

@@ -137,7 +137,7 @@ class FileStorage(Storage):
         with nullcontext() if self.has_lock else self.lock():
             held, self._held = self._held or self._read_whole(key), None
             if key is None:
-                raise _locked()
+                raise VaultLocked("the vault is locked")
             if held.write_id == write_id:
                 with vault_files.writing(self.path):
                     self._sync_names()
@@ -156,7 +156,7 @@ class FileStorage(Storage):
         after this has returned. What the disk keeps of a removed file is the disk's affair.
         """
         if key is None:
-            raise _locked()
+            raise VaultLocked("the vault is locked")
         held = self._write(new_key, self._read_whole(key))
         self._held = self._write(new_key, held)
 
@@ -211,7 +211,7 @@ class FileStorage(Storage):
         if held is None and self._previous() is None:
             return Stored({})
         if key is None:
-            raise _locked()
+            raise VaultLocked("the vault is locked")
         stamp, blob = held if held is not None else (None, b"")
         try:
             return self._unsealed(key, blob, stamp)
@@ -475,7 +475,3 @@ def _key_of(name: str) -> str | None:
 
 def _stamp(found: os.stat_result) -> "Stamp":
     return found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size
-
-
-def _locked() -> VaultLocked:
-    return VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")

@@ -133,7 +133,7 @@ class SharedStorage(Storage):
         with nullcontext() if self.copy.has_lock else self.lock():
             held, self._held = self._held or self._pull(key), None
             if key is None:
-                raise _locked()
+                raise VaultLocked("the vault is locked")
             records = {name: record for name, (_, record) in changes.items()}
             same = {name for name, record in records.items() if held.records.get(name) == record}
             written = {name for name in records if held.versions.get(name, (0, ""))[1] == write_id}
@@ -157,7 +157,7 @@ class SharedStorage(Storage):
         Raises `VaultBusy` while any host renews a token: its answer would be sealed with the old key.
         """
         if key is None:
-            raise _locked()
+            raise VaultLocked("the vault is locked")
         held = self._pull(key)
         before = {name: generation for name, (generation, _) in held.versions.items()}
         records = {name: held.records.get(name) for name in before}
@@ -170,7 +170,7 @@ class SharedStorage(Storage):
                 hint="run the command again in a minute; which one: git-credential-bitbucket status",
             )
         if outcome == "stale":
-            raise VaultBusy("another host changed the vault meanwhile", hint="run the command again")
+            raise VaultBusy("another host changed the vault meanwhile")
         self.copy.reseal(key, new_key)
         self._known = None
         self._held = self._keep(new_key, held)
@@ -212,7 +212,7 @@ class SharedStorage(Storage):
             if before is None:
                 before = self._server.version(lease.name)
             elif self._server.version(lease.name) != before:
-                raise VaultChanged("another host renewed it meanwhile", hint="run the command again")
+                raise VaultChanged("another host renewed it meanwhile")
             if time.monotonic() >= deadline:
                 raise VaultBusy(f"another host holds a credential's lease: {_holder(found)}", hint="wait for it")
             time.sleep(pause * CHANCE.uniform(0.5, 1.0))
@@ -262,7 +262,7 @@ class SharedStorage(Storage):
         if key is None:
             if head is None and self.copy.watch() is None:
                 return HostCopy(Stored({}))
-            raise _locked()
+            raise VaultLocked("the vault is locked")
         copy = self._own_copy(key, head)
         if head is not None and head.version == self._version:
             return copy
@@ -327,7 +327,7 @@ class SharedStorage(Storage):
         after = {name: max(generation, before[name] + 1) for name, generation in lost.items()}
         records = {name: copy.records.get(name) for name in lost}
         if self._put(key, copy, records, before, after, os.urandom(8).hex()) != "ok":
-            raise VaultBusy("another host changed the vault meanwhile", hint="run the command again")
+            raise VaultBusy("another host changed the vault meanwhile")
         return True
 
     def _put(
@@ -374,7 +374,7 @@ class SharedStorage(Storage):
         changes |= {name: (base.generation_of(name), None) for name in base.records.keys() - records}
         written = self.copy.commit(key, changes, os.urandom(8).hex())
         if written is None:
-            raise VaultBusy("another process wrote this host's copy meanwhile", hint="run the command again")
+            raise VaultBusy("another process wrote this host's copy meanwhile")
         self._known = written
         copy.file = written
         return copy
@@ -428,7 +428,7 @@ class _SharedLease(Lease):
         if not self._server.intend(self.name, self.token, generation, self._intent, self._who):
             if not is_again:
                 self._slot.clear()
-            raise VaultBusy("another host changed the credential meanwhile", hint="run the command again")
+            raise VaultBusy("another host changed the credential meanwhile")
 
     def read(self) -> bytes:
         return self._slot.read()
@@ -463,7 +463,3 @@ def _opened(key: "Key", vault: str, name: str, blob: "Blob") -> "Record | Litera
 def _holder(token: str) -> str:
     """The host, process and time in a lease's token, for a message."""
     return shown(token.partition(" ")[2] or "unknown")[:200]
-
-
-def _locked() -> VaultLocked:
-    return VaultLocked("the vault is locked", hint="run: git-credential-bitbucket unlock")
