@@ -122,22 +122,19 @@ class Agent:
         Where it is not `is_owners`, no person here is prompted after it, so it opens no miss. `on_hit` is told what
         answered.
         """
-        if not self.is_known(request):
+        if (provider := self.provider_of(request)) is None:
             return b""
-
-        provider = self.find_provider(request.protocol, request.host)
-        authtype = provider.endpoint.authtype if provider is not None else None
         lookup = Lookup(
             request,
             lambda index: matching.find_candidates(index, request, asked_path),
-            partial(format_answer, authtype=authtype),
+            partial(format_answer, authtype=provider.endpoint.authtype),
             on_miss=lambda: self.misses.open(request, self.clock(), asker()) if is_owners else None,
             on_hit=on_hit,
         )
         return self.with_unlocked_vault(lambda index: self.serve(lookup, index))
 
-    def is_known(self, request: Request) -> bool:
-        """Whether host and path are ours; what its configuration refers to a source for is at hand from then on.
+    def provider_of(self, request: Request) -> Provider | None:
+        """The provider, if host and path are ours; what its configuration refers to a source for is at hand then.
 
         Raises `SettingsError` where that is no reference.
         """
@@ -147,7 +144,7 @@ class Agent:
             self.credential_store.configure(scope, provider.token_from, provider.endpoint.to_record())
         else:
             self.credential_store.configure(scope, None)
-        return provider is not None and scopes.is_below(provider.context, request.path)
+        return provider if provider is not None and scopes.is_below(provider.context, request.path) else None
 
     def serve(self, lookup: Lookup, index: Index, waited: frozenset[str] = frozenset()) -> bytes | Deferred:
         """The first chosen of `index` that is fresh, or can be made so; `waited` are those already waited for."""
@@ -194,13 +191,6 @@ class Agent:
             job, lambda: self.serve(lookup, self.credential_store.index(), waited | {credential.id}), give_up
         )
 
-    def _foreign(self, request: Request) -> Problem | None:
-        provider = self.find_provider(request.protocol, request.host)
-        is_data_center = provider is not None and provider.endpoint.product == hosts.DATA_CENTER
-        if not is_data_center and request.base != hosts.CLOUD_URL:
-            return None
-        return token_kinds.foreign(request.password or "", is_data_center=is_data_center)
-
     def with_unlocked_vault(self, go_on: Callable[[Index], bytes | Deferred]) -> bytes | Deferred:
         """Go on with the credentials at hand once the vault has its key, or no key is to be had non-interactively."""
         index = self.credential_store.index()
@@ -220,14 +210,16 @@ class Agent:
 
         `approves` tells whether the git that asks is `git credential approve`; see `retention.Stored`.
         """
-        if not self.is_known(request):
+        if (provider := self.provider_of(request)) is None:
             return b""
         is_solicited = self.misses.close(request, self.clock(), asker)
         if not (request.username and request.password):
             return ACKNOWLEDGED
         if token_kinds.recognise(request.password) == token_kinds.APP_PASSWORD:
             return error_answer(token_kinds.APP_PASSWORDS_GONE)
-        if (foreign := self._foreign(request)) is not None:
+        is_data_center = provider.endpoint.product == hosts.DATA_CENTER
+        foreign = token_kinds.foreign(request.password, is_data_center=is_data_center)
+        if foreign is not None and (is_data_center or request.base == hosts.CLOUD_URL):
             return error_answer(foreign)
         stored = retention.Stored(request, asked_path, is_solicited, approves, lifetime_s)
         return self.with_unlocked_vault(lambda index: self._store(index, stored))
@@ -245,7 +237,8 @@ class Agent:
             self.credential_store.mark_used(credential, now)
             repository = matching.repository_of(request, stored.asked_path) if credential.suspensions else scope
             if rejection.on_acceptance(credential, repository):
-                return self._changed(credential, partial(rejection.on_acceptance, scope=repository))
+                forgive = partial(rejection.on_acceptance, scope=repository)
+                return self.run_job(partial(self.credential_store.change, credential.id, forgive))
             note = expiry.storage_note(self.credential_store, credential, now)
             return ACKNOWLEDGED + (note or expiry.warning_due(self.credential_store, credential, now))
         for credential in index.covering(scope):
@@ -257,7 +250,7 @@ class Agent:
 
     def erase(self, request: Request, asked_path: Callable[[], str | None] = lambda: None) -> bytes | Deferred:
         """Apply a rejection (see `rejection`); one that names a secret which is no longer stored is ignored."""
-        if not self.is_known(request):
+        if self.provider_of(request) is None:
             return b""
         named = None if request.secret is None else Secret(request.secret)
         return self.with_unlocked_vault(lambda index: self._erase(index, request, named, asked_path))
@@ -298,14 +291,9 @@ class Agent:
 
         return Deferred(future, resume)
 
-    def _changed(self, credential: Credential, changes: Callable[[Credential], dict[str, object]]) -> Deferred:
-        return self.run_job(lambda: self.credential_store.change(credential.id, changes))
-
     def _may_ask_for_key(self, now: float) -> bool:
-        failed = self._key_failed_at
-        return not self.credential_store.locked_by_person and not (
-            failed is not None and 0 <= now - failed < KEY_RETRY_S
-        )
+        has_just_failed = self._key_failed_at is not None and 0 <= now - self._key_failed_at < KEY_RETRY_S
+        return not (self.credential_store.locked_by_person or has_just_failed)
 
     def _open(self) -> None:
         try:
@@ -359,9 +347,7 @@ class Agent:
         """Whether stopping would lose something: a token in use to renew, or something that is in memory only."""
         if self.renewals.is_any_under_way or self.renewals.unwritten or self.credential_store.in_memory_only:
             return True
-        if self.consumers is not None and self.consumers.must_keep_running():
-            return True
-        if self.grants.open_grants():
+        if self.grants.open_grants() or (self.consumers is not None and self.consumers.must_keep_running()):
             return True
         if self.credential_store.locked_by_person:
             return True  # the next daemon would open the vault again, where its key is to be had unasked
@@ -378,15 +364,13 @@ class Agent:
         At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
         behind another's renewal.
         """
-        self.credential_store.locked_by_person, self.credential_store.locked_how = (
-            True,
-            how,
-        )  # first: no job may open it again
-        self.credential_store.vault.lock()
-        self.credential_store.forget_values()
+        store = self.credential_store
+        store.locked_by_person, store.locked_how = True, how  # first: no job may open it again
+        store.vault.lock()
+        store.forget_values()
         if self._has_no_vault():  # a login could not create it if it counted as locked
-            self.credential_store.locked_by_person = False
-        self.credential_store.index()  # lets go of the credentials that were at hand
+            store.locked_by_person = False
+        store.index()  # lets go of the credentials that were at hand
 
     def _has_no_vault(self) -> bool:
         try:

@@ -43,25 +43,21 @@ _NAMES = ("account", "bitbucket_username", "account_id")
 
 def control(agent: Agent, action: str, body: bytes, asked_path: Callable[[], str | None] = lambda: None) -> Answer:
     """Answer a verb whose fields are `body`. Never raises `Error`: it becomes the answer. `asked_path` as `get`'s."""
-    verb = VERBS.get(action)
-    if verb is None:
-        return error_answer(
-            InvalidRequest(
-                "this version has no such action", hint="after an upgrade, run: git-credential-bitbucket daemon stop"
-            )
-        )
     try:
+        if action not in VERBS:
+            hint = "after an upgrade, run: git-credential-bitbucket daemon stop"
+            raise InvalidRequest("this version has no such action", hint=hint)
         fields, _ = git_protocol.parse_fields(body)
         if action == "why" and not fields.get("asked_path"):
             fields["asked_path"] = asked_path() or ""
-        return verb(agent, fields, body)
+        return VERBS[action](agent, fields, body)
     except Error as exc:
         return error_answer(exc)
 
 
-def _run(agent: Agent, work: Callable[[], Any], tell: Callable[[Any], Pairs] = lambda _: []) -> Deferred:
-    """Run a job and answer with what `tell` says of its result."""
-    return agent.run_job(work, lambda result: git_protocol.emit(tell(result)))
+def _run(agent: Agent, work: Callable[[], Pairs | None]) -> Deferred:
+    """Run a job, and acknowledge it with the pairs that it returns."""
+    return agent.run_job(work, lambda pairs: git_protocol.emit(pairs or []))
 
 
 def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
@@ -71,7 +67,7 @@ def _status(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
 def _explain(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """What a `get` for git's request would go through; `asked_path` is the repository if the request names none."""
     request = git_protocol.parse(body)
-    agent.is_known(request)
+    agent.provider_of(request)
     return agent.with_unlocked_vault(
         lambda _: git_protocol.emit(status_views.explain_view(agent, request, fields.get("asked_path") or None))
     )
@@ -170,7 +166,7 @@ def _add(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
             raise VaultUnwritable(exc.cause, hint=f"{exc.hint}{shown_once}") from exc
         return [("id", kept.id)]
 
-    return _run(agent, work, lambda told: told)
+    return _run(agent, work)
 
 
 def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
@@ -186,7 +182,7 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
         found = live_check.ask_bitbucket(agent, ids, fields.get("repository")).items()
         return [("verdict[]", json.dumps({"id": name, **told.view()}, separators=(",", ":"))) for name, told in found]
 
-    return _run(agent, work, lambda told: told)
+    return _run(agent, work)
 
 
 def _repositories(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -207,7 +203,7 @@ def _repositories(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
         agent.credential_store.change(credential_id, lambda _: {"repositories": names})
         return [("repositories", " ".join(names))]
 
-    return _run(agent, work, lambda told: told)
+    return _run(agent, work)
 
 
 def _default(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -218,16 +214,16 @@ def _default(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 def _remove(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Remove for good; with `revoke=1` Bitbucket is told afterwards, and `revoked` says what it answered."""
 
-    def work() -> str:
+    def work() -> Pairs:
         is_told = fields.get("revoke") == "1"
         removed = retention.remove(agent.credential_store, _id(fields), agent.clock() if is_told else None)
         if not is_told:
-            return revocation.NOTHING
+            return [("revoked", revocation.NOTHING)]
         told = revocation.revoke(removed, agent.renewals.with_endpoint)
         is_queued = revocation.settle(agent.credential_store.vault, removed, is_over=told != revocation.UNKNOWN)
-        return revocation.QUEUED if is_queued and told == revocation.UNKNOWN else told
+        return [("revoked", revocation.QUEUED if is_queued and told == revocation.UNKNOWN else told)]
 
-    return _run(agent, work, lambda revoked: [("revoked", revoked)])
+    return _run(agent, work)
 
 
 def _amend(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -267,9 +263,9 @@ def _refresh(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
 
 def _refreshed(agent: Agent, credential: Credential | None, refused: str | None, *, by_hand: bool) -> Answer:
     if credential is None or not credential.is_obtainable:
-        cause, hint = "there is no such credential that can be refreshed", "see: git-credential-bitbucket status"
+        cause, hint = "there is no such credential that can be refreshed", None
         if credential is not None and credential.login_expired:
-            cause, hint = credential.trouble or cause, credential.trouble_cure or hint
+            cause, hint = credential.trouble or cause, credential.trouble_cure
         return error_answer(UnknownCredential(cause, hint=hint))
     if refused is not None:
         fresh = 0 <= agent.clock() - credential.minted_at < rejection.FRESH_REJECTION_S
@@ -284,7 +280,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
             return error_answer(error)
         renewed = job.result()
         if renewed.generation == generation and not (renewed.is_fetched and not renewed.trouble):
-            hint = renewed.trouble_cure or "see: git-credential-bitbucket status"
+            hint = renewed.trouble_cure or UnknownCredential.HINT
             return error_answer(Error(renewed.trouble or "a renewal was tried moments ago", hint=hint))
         rotated = "0" if renewed.refresh_token == refresh_token else "1"
         return git_protocol.emit([("ok", "1"), ("expires_at", str(int(renewed.expires_at or 0))), ("rotated", rotated)])
@@ -295,7 +291,7 @@ def _refreshed(agent: Agent, credential: Credential | None, refused: str | None,
 def _token(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
     """The secret that `get` would answer, with what REST needs to know of it; `id` names one credential."""
     request = git_protocol.parse(body)
-    agent.is_known(request)
+    agent.provider_of(request)
 
     def choose(index: Index) -> matching.Match:
         found = matching.find_candidates(index, request, lambda: fields.get("asked_path") or None)
@@ -333,7 +329,8 @@ def _backup_put(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     def work() -> None:
         credential_store.open(create=True)
         with credential_store.transaction(memory=False) as tx:
-            tx.content["backups"] = [*_backups(tx.content, now), {"batch": batch, "at": now, "part": part}]
+            kept = retention.kept_backups(tx.content, now)
+            tx.content["backups"] = [*kept, {"batch": batch, "at": now, "part": part}]
 
     return _run(agent, work)
 
@@ -343,13 +340,13 @@ def _backup_get(agent: Agent, _fields: dict[str, str], _body: bytes) -> Answer:
 
     def work() -> Pairs:
         agent.credential_store.open()
-        kept = _backups(agent.credential_store.vault.snapshot().content, agent.clock())
+        kept = retention.kept_backups(agent.credential_store.vault.snapshot().content, agent.clock())
         if not kept:
             raise Error("there is nothing to undo", hint="backups made by migrate are stored for 30 days")
         batch: str = kept[-1]["batch"]
         return [("batch", batch), *(("part[]", one["part"]) for one in kept if one["batch"] == batch)]
 
-    return _run(agent, work, lambda told: told)
+    return _run(agent, work)
 
 
 def _backup_drop(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -362,10 +359,6 @@ def _backup_drop(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
             tx.content["backups"] = [one for one in tx.content.get("backups", ()) if one["batch"] != batch]
 
     return _run(agent, work)
-
-
-def _backups(content: dict[str, Any], now: float) -> list[dict[str, Any]]:
-    return [one for one in content.get("backups", ()) if now - one["at"] < rejection.KEPT_DISABLED_S]
 
 
 def _grant(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
@@ -395,7 +388,7 @@ def _field(fields: dict[str, str], name: str) -> str:
 
 def _id(fields: dict[str, str]) -> str:
     if not fields.get("id"):
-        raise InvalidRequest("the request names no credential", hint="see: git-credential-bitbucket status")
+        raise InvalidRequest("the request names no credential", hint=UnknownCredential.HINT)
     return fields["id"]
 
 

@@ -191,15 +191,12 @@ class Credential(NamedTuple):
 
 _DEFAULTS = {name: value for name, value in Credential._field_defaults.items() if name != "generation"}
 """What a record leaves out."""
+_TROUBLE = ("failures", "refusals", "retry_at", "trouble", "trouble_cure", "refresh_rejected", "login_expired")
+UNTROUBLED: dict[str, Any] = {field: Credential._field_defaults[field] for field in _TROUBLE}
+"""What is forgotten with a renewal that succeeds."""
 FETCHED_FIELDS = (
-    "generation",
-    "minted_at",
-    "expires_at",
-    "superseded",
-    "failures",
-    "retry_at",
-    "trouble",
-    "trouble_cure",
+    *("generation", "minted_at", "expires_at", "superseded"),
+    *("failures", "retry_at", "trouble", "trouble_cure"),
 )
 """What is known of a fetched secret beside itself: it is in memory, as the secret is, and in no record."""
 _UNFETCHED: dict[str, Any] = {"secret": Secret(""), **{f: Credential._field_defaults[f] for f in FETCHED_FIELDS}}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket import secret_sources
+from git_credential_bitbucket import git_protocol, secret_sources
 from git_credential_bitbucket.agent.credential import FETCHED_FIELDS, Credential, digest, update
 from git_credential_bitbucket.agent.matching import Index
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
@@ -91,7 +91,7 @@ class CredentialStore:
     def _content(self) -> dict[str, Any]:
         if self.vault.storage.is_at_hand:
             return self.vault.snapshot().content
-        raise VaultLocked("the vault's server has not answered yet", hint="run: git-credential-bitbucket unlock")
+        raise VaultLocked("the vault's server has not answered yet")
 
     def _with_value(self, record: Record) -> Record:
         unwritten = self._unwritten.get(record["id"])
@@ -191,6 +191,15 @@ class CredentialStore:
         near = index.covering(asked) if asked else []
         found = (c for c in (*near, *index) if f"{c.place}/".startswith(host and f"{host}/"))
         return next((c for c in found if c.has_secret(secret) or c.had_secret(secret)), None)
+
+    def named_in(self, body: bytes) -> Credential | None:
+        """The credential whose secret git's request names."""
+        try:
+            request = git_protocol.parse(body)
+        except Error:
+            return None
+        scope = scopes.scope_of(request.protocol, request.host, request.path)
+        return self.with_secret(request.secret, scope) if request.secret else None
 
     def open(self, *, create: bool = False) -> None:
         """Give the vault its key if it lacks one; `create` makes one for a vault yet to be. A job: may block."""
@@ -322,4 +331,4 @@ def record_in(tx: Transaction | Snapshot, credential_id: str) -> Record:
 
 
 def _locked(how: str) -> VaultLocked:
-    return VaultLocked(f"the vault was locked {how}", hint="run: git-credential-bitbucket unlock")
+    return VaultLocked(f"the vault was locked {how}")

@@ -1,4 +1,4 @@
-"""What becomes of each credential that could answer a request, and why: for `diagnose_request`, `explain` and `status`.
+"""What becomes of each credential that could answer a request, and why: for `why`, `explain` and `status`.
 
 Starts no renewal and changes nothing. It says of each what `Agent.serve` would make of it, from the same rules.
 """
@@ -23,7 +23,7 @@ from git_credential_bitbucket.agent.naming import (
 )
 from git_credential_bitbucket.agent.renewal import may_attempt
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
-from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked, WrongKey
+from git_credential_bitbucket.errors import Error, NewerVault, VaultDamaged, VaultLocked
 from git_credential_bitbucket.vault.vault import notice as notice_of_damage
 
 if TYPE_CHECKING:
@@ -63,16 +63,20 @@ class Diagnosis(NamedTuple):
 
 MAX_USERNAMES_REPORTED = 64
 
+_TROUBLES: tuple[tuple[type[Error], State], ...] = (
+    (VaultLocked, "locked"),
+    (VaultDamaged, "damaged"),
+    (NewerVault, "newer"),
+)
 _RESTORABLE: frozenset[State] = frozenset({"none", "login-expired", "expired", "disabled", "suspended", "unreachable"})
 """States that a credential which damage took from the vault would have spared the person."""
 
 
 def answer_why(agent: Agent, fields: dict[str, str], body: bytes) -> bytes:
-    """The verb `diagnose_request`. `asked_path` is the repository that git works on, if git's request names none.
+    """The verb `why`. `asked_path` is the repository that git works on, if git's request names none.
 
-    With `telling=1` a person is told now, and what is told once a day is shorter the next time.
-
-    Where the vault was damaged, that is told as well, and `damaged` is the file.
+    With `telling=1` a person is told now, and what is told once a day is shorter the next time. Where the vault was
+    damaged, that is told as well, and `damaged` is the file.
     """
     telling = fields.get("telling") == "1"
     state, cause, hint = diagnose_request(
@@ -90,7 +94,7 @@ def diagnose_request(
     agent: Agent, request: Request, asked_path: str | None = None, *, telling: bool = False
 ) -> Diagnosis:
     """Why a `get` for `request` got nothing: the vault's own trouble, the best candidate's, or that there is none."""
-    if not agent.is_known(request):
+    if agent.provider_of(request) is None:
         return _diagnose_unknown_host(request)
     credential_store = agent.credential_store
     index = credential_store.index()
@@ -117,15 +121,11 @@ def diagnose_request(
 def _login_hint(index: Index, scope: str) -> str:
     """To log in; or to look again where a project of that workspace may have a new repository."""
     host, workspace = scopes.host_of(scope), "/".join(scope.split("/")[:4])
-    if scope == workspace:
-        return f"run: {login_command(scope)}"
     near = [one for one in index.below(host) if one.project and one.place.rpartition("/")[0] == workspace]
+    if scope == workspace or not near:
+        return f"run: {login_command(scope)}"
     looking = [f"{one.project}: git-credential-bitbucket refresh {one.id}" for one in near[:MAX_NAMED]]
-    return (
-        f"if it is in project {'; in project '.join(looking)}; else log in"
-        if looking
-        else f"run: {login_command(scope)}"
-    )
+    return f"if it is in project {'; in project '.join(looking)}; else log in"
 
 
 def or_diagnosis(agent: Agent, credential_id: str, repository: str, answer: bytes) -> bytes:
@@ -176,23 +176,15 @@ def _diagnose_unknown_host(request: Request) -> Diagnosis:
 
 
 def _diagnose_trouble(trouble: Error) -> Diagnosis:
-    states: tuple[tuple[type[Error], State], ...] = (
-        (WrongKey, "locked"),
-        (VaultLocked, "locked"),
-        (VaultDamaged, "damaged"),
-        (NewerVault, "newer"),
-    )
-    unavailable: State = "unavailable"
-    state = next((name for kind, name in states if isinstance(trouble, kind)), unavailable)
+    state: State = next((name for kind, name in _TROUBLES if isinstance(trouble, kind)), "unavailable")
     return Diagnosis(state, trouble.cause, trouble.hint or "run: git-credential-bitbucket status")
 
 
 def diagnose(credential: Credential, now: float, repository: str = "") -> Diagnosis | None:
     """Why this credential is not offered now, for `repository` or (without one) for anything; None where it is."""
     if credential.kind == token_kinds.APP_PASSWORD:
-        return Diagnosis(
-            "app-password", token_kinds.APP_PASSWORDS_GONE.cause, token_kinds.APP_PASSWORDS_GONE.hint or ""
-        )
+        gone = token_kinds.APP_PASSWORDS_GONE
+        return Diagnosis("app-password", gone.cause, gone.hint or "")
     if rejection.is_blocked(credential, now, repository):
         return _diagnose_blocked(credential, now, repository)
     if credential.login_expired or (
@@ -213,13 +205,9 @@ def diagnose(credential: Credential, now: float, repository: str = "") -> Diagno
         return Diagnosis("unreachable", f"{describe(credential)} could not be {failed}: {credential.trouble}", hint)
     if credential.is_renewable:
         return Diagnosis("expired", f"{describe(credential)} is due for renewal", "run the command again")
-    return Diagnosis(
-        "expired",
-        f"{describe(credential)} has expired",
-        new_token_hint(credential.id)
-        if credential.kind in token_kinds.STATIC
-        else f"run: {login_command(credential.place)}",
-    )
+    is_static = credential.kind in token_kinds.STATIC
+    hint = new_token_hint(credential.id) if is_static else f"run: {login_command(credential.place)}"
+    return Diagnosis("expired", f"{describe(credential)} has expired", hint)
 
 
 def _diagnose_blocked(credential: Credential, now: float, repository: str) -> Diagnosis:
@@ -234,18 +222,15 @@ def _diagnose_blocked(credential: Credential, now: float, repository: str) -> Di
         return Diagnosis("expired", cause, f"run: {login_command(credential.place)}")
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
-    revoked = (
-        f"; if it was revoked, run: {rotate_command(credential.id)}" if credential.kind in token_kinds.STATIC else ""
-    )
-    # What a consumer in the environment minted is in no list that a person could restore it from.
-    retry_hint = (
-        ""
-        if credential.origin == "environment"
-        else f"; to try again now, run: git-credential-bitbucket restore {credential.id}"
-    )
+    hint = "check that it has access to this repository"
     if credential.is_fetched:
-        revoked = f"; a valid one is fetched from {shown_source(credential)} once it is there"
-    hint = f"check that it has access to this repository{revoked}{retry_hint}"
+        hint += f"; a valid one is fetched from {shown_source(credential)} once it is there"
+    elif credential.kind in token_kinds.STATIC:
+        hint += f"; if it was revoked, run: {rotate_command(credential.id)}"
+    if (
+        credential.origin != "environment"
+    ):  # what was minted for a caller is in no list that a person could restore it from
+        hint += f"; to try again now, run: git-credential-bitbucket restore {credential.id}"
     return Diagnosis("suspended", f"{name} is suspended for {seconds} s: {cause}", hint)
 
 

@@ -5,6 +5,7 @@ An action is one of git's three operations or one of our verbs, and its body are
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_protocol, processes
@@ -12,7 +13,6 @@ from git_credential_bitbucket.agent import access_log_entry, event_log_entry
 from git_credential_bitbucket.agent.agent import ACKNOWLEDGED, error_answer
 from git_credential_bitbucket.agent.deferred_answer import Deferred, map_answer
 from git_credential_bitbucket.agent.grants import Grant
-from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.access_log import AccessLog
     from git_credential_bitbucket.agent.agent import Agent
     from git_credential_bitbucket.agent.answer_cache import Hit
-    from git_credential_bitbucket.agent.credential import Credential
     from git_credential_bitbucket.git_protocol import Request
 
     Role = Literal["git", "guest", "control"] | Grant
@@ -120,9 +119,7 @@ class Dispatcher:
         """Whether each `get` is logged, with the process that asks."""
         self._life_cycle_log = life_cycle_log
         if life_cycle_log is not None:
-            agent.credential_store.on_revoked = lambda credential: life_cycle_log.note(
-                event_log_entry.revoked_entry(credential)
-            )
+            agent.credential_store.on_revoked = lambda one: life_cycle_log.note(event_log_entry.entry("revoke", one))
         self._hosts = hosts
         self._facts = facts
         self._leave = leave
@@ -165,7 +162,7 @@ class Dispatcher:
         """Lock the vault because it was not used for the time that its owner set."""
         self.agent.lock("because it was idle")
         if self._life_cycle_log is not None:
-            self._life_cycle_log.note(event_log_entry.idle_lock_entry())
+            self._life_cycle_log.note({"event": "lock", "why": "because it was idle"})
 
     def _answer_grant(self, action: str, body: bytes, caller: Caller, grant: Grant) -> Answer | None:
         """What a grant's peer is answered. A `get` counts when it is answered, which may be after the grant's end."""
@@ -173,7 +170,7 @@ class Dispatcher:
         if GUEST not in ACTIONS.get(action, _CONTROL_ONLY):
             grant.ignored += 1
             if action == "erase":
-                grants.note_rejection(grant, self._named(body))
+                grants.note_rejection(grant, self.agent.credential_store.named_in(body))
             return ACKNOWLEDGED if action in ACTIONS else b""
         if action == "ping":
             return git_protocol.emit([pair for pair in self._facts(GUEST) if pair[0] in _FACTS_FOR_GRANTS])
@@ -194,15 +191,6 @@ class Dispatcher:
             return answer if secret and grants.use(grant, found) else b""
 
         return map_answer(self._answer(action, body, guest) or b"", give)
-
-    def _named(self, body: bytes) -> Credential | None:
-        """The credential whose secret a request names."""
-        try:
-            request = git_protocol.parse(body)
-        except Error:
-            return None
-        scope = scopes.scope_of(request.protocol, request.host, request.path)
-        return self.agent.credential_store.with_secret(request.secret, scope) if request.secret else None
 
     def _answer(self, action: str, body: bytes, caller: Caller) -> Answer | None:
         if caller.role not in ACTIONS.get(action, _CONTROL_ONLY):
@@ -228,29 +216,20 @@ class Dispatcher:
         is_owners = caller.role != GUEST
         if not is_owners:  # its state would say that Bitbucket rejected the token: an `erase` by another name
             request.states = request.capabilities = frozenset()
+        asked = partial(_asked_path, caller, request)
+        asker = partial(processes.requesting_git, caller.pid)
 
         def go_on() -> Answer:
             try:
                 if operation == "get":
-                    return self.agent.get(
-                        request,
-                        lambda: _asked_path(caller, request),
-                        lambda: _asker(caller),
-                        is_owners=is_owners,
-                        on_hit=caller.note_hit,
-                    )
+                    return self.agent.get(request, asked, asker, is_owners=is_owners, on_hit=caller.note_hit)
                 agent = self._owner(request)
                 if operation == "erase" and request.secret is None and agent.consumers is not None:
                     agent.consumers.erase(request)  # truncated: it is about all that match
                 if operation == "store":
-                    return agent.store(
-                        request,
-                        lambda: _asked_path(caller, request),
-                        lambda: _approves(caller),
-                        lambda: _asker(caller),
-                        caller.lifetime_s,
-                    )
-                return agent.erase(request, lambda: _asked_path(caller, request))
+                    approves = partial(processes.is_credential_approve, caller.pid)
+                    return agent.store(request, asked, approves, asker, caller.lifetime_s)
+                return agent.erase(request, asked)
             except Error as exc:
                 return b"" if operation == "get" else error_answer(exc)
 
@@ -289,11 +268,3 @@ def _is_host_known(hosts: HostList, body: bytes) -> bool:
 def _asked_path(caller: Caller, request: Request) -> str | None:
     caller.was_examined = True
     return processes.asked_path(caller.pid, request.protocol, request.host)
-
-
-def _approves(caller: Caller) -> bool:
-    return processes.is_credential_approve(caller.pid)
-
-
-def _asker(caller: Caller) -> tuple[int, int] | None:
-    return processes.requesting_git(caller.pid)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent import revocation
 from git_credential_bitbucket.agent.access_log_entry import MAX_CHARACTERS
-from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error
 
 if TYPE_CHECKING:
@@ -53,14 +53,12 @@ def begin(agent: Agent, action: str, body: bytes) -> PendingAction | None:
         return None
     try:
         fields, _ = git_protocol.parse_fields(body)
-        request = git_protocol.parse(body) if action == "erase" else None
     except Error:
         return None
     index = agent.credential_store.index()
     found = index.get(fields.get("id") or fields.get("replaces") or "")
-    if request is not None:
-        scope = scopes.scope_of(request.protocol, request.host, request.path)
-        found = agent.credential_store.with_secret(request.secret, scope) if request.secret else None
+    if action == "erase":
+        found = agent.credential_store.named_in(body)
     return PendingAction(action, fields, found, agent.clock(), agent.credential_store.trouble is not None)
 
 
@@ -76,14 +74,14 @@ def entries(agent: Agent, begun: PendingAction, reply: bytes) -> Iterator[Entry]
     subject = index.get(answered.get("id") or begun.fields.get("id") or (before.id if before else "")) or before
     event = "rotate" if begun.action == "add" and "replaces" in begun.fields else _EVENTS[begun.action]
     if event != _DISABLE and (event != "unlock" or begun.is_locked):
-        yield _entry(event, subject)
+        yield entry(event, subject)
     if answered.get("revoked") == revocation.REVOKED:
-        yield _entry("revoke", subject)
+        yield entry("revoke", subject)
     if subject is None:
         return
     for credential in [subject] if begun.action == "erase" else index.replaced_by(subject.id):
         if (credential.set_aside_at or 0.0) >= begun.at and credential.kind != token_kinds.UNKNOWN:
-            yield _entry(_DISABLE, credential)
+            yield entry(_DISABLE, credential)
 
 
 def _has_vault(agent: Agent) -> bool:
@@ -94,22 +92,13 @@ def _has_vault(agent: Agent) -> bool:
         return False
 
 
-def revoked_entry(credential: Credential) -> Entry:
-    """That Bitbucket revoked a login which had waited for it since its logout."""
-    return _entry("revoke", credential)
-
-
-def idle_lock_entry() -> Entry:
-    """That the vault was locked because it was not used for the time that its owner set."""
-    return {"event": "lock", "why": "because it was idle"}
-
-
 def transfer_entry(event: str, source: str, target: str, count: int) -> Entry:
     """That `count` credentials were copied or moved from one vault's address to another's."""
     return {"event": event, "from": source[:MAX_CHARACTERS], "to": target[:MAX_CHARACTERS], "credentials": count}
 
 
-def _entry(event: str, credential: Credential | None) -> Entry:
+def entry(event: str, credential: Credential | None) -> Entry:
+    """An event, and the credential that it was about."""
     if credential is None:
         return {"event": event}
     why = {"why": credential.set_aside_why} if event == _DISABLE else {}

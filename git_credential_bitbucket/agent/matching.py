@@ -12,6 +12,7 @@ from git_credential_bitbucket.bitbucket import scopes, token_kinds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Set as AbstractSet
 
     from git_credential_bitbucket.agent.credential import Record
     from git_credential_bitbucket.git_protocol import Request
@@ -222,9 +223,9 @@ def _is_personal(credential: Credential) -> bool:
     return credential.kind in _PERSONAL and not credential.is_bound
 
 
-def is_same_person(one: Credential, other: Credential) -> bool:
-    """Whether two credentials are one person's, as far as is known: a name in common, or no name at all."""
-    return bool(one.names & other.names) or not (one.names or other.names)
+def is_same_person(names: AbstractSet[str], others: AbstractSet[str]) -> bool:
+    """Whether two credentials with these names are one person's, as far as is known: one in common, or none at all."""
+    return bool(names & others) or not (names or others)
 
 
 def may_answer(credential: Credential, request: Request) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule, revocation
-from git_credential_bitbucket.agent.credential import Credential, check_not_moving, update
+from git_credential_bitbucket.agent.credential import UNTROUBLED, Credential, check_not_moving, update
 from git_credential_bitbucket.agent.credential_store import record_in
 from git_credential_bitbucket.agent.naming import login_command
 from git_credential_bitbucket.bitbucket import token_kinds
@@ -378,14 +378,8 @@ def _on_grant(credential: Credential, grant: Grant, now: float) -> dict[str, obj
         "expires_at": now + lifetime,
         "generation": credential.generation + 1,
         "superseded": credential.superseding(),
-        "failures": 0,
-        "refusals": 0,
-        "retry_at": None,
-        "trouble": None,
-        "trouble_cure": None,
-        "refresh_rejected": False,
-        "login_expired": False,
         "suspect_until": None,
+        **UNTROUBLED,
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from git_credential_bitbucket.agent import expiry, matching, rejection, renewal_schedule, revocation
 from git_credential_bitbucket.agent.credential import (
     UNSOLICITED,
+    UNTROUBLED,
     Credential,
     binds_account,
     check_not_moving,
@@ -180,7 +181,7 @@ def _is_same_login(record: Record, new: Credential) -> bool:
     if (record["place"], record["kind"]) != (new.place, new.kind) or record.get("set_aside_at") is not None:
         return False
     old = Credential.from_record(record)
-    return not old.is_bound and matching.is_same_person(old, new)
+    return not old.is_bound and matching.is_same_person(old.names, new.names)
 
 
 def _has_working(records: list[Record], new: Credential, now: float) -> bool:
@@ -300,9 +301,7 @@ class AccountUnclear(Error):
         self.credential_id = credential_id
 
 
-def set_names(
-    credential_store: CredentialStore, credential_id: str, names: dict[str, str | None], now: float
-) -> Credential:
+def set_names(credential_store: CredentialStore, credential_id: str, names: dict[str, str | None], now: float) -> None:
     """Note whose a credential is; an older login of the same account, kind and scope is replaced by it. A job."""
     with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
@@ -313,7 +312,6 @@ def set_names(
                 disable(other, now, "replaced by a newer one", credential_id)
                 named = update(record, is_default=named.is_default or old.is_default)
                 update(other, is_default=False)
-    return named
 
 
 def set_default(credential_store: CredentialStore, credential_id: str) -> None:
@@ -374,7 +372,12 @@ def _remove_outdated(content: Record, now: float) -> None:
         kept = [r for r in content["credentials"] if now - (r.get("set_aside_at") or now) < rejection.KEPT_DISABLED_S]
         content["credentials"][:] = kept
         if "backups" in content:
-            content["backups"] = [one for one in content["backups"] if now - one["at"] < rejection.KEPT_DISABLED_S]
+            content["backups"] = kept_backups(content, now)
+
+
+def kept_backups(content: Record, now: float) -> list[Record]:
+    """What `migrate` took out of files within the last thirty days."""
+    return [one for one in content.get("backups", ()) if now - one["at"] < rejection.KEPT_DISABLED_S]
 
 
 def remove(credential_store: CredentialStore, credential_id: str, revoked_at: float | None = None) -> Credential:
@@ -394,8 +397,8 @@ def remove(credential_store: CredentialStore, credential_id: str, revoked_at: fl
         return removed
 
 
-def restore(credential_store: CredentialStore, credential_id: str, now: float) -> Credential:
-    """Offer a credential again that was disabled or is suspect. A job. Raises `UnknownCredential`.
+def restore(credential_store: CredentialStore, credential_id: str, now: float) -> None:
+    """Offer a credential again that was disabled or suspended. A job. Raises `UnknownCredential`.
 
     What it had been disabled for changes places with it: else that, being newer, would still be the one that answers.
     """
@@ -405,22 +408,8 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
                 disable(other, now, "the previous one was restored", credential_id)
         credential_store.forget_rejection(credential_id)
-        return update(
-            record,
-            set_aside_at=None,
-            set_aside_why=None,
-            replaced_by=None,
-            suspect_until=None,
-            suspensions=None,
-            rejections=(),
-            failures=0,
-            refusals=0,
-            retry_at=None,
-            refresh_rejected=False,
-            login_expired=False,
-            trouble=None,
-            trouble_cure=None,
-        )
+        update(record, set_aside_at=None, set_aside_why=None, replaced_by=None)
+        update(record, suspect_until=None, suspensions=None, rejections=(), **UNTROUBLED)
 
 
 def credential_from_login(record: Record, now: float) -> Credential:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import secret_sources
 from git_credential_bitbucket.agent import rejection, renewal_schedule
+from git_credential_bitbucket.agent.credential import UNTROUBLED
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SourceFailed
 from git_credential_bitbucket.secret import Secret
@@ -92,8 +93,5 @@ def _fetched(was: Credential, env: Mapping[str, str], now: float) -> Credential:
         superseded=was.superseding() if is_new else was.superseded,
         minted_at=now,
         expires_at=value.expires_at,
-        failures=0,
-        retry_at=None,
-        trouble=None,
-        trouble_cure=None,
+        **UNTROUBLED,
     )

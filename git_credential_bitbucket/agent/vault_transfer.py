@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from git_credential_bitbucket.agent import naming, retention
+from git_credential_bitbucket.agent import matching, naming, retention
 from git_credential_bitbucket.agent.credential import Credential, names_in
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.errors import Error, VaultBusy, VaultChanged, VaultDamaged, VaultMoved
@@ -102,7 +102,7 @@ def move(source: Vault, target: Vault, to: str, now: float, step: Step = no_step
         if is_unchanged:
             step("source-emptied")
             return _release(source, target, {mark}, now, step)
-    raise VaultBusy("the vault is changed again and again by other processes", hint="run the command again")
+    raise VaultBusy("the vault is changed again and again by other processes")
 
 
 def abandon(source: Vault) -> None:
@@ -302,8 +302,7 @@ def _is_rival(one: Record, other: Record) -> bool:
     """Whether only the newer of two records with the same `_login` is to be used."""
     if one.get("set_aside_at") is not None or other.get("set_aside_at") is not None:
         return False
-    names, others = names_in(one)[0], names_in(other)[0]
-    return bool(names & others) or not (names or others)
+    return matching.is_same_person(names_in(one)[0], names_in(other)[0])
 
 
 def _is_later(record: Record, known: Record) -> bool:
