@@ -57,12 +57,16 @@ def test_clone_button_username_does_not_matter(front: Runner) -> None:
     assert filled(front, request(username="alice"), BITBUCKET_TOKEN=tokens.access_token())["username"] == ACCESS
 
 
-@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
-def test_file_may_end_with_one_line_break(front: Runner, home: Path, ending: str) -> None:
+@pytest.mark.parametrize(
+    ("variable", "ending"),
+    [("BITBUCKET_TOKEN", ""), ("BITBUCKET_API_TOKEN", "\n"), ("BITBUCKET_ACCESS_TOKEN", "\r\n")],
+)
+def test_file_may_end_with_one_line_break(front: Runner, home: Path, variable: str, ending: str) -> None:
     """As editors and `echo` leave it; anything more is not a token."""
     secret = tokens.access_token()
     (home / "secret").write_bytes(secret.encode() + ending.encode())
-    assert filled(front, BITBUCKET_TOKEN_FILE=str(home / "secret"))["password"] == secret
+    assert filled(front, **{f"{variable}_FILE": str(home / "secret")})["password"] == secret
+    assert not socket_of(home).exists()
 
 
 @pytest.mark.parametrize("around", ["'{}'", '"{}"', "{} ", " {}\t", '"{}"\r\n', "Bearer {}", "\u201c{}\u201d"])

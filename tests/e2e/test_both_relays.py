@@ -18,18 +18,6 @@ def by_gits_own_client(machine: Machine) -> None:
     machine.git("config", "--global", "--add", key, f"!f() {{ case $1 in get|erase) {client};; esac; }}; f")
 
 
-def test_gits_own_cache_client_is_a_second_front_end(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """Clone, push and erase through `git credential-cache --socket`."""
-    machine.keep("acme/app", kind="access-token", secret=bitbucket.issue_access_token("acme/app"))
-    by_gits_own_client(machine)
-    clone = machine.clone(url)
-    commit = machine.commit(clone)
-    machine.git("push", cwd=clone)
-    assert bitbucket.head("acme/app") == commit
-    machine.git("credential", "reject", stdin=machine.request("acme/app", username="x-token-auth"))
-    assert [one["state"] for one in machine.credentials()] == ["suspended"]
-
-
 def test_the_second_try_works_through_gits_own_client(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """It passes `state` and `continue` on as it passes everything."""
     token = newer.log_in(bitbucket.add_consumer())
@@ -39,18 +27,6 @@ def test_the_second_try_works_through_gits_own_client(newer: Machine, bitbucket:
     bitbucket.revoke(token)
     newer.git("push", cwd=clone)
     assert len(bitbucket.token_requests()) == 1
-
-
-def test_gits_own_daemon_on_our_path_is_sent_away(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """It sits down there when its client is to store while nobody listens; the next command takes the path back."""
-    newer.approve("", "alice", bitbucket.issue_api_token())
-    newer.end_daemon()
-    newer.git(
-        "credential-cache", "--socket", newer.socket, "store", stdin=newer.request("", username="x", password="y")
-    )
-    assert newer.socket.exists()
-    newer.git("ls-remote", url)
-    assert len(newer.credentials()) == 1
 
 
 def test_an_upgrade_under_running_gits(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:

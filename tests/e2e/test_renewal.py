@@ -1,6 +1,5 @@
 """An OAuth login never ends under a command: renewed early, renewed once, and renewed when the server says no."""
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,18 +30,6 @@ def test_an_expired_token_is_renewed_before_it_is_used(machine: Machine, bitbuck
     assert digest(old) not in {entry.secret for entry in machine.offered()}
 
 
-@machine_git
-def test_fifty_gits_at_once_make_one_request(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """Everybody waits for the same renewal, and gets what it brought."""
-    bitbucket.revoke(machine.log_in(bitbucket.add_consumer(), expires_in=0))
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: machine.git("ls-remote", url), range(50)))
-    assert {answer.stderr for answer in answers} == {""}
-    assert [entry.status for entry in bitbucket.token_requests()] == [200]
-    assert len(machine.offered()) >= 50
-    assert rejected(machine) == 0
-
-
 def test_many_gits_at_once_on_a_revoked_token_make_one_request(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:
@@ -57,17 +44,6 @@ def test_many_gits_at_once_on_a_revoked_token_make_one_request(
         list(pool.map(lambda _: machine.git("ls-remote", url), range(12)))
     assert [entry.status for entry in bitbucket.token_requests()] == [200]
     assert [credential["state"] for credential in machine.credentials()] == ["ready"]
-
-
-@either_way
-def test_one_request_also_where_nobody_listens_yet(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """Several gits start one daemon; and where none may run, the vault's lock makes the others wait and look again."""
-    bitbucket.revoke(newer.log_in(bitbucket.add_consumer(), expires_in=0))
-    newer.end_daemon()
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda _: newer.git("ls-remote", url), range(6)))
-    assert [entry.status for entry in bitbucket.token_requests()] == [200]
-    assert rejected(newer) == 0
 
 
 PUSHES = {
@@ -153,22 +129,6 @@ def test_a_consumer_mints_again(machine: Machine, bitbucket: FakeBitbucket, url:
     machine.git("fetch", cwd=clone, check=machine.used_git.version >= (2, 46))
     machine.git("fetch", cwd=clone)
     assert [entry.form["grant_type"] for entry in bitbucket.token_requests()] == ["client_credentials"] * 2
-
-
-@pytest.mark.parametrize("fault", ["503", "429", "502-html", "reset", "cut-json"])
-def test_while_renewal_fails_the_old_token_serves(
-    newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str
-) -> None:
-    """Less is left than is promised, but it lives; and Bitbucket is not asked again and again."""
-    consumer, now = bitbucket.add_consumer(), time.time()
-    access, refresh = bitbucket.issue_login(consumer)
-    times = {"minted_at": now - 7100, "expires_at": now + 100}
-    newer.keep("", kind="oauth", secret=access, refresh_token=refresh, **times, **newer.renewed_by(consumer))
-    bitbucket.script_fault("token", fault, count=100)
-    clone = newer.clone(url)
-    newer.git("fetch", cwd=clone)
-    assert {(entry.secret, entry.status) for entry in newer.offered()} == {(digest(access), 200)}
-    assert len(bitbucket.token_requests()) == 1
 
 
 @machine_git

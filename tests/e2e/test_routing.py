@@ -1,33 +1,8 @@
 """Each repository gets its own token, and no other host gets any."""
 
-import pytest
-
-from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
+from tests.e2e.sandbox import Machine, either_way, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
-
-PLACES = ("acme/app", "acme/other", "beta/tool", "alice/dotfiles")
-
-
-@pytest.fixture
-def own(bitbucket: FakeBitbucket) -> dict[str, str]:
-    """Four repositories, and the token that each is to be served with; see `give`."""
-    for place in PLACES:
-        bitbucket.create_repository(place)
-    return {"acme/app": bitbucket.issue_access_token("acme/app"), "acme": bitbucket.issue_access_token("acme")}
-
-
-def give(machine: Machine, own: dict[str, str]) -> dict[str, str]:
-    """A token for a repository, one for its workspace, and a person's login for the rest: which serves what."""
-    for place, token in own.items():
-        machine.keep(place, kind="access-token", secret=token)
-    login = machine.log_in(machine.standin.add_consumer())
-    return {
-        "acme/app": digest(own["acme/app"]),
-        "acme/other": digest(own["acme"]),
-        "beta/tool": digest(login),
-        "alice/dotfiles": digest(login),
-    }
 
 
 def used(machine: Machine, url: str) -> set[tuple[str | None, int | None]]:
@@ -37,33 +12,18 @@ def used(machine: Machine, url: str) -> set[tuple[str | None, int | None]]:
     return {(entry.secret, entry.status) for entry in machine.offered(since=mark)}
 
 
-@machine_git
-def test_each_repository_gets_its_own_token(machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]) -> None:
-    """The narrowest place wins, whatever name the Clone button put into the address."""
-    expected = give(machine, own)
-    for repository, token in expected.items():
-        for name in ("", "alice", "x-token-auth"):
-            assert used(machine, bitbucket.clone_url(repository, name)) == {(token, 200)}
-
-
-def test_each_repository_gets_its_own_token_without_a_daemon(
-    newer: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
-) -> None:
-    """As above, where every git command decides by itself."""
-    newer.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
-    for repository, token in give(newer, own).items():
-        assert used(newer, bitbucket.clone_url(repository, "alice")) == {(token, 200)}
-
-
 @either_way
-def test_each_repository_gets_its_own_token_without_use_http_path(
-    older: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
-) -> None:
+def test_each_repository_gets_its_own_token_without_use_http_path(older: Machine, bitbucket: FakeBitbucket) -> None:
     """Git says nothing of the path then; whoever answers looks at the command line of the git that asks.
 
     Only the machine's own git is tried: the newer one of these tests is started by a loader, under the loader's name.
     """
-    expected = give(older, own)
+    expected = {}
+    for place, repository in (("acme/app", "acme/app"), ("acme", "acme/other"), ("beta", "beta/tool")):
+        bitbucket.create_repository(repository)
+        token = bitbucket.issue_access_token(place)
+        older.keep(place, kind="access-token", secret=token)
+        expected[repository] = digest(token)
     older.git("config", "--global", f"credential.{bitbucket.url}.useHttpPath", "false")
     for repository, token in expected.items():
         assert used(older, bitbucket.clone_url(repository)) == {(token, 200)}
@@ -88,15 +48,6 @@ def test_the_reason_is_the_repositorys_own_without_use_http_path(older: Machine,
         told[repository] = answer.stderr
     assert only_line(told["acme/two"]) == f"no credential for {bitbucket.netloc}/acme/two"
     assert "suspended" in only_line(told["acme/app"])
-
-
-def test_case_suffix_and_coding_of_an_address_do_not_matter(
-    newer: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
-) -> None:
-    """Bitbucket takes a repository's name in any case, with `.git` and without."""
-    expected = give(newer, own)
-    for path in ("acme/app", "Acme/App.git", "acme/app.git/", "%61cme/app"):
-        assert used(newer, f"{bitbucket.url}/{path}") == {(expected["acme/app"], 200)}, path
 
 
 def test_a_host_that_only_the_repository_opts_in_gets_nothing(older: Machine, bitbucket: FakeBitbucket) -> None:
@@ -128,15 +79,3 @@ def test_no_token_goes_over_plain_http(older: Machine, bitbucket: FakeBitbucket)
     for more in ({}, {"BITBUCKET_TOKEN": token}):
         answer = older.git("credential", "fill", stdin=request, more=more, check=False)
         assert "password=" not in answer.stdout
-
-
-@machine_git
-def test_a_token_for_another_repository_is_not_tried(
-    machine: Machine, bitbucket: FakeBitbucket, own: dict[str, str]
-) -> None:
-    """What cannot work is not offered: the message says for which repository there is nothing."""
-    machine.keep("acme/app", kind="access-token", secret=own["acme/app"])
-    answer = machine.git("ls-remote", bitbucket.clone_url("beta/tool"), check=False)
-    assert answer.returncode == 128
-    assert only_line(answer.stderr) == f"no credential for {bitbucket.netloc}/beta/tool"
-    assert not machine.offered()

@@ -6,7 +6,6 @@ address, or who is asked for at a prompt.
 
 import contextlib
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -183,17 +182,16 @@ def test_what_nobody_asked_for_answers_its_own_address_alone(scene: Scene, way: 
     assert scene.answer("acme/app.git", "mallory") is None
 
 
-@pytest.mark.parametrize("way", [an_address, a_submodule])
-def test_where_git_tells_no_path_it_answers_its_username_alone(older_scene: Scene, way: Hostile) -> None:
+def test_where_git_tells_no_path_it_answers_its_username_alone(older_scene: Scene) -> None:
     """With `useHttpPath` off."""
     older_scene.without_paths()
-    path = way(older_scene)
+    path = an_address(older_scene)
     assert set(older_scene.answers().values()) == {None}
     assert_bound(older_scene, path)
     assert older_scene.answer(path, "mallory") == "mallory"
 
 
-@pytest.mark.parametrize("way", UNSOLICITED)
+@pytest.mark.parametrize("way", [an_address, a_submodule])
 def test_what_nobody_asked_for_takes_no_logins_place(older_scene: Scene, way: Hostile) -> None:
     """Not even at its own address, where a login serves that."""
     older_scene.log_in()
@@ -221,13 +219,6 @@ def test_it_is_said_once(older_scene: Scene) -> None:
 def by_hand(scene: Scene) -> None:
     """A person, or a runner's script, types `git credential approve`."""
     scene.machine.approve("", "mallory", scene.tokens["mallory"])
-
-
-def by_a_library(scene: Scene) -> None:
-    """A program that has logged in somewhere hands its token to git, as Git GUIs and IDEs do."""
-    code = "import subprocess, sys; subprocess.run(sys.argv[1:], input=sys.stdin.buffer.read(), check=True)"
-    lines = scene.machine.request("", username="mallory", password=scene.tokens["mallory"])
-    scene.machine.run(sys.executable, "-c", code, scene.machine.used_git.path, "credential", "approve", stdin=lines)
 
 
 def askpass(scene: Scene) -> Path:
@@ -260,16 +251,11 @@ def by_git_lfs(scene: Scene) -> None:
     fetch_large_file(scene, GIT_ASKPASS=str(askpass(scene)))
 
 
-DELIBERATE = [by_hand, by_a_library]
-SOLICITED = [by_git_askpass, by_core_askpass, by_ssh_askpass, by_git_lfs]
-
-
 @machine_git
 @pytest.mark.parametrize("paths", [True, False], ids=["paths", "no paths"])
-@pytest.mark.parametrize("way", DELIBERATE)
-def test_what_was_approved_seeds_an_empty_vault(scene: Scene, way: Wanted, paths: bool) -> None:
+def test_what_was_approved_seeds_an_empty_vault(scene: Scene, paths: bool) -> None:
     """As with every helper."""
-    assert_seeds(scene, way, paths)
+    assert_seeds(scene, by_hand, paths)
 
 
 @pytest.mark.parametrize("way", [by_git_askpass, by_git_lfs])
@@ -295,11 +281,10 @@ def assert_seeds(scene: Scene, way: Wanted, paths: bool) -> None:
 
 
 @machine_git
-@pytest.mark.parametrize("way", DELIBERATE)
-def test_what_was_approved_takes_nobodys_place(scene: Scene, way: Wanted) -> None:
+def test_what_was_approved_takes_nobodys_place(scene: Scene) -> None:
     """It is kept beside another person's login, and answers by its username."""
     scene.log_in()
-    way(scene)
+    by_hand(scene)
     assert set(scene.answers().values()) == {"alice"}
     assert scene.answer("beta/tool.git", "mallory") == "mallory"
 

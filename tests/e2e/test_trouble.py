@@ -1,18 +1,15 @@
 """What can go wrong around a command: each gives one clear line with a hint, and nothing that is kept is lost."""
 
-import base64
 import json
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
-from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
+from tests.fake_bitbucket.client import FakeBitbucket
 from tests.running import Runner
-from tests.sockets import free_port
 
 
 def refused(machine: Machine, url: str) -> str:
@@ -25,42 +22,6 @@ def refused(machine: Machine, url: str) -> str:
 def files_of(machine: Machine) -> dict[str, bytes]:
     """The vault and what lies beside it, but for its lock."""
     return {path.name: path.read_bytes() for path in machine.vault_file.parent.iterdir() if path.suffix != ".lock"}
-
-
-BAD_INPUT = {
-    "host twice": "protocol=https\nhost={host}\nhost=evil.example.com\n",
-    "carriage return": "protocol=https\nhost={host}\r\n",
-    "NUL": "protocol=https\nhost={host}\0\n",
-    "no host": "protocol=https\npath=acme/app.git\n",
-    "no equals sign": "protocol=https\nhost={host}\nevil\n",
-}
-
-
-@pytest.mark.parametrize("bad", BAD_INPUT.values(), ids=BAD_INPUT)
-def test_bad_input_is_refused_in_one_line(newer: Machine, bitbucket: FakeBitbucket, url: str, bad: str) -> None:
-    """No answer, no change, no repetition of what was sent; and the next question is answered."""
-    newer.approve("", "alice", bitbucket.issue_api_token())
-    before = newer.credentials()
-    for off in ("", "off"):
-        more = {"GIT_CREDENTIAL_BITBUCKET_DAEMON": off}
-        for operation in ("get", "store", "erase"):
-            answer = newer.helper(operation, stdin=bad.format(host=bitbucket.netloc), more=more)
-            assert answer.stdout == ""
-            assert answer.stderr.count("\n") <= 1
-            assert "evil" not in answer.stderr
-    assert [one["state"] for one in newer.credentials()] == [one["state"] for one in before]
-    newer.git("ls-remote", url)
-
-
-@machine_git
-def test_a_vault_locked_by_hand(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """Git stops with our line instead of asking for a password that would not help."""
-    machine.approve("", "alice", bitbucket.issue_api_token())
-    machine.helper("lock")
-    assert refused(machine, url).startswith("the vault was locked by hand")
-    assert "could not read Username" not in machine.told[-1]
-    machine.helper("unlock")
-    machine.git("ls-remote", url)
 
 
 @either_way
@@ -79,19 +40,6 @@ def test_a_vault_whose_key_is_not_there(machine: Machine, bitbucket: FakeBitbuck
     assert only_line(answer.stderr)
     assert files_of(machine) == before
     machine.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = key
-    machine.git("ls-remote", url)
-
-
-@machine_git
-def test_a_key_that_does_not_fit(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """Another vault's key is named as such."""
-    machine.approve("", "alice", bitbucket.issue_api_token())
-    machine.end_daemon()
-    before = files_of(machine)
-    machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"] = base64.b64encode(os.urandom(32)).decode()
-    assert "is not the one that the vault is encrypted with" in refused(machine, url)
-    assert files_of(machine) == before
-    del machine.env["GIT_CREDENTIAL_BITBUCKET_KEY"]
     machine.git("ls-remote", url)
 
 
@@ -177,14 +125,10 @@ def damage(path: Path) -> None:
         path.write_bytes(data)
 
 
-FAILURES = ["reset", "429", "500", "502-html", "cut-json", "wrong-type", "error-200", "401", "404"]
-
-
-@pytest.mark.parametrize("fault", FAILURES)
-def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBitbucket, url: str, fault: str) -> None:
+def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """The login could not be renewed, and why; it is not asked for again at once, and works when Bitbucket does."""
     newer.log_in(bitbucket.add_consumer(), expires_in=0)
-    bitbucket.script_fault("token", fault, count=100)
+    bitbucket.script_fault("token", "500", count=100)
     for _ in range(3):
         assert "could not be renewed" in refused(newer, url)
     assert len(bitbucket.token_requests()) <= 2
@@ -192,36 +136,6 @@ def test_bitbucket_fails_while_a_token_is_due(newer: Machine, bitbucket: FakeBit
     newer.helper("restore", str(newer.credentials()[0]["id"]))
     newer.git("ls-remote", url)
     assert {entry.status for entry in newer.offered()} == {200}
-
-
-def test_nobody_listens_where_tokens_are_renewed(newer: Machine, bitbucket: FakeBitbucket, url: str) -> None:
-    """An address that does not answer: said with the address, without a wait."""
-    nobody = f"https://127.0.0.1:{free_port()}/token"
-    newer.git("config", "--global", f"credential.{bitbucket.url}.oauthTokenURL", nobody)
-    newer.log_in(bitbucket.add_consumer(), expires_in=0)
-    assert "could not be renewed" in refused(newer, url)
-    assert len(newer.credentials()) == 1
-
-
-def test_the_port_of_a_login_is_taken(newer: Machine, bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
-    """The port is named, and so is the way without it; nothing was asked of Bitbucket."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        site = f"credential.{bitbucket.url}"
-        newer.git("config", "--global", f"{site}.oauthRedirectURI", f"http://127.0.0.1:{port}/")
-        answer = newer.helper(
-            "login",
-            "--oauth",
-            "--no-browser",
-            "--host",
-            bitbucket.url,
-            stdin=f"{consumer.key}\n{consumer.secret}\n",
-            check=False,
-        )
-    assert answer.returncode != 0
-    assert str(port) in only_line(answer.stderr)
-    assert "--paste" in answer.stderr
-    assert not bitbucket.token_requests()
 
 
 @pytest.fixture

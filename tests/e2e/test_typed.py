@@ -107,18 +107,6 @@ def test_what_did_not_work_is_not_kept(machine: Machine, bitbucket: FakeBitbucke
     assert len(machine.credentials()) == 1
 
 
-@machine_git
-def test_an_app_password_typed_at_gits_prompt_is_not_kept(
-    machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type
-) -> None:
-    """The server answers 410, after which git says nothing to a helper; it is asked for again."""
-    answers = [("Username for", "alice"), ("Password for", bitbucket.issue_app_password())]
-    for _ in range(2):
-        code, shown = type_at("ls-remote", url, answers=answers, more=NOBODY)
-        assert code == 128, shown
-    assert not machine.credentials()
-
-
 @newer_git
 def test_a_person_logs_in_while_git_waits(machine: Machine, bitbucket: FakeBitbucket, url: str, type_at: Type) -> None:
     """Our own questions come first, on the terminal; the typed email is an account, never git's username."""

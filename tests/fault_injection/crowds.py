@@ -91,5 +91,5 @@ def daemon_and_none(machine: Machine, git: str, helper: Path, size: int) -> Outc
     return crowd(machine, git, helper, [{}, {"GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}], size // 2)
 
 
-WAYS = {"one daemon": (one_daemon, 200), "two daemons": (two_daemons, 200), "daemon and none": (daemon_and_none, 24)}
+WAYS = {"one daemon": (one_daemon, 100), "two daemons": (two_daemons, 100), "daemon and none": (daemon_and_none, 24)}
 """Each crowd with its size in the suite; an agent in each git's own process costs half a second of processor."""

@@ -85,6 +85,12 @@ def next_attempt_now(machine: Machine) -> None:
             record.pop("retry_at", None)
 
 
+def expire(machine: Machine) -> None:
+    """Let the one login's token expire."""
+    with machine.vault().transaction() as tx:
+        tx.content["credentials"][0]["expires_at"] = 1.0
+
+
 def trouble(daemon: Daemon) -> dict[str, Any]:
     """What `status` tells of the one credential."""
     found: dict[str, Any] = json.loads(daemon.told_about("status")["credential[]"])

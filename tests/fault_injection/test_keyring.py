@@ -56,11 +56,6 @@ def offered(run: Runner, machine: Machine) -> tuple[str | None, str]:
     return dict(line.partition("=")[::2] for line in answer.stdout.split("\n")).get("password"), "\n".join(lines)
 
 
-def test_an_unlocked_keyring_opens_the_vault_unasked(run: Runner, machine: Machine, secret: str) -> None:
-    """A cold start asks nobody."""
-    assert offered(run, machine) == (secret, "")
-
-
 def test_a_locked_keyring_is_told_without_a_dialogue_and_works_once_unlocked(
     run: Runner, machine: Machine, session: peers.KeyringSession, secret: str
 ) -> None:
@@ -98,7 +93,7 @@ def test_a_hanging_keyring_costs_seconds_and_not_the_command(
 def test_a_keyring_that_is_gone_after_the_start_is_not_missed(
     run: Runner, machine: Machine, session: peers.KeyringSession, secret: str
 ) -> None:
-    """The daemon has the key; when it is gone as well, the reason is told and nothing is lost."""
+    """A cold start asks nobody, and the daemon has the key; when it is gone as well, the reason is told."""
     assert offered(run, machine) == (secret, "")
     assert session.keyring is not None
     session.keyring.kill()

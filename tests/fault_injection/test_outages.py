@@ -30,10 +30,13 @@ def name(fault: Mapping[str, object]) -> str:
 
 
 @pytest.mark.parametrize("fault", outages.FAULTS, ids=name)
-def test_a_living_token_is_served_through_an_outage(
+def test_an_outage_costs_one_request_and_no_login(
     machine: Machine, daemon: Daemon, fault: Mapping[str, object]
 ) -> None:
-    """Hundreds of gets, one request; the cause is told; when it is over, the refresh token works."""
+    """Hundreds of gets, one request: a living token is served, an expired one is not, and the cause is told.
+
+    When it is over, the refresh token works.
+    """
     login = outages.due_log_in(machine, daemon)
     machine.standin.script_fault("token", count=1000, **fault)  # type: ignore[arg-type]  # kind is among them
     outcome = outages.outage(machine, daemon)
@@ -44,21 +47,8 @@ def test_a_living_token_is_served_through_an_outage(
     assert kept["refresh_token"] == login["refresh_token"]
     assert outages.trouble(daemon)["trouble"]
     assert outages.trouble(daemon)["state"] == "ready"
-    machine.standin.release()
     outages.next_attempt_now(machine)
-    eventually(lambda: daemon.told_about("get", machine.request())["password"] != login["secret"])
-    (kept,) = machine.records()
-    assert not machine.standin.is_spent(kept["refresh_token"])
-    assert "trouble" not in kept
-
-
-@pytest.mark.parametrize("fault", outages.FAULTS, ids=name)
-def test_an_ended_token_is_not_served_and_the_cause_and_cure_are_told(
-    machine: Machine, daemon: Daemon, fault: Mapping[str, object]
-) -> None:
-    """Silence towards git, one line for the person, one request."""
-    outages.due_log_in(machine, daemon, expires_at=1.0)
-    machine.standin.script_fault("token", count=1000, **fault)  # type: ignore[arg-type]  # as above
+    outages.expire(machine)
     outcome = outages.outage(machine, daemon)
     assert outcome.secrets == {None}
     assert 1 <= outcome.requests <= outcome.allowed
@@ -68,6 +58,9 @@ def test_an_ended_token_is_not_served_and_the_cause_and_cure_are_told(
     machine.standin.release()
     outages.next_attempt_now(machine)
     eventually(lambda: "password" in daemon.told_about("get", machine.request()))
+    (kept,) = machine.records()
+    assert not machine.standin.is_spent(kept["refresh_token"])
+    assert "trouble" not in kept
 
 
 @pytest.mark.parametrize("kind", LOST_ANSWERS)
@@ -82,8 +75,7 @@ def test_an_answer_that_is_lost_on_its_way_is_the_one_loss_and_is_said(
     for _ in range(3):
         outages.next_attempt_now(machine)
         assert daemon.told_about("get", machine.request())["password"] == login["secret"]
-    with machine.vault().transaction() as tx:
-        tx.content["credentials"][0]["expires_at"] = 1.0
+    outages.expire(machine)
     told = daemon.told_about("why", machine.request())
     assert told["state"] == "login-expired"
     assert told["hint"].endswith(" --oauth")
