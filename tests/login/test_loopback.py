@@ -180,7 +180,10 @@ def test_a_taken_port_is_named_with_the_ways_out(attempt: Attempt, port: int, ad
     """On either address, for the browser might bring the code to whoever has it; nothing of ours is left listening."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.create_server((address, port), family=family):
-        with pytest.raises(LoginFailed, match=f"port {port}.* in use") as caught, loopback.listening(attempt, no_warning):
+        with (
+            pytest.raises(LoginFailed, match=f"port {port}.+in use") as caught,
+            loopback.listening(attempt, no_warning),
+        ):
             pytest.fail("it must not listen")
         assert "--paste" in (caught.value.hint or "")
         assert "oauthRedirectURI" in (caught.value.hint or "")
