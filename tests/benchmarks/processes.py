@@ -80,7 +80,7 @@ def check(command: Command, said: bytes, status: int) -> None:
 
 def read_all(descriptor: int, pid: int) -> bytes:
     """What a process says, up to its end; kills one that does not come to its end."""
-    said = b""
+    said = []
     while True:
         # Of all ways to wait with a limit the one that costs least: what runs here takes a processor from who is timed.
         if not select.select([descriptor], [], [], PATIENCE_S)[0]:
@@ -89,9 +89,9 @@ def read_all(descriptor: int, pid: int) -> bytes:
         chunk = os.read(descriptor, 65536)
         if not chunk:
             break
-        said += chunk
+        said.append(chunk)
     os.close(descriptor)
-    return said
+    return b"".join(said)
 
 
 def in_turn(commands: Sequence[Command], rounds: int) -> dict[str, list[float]]:
