@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import click
@@ -65,7 +66,8 @@ def command(
 
         output.write(metrics_file, metrics.text(report))
     if as_json:
-        print(status_report.document(report), flush=True)  # noqa: T201 - click.echo looks for colours in megabytes
+        sys.stdout.buffer.writelines(status_report.document(report))  # click.echo would look for colours in megabytes
+        sys.stdout.flush()
     elif metrics_file is None:
         from git_credential_bitbucket.diagnostics import status_table  # lazy: rich costs 40 ms
 

@@ -153,7 +153,19 @@ def ask(
     start: bool = True,
     client: AgentClient | None = None,
 ) -> Pairs:
-    """The reply to `action`, as pairs in order. Raises the `Error` that the reply names, or `DaemonUnavailable`.
+    """As `reply_to`, the reply as pairs in order."""
+    return git_protocol.parse_pairs(reply_to(action, fields, request, start=start, client=client))
+
+
+def reply_to(
+    action: str,
+    fields: "Iterable[tuple[str, str]]" = (),
+    request: bytes = b"",
+    *,
+    start: bool = True,
+    client: AgentClient | None = None,
+) -> bytes:
+    """The reply to `action`, a line a pair. Raises the `Error` that the reply names, or `DaemonUnavailable`.
 
     `request` is git's own lines, where the action takes them. With `start` off no daemon is started.
     """
@@ -161,16 +173,17 @@ def ask(
         (client or AgentClient()).for_request(request, start=start),
         git_protocol.emit(list(fields)) + request,
     )
-    found = git_protocol.parse_pairs(directed.reply(action, body, start=start))
-    if not found and directed.replace_foreign_daemon(start=start):
-        found = git_protocol.parse_pairs(directed.reply(action, body))
-    if not found:
+    reply = directed.reply(action, body, start=start)
+    if b"=" not in reply and directed.replace_foreign_daemon(start=start):
+        reply = directed.reply(action, body)
+    if b"=" not in reply:
         raise DaemonUnavailable(
             "another program listens at the daemon's socket",
             hint="run: git-credential-bitbucket daemon start",
         )
-    raise_error(found)
-    return found
+    if reply.startswith(b"error="):
+        raise_error(git_protocol.parse_pairs(reply))
+    return reply
 
 
 def raise_error(reply: Pairs) -> None:

@@ -23,7 +23,12 @@ def query(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = 
 
     A key that needs a dialogue or a passphrase is not asked for: then the vault is locked.
     """
-    return front.ask(action, fields, request, start=False, client=_client())
+    return git_protocol.parse_pairs(query_lines(action, fields, request))
+
+
+def query_lines(action: str, fields: Iterable[tuple[str, str]] = (), request: bytes = b"") -> bytes:
+    """As `query`, the reply as it comes: a line a pair."""
+    return front.reply_to(action, fields, request, start=False, client=_client())
 
 
 def find(action: str, fields: Iterable[tuple[str, str]], request: bytes) -> dict[str, str]:

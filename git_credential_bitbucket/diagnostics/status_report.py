@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, TypedDict, cast
 
+from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.naming import login_command, new_token_hint
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.client import environment_tokens
-from git_credential_bitbucket.client.shared_client import query
+from git_credential_bitbucket.client.shared_client import query_lines
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
@@ -31,6 +32,8 @@ _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 UNREADABLE = "the stored credentials cannot be read"
 _UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
+_CREDENTIAL = b"\ncredential[]="
+_BETWEEN = b",\n    "
 
 
 class VaultView(TypedDict):
@@ -48,16 +51,16 @@ class VaultView(TypedDict):
 class Report:
     """What `status` knows at one moment. `now` is in epoch seconds.
 
-    `encoded` are the credentials as the agent states them, a JSON object each: with thousands, decoding them takes
-    longer than all else, so that is done only where one looks into them. `environment` is the variable that is answered
-    before all of this; `environment_trouble`, why that is not done now.
+    `encoded` are the credentials as the document has them (`encode`): with thousands, decoding them takes longer than
+    all else, so that is done only where one looks into them. `environment` is the variable that is answered before all
+    of this; `environment_trouble`, why that is not done now.
     """
 
     now: float
     vault: dict[str, str | None]
     daemon: dict[str, str | int] | None
     environment: str | None
-    encoded: list[str]
+    encoded: bytes
     environment_trouble: str | None = None
     tokens: list[EnvironmentCredential] = field(default_factory=list)
     """What the environment holds, one for each scope."""
@@ -67,7 +70,7 @@ class Report:
     @cached_property
     def credentials(self) -> list[CredentialView]:
         """All of them."""
-        return [json.loads(one) for one in self.encoded]
+        return decode(self.encoded)
 
     @property
     def offered(self) -> list[CredentialView]:
@@ -86,18 +89,18 @@ class Report:
 
 def report_now(what: str | None = None) -> Report:
     """Look at what is stored; `what` narrows it to a scope or one credential. Raises `Error`."""
-    answer = query("status")
-    told = dict(answer)
-    encoded = arguments.encoded_credentials_in(answer)
+    head, _, listed = query_lines("status").partition(_CREDENTIAL)
+    told = dict(git_protocol.parse_pairs(head))
+    encoded = listed.replace(_CREDENTIAL, _BETWEEN)
     if what is not None:
+        named: list[CredentialView] = []
         try:
-            named = {one["id"] for one in arguments.find_named(arguments.credentials_in(answer), what)}
+            named = arguments.find_named(decode(encoded), what)
         except UnknownCredential:
             if "trouble" not in told:
-                raise
-            named = set()  # it may be in the vault, which cannot be read now: that is reported
-        encoded = [one for one in encoded if json.loads(one)["id"] in named]
-    tokens, name, trouble = _environment(lambda: {"/".join(json.loads(one)["url"].split("/")[:3]) for one in encoded})
+                raise  # else it may be in the vault, which cannot be read now: that is reported
+        encoded = encode(named)
+    tokens, name, trouble = _environment(lambda: {"/".join(one["url"].split("/")[:3]) for one in decode(encoded)})
     return Report(
         now=time.time(),
         vault=_vault(told),
@@ -109,8 +112,8 @@ def report_now(what: str | None = None) -> Report:
     )
 
 
-def document(report: Report) -> str:
-    """The JSON form, a line a credential."""
+def document(report: Report) -> list[bytes]:
+    """The JSON form, a line a credential; in pieces of bytes, for each copy of megabytes takes milliseconds."""
     told = {
         "now": int(report.now),
         "vault": report.vault,
@@ -119,9 +122,20 @@ def document(report: Report) -> str:
         "environment_trouble": report.environment_trouble,
         "verdicts": report.verdicts,
     }
-    credentials = ",\n    ".join(report.encoded)
-    opening = "\n    " if credentials else ""
-    return f'{json.dumps(told, indent=2)[:-2]},\n  "credentials": [{opening}{credentials}\n  ]\n}}'
+    head = f'{json.dumps(told, indent=2)[:-2]},\n  "credentials": [\n{"    " if report.encoded else ""}'
+    return [head.encode(), report.encoded, b"  ]\n}\n"]
+
+
+def encode(credentials: list[CredentialView]) -> bytes:
+    """Credentials as the document has them: JSON objects, a line each."""
+    lines = [json.dumps(one, separators=(",", ":")).encode() for one in credentials]
+    return _BETWEEN.join(lines) + b"\n" if lines else b""
+
+
+def decode(encoded: bytes) -> list[CredentialView]:
+    """The credentials that `encode` made bytes of."""
+    found: list[CredentialView] = json.loads(b"[%b]" % encoded)
+    return found
 
 
 def expiry_of(one: CredentialView) -> float | None:

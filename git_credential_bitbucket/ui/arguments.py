@@ -131,12 +131,7 @@ def find_provider(url: str) -> Provider:
 
 def credentials_in(answer: list[tuple[str, str]]) -> list[CredentialView]:
     """The credentials in a reply to `status`."""
-    return [json.loads(one) for one in encoded_credentials_in(answer)]
-
-
-def encoded_credentials_in(answer: list[tuple[str, str]]) -> list[str]:
-    """As `credentials_in`, each as JSON still."""
-    return [value for key, value in answer if key == "credential[]"]
+    return [json.loads(value) for key, value in answer if key == "credential[]"]
 
 
 def stored_credentials() -> list[CredentialView]:

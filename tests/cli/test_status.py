@@ -71,7 +71,7 @@ def stated(**more: object) -> CredentialView:
 def report(*credentials: CredentialView, **vault: str | None) -> status_report.Report:
     """A report of these."""
     told = {"state": "open", "path": "/home/a/vault", "key": "the keyring", "trouble": None, "hint": None, **vault}
-    return status_report.Report(NOW, told, None, None, [json.dumps(one) for one in credentials])
+    return status_report.Report(NOW, told, None, None, status_report.encode([*credentials]))
 
 
 def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
@@ -319,7 +319,7 @@ def test_json_is_whole_and_without_secrets(keyed: Runner) -> None:
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_json_has_a_line_a_credential(count: int) -> None:
     """As the agent encoded it: what is not looked into is not decoded."""
-    text = status_report.document(report(*[stated()] * count))
+    text = b"".join(status_report.document(report(*[stated()] * count))).decode()
     assert json.loads(text)["credentials"] == [stated()] * count
     assert len([line for line in text.split("\n") if line.startswith("    {")]) == count
 
