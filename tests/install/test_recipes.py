@@ -129,10 +129,13 @@ def job(run: Runner, home: Path, pyz: Path, bitbucket: FakeBitbucket) -> Job:
 
 @pytest.mark.parametrize("service", RECIPE)
 def test_a_recipe_serves_a_job(job: Job, bitbucket: FakeBitbucket, home: Path, service: str) -> None:
-    """The job's git clones with the token; it is told nowhere. Only in a container is the user's own configuration
-    written.
+    """The job's git clones with the token; it is told nowhere, nor are modules imported that lie in the work tree. Only
+    in a container is the user's own configuration written.
     """
     before = (home / ".gitconfig").read_text()
+    for module in ("sitecustomize", "urllib", "argparse", "zipfile", "git_credential_bitbucket"):
+        (job.folder / f"{module}.py").write_text("import os; os.write(2, b'not ours\\n'); os._exit(1)")
+    job.env["PYTHONPATH"] = str(job.folder)
     done = RECIPE[service](job)
     assert done.returncode == 0, done.stderr
     used = {(entry.secret, entry.status) for entry in bitbucket.requests("git") if entry.auth}
@@ -148,3 +151,17 @@ def test_a_file_that_is_not_the_release_is_not_run(job: Job, service: str) -> No
     job.released["BITBUCKET_HELPER_SHA256"] = "0" * 64
     assert RECIPE[service](job).returncode != 0
     assert not os.path.exists(job.folder / "clone")
+
+
+@pytest.mark.parametrize("name", ["INT", "TERM", "HUP"])
+def test_an_interrupted_build_leaves_no_secret(tmp_path: Path, name: str) -> None:
+    """Ctrl-C goes to the shell and to docker."""
+    stubs = {"docker": f"kill -{name} 0", "git-credential-bitbucket": "echo password=made-up"}
+    for program, line in stubs.items():
+        (tmp_path / program).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / program).chmod(0o755)
+    (tmp_path / "tmp").mkdir()
+    command = [str(RECIPES / "docker" / "build.sh"), "acme/app", "."]
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path / "tmp")}
+    assert subprocess.run(command, env=env, start_new_session=True, check=False).returncode != 0
+    assert not list((tmp_path / "tmp").iterdir())

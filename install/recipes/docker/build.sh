@@ -6,6 +6,9 @@ scope=$1
 shift
 secret=$(mktemp)
 trap 'rm -f "$secret"' EXIT
+trap 'exit 129' HUP # where the shell is killed, some run no trap for EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 printf 'protocol=https\nhost=bitbucket.org\npath=%s\n' "$scope" | git-credential-bitbucket get >"$secret"
 test -s "$secret"
 docker build --secret "id=bitbucket,src=$secret" "$@"

@@ -14,10 +14,10 @@ def call(Map given, Closure body) {
                 rm -rf "$folder"
                 mkdir -p "$folder"
                 pyz=$folder/git-credential-bitbucket.pyz
-                python3 -c 'import sys, urllib.request as request; request.urlretrieve(*sys.argv[1:])' "$BITBUCKET_HELPER_URL" "$pyz"
+                python3 -I -c 'import sys, urllib.request as request; request.urlretrieve(*sys.argv[1:])' "$BITBUCKET_HELPER_URL" "$pyz"
                 echo "$BITBUCKET_HELPER_SHA256  $pyz" | sha256sum -c -
                 git config --global include.path "$HOME/.gitconfig"
-                python3 "$pyz" configure
+                python3 -I "$pyz" configure
             '''
             body()
         }
