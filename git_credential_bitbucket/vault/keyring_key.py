@@ -54,7 +54,10 @@ def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> K
             f"the keyring has no key for this vault (id {key_id.hex()})",
             hint="restore the keyring the vault was made with; the vault was not touched",
         )
-    key = _key(text)
+    try:
+        key = Key(binascii.a2b_base64(text, strict_mode=True), "keyring")
+    except ValueError:
+        key = None
     if key is None or key.id != key_id:
         raise VaultLocked(
             f"the keyring's item for this vault (id {key_id.hex()}) is not its key",
@@ -63,21 +66,20 @@ def fetch(env: "Mapping[str, str]", key_id: bytes, *, unlock: bool = False) -> K
     return key
 
 
-def make(env: "Mapping[str, str]", *, unlock: bool = False) -> Key:
+def make(env: "Mapping[str, str]") -> Key:
     """A new key, stored in the keyring and read back by another process. Raises `KeyringUnavailable`."""
     key = Key(os.urandom(KEY_BYTES), "keyring")
-    _ask(env, "set", key.id, unlock=unlock, text=key.to_record()["key"])
+    _ask(env, "set", key.id, text=key.to_record()["key"])
     try:
         return fetch(env, key.id)
     except VaultLocked as exc:
-        raise KeyringUnavailable(
-            "the keyring stored a key but did not return it", reason="denied", hint=_HINTS["denied"]
-        ) from exc
+        cause = "the keyring stored a key but did not return it"
+        raise KeyringUnavailable(cause, reason="denied", hint=_HINTS["denied"]) from exc
 
 
 def remove(env: "Mapping[str, str]", key_id: bytes) -> None:
     """Remove the key with `key_id`, if it is there. Raises `KeyringUnavailable`."""
-    _ask(env, "delete", key_id, unlock=False)
+    _ask(env, "delete", key_id)
 
 
 def open_up(env: "Mapping[str, str]") -> None:
@@ -85,15 +87,8 @@ def open_up(env: "Mapping[str, str]") -> None:
     _ask(env, "get", bytes(16), unlock=True)
 
 
-def _key(text: str) -> Key | None:
-    try:
-        return Key(binascii.a2b_base64(text, strict_mode=True), "keyring")
-    except ValueError:
-        return None
-
-
 def _ask(
-    env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool, text: str | None = None
+    env: "Mapping[str, str]", operation: "Operation", key_id: bytes, *, unlock: bool = False, text: str | None = None
 ) -> str | None:
     if not config.is_on(env, config.KEYRING, default=True):
         raise _unavailable(operation, "disabled", f"{config.KEYRING}={env[config.KEYRING]} disables the keyring")

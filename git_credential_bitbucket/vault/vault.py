@@ -7,7 +7,7 @@ It does not interpret the content: `merge` says how an answer changes it.
 import json
 import os
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from git_credential_bitbucket.errors import (
@@ -241,10 +241,7 @@ class Vault:
         """Have what other hosts change brought in from now on, by a thread."""
 
         def bring_in() -> None:
-            try:
-                with self.transaction():
-                    pass
-            except Error:  # locked, or out of reach: who reads the vault or changes it is told
+            with suppress(Error), self.transaction():  # locked or out of reach: who reads or changes it is told
                 pass
 
         self.storage.follow(bring_in)
@@ -279,19 +276,19 @@ class Vault:
         with self._mutex:
             self._key = self._cached = None
 
-    def acquire(self, env: "Mapping[str, str]", *, unlock: bool = False, create: bool = False) -> None:
-        """Find the key that `env` and the keyring have for this vault, and unlock with it; see `keys.obtain`.
+    def acquire(self, env: "Mapping[str, str]", *, create: bool = False) -> None:
+        """Unlock with the key that `env` and the keyring have for this vault; see `key_sources.obtain`.
 
-        `unlock` allows the keyring's dialogue. With `create`, where there is no vault and no key either, the keyring
-        is given a new key, and the vault is written with it before anybody else may look. Memory needs none.
+        With `create`, where there is no vault and no key either, the keyring is given a new key, and the vault is
+        written with it before anybody else may look. Memory needs none.
         """
         if not self._is_sealed:
             return
         header = self.header()
         if header is None and create and key_sources.from_environment(env) is None:
-            self._found(env, unlock=unlock)
+            self._found(env)
         else:
-            self.unlock(key_sources.obtain(env, header, unlock=unlock))
+            self.unlock(key_sources.obtain(env, header))
 
     def rekey(self, new_key: "Key") -> None:
         """Seal the vault with `new_key` instead, so that the old key opens nothing any more; see `Storage.reseal`.
@@ -312,12 +309,10 @@ class Vault:
                             self._key, self._cached = new_key, None
                         return
 
-    def _found(self, env: "Mapping[str, str]", *, unlock: bool) -> None:
+    def _found(self, env: "Mapping[str, str]") -> None:
         """Begin a vault with a new key in the keyring; two that do it at once end with one key."""
-        from git_credential_bitbucket.vault import keyring_key  # lazy: see keys
+        from git_credential_bitbucket.vault import keyring_key  # lazy: it starts processes
 
-        if unlock:
-            keyring_key.open_up(env)  # its dialogue may take a minute, and under the lock others would wait for it
         with self.storage.lock():
             header = self.header()
             if header is not None:
@@ -327,10 +322,8 @@ class Vault:
             try:
                 self.storage.commit(key, {REST: (0, {})}, os.urandom(8).hex())
             except VaultUnwritable:
-                try:
+                with suppress(KeyringUnavailable):  # it opens nothing, and the first error is the one to tell
                     keyring_key.remove(env, key.id)
-                except KeyringUnavailable:
-                    pass  # it opens nothing, and the first error is the one to tell
                 raise
             self.unlock(key)
 
@@ -383,11 +376,9 @@ class Vault:
     def _merge_without_waiting(self) -> None:
         if self.merge is None or not self._others_leases():
             return
-        try:
-            with self.transaction(wait=False):
-                pass
-        except Error:
-            pass  # the reading that follows raises what is wrong; the answer is merged next time
+        # The reading that follows raises what is wrong; the answer is merged next time.
+        with suppress(Error), self.transaction(wait=False):
+            pass
 
 
 def _snapshot(stored: "Stored") -> Snapshot:

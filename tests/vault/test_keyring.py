@@ -171,9 +171,9 @@ def test_a_chainer_is_looked_into(session: peers.KeyringSession) -> None:
 def test_a_keyring_that_forgets_at_log_out_is_refused(session: peers.KeyringSession) -> None:
     """A default that lives in memory only would lose the key, and with it the vault, at the next logout."""
     session.make_session_collection_the_default()
-    for unlock in (False, True):
+    for ask in (keyring_key.make, keyring_key.open_up):
         with pytest.raises(KeyringUnavailable, match="deleted at logout") as caught:
-            keyring_key.make(session.env, unlock=unlock)
+            ask(session.env)
         assert reason_of(caught) == "absent"
 
 
