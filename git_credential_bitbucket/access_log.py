@@ -76,7 +76,7 @@ class AccessLog:
             self._writer.start()
 
     def close(self) -> None:
-        """Write what waits, but wait no longer than `LAST_WORDS_S`; may be used again."""
+        """Write what waits, for at most `CLOSE_TIMEOUT_S`; may be used again."""
         writer, self._writer = self._writer, None
         if writer is None:
             return

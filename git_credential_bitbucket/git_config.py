@@ -80,11 +80,9 @@ class GitConfig:
         return list(dict.fromkeys(e.url for e in self._entries if e.section == "credential" and e.url))
 
     def helpers(self, url: str) -> list[tuple[str, str, str]]:
-        """The helpers that git asks for `url`, in its order, as (value, file, scope); an empty value has
-        reset the list.
+        """The helpers that git asks for `url`, in its order, as (value, file, scope); an empty value resets the list.
 
-        All that match count, in the order of the files and not by how well they match (credential.c,
-        select_all).
+        All that match count, in the order of the files and not by how well they match (credential.c, select_all).
         """
         wanted = url_match.normalise(url)
         found: list[tuple[str, str, str]] = []
@@ -108,7 +106,7 @@ class GitConfig:
         return any(stamp is None or _stamp(path) != stamp for path, stamp in self._stamps.items())
 
     def stamped(self) -> str:
-        """The stamps that `stale` compares, as text."""
+        """The stamps that `is_stale` compares, as text."""
         return "\n".join(f"{stamp}\t{path}" for path, stamp in self._stamps.items())
 
     def _of(self, section: str, key: str) -> "Iterator[Entry]":
@@ -212,9 +210,8 @@ def _setting(setting: str, entry: Entry, env: "Mapping[str, str]") -> str:
     if not value.isprintable():
         raise SettingsError(f"{name} contains unprintable characters", hint="write one line")
     if value and is_path and not value.startswith(("/", *paths.SHARED) if setting == "VAULT" else "/"):
-        raise SettingsError(
-            f"{name} is not an absolute path", hint="write an absolute path, or one that begins with ~/"
-        )
+        hint = "write an absolute path, or one that begins with ~/"
+        raise SettingsError(f"{name} is not an absolute path", hint=hint)
     return value
 
 
@@ -231,8 +228,7 @@ def run_git(
     """
     import subprocess  # lazy: 9 ms, and a request for bitbucket.org itself needs no configuration
 
-    command = [find_git(env), *words]
-    pipe = subprocess.PIPE
+    command, pipe = [find_git(env), *words], subprocess.PIPE
     around = {**git_environment(env), **(more or {})}
     try:
         with subprocess.Popen(command, cwd=folder, env=around, stdin=pipe, stdout=pipe, stderr=pipe) as git:
@@ -332,8 +328,7 @@ def find_git(env: "Mapping[str, str]") -> str:
 
 
 def find_program(env: "Mapping[str, str]", name: str) -> str | None:
-    """The absolute path of the first program of that name on PATH that is not the repository's; None if there is
-    none.
+    """The absolute path of the first program of that name on PATH that is not a repository's; None without one.
 
     Relative entries do not count, nor do those within the current directory if that is a work tree: a repository
     could bring a program of its own there (CVE-2020-26233 was that).

@@ -152,7 +152,7 @@ def is_credential_approve(pid: int) -> bool:
 def requesting_git(pid: int) -> tuple[int, int] | None:
     """The git that runs `pid`, a credential helper, as its pid and start time: the same for a `get` and its `store`.
 
-    For `git credential`, which is run anew for each, the git above it (git-lfs).
+    For `git credential`, which is another process each time, the git above it (git-lfs).
     """
     for process, _, started in _lineage(pid):
         words = _command_line(process)

@@ -91,7 +91,8 @@ class BitbucketAuth:
         """The second try, made as requests' own digest authentication does; the body goes out from its start."""
         if response.status_code != 401 or not self._is_api(response.request.url):  # noqa: PLR2004 - Unauthorized
             return response
-        if "id" not in used or used["kind"] not in token_kinds.RENEWABLE or not _was_sent(response, used):
+        was_sent = response.request.headers.get("Authorization") == rest_authorization.header(used)
+        if "id" not in used or used["kind"] not in token_kinds.RENEWABLE or not was_sent:
             return response
         try:
             ask("refresh", [("id", used["id"]), ("generation", used["generation"])])
@@ -110,7 +111,3 @@ class BitbucketAuth:
         second.history.append(response)
         second.request = again
         return second
-
-
-def _was_sent(response: Response, token: dict[str, str]) -> bool:
-    return response.request.headers.get("Authorization") == rest_authorization.header(token)

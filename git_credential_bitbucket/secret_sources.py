@@ -42,28 +42,16 @@ _SCRUBBED = ("BITBUCKET_", "GIT_", "LD_PRELOAD", "PYTHON")
 _STDERR = (
     ("is sealed", "Vault is sealed", "unseal it"),
     ("vault is locked", "it is locked", "unlock it, and set BW_SESSION for the daemon"),
-    ("expired", "its login has expired", "log in to it again"),
-    ("invalid token", "its login has expired", "log in to it again"),
-    ("not logged in", "it is not logged in", "log in to it"),
-    ("not currently signed in", "it is not logged in", "log in to it"),
-    ("no accounts configured", "it is not logged in", "log in to it"),
-    ("az login", "it is not logged in", "log in to it"),
-    ("unable to locate credentials", "it is not logged in", "log in to it"),
-    ("active account", "it is not logged in", "log in to it"),
-    ("permission denied", "it was denied permission", "allow its login to read this secret"),
-    ("permission_denied", "it was denied permission", "allow its login to read this secret"),
-    ("accessdenied", "it was denied permission", "allow its login to read this secret"),
-    ("forbidden", "it was denied permission", "allow its login to read this secret"),
+    ("expired|invalid token", "its login has expired", "log in to it again"),
+    ("not logged in|not currently signed in|no accounts configured", "it is not logged in", "log in to it"),
+    ("az login|unable to locate credentials|active account", "it is not logged in", "log in to it"),
+    ("permission[ _]denied|accessdenied|forbidden", "it was denied permission", "allow its login to read this secret"),
     ("secret key", "gpg has no key to decrypt it with", "import that key, or set GNUPGHOME for the daemon"),
     ("decryption failed", "gpg could not decrypt it", "unlock its key: gpg --decrypt FILE"),
-    ("not found", "it has no such secret", "check the name"),
-    ("resourcenotfound", "it has no such secret", "check the name"),
-    ("not_found", "it has no such secret", "check the name"),
-    ("no value found", "it has no such secret", "check the name"),
-    ("not in the password store", "it has no such secret", "check the name"),
-    ("isn't an item", "it has no such secret", "check the name"),
+    ("not[ _]found|resourcenotfound|no value found", "it has no such secret", "check the name"),
+    ("not in the password store|isn't an item", "it has no such secret", "check the name"),
 )
-"""What programs say on standard error, in lower case, and what it means: their own text may hold a secret."""
+"""What programs say on standard error, as a pattern, and what it means: their own text may hold a secret."""
 
 
 class Value(NamedTuple):
@@ -234,8 +222,11 @@ def _output(words: list[str], env: "Mapping[str, str]", url: str) -> bytes:
     if len(out) > MAX_BYTES:
         raise SourceFailed(f"{name} printed more than 64 KiB", hint="it must print only the token")
     if code != 0:
+        import re  # lazy: only a command that failed needs it
+
         said = err.decode("utf-8", "replace").lower()
-        why, hint = next(((why, hint) for text, why, hint in _STDERR if text in said), ("", "run it by hand"))
+        told = ((why, hint) for pattern, why, hint in _STDERR if re.search(pattern, said))
+        why, hint = next(told, ("", "run it by hand"))
         ended = f"was killed by signal {-code}" if code < 0 else f"failed with exit code {code}"
         raise SourceFailed(f"{name} {ended}{': ' if why else ''}{why}", hint=hint)
     return out
@@ -290,9 +281,8 @@ def _read(descriptors: list[int], deadline: float) -> list[bytes]:
     return list(read.values())
 
 
-def _aws(scheme: str, name: str, field: str) -> list[str]:
+def _aws(_scheme: str, name: str, field: str) -> list[str]:
     # docs.aws.amazon.com/cli/latest/reference/secretsmanager/get-secret-value.html
-    del scheme
     words = ["aws", "secretsmanager", "get-secret-value", "--secret-id", name, "--query", "SecretString"]
     return [*words, "--output", "text", *([f"#{field}"] if field else [])]
 
@@ -314,9 +304,8 @@ def _az(scheme: str, name: str, field: str) -> list[str]:
     return [*words, "--query", "value", "--output", "tsv", *([f"#{field}"] if field else [])]
 
 
-def _gcloud(scheme: str, name: str, field: str) -> list[str]:
+def _gcloud(_scheme: str, name: str, field: str) -> list[str]:
     # cloud.google.com/sdk/gcloud/reference/secrets/versions/access
-    del scheme
     project, _, secret = name.rpartition("/")
     words = ["gcloud", "secrets", "versions", "access", "latest", f"--secret={secret}"]
     return [*words, *([f"--project={project}"] if project else []), *([f"#{field}"] if field else [])]
@@ -329,9 +318,8 @@ def _op(scheme: str, name: str, field: str) -> list[str]:
     return ["op", "read", "--no-newline", f"op:{name}"]
 
 
-def _bw(scheme: str, name: str, field: str) -> list[str]:
+def _bw(_scheme: str, name: str, field: str) -> list[str]:
     # bitwarden.com/help/cli/#get
-    del scheme
     return ["bw", "--nointeraction", "get", field or "password", name]
 
 
