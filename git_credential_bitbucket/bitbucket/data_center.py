@@ -44,7 +44,8 @@ def verify(endpoint: "Endpoint", kind: str, secret: "Secret", repository: str | 
         if answer.status_code != _OK or name in ("", _ANONYMOUS):
             reason = f"Bitbucket answered with {answer.status_code} and did not say whose the token is"
             return Verdict(valid=None, reason=reason)
-        is_person = _is_person(ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret))
+        user = ask(endpoint, f"{endpoint.api_url}/users/{quote(name, safe='')}", secret)
+        is_person = user.status_code == _OK and document_of(user).get("type", "NORMAL") == "NORMAL"
         found = Verdict(valid=True, username=printable(name, 100) if is_person else None)
         return found if repository is None else _for_repository(endpoint, kind, secret, repository, found)
     except BitbucketUnreachable as exc:
@@ -62,10 +63,6 @@ def _for_repository(endpoint: "Endpoint", kind: str, secret: "Secret", repositor
         by_git = verify_for_git(endpoint, repository, kind, secret)
         return Verdict(valid=True, reason=WANTS_BEARER) if by_git.valid is False else found
     return found
-
-
-def _is_person(answer: "Response") -> bool:
-    return answer.status_code == _OK and document_of(answer).get("type", "NORMAL") == "NORMAL"
 
 
 def ask(endpoint: "Endpoint", url: str, secret: "Secret | None" = None) -> "Response":

@@ -89,10 +89,8 @@ def unconfigured_host(protocol: str, host: str) -> "SettingsError":
     from git_credential_bitbucket.git_protocol import printable
 
     named = f"{protocol}://{printable(host)}"
-    return SettingsError(
-        f"{named} is not configured as Bitbucket, so no secret is sent to it",
-        hint=provider_hint(named),
-    )
+    cause = f"{named} is not configured as Bitbucket, so no secret is sent to it"
+    return SettingsError(cause, hint=provider_hint(named))
 
 
 def provider_hint(base: str) -> str:

@@ -70,21 +70,10 @@ class Endpoint(NamedTuple):
     @classmethod
     def from_record(cls, record: "Mapping[str, object]") -> "Endpoint":
         """From a JSON object; raises `SettingsError` if it is none of ours, for a guessed host would get the token."""
-        text = {name: value for name, value in record.items() if isinstance(value, str)}
+        text = {name: value for name, value in record.items() if name in cls._fields and isinstance(value, str)}
         try:
-            return cls(
-                authorize_url=text["authorize_url"],
-                token_url=text["token_url"],
-                revoke_url=text["revoke_url"],
-                api_url=text["api_url"],
-                ca_file=text.get("ca_file"),
-                proxy=text.get("proxy"),
-                ca_from=text.get("ca_from"),
-                product=text.get("product", hosts.PROVIDER),
-                git_url=text.get("git_url"),
-                authtype=text.get("authtype"),
-            )
-        except KeyError:
+            return cls(**text)
+        except TypeError:  # one of the four URLs is missing
             raise SettingsError("a stored credential has no address of its Bitbucket", hint="log in again") from None
 
 
@@ -167,15 +156,19 @@ def find(
         return None
     product, context = found
     base = f"{protocol}://{host}{context}/"
-    read = _Reader(settings, base)
     standard = CLOUD if hosts.is_cloud(protocol, host) else _SHAPES[product](base)
     keys = _KEYS[product]
 
+    def read(*names: str, named: bool = False) -> str | None:
+        """The first that is set for the host or for all; or for this host by name."""
+        values = (settings.credential(base, name, named=named) for name in names) if settings is not None else ()
+        return next((value for value in values if value is not None), None)
+
     def address(usual: str, *names: str) -> str:
-        given = read.named(*names)
+        given = read(*names, named=True)  # an endpoint must never be another host's
         return _joined(base, given) if given else usual
 
-    def named_in(name: str) -> str | None:
+    def variable(name: str) -> str | None:
         return (keys.variable and env.get(keys.variable + name)) or None
 
     ca_file, ca_from = _ca(settings, base, env)
@@ -191,19 +184,19 @@ def find(
         git_url=standard.git_url,
         authtype="Bearer" if hosts.wants_bearer(settings, base) else None,
     )
-    secret = read.either("oauthClientSecret", keys.secret) or named_in("CLIENTSECRET")
-    redirect = read.either("oauthRedirectURI", "oauthRedirectURL", keys.redirect) or named_in("OAUTH_REDIRECTURI")
-    scopes = read.either("oauthScopes")
+    secret = read("oauthClientSecret", keys.secret) or variable("CLIENTSECRET")
+    redirect = read("oauthRedirectURI", "oauthRedirectURL", keys.redirect) or variable("OAUTH_REDIRECTURI")
+    scopes = read("oauthScopes")
     return Provider(
         protocol=protocol,
         host=host,
         endpoint=endpoint,
         redirect_uri=redirect or DEFAULT_REDIRECT_URI,
-        client_id=read.either("oauthClientId", keys.client_id) or named_in("CLIENTID"),
+        client_id=read("oauthClientId", keys.client_id) or variable("CLIENTID"),
         client_secret=Secret(secret) if secret else None,
         scopes=keys.scopes if scopes is None else tuple(scopes.replace(",", " ").split()),
         unverified_by=_unverified_by(settings, base, env),
-        token_from=read.named("tokenFrom") or None,
+        token_from=read("tokenFrom", named=True) or None,
         context=context,
     )
 
@@ -285,30 +278,6 @@ def _is_address(url: str) -> bool:
 def with_scheme(url: str) -> str:
     """A proxy's URL with its scheme, which is http where none is given, as for curl."""
     return url if "://" in url else f"http://{url}"
-
-
-class _Reader:
-    """Reads one host's `credential.*` settings, each by any of its names."""
-
-    __slots__ = ("_settings", "_url")
-
-    def __init__(self, settings: "GitConfig | None", url: str) -> None:
-        self._settings = settings
-        self._url = url
-
-    def either(self, *keys: str) -> str | None:
-        """The first of `keys` that is set, for the host or for all."""
-        return self._first(keys, named=False)
-
-    def named(self, *keys: str) -> str | None:
-        """The first of `keys` that is set for this host by name: an endpoint must never be another host's."""
-        return self._first(keys, named=True)
-
-    def _first(self, keys: tuple[str, ...], *, named: bool) -> str | None:
-        if self._settings is None:
-            return None
-        values = (self._settings.credential(self._url, key, named=named) for key in keys)
-        return next((value for value in values if value is not None), None)
 
 
 def _shaped_like_cloud(base: str) -> Endpoint:

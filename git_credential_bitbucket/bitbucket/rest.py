@@ -151,17 +151,14 @@ def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret")
         response = request(endpoint, "GET", endpoint.identity_url, token_kinds.rest_header(kind, email, secret))
     except BitbucketUnreachable as exc:
         return Verdict(valid=None, reason=exc.cause)
-    return _verdict(response, kind)
-
-
-def _verdict(response: "Response", kind: str) -> Verdict:
     scopes = _header(response, "x-oauth-scopes")
     if response.status_code == _UNAUTHORIZED:
         reason = "the token is not valid"
         if kind == token_kinds.API_TOKEN:
             reason += ", belongs to another email address, or was created without scopes"
         return Verdict(valid=False, reason=reason)
-    if response.status_code == _OK or _names_credential(response, scopes):
+    is_known = response.status_code == _FORBIDDEN and (scopes or _header(response, "x-credential-type"))
+    if response.status_code == _OK or is_known:
         return Verdict(
             valid=True,
             username=_of_person(response, "username"),
@@ -173,11 +170,6 @@ def _verdict(response: "Response", kind: str) -> Verdict:
 
 def _no_verdict(status: int) -> str:
     return f"Bitbucket answered with {status}, which says nothing about the token"
-
-
-def _names_credential(response: "Response", scopes: str | None) -> bool:
-    """Whether a 403 is Bitbucket's own, which knows the token."""
-    return response.status_code == _FORBIDDEN and bool(scopes or _header(response, "x-credential-type"))
 
 
 def _header(response: "Response", name: str) -> str | None:

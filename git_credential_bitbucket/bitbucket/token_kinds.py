@@ -63,10 +63,7 @@ _USERNAMES: "dict[str, str]" = {
     # The token's kind decides, never what a person typed: an email as the username gets 401, and so does
     # x-token-auth with an API token.
     API_TOKEN: API_TOKEN_USERNAME,
-    ACCESS_TOKEN: ACCESS_TOKEN_USERNAME,
-    OAUTH: ACCESS_TOKEN_USERNAME,
-    CLIENT_CREDENTIALS: ACCESS_TOKEN_USERNAME,
-    JWT_BEARER: ACCESS_TOKEN_USERNAME,
+    **dict.fromkeys((ACCESS_TOKEN, OAUTH, CLIENT_CREDENTIALS, JWT_BEARER), ACCESS_TOKEN_USERNAME),
 }
 TOKEN_USERNAMES = frozenset(_USERNAMES.values())
 """Usernames that go only with tokens which Bitbucket issued."""
@@ -127,22 +124,20 @@ def username_problem(secret: str, username: str | None) -> Problem | None:
     return Problem(cause, hint)
 
 
-def rest_header(kind: str, email: str | None, secret: "Secret", cure: str = LOGIN_WITH_EMAIL) -> str:
+def rest_header(kind: str, email: str | None, secret: "Secret", hint: str = LOGIN_WITH_EMAIL) -> str:
     """The value of `Authorization` for api.bitbucket.org.
 
     An API token takes Basic with the account's email (the username gets 401), all others take Bearer. Raises
-    `SettingsError` where there is no such header: an app password, or an API token whose email is not known, which
-    `cure` mends.
+    `SettingsError` where there is no such header: an app password, or, with the `hint`, an API token whose email is
+    not known.
     """
     if kind == APP_PASSWORD:
         raise SettingsError(APP_PASSWORDS_GONE.cause, hint=APP_PASSWORDS_GONE.hint)
     if kind != API_TOKEN:
         return f"Bearer {secret.reveal()}"
     if not email or "@" not in email or ":" in email:
-        raise SettingsError(
-            "Bitbucket's REST API accepts an API token only with the account's email address",
-            hint=cure,
-        )
+        cause = "Bitbucket's REST API accepts an API token only with the account's email address"
+        raise SettingsError(cause, hint=hint)
     return basic_header(email, secret.reveal())
 
 
@@ -186,7 +181,8 @@ def has_id(secret: str) -> bool:
 def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
     """A secret without what stands around it, and what that was; what is inside is left as it is."""
     removed: list[str] = []
-    secret = _without("invisible characters", pasted, _dropped(pasted, _INVISIBLE), removed)
+    visible = "".join(c for c in pasted if c not in _INVISIBLE)
+    secret = _without("invisible characters", pasted, visible, removed)
     secret = secret.rstrip("\r\n")  # every paste may end so: no warning
     secret = _without("spaces around it", secret, secret.strip(), removed)
     secret = _without("quotes around it", secret, _unquoted(secret), removed)
@@ -215,10 +211,6 @@ def _without(what: str, before: str, after: str, warnings: list[str]) -> str:
     if before != after:
         warnings.append(f"removed {what}")
     return after
-
-
-def _dropped(text: str, characters: str) -> str:
-    return "".join(c for c in text if c not in characters)
 
 
 def _unquoted(text: str) -> str:

@@ -130,7 +130,9 @@ def interpret(raw: RawAnswer, asked: GrantType, url: str, sent: tuple[str, ...] 
     error = _error(raw, document, asked, origin(url), sent)
     grant = None if error is not None or document is None else parse_grant(document)
     if grant is None:
-        return TokenResponse(new, None, error or BitbucketUnreachable(_no_grant(raw, document, origin(url))))
+        lacks = "without a usable access token" if document is not None else "with something other than a JSON object"
+        why = raw.incomplete or f"{origin(url)} answered {lacks}"
+        return TokenResponse(new, None, error or BitbucketUnreachable(why))
     return TokenResponse(new, replace(grant, refresh_token=new or grant.refresh_token), None)
 
 
@@ -187,24 +189,13 @@ def _unquoted(text: str) -> object:
         return None
 
 
-def _no_grant(raw: RawAnswer, document: dict[str, Any] | None, where: str) -> str:
-    if raw.incomplete is not None:
-        return raw.incomplete
-    if document is None:
-        return f"{where} answered with something other than a JSON object"
-    return f"{where} answered without a usable access token"
-
-
 def _error(
     raw: RawAnswer, document: dict[str, Any] | None, asked: GrantType, where: str, sent: tuple[str, ...]
 ) -> Error | None:
     """The error that an answer is, by its status or by its `error`; None where neither tells of one."""
     if raw.status == _TOO_MANY or raw.status >= _SERVER_ERROR:
-        cause = (
-            "limits the rate of requests (429)"
-            if raw.status == _TOO_MANY
-            else f"reported a server error ({raw.status})"
-        )
+        is_limited = raw.status == _TOO_MANY
+        cause = "limits the rate of requests (429)" if is_limited else f"reported a server error ({raw.status})"
         return BitbucketUnreachable(f"{where} {cause}", hint="wait, then try again", retry_after=raw.retry_after)
     if 300 <= raw.status < 400:  # noqa: PLR2004 - redirects
         return RejectedByBitbucket(

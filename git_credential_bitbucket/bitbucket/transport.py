@@ -244,10 +244,8 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def _cut(self) -> None:
         self._overdue.set()
         for handle in self._sockets:
-            try:
+            with suppress(OSError):  # it has ended already
                 handle.shutdown(socket.SHUT_RDWR)
-            except OSError:  # it has ended already
-                pass
 
 
 def _unpacked(body: bytes) -> bytes:
@@ -288,10 +286,8 @@ def _proxy_url(proxy: str | None) -> str | None:
     url = providers.with_scheme(proxy)
     scheme = url.partition("://")[0].lower()
     if scheme not in {"http", "https"}:
-        raise SettingsError(
-            f"{printable(scheme)} proxies are not supported",
-            hint="set http.<url>.proxy to an http proxy for this host",
-        )
+        hint = "set http.<url>.proxy to an http proxy for this host"
+        raise SettingsError(f"{printable(scheme)} proxies are not supported", hint=hint)
     return url
 
 
@@ -301,7 +297,7 @@ def _timed_out(url: str, seconds: float, *, sent: bool) -> Error:
     return BitbucketUnreachable(f"{origin(url)} {said} within {seconds:.0f} seconds", hint=_NETWORK_HINT)
 
 
-def _translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None = None) -> Error:
+def _translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: str | None) -> Error:
     """Our error for theirs. `sent`: TLS stood, so the request may have left. `ca` is where a CA was named, in words."""
     where = origin(url)
     causes = list(_causes(exc))
@@ -317,11 +313,8 @@ def _translate(url: str, proxy: str | None, exc: Exception, *, sent: bool, ca: s
         return SettingsError(
             f"the address {where} is not valid", hint="check credential.<url>.oauthTokenURL and apiURL"
         )
-    if sent:
-        cause = f"{where} sent an incomplete answer: {_reason(causes)}"
-    else:
-        cause = f"cannot connect to {where}: {_reason(causes)}"
-    return BitbucketUnreachable(cause, hint=_NETWORK_HINT)
+    cause = f"{where} sent an incomplete answer" if sent else f"cannot connect to {where}"
+    return BitbucketUnreachable(f"{cause}: {_reason(causes)}", hint=_NETWORK_HINT)
 
 
 def _causes(exc: BaseException) -> "Iterator[BaseException]":
