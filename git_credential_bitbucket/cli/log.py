@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ is flagged, so that cron can mail it. Programs and repositories come from the ac
 @click.option(
     "-n",
     "--lines",
-    type=click.IntRange(1, 10**9),
+    type=click.IntRange(1),
     default=SHOWN,
     show_default=True,
     metavar="N",
@@ -81,7 +82,7 @@ def command(
         return
     path = access_log.event_log_path(os.environ) if events else _path()
     not_before = None if since is None else time.time() - since
-    found = deque((e for e in access_log.read(path) if _matches(e, not_before, **wanted)), lines)
+    found = deque((e for e in access_log.read(path) if _matches(e, not_before, **wanted)), min(lines, sys.maxsize))
     if not found and not os.path.exists(path):
         if events:
             raise Error("the event log is empty", hint="log in: git-credential-bitbucket login")
