@@ -156,7 +156,7 @@ def move(*, to: str, key_file: str | None, password_file: str | None) -> None:
 
 def _address(to: str) -> str:
     """An absolute path, or a URL without a password. Raises `SettingsError`."""
-    if "://" not in to:
+    if "://" not in to and ":" not in to.partition("/")[0]:  # redis:/… is no folder of that name
         return os.path.abspath(to)
     from git_credential_bitbucket.vault.storage.address import parse  # lazy: few vaults are shared
 

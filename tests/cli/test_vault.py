@@ -114,6 +114,7 @@ def test_where_git_s_configuration_names_the_vault_it_is_changed_there(keyed: Ru
     [
         ("redis://alice:made-up@h/0", "contains a password"),
         ("https://h/0", "cannot be read"),
+        ("redis:/alice:made-up@h", "cannot be read"),
         ("redis://127.0.0.1:1/0", "cannot be used: no connection"),
         ("/proc/nobody/vault", "error: "),
     ],
