@@ -25,6 +25,14 @@ newer_git = pytest.mark.parametrize("git", ["newer"], indirect=True)
 either_way = pytest.mark.parametrize("daemon", ["", "off"], ids=["daemon", "in process"], indirect=True)
 """For a test that passes in the same way where the daemon answers and where none may run."""
 
+crosswise = pytest.mark.parametrize(
+    ("git", "daemon"),
+    [("machine", "off"), ("newer", "")],
+    ids=["machine, in process", "newer, daemon"],
+    indirect=True,
+)
+"""For a test in which neither what git knows nor who answers it matters to the other: each of both once."""
+
 _ASK = (
     "import json, sys\n"
     "from git_credential_bitbucket.errors import Error\n"

@@ -1,7 +1,6 @@
 """The main job with real git: clone, fetch, push, submodules; every kind of credential with its own username."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -55,6 +54,7 @@ KINDS = [
 ]
 
 
+@machine_git
 @pytest.mark.parametrize(("give", "username"), KINDS, ids=[give.__name__ for give, _ in KINDS])
 def test_each_kind_of_credential_works_with_its_own_username(
     machine: Machine, bitbucket: FakeBitbucket, url: str, give: Callable[[Machine], None], username: str
@@ -139,13 +139,3 @@ def test_a_hostile_work_tree_is_not_executed(machine: Machine, bitbucket: FakeBi
         machine.end_daemon()
         machine.git("fetch", cwd=clone, more={**hostile, "GIT_CREDENTIAL_BITBUCKET_DAEMON": off})
     assert not taken.exists()
-
-
-def test_both_executables_serve_a_clone(older: Machine, bitbucket: FakeBitbucket, url: str, executable: Path) -> None:
-    """The portable one too, where no C compiler was at hand when it was installed."""
-    repository_token(older)
-    older.program = executable
-    older.helper("configure", "--host", bitbucket.url)
-    older.clone(url)
-    assert str(executable) in (older.home / ".gitconfig").read_text()
-    assert {entry.status for entry in older.offered()} == {200}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.sandbox import Machine, either_way, machine_git
+from tests.e2e.sandbox import Machine, crosswise, machine_git
 from tests.fake_bitbucket.client import FakeBitbucket
 
 DAY = 86400
@@ -23,7 +23,7 @@ def fetched(machine: Machine, clone: Path, **more: str) -> str:
     return machine.git("fetch", "--quiet", cwd=clone, more=more).stderr
 
 
-@either_way
+@crosswise
 def test_once_on_stderr_with_what_to_type(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """With the daemon and without, on each git; nothing is slowed down, broken or said twice."""
     keep(machine, 6.5)
@@ -69,11 +69,12 @@ def test_a_build_is_sent_the_slow_way_once_an_hour(older: Machine, url: str) -> 
 
 
 def test_both_executables_tell_it(older: Machine, bitbucket: FakeBitbucket, url: str, executable: Path) -> None:
-    """Each hands what is no plain acknowledgement to the same Python."""
+    """Each serves a clone, and hands what is no plain acknowledgement to the same Python."""
     older.program = executable
     older.helper("configure", "--host", bitbucket.url)
     keep(older, 20)
     assert WARNING in older.git("clone", "--quiet", url, older.work / "app").stderr
+    assert str(executable) in (older.home / ".gitconfig").read_text()
 
 
 @pytest.mark.parametrize("broken", ["warn=", "warn=0123456789ab", "strange=1"])

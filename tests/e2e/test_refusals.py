@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
+from tests.e2e.sandbox import Machine, crosswise, either_way, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -31,7 +31,7 @@ def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBi
     assert not machine.socket.exists()
 
 
-@either_way
+@crosswise
 def test_a_static_token_is_suspended_after_a_401_and_not_lost(
     machine: Machine, bitbucket: FakeBitbucket, url: str
 ) -> None:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.sandbox import Machine, either_way, machine_git, only_line
+from tests.e2e.sandbox import Machine, crosswise, machine_git, only_line
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fake_bitbucket.tokens import digest
 
@@ -17,7 +17,7 @@ def rejected(machine: Machine, since: int = 0) -> int:
     return len([entry for entry in machine.offered(since=since) if entry.status == 401])
 
 
-@either_way
+@crosswise
 def test_an_expired_token_is_renewed_before_it_is_used(machine: Machine, bitbucket: FakeBitbucket, url: str) -> None:
     """One request for a new token, none with the old one; the new one serves the next command too."""
     old = machine.log_in(bitbucket.add_consumer(), expires_in=0)
@@ -76,8 +76,9 @@ def test_a_token_revoked_under_a_push_is_replaced_without_a_word(
     assert len(bitbucket.token_requests()) == 1
 
 
-@pytest.mark.parametrize("after", [0, 1], ids=["before", "in the middle"])
-@either_way
+@pytest.mark.parametrize(
+    ("after", "daemon"), [(0, ""), (1, "off")], ids=["before, daemon", "in the middle, in process"], indirect=["daemon"]
+)
 def test_an_older_git_fails_once_and_then_works(older: Machine, bitbucket: FakeBitbucket, url: str, after: int) -> None:
     """Before 2.46 git gives up on the 401; the rejected token is not offered again, so the next push is through."""
     if older.used_git.version >= (2, 46):

@@ -172,7 +172,9 @@ def url(scene: Scene) -> str:
 UNSOLICITED = [an_address, a_submodule, a_redirect, another_helper, another_helper_of_git_lfs]
 
 
-@pytest.mark.parametrize("way", UNSOLICITED)
+@pytest.mark.parametrize(
+    ("git", "way"), [*(("machine", way) for way in UNSOLICITED), ("newer", another_helper)], indirect=["git"]
+)
 def test_what_nobody_asked_for_answers_its_own_address_alone(scene: Scene, way: Hostile) -> None:
     """Its username and path, and no other request, also where there is nothing else."""
     path = way(scene)  # asking before it would be a miss, which a store may answer

@@ -58,9 +58,7 @@ def test_no_keyring_and_no_key(newer: Machine, bitbucket: FakeBitbucket, url: st
     assert not newer.vault_file.exists()
 
 
-@pytest.mark.parametrize(
-    ("running", "off"), [(True, ""), (False, ""), (False, "off")], ids=["under the daemon", "before its start", "alone"]
-)
+@pytest.mark.parametrize(("running", "off"), [(True, ""), (False, "off")], ids=["under the daemon", "alone"])
 def test_a_damaged_vault_is_moved_aside_and_the_generation_before_used(
     newer: Machine, bitbucket: FakeBitbucket, running: bool, off: str
 ) -> None:
