@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,6 +24,7 @@ from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.scan import history, keyrings, safe_git
 from git_credential_bitbucket.scan import locations as where
 from git_credential_bitbucket.scan import report as reports
+from git_credential_bitbucket.scan.found_secret import KEYRING
 from git_credential_bitbucket.ui import output
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
     if as_json:
         click.echo(json.dumps(reports.document(search.findings, search.skipped), indent=2))
     elif sarif_file != "-":
-        _print(search.findings)
+        _print(search.findings, _movable(search.findings, repositories, read))
     if not all(finding.is_reference for finding in search.findings):
         return SECRETS
     return INCOMPLETE if search.skipped else REFERENCES if search.findings else 0
@@ -189,16 +191,35 @@ def progress() -> Iterator[ShowProgress]:
         yield show_progress
 
 
-def _print(findings: list[SecretFinding]) -> None:
+def _movable(
+    findings: list[SecretFinding], repositories: list[Repository], read: git_config.GitConfig
+) -> list[str] | None:
+    """The repositories to name to `migrate`, for it to move what was found; None where it would move nothing."""
+    secrets = [finding for finding in findings if not finding.is_reference]
+    found = {finding.path for finding in secrets}
+    known = where.personal_locations(os.environ, read)
+    named = sorted(
+        one.top or one.directory
+        for one in repositories
+        if not found.isdisjoint(location.path for location in where.repository_locations(one, os.environ, known))
+    )
+    here = repository_at(".") if named else None
+    if here is not None and named == [here.top or here.directory]:
+        return []
+    is_own = any(one.source == KEYRING for one in secrets) or not found.isdisjoint(one.path for one in known)
+    return named if named or is_own else None
+
+
+def _print(findings: list[SecretFinding], movable: list[str] | None) -> None:
     for hint, alike in groupby(findings, reports.hint):
         for finding in alike:
             where_found = output.abbreviate_home(finding.where, os.environ)
             output.say(f"{where_found}: {finding.what}", style="bold" if finding.level == "error" else None)
         output.say(f"    {hint}")
-    output.say(_summary(findings))
+    output.say(_summary(findings, movable))
 
 
-def _summary(findings: list[SecretFinding]) -> str:
+def _summary(findings: list[SecretFinding], movable: list[str] | None) -> str:
     secrets = [finding for finding in findings if not finding.is_reference]
     references = len(findings) - len(secrets)
     parts = []
@@ -212,5 +233,8 @@ def _summary(findings: list[SecretFinding]) -> str:
         parts.append(f"{references} {'reference' if references == 1 else 'references'} to app passwords")
     if not parts:
         return "Nothing found."
-    way_out = " To move working tokens into the vault, run: git-credential-bitbucket migrate" if secrets else ""
-    return f"Found: {'; '.join(parts)}.{way_out}"
+    found = f"Found: {'; '.join(parts)}."
+    if movable is None:
+        return found
+    command = shlex.join(["git-credential-bitbucket", "migrate", *movable])
+    return f"{found} To move working tokens into the vault, run: {printable(command, len(command))}"

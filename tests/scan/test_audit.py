@@ -85,6 +85,7 @@ def test_a_repository_is_its_configuration_and_its_files(bare_run: Runner, home:
     (work / "src").mkdir()
     (work / "src" / "x.py").write_text(f"app_password = '{dead}'\n")
     bare_run.folder = work / "src"
+    assert audit(bare_run).endswith(f", run: {HELPER} migrate\n")
     document = json.loads(audit(bare_run, "--json"))
     assert {(one["source"], one["path"].removeprefix(f"{work}/"), one["line"]) for one in document["findings"]} == {
         ("git-config", ".git/config", 7),
@@ -333,6 +334,10 @@ def test_repositories_within_are_looked_into_as_well(bare_run: Runner, home: Pat
     [run] = json.loads(audit(bare_run, str(tree), "--history", "--sarif", "-"))["runs"]
     places = [one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in run["results"]]
     assert {"a/f", "b/c/f", "mirror.git/f", "a/sub/x.env"} <= set(places)
+    migrate = f"migrate {tree}/b/c {tree}/mirror.git"
+    assert audit(bare_run, str(tree)).endswith(f", run: {HELPER} {migrate}\n"), "those whose configuration holds one"
+    assert f"Would clean: {tree}/b/c/.git/config\n" in bare_run(HELPER, *migrate.split(), "--dry-run").stdout
+    assert "migrate" not in audit(bare_run, f"{tree}/a", "--history").splitlines()[-1], "it changes no other file"
 
 
 def test_a_repository_within_that_git_does_not_open_is_said(bare_run: Runner, home: Path) -> None:
