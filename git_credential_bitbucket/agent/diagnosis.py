@@ -223,6 +223,8 @@ def _diagnose_blocked(credential: Credential, now: float, repository: str) -> Di
     seconds = int(rejection.suspended_until(credential, now, repository) - now) + 1
     cause = credential.trouble or "Bitbucket rejected it"
     hint = "check that it has access to this repository"
+    if not repository and credential.origin != "environment":
+        hint = "to ask Bitbucket whether it is valid, run: git-credential-bitbucket status --check"
     if credential.is_fetched:
         hint += f"; a valid one is fetched from {shown_source(credential)} once it is there"
     elif credential.kind in token_kinds.STATIC:

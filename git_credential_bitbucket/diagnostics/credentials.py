@@ -51,13 +51,13 @@ def check(context: DoctorContext) -> Iterator[Finding]:
     """What Bitbucket says of each credential that is offered, the environment's included."""
     report = status_report.report_now()
     names = {one["id"]: f"{one['kind']} {one['id']} for {one['scope']}" for one in report.offered}
-    hints = {one["id"]: status_report.replacement_hint(one) for one in report.offered}
+    hints = {one["id"]: status_report.replacement_hint(one, is_rejected=True) for one in report.offered}
     names |= {one.variable: f"the credential in {one.variable}" for one in report.tokens}
     found = live_check.check([one["id"] for one in report.offered], report.tokens, context.url.base)
     for name, told in found.items():
         reason = f": {told['reason']}" if told["reason"] else ""
         if told["verdict"] == "rejected":
-            hint = hints.get(name, "put a valid token there, or unset it")
+            hint = hints.get(name, status_report.ENVIRONMENT_HINT)
             yield Finding("credentials", WRONG, f"Bitbucket rejects {names[name]}{reason}", hint)
         elif not told["verdict"]:
             yield Finding("credentials", NOTE, f"{names[name]} could not be checked{reason}")

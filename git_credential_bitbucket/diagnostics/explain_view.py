@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from typing import TYPE_CHECKING, Literal, TypedDict
 
-from git_credential_bitbucket.agent.naming import kind_label
-from git_credential_bitbucket.diagnostics import status_table
+from git_credential_bitbucket.agent.naming import kind_label, login_command
+from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.diagnostics import status_report, status_table
+from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
@@ -196,13 +199,32 @@ def _answer(console: Console, document: Document) -> None:
     _line(console, f"  because {answer['because']}")
     if _OUTCOMES[answer["outcome"]]:
         _line(console, f"  {_OUTCOMES[answer['outcome']]}")
+    winner = next((one for one in document["candidates"] if one["id"] == answer["from"]), None)
+    if winner is not None and (missing := guidance.missing_scope(winner["kind"], winner["oauth_scopes"])):
+        _line(console, f"  {missing}", "yellow")
     if (told := document.get("verdict")) is not None:
         style = status_table.VERDICT_STYLES.get(told["verdict"], "")
         _line(console, f"  {status_table.verdict_text(told)}", style)
+        if hint := _way_out(document, told, winner):
+            _line(console, f"  hint: {hint}")
     first = [one["helper"] for one in document["helpers"]]
     before = first[: next(at for at, one in enumerate(document["helpers"]) if one["ours"])]
     if before:
         _line(console, f"  unless a helper that git asks first answers: {', '.join(before)}", "yellow")
+
+
+def _way_out(document: Document, told: VerdictView, winner: Candidate | None) -> str:
+    """What to do about what Bitbucket says of the answer; empty where nothing is wrong, or it did not say."""
+    asked = document["asked"] or {}
+    names = scopes.names_of(asked.get("path") or "", asked["host"])
+    if told["verdict"] == "denied" and names:
+        login = login_command(f"{asked['protocol']}://{asked['host']}")
+        return f"log in with an account or a token that has access: {login} --for {shlex.quote(names[0])}"
+    if told["verdict"] != "rejected":
+        return ""
+    if winner is None:
+        return status_report.ENVIRONMENT_HINT
+    return status_report.replacement_hint(winner, is_rejected=True)
 
 
 def _title(console: Console, text: str) -> None:

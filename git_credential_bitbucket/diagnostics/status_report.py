@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _DAEMON_NUMBERS = ("pid", "uptime", "clients", "served")
 UNREADABLE = "the stored credentials cannot be read"
+ENVIRONMENT_HINT = "put a valid token there, or unset it"
+"""What to do about a token in the environment that Bitbucket rejects."""
 _UNKNOWN = "has no known expiry"
 _DAEMON_WORDS = ("version", "fault")
 _CREDENTIAL = b"\ncredential[]="
@@ -172,10 +174,12 @@ def check(report: Report, within: float, *, unknown_ok: bool = False) -> None:
 def rejected(report: Report) -> dict[str, str]:
     """What Bitbucket rejects of what it was asked about, with the hint for each."""
     found = {
-        arguments.describe(one): replacement_hint(one) for one in report.credentials if report.is_rejected(one["id"])
+        arguments.describe(one): replacement_hint(one, is_rejected=True)
+        for one in report.credentials
+        if report.is_rejected(one["id"])
     }
     found |= {
-        f"the credential in {one.variable}": "put a valid token there, or unset it"
+        f"the credential in {one.variable}": ENVIRONMENT_HINT
         for one in report.tokens
         if report.is_rejected(one.variable)
     }
@@ -197,9 +201,10 @@ def check_readable(report: Report, consequence: str) -> None:
         )
 
 
-def replacement_hint(one: CredentialView) -> str:
-    """How to replace a credential that expires or has expired."""
-    if one["hint"]:
+def replacement_hint(one: CredentialView, *, is_rejected: bool = False) -> str:
+    """How to replace a credential that expires or has expired; `is_rejected`: Bitbucket was asked, and rejects it."""
+    is_static = one["kind"] in token_kinds.STATIC and one["source"] is None
+    if one["hint"] and not (is_rejected and is_static):
         return str(one["hint"])
     return (
         new_token_hint(one["id"]) if one["kind"] in token_kinds.STATIC else f"log in again: {login_command(one['url'])}"

@@ -14,6 +14,8 @@ from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.ui.prompts import Terminal
 
@@ -72,6 +74,17 @@ def least_scopes(kind: token_kinds.Kind) -> tuple[str, str]:
     if kind == token_kinds.API_TOKEN:
         return "read:repository:bitbucket", "write:repository:bitbucket"
     return "repository", "repository:write"
+
+
+def missing_scope(kind: token_kinds.Kind, scopes: Sequence[str]) -> str:
+    """What git cannot do with a token of these OAuth scopes; empty if it can do all, or Bitbucket named none."""
+    read, write = least_scopes(kind)
+    implied = kind != token_kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
+    if scopes and read not in scopes and not implied:
+        return f"the token lacks the OAuth scope {read}, so git cannot fetch"
+    if scopes and write not in scopes:
+        return f"the token lacks the OAuth scope {write}, so git can fetch but not push"
+    return ""
 
 
 def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:

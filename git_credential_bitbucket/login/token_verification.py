@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import guidance
@@ -51,8 +50,8 @@ def verify(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, reco
         wanted.unverified.append(verdict.reason or "")
         return {}
     prompter.say("Bitbucket accepted the token.", style="green")
-    for warning in _missing_scopes(checked.kind, verdict.scopes):
-        wanted.warn(prompter, warning)
+    if missing := guidance.missing_scope(checked.kind, verdict.scopes):
+        wanted.warn(prompter, missing)
     found = {"bitbucket_username": verdict.username, "account_id": verdict.account_id}
     if record["account"] is None:
         found["account"] = verdict.username
@@ -102,16 +101,3 @@ def report_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
         if is_required:
             raise LoginFailed(cause, hint=hint)
         output.warn(cause, hint)
-
-
-def _missing_scopes(kind: token_kinds.Kind, scopes: tuple[str, ...]) -> list[str]:
-    """What git cannot do with these OAuth scopes; empty if Bitbucket named none."""
-    if not scopes:
-        return []
-    read, write = guidance.least_scopes(kind)
-    implied = kind != token_kinds.API_TOKEN and write in scopes  # an API token's write scope does not imply read
-    if read not in scopes and not implied:
-        return [f"it lacks the OAuth scope {read}, so git cannot fetch"]
-    if write not in scopes:
-        return [f"it lacks the OAuth scope {write}, so git can fetch but not push"]
-    return []

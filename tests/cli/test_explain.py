@@ -103,12 +103,18 @@ def test_bitbucket_is_asked_as_git_asks_about_what_git_gets(configured: Runner, 
     bitbucket.create_repository("acme/app")
     bitbucket.create_repository("beta/app")
     token = bitbucket.issue_access_token("acme")
-    keep(configured.env, "https://bitbucket.org/acme", token)
+    keep(configured.env, "https://bitbucket.org/acme", token, scopes=["repository"])
     assert "verdict" not in explained(configured, "acme/app")
     assert explained(configured, "acme/app", "--check")["verdict"]["verdict"] == "valid"
-    assert explained(configured, "acme/missing", "--check", code=1)["verdict"]["verdict"] == "denied"
+    denied = configured(HELPER, "explain", "acme/missing", "--check", check=False)
+    assert denied.returncode == 1
+    assert "  hint: log in with an account or a token that has access: git-credential-bitbucket login --for acme\n" in (
+        denied.stdout
+    )
     configured.env["BITBUCKET_TOKEN"] = token
-    assert "Bitbucket says that it is valid\n" in configured(HELPER, "explain", "acme/app", "--check").stdout
+    said = configured(HELPER, "explain", "acme/app", "--check").stdout
+    assert "Bitbucket says that it is valid\n" in said
+    assert "lacks" not in said, "what the environment's token may do is not known"
     assert explained(configured, "beta/app", "--check", code=1)["verdict"]["verdict"] == "denied"
     bitbucket.revoke(token)
     assert explained(configured, "acme/app", "--check", code=1)["verdict"]["verdict"] == "rejected"
@@ -116,6 +122,8 @@ def test_bitbucket_is_asked_as_git_asks_about_what_git_gets(configured: Runner, 
     refused = configured(HELPER, "explain", "acme/app", "--check", check=False)
     assert refused.returncode == 1
     assert "  Bitbucket rejects it: " in refused.stdout
+    assert "  hint: create a new token, then run: git-credential-bitbucket rotate " in refused.stdout
+    assert "  the token lacks the OAuth scope repository:write, so git can fetch but not push\n" in refused.stdout
     assert explained(configured, "acme/app")["answer"], "nothing was changed by asking"
 
 

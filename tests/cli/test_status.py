@@ -117,6 +117,16 @@ def test_what_bitbucket_says_is_shown_in_every_form(width: int) -> None:
     assert "Bitbucket" not in shown(told, width)
 
 
+def test_a_token_that_bitbucket_rejects_is_to_be_replaced_whatever_was_guessed_before() -> None:
+    """While it is only suspended, access is the question; asked, Bitbucket has answered that."""
+    guess = stated(state="suspended", hint="check that it has access to this repository")
+    assert status_report.replacement_hint(guess) == guess["hint"]
+    hint = status_report.replacement_hint(guess, is_rejected=True)
+    assert hint == "create a new token, then run: git-credential-bitbucket rotate 0123456789ab"
+    fetched = stated(source="file:/run/token", hint="a valid one is fetched once it is there")
+    assert status_report.replacement_hint(fetched, is_rejected=True) == fetched["hint"]
+
+
 def test_a_disabled_credential_is_no_default_and_each_name_of_an_account_is_told() -> None:
     """The default is what answers; a username in a URL may be any of the names."""
     old = stated(id="ba9876543210", state="disabled", default=True)
