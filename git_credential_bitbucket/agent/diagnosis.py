@@ -229,9 +229,7 @@ def _diagnose_blocked(credential: Credential, now: float, repository: str) -> Di
         hint += f"; a valid one is fetched from {shown_source(credential)} once it is there"
     elif credential.kind in token_kinds.STATIC:
         hint += f"; if it was revoked, run: {rotate_command(credential.id)}"
-    if (
-        credential.origin != "environment"
-    ):  # what was minted for a caller is in no list that a person could restore it from
+    if credential.origin != "environment":  # else it is in no list that a person could restore it from
         hint += f"; to try again now, run: git-credential-bitbucket restore {credential.id}"
     return Diagnosis("suspended", f"{name} is suspended for {seconds} s: {cause}", hint)
 
