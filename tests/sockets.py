@@ -1,10 +1,15 @@
 """Owns the ends of Unix sockets that tests hold: who listens at a path, and who connects to it."""
 
+import errno
 import os
+import random
 import socket
 import struct
+from pathlib import Path
 
 TIMEOUT_S = 60.0
+LOWEST_PORT = 11000
+"""Above those that browsers refuse to open."""
 
 
 def listener_at(path: str | os.PathLike[str], backlog: int = 8) -> socket.socket:
@@ -29,9 +34,22 @@ def connected(path: str | os.PathLike[str], timeout: float = TIMEOUT_S) -> socke
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens at now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that is free on both loopback addresses, and that the system gives nobody who does not name it: on a busy
+    machine another program would have it by the time that it is used.
+    """
+    given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.SystemRandom().randrange(LOWEST_PORT, max(given, 2 * LOWEST_PORT))
+        if not any(map(_is_taken, (socket.AF_INET, socket.AF_INET6), ("127.0.0.1", "::1"), (port, port))):
+            return port
+
+
+def _is_taken(family: int, address: str, port: int) -> bool:
+    try:
+        socket.create_server((address, port), family=family).close()
+    except OSError as exc:
+        return exc.errno == errno.EADDRINUSE  # a machine may be without IPv6
+    return False
 
 
 def listener_of(path: str | os.PathLike[str], timeout: float = TIMEOUT_S) -> int:

@@ -14,13 +14,13 @@ import pytest
 from git_credential_bitbucket import config, paths
 from git_credential_bitbucket.cli import app
 from install import manual
-from install.demo import free_port
 from tests.cli.listed import listed
 from tests.cli.person import Dialogue
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.installed import NAME, ROOT
 from tests.running import Runner
 from tests.sandbox import KEY_FILE, key_file, key_settings
+from tests.sockets import free_port
 from tests.vault.peers import KeyringSession
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

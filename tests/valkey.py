@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -17,6 +16,7 @@ import pytest
 from git_credential_bitbucket.vault.storage.address import parse
 from git_credential_bitbucket.vault.storage.redis_server import RedisServer
 from git_credential_bitbucket.vault.storage.shared import SharedStorage
+from tests.sockets import free_port
 
 
 def program() -> str:
@@ -38,9 +38,7 @@ class Valkey:
         self.options = options
         self.name = "v0"
         self.process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self.start()
 
     def start(self, *more: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from tests.daemon.daemons import eventually
 from tests.fault_injection.network import Network
 from tests.fault_injection.server_proxy import Control, Proxy
+from tests.sockets import free_port
 from tests.valkey import Valkey, program
 
 Deployment = Literal["alone", "promised", "unpromised"]
@@ -131,8 +132,7 @@ class _Sentinel:
 
     def __init__(self, network: Network, primary_port: int) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="gcb-sentinel-", dir="/tmp"))
-        with network.listen() as free:
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         config = self._folder / "sentinel.conf"
         config.write_text(
             f"port {self.port}\nbind {network.hub}\nprotected-mode no\nunixsocket {self._folder}/s\n"

@@ -1,7 +1,6 @@
 """A provider that is the stand-in, a redirect on a free port, and a login that runs beside the test."""
 
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,19 +11,13 @@ from git_credential_bitbucket.secret import Secret
 from tests.bitbucket.strange import endpoint_at
 from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket
 from tests.login.chromium import Chromium
+from tests.sockets import free_port
 
 
 @pytest.fixture
 def port() -> int:
     """A port that is free on both loopback addresses."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as four:
-            number = int(four.getsockname()[1])
-            try:
-                socket.create_server(("::1", number), family=socket.AF_INET6).close()
-            except OSError:
-                continue
-            return number
+    return free_port()
 
 
 @pytest.fixture

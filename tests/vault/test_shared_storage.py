@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from git_credential_bitbucket.vault.storage.shared import SharedStorage
 from tests.daemon.daemons import eventually
 from tests.fault_injection.fleet_servers import Servers
 from tests.fault_injection.network import Loopback
+from tests.sockets import free_port
 from tests.valkey import Valkey
 
 KEY = Key(bytes(range(32)), "file")
@@ -425,9 +425,7 @@ def tls_server(tmp_path: Path) -> Iterator[str]:
         made = authority.issue_cert("127.0.0.1")
         made.private_key_pem.write_to_path(tmp_path / f"{name}.key")
         made.cert_chain_pems[0].write_to_path(tmp_path / f"{name}.pem")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     (tmp_path / "server.conf").write_text(
         f'port 0\ntls-port {port}\nbind 127.0.0.1\ndir {tmp_path}\nunixsocket {tmp_path}/s\nsave ""\n'
         f"tls-ca-cert-file {tmp_path}/ca.pem\ntls-cert-file {tmp_path}/server.pem\ntls-key-file {tmp_path}/server.key\n"
