@@ -2,25 +2,32 @@
 
 import os
 import socket
-import time
 from pathlib import Path
 
 import pytest
 
 from git_credential_bitbucket import config, paths
-from tests.daemon.conftest import Start
-from tests.daemon.daemons import cloud, eventually, read_all
+from tests.daemon.conftest import A_MOMENT_S, Clock, Start
+from tests.daemon.daemons import Daemon, cloud, eventually, read_all
 from tests.fake_bitbucket import tokens
 
 SETTING = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
 
 
-def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, str]) -> None:
+@pytest.fixture
+def daemon(start: Start, keyed_env: dict[str, str], clock: Clock) -> Daemon:
+    """A daemon that locks after an hour without use."""
+    return start(env={**keyed_env, SETTING: "3600"}, enter=clock.enter)
+
+
+def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, str], clock: Clock) -> None:
     """The key leaves memory though it lies in a file; `get` is silent and says why; the daemon stays for it."""
-    daemon = start(env={**keyed_env, SETTING: "1", "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1"})
+    env = {**keyed_env, SETTING: "3600", "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "3600"}
+    daemon = start(env=env, enter=clock.enter)
     secret = daemon.store("acme/app.git")
+    clock.turn_on(daemon, 3600)
     with pytest.raises(AssertionError):
-        eventually(lambda: daemon.process.poll() is not None, 2.5)
+        eventually(lambda: daemon.process.poll() is not None, A_MOMENT_S)
     assert daemon.secret("acme/app.git") is None
     told = daemon.told_about("why", cloud("acme/app.git"))
     assert told["state"] == "locked"
@@ -30,39 +37,38 @@ def test_idleness_locks_and_a_person_unlocks(start: Start, keyed_env: dict[str, 
     assert daemon.secret("acme/app.git") == secret
 
 
-def test_a_vault_that_may_not_be_read_does_not_end_a_locked_daemon(start: Start, keyed_env: dict[str, str]) -> None:
+def test_a_vault_that_may_not_be_read_does_not_end_a_locked_daemon(daemon: Daemon) -> None:
     """What it holds in memory only would be gone with it."""
-    daemon = start(env={**keyed_env, SETTING: "1"})
     daemon.store("acme/app.git")
     assert daemon.told_about("lock") == {"ok": "1"}
-    os.chmod(paths.vault_path(keyed_env), 0o644)
+    os.chmod(paths.vault_path(daemon.env), 0o644)
     with pytest.raises(AssertionError):
-        eventually(lambda: daemon.process.poll() is not None, 2)
+        eventually(lambda: daemon.process.poll() is not None, A_MOMENT_S)
 
 
-def test_whoever_is_still_connected_keeps_it_open(start: Start, keyed_env: dict[str, str]) -> None:
+def test_whoever_is_still_connected_keeps_it_open(daemon: Daemon, clock: Clock) -> None:
     """A question that is under way is answered with the key that was there when it came."""
-    daemon = start(env={**keyed_env, SETTING: "1"})
     secret = daemon.store("acme/app.git")
     with daemon.connect() as asking:
         asking.sendall(b"action=get\n")
-        time.sleep(1.8)  # nobody asks meanwhile, for that alone would put it off
+        eventually(lambda: int(daemon.told_about("ping")["clients"]) > 1)
+        clock.turn_on(daemon, 3600)
+        assert daemon.ask("ping")  # it looks at the time now
         asking.sendall(b"timeout=900\n" + cloud("acme/app.git"))
         asking.shutdown(socket.SHUT_WR)
         assert f"password={secret}\n".encode() in read_all(asking)
 
 
-def test_who_is_asked_does_not_lock(start: Start, keyed_env: dict[str, str]) -> None:
+def test_who_is_asked_does_not_lock(daemon: Daemon, clock: Clock) -> None:
     """Each question begins the time anew."""
-    daemon = start(env={**keyed_env, SETTING: "2"})
     secret = daemon.store("acme/app.git")
-    with pytest.raises(AssertionError):
-        eventually(lambda: daemon.secret("acme/app.git") != secret, 3)
+    for _ in range(3):
+        clock.turn_on(daemon, 2400)
+        assert daemon.secret("acme/app.git") == secret
 
 
-def test_who_only_looks_on_does_not_put_it_off(start: Start, keyed_env: dict[str, str]) -> None:
+def test_who_only_looks_on_does_not_put_it_off(daemon: Daemon, clock: Clock) -> None:
     """Pings, a monitor's status, questions about nothing, garbage, and connections that ask nothing."""
-    daemon = start(env={**keyed_env, SETTING: "2"})
     daemon.store("acme/app.git")
 
     def is_locked() -> bool:
@@ -79,7 +85,10 @@ def test_who_only_looks_on_does_not_put_it_off(start: Start, keyed_env: dict[str
             silent.sendall(b"action=get")
             return daemon.told_about("why", cloud("acme/app.git"))["state"] == "locked"
 
+    assert not is_locked()  # from now on the daemon knows git's configuration
+    clock.turn_on(daemon, 2400)
     assert not is_locked()
+    clock.turn_on(daemon, 1200)
     eventually(is_locked)
     assert daemon.secret("acme/app.git") is None
 
@@ -123,27 +132,11 @@ def memory_of(pid: int, secrets: list[bytes]) -> int:
     return count
 
 
-_SLEPT = (
-    "import os, sys; sys.path.append(sys.argv.pop(1))\n"
-    "from git_credential_bitbucket.client.activate import third_party; third_party()\n"
-    "from git_credential_bitbucket.daemon import lifecycle\n"
-    "from git_credential_bitbucket.daemon.__main__ import main\n"
-    "clock = lifecycle.clock\n"
-    "lifecycle.clock = lambda: clock() + 7200 * os.path.exists({flag!r})\n"
-    "sys.exit(main(sys.argv[1:]))"
-)
-
-
-def test_the_first_question_after_a_long_sleep_finds_it_locked(
-    start: Start, keyed_env: dict[str, str], home: Path
-) -> None:
+def test_the_first_question_after_a_long_sleep_finds_it_locked(daemon: Daemon, clock: Clock) -> None:
     """The time that a machine sleeps counts, though no timer of the daemon's ran out meanwhile."""
-    flag = home / "slept"
-    daemon = start(env={**keyed_env, SETTING: "3600"}, enter=_SLEPT.format(flag=str(flag)))
     secret = daemon.store("acme/app.git")
     assert daemon.secret("acme/app.git") == secret
-    assert daemon.ask("ping")  # by now the use before it is noted
-    flag.touch()
+    clock.turn_on(daemon, 7200)
     assert daemon.secret("acme/app.git") is None
     assert "it was idle" in daemon.told_about("why", cloud("acme/app.git"))["error"]
 

@@ -7,14 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from git_credential_bitbucket import config, paths
-from tests.daemon.conftest import Start
+from tests.daemon.conftest import A_MOMENT_S, Clock, Start
 from tests.daemon.daemons import Daemon, cache_client, cloud, eventually, message, read_all
 from tests.fake_bitbucket import tokens
 from tests.sockets import listener_at, listener_of
@@ -128,23 +127,28 @@ def test_git_does_not_wait_for_a_daemon_that_was_started_under_it(keyed_env: dic
     assert listener_of(paths.socket_path(keyed_env)) > 0
 
 
-def test_an_idle_daemon_stops(start: Start, keyed_env: dict[str, str]) -> None:
+def test_an_idle_daemon_stops(start: Start, keyed_env: dict[str, str], clock: Clock) -> None:
     """Nobody asked for as long as the setting says."""
-    daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1"})
-    begun = time.monotonic()
+    daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "3600"}, enter=clock.enter)
     daemon.store("acme/app")
+    clock.turn_on(daemon, 2400)
+    with pytest.raises(subprocess.TimeoutExpired):
+        daemon.process.wait(A_MOMENT_S)
+    clock.turn_on(daemon, 1200)
     assert daemon.ended() == 0
-    assert time.monotonic() - begun > 0.8
     assert not os.path.exists(daemon.path)
 
 
-def test_a_daemon_that_holds_something_in_memory_only_stays(start: Start, bare_env: dict[str, str]) -> None:
+def test_a_daemon_that_holds_something_in_memory_only_stays(
+    start: Start, bare_env: dict[str, str], clock: Clock
+) -> None:
     """No key, so a typed secret is in memory: leaving would lose it."""
-    env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "1", "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
-    daemon = start(env=env)
+    env = {**bare_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "3600", "GIT_CREDENTIAL_BITBUCKET_KEYRING": "off"}
+    daemon = start(env=env, enter=clock.enter)
     daemon.store("acme/app")
+    clock.turn_on(daemon, 3600)
     with pytest.raises(subprocess.TimeoutExpired):
-        daemon.process.wait(2)
+        daemon.process.wait(A_MOMENT_S)
     assert daemon.secret("acme/app") is not None
 
 
