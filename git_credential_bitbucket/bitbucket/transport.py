@@ -173,7 +173,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             response = super().send(
                 request,
                 stream=True,
-                timeout=(CONNECT_TIMEOUT_S, self._answer_s),
+                timeout=(CONNECT_TIMEOUT_S, None),  # the deadline is the only one from then on
                 verify=self._ca,
                 proxies={"https": self._proxy} if self._proxy else None,
             )
@@ -183,6 +183,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
             raise self._failure(url, exc) from exc
         finally:
             self._ended.set()
+            self._reached.set()  # or nobody looks any more
             for handle in self._sockets:
                 handle.close()
         if self._overdue.is_set() and not body:  # http.client takes an end among the headers for the end of them
@@ -236,9 +237,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def _watch(self) -> None:
         """Cut the request off where it is not connected in time, or not answered."""
-        if self._ended.wait(CONNECTION_TIMEOUT_S):
-            return
-        if not self._reached.is_set() or not self._ended.wait(self._answer_s):
+        if not self._reached.wait(CONNECTION_TIMEOUT_S) or not self._ended.wait(self._answer_s):
             self._cut()
 
     def _cut(self) -> None:

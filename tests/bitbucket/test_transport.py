@@ -49,13 +49,13 @@ def drip(piece: bytes, pause: float, head: bytes = b"") -> Callable[[ssl.SSLSock
 
 
 @pytest.fixture
-def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same limits, in tenths of seconds."""
-    monkeypatch.setattr(transport, "CONNECTION_TIMEOUT_S", 0.6)
-    monkeypatch.setattr(transport, "TOKEN_TIMEOUT_S", 0.4)
+def short_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seconds for an answer, and not minutes. They count from the connection, for which there is all the time."""
+    monkeypatch.setattr(transport, "CONNECTION_TIMEOUT_S", 600.0)
+    monkeypatch.setattr(transport, "TOKEN_TIMEOUT_S", 2.0)
 
 
-@pytest.mark.usefixtures("short_limits")
+@pytest.mark.usefixtures("short_limit")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -71,7 +71,7 @@ def test_a_server_that_drips_is_cut_off_at_the_deadline(
     """Each piece comes in time, the whole never: the deadline counts for the whole."""
     started = time.monotonic()
     error = refused(endpoint_at((server := strange(answer)).url, server.ca_file))
-    assert time.monotonic() - started < 30
+    assert time.monotonic() - started < 300
     assert "sent no complete answer within" in error.cause
 
 
@@ -82,12 +82,12 @@ def test_a_server_that_never_answers_is_given_up(strange: Maker, monkeypatch: py
     server = strange(lambda _: released.wait(60) and None)
     error = refused(endpoint_at(server.url, server.ca_file))
     released.set()
-    assert "sent an incomplete answer: timed out" in error.cause
+    assert "sent no complete answer within" in error.cause
 
 
-@pytest.mark.usefixtures("short_limits")
-def test_a_handshake_that_never_ends_is_cut_off(strange: Maker) -> None:
+def test_a_handshake_that_never_ends_is_cut_off(strange: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
     """TLS that stalls is before the request: nothing was sent."""
+    monkeypatch.setattr(transport, "CONNECTION_TIMEOUT_S", 0.6)
     server = strange(drip(b" ", 1))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         error = refused(endpoint_at(f"https://127.0.0.1:{listener.getsockname()[1]}", server.ca_file))
@@ -141,7 +141,7 @@ def test_what_arrived_of_an_answer_is_kept(strange: Maker, sent: bytes) -> None:
     assert found.grant is None
 
 
-@pytest.mark.usefixtures("short_limits")
+@pytest.mark.usefixtures("short_limit")
 def test_what_came_before_the_deadline_is_kept(strange: Maker) -> None:
     """A server that is stopped in the middle of its answer."""
     server = strange(drip(b" ", 0.05, HEAD + b"Content-Length: 100000\r\n\r\n" + WHOLE[:-9]))
