@@ -64,7 +64,9 @@ class Fleet:
         server = storage._server
         address = server._address
         server._address = address._replace(replicas=1)
-        yield
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
+            yield
         server._address = address
 
     def presented(self) -> int:
@@ -252,7 +254,6 @@ def test_a_host_that_was_cut_off_goes_on_although_it_is_not_used(fleet: Fleet) -
 
 def test_a_host_that_sent_nothing_keeps_nobody_waiting(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The server took its note and did not keep it as promised: as soon as the note can be removed, it is."""
-    monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
     other = fleet.host("h2")
     login = fleet.login(other)
     host = fleet.host("h1")
@@ -272,7 +273,6 @@ def test_a_host_that_sent_nothing_keeps_nobody_waiting(fleet: Fleet, monkeypatch
 
 def test_a_second_try_that_fails_does_not_let_others_try(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first may have spent the token: also after the server took the note of the second, and did not keep it."""
-    monkeypatch.setattr(redis_server, "PROOF_TIMEOUT_MS", 50)
     monkeypatch.setattr(redis_server, "RETRY_UNREACHABLE_S", 0.0)
     other = fleet.host("h2")
     login = fleet.login(other)
