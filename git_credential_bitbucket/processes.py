@@ -14,6 +14,7 @@ from git_credential_bitbucket.git_protocol import normalise_host
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 MAX_ANCESTORS = 12
 """Relay, shell, git, transport and porcelain are five or six; those above them do not matter."""
@@ -99,6 +100,19 @@ def session_variables(env: Mapping[str, str], names: Sequence[str]) -> dict[str,
     if "DBUS_SESSION_BUS_ADDRESS" in env or not (bus.startswith("/") and os.path.exists(bus)):
         return chosen
     return {**chosen, "DBUS_SESSION_BUS_ADDRESS": f"unix:path={bus}"}
+
+
+def import_secretstorage() -> None:
+    """Import it in a child that somebody else ends; a busy bus then has longer than the library's second to let it in.
+
+    Raises `ImportError` where it is not installed, as elsewhere than on Linux.
+    """
+    from functools import partial  # lazy, all of it: only such a child needs it
+
+    import secretstorage
+
+    library: Any = secretstorage
+    library.open_dbus_connection = partial(library.open_dbus_connection, auth_timeout=None)
 
 
 def programs(pid: int) -> list[str]:

@@ -49,8 +49,10 @@ def main() -> None:
     """The child: a newline on standard output when it has started, then one JSON document."""
     out = os.dup(1)
     os.dup2(2, 1)
-    signal.alarm(LIMIT_S + 1)  # whoever would kill us may be killed first
+    signal.alarm(processes.START_LIMIT_S + 1)  # whoever would kill us may be killed first
+    processes.import_secretstorage()
     os.write(out, b"\n")
+    signal.alarm(LIMIT_S + 1)
     hosts = tuple(json.loads(sys.argv[1]))
     os.write(out, json.dumps(_looked(hosts)).encode())
 

@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from git_credential_bitbucket.processes import START_LIMIT_S
+from git_credential_bitbucket.processes import START_LIMIT_S, import_secretstorage
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -61,7 +61,7 @@ def _import_libraries() -> None:
     """The slow part, which asks nobody anything."""
     import_module("keyring.errors")
     with suppress(ImportError):  # Linux only
-        import_module("secretstorage")
+        import_secretstorage()
 
 
 def _carry_out(request: dict[str, Any]) -> str | None:

@@ -22,7 +22,7 @@ from tests.daemon.daemons import eventually
 
 REPOSITORY = Path(__file__).parents[2]
 NOBODY = 65534
-READY_TIMEOUT_S = 20
+READY_TIMEOUT_S = 60
 Child = subprocess.Popen[str]
 LOGIN_COLLECTION = "/org/freedesktop/secrets/collection/login"
 _BUS_CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -133,7 +133,7 @@ class KeyringSession:
 
     def connection(self) -> DBusConnection:
         """A connection to the bus."""
-        return open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"])
+        return open_dbus_connection(self.env["DBUS_SESSION_BUS_ADDRESS"], auth_timeout=READY_TIMEOUT_S)
 
     def _has_login_keyring(self) -> bool:
         with closing(self.connection()) as bus:

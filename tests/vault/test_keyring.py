@@ -56,6 +56,18 @@ def test_a_key_is_kept_and_found(session: peers.KeyringSession) -> None:
     assert all(one.id.hex() not in label for label in session.items())
 
 
+def test_a_busy_bus_is_waited_for(session: peers.KeyringSession) -> None:
+    """Longer than the second that the library would give it to let us in."""
+    key = keyring_key.make(session.env)
+    session.bus.send_signal(signal.SIGSTOP)
+    going_on = threading.Timer(2, session.bus.send_signal, (signal.SIGCONT,))
+    going_on.start()
+    try:
+        assert keyring_key.fetch(session.env, key.id, unlock=True).id == key.id
+    finally:
+        going_on.join()
+
+
 def test_the_key_shows_nowhere(session: peers.KeyringSession, tmp_path: Path) -> None:
     """The child gets and gives the key by pipe: neither its arguments nor its environment hold it."""
     seen = tmp_path / "seen"
