@@ -30,7 +30,7 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
 
     _made: str | None = None
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's signature
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - hatchling's - hatchling's signature
         """Add both scripts and the SBOM to `build_data`, and the platform to its tag where a script is native."""
         here = os.path.join(self.root, "install")
         executable = os.path.join(here, NAME)
@@ -55,7 +55,7 @@ class Executable(BuildHookInterface[WheelBuilderConfig]):
             json.dump(bill, file, indent=1)
         build_data["sbom_files"] = [sbom]
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002 - hatchling's
         """Remove what the compiler made; the wheel has it."""
         if self._made:
             shutil.rmtree(self._made)

@@ -13,7 +13,7 @@ def test_no_way_of_printing_shows_the_secret() -> None:
     secret = Secret("hush-hush")
     shown = f"{secret} {secret!r} {secret!s} {secret:>20} {[secret]}"
     with pytest.raises(TypeError) as raised:
-        _ = secret + secret  # type: ignore[operator]
+        _ = secret + secret  # type: ignore[operator] # what must fail
     shown += "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
     assert "hush" not in shown
 

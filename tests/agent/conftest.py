@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -62,7 +61,7 @@ class World:
             return None
         return Provider(protocol, host, self.endpoint)
 
-    def login(self, **more: Any) -> Credential:  # noqa: ANN401
+    def login(self, **more: object) -> Credential:
         """An OAuth login for the whole host, kept in the vault."""
         consumer = self.standin.add_consumer()
         access, refresh = self.standin.issue_login(consumer)

@@ -13,7 +13,7 @@ from git_credential_bitbucket.secret import Secret
 HOST = "https://bitbucket.org"
 
 
-def a_credential(place: str = HOST, kind: str = token_kinds.API_TOKEN, **fields: Any) -> Credential:  # noqa: ANN401
+def a_credential(place: str = HOST, kind: str = token_kinds.API_TOKEN, **fields: object) -> Credential:
     """A credential of `kind` for `place`, with a secret nobody has seen before."""
     prefix = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}.get(kind, "")
     values: dict[str, Any] = {
@@ -25,7 +25,7 @@ def a_credential(place: str = HOST, kind: str = token_kinds.API_TOKEN, **fields:
     return Credential(**values | fields)
 
 
-def an_oauth_login(place: str = HOST, *, minted_at: float = 0.0, life: float = 7200.0, **fields: Any) -> Credential:  # noqa: ANN401
+def an_oauth_login(place: str = HOST, *, minted_at: float = 0.0, life: float = 7200.0, **fields: object) -> Credential:
     """An OAuth login whose access token was minted at `minted_at` and lives `life` seconds."""
     values: dict[str, Any] = {
         "minted_at": minted_at,

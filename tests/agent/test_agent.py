@@ -1,5 +1,6 @@
 """What git's three operations do to what is kept."""
 
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -37,10 +38,10 @@ def test_nothing_kept_is_nothing_answered(world: World) -> None:
     ],
 )
 def test_a_secret_typed_with_an_email_is_kept_under_its_right_kind(
-    world: World, make: object, username: str, kind: str, place: str
+    world: World, make: Callable[[], str], username: str, kind: str, place: str
 ) -> None:
     """The prefix tells the kind, the kind the username and how far it reaches; what was typed does not matter."""
-    secret = make()  # type: ignore[operator]
+    secret = make()
     assert world.store("alice@example.com", secret) == ACKNOWLEDGED
     (kept,) = world.kept()
     assert (kept.kind, kept.place) == (kind, world.standin.url + place)

@@ -216,13 +216,13 @@ def test_an_answer_for_a_vault_that_was_locked_meanwhile_waits_for_its_unlocking
     assert len(world.standin.token_requests()) == 1
 
 
-def test_a_rekey_waits_for_a_renewal_and_loses_nothing(world: World) -> None:
+def test_a_rekey_waits_for_a_renewal_and_loses_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer under the old key would be opened by nobody any more."""
     login = world.login()
     world.offset += 7300
     job = world.hanging(login)
     impatient = other(world)
-    impatient.credential_store.vault.storage._lock_timeout_s = 0.05  # type: ignore[attr-defined]
+    monkeypatch.setattr(impatient.credential_store.vault.storage, "_lock_timeout_s", 0.05)
     new = os.urandom(32)
     with pytest.raises(VaultBusy, match="lease"):
         impatient.credential_store.vault.rekey(Key(new, "environment"))

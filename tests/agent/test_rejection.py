@@ -13,12 +13,12 @@ APP, LIB = f"{HOST}/acme/app", f"{HOST}/acme/lib"
 
 def after(credential: Credential, now: float, scope: str = HOST) -> Credential:
     """The credential after a rejection at `now`."""
-    return credential._replace(**rejection.on_rejection(credential, now, scope))  # type: ignore[arg-type]
+    return credential._replace(**rejection.on_rejection(credential, now, scope))  # type: ignore[arg-type] # fields by name
 
 
 def accepted(credential: Credential, scope: str = HOST) -> Credential:
     """The credential after git worked with it."""
-    return credential._replace(**rejection.on_acceptance(credential, scope))  # type: ignore[arg-type]
+    return credential._replace(**rejection.on_acceptance(credential, scope))  # type: ignore[arg-type] # fields by name
 
 
 def renewed(credential: Credential, now: float) -> Credential:

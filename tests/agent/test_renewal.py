@@ -139,13 +139,15 @@ def test_a_failure_that_a_person_can_fix_tells_how(world: World) -> None:
     assert (kept.trouble, kept.trouble_cure) == (None, None)
 
 
-def test_after_an_outage_not_all_logins_are_tried_at_the_same_moment(world: World) -> None:
+def test_after_an_outage_not_all_logins_are_tried_at_the_same_moment(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each waits a time of its own, within the bounds; the clock stands still, so that only this makes a difference."""
     names = [f"w{number}" for number in range(8)]
     for name in names:
         world.login(place=f"{world.standin.url}/{name}")
     now = world.clock() + 7300
-    world.clock = lambda: now  # type: ignore[method-assign]
+    monkeypatch.setattr(world, "clock", lambda: now)
     world.agent = world.another()
     world.standin.script_fault("token", "503", count=len(names))
     for name in names:

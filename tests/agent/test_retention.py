@@ -1,6 +1,7 @@
 """What git may store: what a person was asked for, what a script approves, and everything else."""
 
 import json
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -28,9 +29,11 @@ def unasked(world: World, username: str, secret: str, path: str = "acme/app.git"
 
 @pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token])
 @pytest.mark.parametrize("others", [False, True])
-def test_an_unsolicited_secret_is_bound_to_its_username_and_path(world: World, make: object, *, others: bool) -> None:
+def test_an_unsolicited_secret_is_bound_to_its_username_and_path(
+    world: World, make: Callable[[], str], *, others: bool
+) -> None:
     """Also in an empty vault; and beside what works it comes last, even where it fits."""
-    mine, theirs = tokens.api_token(), make()  # type: ignore[operator]
+    mine, theirs = tokens.api_token(), make()
     if others:
         world.store("alice", mine)
     assert unasked(world, "mallory", theirs, "mallory/lib.git") == BOUND
@@ -348,9 +351,9 @@ def test_a_default_is_set_by_a_person_and_handed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize("make", [tokens.api_token, tokens.access_token, lambda: "not of any known kind"])
-def test_an_unsolicited_secret_is_shown_as_bound_and_not_checked_by_rest(world: World, make: object) -> None:
+def test_an_unsolicited_secret_is_shown_as_bound_and_not_checked_by_rest(world: World, make: Callable[[], str]) -> None:
     """`status` says what it alone answers, and `status --check` does not send it."""
-    unasked(world, "mallory", make(), "mallory/lib.git")  # type: ignore[operator]
+    unasked(world, "mallory", make(), "mallory/lib.git")
     (kept,) = world.kept()
     (shown,) = [json.loads(value) for key, value in status_views.status_view(world.agent) if key == "credential[]"]
     assert (shown["bound_to"], shown["answers"]) == ("mallory at mallory/lib.git", False)

@@ -1,6 +1,7 @@
 """How credentials are shown as JSON: what is written out field by field is what json would write."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import given, settings
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from git_credential_bitbucket.agent import status_views
 from git_credential_bitbucket.agent.agent import Agent
+from git_credential_bitbucket.agent.credential import Credential
 from git_credential_bitbucket.vault.storage.memory import MemoryStorage
 from git_credential_bitbucket.vault.vault import Vault
 from tests.agent.credentials import a_credential, an_oauth_login
@@ -44,7 +46,9 @@ COPIED: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     st.fixed_dictionaries(dict(COPIED.values())),
     st.fixed_dictionaries({}, optional={"set_aside_at": TIME, "suspect_until": TIME, "source": st.text()}),
 )
-def test_a_credential_is_encoded_as_json_has_it(make: Any, stored: dict[str, Any], state: dict[str, Any]) -> None:  # noqa: ANN401
+def test_a_credential_is_encoded_as_json_has_it(
+    make: Callable[..., Credential], stored: dict[str, Any], state: dict[str, Any]
+) -> None:
     """Byte for byte, with every field of the view in its place."""
     agent = Agent(Vault(MemoryStorage()), Vault(MemoryStorage()), lambda *_: None, lambda _: None, at_once, lambda: NOW)
     credential = make(**stored, **state)

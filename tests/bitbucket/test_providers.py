@@ -66,7 +66,7 @@ def test_another_host_is_ours_by_name_only(env: dict[str, str]) -> None:
     assert find(env, '[credential "https://*.example:8443"]\n\tprovider = bitbucket\n') is None
     assert find(env, f'[credential "{BASE}/acme"]\n\tprovider = bitbucket\n') is None
     assert find(env, f'[credential "{BASE}"]\n\tprovider = github\n') is None
-    assert find(env, f'[credential "HTTPS://BB.example:8443/"]\n\tProvider = Bitbucket\n') is not None  # noqa: F541
+    assert find(env, '[credential "HTTPS://BB.example:8443/"]\n\tProvider = Bitbucket\n') is not None
 
 
 @pytest.mark.parametrize(

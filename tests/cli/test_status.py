@@ -76,7 +76,7 @@ def report(*credentials: CredentialView, **vault: str | None) -> status_report.R
 
 def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
     """The report on a terminal of that width."""
-    console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115 - the console's
     with console.file:
         status_table.print_to(console, told, long=long)
     return console.export_text()

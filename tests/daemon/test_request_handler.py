@@ -136,7 +136,7 @@ class Machine:
         """The whole answer."""
         return wait_for(self.handler.answer(data, Peer(pid, os.getuid()), role) or b"")
 
-    def log_in(self, kind: str, place: str, *, is_cloud: bool = False, memory: bool = False, **more: Any) -> bytes:  # noqa: ANN401
+    def log_in(self, kind: str, place: str, *, is_cloud: bool = False, memory: bool = False, **more: object) -> bytes:
         """A person's login."""
         host = "https://bitbucket.org" if is_cloud else self.bitbucket.url
         record: dict[str, Any] = {"kind": kind, "place": host + place, **more}

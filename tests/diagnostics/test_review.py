@@ -18,7 +18,7 @@ HOST = "https://bitbucket.org"
 GIT = ["git-credential-b", "git", "git-remote-http", "git"]
 
 
-def kept(**fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def kept(**fields: object) -> dict[str, Any]:
     """A credential as `status` shows it: a day old, and used."""
     names = {"account": "alice@example.test", "bitbucket_username": "alice", "account_id": None}
     times = {"created_at": NOW - DAY, "last_used_at": NOW - 60, "renewed_at": None, "state": "ready"}
@@ -26,7 +26,7 @@ def kept(**fields: Any) -> dict[str, Any]:  # noqa: ANN401
     return {**names, **times, **rest, **fields}
 
 
-def given(days_ago: float, place: str = "acme/app", *programs: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401
+def given(days_ago: float, place: str = "acme/app", *programs: str, **fields: object) -> dict[str, Any]:
     """A line of the access log."""
     moment = time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(NOW - days_ago * DAY))
     line = {"time": moment, "operation": "get", "outcome": "given", "scope": f"{HOST}/{place}".rstrip("/")}
@@ -41,9 +41,11 @@ def reviewed(
     return found["credentials"][0]
 
 
-def flags(one: dict[str, Any], *lines: dict[str, Any], **more: Any) -> list[str]:  # noqa: ANN401
+def flags(
+    one: dict[str, Any], *lines: dict[str, Any], tests: frozenset[str] = frozenset(), log_on: bool = True
+) -> list[str]:
     """The flags alone."""
-    return [flag["flag"] for flag in reviewed(one, *lines, **more)["flags"]]
+    return [flag["flag"] for flag in reviewed(one, *lines, tests=tests, log_on=log_on)["flags"]]
 
 
 def test_what_was_used_lately_is_fine() -> None:

@@ -236,7 +236,7 @@ class Fleet:
         newest = host.get()
         for host in self.hosts:
             with contextlib.suppress(AssertionError):
-                eventually(lambda at=host: at.get() == newest, 20)  # type: ignore[misc]
+                eventually(lambda at=host: at.get() == newest, 20)  # type: ignore[misc] # a lambda's default has no type
             if host.get() != newest:
                 self._wrong(fault, f"host {host.number} has not the newest token")
         return False
@@ -249,7 +249,7 @@ class Fleet:
         self._login = host.machine.log_in(host.daemon)
         token = host.get()
         for one in self.hosts:
-            eventually(lambda at=one: at.get() == token)  # type: ignore[misc]
+            eventually(lambda at=one: at.get() == token)  # type: ignore[misc] # a lambda's default has no type
 
     def _wrong(self, fault: Fault, what: str) -> None:
         self._results.wrong.append(f"{fault}: {what}")

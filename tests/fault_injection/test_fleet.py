@@ -1,11 +1,12 @@
 """Two hosts, each with a daemon, and one vault on a real server: what one stores, and what a killed server costs."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.daemon.daemons import eventually
+from tests.daemon.daemons import Daemon, eventually
 from tests.fake_bitbucket.client import FakeBitbucket
 from tests.fault_injection.sandbox import Machine, machines_with_one_vault
 from tests.valkey import Valkey
@@ -21,6 +22,11 @@ def hosts(home: Path, bitbucket: FakeBitbucket, valkey: Valkey) -> Iterator[list
             daemon.end()
 
 
+def gives(daemon: Daemon, request: bytes, secret: str) -> bool:
+    """Whether a daemon answers with that secret."""
+    return daemon.told_about("get", request).get("password") == secret
+
+
 def test_what_one_host_stores_the_other_serves_at_once(hosts: list[Machine]) -> None:
     """It is told of changes, and needs no server for a `get`; what is logged out on one is gone on both."""
     one, two = (host.daemon() for host in hosts)
@@ -28,7 +34,7 @@ def test_what_one_host_stores_the_other_serves_at_once(hosts: list[Machine]) -> 
     for _ in range(2):
         secret = hosts[0].standin.issue_access_token("acme/app")
         kept = hosts[0].add(one, kind="access-token", secret=secret)
-        eventually(lambda wanted=secret: two.told_about("get", hosts[1].request()).get("password") == wanted)  # type: ignore[misc]
+        eventually(partial(gives, two, hosts[1].request(), secret))
         assert "ok" in two.told_about("remove", f"id={kept}\n".encode())
         eventually(lambda: one.told_about("get", hosts[0].request()) == {})
 

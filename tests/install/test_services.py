@@ -31,7 +31,7 @@ def link(home: Path, executable: Path) -> Path:
 def unit(kind: str) -> configparser.ConfigParser:
     """A unit file, read as it is."""
     parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.optionxform = str  # type: ignore[assignment,method-assign] # its documented use
     parser.read(UNITS / f"{installed.NAME}.{kind}")
     return parser
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from jeepney import DBusAddress, HeaderFields, MatchRule, message_bus, new_method_call  # type: ignore[import-untyped]  # it ships no types
-from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection  # type: ignore[import-untyped]
+from jeepney import DBusAddress, HeaderFields, MatchRule, message_bus, new_method_call  # type: ignore[import-untyped] # has no types  # it ships no types
+from jeepney.io.blocking import DBusConnection, Proxy, open_dbus_connection  # type: ignore[import-untyped] # has no types
 from secretstorage import Collection
 from secretstorage.collection import SESSION_COLLECTION
 from secretstorage.defines import SS_PATH
@@ -207,13 +207,14 @@ def running(code: str, *arguments: object) -> Iterator[Child]:
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin is not None
     with process:
         try:
             yield process
         finally:
             process.kill()
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()  # type: ignore[union-attr]
+                process.stdin.close()
 
 
 def line_of(child: Child) -> str:
