@@ -28,6 +28,11 @@ class Problem:
         self.hint = hint
 
 
+def system_reason(exc: OSError) -> str:
+    """The system's words for a failed call, for a message."""
+    return (exc.strerror or "no reason given").lower()
+
+
 class InvalidRequest(Error):
     """A credential request that breaks git's protocol. No git writes one, so it rarely has a hint."""
 

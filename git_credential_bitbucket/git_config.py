@@ -7,7 +7,7 @@ git_protocol and url_match.
 import os
 
 from git_credential_bitbucket import config, paths, url_match
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import SettingsError, system_reason
 from git_credential_bitbucket.git_protocol import printable
 
 TYPE_CHECKING = False
@@ -248,7 +248,7 @@ def run_git(
             hint="check whether the home directory or the repository is on a file system that does not answer",
         ) from None
     except OSError as exc:
-        raise SettingsError(f"git could not be run: {exc.strerror}", hint="run: git version") from exc
+        raise SettingsError(f"git could not be run: {system_reason(exc)}", hint="run: git version") from exc
 
 
 def _check_no_pipe(env: "Mapping[str, str]", folder: str) -> None:

@@ -7,7 +7,7 @@ import os
 from typing import NamedTuple
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.errors import SettingsError, SourceFailed
+from git_credential_bitbucket.errors import SettingsError, SourceFailed, system_reason
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.paths import typed
 from git_credential_bitbucket.secret import Secret
@@ -110,7 +110,7 @@ def fetch(reference: str, env: "Mapping[str, str]", url: str = "https://bitbucke
     try:
         content = files.read(path, MAX_BYTES, follow=True)
     except OSError as exc:
-        why = (exc.strerror or "no reason given").lower()
+        why = system_reason(exc)
         hint = f"as the user that git runs as, try: ls -l {typed(path)}"
         raise SourceFailed(f"{printable(path, 200)} cannot be read: {why}", hint=hint) from None
     if content is None:
@@ -215,7 +215,7 @@ def _output(words: list[str], env: "Mapping[str, str]", url: str) -> bytes:
     try:
         code, out, err = _run([program, *words[1:]], around, given, limit_s)
     except OSError as exc:
-        why = (exc.strerror or "no reason given").lower()
+        why = system_reason(exc)
         raise SourceFailed(f"{name} cannot be run: {why}", hint="run it by hand") from None
     if code is None:
         raise SourceFailed(f"{name} did not finish within {limit_s:.0f} seconds", hint="run it by hand")

@@ -28,7 +28,7 @@ from git_credential_bitbucket.diagnostics import (
     shared_vault,
 )
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
-from git_credential_bitbucket.errors import Error, SettingsError
+from git_credential_bitbucket.errors import Error, SettingsError, system_reason
 from git_credential_bitbucket.ui import prompts
 from git_credential_bitbucket.ui.output import MAX_COLUMNS, console, line, say, shown, warn
 
@@ -115,7 +115,7 @@ def _with_errors(check: str, found: Iterator[Finding]) -> Iterator[Finding]:
     except Error as exc:
         yield Finding(check, WRONG, exc.cause, exc.hint)
     except OSError as exc:
-        yield Finding(check, WRONG, f"{exc.filename or 'something'} cannot be used: {(exc.strerror or '').lower()}")
+        yield Finding(check, WRONG, f"{exc.filename or 'something'} cannot be used: {system_reason(exc)}")
 
 
 def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
@@ -173,7 +173,7 @@ def _fix(found: list[Finding]) -> list[str]:
         except Error as exc:
             warn(_safe(exc.cause), _safe(exc.hint) if exc.hint else None)
         except OSError as exc:
-            warn(_safe(f"{exc.filename or 'it'} could not be fixed: {(exc.strerror or '').lower()}"))
+            warn(_safe(f"{exc.filename or 'it'} could not be fixed: {system_reason(exc)}"))
         else:
             done.append(fix.summary)
     return done

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import processes
 from git_credential_bitbucket.client import messages
+from git_credential_bitbucket.errors import system_reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> int:
     try:
         pid = os.posix_spawnp(command[0], list(command), dict(env), setsigmask=mask, setsigdef=_AS_USUAL)
     except (OSError, ValueError) as exc:
-        why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "it contains a NUL byte"
+        why = system_reason(exc) if isinstance(exc, OSError) else "it contains a NUL byte"
         messages.error(f"{command[0]} cannot be run: {why}", "check its name, its mode and PATH")
         return NOT_FOUND if isinstance(exc, FileNotFoundError) else NOT_RUNNABLE
     while True:

@@ -12,7 +12,7 @@ import warnings
 
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.client import ipc
-from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable
+from git_credential_bitbucket.errors import DaemonDisabled, DaemonUnavailable, system_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def spawn(env: "Mapping[str, str]", *, memory: bool, until_eof: int | None) -> t
     except OSError as exc:
         os.close(told)
         os.close(ready)
-        cause = f"cannot start a process: {(exc.strerror or '').lower()}"
+        cause = f"cannot start a process: {system_reason(exc)}"
         raise DaemonUnavailable(cause, hint="see: ulimit -u") from exc
     finally:
         os.close(reading)

@@ -9,7 +9,7 @@ import os
 from git_credential_bitbucket import git_protocol, paths
 from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.client import ipc, secret_markers
-from git_credential_bitbucket.errors import Error, Problem, SettingsError
+from git_credential_bitbucket.errors import Error, Problem, SettingsError, system_reason
 from git_credential_bitbucket.secret import Secret
 
 TYPE_CHECKING = False
@@ -368,7 +368,7 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as exc:
-        why = (exc.strerror or "").lower() if isinstance(exc, OSError) else "its name holds a NUL"
+        why = system_reason(exc) if isinstance(exc, OSError) else "its name holds a NUL"
         raise SettingsError(f"the file that {name} names cannot be read: {why}", hint=f'run: ls -l "${name}"') from exc
     if is_open:
         cause = f"the file that {name} names is not a plain file that only you can read"

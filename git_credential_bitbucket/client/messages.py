@@ -6,6 +6,7 @@ A trace reports each decision on the way to an answer. Imports os, ipc and git_p
 import os
 
 from git_credential_bitbucket.client import ipc
+from git_credential_bitbucket.errors import system_reason
 from git_credential_bitbucket.git_protocol import printable
 
 TYPE_CHECKING = False
@@ -45,7 +46,7 @@ def system_error(exc: OSError) -> None:
 
     where = f": {exc.filename}" if exc.filename else ""
     hint = files.hint(exc) or "run: git-credential-bitbucket doctor"
-    error(f"system error: {(exc.strerror or 'no reason given').lower()}{where}", hint)
+    error(f"system error: {system_reason(exc)}{where}", hint)
 
 
 class WaitNotice:

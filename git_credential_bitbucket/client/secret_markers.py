@@ -11,7 +11,7 @@ import time
 from _blake2 import blake2b
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.errors import InsecurePath
+from git_credential_bitbucket.errors import InsecurePath, system_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ER
             os.close(descriptor)
     except OSError as exc:
         raise InsecurePath(
-            f"cannot record the rejection in {ascii(directory)[1:-1]}: {(exc.strerror or '').lower()}",
+            f"cannot record the rejection in {ascii(directory)[1:-1]}: {system_reason(exc)}",
             hint="set XDG_RUNTIME_DIR to a writable directory of your own",
         ) from exc
 

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config
-from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.errors import SettingsError, system_reason
 from git_credential_bitbucket.scan import file_rewrite, locations
 from git_credential_bitbucket.scan.found_secret import GIT_CONFIG
 
@@ -33,7 +33,7 @@ def move_to_end(path: str, url: str, env: Mapping[str, str]) -> None:
     try:
         before = locations.content(place) or b""
     except OSError as exc:
-        raise SettingsError(f"{path} cannot be read: {(exc.strerror or '').lower()}", hint=_HINT) from exc
+        raise SettingsError(f"{path} cannot be read: {system_reason(exc)}", hint=_HINT) from exc
     after = moved(before, url)
     if after == before:
         return

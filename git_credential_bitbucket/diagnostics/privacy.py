@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import paths
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
-from git_credential_bitbucket.errors import Error, InsecurePath
+from git_credential_bitbucket.errors import Error, InsecurePath, system_reason
 from git_credential_bitbucket.vault import key_sources
 from git_credential_bitbucket.vault.storage.file import FileStorage
 
@@ -42,7 +42,7 @@ def _check_path(check: str, path: str, mode: int, refuse: Callable[[str], object
     except Error as exc:
         yield Finding(check, WRONG, exc.cause, exc.hint, _chmod_fix(path, mode))
     except OSError as exc:
-        cause = f"{path} cannot be checked: {(exc.strerror or '').lower()}"
+        cause = f"{path} cannot be checked: {system_reason(exc)}"
         yield Finding(check, WRONG, cause, f"try: ls -ld {shlex.quote(path)}")
 
 

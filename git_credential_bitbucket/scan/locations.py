@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files, git_protocol
 from git_credential_bitbucket.bitbucket import hosts as our_hosts
+from git_credential_bitbucket.errors import system_reason
 from git_credential_bitbucket.scan import patterns, safe_git
 from git_credential_bitbucket.scan.found_secret import (
     CI,
@@ -146,7 +147,7 @@ def scan_location(location: Location, search: Search) -> None:
         text = content(location)
     except OSError as exc:
         if exc.errno not in (errno.ENOENT, errno.ELOOP):
-            search.skip(f"unreadable ({(exc.strerror or 'no reason given').lower()})")
+            search.skip(f"unreadable ({system_reason(exc)})")
         return
     if text is None:
         search.skip("larger than 32 MiB")

@@ -9,7 +9,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import files
-from git_credential_bitbucket.errors import InsecurePath, VaultLocked, WrongKey
+from git_credential_bitbucket.errors import InsecurePath, VaultLocked, WrongKey, system_reason
 from git_credential_bitbucket.paths import is_private_file, shown, typed
 from git_credential_bitbucket.vault.key import KEY_BYTES, SALT_BYTES, Argon2, Key
 
@@ -141,7 +141,7 @@ def _read_key_file(path: str) -> bytes:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as exc:
         raise VaultLocked(
-            f"the key file {shown(path)} cannot be read: {(exc.strerror or '').lower()}",
+            f"the key file {shown(path)} cannot be read: {system_reason(exc)}",
             hint=f"fix that, or set {KEY_FILE_VARIABLE} to another file",
         ) from exc
     try:
