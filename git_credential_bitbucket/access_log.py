@@ -124,7 +124,7 @@ def write(path: str, entry: Entry, kept_s: float | None = None) -> None:
         descriptor = _opened(path)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if _was_rotated(descriptor, path):
+            if not files.is_at(path, os.fstat(descriptor)):  # another process began a new one meanwhile
                 continue
             if kept_s is not None and _is_overdue(path, time.time() - kept_s * 13 / 12):
                 _prune(path, time.time() - kept_s)
@@ -186,15 +186,6 @@ def _parsed(line: str | bytes) -> Entry:
 def _opened(path: str) -> int:
     paths.make_dir(os.path.dirname(path))
     return files.open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-
-def _was_rotated(descriptor: int, path: str) -> bool:
-    """Whether another process began a new file while we waited for the lock."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return True
-    return not os.path.samestat(found, os.fstat(descriptor))
 
 
 def _rotate(path: str) -> None:

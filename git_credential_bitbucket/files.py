@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 
-from git_credential_bitbucket.errors import Error, InsecurePath
+from git_credential_bitbucket.errors import Error, InsecurePath, system_reason
 from git_credential_bitbucket.paths import check_owner_above, shown, typed
 
 TYPE_CHECKING = False
@@ -40,7 +40,7 @@ def hint(exc: OSError) -> str | None:
 def unwritable(path: str, exc: OSError) -> Error:
     """The error where `path` could not be written."""
     return Error(
-        f"{shown(path)} cannot be written: {(exc.strerror or 'no reason given').lower()}",
+        f"{shown(path)} cannot be written: {system_reason(exc)}",
         hint=hint(exc) or "name a file in a directory of your own",
     )
 
@@ -133,6 +133,14 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def is_at(path: str, found: os.stat_result) -> bool:
+    """Whether the file that `found` describes still has the name `path`."""
+    try:
+        return os.path.samestat(os.lstat(path), found)
+    except FileNotFoundError:
+        return False
 
 
 def unlink_if_there(path: str) -> None:
@@ -275,7 +283,7 @@ def _sync_directory(path: str) -> None:
     try:
         sync_directory(os.path.dirname(path) or ".")
     except OSError as exc:
-        cause = f"{shown(path)} was changed, but the change may not survive a crash: {(exc.strerror or '').lower()}"
+        cause = f"{shown(path)} was changed, but the change may not survive a crash: {system_reason(exc)}"
         raise Error(cause, hint=_HINTS[errno.EIO]) from exc
 
 

@@ -149,11 +149,12 @@ def _lines(data: bytes) -> list[str]:
 
 def normalise_host(protocol: str, host: str) -> str:
     """ASCII lower case and without the scheme's own port; nothing else is changed."""
-    if host.isascii():
-        lowered = host.lower()
-    else:
-        lowered = host.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
-    return lowered.removesuffix(_DEFAULT_PORTS.get(protocol, "\n"))
+    return fold_case(host).removesuffix(_DEFAULT_PORTS.get(protocol, "\n"))
+
+
+def fold_case(text: str) -> str:
+    """`text` with its ASCII letters in lower case."""
+    return text.lower() if text.isascii() else _text(text.encode("utf-8", "surrogateescape").lower())
 
 
 def emit(pairs: "list[tuple[str, str]]") -> bytes:

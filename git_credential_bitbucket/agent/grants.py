@@ -171,7 +171,7 @@ def _scope(fields: Mapping[str, str]) -> str:
     protocol, path = fields.get("protocol", ""), fields.get("path")
     host = git_protocol.normalise_host(protocol, fields.get("host", ""))
     names = scopes.names_of(path, host)
-    last = scopes.fold_case(path or "").strip("/").rpartition("/")[2].removesuffix(".git")
+    last = git_protocol.fold_case(path or "").strip("/").rpartition("/")[2].removesuffix(".git")
     if path and last != (names or [None])[-1]:
         raise InvalidRequest("a grant is for a host, a workspace or a repository", hint="write WORKSPACE/REPOSITORY")
     return scopes.scope_of(protocol, host, path)

@@ -1,8 +1,10 @@
-"""The scope that a path names on a host: a workspace, or a repository. Imports next to nothing: the hot path uses it.
+"""The scope that a path names on a host: a workspace, or a repository. Imports git_protocol only: the hot path uses it.
 
 A scope is `protocol://host`, `…/workspace`, `…/workspace/{project}` or `…/workspace/repository`, ASCII case-folded as
 Bitbucket's own names are. At a Data Center a project (`…/key`, `…/~user`) stands where Cloud has the workspace.
 """
+
+from git_credential_bitbucket.git_protocol import fold_case
 
 CLOUD_HOST = "bitbucket.org"
 
@@ -128,13 +130,6 @@ def names_no_repository(path: str | None) -> bool:
     git-lfs verify addresses hold those in place of names: `{}/{uuid}/info/lfs/…`.
     """
     return not path or all(_is_uuid(_unquoted(segment)) for segment in _segments(path)[:2])
-
-
-def fold_case(text: str) -> str:
-    """`text` with its ASCII letters in lower case."""
-    if text.isascii():
-        return text.lower()
-    return text.encode("utf-8", "surrogateescape").lower().decode("utf-8", "surrogateescape")
 
 
 def _segments(path: str | None) -> list[str]:

@@ -71,9 +71,9 @@ def _wait_for(path: str, timeout_s: float, named: str) -> int:
         try:
             # flock belongs to the open file, not to the process: two threads with a descriptor each exclude one
             # another, and closing some other descriptor of the file does not let go of it (as lockf would).
-            while not (taken := _try_flock(fd)) and _still_named(fd, path):
+            while not (taken := _try_flock(fd)) and files.is_at(path, os.fstat(fd)):
                 pause = _rest(path, pause, deadline, named)
-            if taken and _still_named(fd, path):
+            if taken and files.is_at(path, os.fstat(fd)):
                 return fd
         except BaseException:
             os.close(fd)
@@ -97,12 +97,3 @@ def _try_flock(fd: int) -> bool:
             raise
         return False
     return True
-
-
-def _still_named(fd: int, path: str) -> bool:
-    mine = os.fstat(fd)
-    try:
-        named = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    return (mine.st_dev, mine.st_ino) == (named.st_dev, named.st_ino)

@@ -92,22 +92,16 @@ class FileStorage(Storage):
 
     def header(self) -> sealed.Header | None:
         """As `contract.Storage.header`, if need be from the previous generation."""
-        held = self._read_file(self.path)
         damage = None
-        if held is not None:
+        for read in (self._current, self._previous):
             try:
-                return sealed.header_of(held[1])
+                if (blob := read()) is not None:
+                    return sealed.header_of(blob)
             except VaultDamaged as exc:
-                damage = exc
-        kept = self._previous()
-        if kept is None:
-            if damage is None:
-                return None
-            raise self._beyond_repair(damage) from damage
-        try:
-            return sealed.header_of(kept)
-        except VaultDamaged as exc:
-            raise self._beyond_repair(damage or exc) from exc
+                damage = damage or exc
+        if damage is None:
+            return None
+        raise self._beyond_repair(damage) from damage
 
     def read(self, key: "Key | None", known: Stored | None = None) -> Stored:
         """As `contract.Storage.read`. Under `lock`, a killed write is finished first, and damage repaired.
@@ -328,10 +322,7 @@ class FileStorage(Storage):
 
     def _check_alone(self, made: os.stat_result, former: "Stamp | None") -> None:
         """Raise `VaultBusy` where another has written since, under a lock that its file system does not share."""
-        try:
-            is_ours = os.path.samestat(made, os.lstat(self._beside("new")))
-        except FileNotFoundError:
-            is_ours = False
+        is_ours = files.is_at(self._beside("new"), made)
         if not is_ours or (self.watch() or ())[:2] != (former or ())[:2]:  # a write puts another inode there
             raise VaultBusy("another process wrote the vault while this one held its lock", hint=vault_files.PATH_HINT)
 
@@ -389,14 +380,14 @@ class FileStorage(Storage):
         What is there as such would be two generations old then, or under a key that is none any more; and without
         hard links its room may be just what the copy needs.
         """
-        try:
-            self._keep_as("previous")
-        except (OSError, VaultUnreadable):
-            files.unlink_if_there(self._beside("previous"))
+        for _ in range(2):
             try:
                 self._keep_as("previous")
             except (OSError, VaultUnreadable):
-                files.unlink_if_there(self._beside("link"))  # the new one is worth more than a second copy of the old
+                files.unlink_if_there(self._beside("previous"))
+            else:
+                return
+        files.unlink_if_there(self._beside("link"))  # the new one is worth more than a second copy of the old
 
     def _current(self) -> bytes | None:
         return (self._read_file(self.path) or (None, None))[1]
