@@ -13,6 +13,5 @@ def test_every_test_that_an_answer_names_exists() -> None:
 
 
 def test_all_twenty_have_an_answer_and_a_test() -> None:
-    """Numbered, so that none is lost."""
     assert [cells[0] for cells in ROWS] == [str(number) for number in range(1, 21)]
     assert [cells[1] for cells in ROWS if not cells[2] or not named.named(cells[3])] == []

@@ -23,7 +23,6 @@ NAME = "GIT_CREDENTIAL_BITBUCKET_ANY"
     ],
 )
 def test_a_variable_is_on_or_off_by_each_of_the_usual_words(word: str, value: bool) -> None:
-    """Whatever it is without them."""
     assert config.is_on({NAME: word}, NAME, default=not value) is value
 
 
@@ -51,7 +50,6 @@ WORDS = (
 
 
 def test_gits_booleans_are_read_as_git_reads_them(bare_env: dict[str, str], home: Path) -> None:
-    """Word by word, by git itself."""
     wrong = {}
     for word in WORDS:
         command = ["git", "-c", f"any.thing={word}", "config", "--type=bool", "any.thing"]

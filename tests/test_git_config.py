@@ -341,7 +341,6 @@ def test_a_git_that_is_slow_is_waited_for(
 
 
 def test_a_git_that_cannot_be_run_is_told(env: dict[str, str], tmp_path: Path) -> None:
-    """A program for another machine, say."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tools / "git").write_bytes(b"\x7fELF no more")
@@ -418,7 +417,6 @@ def test_a_repository_and_another_global_file_have_no_say(env: dict[str, str], t
     ],
 )
 def test_a_key_that_cannot_be_meant_is_one_clear_error(env: dict[str, str], line: str, said: str) -> None:
-    """With its file."""
     file = configure(env, f"[credentialBitbucket]\n\t{line}\n")
     with pytest.raises(SettingsError) as told:
         git_config.adopt(env)
@@ -426,7 +424,6 @@ def test_a_key_that_cannot_be_meant_is_one_clear_error(env: dict[str, str], line
 
 
 def test_a_change_of_our_settings_is_seen(env: dict[str, str]) -> None:
-    """And one of anything else is looked at once."""
     configure(env, "[credentialBitbucket]\n\tvault = /v\n")
     git_config.adopt(env)
     assert not git_config.is_stale(env)

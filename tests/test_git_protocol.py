@@ -101,7 +101,6 @@ def test_what_is_emitted_is_read_back(fields: dict[str, str]) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_crash_the_parser(data: bytes) -> None:
-    """Anything is read or refused."""
     assert verdict(data) in {"REFUSE", "IGNORE", "ANSWER"}
 
 

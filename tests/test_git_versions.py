@@ -23,7 +23,6 @@ def test_the_newer_git_knows_state_and_needs_nothing_from_the_environment(newer_
 
 
 def test_a_machine_without_git_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reason is what a skip shows."""
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(git_versions.GitMissing, match="no git in PATH"):
         git_versions.machine_git()

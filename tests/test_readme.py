@@ -44,7 +44,6 @@ def block(mark: str) -> str:
 
 
 def test_the_sections_are_in_their_order() -> None:
-    """What a reader looks for first comes first."""
     assert re.findall(r"^## (.*)$", README, re.MULTILINE) == [
         "Install",
         "First use",

@@ -70,7 +70,6 @@ def session(host: FakeBitbucket, place: str = "", url: str = "") -> requests.Ses
 
 
 def test_a_request_is_signed_with_the_token_that_git_would_get(host: FakeBitbucket) -> None:
-    """One store for git and REST."""
     log_in(host)
     with session(host) as api:
         assert api.get(f"{host.api_url}/user").json()["username"] == "alice"
@@ -211,13 +210,11 @@ def test_importing_the_package_imports_nothing_else(run: Runner) -> None:
 
 
 def test_wire_and_auth_agree_on_the_host(host: FakeBitbucket) -> None:
-    """The public name is lazily there."""
     assert git_protocol.normalise_host("https", host.netloc) == host.netloc
     assert "BitbucketAuth(" in repr(BitbucketAuth(url=host.url))
 
 
 def test_a_consumer_in_the_environment_signs(host: FakeBitbucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As it serves git; its token is minted."""
     consumer = host.add_consumer()
     monkeypatch.setenv("BITBUCKET_CLIENT_ID", consumer.key)
     monkeypatch.setenv("BITBUCKET_CLIENT_SECRET", consumer.secret)

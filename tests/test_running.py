@@ -70,13 +70,11 @@ def test_a_daemon_is_found_by_its_socket_as_well(runner: Runner, home: Path) -> 
 
 
 def test_a_program_that_does_not_end_is_killed(runner: Runner) -> None:
-    """With what it started, and the failure says so."""
     with pytest.raises(AssertionError, match="no end within 1 s"):
         runner("sh", "-c", "sleep 600 & sleep 600", timeout=1)
 
 
 def test_a_failures_text_holds_no_token(runner: Runner) -> None:
-    """Neither from the arguments nor from the output."""
     for token in (tokens.api_token(), tokens.app_password(), tokens.oauth_token()):
         with pytest.raises(AssertionError) as failure:
             runner("sh", "-c", 'echo "$1"; exit 1', "sh", token)

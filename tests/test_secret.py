@@ -28,7 +28,6 @@ def test_equality_is_by_content_and_only_with_secrets() -> None:
 
 
 def test_a_secret_is_not_pickled() -> None:
-    """Pickles are files."""
     with pytest.raises(TypeError):
         pickle.dumps(Secret("hush"))
 

@@ -88,7 +88,6 @@ def test_file_that_is_no_file_does_not_hang(env: dict[str, str], tmp_path: Path)
 
 
 def test_unreadable_file_is_told(env: dict[str, str], tmp_path: Path) -> None:
-    """Permission denied, by its own words."""
     if os.geteuid() == 0:
         pytest.skip("root reads everything")
     (tmp_path / "token").write_text(CANARY)
@@ -165,7 +164,6 @@ def test_failing_command_is_told_exactly_and_leaks_nothing(env: dict[str, str], 
 
 
 def test_command_that_does_not_end_is_ended(env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what it has started."""
     noted = Path(env["HOME"], "pid")
     program(env, "broker", f"sleep 300 & echo $! > {noted}; wait")
     limit_s = 0.3
@@ -272,7 +270,6 @@ def test_short_form_is_the_managers_own_command(env: dict[str, str], text: str) 
 
 
 def test_missing_field_is_told(env: dict[str, str]) -> None:
-    """By its name, which is the reference's own."""
     program(env, "aws", f"""echo '{{"other": "{CANARY}"}}'""")
     assert "aws has no field token" in failure("aws:bitbucket#token", env)
 

@@ -311,7 +311,6 @@ def test_what_is_in_memory_only_keeps_the_agent(world: World) -> None:
 
 
 def test_a_disabled_login_keeps_no_agent(world: World) -> None:
-    """It was used, but is not renewed any more."""
     world.login()
     world.get()
     assert world.agent.must_keep_running()

@@ -194,7 +194,6 @@ def test_a_shared_token_is_unreadable_without_the_secret(world: World, home: Pat
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish" * 40])
 def test_a_damaged_shared_token_is_requested_again(world: World, home: Path, damage: bytes) -> None:
-    """And shared again."""
     consumer, directory = world.standin.add_consumer(), home / "shared"
     mint_by(shared(world, directory), world, consumer)
     for file in filter(Path.is_file, directory.glob("*/token*")):

@@ -130,7 +130,6 @@ def test_a_verb_without_what_it_needs_says_so(world: World, action: str, fields:
 
 
 def test_a_consumer_without_its_secret_is_refused(world: World) -> None:
-    """Nothing is minted for half a consumer."""
     assert ask(world, "mint", protocol="https", host=world.standin.netloc, client_id="x")["error"]
 
 

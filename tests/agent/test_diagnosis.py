@@ -56,7 +56,6 @@ def test_the_winner_is_what_the_next_get_hands_out(world: World, seed: int) -> N
 
 
 def test_every_candidate_that_is_passed_over_says_why_and_what_helps(world: World) -> None:
-    """One line each."""
     tokens_kept = [a_static(world, place) for place in PLACES]
     for one in tokens_kept:
         world.erase(one.secret.reveal())
@@ -78,7 +77,6 @@ def test_it_tells_why_the_winner_goes_before_the_others(world: World) -> None:
 
 
 def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
-    """No renewal, no last use; the token masked."""
     login = world.login()
     world.offset = 7300.0
     before = world.standin.mark()
@@ -90,7 +88,6 @@ def test_nothing_is_changed_and_nothing_secret_is_told(world: World) -> None:
 
 
 def test_other_scopes_on_the_host_are_named(world: World) -> None:
-    """For a person who looks for a token where there is none."""
     a_static(world, "/beta/x")
     pairs = status_views.explain_view(world.agent, world.lines(), None)
     assert ("elsewhere[]", f"{world.standin.netloc}/beta/x") in pairs

@@ -124,7 +124,6 @@ def test_another_date_starts_the_warnings_again(world: World) -> None:
 
 @pytest.mark.parametrize("text", ["soon", "nan", "inf", "-1", "1e300"])
 def test_what_is_no_date_is_refused(world: World, text: str) -> None:
-    """And changes nothing."""
     credential = ending(world, 5)
     reply = wait_for(control(world.agent, "amend", f"id={credential.id}\nends_at={text}\n".encode()))
     assert reply.startswith(b"error=")
@@ -146,5 +145,4 @@ def test_a_token_in_memory_only_is_told_of_once(world: World) -> None:
 
 
 def test_no_warning_for_what_was_removed(world: World) -> None:
-    """It was removed between the `store` and the question."""
     assert warn(world.agent, "0123456789ab") == {"ok": "1"}

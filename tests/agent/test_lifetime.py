@@ -42,7 +42,6 @@ def test_what_is_over_is_removed_and_keeps_no_daemon(world: World) -> None:
 
 
 def test_a_tick_comes_in_time_for_the_end(world: World) -> None:
-    """It goes without a request."""
     world.login(lifetime=20)
     assert 1 <= world.agent.tick() <= 20
 

@@ -274,7 +274,6 @@ class AgainstModel(RuleBasedStateMachine):
 
 
 def test_the_agent_does_what_a_plain_model_says(bitbucket: FakeBitbucket) -> None:
-    """Random histories."""
     run_state_machine_as_test(
         lambda: AgainstModel(bitbucket),  # type: ignore[arg-type]  # anything that makes a machine will do
         settings=settings(

@@ -24,7 +24,6 @@ STATE = "capability[]=state\n"
 
 
 def test_a_fresh_token_is_answered_without_a_request(world: World) -> None:
-    """The usual case touches nothing but memory."""
     login = world.login()
     answer = world.get()
     assert (answer["username"], answer["password"]) == ("x-token-auth", login.secret.reveal())
@@ -107,7 +106,6 @@ def test_a_failed_renewal_leaves_the_living_token_in_service(world: World) -> No
 
 
 def test_after_a_failure_the_cause_is_told_and_the_next_attempt_succeeds(world: World) -> None:
-    """No answer, a reason, and no dead end."""
     world.login()
     world.standin.script_fault("token", "503")
     world.offset += 7300
@@ -224,7 +222,6 @@ def test_a_login_outlives_a_lock_out(world: World) -> None:
 
 
 def test_an_outage_after_a_rejection_is_told_as_an_outage(world: World) -> None:
-    """What went wrong last is what is told."""
     world.login()
     world.standin.revoke_logins()
     world.offset += 7300
@@ -457,7 +454,6 @@ def test_a_clock_an_hour_off_serves_no_expired_token(world: World, jump: float) 
 
 
 def test_a_second_login_keeps_the_former_one_for_thirty_days(world: World) -> None:
-    """What a new login replaces is disabled, not thrown away."""
     former = world.login()
     world.login()
     aside = {c.id: c.set_aside_why for c in world.kept()}
@@ -471,7 +467,6 @@ def test_a_second_login_keeps_the_former_one_for_thirty_days(world: World) -> No
 
 
 def test_repr_of_a_credential_shows_no_secret(world: World) -> None:
-    """A traceback or a debugger's print stays silent."""
     login = world.login()
     shown = repr(login._replace(account="a"))
     for secret in (login.secret, login.refresh_token, login.client_secret):

@@ -46,7 +46,6 @@ def test_an_unsolicited_secret_is_bound_to_its_username_and_path(
 
 
 def test_a_bound_secret_serves_no_rest(world: World) -> None:
-    """Nobody chose it."""
     unasked(world, "mallory", tokens.api_token(), "")
     body = f"protocol=https\nhost={world.standin.netloc}\nusername=mallory\n".encode()
     assert world.get("username=mallory\n", path="")["password"]
@@ -138,7 +137,6 @@ def test_only_the_git_that_asked_in_vain_may_answer(world: World) -> None:
 
 
 def test_at_most_64_misses_are_remembered(world: World) -> None:
-    """The oldest is forgotten first."""
     for number in range(open_misses.MAX_OPEN + 1):
         world.get(path=f"acme/{number}.git")
     assert unasked(world, "alice", tokens.access_token(), "acme/0.git") == BOUND
@@ -167,7 +165,6 @@ def test_beside_one_that_does_not_work_it_is_the_default(world: World) -> None:
 
 
 def test_what_was_bound_becomes_a_login_when_a_person_types_it(world: World) -> None:
-    """The same token, asked for this time."""
     secret = tokens.api_token()
     unasked(world, "mallory", secret)
     assert world.store("alice", secret) == ACKNOWLEDGED

@@ -129,7 +129,6 @@ def test_hosts_that_log_in_at_once_are_both_logged_in(fleet: Fleet, monkeypatch:
 
 
 def test_hosts_that_renew_at_once_send_one_request(fleet: Fleet) -> None:
-    """All of them have the new token then."""
     hosts = [fleet.host(f"h{n}") for n in range(4)]
     login = fleet.login(*hosts)
     fleet.world.standin.script_fault("token", "hold")

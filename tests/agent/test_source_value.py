@@ -268,7 +268,6 @@ def test_rejection_in_a_process_that_knows_no_value(world: World, source: Source
 
 
 def test_locked_vault_has_no_values(world: World, source: Source) -> None:
-    """They go with the key."""
     by_command(world, source)
     token = world.get()["password"]
     world.agent.lock("by hand")
@@ -277,7 +276,6 @@ def test_locked_vault_has_no_values(world: World, source: Source) -> None:
 
 
 def test_logout_lets_go_of_the_value(world: World, source: Source) -> None:
-    """It is of no use any more."""
     kept = by_command(world, source)
     token = world.get()["password"]
     retention.remove(world.agent.credential_store, kept.id)
@@ -286,7 +284,6 @@ def test_logout_lets_go_of_the_value(world: World, source: Source) -> None:
 
 
 def test_login_again_with_the_same_source_replaces_it(world: World, source: Source) -> None:
-    """Nothing of the one before is missed."""
     of_file(world, source)
     kept = of_file(world, source)
     assert [one.id for one in world.agent.credential_store.index()] == [kept.id]

@@ -261,7 +261,6 @@ def test_a_vault_is_not_moved_to_itself(between: Callable[[str, str], Ends], val
 
 
 def test_another_key_opens_no_target(between: Callable[[str, str], Ends]) -> None:
-    """And nothing is changed."""
     ends = between("file", "server")
     ends.put(ends.source, record(STATIC))
     ends.put(ends.target, record(REFERENCE))

@@ -47,7 +47,6 @@ def test_the_jwt_names_app_and_installation_and_is_good_for_minutes(
 
 
 def test_a_wrong_secret_is_told_with_what_to_check(endpoint: Endpoint, consumer: ConsumerKey) -> None:
-    """And neither the JWT nor the secret is repeated."""
     wrong = Secret("not the secret of this installation" * 2)
     with pytest.raises(InvalidClient, match="JWT") as caught:
         oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, wrong)
@@ -58,7 +57,6 @@ def test_a_wrong_secret_is_told_with_what_to_check(endpoint: Endpoint, consumer:
 def test_trouble_at_bitbucket_is_no_verdict(
     bitbucket: FakeBitbucket, endpoint: Endpoint, consumer: ConsumerKey, secret: Secret
 ) -> None:
-    """It is tried again later."""
     bitbucket.script_fault("token", "503")
     with pytest.raises(BitbucketUnreachable):
         oauth.fetch_with_jwt(endpoint, consumer.key, CLIENT_KEY, secret)

@@ -155,12 +155,10 @@ def test_the_table_is_long_enough_to_mean_something() -> None:
 
 
 def test_what_an_answer_shows_of_itself_holds_no_token() -> None:
-    """In a traceback, say."""
     assert NEW not in repr(ODD["a 500"].raw())
 
 
 def test_the_whole_grant_outlives_what_is_cut_away_around_it() -> None:
-    """Lifetime and scopes as well."""
     text = f'{{"x": "{"y" * MAX_KEPT_BYTES}", {BOTH}, "expires_in": 7200, "scopes": "repository account"}}'
     raw = replace(ODD["none"], body=text).raw()
     assert interpret(raw, "refresh_token", URL) == interpret(raw.compact(), "refresh_token", URL)

@@ -54,7 +54,6 @@ def test_oauth_is_valid_for_a_person_and_for_a_consumer(
 
 
 def test_a_secret_that_bitbucket_did_not_issue_is_not_valid(endpoint: Endpoint) -> None:
-    """401 is a no."""
     assert rest.verify(endpoint, token_kinds.ACCESS_TOKEN, None, Secret(tokens.access_token())).valid is False
 
 
@@ -106,7 +105,6 @@ def test_git_s_question_tells_a_denial_from_a_rejection(
 def test_for_git_as_well_everything_else_is_no_verdict(
     bitbucket: FakeBitbucket, endpoint: Endpoint, fault: str
 ) -> None:
-    """An outage says nothing about a token."""
     url = bitbucket.create_repository("acme/app").removesuffix(".git")
     bitbucket.script_fault("git", fault, location=bitbucket.url)
     verdict = rest.verify_for_git(endpoint, url, token_kinds.ACCESS_TOKEN, Secret(bitbucket.issue_access_token("acme")))

@@ -36,7 +36,6 @@ def test_the_prefix_tells_the_kind(kind: str) -> None:
     ],
 )
 def test_git_s_username_follows_from_the_kind(kind: str, username: str | None) -> None:
-    """What a person typed as a name never decides it."""
     assert token_kinds.git_username(kind) == username
 
 
@@ -94,7 +93,6 @@ def test_an_email_and_an_app_password_are_named_as_such() -> None:
 
 
 def test_an_unknown_secret_keeps_its_blanks_inside() -> None:
-    """A password of unknown kind may hold blanks."""
     assert token_kinds.clean_paste("correct horse battery") == ("correct horse battery", [])
 
 

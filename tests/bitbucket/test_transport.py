@@ -160,7 +160,6 @@ def test_deeply_nested_json_is_an_answer_like_any_other(strange: Maker) -> None:
 
 
 def test_garbage_instead_of_http_is_an_error_like_any_other(strange: Maker) -> None:
-    """Whatever the bytes are, the caller sees our error."""
     server = strange(lambda connection: connection.sendall(b"\x00\xff" * 2000 + b"\r\n\r\n"))
     assert "sent an incomplete answer" in refused(endpoint_at(server.url, server.ca_file)).cause
 

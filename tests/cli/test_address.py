@@ -29,7 +29,6 @@ def test_it_fits_a_terminal_of_eighty_columns(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("columns", "lines"), [(60, 60), (200, 24), (0, 0)])
 def test_where_it_does_not_fit_its_size_is_told(columns: int, lines: int) -> None:
-    """A part of a code is of no use."""
     assert address_prompt.qr_code(URL, columns, lines) == (65, 33)
 
 
@@ -60,7 +59,6 @@ def test_a_window_that_is_too_small_is_said_to_be() -> None:
 
 
 def test_without_the_extra_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The address alone does."""
     monkeypatch.setitem(sys.modules, "segno", None)
     assert address_prompt.qr_code(URL, 200, 100) is None
 

@@ -192,7 +192,6 @@ def test_closed_streams_are_nothing_to_stumble_over(bare_run: Runner, verb: str)
 
 
 def test_a_list_of_choices_is_one_line(bare_run: Runner) -> None:
-    """Click breaks it into several."""
     told = bare_run(NAME, "rekey", check=False).stderr
     assert f"{NAME}: error: missing option '--to'. Choose from: keyring, passphrase, " in told
 
@@ -239,7 +238,6 @@ def test_what_is_told_at_a_terminal_is_wrapped_between_words(person: Person, col
 
 
 def test_a_dialogue_is_wrapped_as_well(person: Person) -> None:
-    """Its menu, and its paragraphs."""
     columns = 60
     with person.types(NAME, "login", columns=columns) as dialogue:
         dialogue.reads("How do you want to authenticate [2]: ")

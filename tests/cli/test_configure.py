@@ -38,7 +38,6 @@ def test_writes_reset_path_and_use_http_path(bare_run: Runner, link: Path, home:
 
 
 def test_a_second_run_changes_nothing(bare_run: Runner, home: Path) -> None:
-    """Not a byte of the file, nor the file itself."""
     bare_run(NAME, "configure")
     file = home / ".gitconfig"
     before = file.stat().st_ino, file.read_bytes()
@@ -92,7 +91,6 @@ def test_a_reset_of_somebody_else_comes_back_as_it_meant(bare_run: Runner, home:
 
 
 def test_unconfigure_twice_is_no_error(bare_run: Runner) -> None:
-    """Where nothing of ours is, nothing is done."""
     assert "nothing to remove" in bare_run(NAME, "unconfigure").stdout
 
 
@@ -176,7 +174,6 @@ def test_an_included_file_is_brought_up_to_date_where_it_is(bare_run: Runner, ho
 
 
 def test_git_config_global_names_the_file(bare_run: Runner, home: Path) -> None:
-    """GIT_CONFIG_GLOBAL is written, and nothing else."""
     file = home / "elsewhere"
     file.touch()
     run = Runner({**bare_run.env, "GIT_CONFIG_GLOBAL": str(file)}, bare_run.folder)
@@ -348,7 +345,6 @@ def test_a_configuration_that_cannot_be_written_is_one_clear_error(bare_run: Run
 
 
 def test_a_configuration_that_git_cannot_read_is_left_alone(bare_run: Runner, home: Path) -> None:
-    """Git's own words, and not a byte changed."""
     (home / ".gitconfig").write_text("[credential\n")
     done = bare_run(NAME, "configure", check=False)
     assert done.returncode == 1

@@ -86,7 +86,6 @@ def test_status_tells_how_it_is_and_does_not_start_it(bare_run: Runner, path: Pa
 
 @pytest.mark.parametrize("verb", ["start", "stop", "status"])
 def test_where_no_daemon_may_run_it_says_so(bare_run: Runner, verb: str) -> None:
-    """GIT_CREDENTIAL_BITBUCKET_DAEMON=off is meant."""
     env = {**bare_run.env, "GIT_CREDENTIAL_BITBUCKET_DAEMON": "off"}
     done = bare_run(NAME, "daemon", verb, env=env, check=False)
     assert done.returncode == 1

@@ -58,7 +58,6 @@ def test_configure_marks_a_data_center_as_one(keyed: Runner, bitbucket: FakeBitb
 
 
 def test_a_token_is_refused_at_the_other_product(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Neither product gets the other's token."""
     for name, value in bitbucket.data_center_config():
         keyed("git", "config", "--global", name, value)
     for host, token in (

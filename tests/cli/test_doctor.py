@@ -111,7 +111,6 @@ def test_the_report_can_be_pasted_into_a_bug_report(healthy: Runner, clone: Path
 
 
 def test_a_git_that_does_not_ask_us_is_configured(healthy: Runner) -> None:
-    """The first trap of all."""
     healthy(HELPER, "unconfigure")
     document = looked(healthy, code=1)
     assert (
@@ -405,7 +404,6 @@ def test_a_directory_that_is_not_ours_alone_is_left_alone(healthy: Runner, home:
 
 
 def test_a_path_that_cannot_be_looked_at_does_not_end_the_look(healthy: Runner) -> None:
-    """The rest is told all the same."""
     healthy.env["GIT_CREDENTIAL_BITBUCKET_SOCKET"] = "/proc/1/root/x/socket"
     document = looked(healthy, code=1)
     assert wrong(document) & {"socket", "daemon"}
@@ -446,7 +444,6 @@ def test_git_s_own_cache_daemon_at_our_socket_is_replaced(healthy: Runner, home:
 
 
 def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
-    """Where none may run."""
     healthy.env["GIT_CREDENTIAL_BITBUCKET_DAEMON"] = "off"
     document = looked(healthy, code=0)
     assert "answered in-process" in told(document, "daemon", "ok")
@@ -454,7 +451,6 @@ def test_without_a_daemon_the_way_is_the_same(healthy: Runner) -> None:
 
 
 def test_a_locked_vault_and_a_missing_key_are_told(healthy: Runner, home: Path) -> None:
-    """Each with what opens it."""
     healthy(HELPER, "lock")
     said = told(looked(healthy, code=1), "vault", "wrong")
     assert "was locked by hand" in said
@@ -466,7 +462,6 @@ def test_a_locked_vault_and_a_missing_key_are_told(healthy: Runner, home: Path) 
 
 
 def test_a_damaged_vault_is_told(healthy: Runner, home: Path) -> None:
-    """Not by a traceback."""
     healthy(HELPER, "daemon", "stop")
     folder = home / ".local" / "share" / HELPER
     for file in folder.glob("vault*"):
@@ -542,7 +537,6 @@ def test_the_environment_is_looked_at(healthy: Runner, bitbucket: FakeBitbucket)
 
 
 def test_a_machine_without_a_network_gets_one_finding(healthy: Runner) -> None:
-    """And in bounded time."""
     config(healthy, "--global", "--unset", "http.proxy")
     config(healthy, "--global", "http.proxy", "http://127.0.0.1:9")
     document = looked(healthy, code=1)
@@ -581,7 +575,6 @@ def black_hole() -> Iterator[str]:
 
 
 def test_a_network_that_swallows_everything_ends_in_bounded_time(healthy: Runner, black_hole: str) -> None:
-    """As a firewall does that drops packets."""
     config(healthy, "--global", "http.proxy", black_hole)
     started = time.monotonic()
     document = looked(healthy, code=1)
@@ -598,7 +591,6 @@ def test_a_certificate_that_is_not_trusted_is_told(healthy: Runner) -> None:
 
 
 def test_a_ca_file_that_is_not_there_is_told(healthy: Runner) -> None:
-    """By its name."""
     healthy.env["GIT_SSL_CAINFO"] = "/nowhere/ca.pem"
     assert "the CA file /nowhere/ca.pem cannot be read" in told(looked(healthy, code=1), "network", "wrong")
 
@@ -638,7 +630,6 @@ def test_what_a_git_is_too_old_for(version: str, level: str, lacks: str) -> None
 
 
 def test_a_relative_path_entry_and_another_installation_are_told(healthy: Runner, home: Path) -> None:
-    """Of PATH."""
     other = home / "other" / HELPER
     other.parent.mkdir()
     other.write_text("#!/bin/sh\n")
@@ -651,7 +642,6 @@ def test_a_relative_path_entry_and_another_installation_are_told(healthy: Runner
 
 
 def test_a_configuration_that_git_cannot_read_is_the_one_finding(healthy: Runner, home: Path) -> None:
-    """With git's own words."""
     (home / ".gitconfig").write_text("[credential\n")
     assert "cannot read its configuration" in told(looked(healthy, code=1), "configuration", "wrong")
 
@@ -694,14 +684,12 @@ def test_what_is_to_be_typed_can_be(healthy: Runner, home: Path) -> None:
 
 
 def test_what_looks_like_a_secret_never_leaves() -> None:
-    """Should one get into a finding's text after all."""
     token = tokens.api_token()
     text = f"/home/a/x {token} https://u:{token[:8]}@h /home/ab"
     assert finding.safe(text, {"HOME": "/home/a"}) == "~/x ATATT… https://u:…@h /home/ab"
 
 
 def test_a_removed_directory_is_no_trouble(healthy: Runner, home: Path) -> None:
-    """A shell may stand in one."""
     gone = home / "work" / "gone"
     gone.mkdir()
     done = healthy("sh", "-c", f"rmdir {gone}; exec {HELPER} doctor", cwd=gone)

@@ -156,7 +156,6 @@ def test_a_nested_exec_hands_a_rejection_outwards(bare_run: Runner, given: dict[
 
 
 def test_a_login_below_exec_ends_with_it(bare_run: Runner, given: dict[str, str]) -> None:
-    """It is not said to be stored in the vault."""
     words = ("login", "--no-verify", "--access-token", "--for", "acme")
     told = bare_run(NAME, "exec", NAME, *words, env=given, stdin=tokens.access_token()).stdout
     assert "stored in memory only, until the daemon stops" in told
@@ -266,7 +265,6 @@ def test_nothing_is_left_when_exec_is_killed(bare_run: Runner, given: dict[str, 
 
 
 def test_nothing_is_left_when_the_command_is_killed(bare_run: Runner, given: dict[str, str]) -> None:
-    """`exec` sees it, and ends with its signal."""
     with running(given, "read line") as (process, told):
         handle = end_of(told.daemon)
         os.kill(told.command, signal.SIGKILL)
@@ -365,14 +363,12 @@ def test_nothing_in_the_environment_is_one_clear_error(bare_run: Runner) -> None
     ],
 )
 def test_what_is_unusable_is_told(bare_run: Runner, variables: dict[str, str], said: str) -> None:
-    """One cause, before anything runs."""
     done = bare_run(NAME, "exec", "true", env={**bare_run.env, **variables}, check=False)
     assert done.returncode == 1
     assert said in done.stderr
 
 
 def test_an_app_password_is_refused(bare_run: Runner) -> None:
-    """It is dead; the way out is told."""
     env = {**bare_run.env, "BITBUCKET_TOKEN": tokens.app_password()}
     done = bare_run(NAME, "exec", "true", env=env, check=False)
     assert done.returncode == 1

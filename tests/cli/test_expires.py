@@ -93,7 +93,6 @@ def test_what_git_says_to_end_past_all_dates_is_listed(run: Runner, bitbucket: F
 
 
 def test_what_renews_itself_has_no_date(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """It is not listed either."""
     keep_consumer(keyed, bitbucket)
     refused = keyed(HELPER, "expires", bitbucket.netloc, "90d", check=False)
     assert "renews itself" in refused.stderr

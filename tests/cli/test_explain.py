@@ -64,7 +64,6 @@ def test_the_winner_is_what_git_gets(configured: Runner) -> None:
 
 
 def test_people_read_question_helpers_candidates_and_answer(configured: Runner, link: Path) -> None:
-    """One below the other, the token masked."""
     token = kept(configured, "acme/app")
     said = configured(HELPER, "explain", "acme/app").stdout
     assert said.startswith(f"{CLOUD}/acme/app (as given)\n")
@@ -208,7 +207,6 @@ def test_a_repository_cannot_have_anything_run(configured: Runner, home: Path) -
 
 
 def test_a_token_in_the_environment_wins_and_is_named(configured: Runner) -> None:
-    """Over what is kept; masked."""
     kept(configured, "acme/app")
     token = configured.env["BITBUCKET_API_TOKEN"] = tokens.api_token()
     document = explained(configured, "acme/app")
@@ -265,7 +263,6 @@ def test_no_credential_says_what_there_is_instead_and_what_git_does_then(configu
 
 
 def test_a_locked_vault_is_the_cause_with_its_hint(configured: Runner) -> None:
-    """And not that nothing is kept."""
     kept(configured, "acme/app")
     configured(HELPER, "lock")
     document = explained(configured, "acme/app", code=1)
@@ -305,7 +302,6 @@ def test_what_is_said_to_follow_is_what_follows(
 
 
 def test_a_git_that_does_not_ask_us_is_told_of(keyed: Runner) -> None:
-    """Whatever is stored: nobody asks for it."""
     kept(keyed, "acme/app")
     keyed("git", "config", "--global", "credential.helper", "cache")
     document = explained(keyed, "acme/app", code=1)
@@ -366,7 +362,6 @@ def test_without_use_http_path_the_repository_at_work_is_seen(configured: Runner
 
 @pytest.mark.parametrize("address", ["git@bitbucket.org:acme/app.git", "ssh://git@bitbucket.org/acme/app"])
 def test_ssh_is_told_apart(configured: Runner, address: str) -> None:
-    """Git asks nobody about it."""
     assert "only for http and https" in explained(configured, address, code=1)["none"]["cause"]
 
 
@@ -389,7 +384,6 @@ def test_other_hosts_get_nothing(configured: Runner, address: str, cause: str) -
 
 
 def test_what_is_no_address_is_refused(configured: Runner) -> None:
-    """Instead of being looked for, and not found."""
     refused = configured(HELPER, "explain", "not a url", check=False)
     assert "not a workspace or repository" in refused.stderr
     assert refused.stdout == ""
@@ -437,7 +431,6 @@ def test_control_characters_in_a_remote_do_not_reach_the_terminal(configured: Ru
 
 
 def test_it_works_where_the_directory_is_gone(configured: Runner, home: Path) -> None:
-    """A shell may stand in one that was removed."""
     kept(configured, "acme/app")
     gone = home / "work" / "gone"
     gone.mkdir()

@@ -31,7 +31,6 @@ def opened(run: Runner) -> list[dict[str, object]]:
 
 
 def test_it_prints_the_path_and_the_id_and_takes_the_socket_back(keyed: Runner, token: str) -> None:
-    """One a line, and nothing else."""
     socket, name = keyed(NAME, "grant", "--for", "acme/app", "--uses", "3", "--expires", "12h").stdout.splitlines()
     [one] = opened(keyed)
     assert (one["id"], one["socket"], one["scope"]) == (name, socket, "https://bitbucket.org/acme/app")

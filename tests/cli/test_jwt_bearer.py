@@ -35,7 +35,6 @@ def test_it_is_kept_used_by_git_and_minted_again(keyed: Runner, bitbucket: FakeB
 
 
 def test_two_installations_of_one_app_live_side_by_side(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """The same again replaces itself."""
     app = bitbucket.add_consumer()
     for client_key in (CLIENT_KEY, CLIENT_KEY, "another"):
         given = f"{app.key}\n{client_key}\n{app.secret}\n"
@@ -59,7 +58,6 @@ def test_what_bitbucket_does_not_take_is_not_kept(keyed: Runner, bitbucket: Fake
 
 
 def test_a_person_is_told_where_the_three_come_from(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """And that Connect ends."""
     app = bitbucket.add_consumer()
     person = Person({**keyed.env, "TERM": "xterm-256color"}, keyed.folder)
     with person.types(HELPER, "login", "--jwt-bearer", "--host", bitbucket.url) as dialogue:

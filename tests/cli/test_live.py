@@ -169,7 +169,6 @@ def test_what_bitbucket_repeats_of_a_secret_is_hidden(bitbucket: FakeBitbucket, 
 
 
 def test_a_person_is_asked_before_each_step_that_changes_something(stored: Runner, bitbucket: FakeBitbucket) -> None:
-    """A no is a verdict, too."""
     person = Person({**stored.env, "TERM": "xterm"}, stored.folder)
     since = bitbucket.mark()
     with person.types(HELPER, "doctor", "--live", PLACE) as dialogue:

@@ -137,7 +137,6 @@ def test_an_empty_span_is_no_span(keyed: Runner, option: str) -> None:
 
 
 def test_the_email_may_follow_an_api_token_on_the_next_line(keyed: Runner) -> None:
-    """As --help says."""
     keyed(HELPER, "login", "--no-verify", "--api-token", stdin=f"{tokens.api_token()}\nalice@example.com\n")
     (one,) = listed(keyed)
     assert one["account"] == "alice@example.com"
@@ -192,7 +191,6 @@ def test_passwords_and_other_words_are_refused_and_not_repeated(keyed: Runner, w
 
 
 def test_an_app_password_is_refused_with_the_way_out(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Nothing is kept."""
     refused = keyed(HELPER, "login", "--no-verify", "--api-token", stdin=bitbucket.issue_app_password(), check=False)
     assert refused.returncode == 1
     assert "app password" in refused.stderr
@@ -313,7 +311,6 @@ def test_an_email_that_rest_rejects_is_told_where_git_works(keyed: Runner, bitbu
 
 
 def test_without_verification_nobody_is_asked(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """`--no-verify` sends the token nowhere."""
     keyed(HELPER, "login", "--no-verify", "--api-token", "--host", bitbucket.url, stdin=bitbucket.issue_api_token())
     assert bitbucket.requests() == []
 
@@ -455,7 +452,6 @@ def test_a_lifetime_past_all_dates_keeps_nothing(keyed: Runner) -> None:
 
 
 def test_what_is_no_span_is_refused_before_anything_is_asked(keyed: Runner) -> None:
-    """One line, with how to write it."""
     told = keyed(HELPER, "login", "--no-verify", "--access-token", "--lifetime", "tomorrow", check=False)
     assert told.returncode == 2
     assert "(write 30m (minutes), 12h" in told.stderr

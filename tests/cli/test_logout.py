@@ -13,7 +13,6 @@ HELPER = "git-credential-bitbucket"
 
 
 def test_a_login_is_revoked_and_removed(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Bitbucket's yes is told."""
     told = keep_consumer(keyed, bitbucket)
     assert told.endswith(f"git does not ask this helper yet; run: {HELPER} configure --host {bitbucket.url}\n")
     said = keyed(HELPER, "logout", bitbucket.netloc)
@@ -47,14 +46,12 @@ def test_it_is_removed_here_whatever_bitbucket_says(
 
 
 def test_a_persons_own_token_is_theirs_to_revoke(keyed: Runner) -> None:
-    """And that is said."""
     keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
     assert "still valid at Bitbucket" in keyed(HELPER, "logout").stdout
     assert listed(keyed) == []
 
 
 def test_several_are_listed_where_nobody_can_choose(keyed: Runner) -> None:
-    """Each with its id; nothing is removed."""
     keep(keyed.env, "https://bitbucket.org/acme", tokens.access_token())
     keyed(HELPER, "login", "--no-verify", "--api-token", "--for", "acme", stdin=tokens.api_token())
     refused = keyed(HELPER, "logout", "acme", check=False)
@@ -93,7 +90,6 @@ def test_a_person_chooses_which(person: Person, keyed: Runner) -> None:
 
 
 def test_what_is_not_kept_cannot_be_removed(keyed: Runner) -> None:
-    """An error, and where to look."""
     refused = keyed(HELPER, "logout", "acme", check=False)
     assert refused.returncode == 1
     assert "hint: see: git-credential-bitbucket status" in refused.stderr

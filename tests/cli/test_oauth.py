@@ -133,7 +133,6 @@ def test_ctrl_c_while_waiting_for_the_browser_leaves_nothing_behind(keyed: Runne
 def test_a_refusal_in_the_browser_is_said_in_the_terminal(
     keyed: Runner, bitbucket: FakeBitbucket, clicking: str
 ) -> None:
-    """With the way to change one's mind."""
     script = Path(clicking)
     script.write_text(script.read_text().replace("--ca", "--button deny --ca"))
     keyed.env["BROWSER"] = clicking
@@ -158,7 +157,6 @@ def test_only_what_is_missing_of_a_consumer_is_advised(person: Person, keyed: Ru
 def test_a_consumer_that_is_not_configured_is_asked_for(
     person: Person, keyed: Runner, bitbucket: FakeBitbucket
 ) -> None:
-    """With where it is made and the callback that it must have."""
     consumer = bitbucket.add_consumer()
     words = (HELPER, "login", "--oauth", "--memory", "--paste", "--account", "bob", "--host", bitbucket.url)
     with person.types(*words) as dialogue:

@@ -136,7 +136,6 @@ def test_only_the_one_that_is_named_is_replaced(keyed: Runner, bitbucket: FakeBi
 
 
 def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Who wanted nothing on disk gets nothing on disk."""
     token = bitbucket.issue_access_token("acme")
     words = ("--access-token", "--host", bitbucket.url, "--for", "acme", "--memory")
     keyed(HELPER, "login", *words, stdin=f"{token}\n")
@@ -146,7 +145,6 @@ def test_what_is_kept_in_memory_is_replaced_in_memory(keyed: Runner, bitbucket: 
 
 
 def test_what_renews_itself_is_not_rotated(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """And nothing at all is not either."""
     assert "no credential is stored that can be rotated" in keyed(HELPER, "rotate", stdin="x\n", check=False).stderr
     keep_consumer(keyed, bitbucket)
     refused = keyed(HELPER, "rotate", bitbucket.netloc, stdin="x\n", check=False)

@@ -154,7 +154,6 @@ def test_what_the_server_demands_is_told(keyed: Runner, server: FakeBitbucket) -
 
 
 def test_a_new_token_that_does_not_work_is_revoked_again(keyed: Runner, server: FakeBitbucket) -> None:
-    """The old one stays in use."""
     old = log_in(keyed, server, "carol@corp")
     server.script_fault("api", "401", after=1)
     refused = keyed(HELPER, "rotate", stdin=f"{PASSWORD}\n", check=False)

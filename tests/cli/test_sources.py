@@ -93,7 +93,6 @@ def test_git_is_told_why_there_is_no_value(keyed: Runner, secret: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--oauth"], ["--jwt-bearer"]])
 def test_only_what_is_a_secret_has_a_source(keyed: Runner, words: list[str]) -> None:
-    """The others are consented to."""
     done = keyed(HELPER, "login", *words, "--from", "file:/x", check=False)
     assert "--from needs --api-token, --access-token or --client-credentials" in done.stderr
 
@@ -126,7 +125,6 @@ def test_a_consumers_secret_may_have_a_source(keyed: Runner, bitbucket: FakeBitb
 
 
 def test_rotate_says_where_to_rotate(keyed: Runner, secret: Path) -> None:
-    """The new one is put there, not here."""
     keyed(HELPER, "login", "--api-token", "--no-verify", "--from", f"file:{secret}")
     done = keyed(HELPER, "rotate", stdin=tokens.api_token() + "\n", check=False)
     assert f"the secret is not stored here, but fetched from file:{secret}" in done.stderr

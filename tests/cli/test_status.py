@@ -138,7 +138,6 @@ def test_a_disabled_credential_is_no_default_and_each_name_of_an_account_is_told
 
 
 def test_long_tells_scopes_and_renewals() -> None:
-    """What a table has no room for."""
     one = stated(kind="oauth", expires_at=NOW + 6000, renewed_at=NOW - 1200, renewal_due_at=NOW + 4200)
     text = shown(report(one), 120, long=True)
     assert "expires in: renews itself (1 h 40 min left)" in text
@@ -154,7 +153,6 @@ def test_a_token_that_still_works_but_could_not_be_renewed_shows_the_hint() -> N
 
 
 def test_what_was_moved_aside_as_damaged_is_told_below() -> None:
-    """Also where nothing else is wrong."""
     text = shown(report(stated(), damaged="/v.damaged-1", damage="it was disabled", damage_hint="rm /v.damaged-1"), 120)
     assert "  it was disabled\n  rm /v.damaged-1\n" in text
 
@@ -180,7 +178,6 @@ def test_names_from_outside_cannot_draw_on_the_terminal() -> None:
     ],
 )
 def test_fail_within_fails_for_what_expires_or_needs_a_person(one: CredentialView, within: int, cause: str) -> None:
-    """Cron mails the line."""
     with pytest.raises(Error, match=cause):
         status_report.check(report(one), within * DAY)
 
@@ -214,7 +211,6 @@ def test_an_unknown_expiry_passes_where_that_is_said() -> None:
 
 @pytest.mark.parametrize("vault", [{"state": "locked"}, {"trouble": "the vault is damaged"}])
 def test_fail_within_fails_where_nothing_can_be_seen(vault: dict[str, str]) -> None:
-    """Not knowing is not being well."""
     with pytest.raises(Error, match="credentials cannot be read"):
         status_report.check(report(**vault), DAY)
 
@@ -245,7 +241,6 @@ def test_metrics_tell_what_fail_within_and_check_do() -> None:
 
 
 def test_metrics_escape_labels_and_hold_no_secret() -> None:
-    """A label's value may be anything."""
     text = metrics.text(report(stated(account='a"b\\c\nd', ends_at=NOW + DAY)))
     assert 'account="a\\"b\\\\c\\\\nd"' in text
     assert 'credential_end_timestamp_seconds{id="0123456789ab",scope="bitbucket.org/acme/app"' in text
@@ -277,7 +272,6 @@ def test_metrics_go_to_standard_output_by_a_dash(keyed: Runner) -> None:
 
 
 def test_metrics_that_cannot_be_written_are_an_error(keyed: Runner, home: Path) -> None:
-    """And leave nothing behind."""
     refused = keyed(HELPER, "status", "--prometheus", str(home / "nowhere" / "a.prom"), check=False)
     assert refused.returncode == 1
     assert "cannot be written: no such file" in refused.stderr
@@ -368,7 +362,6 @@ def test_what_is_in_memory_only_is_said_to_be(keyed: Runner) -> None:
 
 
 def test_a_token_in_the_environment_is_named_for_it_comes_first(keyed: Runner) -> None:
-    """Else nobody knows why git uses another one."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
     assert "environment: the credential in BITBUCKET_TOKEN is used before" in keyed(HELPER, "status").stdout
 

@@ -68,7 +68,6 @@ def test_of_an_accounts_credentials_switch_takes_the_newest(keyed: Runner) -> No
 
 
 def test_the_same_account_is_replaced_and_an_unclear_one_is_not(keyed: Runner) -> None:
-    """Nobody's login is taken away silently."""
     login(keyed, "alice@example.com")
     newer = login(keyed, "alice@example.com")
     assert offered(keyed) == newer
@@ -130,7 +129,6 @@ def test_a_second_account_is_asked_for_its_username(keyed: Runner, person: Perso
 
 @pytest.mark.parametrize("verb", ["logout", "restore"])
 def test_verbs_take_an_account(keyed: Runner, verb: str) -> None:
-    """As they take an id or a scope."""
     login(keyed, "alice@example.com", "alice")
     login(keyed, "bob@example.com")
     if verb == "restore":

@@ -30,7 +30,6 @@ def test_it_prints_the_secret_and_nothing_else(keyed: Runner) -> None:
 
 
 def test_an_id_names_one_credential(keyed: Runner) -> None:
-    """Where a place would choose another."""
     wide, narrow = tokens.access_token(), tokens.access_token()
     keep(keyed.env, "https://bitbucket.org/acme", wide)
     wide_id = keyed(HELPER, "status").stdout.splitlines()[1].split()[-1]
@@ -104,7 +103,6 @@ def test_atlassians_clients_take_what_json_prints(keyed: Runner, bitbucket: Fake
 
 
 def test_an_access_token_is_a_bearer_for_rest(keyed: Runner) -> None:
-    """As documented."""
     token = tokens.access_token()
     keep(keyed.env, "https://bitbucket.org/acme", token)
     assert keyed(HELPER, "token", "--header", "acme").stdout == f"Authorization: Bearer {token}\n"
@@ -122,7 +120,6 @@ def test_an_api_token_without_its_email_says_what_rest_lacks(keyed: Runner) -> N
 
 
 def test_without_a_credential_it_says_why_and_prints_nothing(keyed: Runner) -> None:
-    """A pipe gets no error for a secret."""
     refused = keyed(HELPER, "token", "acme/app", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "no credential for bitbucket.org/acme/app" in refused.stderr
@@ -138,7 +135,6 @@ def test_a_host_that_is_no_bitbucket_is_said_to_be_none(keyed: Runner) -> None:
 
 
 def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> None:
-    """By token and explain alike."""
     keyed.env["CI"] = "true"
     assert "BITBUCKET_ACCESS_TOKEN" in keyed(HELPER, "token", "acme/app", check=False).stderr
     keyed(HELPER, "configure")
@@ -148,7 +144,6 @@ def test_without_a_credential_a_build_is_told_what_it_can_do(keyed: Runner) -> N
 
 
 def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBitbucket) -> None:
-    """Nobody gets one that ends under their hands."""
     bitbucket.turn(token_lifetime=2)
     keep_consumer(keyed, bitbucket)
     first = keyed(HELPER, "token", bitbucket.netloc).stdout
@@ -159,7 +154,6 @@ def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBit
 
 @pytest.mark.parametrize("words", [(), ("acme/app",)])
 def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tuple[str, ...]) -> None:
-    """One answer for both."""
     kept, given = tokens.api_token(), tokens.access_token()
     keep(keyed.env, "https://bitbucket.org", kept, kind="api-token")
     keyed.env["BITBUCKET_TOKEN"] = given
@@ -180,7 +174,6 @@ def test_a_variable_tells_the_kind_where_the_prefix_does_not(keyed: Runner) -> N
 
 
 def test_the_environments_token_goes_to_no_host_that_is_not_ours(keyed: Runner) -> None:
-    """The list of hosts holds here too."""
     keyed.env["BITBUCKET_TOKEN"] = tokens.access_token()
     refused = keyed(HELPER, "token", "https://evil.example/acme", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")
@@ -216,7 +209,6 @@ def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, bitbucket: Fak
 
 
 def test_a_data_center_token_is_not_told_for_cloud(keyed: Runner) -> None:
-    """As git does not get it."""
     keyed.env["BITBUCKET_TOKEN"] = "BBDC-" + "x" * 44
     refused = keyed(HELPER, "token", "acme/app", check=False)
     assert (refused.returncode, refused.stdout) == (1, "")

@@ -84,7 +84,6 @@ def test_a_move_to_a_server_and_back(keyed: Runner, bitbucket: FakeBitbucket, lo
 
 
 def test_a_copy_leaves_logins_and_says_so(keyed: Runner, login: str, home: Path) -> None:
-    """And both vaults serve what was copied."""
     assert login
     there = str(home / "more" / "vault")
     done = keyed(HELPER, "vault", "copy", there)
@@ -98,7 +97,6 @@ def test_a_copy_leaves_logins_and_says_so(keyed: Runner, login: str, home: Path)
 
 
 def test_where_git_s_configuration_names_the_vault_it_is_changed_there(keyed: Runner, login: str, home: Path) -> None:
-    """The hint is the command."""
     assert login
     first, second = home / "a b" / "vault", home / "c d" / "vault"
     keyed(HELPER, "vault", "move", str(first))
@@ -120,7 +118,6 @@ def test_where_git_s_configuration_names_the_vault_it_is_changed_there(keyed: Ru
     ],
 )
 def test_a_target_that_cannot_be_used_changes_nothing(keyed: Runner, login: str, to: str, said: str) -> None:
-    """One line says why, without a password."""
     for verb in ("copy", "move"):
         refused = keyed(HELPER, "vault", verb, to, check=False)
         assert (refused.returncode, refused.stdout) == (1, "")

@@ -65,7 +65,6 @@ def test_a_token_where_the_passphrase_belongs_is_told_as_one(keyed: Runner, pers
 
 
 def test_a_vault_whose_key_file_is_not_named_says_how_to_name_it(keyed: Runner, token: str) -> None:
-    """In the verb that opens it, too; and what it says works."""
     keyed(HELPER, "daemon", "stop")
     key_file = keyed.env.pop("GIT_CREDENTIAL_BITBUCKET_KEY_FILE")
     for words in (("token",), ("unlock",)):
@@ -167,7 +166,6 @@ def test_back_to_a_key_file_that_is_made_for_us_alone(keyed: Runner, person: Per
 
 
 def test_the_environments_key(keyed: Runner, token: str) -> None:
-    """It must be set; the vault follows it."""
     refused = keyed(HELPER, "rekey", "--to", "environment", check=False)
     assert "GIT_CREDENTIAL_BITBUCKET_KEY is not set" in refused.stderr
     assert gets(keyed, token)
@@ -188,7 +186,6 @@ def test_a_key_that_cannot_be_had_changes_nothing(keyed: Runner, token: str, wor
 
 @pytest.mark.parametrize("words", [("--to", "passphrase", "--key-file", "x"), ("--to", "key-file"), ()])
 def test_options_that_do_not_go_together(keyed: Runner, words: tuple[str, ...]) -> None:
-    """Exit code 2, before anything is done."""
     refused = keyed(HELPER, "rekey", *words, check=False)
     assert refused.returncode == 2
     assert "hint: see: git-credential-bitbucket rekey --help" in refused.stderr
@@ -196,7 +193,6 @@ def test_options_that_do_not_go_together(keyed: Runner, words: tuple[str, ...]) 
 
 
 def test_a_key_file_s_path_can_be_typed_into_a_shell(keyed: Runner, token: str, home: Path) -> None:
-    """It may have blanks."""
     said = keyed(HELPER, "rekey", "--to", "key-file", "--key-file", str(home / "my keys")).stdout
     assert f"GIT_CREDENTIAL_BITBUCKET_KEY_FILE='{home}/my keys'" in said
     keyed.env["GIT_CREDENTIAL_BITBUCKET_KEY_FILE"] = str(home / "my keys")
@@ -204,7 +200,6 @@ def test_a_key_file_s_path_can_be_typed_into_a_shell(keyed: Runner, token: str, 
 
 
 def test_an_empty_passphrase_changes_nothing(keyed: Runner, person: Person, token: str) -> None:
-    """And nobody is sent to another verb."""
     with person.types(HELPER, "rekey", "--to", "passphrase") as dialogue:
         dialogue.reads("New passphrase")
         dialogue.types("")

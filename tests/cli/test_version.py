@@ -9,7 +9,6 @@ NAME = "git-credential-bitbucket"
 
 
 def test_version_is_one_line(bare_run: Runner) -> None:
-    """Name and number; `--version` says the same."""
     assert bare_run(NAME, "version").stdout == f"{NAME} {__version__}\n"
     assert bare_run(NAME, "--version").stdout == f"{NAME} {__version__}\n"
 
@@ -25,7 +24,6 @@ def test_verbose_adds_what_a_report_of_a_fault_needs(bare_run: Runner) -> None:
 
 
 def test_verbose_works_without_git(bare_run: Runner, home: str) -> None:
-    """A fault may be just that."""
     env = {**bare_run.env, "PATH": f"{home}/.local/bin:{home}/tools"}
     bare_run("sh", "-c", f"mkdir {home}/tools; ln -s /bin/sh /usr/bin/readlink {home}/tools")
     assert "\ngit (not found)\n" in bare_run(f"{home}/.local/bin/{NAME}", "version", "-v", env=env).stdout

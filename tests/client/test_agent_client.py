@@ -40,7 +40,6 @@ def test_refusal_is_raised_with_its_hint(home: Path) -> None:
 
 
 def test_daemon_is_started_for_a_verb(home: Path) -> None:
-    """Whoever asks first."""
     assert dict(agent_client.ask("status"))["pid"]
     assert socket_of(home).exists()
 
@@ -118,7 +117,6 @@ def test_gits_lines_follow_the_fields(home: Path) -> None:
 
 
 def test_verb_is_answered_in_process_where_no_daemon_may_run(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same lines, from the same agent."""
     monkeypatch.setenv("GIT_CREDENTIAL_BITBUCKET_DAEMON", "off")
     in_process.dispatcher.cache_clear()
     why = dict(agent_client.ask("why", request=request().encode()))

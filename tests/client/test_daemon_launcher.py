@@ -122,7 +122,6 @@ def test_daemon_learns_what_it_needs_and_nothing_else() -> None:
 
 
 def test_environment_larger_than_a_pipe(bare_env: dict[str, str], home: Path) -> None:
-    """Much of it is more than a pipe's buffer takes at once."""
     more = {f"GIT_CREDENTIAL_BITBUCKET_{i}": "x" * 1000 for i in range(200)}
     daemon_launcher.start({**bare_env, **more})
     assert daemon_pid(home)
@@ -148,7 +147,6 @@ def test_only_the_process_that_a_daemon_was_spawned_for_talks_to_it(
 
 
 def test_second_start_finds_the_first(bare_env: dict[str, str], home: Path) -> None:
-    """Nothing is started beside a daemon that listens."""
     daemon_launcher.start(bare_env)
     pid = daemon_pid(home)
     daemon_launcher.start(bare_env)

@@ -243,7 +243,6 @@ def test_data_center_token_is_never_offered_to_cloud(front: Runner, helper: Path
 
 
 def test_app_password_variable_is_told_once_where_nothing_else_answers(front: Runner, helper: Path) -> None:
-    """Nothing is said where a token answers."""
     env = {**front.env, "BITBUCKET_APP_PASSWORD": tokens.app_password()}
     done = front(helper, "get", stdin=request(), env=env)
     assert done.stderr.count("BITBUCKET_APP_PASSWORD is set, but Bitbucket removed app passwords") == 1
@@ -354,7 +353,6 @@ def test_rejection_of_one_token_of_the_file_leaves_the_others(
 def test_data_center_token_of_the_file_is_never_offered_to_cloud(
     front: Runner, helper: Path, tokens_file: Callable[[str], dict[str, str]]
 ) -> None:
-    """As of any variable."""
     env = {**front.env, **tokens_file("acme=BBDC-" + "x" * 44)}
     done = front(helper, "get", stdin=request(), env=env)
     assert done.stdout == ""
@@ -389,7 +387,6 @@ def test_source_answers_and_is_never_stored(front: Runner, home: Path) -> None:
     ],
 )
 def test_source_that_fails_is_told(front: Runner, helper: Path, reference: str, told: str) -> None:
-    """On one line, with a hint; and nothing is offered."""
     done = front(helper, "get", stdin=request(), env={**front.env, "BITBUCKET_TOKEN_FROM": reference})
     assert done.stdout == ""
     assert told in done.stderr

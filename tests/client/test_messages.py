@@ -11,7 +11,6 @@ from tests.daemon.daemons import eventually
 
 
 def test_error_and_hint_have_a_line_each(capfd: pytest.CaptureFixture[str]) -> None:
-    """And standard output has nothing."""
     messages.failure(Error("it is broken", hint="fix it"))
     messages.failure(Error("it is broken"))
     out, err = capfd.readouterr()
@@ -39,7 +38,6 @@ def test_endless_message_is_cut(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_closed_standard_error_is_not_an_error() -> None:
-    """Messages are best effort."""
     kept = os.dup(2)
     os.close(2)
     try:
@@ -69,7 +67,6 @@ def test_wait_notice_is_printed_once_after_a_while(
 def test_nothing_is_printed_of_what_is_quick_or_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The usual case."""
     with messages.WaitNotice("it takes long"):
         pass
     monkeypatch.setattr(messages, "NOTICE_AFTER_S", 0.0)

@@ -156,7 +156,6 @@ def test_open_directory_is_refused_with_the_chmod_to_type(
 
 
 def test_runtime_directory_that_cannot_be_written_to_is_told(front: Runner, helper: Path, home: Path) -> None:
-    """Where no mark can be left, the person hears of it."""
     (home / "file").touch()
     secret = tokens.access_token()
     env = {**front.env, "BITBUCKET_TOKEN": secret, "XDG_RUNTIME_DIR": str(home / "file")}

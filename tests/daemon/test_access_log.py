@@ -73,7 +73,6 @@ def test_who_is_watched_does_not_choose_what_is_written(start: Start, logged: di
 
 
 def test_without_the_setting_nothing_is_written(start: Start, home: Path) -> None:
-    """It is off by default."""
     daemon = start()
     daemon.store("acme/app.git")
     daemon.end()
@@ -87,7 +86,6 @@ def test_an_unusable_setting_is_told_instead_of_ready(start: Start, keyed_env: d
 
 
 def test_a_full_disk_stops_no_answer(start: Start, logged: dict[str, str], home: Path) -> None:
-    """The log's disk is full, and git is answered all the same."""
     with peers.mounted(home / "log", "size=4k") as small:
         (small / "rest").write_bytes(bytes(4096))
         daemon = start(env=logged)

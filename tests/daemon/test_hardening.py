@@ -101,7 +101,6 @@ def test_neither_key_nor_environment_is_in_its_arguments_or_initial_environment(
 
 
 def test_files_that_it_makes_are_its_own(daemon: Daemon, home: Path) -> None:
-    """Vault, lock and directories: nothing for group and others."""
     daemon.store("acme/app")
     data = home / ".local" / "share" / "git-credential-bitbucket"
     eventually(data.is_dir)

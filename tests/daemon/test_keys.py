@@ -24,7 +24,6 @@ def present_key(env: dict[str, str]) -> bytes:
 
 
 def test_a_new_key_is_taken_from_who_has_the_present_one(daemon: Daemon, start: Start, home: Path) -> None:
-    """The next daemon needs it."""
     token, material = daemon.store("acme/app"), os.urandom(32)
     old = [("old_key", base64.b64encode(present_key(daemon.env)).decode())]
     assert daemon.ask("rekey", emit([*record(material), *old])) == b"ok=1\n"

@@ -46,7 +46,6 @@ def test_an_unreadable_document_is_told_instead_of_ready(start: Start) -> None:
 
 
 def test_sigterm_makes_it_unlink_its_socket_and_stop(daemon: Daemon) -> None:
-    """As a service manager asks."""
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.ended() == 0
     assert not os.path.exists(daemon.path)
@@ -128,7 +127,6 @@ def test_git_does_not_wait_for_a_daemon_that_was_started_under_it(keyed_env: dic
 
 
 def test_an_idle_daemon_stops(start: Start, keyed_env: dict[str, str], clock: Clock) -> None:
-    """Nobody asked for as long as the setting says."""
     daemon = start(env={**keyed_env, "GIT_CREDENTIAL_BITBUCKET_IDLE_EXIT": "3600"}, enter=clock.enter)
     daemon.store("acme/app")
     clock.turn_on(daemon, 2400)

@@ -106,7 +106,6 @@ def test_who_is_not_admitted_gets_nothing_from_the_guests_socket(
 
 
 def test_there_is_no_guests_socket_where_nobody_is_admitted(daemon: Daemon) -> None:
-    """What is not needed is not open."""
     assert not Path(daemon.guests).parent.exists()
 
 

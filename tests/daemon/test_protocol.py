@@ -68,7 +68,6 @@ def test_store_and_erase_are_acknowledged(daemon: Daemon) -> None:
 
 
 def test_another_host_is_answered_with_nothing(daemon: Daemon) -> None:
-    """What is not Bitbucket is not ours, and not an error."""
     assert daemon.ask("get", b"protocol=https\nhost=github.com\n") == b""
 
 

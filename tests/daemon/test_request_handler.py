@@ -443,7 +443,6 @@ def test_an_answer_that_is_known_is_a_use(machine: Machine) -> None:
 
 
 def test_nothing_is_known_where_each_answer_is_logged(machine: Machine, home: Path) -> None:
-    """With the process that asked."""
     log = access_log.AccessLog(str(home / "log" / "log.jsonl"))
     handler = RequestHandler(Dispatcher(machine.agent, machine.hosts, log), VAULT_ID, machine.hosts.current)
     for pid in (os.getpid(), os.getppid()):
@@ -453,7 +452,6 @@ def test_nothing_is_known_where_each_answer_is_logged(machine: Machine, home: Pa
 
 
 def test_a_lock_leaves_no_answer_in_memory(machine: Machine) -> None:
-    """Which would hold the secret."""
     assert machine.ask(machine.request(None, is_cloud=True))
     assert machine.agent.credential_store.last_index.answers
     machine.verb("lock")

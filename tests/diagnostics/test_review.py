@@ -49,7 +49,6 @@ def flags(
 
 
 def test_what_was_used_lately_is_fine() -> None:
-    """Who used it, and for what, is told."""
     found = reviewed(kept(oauth_scopes=["repository"]), given(0.5), given(0.4, "acme/lib", "code"), given(0.3, ""))
     assert found["flags"] == []
     assert (found["programs"], found["repositories"]) == (
@@ -124,7 +123,6 @@ def test_the_program_is_who_had_git_run() -> None:
 
 
 def test_disabled_credentials_are_not_reviewed() -> None:
-    """They answer nothing."""
     one = cast("CredentialView", kept(state="disabled", created_at=1.0))
     found = review([one], [given(3)], NOW, tests=frozenset(), log_on=True)
     assert found["credentials"] == []

@@ -36,7 +36,6 @@ URL = "rediss://h/0?replicas=1"
     ],
 )
 def test_each_danger_is_told_with_its_hint(told: dict[str, str], url: str, level: str, hint: str) -> None:
-    """And a server without any is well."""
     (found,) = shared_vault.judge({**GOOD, **told}, parse(url))
     assert (found.level, hint in str(found.hint)) == (level, True)
     assert not [*shared_vault.judge(GOOD, parse(URL))]
@@ -54,7 +53,6 @@ def test_a_real_server_is_judged(valkey: Valkey) -> None:
 
 
 def test_numbers_that_are_none_are_no_findings_of_their_own() -> None:
-    """A server may say anything."""
     told = {"connected_slaves": "\x1b[31m", "connected_clients": "²", "maxclients": "9" * 5000}
     assert [one.level for one in shared_vault.judge({**GOOD, **told}, parse(URL))] == [WRONG]
 

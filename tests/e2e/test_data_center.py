@@ -174,7 +174,6 @@ def test_an_older_git_gets_a_password_in_spite_of_the_opt_in(older: Machine) -> 
 
 
 def test_what_is_beside_the_context_path_gets_nothing(newer: Machine) -> None:
-    """Another program's server may be there, on the same host."""
     machine = configured(newer, "/bitbucket")
     login = ("login", "--access-token", "--no-verify", "--account", "alice", "--host", machine.site)
     machine.helper(*login, stdin=machine.standin.issue_http_token("alice"))

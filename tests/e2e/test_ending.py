@@ -39,7 +39,6 @@ def test_once_on_stderr_with_what_to_type(machine: Machine, bitbucket: FakeBitbu
 
 @machine_git
 def test_not_before_its_time(machine: Machine, url: str) -> None:
-    """A date that is far off, or none."""
     keep(machine, 31)
     assert machine.git("clone", "--quiet", url, machine.work / "app").stderr == ""
 

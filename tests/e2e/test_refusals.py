@@ -25,7 +25,6 @@ def test_without_a_credential_git_stops_with_the_hint(machine: Machine, bitbucke
 
 @machine_git
 def test_a_public_repository_needs_no_helper(machine: Machine, bitbucket: FakeBitbucket) -> None:
-    """Reading what everybody may read asks for nothing."""
     machine.clone(bitbucket.create_repository("acme/open", public=True))
     assert not machine.told[-1].count("git-credential-bitbucket")
     assert not machine.socket.exists()

@@ -212,7 +212,6 @@ def assert_bound(scene: Scene, path: str) -> None:
 
 
 def test_it_is_said_once(older_scene: Scene) -> None:
-    """The address is used every day, and the person knows."""
     for _ in range(3):
         an_address(older_scene)
     assert older_scene.said.count("hint: ") == 1
@@ -256,13 +255,11 @@ def by_git_lfs(scene: Scene) -> None:
 @machine_git
 @pytest.mark.parametrize("paths", [True, False], ids=["paths", "no paths"])
 def test_what_was_approved_seeds_an_empty_vault(scene: Scene, paths: bool) -> None:
-    """As with every helper."""
     assert_seeds(scene, by_hand, paths)
 
 
 @pytest.mark.parametrize("way", [by_git_askpass, by_git_lfs])
 def test_what_was_asked_for_seeds_an_empty_vault(scene: Scene, way: Wanted) -> None:
-    """Whoever asked the person."""
     assert_seeds(scene, way, paths=True)
 
 

@@ -34,7 +34,6 @@ def test_a_lost_answer_may_have_been_acted_upon(
 def test_a_hanging_server_keeps_the_client_waiting(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
 ) -> None:
-    """Until the client's own time-out."""
     bitbucket.script_fault("token", "hang")
     with pytest.raises(requests.ReadTimeout):
         mint(bitbucket, http, consumer, timeout=0.2)
@@ -49,7 +48,6 @@ def test_faults_count_and_wait_their_turn(
 
 
 def test_latency_delays_each_answer(bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey) -> None:
-    """By the knob, in seconds."""
     bitbucket.turn(latency=0.2)
     began = time.monotonic()
     mint(bitbucket, http, consumer)
@@ -59,7 +57,6 @@ def test_latency_delays_each_answer(bitbucket: FakeBitbucket, http: requests.Ses
 def test_a_server_that_is_down_drops_every_connection(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
 ) -> None:
-    """And is back when the knob is turned back."""
     bitbucket.turn(down=True)
     with pytest.raises(requests.ConnectionError):
         mint(bitbucket, http, consumer)

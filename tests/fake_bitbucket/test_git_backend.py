@@ -105,7 +105,6 @@ def test_a_person_without_access_gets_403_and_the_documented_text(
 
 
 def test_the_log_has_digests_and_no_secrets(bitbucket: FakeBitbucket, http: requests.Session) -> None:
-    """Two tokens can be told apart; neither can be read."""
     bitbucket.create_repository("acme/app")
     tokens = [bitbucket.issue_access_token("acme/app") for _ in range(2)]
     for token in tokens:
@@ -129,7 +128,6 @@ def test_an_anonymous_batch_gets_401_or_403_by_knob(
 
 
 def test_a_wrong_credential_gets_401_whatever_the_knob(bitbucket: FakeBitbucket, http: requests.Session) -> None:
-    """The knob is about no credential at all."""
     address = bitbucket.create_repository("acme/app")
     bitbucket.turn(lfs_anonymous_status=403)
     answer = http.post(f"{address}/info/lfs/objects/batch", json={}, auth=(TOKEN_USERNAME, "wrong"), timeout=30)

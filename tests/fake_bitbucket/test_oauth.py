@@ -57,7 +57,6 @@ def test_a_redirect_uri_must_extend_the_callback(
 def test_a_refresh_token_dies_after_three_months_or_with_the_consent(
     bitbucket: FakeBitbucket, consumer: ConsumerKey, ask: Ask
 ) -> None:
-    """Both are invalid_grant."""
     _, idle = bitbucket.issue_login(consumer, "alice")
     _, taken_back = bitbucket.issue_login(consumer, "bob")
     assert bitbucket.revoke_logins("bob") == 1

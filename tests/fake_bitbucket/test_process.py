@@ -19,7 +19,6 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 def test_two_run_side_by_side_and_share_nothing() -> None:
-    """Own ports, own CA, own tokens."""
     with FakeBitbucket() as one, FakeBitbucket() as two:
         assert one.port != two.port
         one.create_repository("acme/app")
@@ -33,7 +32,6 @@ def test_two_run_side_by_side_and_share_nothing() -> None:
 
 
 def test_stop_removes_the_directory_and_ends_the_process() -> None:
-    """Nothing is left."""
     with FakeBitbucket() as bitbucket:
         pid, root = bitbucket.pid, bitbucket.root
     assert not os.path.exists(root)

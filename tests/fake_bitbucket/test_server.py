@@ -45,7 +45,6 @@ def test_a_client_that_expects_100_continue_gets_it_before_its_body(
 def test_chunked_and_compressed_bodies_are_read(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
 ) -> None:
-    """Both at once."""
     packed = gzip.compress(form(consumer))
 
     def pieces() -> Iterator[bytes]:

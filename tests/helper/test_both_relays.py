@@ -55,7 +55,6 @@ def test_gives_what_was_stored(ask: Runner) -> None:
 
 
 def test_gives_nothing_to_another_host(ask: Runner) -> None:
-    """What is kept for Bitbucket is for Bitbucket alone."""
     approved(ask, tokens.access_token())
     for host in ("bitbucket.org.example.com", "example.com", "bitbucket.org:444"):
         assert "password" not in filled(ask, f"protocol=https\nhost={host}\npath=acme/app.git\n")

@@ -66,7 +66,6 @@ def git(front: Runner, home: Path, helper: Path) -> Contract:
 
 
 def test_with_nothing_kept_the_askpass_answers(git: Contract) -> None:
-    """And standard error belongs to it."""
     assert git.fill() == (ASKED, ASKED)
     assert git.fill(path="acme/app.git") == (ASKED, ASKED)
 
@@ -84,7 +83,6 @@ def test_what_was_approved_is_filled_in(git: Contract) -> None:
 
 
 def test_without_a_path_it_is_the_hosts(git: Contract) -> None:
-    """Kept without one, it answers without one."""
     git.approve("alice", "secret")
     assert git.fill() == ("alice", "secret")
     assert git.fill(username="bob") == ("bob", ASKED)
@@ -139,7 +137,6 @@ def test_a_long_header_is_no_way_to_another_host(git: Contract) -> None:
 
 
 def test_an_expiry_is_kept_and_told(git: Contract) -> None:
-    """A later one replaces it."""
     for password, expiry in (("first", "9999999998"), ("second", EXPIRY)):
         git.directly("store", f"username=alice\npassword={password}\npassword_expiry_utc={expiry}\n")
     found = git.directly("get", "username=alice\n")

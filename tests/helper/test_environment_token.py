@@ -123,7 +123,6 @@ def test_whatever_else_decides_is_left_to_python(relay: Relay, name: str) -> Non
     ],
 )
 def test_a_request_that_is_not_plain_is_left_to_python(native: Relay, more: bytes) -> None:
-    """Whole, as git wrote it."""
     request = b"protocol=https\nhost=bitbucket.org\n" + more
     done = native("get", request=request, env={"BITBUCKET_TOKEN": TOKEN})
     assert done.handed_on == (["get"], request, ipc.UNASKED)
@@ -204,7 +203,6 @@ VALUES = st.sampled_from([TOKEN, TOKEN, *token_values()]) | st.text(
 def test_the_native_answer_is_pythons_or_none(
     relay: Relay, python: Oracle, operation: str, request: bytes, env: dict[str, str]
 ) -> None:
-    """Whatever is asked, and whatever the environment holds."""
     if any(env.get(name) for name in NAMES):  # else the daemon is asked
         compared(relay, python, operation, request, env)
 

@@ -54,7 +54,6 @@ def test_first_store_starts_the_daemon_and_the_vault_keeps(front: Runner, home: 
 
 
 def test_fifty_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: Path) -> None:
-    """All of them are answered, whoever of them started it."""
     secret = tokens.api_token()
     approve(front, secret)
     ask(socket_of(home), "exit")
@@ -110,7 +109,6 @@ def test_answer_of_gits_own_cache_daemon_is_not_passed_on(front: Runner, helper:
 
 
 def test_killed_daemon_is_started_again(front: Runner, home: Path) -> None:
-    """Its socket is left behind, and nobody listens there."""
     secret = tokens.api_token()
     approve(front, secret)
     os.kill(int(ask(socket_of(home), "status")["pid"]), signal.SIGKILL)
@@ -168,7 +166,6 @@ def test_error_of_a_store_is_told(front: Runner, helper: Path) -> None:
 
 
 def test_no_credential_in_a_build_names_the_variables_of_one(front: Runner, helper: Path) -> None:
-    """Nobody can log in there."""
     front.env["CI"] = "true"
     said = front(helper, "get", stdin=request()).stderr
     assert "error: no credential for bitbucket.org/acme/app\n" in said
@@ -185,7 +182,6 @@ def test_no_credential_in_a_build_names_the_variables_of_one(front: Runner, help
     ],
 )
 def test_half_a_consumer_is_told_with_its_other_half(front: Runner, helper: Path, there: str, missing: str) -> None:
-    """A login is not what was meant."""
     front.env |= {"CI": "true", there: "/half"}
     said = front(helper, "get", stdin=request()).stderr
     assert f"error: {there} is set, but {missing} is not\n" in said
@@ -227,7 +223,6 @@ def test_hostile_requests(front: Runner, helper: Path, home: Path, case: dict[st
 
 
 def test_request_larger_than_a_mebibyte_is_refused(front: Runner, helper: Path) -> None:
-    """One line, and nothing to git."""
     done = front(helper, "get", stdin=request().encode() + b"wwwauth[]=" + b"x" * (1 << 20) + b"\n")
     assert done.stdout == ""
     assert done.stderr == f"{PREFIX}error: the request is larger than 1 MiB\n"
@@ -297,7 +292,6 @@ def test_client_credentials_are_minted_once_and_kept_nowhere(
 
 
 def test_refused_consumer_is_told_by_one_line(bitbucket_front: Runner, bitbucket: FakeBitbucket, helper: Path) -> None:
-    """Bitbucket's own word for it, and no secret."""
     consumer = bitbucket.add_consumer()
     wrong = tokens.consumer_pair()[1]
     bitbucket_front.env.update({"BITBUCKET_CLIENT_ID": consumer.key, "BITBUCKET_CLIENT_SECRET": wrong})
@@ -342,7 +336,6 @@ def test_incomplete_installation_is_told_by_its_name(front: Runner, helper: Path
 
 
 def test_system_without_descriptors_is_told(front: Runner) -> None:
-    """What no request can mend is one line all the same."""
     before = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (6, 6))"
     done = front(sys.executable, "-I", "-S", "-c", entered_after(before), stdin=request())
     assert done.stdout == ""

@@ -43,12 +43,10 @@ def test_git_is_served(far: Runner, front: Runner) -> None:
 
 
 def test_why_there_is_nothing_is_told(far: Runner, helper: Path) -> None:
-    """As where the daemon is."""
     assert "no credential for bitbucket.org/acme/app" in far(helper, "get", stdin=request()).stderr
 
 
 def test_trace_tells_what_cannot_be_seen_from_here(far: Runner, helper: Path) -> None:
-    """And the answer comes all the same."""
     token = tokens.access_token()
     far("git", "credential", "approve", stdin=request(username="x-token-auth", password=token))
     done = far(helper, "-v", "get", stdin=request())

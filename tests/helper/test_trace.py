@@ -55,7 +55,6 @@ def test_a_trace_names_what_stands_in_the_way(front: Runner) -> None:
 
 
 def test_a_trace_is_silent_of_what_is_in_the_environment(front: Runner) -> None:
-    """It names the variable."""
     secret = tokens.access_token()
     front.env["BITBUCKET_ACCESS_TOKEN"] = secret
     got, said = filled(front, "1")
@@ -114,7 +113,6 @@ def test_the_trace_file_follows_no_link(front: Runner, home: Path) -> None:
 
 @pytest.mark.parametrize("word", ["0", "false", "off", "no", ""])
 def test_no_trace_unless_it_is_wanted(front: Runner, word: str) -> None:
-    """Whatever git takes for a no."""
     assert PREFIX not in filled(front, word)[1]
 
 

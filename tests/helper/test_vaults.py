@@ -126,7 +126,6 @@ def test_what_variables_configure_counts_for_their_caller_alone(front: Runner, h
 
 
 def test_the_default_vaults_daemon_serves_who_names_it(front: Runner, helper: Path, token: str) -> None:
-    """Spelled out or not, there is one daemon for a vault."""
     env = {**front.env, VAULT: paths.vault_path(front.env)}
     pid = json.loads(front(helper, "daemon", "status", "--json").stdout)["pid"]
     assert json.loads(front(helper, "daemon", "status", "--json", env=env).stdout)["pid"] == pid
@@ -135,7 +134,6 @@ def test_the_default_vaults_daemon_serves_who_names_it(front: Runner, helper: Pa
 
 
 def test_a_relative_vault_is_one_clear_line(front: Runner, helper: Path) -> None:
-    """As ever."""
     done = front(helper, "status", env={**front.env, VAULT: "vault"}, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith(f"{PREFIX}error: {VAULT} is a relative path")

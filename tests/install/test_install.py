@@ -133,7 +133,6 @@ def test_ctrl_c_leaves_nothing(env: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("words", [["--no-configur"], ["--with"], ["--with", "qr,rm"]])
 def test_refuses_what_it_does_not_know(env: dict[str, str], words: list[str]) -> None:
-    """A mistyped option installs nothing."""
     done = install(env, *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert list(Path(env["HOME"], ".local/share").iterdir()) == []

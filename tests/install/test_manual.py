@@ -30,7 +30,6 @@ def test_the_page_is_what_the_program_says_today() -> None:
 
 @pytest.mark.parametrize("command", [["mandoc", "-T", "lint", "-W", "warning"], ["man", "--warnings", "-E", "UTF-8"]])
 def test_no_formatter_complains(command: list[str], bare_env: dict[str, str], home: Path) -> None:
-    """Neither mandoc nor groff."""
     page = ["-l", manual.PAGE] if command[0] == "man" else [manual.PAGE]
     done = Runner(bare_env, home)(program(command[0]), *command[1:], *page)
     assert done.stderr == ""
@@ -38,7 +37,6 @@ def test_no_formatter_complains(command: list[str], bare_env: dict[str, str], ho
 
 
 def test_every_verb_is_in_the_page_as_people_read_it(bare_env: dict[str, str], home: Path) -> None:
-    """With what its help says of it."""
     shown = Runner({**bare_env, "MANWIDTH": "500"}, home)(program("man"), "-l", manual.PAGE).stdout
     for section in app.SECTIONS.values():
         for verb, summary in section.items():

@@ -40,7 +40,6 @@ def test_the_address_asks_for_what_git_needs_and_carries_pkce(attempt: Attempt) 
 
 
 def test_each_attempt_has_secrets_of_its_own(cloud: Provider) -> None:
-    """Neither state nor verifier is ever used again."""
     first, second = (Attempt(cloud, "key", ()) for _ in range(2))
     assert state_of(first) != state_of(second)
     assert not second.matches_state(f"code=c&state={state_of(first)}")
@@ -106,7 +105,6 @@ def test_a_token_in_place_of_a_code_is_told_apart(attempt: Attempt) -> None:
 
 
 def test_a_grant_does_not_show_its_secrets(attempt: Attempt) -> None:
-    """Neither code nor verifier is in its repr."""
     grant = attempt.with_code("the-code-itself")
     assert grant.code not in repr(grant)
     assert grant.verifier not in repr(grant)

@@ -212,7 +212,6 @@ def test_a_token_in_the_query_is_not_taken(attempt: Attempt, waiting: loopback.L
 
 @pytest.mark.parametrize("token", ["", "two words", "n\u00e9", "x" * 40000])
 def test_what_is_no_token_ends_the_login(attempt: Attempt, token: str) -> None:
-    """And is not repeated."""
     with pytest.raises(LoginFailed) as caught:
         attempt.token(fragment_of(attempt, access_token=token))
     assert not token or token not in caught.value.cause

@@ -61,7 +61,6 @@ def test_the_code_alone_is_taken(bitbucket: FakeBitbucket, provider: Provider) -
 
 
 def test_the_query_alone_is_taken(bitbucket: FakeBitbucket, provider: Provider) -> None:
-    """And who copies from the question mark on, too."""
     grant, _ = log_in(provider, lambda url: ["?" + browser.decide(url, bitbucket.ca_file).partition("?")[2]])
     assert grant.code
 
@@ -81,7 +80,6 @@ def test_a_wrong_paste_is_explained_and_asked_for_again(bitbucket: FakeBitbucket
 
 
 def test_a_refusal_is_told_as_one(bitbucket: FakeBitbucket, provider: Provider) -> None:
-    """The address after a click on Cancel says so."""
     with pytest.raises(LoginFailed, match="denied in the browser"):
         log_in(provider, lambda url: [browser.decide(url, bitbucket.ca_file, button="deny")])
 

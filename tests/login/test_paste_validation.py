@@ -15,7 +15,6 @@ from tests.fake_bitbucket import tokens
     ("make", "kind"), [(tokens.api_token, token_kinds.API_TOKEN), (tokens.access_token, token_kinds.ACCESS_TOKEN)]
 )
 def test_a_whole_token_is_taken_without_a_word(make: "object", kind: "token_kinds.Kind") -> None:
-    """Nothing to say about what is right."""
     secret = make()  # type: ignore[operator]  # parametrize knows no types
     checked = paste_validation.check_token(secret, kind)
     assert (checked.secret.reveal(), checked.kind, checked.warnings) == (secret, kind, ())
@@ -86,7 +85,6 @@ def test_what_cannot_be_a_token_is_refused_with_the_reason(text: str, cause: str
 
 
 def test_an_app_password_is_refused_with_the_way_out() -> None:
-    """They are dead since July 2026; git would get 410 for ever."""
     with pytest.raises(LoginFailed, match="app password") as refused:
         paste_validation.check_token(tokens.app_password(), token_kinds.API_TOKEN)
     assert "login --api-token" in str(refused.value.hint)

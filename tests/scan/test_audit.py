@@ -34,7 +34,6 @@ def entries(run: Runner, *words: str) -> list[tuple[str, str, int | None]]:
 
 
 def test_nothing_is_found_where_nothing_is(bare_run: Runner) -> None:
-    """And that is exit code 0."""
     assert audit(bare_run, found=False) == "Nothing found.\n"
 
 
@@ -416,7 +415,6 @@ def test_a_terminal_sees_how_far_it_is(person: Person, bare_run: Runner, home: P
 
 @pytest.mark.parametrize("words", [("--history",), ("missing",), ("--json", "--sarif", "-")])
 def test_what_cannot_be_done_is_an_error(bare_run: Runner, words: tuple[str, ...]) -> None:
-    """With its cause, and nothing on standard output."""
     refused = bare_run(HELPER, "audit", *words, check=False)
     assert refused.returncode in (1, 2)
     assert refused.stderr.startswith(f"{HELPER}: error: ")
@@ -452,7 +450,6 @@ def test_a_host_that_is_opted_in_counts_in_history_too(bare_run: Runner, home: P
 
 
 def test_with_a_path_a_persons_own_files_are_not_looked_into(bare_run: Runner, home: Path) -> None:
-    """Though git reads them in that repository, too."""
     (home / ".gitconfig").write_text(f'[url "https://{tokens.app_password()}@bitbucket.org/"]\n\tinsteadOf = bb:\n')
     bare_run("git", "init", "-q", "r")
     audit(bare_run, "r", found=False)
@@ -468,7 +465,6 @@ def test_a_home_that_is_a_repository_is_told_of_once(bare_run: Runner, home: Pat
 
 
 def test_what_several_histories_leave_out_is_added_up(bare_run: Runner, home: Path) -> None:
-    """Not the last one's number for all."""
     huge = home / "huge"
     with huge.open("wb") as file:
         file.truncate(33 << 20)

@@ -115,7 +115,6 @@ def test_a_variable_s_name_says_which_product_a_token_is_for(template: str, prod
 
 
 def test_a_header_in_a_variable_of_another_product_is_that_ones() -> None:
-    """As base64, too."""
     [found] = patterns.scan(f'CONFLUENCE_HEADER="{header(tokens.access_token())}"\n'.encode())
     assert found.product == "Confluence"
 

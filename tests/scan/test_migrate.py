@@ -381,7 +381,6 @@ def test_at_a_terminal_it_asks_first(alone: Runner, home: Path, answer: str, is_
 
 
 def test_a_host_that_is_opted_in_is_migrated_too(keyed: Runner, home: Path, bitbucket: FakeBitbucket) -> None:
-    """Its tokens go to its own place."""
     token = tokens.access_token()
     (home / ".git-credentials").write_text(f"https://x-token-auth:{token}@{bitbucket.netloc}\n")
     keyed(HELPER, "migrate")

@@ -140,12 +140,10 @@ def test_a_token_as_a_urls_name_is_found_too() -> None:
     "host", ["bitbucket.org.evil.example", "notbitbucket.org", "bitbucket.org:8443", "github.com", "bitbucket.orgs"]
 )
 def test_a_url_of_another_host_is_not_ours(host: str) -> None:
-    """Exactly the hosts that are named."""
     assert patterns.scan(f"https://alice:{secrets.token_hex(8)}@{host}/acme/app".encode()) == []
 
 
 def test_a_host_that_is_opted_in_counts_with_its_port() -> None:
-    """As git's configuration names it."""
     password = secrets.token_hex(8)
     [found] = patterns.scan(f"https://alice:{password}@localhost:8443/a/b".encode(), ("localhost:8443",))
     assert (found.host, found.secret.reveal()) == ("localhost:8443", password)

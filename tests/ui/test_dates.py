@@ -29,7 +29,6 @@ def test_spans_as_people_write_them(text: str, seconds: int) -> None:
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-7d", "7 days", "1.5d", "\u0667d", "999999d", "7d\n7d"])
 def test_what_is_no_span_is_refused(text: str) -> None:
-    """Nothing is guessed."""
     with pytest.raises(Error, match="not a time span"):
         dates.parse_span(text)
 
@@ -54,7 +53,6 @@ def test_the_last_day_that_has_a_date_is_one() -> None:
 
 @pytest.mark.parametrize("text", ["1001y", "99999y", "99999mo", "99999w"])
 def test_a_span_past_all_dates_is_refused_wherever_it_is_written(text: str) -> None:
-    """With what to do instead."""
     for read in (dates.parse_span, lambda text: dates.parse_expiry(text, NOON)):
         with pytest.raises(Error, match="longer than 1000 years") as refused:
             read(text)
@@ -69,7 +67,6 @@ def test_a_day_past_all_dates_is_shown_as_the_last(at: float, day: str) -> None:
 
 @pytest.mark.parametrize("text", ["tomorrow", "31.01.2027", "2027-13-01", "2027-02-30", "00h00"])
 def test_what_is_no_date_is_refused_with_how_to_write_one(text: str) -> None:
-    """The hint shows both ways."""
     with pytest.raises(Error, match="not a date") as refused:
         dates.parse_expiry(text, NOON)
     assert "90d" in str(refused.value.hint)

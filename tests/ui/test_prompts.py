@@ -91,7 +91,6 @@ def test_nothing_typed_is_shown_and_what_follows_the_line_is_thrown_away(keyboar
 
 
 def test_ctrl_d_gives_up(keyboard: Keyboard) -> None:
-    """As Ctrl-C does."""
     with pytest.raises(KeyboardInterrupt):
         keyboard.prompter(b"\x04")
 

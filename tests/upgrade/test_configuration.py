@@ -45,7 +45,6 @@ def test_it_is_configured_already(configured: Runner, home: Path, host: list[str
 
 
 def test_all_of_it_is_taken_back(configured: Runner, home: Path) -> None:
-    """And the person's own lines stay."""
     configured(NAME, "unconfigure")
     assert (home / ".gitconfig").read_text() == "[user]\n\tname = Alice\n"
 

@@ -173,7 +173,6 @@ def test_a_disabled_one_can_be_restored(states: Upgraded, name: str) -> None:
 
 
 def test_what_is_removed_is_gone(states: Upgraded) -> None:
-    """A log-out from what the release had logged in to."""
     assert states.secret("repository/app.git") == release.secret("repository")
     assert states.verb("remove", id=states.id_of("repository"))[0] == "ok=1"
     assert states.get(path="repository/app.git") == {}

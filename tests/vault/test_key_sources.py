@@ -49,7 +49,6 @@ def test_what_is_no_key_is_refused_without_showing_it(text: str) -> None:
 
 
 def test_no_key_in_the_environment_is_none() -> None:
-    """Unset and empty mean that the key comes from elsewhere."""
     assert key_sources.from_environment({}) is None
     assert key_sources.from_environment({key_sources.KEY_VARIABLE: "", key_sources.KEY_FILE_VARIABLE: ""}) is None
 
@@ -125,7 +124,6 @@ except InsecurePath as exc: print("refused", exc.hint)
 
 
 def test_a_fifo_is_not_waited_for(tmp_path: Path) -> None:
-    """A FIFO named as the key file is refused at once."""
     os.mkfifo(tmp_path / "fifo", 0o600)
     with pytest.raises(InsecurePath):
         key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: str(tmp_path / "fifo")})
@@ -159,7 +157,6 @@ def test_a_new_passphrase_costs_what_rfc_9106_recommends() -> None:
 
 
 def test_an_empty_passphrase_is_refused() -> None:
-    """Return pressed at the prompt protects nothing."""
     with pytest.raises(VaultLocked, match="empty"):
         key_sources.from_passphrase(Secret(""))
 
@@ -212,7 +209,6 @@ def test_a_key_travels_as_a_record() -> None:
 
 
 def test_the_environment_comes_before_the_file(tmp_path: Path) -> None:
-    """With both set, the variable's own value is taken."""
     env = {
         key_sources.KEY_VARIABLE: base64.b64encode(bytes(32)).decode(),
         key_sources.KEY_FILE_VARIABLE: str(tmp_path / "none"),

@@ -190,7 +190,6 @@ def test_a_keyring_that_forgets_at_log_out_is_refused(session: peers.KeyringSess
 
 
 def test_switched_off_is_not_even_asked(session: peers.KeyringSession) -> None:
-    """With the keyring switched off no process is started."""
     with pytest.raises(KeyringUnavailable) as caught:
         keyring_key.fetch({**session.env, **OFF}, bytes(16))
     assert reason_of(caught) == "disabled"

@@ -80,7 +80,6 @@ def test_nesting_is_an_error_and_not_a_deadlock(path: str) -> None:
 
 
 def test_an_error_inside_gives_the_lock_back(path: str) -> None:
-    """Whatever happens inside, the next one gets it."""
     place = FileStorage(path, lock_timeout_s=0.05)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), place.lock():

@@ -79,7 +79,6 @@ def test_what_one_host_writes_the_other_reads(hosts: list[SharedStorage]) -> Non
 def test_nothing_is_on_the_server_or_the_disk_in_plain_text(
     hosts: list[SharedStorage], valkey: Valkey, tmp_path: Path
 ) -> None:
-    """Neither a token nor what it is for."""
     assert latest(hosts[1])["a"]["secret"] == TOKEN
     everywhere = b"".join(
         path.read_bytes() for path in (*tmp_path.rglob("*"), *valkey.folder.rglob("*.aof")) if path.is_file()
@@ -335,7 +334,6 @@ def test_a_forged_header_costs_no_copy(hosts: list[SharedStorage], valkey: Valke
     ],
 )
 def test_an_address_that_cannot_be_used_says_why(url: str) -> None:
-    """And repeats no password."""
     with pytest.raises(SettingsError) as caught:
         parse(url)
     assert caught.value.hint
@@ -343,7 +341,6 @@ def test_an_address_that_cannot_be_used_says_why(url: str) -> None:
 
 
 def test_addresses() -> None:
-    """As their parts are written."""
     found = parse("redis+sentinel://alice@h1,h2:5/main/3?vault=team&replicas=1")
     assert (found.hosts, found.service, found.db) == ((("h1", 26379), ("h2", 5)), "main", 3)
     assert (found.user, found.vault, found.replicas, found.tls) == ("alice", "team", 1, None)

@@ -107,7 +107,6 @@ def test_a_commit_that_failed_after_its_rename_is_recognised(tmp_path: Path, mon
 
 
 def test_what_is_watched_changes_with_every_commit(storage: Storage) -> None:
-    """And not without one."""
     seen = set()
     for n in range(5):
         storage.commit(KEY, {"a": (storage.read(KEY).generation_of("a"), {"id": "a", "n": n})}, str(n))
@@ -248,6 +247,5 @@ IDS = st.sampled_from(["", "'", "a", "a'", "b"])
 
 @given(st.lists(IDS), st.dictionaries(st.sampled_from(["backups", "swept_at"]), st.integers()))
 def test_content_is_the_same_after_it_was_records(ids: list[str], rest: dict[str, int]) -> None:
-    """Whatever ids there are, and however often."""
     content = {"credentials": [{"id": each, "n": n} for n, each in enumerate(ids)], **rest}
     assert content_of(records_of(content)) == (content if ids else rest)
