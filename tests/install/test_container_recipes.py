@@ -132,7 +132,14 @@ def test_what_a_container_sees_without_the_daemon(machine: Machine, home: Path) 
 
 @contains
 def test_docker_build(machine: Machine, home: Path) -> None:
-    """The secret is there for the step that names it, and on the machine for as long as the build takes."""
+    """The secret is there for the step that names it and for Bitbucket, and on the machine for as long as the build
+    takes.
+    """
+    (secret := home / "secret").write_text("username=x-token-auth\npassword=made-up\n")
+    (git,) = re.findall(r"bitbucket (git .*) clone ", (RECIPES / "docker" / "Dockerfile").read_text())
+    for host, answer in (("bitbucket.org", "made-up"), ("evil.example", "refused")):
+        asked = f"printf 'protocol=https\\nhost={host}\\n' | {git} credential fill || echo refused"
+        assert answer in machine.inside(asked, {}, {"/run/secrets/bitbucket": secret})
     work = home / "tmp"
     work.mkdir()
     machine.recipe("docker/build.sh", "acme/app", str(RECIPES / "docker"), TMPDIR=str(work))
