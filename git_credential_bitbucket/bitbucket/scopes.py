@@ -31,6 +31,16 @@ def is_within(scope: str, around: str) -> bool:
     return f"{scope}/".startswith(f"{around}/")
 
 
+def depth(scope: str) -> int:
+    """How narrow a scope is: 0 for a host, 1 for a workspace, 2 for a repository or a project."""
+    return max(0, scope.count("/") - 2)  # `protocol://host` has two
+
+
+def is_repository(scope: str) -> bool:
+    """Whether a scope is a repository's; a project's ends with a brace."""
+    return depth(scope) == 2 and not scope.endswith("}")  # noqa: PLR2004 - see `depth`
+
+
 def split_host(scope: str) -> tuple[str, str]:
     """Protocol and host of a scope."""
     protocol, _, rest = scope.partition("://")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import git_protocol
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.app import summary
 from git_credential_bitbucket.client import child_process
@@ -81,7 +82,7 @@ def command(
     fields += [(name, str(value)) for name, value in given.items() if value is not None]
     helper = "" if ctx.invoked_subcommand is None else helper_here(os.environ)  # it may raise: before the grant is open
     opened = dict(ask("grant", fields))
-    if scope.text.count("/") > scope.url.count("/") + 1:  # a repository: for a workspace, one below it may answer
+    if scopes.is_repository(scope.text):  # for a workspace, one below it may answer
         why = dict(query("why", request=scope.request()))
         if why["state"] != git_protocol.READY:
             output.warn(f"the grant has nothing to give yet: {why['error']}", why["hint"])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask, renew
 from git_credential_bitbucket.errors import Error
@@ -67,7 +68,7 @@ def command(*, what: str | None, repositories: str | None) -> None:
 
 def _set_repositories(one: CredentialView, typed: str) -> None:
     """Set the repositories of a project's token. Raises `Error`."""
-    provider = arguments.find_provider("/".join(one["url"].split("/")[:3]))
+    provider = arguments.find_provider(scopes.host_of(one["url"]))
     names = " ".join(repository_names(provider, one["url"].split("/")[3], typed))
     ask("amend", [("id", one["id"]), ("repositories", names)])
     _print_repositories(one, names)

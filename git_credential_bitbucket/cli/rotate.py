@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.agent.naming import kind_label
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.cli import expires, options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
@@ -50,8 +50,11 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     vault_setup.unlock_if_locked()
     prompter = prompts.prompter()
     old = choose_token(what)
-    *host, path = (*old["url"].split("/", 3), "")[:4]
-    provider = arguments.find_provider("/".join(host))
+    if old["source"] is not None:
+        hint = "put the new one there: it is then fetched from there"
+        raise Error(f"the secret is not stored here, but fetched from {old['source']}", hint=hint)
+    host = scopes.host_of(old["url"])
+    provider, path = arguments.find_provider(host), old["url"].removeprefix(host).removeprefix("/")
     wanted = LoginRequest(
         kind=old["kind"],
         provider=provider,

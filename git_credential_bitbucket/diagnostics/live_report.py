@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from git_credential_bitbucket.bitbucket import providers, rest, token_kinds
+from git_credential_bitbucket.bitbucket import providers, rest, scopes, token_kinds
 from git_credential_bitbucket.client import environment_tokens, rest_authorization
 from git_credential_bitbucket.client.shared_client import find, renew
 from git_credential_bitbucket.errors import Error
@@ -158,7 +158,7 @@ def _tokens(context: DoctorContext, repository: arguments.ScopeArgument | None) 
     if given is not None:
         found[given["kind"], 0] = Token(given["kind"], given)
     for one in _stored(context):
-        key = (one["kind"], one["url"].count("/") if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
+        key = (one["kind"], scopes.depth(one["url"]) if one["kind"] == token_kinds.ACCESS_TOKEN else 0)
         if key not in found:
             told = find("token", [("id", one["id"])], (repository or arguments.requested_scope(one)).request())
             if told.get("password"):

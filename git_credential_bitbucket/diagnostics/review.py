@@ -10,7 +10,7 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from git_credential_bitbucket import access_log
-from git_credential_bitbucket.bitbucket import token_kinds
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.ui import dates
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def _reviewed(one: CredentialView, use: _Use, now: float, reach: float, *, is_te
         "age_days": int(max(0.0, now - one["created_at"]) // dates.DAY_S) if one["created_at"] else None,
         "last_used_at": one["last_used_at"],
         "programs": sorted(use.programs),
-        "repositories": sorted(_without_scheme(scope) for scope in use.scopes if _depth(scope)),
+        "repositories": sorted(_without_scheme(scope) for scope in use.scopes if scopes.depth(scope)),
         "flags": [*_of_time(one, now, is_test=is_test), *_of_use(one, use, now, reach)],
     }
 
@@ -140,22 +140,17 @@ def _of_time(one: CredentialView, now: float, *, is_test: bool) -> Iterator[Flag
 
 def _of_use(one: CredentialView, use: _Use, now: float, reach: float) -> Iterator[Flag]:
     # A request that named no repository may have been for any.
-    depth, asked = _depth(one["url"]), list(use.scopes)
-    if reach >= WIDE_AFTER_S and asked and all(_depth(scope) > depth for scope in asked):
+    depth, asked = scopes.depth(one["url"]), list(use.scopes)
+    if reach >= WIDE_AFTER_S and asked and all(scopes.depth(scope) > depth for scope in asked):
         scope = {"/".join(scope.split("/")[:5]) for scope in asked}
         scope = scope if len(scope) == 1 else {"/".join(scope.split("/")[:4]) for scope in asked}
-        if len(scope) == 1 and _depth(narrow := scope.pop()) > depth:
+        if len(scope) == 1 and scopes.depth(narrow := scope.pop()) > depth:
             why = f"is for {one['scope']}, but only {_without_scheme(narrow)} was asked for in {dates.time_left(reach)}"
             yield {"flag": "wide", "why": why}
     if reach > NEW_S and now - one["created_at"] > NEW_S:
         for name in sorted(name for name, first in use.programs.items() if now - first < NEW_S):
             why = f"was used by {name} for the first time, as far as the access log goes, on "
             yield {"flag": "new-program", "why": why + dates.day(use.programs[name])}
-
-
-def _depth(scope: str) -> int:
-    """How narrow a scope is: 0 for a host, 1 for a workspace, 2 for a repository."""
-    return max(0, scope.count("/") - 2)
 
 
 def _without_scheme(scope: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypedDict, cast
 
 from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.naming import login_command, new_token_hint
-from git_credential_bitbucket.bitbucket import hosts, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.client.shared_client import query_lines
 from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredential
@@ -102,7 +102,7 @@ def report_now(what: str | None = None) -> Report:
             if "trouble" not in told:
                 raise  # else it may be in the vault, which cannot be read now: that is reported
         encoded = encode(named)
-    tokens, name, trouble = _environment(lambda: {"/".join(one["url"].split("/")[:3]) for one in decode(encoded)})
+    tokens, name, trouble = _environment(lambda: {scopes.host_of(one["url"]) for one in decode(encoded)})
     return Report(
         now=time.time(),
         vault=_vault(told),

@@ -16,7 +16,7 @@ import socketserver
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket.errors import LoginFailed, SettingsError
@@ -288,13 +288,13 @@ class _RequestHandler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-class _RedirectAddress:
+class _RedirectAddress(NamedTuple):
     """A parsed redirect address: where to listen, and what a valid request has."""
 
-    __slots__ = ("host_header", "hosts", "path", "port")
-
-    def __init__(self, hosts: tuple[str, ...], port: int, host_header: str, path: str) -> None:
-        self.hosts, self.port, self.host_header, self.path = hosts, port, host_header, path
+    hosts: tuple[str, ...]
+    port: int
+    host_header: str
+    path: str
 
 
 def _loopback(redirect_uri: str) -> _RedirectAddress:

@@ -15,9 +15,6 @@ from functools import cache
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 
-_TEMPLATE = os.path.join(os.path.dirname(__file__), "page.html")
-_SCRIPT = os.path.join(os.path.dirname(__file__), "fragment.js")
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -85,8 +82,12 @@ def render(page: Page) -> bytes:
     """The page as HTML."""
     text = "\n".join(f"<p>{_escaped(paragraph)}</p>" for paragraph in page.paragraphs)
     mood = "good" if page.good else "bad"
-    script = f"<script>{_script()}</script>\n" if page.scripted else ""
-    return _template().substitute(title=_escaped(page.title), text=text, mood=mood, script=script).encode("utf-8")
+    script = f"<script>{_content('fragment.js')}</script>\n" if page.scripted else ""
+    return (
+        string.Template(_content("page.html"))
+        .substitute(title=_escaped(page.title), text=text, mood=mood, script=script)
+        .encode("utf-8")
+    )
 
 
 @cache
@@ -95,12 +96,12 @@ def policy(*, scripted: bool = False) -> str:
 
     With `scripted` its one script too, which may ask the server that it came from and nobody else.
     """
-    _, _, rest = _template().template.partition("<style>")
+    _, _, rest = _content("page.html").partition("<style>")
     style, _, _ = rest.partition("</style>")
     return "; ".join(
         (
             f"default-src 'none'; style-src {_hash(style)}",
-            *((f"script-src {_hash(_script())}; connect-src 'self'",) if scripted else ()),
+            *((f"script-src {_hash(_content('fragment.js'))}; connect-src 'self'",) if scripted else ()),
             "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             # Not for the script: it needs our origin, to be told from a stranger's, and with that there is no sandbox.
             *(() if scripted else ("sandbox",)),
@@ -113,15 +114,10 @@ def _hash(text: str) -> str:
 
 
 @cache
-def _script() -> str:
-    with open(_SCRIPT, encoding="utf-8") as file:
+def _content(name: str) -> str:
+    """A file of this package."""
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
         return file.read()
-
-
-@cache
-def _template() -> string.Template:
-    with open(_TEMPLATE, encoding="utf-8") as file:
-        return string.Template(file.read())
 
 
 def _escaped(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from git_credential_bitbucket.agent.naming import kind_label
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.secret import Secret
@@ -40,9 +41,10 @@ def check_token(text: str, wanted: token_kinds.Kind, product: str = hosts.PROVID
         return CheckedToken(Secret(secret), token_kinds.PERSONAL_TOKEN, tuple(warnings), is_whole=True)
     if kind == token_kinds.UNKNOWN:
         kind = wanted
-        warnings.append(f"{_NAMES[wanted]} starts with {_PREFIXES[wanted]}, and this does not: is it the right one?")
+        starts = f"an {kind_label(wanted)} starts with {_PREFIXES[wanted]}"
+        warnings.append(f"{starts}, and this does not: is it the right one?")
     elif kind != wanted:
-        warnings.append(f"this is {_NAMES[kind]} by its prefix, so it is stored as one")
+        warnings.append(f"this is an {kind_label(kind)} by its prefix, so it is stored as one")
     return CheckedToken(Secret(secret), kind, tuple(warnings), token_kinds.is_checksum_valid(secret) is not False)
 
 
@@ -119,10 +121,6 @@ def _check(text: str, what: str) -> None:
         raise LoginFailed(f"too short for a {what}", hint="copy all of it; Bitbucket shows a token only once")
 
 
-_NAMES = {
-    token_kinds.API_TOKEN: "an API token",
-    token_kinds.ACCESS_TOKEN: "an access token",
-}
 _PREFIXES = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}
 _OF_OTHER_PRODUCT = {
     hosts.PROVIDER: LoginFailed(

@@ -42,9 +42,6 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
     """
     old = wanted.replaces
-    if old is not None and old["source"] is not None:
-        hint = "put the new one there: it is then fetched from there"
-        raise LoginFailed(f"the secret is not stored here, but fetched from {old['source']}", hint=hint)
     if prompter.terminal is not None and wanted.source is None:
         guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
         if old is not None and old["oauth_scopes"]:
@@ -265,12 +262,9 @@ def _ask_expiry(prompter: Prompter) -> float | None:
     """The expiry that the user enters at the terminal; None if there is none or it is unknown."""
     if prompter.terminal is None:
         return None
-    while typed := prompter.optional(_DATE_PROMPT):
-        try:
-            return dates.parse_expiry(typed, time.time())
-        except Error as exc:
-            prompter.say(f"{exc.cause}: {exc.hint}", style="yellow")
-    return None
+    return _ask_until_valid(
+        prompter, _DATE_PROMPT, lambda typed: dates.parse_expiry(typed, time.time()) if typed else None
+    )
 
 
 _SECRET_PROMPTS = {

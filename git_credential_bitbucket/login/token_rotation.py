@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import paths
-from git_credential_bitbucket.bitbucket import hosts, http_tokens, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, http_tokens, scopes, token_kinds
 from git_credential_bitbucket.client import rest_authorization
 from git_credential_bitbucket.client.shared_client import ask, find
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error, LoginFailed, RejectedByBitbucket
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.ui.prompts import Prompter
 
 _DAY_S = 86400
-_REPOSITORY_SLASHES = 4
-"""In `https://host/KEY/repository`."""
 
 
 def is_possible(wanted: LoginRequest) -> bool:
@@ -86,9 +84,6 @@ def create_token(wanted: LoginRequest, replaced: CredentialView, prompter: Promp
     A personal token's owner is asked for the password, which is used for these requests only. For a project's or
     repository's an OAuth login that is stored is tried first.
     """
-    if replaced["source"] is not None:
-        hint = "put the new one there: it is then fetched from there"
-        raise LoginFailed(f"the secret is not stored here, but fetched from {replaced['source']}", hint=hint)
     owner, tokens = _find_owner(wanted, replaced, prompter)
     prompter.check_all_read()
     current = _secret_of(replaced)
@@ -145,7 +140,7 @@ def _verify(wanted: LoginRequest, made: Rotation, secret: Secret) -> None:
     from git_credential_bitbucket.bitbucket import rest, verification_request  # lazy: as `http_tokens`
 
     scope = made.record["place"]
-    repository = scope if scope.count("/") == _REPOSITORY_SLASHES else None
+    repository = scope if scopes.is_repository(scope) else None
     question = verification_request.prepare_verification(
         wanted.provider.endpoint, made.record["kind"], None, secret, repository
     )
@@ -178,9 +173,9 @@ def _find_owner(wanted: LoginRequest, replaced: CredentialView, prompter: Prompt
 
 def _stored_logins(replaced: CredentialView) -> Iterator[Secret]:
     """The `Authorization` of each OAuth login that is stored for the host; HTTP access tokens cannot manage tokens."""
-    host = replaced["url"].split("/", 3)[:3]
+    host = scopes.host_of(replaced["url"])
     for one in arguments.stored_credentials():
-        if one["kind"] == token_kinds.OAUTH and one["url"].split("/", 3)[:3] == host and one["state"] == "ready":
+        if one["kind"] == token_kinds.OAUTH and scopes.host_of(one["url"]) == host and one["state"] == "ready":
             told = find("token", [("id", one["id"])], arguments.requested_scope(replaced).request())
             if told.get("password"):
                 yield Secret(rest_authorization.header(told))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from git_credential_bitbucket.bitbucket import scopes
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import guidance
@@ -17,10 +18,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.paste_validation import CheckedToken
     from git_credential_bitbucket.ui.prompts import Prompter
-
-_REPOSITORY_SLASHES = 4
-"""In `https://host/workspace/repository`."""
-
 
 REJECTED_HINT = "nothing was stored; copy it again, or create another; to store it anyway, add --no-verify"
 
@@ -69,11 +66,9 @@ def _verdict(wanted: LoginRequest, prompter: Prompter, checked: CheckedToken, re
     endpoint, kind, secret = wanted.provider.endpoint, checked.kind, checked.secret
     scope: str = record["place"]
     listed: list[str] = record.get("repositories") or []
-    is_for_repository = scope.count("/") == _REPOSITORY_SLASHES and not scope.endswith("}")
-    repository = (
-        scope if is_for_repository else f"{scope.rpartition('/')[0]}/{listed[0]}" if listed else wanted.near_url
-    )
-    by_git = None
+    is_for_repository, repository, by_git = scopes.is_repository(scope), wanted.near_url, None
+    if is_for_repository or listed:
+        repository = scope if is_for_repository else f"{scope.rpartition('/')[0]}/{listed[0]}"
     if repository is not None:
         by_git = rest.find_verdict(prepare_verification(endpoint, kind, None, secret, repository))
         if by_git.is_denied and is_for_repository:

@@ -58,7 +58,7 @@ class Move:
     @property
     def host_url(self) -> str:
         """The host that it is for."""
-        return "/".join(self.record["place"].split("/", 3)[:3])
+        return scopes.host_of(self.record["place"])
 
 
 @dataclass(slots=True)
