@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from git_credential_bitbucket.scan.found_secret import SecretFinding
-    from git_credential_bitbucket.scan.safe_git import Repository
 
     ShowProgress = Callable[[str, int, int], None]
 
@@ -91,7 +90,7 @@ def command(*, paths: tuple[str, ...], with_history: bool, as_json: bool, sarif_
 
 def _search(
     paths: tuple[str, ...], search: where.Search, read: git_config.GitConfig, show_progress: ShowProgress
-) -> list[Repository]:
+) -> list[safe_git.Repository]:
     """Search files and keyrings; returns the repositories found, each once."""
     known = where.personal_locations(os.environ, read)
     for location in () if paths else known:
@@ -101,7 +100,7 @@ def _search(
         search.findings += found
         if trouble is not None:
             search.skip(f"keyring, or a part of it ({trouble})")
-    repositories: dict[str, Repository] = {}
+    repositories: dict[str, safe_git.Repository] = {}
     folders = list(paths or (".",))
     named = len(folders)
     for number, path in enumerate(folders):  # which grows by the repositories that lie within
@@ -121,7 +120,7 @@ def _search(
     return list(repositories.values())
 
 
-def _repository_below(path: str, search: where.Search) -> Repository | None:
+def _repository_below(path: str, search: where.Search) -> safe_git.Repository | None:
     """A repository below a directory; None, and counted as skipped, if git does not open it."""
     try:
         return repository_at(path)
@@ -138,7 +137,7 @@ def _base(paths: tuple[str, ...]) -> str:
     return os.path.realpath(paths[0]) if paths and os.path.isdir(paths[0]) else os.getcwd()
 
 
-def repository_at(path: str) -> Repository | None:
+def repository_at(path: str) -> safe_git.Repository | None:
     """The repository that contains a file or directory. Raises `Error` if the path does not exist or git fails."""
     if not os.path.lexists(path):
         raise Error(f"{printable(path)} does not exist", hint="name a file or directory")
@@ -147,7 +146,7 @@ def repository_at(path: str) -> Repository | None:
 
 
 def _search_history(
-    repository: Repository, search: where.Search, show_progress: ShowProgress, *, several: bool
+    repository: safe_git.Repository, search: where.Search, show_progress: ShowProgress, *, several: bool
 ) -> None:
     try:
         found = history.scan_history(

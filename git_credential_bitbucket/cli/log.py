@@ -18,7 +18,6 @@ from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
-    from git_credential_bitbucket.access_log import Entry
     from git_credential_bitbucket.diagnostics.review import Review
 
 SHOWN = 50
@@ -141,7 +140,7 @@ def _print_review(found: Review) -> None:
 
 
 def _matches(
-    entry: Entry, not_before: float | None, scope: str | None, operation: str | None, credential: str | None
+    entry: access_log.Entry, not_before: float | None, scope: str | None, operation: str | None, credential: str | None
 ) -> bool:
     if not_before is not None and (access_log.time_of(entry) or 0.0) < not_before:
         return False
@@ -160,7 +159,7 @@ def _is_in(scope: str, wanted: str) -> bool:
     return any(scopes.is_within(one, wanted) for one in (scope, shown, names))
 
 
-def _cell(entry: Entry, name: str) -> str:
+def _cell(entry: access_log.Entry, name: str) -> str:
     value: Any = entry.get(name)
     if name == "program" and isinstance(value, list):
         programs = " < ".join(map(str, value[:4]))

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.git_protocol import Request
-    from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 
 METHODS: dict[str, token_kinds.Kind] = {
     "api_token": token_kinds.API_TOKEN,
@@ -167,7 +165,7 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     token_verification.report_unverified(wanted, is_required=given["verify"] is True)
 
 
-def find_host(url: str, prompter: Prompter) -> Provider:
+def find_host(url: str, prompter: prompts.Prompter) -> Provider:
     """The host at `url`: configured, or at a terminal a Data Center that says what it is and is then configured.
 
     Raises `Error`.
@@ -189,7 +187,7 @@ def find_host(url: str, prompter: Prompter) -> Provider:
     return arguments.find_provider(found.url)
 
 
-def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
+def choose_kind(prompter: prompts.Prompter, provider: Provider) -> token_kinds.Kind:
     """The kind that the user chooses from the menu. Raises `LoginFailed` if non-interactive."""
     if prompter.terminal is None:
         raise LoginFailed(
@@ -200,12 +198,12 @@ def choose_kind(prompter: Prompter, provider: Provider) -> token_kinds.Kind:
     return guidance.menu(provider)[_menu_choice(prompter.terminal, provider)][0]
 
 
-def _menu_choice(terminal: Terminal, provider: Provider, *more: str) -> int:
+def _menu_choice(terminal: prompts.Terminal, provider: Provider, *more: str) -> int:
     options = [*(line for _, line in guidance.menu(provider)), *more]
     return terminal.choose("How do you want to authenticate", options, default=guidance.default_choice(provider))
 
 
-def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
+def log_in(wanted: LoginRequest, prompter: prompts.Prompter) -> str:
     """Obtain a credential and store it; returns its id. Nothing is stored before the last answer. Raises `Error`."""
     if not hosts.is_cloud(wanted.provider.protocol, wanted.provider.host):
         why = unknown_host(wanted.provider.protocol, wanted.provider.host)
@@ -227,7 +225,7 @@ def log_in(wanted: LoginRequest, prompter: Prompter) -> str:
     return store(token_flows.obtain_record(wanted, prompter))
 
 
-def _store(record: dict[str, Any], wanted: LoginRequest, prompter: Prompter) -> str:
+def _store(record: dict[str, Any], wanted: LoginRequest, prompter: prompts.Prompter) -> str:
     """Store a record; returns its id. Raises `Error`."""
     if wanted.lifetime_s is not None:
         record = {**record, "lifetime": wanted.lifetime_s}
@@ -240,7 +238,7 @@ def _store(record: dict[str, Any], wanted: LoginRequest, prompter: Prompter) -> 
     return reply["id"]
 
 
-def _ask_add_or_replace(other_id: str, prompter: Prompter) -> str:
+def _ask_add_or_replace(other_id: str, prompter: prompts.Prompter) -> str:
     """`replace` or `add`, as the user chooses. Raises `LoginFailed` if non-interactive."""
     other = arguments.describe(arguments.select_credentials(other_id)[0])
     if prompter.terminal is None:
@@ -312,7 +310,7 @@ def is_configured(provider: Provider) -> bool:
     return any(is_this_program(value) for value, _, _ in read.helpers(provider.base_url))
 
 
-def during_get(request: Request, why: Mapping[str, str]) -> bool:
+def during_get(request: git_protocol.Request, why: Mapping[str, str]) -> bool:
     """Let the user log in at the terminal while git waits; False if they choose not to.
 
     The dialogue is on the terminal only: stdout is git's. Raises `Error` if the login fails.
@@ -326,7 +324,7 @@ def during_get(request: Request, why: Mapping[str, str]) -> bool:
         terminal.close()
 
 
-def _log_in_for(request: Request, why: Mapping[str, str], terminal: Terminal) -> bool:
+def _log_in_for(request: git_protocol.Request, why: Mapping[str, str], terminal: prompts.Terminal) -> bool:
     provider = arguments.find_provider(f"{request.protocol}://{request.host}")
     scope = scope_of(request.protocol, request.host, request.path)
     shown = scope.partition("://")[2]

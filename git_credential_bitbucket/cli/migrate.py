@@ -30,7 +30,6 @@ from git_credential_bitbucket.ui import arguments, output, prompts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.scan.migration_plan import Move, Plan
 
 HELP = """
 Searches git's configuration (yours, and that of this repository or of those at PATH), ~/.git-credentials, ~/.netrc,
@@ -79,7 +78,7 @@ def command(*, paths: tuple[str, ...], dry_run: bool, yes: bool, undo: bool) -> 
         raise Error("; ".join(error.cause for error in failed), hint=failed[0].hint)
 
 
-def _make_plan(paths: tuple[str, ...]) -> Plan:
+def _make_plan(paths: tuple[str, ...]) -> migration_plan.Plan:
     """Search the user's own files, and the configuration of repositories."""
     read = git_config.read(os.environ)
     names = where.hosts(read)
@@ -116,7 +115,7 @@ def _find_stored() -> Callable[[str, str], list[StoredToken]]:
     return held
 
 
-def _print_plan(plan: Plan) -> None:
+def _print_plan(plan: migration_plan.Plan) -> None:
     for move in plan.moves:
         output.say(f"Would move into the vault: {move.words}{_BESIDE if move.beside else ''}")
     for email in plan.emails.values():
@@ -128,7 +127,7 @@ def _print_plan(plan: Plan) -> None:
     _print_manual_steps(plan)
 
 
-def _carry_out(plan: Plan) -> list[Error]:
+def _carry_out(plan: migration_plan.Plan) -> list[Error]:
     """Write vault, backup and files, in this order; returns the errors of single files. Raises `Error` before that."""
     records = [record for one in plan.cleanings for record in one.records()]
     prompter = prompts.prompter()
@@ -155,7 +154,7 @@ def _carry_out(plan: Plan) -> list[Error]:
     return failed
 
 
-def _move(move: Move) -> None:
+def _move(move: migration_plan.Move) -> None:
     how = ("beside", "1") if move.beside else ("unclear", "add")
     stored = dict(ask("add", [("record", json.dumps(move.record)), how]))
     output.say(f"Moved into the vault: {move.words}{_BESIDE if move.beside else ''}")
@@ -173,7 +172,7 @@ def _add_email(credential_id: str, email: str) -> None:
     output.say(f"Added the email {email} to the {arguments.title(one)}")
 
 
-def _print_manual_steps(plan: Plan) -> None:
+def _print_manual_steps(plan: migration_plan.Plan) -> None:
     """Print what the user has to do."""
     for line, hint in plan.readers:
         output.say(f"Note: {line}")
@@ -186,7 +185,7 @@ def _print_manual_steps(plan: Plan) -> None:
         output.say(f"    {why}")
 
 
-def _check_git_setup(plan: Plan) -> None:
+def _check_git_setup(plan: migration_plan.Plan) -> None:
     """Check that git asks this program for the moved tokens."""
     urls = dict.fromkeys(move.host_url for move in plan.moves)
     for url in urls:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 from binascii import b2a_base64
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,11 +15,7 @@ from git_credential_bitbucket.errors import DaemonUnavailable, Error, KeyringUna
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import output, prompts
 from git_credential_bitbucket.vault import key_sources
-from git_credential_bitbucket.vault.key import KEY_BYTES
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.ui.prompts import Prompter
-    from git_credential_bitbucket.vault.key import Key
+from git_credential_bitbucket.vault.key import KEY_BYTES, Key
 
 KEYRING, PASSPHRASE, KEY_FILE, ENVIRONMENT = "keyring", "passphrase", "key-file", "environment"
 
@@ -74,7 +69,7 @@ def command(*, source: str, key_file: str | None) -> None:
         )
 
 
-def new_key(source: str, key_file: str | None, prompter: Prompter) -> Key:
+def new_key(source: str, key_file: str | None, prompter: prompts.Prompter) -> Key:
     """The new key. Raises `Error` if it cannot be read or made."""
     if source == PASSPHRASE:
         return vault_setup.new_passphrase(prompter, "the vault's key is unchanged; try again")

@@ -16,7 +16,6 @@ from git_credential_bitbucket.ui import output, prompts
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.git_protocol import Request
 
 HELP = """
 The key is read from where it is stored: the keyring (which may open a dialogue, for up to a minute), a passphrase
@@ -43,7 +42,7 @@ def command(*, key_file: str | None) -> None:
     output.say("Vault unlocked.")
 
 
-def during_get(request: Request, why: Mapping[str, str]) -> bool:
+def during_get(request: git_protocol.Request, why: Mapping[str, str]) -> bool:
     """Let the user unlock the vault at the terminal while git waits; False if they do not.
 
     All dialogue is on the terminal: standard output is git's.

@@ -9,16 +9,14 @@ import shlex
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import hosts, token_kinds
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, DoctorContext, Finding, Fix
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup import config_writer, git_behaviour, git_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.git_config import Entry
-    from git_credential_bitbucket.gitsetup.git_request import Url
 
 _TAKE_OUT = "remove it: git-credential-bitbucket migrate; if it is still there, remove it by hand"
 _REMOVE_HEADER = "to remove it, run: git-credential-bitbucket migrate; leave it if your CI system set it for this job"
@@ -75,7 +73,7 @@ def _check_address(context: DoctorContext, entry: Entry, text: str) -> Iterator[
         yield Finding(CHECK, NOTE, cause, _hint(context, entry, text), _fix_username(context, entry, text))
 
 
-def _parse_bitbucket_url(context: DoctorContext, text: str) -> Url | None:
+def _parse_bitbucket_url(context: DoctorContext, text: str) -> git_request.Url | None:
     try:
         url = git_request.parse_url(text)
     except Error:  # git refuses it

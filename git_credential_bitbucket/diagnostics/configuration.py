@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import config, git_config, paths
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, DoctorContext, Finding, Fix
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
 from git_credential_bitbucket.gitsetup import config_writer
@@ -22,7 +22,6 @@ from git_credential_bitbucket.gitsetup.other_helpers import other_helpers, reset
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_credential_bitbucket.diagnostics.finding import DoctorContext
 
 CHECK = "configuration"
 _VAULT = paths.OWN_PREFIX + "VAULT"

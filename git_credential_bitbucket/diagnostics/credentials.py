@@ -11,7 +11,7 @@ from git_credential_bitbucket.client import environment_tokens, live_check
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.client.shared_client import query as look_at
 from git_credential_bitbucket.diagnostics import status_report
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, DoctorContext, Finding, Fix
 from git_credential_bitbucket.errors import Error, KeyringUnavailable, VaultLocked
 from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, dates
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from git_credential_bitbucket.agent.status_views import CredentialView
-    from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.vault.format import Header
 
 SOON_S = 7 * dates.DAY_S

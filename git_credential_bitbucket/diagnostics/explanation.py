@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.agent.status_views import Winner
     from git_credential_bitbucket.bitbucket.rest import VerdictView
     from git_credential_bitbucket.diagnostics.explain_view import Answer, DaemonView, Document, EnvironmentView, Helper
-    from git_credential_bitbucket.git_config import GitConfig
-    from git_credential_bitbucket.gitsetup.git_request import GitRequest, Url
 
 
 def explain(text: str | None, *, is_checked: bool = False) -> Document:
@@ -68,7 +66,7 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     return document
 
 
-def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView | None:
+def _verdict(url: git_request.Url, git_asks: git_request.GitRequest, document: Document) -> VerdictView | None:
     """What Bitbucket says of what git gets."""
     answer, tokens = document["answer"], []
     if answer is not None and answer["from"] == "environment":
@@ -79,20 +77,20 @@ def _verdict(url: Url, git_asks: GitRequest, document: Document) -> VerdictView 
     return next(iter(live_check.check(ids, tokens, url.base, repository).values()), None)
 
 
-def _found(url: Url, git_asks: GitRequest) -> environment_tokens.EnvironmentCredential | None:
+def _found(url: git_request.Url, git_asks: git_request.GitRequest) -> environment_tokens.EnvironmentCredential | None:
     """What the environment has for this request."""
     path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
     return environment_tokens.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
 
 
-def _state(git_asks: GitRequest, document: Document) -> str | None:
+def _state(git_asks: git_request.GitRequest, document: Document) -> str | None:
     """Why nothing is offered, as a state; None where the vault was not read."""
     if document["vault"] is None:
         return None
     return dict(query("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
 
 
-def _address(text: str | None, folder: str) -> tuple[str, Url | None]:
+def _address(text: str | None, folder: str) -> tuple[str, git_request.Url | None]:
     """Where the URL is from, in words, and the URL; None for one that git asks no helper about."""
     if text is not None:
         return "as given", git_request.parse_argument(text)
@@ -108,7 +106,7 @@ def _not_asked(source: str) -> Document:
     return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "hint": hint}}
 
 
-def _helpers(url: Url, here: GitConfig) -> list[Helper]:
+def _helpers(url: git_request.Url, here: git_config.GitConfig) -> list[Helper]:
     found = here.helpers(f"{url.base}/{url.path}")
     return [
         {"helper": shown_helper(value), "file": origin, "scope": scope, "ours": is_this_program(value)}
@@ -128,7 +126,7 @@ def _daemon() -> DaemonView:
     return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
 
 
-def _not_for_us(git_asks: GitRequest, document: Document) -> Error | Problem | None:
+def _not_for_us(git_asks: git_request.GitRequest, document: Document) -> Error | Problem | None:
     """Why git's request does not reach this program; None where it does."""
     base = f"{git_asks.protocol}://{git_asks.host}"
     if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
@@ -145,7 +143,7 @@ def _not_for_us(git_asks: GitRequest, document: Document) -> Error | Problem | N
     return None
 
 
-def _fill_in(url: Url, git_asks: GitRequest, document: Document) -> Error | Problem | None:
+def _fill_in(url: git_request.Url, git_asks: git_request.GitRequest, document: Document) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
     request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
     # Whoever answers reads from /proc which repository git works on, where git does not say.
@@ -205,7 +203,7 @@ def _environment_answer(found: environment_tokens.EnvironmentCredential) -> Answ
     }
 
 
-def _no_credential(git_asks: GitRequest, document: Document, fields: list[tuple[str, str]]) -> Problem:
+def _no_credential(git_asks: git_request.GitRequest, document: Document, fields: list[tuple[str, str]]) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
     vault, login = document["vault"], login_command(f"{git_asks.protocol}://{git_asks.host}")
     if vault is not None and vault["trouble"]:

@@ -16,8 +16,6 @@ from git_credential_bitbucket.ui import output
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from git_credential_bitbucket.git_config import GitConfig
-    from git_credential_bitbucket.gitsetup.git_request import Url
 
 OK, NOTE, WRONG = "ok", "note", "wrong"
 """How bad it is: nothing, worth knowing, or to be fixed; the last makes the exit code 1."""
@@ -52,9 +50,9 @@ class DoctorContext:
 
     env: Mapping[str, str]
     folder: str
-    url: Url
-    here: GitConfig
-    trusted: GitConfig
+    url: git_request.Url
+    here: git_config.GitConfig
+    trusted: git_config.GitConfig
 
     @property
     def whole(self) -> str:
@@ -99,7 +97,7 @@ def safe(text: str, env: Mapping[str, str]) -> str:
     return _TOKENS.sub(r"\1…", _IN_QUERY.sub(r"\1…", _USERINFO.sub(r"\1…@", output.abbreviate_home(text, env))))
 
 
-def _remote(env: Mapping[str, str], folder: str, trusted: GitConfig) -> Url | None:
+def _remote(env: Mapping[str, str], folder: str, trusted: git_config.GitConfig) -> git_request.Url | None:
     text = git_request.remote(env, folder)
     try:
         url = git_request.parse_url(text) if text is not None else None

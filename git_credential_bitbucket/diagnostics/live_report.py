@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from requests import Response
 
     from git_credential_bitbucket.agent.status_views import CredentialView
-    from git_credential_bitbucket.bitbucket.providers import Provider
     from git_credential_bitbucket.diagnostics.finding import DoctorContext
     from git_credential_bitbucket.secret import Secret
 
@@ -71,7 +70,7 @@ class Live:
     secrets, which no line may repeat.
     """
 
-    def __init__(self, context: DoctorContext, provider: Provider, agrees: Callable[[str], bool]) -> None:
+    def __init__(self, context: DoctorContext, provider: providers.Provider, agrees: Callable[[str], bool]) -> None:
         """`agrees` asks the person before a step that changes something."""
         self.context, self.provider, self.confirm = context, provider, agrees
         self.answers: list[tuple[str, Response]] = []

@@ -15,13 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from git_credential_bitbucket.agent.status_views import CredentialView
-    from git_credential_bitbucket.diagnostics.status_report import Report
 
 _PREFIX = "git_credential_bitbucket"
 MAX_LABEL_CHARACTERS = 1000
 
 
-def text(report: Report) -> str:
+def text(report: status_report.Report) -> str:
     """The metrics of a report."""
     lines: list[str] = []
     _metric(

@@ -14,15 +14,13 @@ from urllib.parse import urlsplit
 
 from git_credential_bitbucket import deadline
 from git_credential_bitbucket.bitbucket import providers
-from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding
+from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, DoctorContext, Finding
 from git_credential_bitbucket.errors import BitbucketUnreachable, Error
 from git_credential_bitbucket.git_protocol import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from git_credential_bitbucket.bitbucket.providers import Endpoint, Provider
-    from git_credential_bitbucket.diagnostics.finding import DoctorContext
 
 NAME_S = 5.0
 """For a name; the system's resolver may try for minutes."""
@@ -48,7 +46,7 @@ def look(context: DoctorContext) -> Iterator[Finding]:
     yield from _hosts(context, provider.endpoint)
 
 
-def _configured(provider: Provider) -> Iterator[Finding]:
+def _configured(provider: providers.Provider) -> Iterator[Finding]:
     endpoint = provider.endpoint
     if endpoint.proxy:
         yield Finding("proxy", OK, providers.origin(endpoint.proxy))
@@ -73,7 +71,7 @@ def _resolve_error(address: str) -> str | None:
     return None
 
 
-def _hosts(context: DoctorContext, endpoint: Endpoint) -> Iterator[Finding]:
+def _hosts(context: DoctorContext, endpoint: providers.Endpoint) -> Iterator[Finding]:
     """The web host, which git talks to, and REST's, which only logins are checked at."""
     addresses = {"web": endpoint.token_url, "REST": endpoint.identity_url}
     asked = {name: partial(_clock_offset, endpoint, address) for name, address in addresses.items()}
@@ -94,7 +92,7 @@ def _hosts(context: DoctorContext, endpoint: Endpoint) -> Iterator[Finding]:
         yield Finding("network", NOTE, f"{rest.cause}; git works without it", rest.hint)
 
 
-def _clock_offset(endpoint: Endpoint, url: str) -> float | None:
+def _clock_offset(endpoint: providers.Endpoint, url: str) -> float | None:
     """How far the answer's date is ahead of our clock, None where it has none. Raises an `Error` without an answer."""
     from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and doctor first says what it can without
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import time
-from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import git_config, git_protocol
 from git_credential_bitbucket.client import messages
-from git_credential_bitbucket.diagnostics.finding import OK, WRONG, Finding
+from git_credential_bitbucket.diagnostics.finding import OK, WRONG, DoctorContext, Finding
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.secret import Secret
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.diagnostics.finding import DoctorContext
 
 CHECK = "round trip"
 LIMIT_S = 60.0

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
-    from git_credential_bitbucket.diagnostics.status_report import Report
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
 _COLUMNS = ("scope", "kind", "account", "expires in", "last used", "state", "id")
@@ -28,7 +27,7 @@ _INDENT = "  "
 _BEFORE = "is used before any stored credential"
 
 
-def print_to(console: Console, report: Report, *, long: bool) -> None:
+def print_to(console: Console, report: status_report.Report, *, long: bool) -> None:
     """The credentials, then what is wrong with them, then where they are stored."""
     if report.vault["trouble"] and not report.credentials:
         _line(console, "The stored credentials cannot be listed.")
@@ -49,7 +48,7 @@ def print_to(console: Console, report: Report, *, long: bool) -> None:
     _print_vault_and_daemon(report, console)
 
 
-def print_report(report: Report, *, long: bool) -> None:
+def print_report(report: status_report.Report, *, long: bool) -> None:
     """On standard output."""
     print_to(output.console(), report, long=long)
 
@@ -84,7 +83,7 @@ def _default_mark(one: CredentialView) -> str:
     return ", default" if one["default"] and one["state"] != "disabled" else ""
 
 
-def _block(one: CredentialView, report: Report, console: Console) -> None:
+def _block(one: CredentialView, report: status_report.Report, console: Console) -> None:
     now = report.now
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
     _line(console, names.pop("scope")[0], "bold")
@@ -120,7 +119,7 @@ def _next_renewal(one: CredentialView, now: float) -> str:
     return f"in {dates.time_left(due - now)}, if it is used" if due > now else "with its next use"
 
 
-def _print_problems(report: Report, console: Console) -> None:
+def _print_problems(report: status_report.Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
         _verdict(one, report, console, f"{one['id']}: ")
@@ -132,7 +131,7 @@ def _print_problems(report: Report, console: Console) -> None:
                 _line(console, f"{_INDENT}{output.shown(one['hint'])}")
 
 
-def _verdict(one: CredentialView, report: Report, console: Console, before: str) -> None:
+def _verdict(one: CredentialView, report: status_report.Report, console: Console, before: str) -> None:
     """What Bitbucket says of a credential, if it was asked."""
     if (told := report.verdicts.get(one["id"])) is not None:
         _print_verdict(console, told, before)
@@ -148,7 +147,7 @@ def verdict_text(told: VerdictView) -> str:
     return _VERDICTS[told["verdict"]] + reason
 
 
-def _print_vault_and_daemon(report: Report, console: Console) -> None:
+def _print_vault_and_daemon(report: status_report.Report, console: Console) -> None:
     """The vault, the daemon, and what is used before any stored credential."""
     vault = report.vault
     remembered = [one["id"] for one in report.credentials if one.get("memory")]

@@ -20,7 +20,6 @@ from git_credential_bitbucket.ui import arguments
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.git_config import GitConfig
 
 MAX_NAME_CHARACTERS = 64
 """Bitbucket's names have at most 62, an email address may be a little longer; OAuth tokens have hundreds."""
@@ -69,14 +68,14 @@ class GitRequest:
         return pairs
 
 
-def request_for(url: Url, here: GitConfig) -> GitRequest:
+def request_for(url: Url, here: git_config.GitConfig) -> GitRequest:
     """The request that git sends for `url` with the configuration `here`."""
     whole = f"{url.base}/{url.path}"
     username = url.username or here.credential(whole, "username") or None
     return GitRequest(url.protocol, url.host, url.path if url.path and sends_path(here, whole) else None, username)
 
 
-def sends_path(here: GitConfig, url: str) -> bool:
+def sends_path(here: git_config.GitConfig, url: str) -> bool:
     """Whether git sends its helpers the path of `url` with the configuration `here`."""
     return git_bool(here.credential(url, "useHttpPath") or "") is True
 

@@ -15,13 +15,12 @@ from git_credential_bitbucket.errors import Error, LoginFailed
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.gitsetup import git_request
 from git_credential_bitbucket.login import guidance, paste_validation, token_verification
-from git_credential_bitbucket.login.login_request import path_on_host, project_key, repository_names
+from git_credential_bitbucket.login.login_request import LoginRequest, path_on_host, project_key, repository_names
 from git_credential_bitbucket.ui import arguments, dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.ui.prompts import Prompter
 
 _T = TypeVar("_T")

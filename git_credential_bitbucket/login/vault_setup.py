@@ -22,7 +22,6 @@ from git_credential_bitbucket.vault.vault import Vault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from git_credential_bitbucket.ui.prompts import Prompter
     from git_credential_bitbucket.vault.format import Header
     from git_credential_bitbucket.vault.key import Key
 
@@ -59,7 +58,7 @@ class NewVault:
             new.unlock(self._key)
 
 
-def prepare(prompter: Prompter, *, memory: bool) -> NewVault | None:
+def prepare(prompter: prompts.Prompter, *, memory: bool) -> NewVault | None:
     """Check that a credential can be stored, and unlock the vault, before anything that cannot be repeated.
 
     Returns the vault to create once the credential is obtained. Raises an `Error` if it could not be stored.
@@ -81,7 +80,7 @@ def prepare(prompter: Prompter, *, memory: bool) -> NewVault | None:
     return None
 
 
-def new_vault(prompter: Prompter, env: Mapping[str, str]) -> NewVault:
+def new_vault(prompter: prompts.Prompter, env: Mapping[str, str]) -> NewVault:
     """The key for a new vault: from the environment, the keyring, or a new passphrase. Raises `Error`."""
     given = key_sources.from_environment(env)
     if given is not None:
@@ -102,7 +101,7 @@ def new_vault(prompter: Prompter, env: Mapping[str, str]) -> NewVault:
     return NewVault(None)
 
 
-def new_passphrase(prompter: Prompter, otherwise: str = _MEMORY) -> Key:
+def new_passphrase(prompter: prompts.Prompter, otherwise: str = _MEMORY) -> Key:
     """A key from a new passphrase, asked for twice at a terminal.
 
     Raises `VaultLocked` if none is entered, with the hint `otherwise`.
@@ -134,7 +133,7 @@ def _passphrase_problem(typed: str) -> str:
     return ""
 
 
-def unlock(prompter: Prompter, key_file: str | None = None, *, by_hand: bool = False) -> None:
+def unlock(prompter: prompts.Prompter, key_file: str | None = None, *, by_hand: bool = False) -> None:
     """Find the vault's key, asking if needed, and give it to the daemon, as `hand_over_key`. Raises `Error`."""
     hand_over_key(find_key(prompter, header(), key_file), by_hand=by_hand)
 
@@ -147,7 +146,7 @@ def header() -> Header:
     return found
 
 
-def find_key(prompter: Prompter, header: Header, key_file: str | None = None) -> Key:
+def find_key(prompter: prompts.Prompter, header: Header, key_file: str | None = None) -> Key:
     """The key of the vault with `header`. Raises `VaultLocked`, `KeyringUnavailable`."""
     if key_file is not None:
         given = key_sources.from_environment({key_sources.KEY_FILE_VARIABLE: key_file})

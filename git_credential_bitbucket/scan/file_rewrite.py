@@ -11,17 +11,13 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from git_credential_bitbucket import files
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.git_protocol import printable
 from git_credential_bitbucket.scan import locations, patterns
-from git_credential_bitbucket.scan.found_secret import GIT_CONFIG, GIT_CREDENTIALS, KEYRING
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.found_secret import SecretFinding
-    from git_credential_bitbucket.scan.locations import Location
+from git_credential_bitbucket.scan.found_secret import GIT_CONFIG, GIT_CREDENTIALS, KEYRING, SecretFinding
 
 MAX_RECORD_BYTES = 48_000
 """One record of a backup is one line to the client, which takes 64 KiB."""
@@ -51,7 +47,7 @@ class Hunk:
 class Rewrite:
     """What is to be done to one file. `remove` where nothing but the secret is in it."""
 
-    location: Location
+    location: locations.Location
     before: bytes
     after: bytes
     hunks: tuple[Hunk, ...]
@@ -85,7 +81,7 @@ class Rewrite:
         return records
 
 
-def plan_rewrite(location: Location, text: bytes, findings: list[SecretFinding]) -> Rewrite | None:
+def plan_rewrite(location: locations.Location, text: bytes, findings: list[SecretFinding]) -> Rewrite | None:
     """How `text` is rid of `findings`; None where that cannot be done without understanding what is around them."""
     if location.source == KEYRING:
         hunk = Hunk(0, text, b"", b"", b"")
@@ -110,7 +106,7 @@ def plan_rewrite(location: Location, text: bytes, findings: list[SecretFinding])
     return Rewrite(location, text, after, tuple(hunks))
 
 
-def can_remove(location: Location, text: bytes, finding: SecretFinding) -> bool:
+def can_remove(location: locations.Location, text: bytes, finding: SecretFinding) -> bool:
     """Whether a finding can be taken out without understanding what is around it."""
     return location.source == KEYRING or _cut(location, text, finding.match) is not None
 
@@ -144,7 +140,7 @@ def restore(records: list[dict[str, Any]]) -> None:
         _replace(location, current, restored)
 
 
-def _cut(location: Location, text: bytes, match: patterns.Match) -> Cut | None:
+def _cut(location: locations.Location, text: bytes, match: patterns.Match) -> Cut | None:
     line = (text.rfind(b"\n", 0, match.start) + 1, (text.find(b"\n", match.end) + 1) or len(text))
     if location.source == GIT_CREDENTIALS:
         return line
@@ -199,7 +195,7 @@ def _missing(text: bytes, hunks: list[Hunk]) -> list[Hunk]:
     return missing
 
 
-def _merged(current: bytes, hunk: Hunk, location: Location) -> bytes:
+def _merged(current: bytes, hunk: Hunk, location: locations.Location) -> bytes:
     """`current` with `hunk` put back, found by the lines around it: the file was changed since."""
     for lead, trail in ((hunk.lead, hunk.trail), (hunk.lead, b""), (b"", hunk.trail), (b"", b"")):
         known = lead + hunk.after + trail
@@ -213,7 +209,7 @@ def _merged(current: bytes, hunk: Hunk, location: Location) -> bytes:
     )
 
 
-def _replace(location: Location, before: bytes, after: bytes | None) -> None:
+def _replace(location: locations.Location, before: bytes, after: bytes | None) -> None:
     """Write `after` in place of `before`, under git's own lock, or remove the file."""
     path = location.path if location.foreign else os.path.realpath(location.path)
     shown = printable(path, 500)
@@ -236,7 +232,7 @@ def _replace(location: Location, before: bytes, after: bytes | None) -> None:
         raise Error(f"another program is changing {shown}", hint=hint) from exc
 
 
-def _create(location: Location, content: bytes, mode: int) -> None:
+def _create(location: locations.Location, content: bytes, mode: int) -> None:
     """Create a removed file again, unless there is one."""
     try:
         files.create(location.path, content, mode)
@@ -244,7 +240,7 @@ def _create(location: Location, content: bytes, mode: int) -> None:
         raise files.unwritable(location.path, exc) from exc
 
 
-def _content(location: Location) -> bytes:
+def _content(location: locations.Location) -> bytes:
     try:
         found = locations.content(location)
     except OSError as exc:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.scan import patterns
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.patterns import Match
 
 GIT_CONFIG, GIT_CREDENTIALS, NETRC, NPMRC, KEYRING = "git-config", "git-credentials", "netrc", "npmrc", "keyring"
 SHELL, CI, ENVIRONMENT, SOURCE, HISTORY = "shell", "ci", "environment-file", "source", "history"
@@ -32,7 +28,7 @@ class SecretFinding:
     versions of the file it stands; `repository` is whose history it is, where several were looked through.
     """
 
-    match: Match
+    match: patterns.Match
     source: str
     path: str
     line: int | None = None

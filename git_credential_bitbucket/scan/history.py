@@ -23,8 +23,6 @@ from git_credential_bitbucket.secret import Secret
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from git_credential_bitbucket.scan.safe_git import Repository
-
     Object = tuple[bytes, int]
 
 MAX_OBJECT_BYTES = 32 << 20
@@ -46,7 +44,7 @@ class History:
 
 
 def scan_history(
-    repository: Repository, hosts: tuple[str, ...], progress: Callable[[int, int], None] = lambda _, __: None
+    repository: safe_git.Repository, hosts: tuple[str, ...], progress: Callable[[int, int], None] = lambda _, __: None
 ) -> History:
     """Every blob, commit message and tag, also those that no branch reaches. Raises `Error` where git fails.
 
@@ -61,7 +59,7 @@ def scan_history(
     return history
 
 
-def _objects(repository: Repository) -> tuple[list[Object], int]:
+def _objects(repository: safe_git.Repository) -> tuple[list[Object], int]:
     """Id and size of every object but trees, in the order of the packs; and how many are too large."""
     git_process = repository.start(
         "cat-file", "--batch-check=%(objecttype) %(objectname) %(objectsize)", "--batch-all-objects", "--unordered"
@@ -98,7 +96,7 @@ def _shares(objects: list[Object], count: int) -> list[list[Object]]:
 
 
 def _scanned(
-    repository: Repository,
+    repository: safe_git.Repository,
     objects: list[Object],
     hosts: tuple[str, ...],
     progress: Callable[[int, int], None],
@@ -135,7 +133,7 @@ def _scanned(
     return found
 
 
-def _worker(repository: Repository, share: list[Object], hosts: tuple[str, ...]) -> subprocess.Popen[bytes]:
+def _worker(repository: safe_git.Repository, share: list[Object], hosts: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """A process for a share. The ids are in an unnamed file, so that no writer waits for a reader."""
     request = json.dumps({"git": repository.command(), "hosts": hosts})
     with tempfile.TemporaryFile() as ids:
@@ -155,7 +153,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _named(repository: Repository, found: list[dict[str, Any]]) -> list[SecretFinding]:
+def _named(repository: safe_git.Repository, found: list[dict[str, Any]]) -> list[SecretFinding]:
     """Findings with the commit that brought each in, and its file; one for each secret in each file."""
     places = _places(repository, {told["object"] for told in found if told["type"] == "blob"})
     merged: dict[tuple[Secret, str], SecretFinding] = {}
@@ -184,7 +182,7 @@ def _place(told: dict[str, Any], places: dict[str, tuple[str, str, int]]) -> tup
     return places.get(told["object"], (None, "(in no commit)", -1))
 
 
-def _places(repository: Repository, blobs: set[str]) -> dict[str, tuple[str, str, int]]:
+def _places(repository: safe_git.Repository, blobs: set[str]) -> dict[str, tuple[str, str, int]]:
     """For each blob, the oldest commit that has it, the file, and how far back in the walk that commit is."""
     if not blobs:
         return {}

@@ -11,16 +11,13 @@ from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.errors import Error, SettingsError
 from git_credential_bitbucket.login import guidance
 from git_credential_bitbucket.scan import locations as where
-from git_credential_bitbucket.scan.file_rewrite import can_remove, plan_rewrite
-from git_credential_bitbucket.scan.found_secret import NPMRC, SHELL
+from git_credential_bitbucket.scan.file_rewrite import Rewrite, can_remove, plan_rewrite
+from git_credential_bitbucket.scan.found_secret import NPMRC, SHELL, SecretFinding
 from git_credential_bitbucket.scan.patterns import NETRC, redacted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from git_credential_bitbucket.scan.file_rewrite import Rewrite
-    from git_credential_bitbucket.scan.found_secret import SecretFinding
-    from git_credential_bitbucket.scan.locations import Location
     from git_credential_bitbucket.secret import Secret
 
     Endpoint = dict[str, str | None]
@@ -98,7 +95,7 @@ class Plan:
                 lines.append((f"programs that get a token from {path} will no longer get one", _PRINT))
         return lines
 
-    def clean(self, place: Location, text: bytes, wanted: list[SecretFinding]) -> None:
+    def clean(self, place: where.Location, text: bytes, wanted: list[SecretFinding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
         self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
         wanted = [one for one in wanted if can_remove(place, text, one)]
@@ -211,7 +208,7 @@ _NPM = "npm reads it there, and does not use git's credential helpers"
 _BY_HAND = "it cannot be removed without breaking the line; remove it by hand"
 
 
-def plan(places: list[Location], keyring: list[SecretFinding], names: tuple[str, ...], moves: Moves) -> Plan:
+def plan(places: list[where.Location], keyring: list[SecretFinding], names: tuple[str, ...], moves: Moves) -> Plan:
     """What to do about all that is found in these files, each read once, and in keyrings. `names` are the hosts."""
     made = Plan()
     invalid: list[SecretFinding] = []

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.git_protocol import printable
-from git_credential_bitbucket.scan.found_secret import HISTORY, KEYRING
+from git_credential_bitbucket.scan.found_secret import HISTORY, KEYRING, SecretFinding
 from git_credential_bitbucket.scan.patterns import redacted
-
-if TYPE_CHECKING:
-    from git_credential_bitbucket.scan.found_secret import SecretFinding
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/os/schemas/sarif-schema-2.1.0.json"
 DOCUMENTATION = "https://support.atlassian.com/bitbucket-cloud/docs/using-api-tokens/"
