@@ -10,10 +10,7 @@ from git_credential_bitbucket.login import vault_setup
 from git_credential_bitbucket.ui import arguments, output
 
 
-@options.verb(
-    "restore",
-    "A credential is removed thirty days after it was disabled.",
-)
+@options.verb("restore", "A credential is removed thirty days after it was disabled.")
 @click.argument("what", metavar="ID|SCOPE")
 def command(*, what: str) -> None:
     """Re-enable a credential."""

@@ -43,13 +43,7 @@ from git_credential_bitbucket.ui import output
     help="Write metrics for a node exporter to FILE (- for standard output).",
 )
 def command(
-    *,
-    what: str | None,
-    as_json: bool,
-    as_blocks: bool,
-    within: float | None,
-    metrics_file: str | None,
-    **asked: bool,
+    *, what: str | None, as_json: bool, as_blocks: bool, within: float | None, metrics_file: str | None, **asked: bool
 ) -> None:
     """Show the credentials."""
     if as_json and metrics_file == "-":

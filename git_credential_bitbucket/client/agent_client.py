@@ -178,8 +178,7 @@ def reply_to(
         reply = directed.reply(action, body)
     if b"=" not in reply:
         raise DaemonUnavailable(
-            "another program listens at the daemon's socket",
-            hint="run: git-credential-bitbucket daemon start",
+            "another program listens at the daemon's socket", hint="run: git-credential-bitbucket daemon start"
         )
     if reply.startswith(b"error="):
         raise_error(git_protocol.parse_pairs(reply))

@@ -40,12 +40,7 @@ PASSED_VARIABLES = frozenset(
         *("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"),  # directories
         *("USER", "LOGNAME", "PATH"),  # PATH: git, by its absolute path
         *("LANG", "LC_ALL", "LC_CTYPE"),  # the keyring's dialogue
-        *(
-            "DBUS_SESSION_BUS_ADDRESS",
-            "DISPLAY",
-            "WAYLAND_DISPLAY",
-            "XAUTHORITY",
-        ),  # the keyring and its dialogue
+        *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),  # the keyring and its dialogue
         *("XDG_CURRENT_DESKTOP", "XDG_SESSION_TYPE", "KDE_FULL_SESSION", "PYTHON_KEYRING_BACKEND"),  # which keyring
         *(
             "http_proxy",

@@ -356,8 +356,7 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
     """The text of the file that the variable `name` names; with `is_private`, nobody else may be able to read it."""
     if not path.startswith("/"):
         raise SettingsError(
-            f"{name} is a relative path, and git runs its helpers in the work tree",
-            hint="write an absolute path",
+            f"{name} is a relative path, and git runs its helpers in the work tree", hint="write an absolute path"
         )
     try:
         # Without waiting: who names a pipe that nobody writes to would hang git.

@@ -43,10 +43,7 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
 def _client_credentials_token(
     request: git_protocol.Request, data: bytes, consumer: environment_tokens.EnvironmentCredential
 ) -> str:
-    from git_credential_bitbucket.client import (
-        consumer_tokens,
-        interactivity,
-    )  # lazy: json, and a token needs neither
+    from git_credential_bitbucket.client import consumer_tokens, interactivity  # lazy: json, and a token needs neither
     from git_credential_bitbucket.client.agent_client import AgentClient
 
     client = AgentClient()

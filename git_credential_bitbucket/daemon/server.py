@@ -39,10 +39,7 @@ class Server:
     """The listening sockets and their connections."""
 
     def __init__(
-        self,
-        listeners: Mapping[socket.socket, Admit],
-        answer: Answer,
-        peer_limits: limits.Limits | None = None,
+        self, listeners: Mapping[socket.socket, Admit], answer: Answer, peer_limits: limits.Limits | None = None
     ) -> None:
         """`listeners` are bound and listening; `answer` is called in the loop's thread with every whole request."""
         self._listeners = dict(listeners)

@@ -82,8 +82,7 @@ class Loopback:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
             raise LoginFailed(
-                f"no answer from the browser within {seconds / 60:.0f} minutes",
-                hint=f"log in again, {_PASTE_HINT}",
+                f"no answer from the browser within {seconds / 60:.0f} minutes", hint=f"log in again, {_PASTE_HINT}"
             ) from None
 
     def conclude(self, page: Page) -> None:

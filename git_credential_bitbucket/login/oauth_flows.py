@@ -231,8 +231,7 @@ def _page(wanted: LoginRequest, grant: Grant) -> Page:
         lasts = f"It expires in {_implicit_life(grant)} and is not renewed: log in again then."
     scope = printable(wanted.scope.partition("://")[2])
     return Page(
-        "You are logged in",
-        (f"git on this computer can now use {scope}: {allowed}.", lasts, "You can close this tab."),
+        "You are logged in", (f"git on this computer can now use {scope}: {allowed}.", lasts, "You can close this tab.")
     )
 
 

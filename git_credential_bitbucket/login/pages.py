@@ -58,10 +58,7 @@ STRANGER = Page(
 )
 STARTED = Page(
     "This address works once",
-    (
-        "The login in your terminal has already been opened.",
-        "To open it again, use the address shown there.",
-    ),
+    ("The login in your terminal has already been opened.", "To open it again, use the address shown there."),
     good=False,
 )
 NOTHING_HERE = Page("Not found", ("This address belongs to a login in a terminal.",), good=False)

@@ -112,8 +112,7 @@ def _check(text: str, what: str) -> None:
         )
     if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
         raise LoginFailed(
-            f"this is an email, not a {what}",
-            hint="the email is asked for separately, or given with --account",
+            f"this is an email, not a {what}", hint="the email is asked for separately, or given with --account"
         )
     if not text.isprintable() or not text.isascii() or " " in text:
         raise LoginFailed(f"not a {what}: it contains spaces or control characters", hint="copy the token only")

@@ -96,10 +96,7 @@ def _shares(objects: list[Object], count: int) -> list[list[Object]]:
 
 
 def _scanned(
-    repository: safe_git.Repository,
-    objects: list[Object],
-    hosts: tuple[str, ...],
-    progress: Callable[[int, int], None],
+    repository: safe_git.Repository, objects: list[Object], hosts: tuple[str, ...], progress: Callable[[int, int], None]
 ) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     seen: dict[int, int] = {}

@@ -103,8 +103,7 @@ def check_scope(scope: ScopeArgument) -> None:
         )
     if not all(map(scopes.is_name, scope.text.split("/")[3:])):
         raise Error(
-            "not a workspace or repository: its name in the URL has no spaces or special characters",
-            hint=_SCOPE_HINT,
+            "not a workspace or repository: its name in the URL has no spaces or special characters", hint=_SCOPE_HINT
         )
 
 

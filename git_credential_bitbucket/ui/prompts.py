@@ -179,10 +179,7 @@ class Prompter:
     def check_all_read(self) -> None:
         """Raise `Error` if standard input has unread lines."""
         if self.lines_left():
-            raise Error(
-                "standard input has more lines than this command reads",
-                hint=f"see: {_command_path()} --help",
-            )
+            raise Error("standard input has more lines than this command reads", hint=f"see: {_command_path()} --help")
 
     def say(self, text: str = "", *, style: str | None = None) -> None:
         """Print a paragraph if there is a terminal."""
@@ -193,8 +190,7 @@ class Prompter:
         found = self._next()
         if not found:
             raise Error(
-                f"no terminal, and no line on standard input for: {what}",
-                hint=f"see: {_command_path()} --help",
+                f"no terminal, and no line on standard input for: {what}", hint=f"see: {_command_path()} --help"
             )
         return found
 
@@ -214,10 +210,7 @@ def prompter() -> Prompter:
         return Prompter(None, stdin_lines)
     terminal = open_terminal()
     if terminal is None:
-        raise Error(
-            "this process has no terminal",
-            hint="give the secret on standard input: … < FILE",
-        )
+        raise Error("this process has no terminal", hint="give the secret on standard input: … < FILE")
     return Prompter(terminal)
 
 
