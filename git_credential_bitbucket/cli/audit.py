@@ -191,7 +191,7 @@ def progress() -> Iterator[ShowProgress]:
 
 
 def _movable(
-    findings: list[SecretFinding], repositories: list[Repository], read: git_config.GitConfig
+    findings: list[SecretFinding], repositories: list[safe_git.Repository], read: git_config.GitConfig
 ) -> list[str] | None:
     """The repositories to name to `migrate`, for it to move what was found; None where it would move nothing."""
     secrets = [finding for finding in findings if not finding.is_reference]
