@@ -63,8 +63,7 @@ def check_private(found: os.stat_result, path: str) -> None:
 def open_regular(path: str, flags: int) -> int:
     """A descriptor of the regular file at `path`; created with mode 0600. Never waits.
 
-    Raises `InsecurePath` where it is not a regular file, or root would create it among another user's files
-    (`sudo -E`), and `OSError`.
+    Raises `OSError`, and `InsecurePath` where it is no regular file, or root would create it in another user's folder.
     """
     return _open(path, flags)[0]
 

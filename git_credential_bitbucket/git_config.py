@@ -134,8 +134,7 @@ class GitConfig:
 def read(env: "Mapping[str, str]") -> GitConfig:
     """Ask git once. Raises `SettingsError` with git's own words where a file cannot be parsed or no git is found.
 
-    Runs at the root directory, so `includeIf "gitdir:…"` never applies: the directory that git put us in is a work
-    tree, which is not trusted.
+    Runs at the root directory, so `includeIf "gitdir:…"` never applies: a work tree, where git put us, is not trusted.
     """
     import time  # lazy: a request for bitbucket.org itself needs no configuration
 
@@ -152,8 +151,7 @@ def read_repository(env: "Mapping[str, str]", folder: str) -> GitConfig:
 def adopt(env: "MutableMapping[str, str]") -> None:
     """Set each of our settings that `env` does not have as git's configuration has it (`config.CONFIGURABLE`), once.
 
-    Command scope counts as a variable does; the vault that a file names is the default one.
-    Raises `SettingsError`.
+    Command scope counts as a variable does; the vault that a file names is the default. Raises `SettingsError`.
     """
     if ADOPTED in env or find_program(env, "git") is None:
         return
@@ -307,8 +305,7 @@ def _listed(env: "Mapping[str, str]", folder: str) -> list[Entry]:
 def git_environment(env: "Mapping[str, str]") -> dict[str, str]:
     """The environment to run git in, without GIT_DIR and the like, and without the caller's tokens.
 
-    GIT_CONFIG_* is included, by which `git -c credential.…` arrives. GIT_CONFIG itself is not: it would make
-    `git config` read one file only.
+    With GIT_CONFIG_*, by which `git -c credential.…` arrives; not GIT_CONFIG, with which git would read one file only.
     """
     kept = {name: env[name] for name in _KEPT_VARIABLES if name in env}
     kept.update((name, value) for name, value in env.items() if name.startswith("GIT_CONFIG_"))

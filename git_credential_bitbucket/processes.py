@@ -48,8 +48,7 @@ def forbid_tracing() -> None:
 def own_command(module: str, *words: str) -> list[str]:
     """The command that runs the `main` of a module of ours in an isolated Python, with `words` as its arguments.
 
-    With our own path: PYTHONPATH, the working directory and site hooks have no say, and it works from a Python that was
-    started so itself.
+    With our own path: PYTHONPATH, the working directory and site hooks are ignored; it can start others so in turn.
     """
     code = (
         "import sys; n = sys.argv.index('--'); sys.path[:], sys.argv = sys.argv[n + 1 :], ['git-credential-bitbucket',"

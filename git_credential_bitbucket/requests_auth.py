@@ -7,7 +7,7 @@ where none runs. Does not import requests: its caller has.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from git_credential_bitbucket import git_config, git_protocol, paths
@@ -19,14 +19,6 @@ from git_credential_bitbucket.errors import Error, SettingsError, UnknownCredent
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
-
-
-@runtime_checkable
-class Seekable(Protocol):
-    """A request body that is a file."""
-
-    def seek(self, offset: int, /) -> int:
-        """Set the position."""
 
 
 class BitbucketAuth:
@@ -105,8 +97,8 @@ class BitbucketAuth:
         response.close()
         again = response.request.copy()
         again.headers["Authorization"] = rest_authorization.header(token)
-        if isinstance(again.body, Seekable):
-            again.body.seek(0)
+        if (seek := getattr(again.body, "seek", None)) is not None:  # a file
+            seek(0)
         second: Response = response.connection.send(again, **sending)
         second.history.append(response)
         second.request = again

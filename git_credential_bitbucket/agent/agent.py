@@ -119,8 +119,7 @@ class Agent:
     ) -> bytes | Deferred:
         """The answer to git's `get`: username and password, or nothing. `asked_path` as for `find_candidates`.
 
-        Where it is not `is_owners`, no person here is prompted after it, so it opens no miss. `on_hit` is told what
-        answered.
+        Where it is not `is_owners`, no person is prompted after it, so it opens no miss. `on_hit` is told of a hit.
         """
         if (provider := self.provider_of(request)) is None:
             return b""
@@ -361,8 +360,7 @@ class Agent:
     def lock(self, how: str) -> None:
         """Forget the key (`how`: "by hand", say); only a person's unlock brings it back. An absent vault stays absent.
 
-        At once: what is kept lazily stays noted until the vault is open again, for writing it down now could wait
-        behind another's renewal.
+        At once: uses and warnings stay noted until the vault is open again, for to write them could wait for a renewal.
         """
         store = self.credential_store
         store.locked_by_person, store.locked_how = True, how  # first: no job may open it again

@@ -39,8 +39,7 @@ _PREFIX = "minted-"
 def mint(agent: Agent, fields: dict[str, str], body: bytes) -> bytes | Deferred:
     """One credential for each consumer, host and way there. Where it brings nothing, the reason is the answer.
 
-    `endpoint` is that way by the caller's configuration and environment: the daemon's own CA and proxy are those of the
-    process that started it.
+    `endpoint` is that way as the caller has it: the daemon's own CA and proxy are those of who started it.
     """
     asked = _asked(agent, fields, body)
     if asked is None:

@@ -116,10 +116,8 @@ class CredentialStore:
         self._values_are = object()
         if reference is not None:
             credential_id = digest(Secret(f"{scope}\n{expanded}"))
-            new = Credential(
-                credential_id, token_kinds.ACCESS_TOKEN, scope, Secret(""), source=expanded, origin="configured"
-            )._replace(endpoint=endpoint)
-            self._configured[scope] = new.to_record()
+            new = Credential(credential_id, token_kinds.ACCESS_TOKEN, scope, Secret(""), endpoint=endpoint)
+            self._configured[scope] = new._replace(source=expanded, origin="configured").to_record()
 
     def record(self, credential_id: str) -> Record:
         """The record of a credential, wherever it is. Raises `UnknownCredential`."""
@@ -165,12 +163,8 @@ class CredentialStore:
         value |= {"secret": credential.secret.reveal(), "kind": credential.kind}
         if credential.kind == token_kinds.PERSONAL_TOKEN:
             value["bitbucket_username"] = credential.bitbucket_username  # its source may have told it
-        known = self._values.get(credential.id)
-        if (
-            known is not None
-            and secret_sources.is_cheap(credential.source or "")
-            and value == known | {"minted_at": value["minted_at"]}
-        ):
+        is_same = value == self._values.get(credential.id, {}) | {"minted_at": value["minted_at"]}
+        if is_same and secret_sources.is_cheap(credential.source or ""):
             return  # a file that is read each time has the same still: nothing to index again
         self._values[credential.id] = value
         self._values_are = object()

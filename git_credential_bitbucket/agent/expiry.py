@@ -79,12 +79,9 @@ def warning(credential_store: CredentialStore, credential_id: str, now: float, *
 def is_due(credential: Credential, warned_at: float | None, now: float) -> bool:
     """Whether a step towards the end has been passed since the last warning, and that was not today."""
     ends_at = credential.ends_at
-    if (
-        ends_at is None
-        or credential.is_renewable
-        or credential.set_aside_at is not None
-        or ends_at - now > WARNING_STEPS_S[0]
-    ):
+    if ends_at is None or ends_at - now > WARNING_STEPS_S[0]:
+        return False
+    if credential.is_renewable or credential.set_aside_at is not None:
         return False
     if warned_at is None or warned_at > now:  # never, or by a clock that was set back since
         return True

@@ -251,19 +251,15 @@ def state_of(credential: Credential) -> str:
 
 def has_username(credential: Credential, username: str | None) -> bool:
     """Whether a username is one of the credential's, or there is none."""
-    return (
-        username is None
-        or username in (credential.username, credential.typed_username)
-        or (username.lower() in credential.names)
-    )
+    usernames = (None, credential.username, credential.typed_username)
+    return username in usernames or (username or "").lower() in credential.names
 
 
 def find_erased(index: Index, request: Request, secret: Secret | None) -> list[Credential]:
     """What an `erase` is about: what has the `secret` that it names, else what would answer it by that username."""
     if secret is None:
-        return [
-            c for c in find_candidates(index, request, lambda: None).candidates if has_username(c, request.username)
-        ]
+        candidates = find_candidates(index, request, lambda: None).candidates
+        return [c for c in candidates if has_username(c, request.username)]
     scope = scopes.scope_of(request.protocol, request.host, request.path)
     held = [c for c in (*index.covering(scope), *index.below(scope)) if c.has_secret(secret)]
     return [c for c in held if c.kind != token_kinds.UNKNOWN or may_answer(c, request)]

@@ -44,8 +44,7 @@ class OpenMisses:
     def close(self, request: Request, now: float, asker: Callable[[], GitProcess]) -> bool:
         """Whether a `store` answers an open miss, and uses it up: same protocol, host, path and git, no other username.
 
-        One git asks and stores. Else a repository could have one address asked for in vain, and name the same with a
-        password in another.
+        One git asks and stores: else a repository could have an address asked for in vain, and then bring its password.
         """
         for username in (request.username, None):
             key = (request.protocol, request.host, request.path, username)

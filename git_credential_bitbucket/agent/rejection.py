@@ -3,8 +3,7 @@
 A static token is shown only once and cannot be had again, and a 401 may come from an outage or a redirect's target. So
 it is suspended and offered again after a growing delay; only three rejections over more than an hour disable it, and
 even then it is kept for thirty days. A Data Center locks an account after some failed logins, so there the first one
-disables it. REST is not asked for a second opinion: an outage that answers 401 to
-everything would give the same one.
+disables it. REST is not asked for a second opinion: an outage that answers 401 to everything would give the same one.
 """
 
 from __future__ import annotations
@@ -116,13 +115,8 @@ def on_acceptance(credential: Credential, scope: str) -> dict[str, object]:
 
 def is_blocked(credential: Credential, now: float, scope: str = "") -> bool:
     """Whether the credential is not offered now, for `scope` or (without one) for anything."""
-    if (
-        credential.set_aside_at is not None
-        or credential.kind == token_kinds.APP_PASSWORD
-        or is_past_lifetime(credential, now)
-    ):
-        return True
-    return is_suspended(credential, now, scope)
+    is_out = credential.set_aside_at is not None or credential.kind == token_kinds.APP_PASSWORD
+    return is_out or is_past_lifetime(credential, now) or is_suspended(credential, now, scope)
 
 
 def needs_renewal(credential: Credential, scope: str) -> bool:

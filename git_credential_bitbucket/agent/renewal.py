@@ -97,8 +97,7 @@ class Renewals:
         """Have the token of this generation replaced, or join the renewal that is on its way already.
 
         `rejected` is the repository that rejected it in the middle of a command, if one did; of one that is fetched
-        from a source, `secret` is the value that was. `by_hand`: a person asks for it now, and the pause after a
-        failure is not kept.
+        from a source, `secret` is the value that was. `by_hand`: a person asks, and no pause after a failure is kept.
         """
         credential_id = credential.id
         running = self._running.get(credential_id)
@@ -182,8 +181,7 @@ class Renewals:
         """Replace the access token of `generation`, unless that has happened already; a job.
 
         Returns the credential as it stands then. Failures are written into it (`trouble`, `retry_at`) rather than
-        raised, so that every process and every later `get` knows; what is raised is the vault's own trouble, and that
-        this process is `stopping`.
+        raised, so that every process and later `get` knows; the vault's trouble and `stopping` are raised.
         """
         vault = self._credential_store.vault_of(credential_id)
         try:
@@ -338,8 +336,7 @@ def may_attempt(credential: Credential, now: float) -> bool:
 def send_request(credential: Credential) -> RawAnswer:
     """What Bitbucket answers to a request for a new access token, to be made durable before it is judged.
 
-    Raises `BitbucketUnreachable` where no answer came, `LoginExpired` where there is nothing to ask with,
-    `SettingsError`.
+    Raises `BitbucketUnreachable` without an answer, `LoginExpired` without a refresh token, `SettingsError`.
     """
     # lazy: requests-oauthlib costs 130 ms and 15 MiB, and most answers need no request
     from git_credential_bitbucket.bitbucket import oauth
@@ -357,7 +354,7 @@ def send_request(credential: Credential) -> RawAnswer:
 
 
 def interpret(credential: Credential, raw: RawAnswer) -> TokenResponse:
-    """What the answer to `send(credential)` means. Raises nothing."""
+    """What the answer to `send_request(credential)` means. Raises nothing."""
     from git_credential_bitbucket.bitbucket import token_response  # lazy: most answers need no request
 
     asked: GrantType = "refresh_token"

@@ -331,11 +331,8 @@ def is_fallback(index: Index, credential: Credential, now: float) -> bool:
 
 def _is_recoverable(old: Credential) -> bool:
     """Whether it can be had again or was to last two hours: client credentials, OAuth's implicit grant."""
-    return (
-        old.is_fetched
-        or old.kind in token_kinds.MINTED
-        or (old.kind == token_kinds.OAUTH and old.refresh_token is None)
-    )
+    is_implicit = old.kind == token_kinds.OAUTH and old.refresh_token is None
+    return old.is_fetched or is_implicit or old.kind in token_kinds.MINTED
 
 
 def disable(record: Record, now: float, why: str, by: str) -> None:

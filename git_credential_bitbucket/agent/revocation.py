@@ -34,13 +34,8 @@ def revoke(credential: Credential, with_endpoint: WithEndpoint) -> str:
     token: with that, the access tokens of the same grant go (RFC 7009, section 2.1). A token that a person made is only
     theirs to revoke, on Bitbucket's page.
     """
-    token = credential.refresh_token or credential.secret
-    if (
-        credential.kind not in token_kinds.RENEWABLE
-        or not token
-        or credential.endpoint is None
-        or not credential.client_id
-    ):
+    token, client_id = credential.refresh_token or credential.secret, credential.client_id
+    if credential.kind not in token_kinds.RENEWABLE or credential.endpoint is None or not (token and client_id):
         return NOTHING
     # lazy: requests costs 100 ms, and only a logout revokes
     from git_credential_bitbucket.bitbucket import oauth
@@ -48,7 +43,7 @@ def revoke(credential: Credential, with_endpoint: WithEndpoint) -> str:
 
     try:
         endpoint = Endpoint.from_record(with_endpoint(credential).endpoint or {})
-        taken = oauth.revoke(endpoint, credential.client_id, credential.client_secret, token)
+        taken = oauth.revoke(endpoint, client_id, credential.client_secret, token)
     except Error:  # an endpoint that may not be used: it is removed here all the same
         return UNKNOWN
     return {True: REVOKED, False: REJECTED, None: UNKNOWN}[taken]

@@ -1,5 +1,4 @@
-"""The list of hosts that may get a secret. Imports url_match and scopes only: a token from the environment obeys it on
-the hot path.
+"""The list of hosts that may get a secret. Imports url_match and scopes only: the hot path obeys it, too.
 
 bitbucket.org over https, exactly; any other only by name in git's configuration: `credential.<url>.provider` is
 `bitbucket-data-center`, or `bitbucket` for what is shaped like Cloud.
@@ -29,8 +28,7 @@ def is_cloud(protocol: str, host: str) -> bool:
 def find_product(settings: "GitConfig | None", protocol: str, host: str) -> tuple[str, str] | None:
     """`PROVIDER` or `DATA_CENTER`, and its context path, where secrets may go to `host` over `protocol`; else None.
 
-    `host` is normalised as `git_protocol.parse` does. A Data Center's `<url>` may have a context path, and the last
-    line about a host counts.
+    `host` is as in a `git_protocol.Request`. A Data Center's `<url>` may have a context path; the last line counts.
     """
     if is_cloud(protocol, host):
         return PROVIDER, ""

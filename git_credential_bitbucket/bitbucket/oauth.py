@@ -38,8 +38,7 @@ def authorize_url(
 ) -> str:
     """The address that the person's browser opens. `verifier` is PKCE's (RFC 7636), of which S256 is sent.
 
-    PKCE is undocumented at Bitbucket; it is tolerated beside the secret, and protects the code where it is
-    not ignored.
+    PKCE is undocumented at Bitbucket; it is tolerated beside the secret, and protects the code unless it is ignored.
     """
     client = WebApplicationClient(client_id)
     pkce = {"code_challenge": client.create_code_challenge(verifier, "S256"), "code_challenge_method": "S256"}
@@ -83,8 +82,7 @@ def send_refresh(
 ) -> RawAnswer:
     """The answer to a refresh token, to be made durable before it is judged. The token is spent once this has left.
 
-    Raises `BitbucketUnreachable` where no answer came, after which the refresh token may be spent all the same, and
-    `SettingsError`.
+    Raises `SettingsError`, and `BitbucketUnreachable` without an answer: the refresh token may be spent all the same.
     """
     session = _session(client_id)
     url, auth, token = endpoint.token_url, _basic(client_id, client_secret), refresh_token.reveal()

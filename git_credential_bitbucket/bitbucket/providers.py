@@ -1,8 +1,7 @@
 """Where a host's OAuth and REST endpoints are, how they are reached, and which consumer logs in there.
 
-Owns the names of all settings about that. Opens no connection.
-Names follow what people already have in their configuration: git-credential-oauth's
-(`oauthClientId`, `oauthAuthURL`, …, also as a path on the host) and git-credential-manager's
+Owns the names of all settings about that. Opens no connection. Names follow what people have in their configuration:
+git-credential-oauth's (`oauthClientId`, `oauthAuthURL`, …, also as a path on the host) and git-credential-manager's
 (`bitbucketDevClientId`, `oauthAuthorizeEndpoint`, …).
 """
 
@@ -21,21 +20,17 @@ if TYPE_CHECKING:
     from git_credential_bitbucket.git_config import GitConfig
 
 DEFAULT_REDIRECT_URI = "http://localhost:34106/"
-"""One fixed port: the consumer registers exactly this, and Bitbucket matches it as a prefix.
-git-credential-manager's.
-"""
+"""One fixed port, git-credential-manager's: the consumer registers exactly this; Bitbucket matches it as a prefix."""
 DEFAULT_SCOPES = ("repository", "repository:write")
 """What fetch and push need, and nothing more (developer.atlassian.com/cloud/bitbucket/rest/intro, OAuth scopes)."""
 
 
 class Endpoint(NamedTuple):
-    """How to reach one Bitbucket. Kept with each credential, for the daemon does not see the caller's
-    configuration.
+    """How to reach one Bitbucket. Kept with each credential: the daemon does not see its caller's configuration.
 
     `api_url` ends before `/user`. `product` is the provider's name in `hosts`; below `git_url` the repositories are,
     where they are not directly below the host. `authtype` is Bearer where git is to use that. `ca_file` is a file or
-    directory of CAs, None for the system's, and `ca_from` the setting that names it, in words. `proxy` may hold a
-    password, so it is not shown.
+    directory of CAs, None for the system's; `ca_from` says what names it. `proxy` may hold a password: never show it.
     """
 
     authorize_url: str
@@ -144,8 +139,7 @@ def find(
     """The provider of `host` (normalised as `git_protocol.parse` does), or None if the host is no configured Bitbucket.
 
     Without `settings` only bitbucket.org is. The error that kept them from being read is raised for every other host.
-    What is wrong with the settings for OAuth, an address that is none included, is `check_oauth`'s to say, because a
-    static token needs none of them.
+    What is wrong with the settings for OAuth is `check_oauth`'s to say, because a static token needs none of them.
     """
     if isinstance(settings, SettingsError):
         if not hosts.is_cloud(protocol, host):
@@ -232,9 +226,7 @@ def check_addresses(provider: Provider) -> None:
 
 
 def check_oauth(provider: Provider) -> None:
-    """Raise `SettingsError` if OAuth may not run there: over http, where git is told not to verify TLS, or at an
-    address that is none.
-    """
+    """Raise `SettingsError` if OAuth may not run there: over http, without verified TLS, or at no valid address."""
     check_addresses(provider)
     endpoint = provider.endpoint
     for url in (f"{provider.protocol}://{provider.host}", endpoint.authorize_url, endpoint.token_url):
@@ -355,9 +347,7 @@ def _unverified_by(settings: "GitConfig | None", url: str, env: "Mapping[str, st
 
 
 def _proxy(settings: "GitConfig | None", url: str, env: "Mapping[str, str]") -> str | None:
-    """The proxy that git would use: its configuration (empty means none), else the usual variables, as curl
-    reads them.
-    """
+    """The proxy that git would use: its configuration (empty: none), else the usual variables as curl reads them."""
     exempt = env.get("no_proxy", env.get("NO_PROXY", ""))
     if exempt and _is_exempt(_hostname(url), exempt):
         return None
@@ -382,9 +372,7 @@ def _hostname(url: str) -> str:
 
 
 def _is_exempt(host: str, no_proxy: str) -> bool:
-    """Whether `no_proxy` (names and domains with comma or blank between, or `*`) takes `host` out, as curl
-    decides it.
-    """
+    """Whether `no_proxy` (names and domains with comma or blank between, or `*`) exempts `host`, as curl decides."""
     for name in no_proxy.replace(",", " ").split():
         domain = name.lower().removeprefix("*").lstrip(".")
         if name == "*" or host == domain or (domain and host.endswith("." + domain)):

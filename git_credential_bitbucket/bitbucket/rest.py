@@ -141,8 +141,7 @@ def request(
 
 
 def verify(endpoint: "Endpoint", kind: str, email: str | None, secret: "Secret") -> Verdict:
-    """Ask `/user` with `secret`. Raises `SettingsError` where it cannot even be asked (an API token without its
-    email).
+    """Ask `/user` with `secret`. Raises `SettingsError` where it cannot be asked (an API token without its email).
 
     Only 200, 401 and a 403 with Bitbucket's credential headers are verdicts. The 403 means valid: access tokens are
     no person, and a token with git's scopes alone may not read the account.

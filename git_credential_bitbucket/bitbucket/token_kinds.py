@@ -51,8 +51,7 @@ APP_PASSWORDS_GONE = Problem(
 LOGIN_WITH_EMAIL = "log in again with the email address: git-credential-bitbucket login --api-token"
 
 DATA_CENTER_PREFIX = "BBDC-"
-"""Of a Data Center HTTP access token, whether a person's (which takes its owner's username), a project's or a
-repository's."""
+"""Of a Data Center's HTTP access token: a person's (which takes its owner's username), project's or repository's."""
 _PREFIXES: "tuple[tuple[str, Kind], ...]" = (
     ("ATATT", API_TOKEN),
     ("ATCTT", ACCESS_TOKEN),
@@ -128,8 +127,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", hint: str = LOGI
     """The value of `Authorization` for api.bitbucket.org.
 
     An API token takes Basic with the account's email (the username gets 401), all others take Bearer. Raises
-    `SettingsError` where there is no such header: an app password, or, with the `hint`, an API token whose email is
-    not known.
+    `SettingsError` for an app password and, with the `hint`, for an API token whose email is not known.
     """
     if kind == APP_PASSWORD:
         raise SettingsError(APP_PASSWORDS_GONE.cause, hint=APP_PASSWORDS_GONE.hint)
@@ -194,9 +192,7 @@ def strip_wrapping(pasted: str) -> tuple[str, list[str]]:
 
 
 def clean_paste(pasted: str) -> tuple[str, list[str]]:
-    """A pasted secret without what came along with it, and what to tell the person, each without repeating
-    the secret.
-    """
+    """A pasted secret without what came along with it, and what to tell the person, which does not repeat it."""
     secret, warnings = strip_wrapping(pasted)
     if recognise(secret) != UNKNOWN:  # a token has no blanks inside, but one copied over two lines does
         secret = _without("spaces inside it", secret, "".join(secret.split()), warnings)
