@@ -90,10 +90,8 @@ def records(
                 providers.check_oauth(provider)
             found[narrower] = (url, {**_record(one), "place": narrower, "endpoint": provider.endpoint.to_record()})
     if not found:
-        raise SettingsError(
-            "no host that may get a credential has this scope",
-            hint="to allow a host, run: git config --global credential.URL.provider bitbucket",
-        )
+        hint = "to allow a host, run: git config --global credential.URL.provider bitbucket"
+        raise SettingsError("no host that may get a credential has this scope", hint=hint)
     return list(found.values())
 
 

@@ -49,10 +49,8 @@ def command(*, what: str | None, date: float | str | None, as_json: bool) -> Non
     vault_setup.unlock_if_locked()
     found = [one for one in arguments.select_credentials(what) if is_static(one)]
     if what is not None and not found:
-        raise Error(
-            "the credential for this scope renews itself, so it needs no expiry date",
-            hint="see: git-credential-bitbucket status --long",
-        )
+        hint = "see: git-credential-bitbucket status --long"
+        raise Error("the credential for this scope renews itself, so it needs no expiry date", hint=hint)
     if date is None:
         found.sort(key=lambda one: status_report.expiry_of(one) or math.inf)
         if as_json:

@@ -117,10 +117,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
     """Log in."""
     if words:
         # Not repeated: it may be a secret that is not recognised.
-        raise Error(
-            "login takes no argument: enter a secret at the prompt, or on standard input",
-            hint="name an account with --account; a secret typed here is in your shell's history: revoke it",
-        )
+        hint = "name an account with --account; a secret typed here is in your shell's history: revoke it"
+        raise Error("login takes no argument: enter a secret at the prompt, or on standard input", hint=hint)
     methods = [kind for name, kind in METHODS.items() if given[name]]
     if len(methods) > 1:
         raise click.UsageError("only one login method can be given")
@@ -190,10 +188,8 @@ def find_host(url: str, prompter: prompts.Prompter) -> Provider:
 def choose_kind(prompter: prompts.Prompter, provider: Provider) -> token_kinds.Kind:
     """The kind that the user chooses from the menu. Raises `LoginFailed` if non-interactive."""
     if prompter.terminal is None:
-        raise LoginFailed(
-            "no login method was given, and there is no terminal",
-            hint="add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer",
-        )
+        hint = "add --api-token, --access-token, --oauth, --client-credentials or --jwt-bearer"
+        raise LoginFailed("no login method was given, and there is no terminal", hint=hint)
     prompter.say(f"Logging in to {git_protocol.printable(provider.host)}.")
     return guidance.menu(provider)[_menu_choice(prompter.terminal, provider)][0]
 
@@ -242,10 +238,8 @@ def _ask_add_or_replace(other_id: str, prompter: prompts.Prompter) -> str:
     """`replace` or `add`, as the user chooses. Raises `LoginFailed` if non-interactive."""
     other = arguments.describe(arguments.select_credentials(other_id)[0])
     if prompter.terminal is None:
-        raise LoginFailed(
-            f"a credential for the same scope is stored already, and may be another account's: {other}",
-            hint="add --replace to replace it, or --add to keep both",
-        )
+        cause = f"a credential for the same scope is stored already, and may be another account's: {other}"
+        raise LoginFailed(cause, hint="add --replace to replace it, or --add to keep both")
     prompter.say(f"A credential for the same scope is stored already: {other}.")
     lines = ["replace it (it can be restored for 30 days)", "store both; the newer one is used"]
     return ("replace", "add")[prompter.terminal.choose("What do you want to do", lines, default=0)]

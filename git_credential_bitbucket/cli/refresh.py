@@ -41,10 +41,8 @@ def command(*, what: str | None, repositories: str | None) -> None:
     if what is not None:
         renewable = [arguments.select_one(renewable, "for this scope that can be renewed")]
     if not renewable:
-        raise Error(
-            "no stored credential can be renewed automatically",
-            hint="create a new token at Bitbucket, or log in with OAuth: git-credential-bitbucket login --oauth",
-        )
+        hint = "create a new token at Bitbucket, or log in with OAuth: git-credential-bitbucket login --oauth"
+        raise Error("no stored credential can be renewed automatically", hint=hint)
     failures = []
     for one in renewable:
         try:

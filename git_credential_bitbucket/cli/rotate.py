@@ -99,10 +99,8 @@ def choose_token(what: str | None) -> CredentialView:
     offered = [one for one in static if one["state"] != "disabled"]
     if what is not None:
         if not static:
-            raise Error(
-                "only API tokens and access tokens can be rotated",
-                hint="an OAuth login renews itself; to log in again, run: git-credential-bitbucket login",
-            )
+            hint = "an OAuth login renews itself; to log in again, run: git-credential-bitbucket login"
+            raise Error("only API tokens and access tokens can be rotated", hint=hint)
         return arguments.select_one(offered or static, "for this scope")
     dated = [one for one in static if expires.is_static(one) and one["ends_at"] is not None]
     if dated:

@@ -124,8 +124,6 @@ def _is_id(word: str) -> bool:
 def write(text: str) -> None:
     """Print one line, unchanged. Raises `Error` for a line break in it."""
     if any(c in text for c in "\r\n\0"):
-        raise Error(
-            "the secret contains a line break, so it cannot be printed as one line",
-            hint="log in with another one: git-credential-bitbucket login",
-        )
+        hint = "log in with another one: git-credential-bitbucket login"
+        raise Error("the secret contains a line break, so it cannot be printed as one line", hint=hint)
     click.echo(text)

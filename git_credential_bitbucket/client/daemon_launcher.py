@@ -243,10 +243,8 @@ def wait_for_pipe(descriptor: int, event: int, deadline: float) -> None:
     poll = select.poll()
     poll.register(descriptor, event)
     if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-        raise DaemonUnavailable(
-            f"the daemon was not ready within {START_TIMEOUT_S:.0f} seconds",
-            hint="to see the reason, run: git-credential-bitbucket daemon start",
-        )
+        hint = "to see the reason, run: git-credential-bitbucket daemon start"
+        raise DaemonUnavailable(f"the daemon was not ready within {START_TIMEOUT_S:.0f} seconds", hint=hint)
 
 
 def start_failure(answer: bytes) -> DaemonUnavailable:

@@ -47,10 +47,8 @@ def reply(action: str, body: bytes) -> bytes:
         for log in held.logs:
             log.close()
         if action == "store" and held.agent.credential_store.in_memory_only:
-            raise Error(
-                "the secret was not stored: there is no key to encrypt it, and no daemon to keep it in memory",
-                hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or run: git-credential-bitbucket login",
-            )
+            cause = "the secret was not stored: there is no key to encrypt it, and no daemon to keep it in memory"
+            raise Error(cause, hint="set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or run: git-credential-bitbucket login")
         return answer
 
 

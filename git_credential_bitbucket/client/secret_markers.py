@@ -53,10 +53,8 @@ def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ER
         finally:
             os.close(descriptor)
     except OSError as exc:
-        raise InsecurePath(
-            f"cannot record the rejection in {ascii(directory)[1:-1]}: {system_reason(exc)}",
-            hint="set XDG_RUNTIME_DIR to a writable directory of your own",
-        ) from exc
+        cause = f"cannot record the rejection in {ascii(directory)[1:-1]}: {system_reason(exc)}"
+        raise InsecurePath(cause, hint="set XDG_RUNTIME_DIR to a writable directory of your own") from exc
 
 
 def is_marked(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> bool:

@@ -120,10 +120,9 @@ def _make_parent(directory: str) -> None:
 def _check_entry(directory: str, peer: int) -> None:
     """Raise `InsecurePath` where the user `peer` could not enter a directory that a person made."""
     if os.path.isdir(directory) and os.stat(directory).st_mode & 0o777 != _OTHERS_MAY_ENTER:
-        raise InsecurePath(
-            f"the user {peer} cannot enter {paths.shown(directory)}, or others could do more than that",
-            hint=f"run: chmod {_OTHERS_MAY_ENTER:04o} {paths.typed(directory)}, or name a new directory",
-        )
+        cause = f"the user {peer} cannot enter {paths.shown(directory)}, or others could do more than that"
+        hint = f"run: chmod {_OTHERS_MAY_ENTER:04o} {paths.typed(directory)}, or name a new directory"
+        raise InsecurePath(cause, hint=hint)
 
 
 def _is_served(path: str) -> bool:

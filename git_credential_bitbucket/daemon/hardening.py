@@ -59,10 +59,8 @@ def check_untraced() -> None:
     except OSError:  # there is no /proc
         return
     if tracer != b"0":
-        raise SettingsError(
-            f"process {tracer.decode()} traces the daemon and could read every secret",
-            hint="without a debugger, run: git-credential-bitbucket daemon start",
-        )
+        hint = "without a debugger, run: git-credential-bitbucket daemon start"
+        raise SettingsError(f"process {tracer.decode()} traces the daemon and could read every secret", hint=hint)
 
 
 def null_descriptors(descriptors: Iterable[int]) -> None:

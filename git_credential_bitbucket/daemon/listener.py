@@ -129,10 +129,8 @@ def claim(wanted: dict[SocketName, str]) -> tuple[dict[SocketName, socket.socket
 def _check(path: str) -> None:
     paths.check_socket_path(path)
     if not path.startswith("/"):
-        raise InsecurePath(
-            "the socket's path is relative, so each process would look in another directory",
-            hint="set GIT_CREDENTIAL_BITBUCKET_SOCKET to an absolute path",
-        )
+        hint = "set GIT_CREDENTIAL_BITBUCKET_SOCKET to an absolute path"
+        raise InsecurePath("the socket's path is relative, so each process would look in another directory", hint=hint)
 
 
 @contextmanager
@@ -140,10 +138,9 @@ def _reporting_errors(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise DaemonUnavailable(
-            f"cannot listen at {paths.shown(exc.filename or path)}: {os.strerror(exc.errno or 0).lower()}",
-            hint="set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a path of your own",
-        ) from exc
+        cause = f"cannot listen at {paths.shown(exc.filename or path)}: {os.strerror(exc.errno or 0).lower()}"
+        hint = "set XDG_RUNTIME_DIR or GIT_CREDENTIAL_BITBUCKET_SOCKET to a path of your own"
+        raise DaemonUnavailable(cause, hint=hint) from exc
 
 
 def adopt_listener(descriptor: int) -> socket.socket:
@@ -157,10 +154,8 @@ def adopt_listener(descriptor: int) -> socket.socket:
         listener.detach()
     except OSError:
         pass
-    raise SettingsError(
-        f"descriptor {descriptor} is not a listening Unix socket",
-        hint="the socket unit needs one ListenStream= with a path",
-    )
+    hint = "the socket unit needs one ListenStream= with a path"
+    raise SettingsError(f"descriptor {descriptor} is not a listening Unix socket", hint=hint)
 
 
 def remove_directory(path: str) -> None:
@@ -189,10 +184,8 @@ def _start_lock(path: str, seconds: float) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise DaemonUnavailable(
-                        f"another daemon has been starting for {seconds:.0f} s",
-                        hint=f"find the process: fuser {paths.shown(path)}.lock",
-                    ) from None
+                    cause = f"another daemon has been starting for {seconds:.0f} s"
+                    raise DaemonUnavailable(cause, hint=f"find the process: fuser {paths.shown(path)}.lock") from None
                 time.sleep(_PAUSE_S)
         yield
     finally:
@@ -222,10 +215,8 @@ def _remove_socket(path: str) -> None:
     """Unlink a socket without a listener. Raises `InsecurePath` where `path` is not a socket."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise InsecurePath(
-                f"{paths.shown(path)} exists and is not a socket",
-                hint=f"see what it is: ls -ld {paths.typed(path)}; then remove it",
-            )
+            hint = f"see what it is: ls -ld {paths.typed(path)}; then remove it"
+            raise InsecurePath(f"{paths.shown(path)} exists and is not a socket", hint=hint)
         os.unlink(path)
     except FileNotFoundError:
         pass
@@ -260,10 +251,9 @@ def _ask(path: str, request: bytes) -> tuple[bytes, int]:
                 connection.settimeout(max(deadline - time.monotonic(), 0.001))
         except (TimeoutError, BlockingIOError):
             pid = _pid(connection)
-            raise DaemonUnavailable(
-                f"process {pid or '?'} listens at the daemon's socket and does not answer",
-                hint=f"stop it: kill {pid}" if pid else f"remove {paths.shown(path)}",
-            ) from None
+            cause = f"process {pid or '?'} listens at the daemon's socket and does not answer"
+            hint = f"stop it: kill {pid}" if pid else f"remove {paths.shown(path)}"
+            raise DaemonUnavailable(cause, hint=hint) from None
         return answer, _pid(connection)
 
 

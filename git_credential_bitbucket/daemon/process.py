@@ -234,10 +234,8 @@ def _read_document(*, is_required: bool) -> dict[str, str]:
                 env = json.loads(data)["env"]
                 return {str(name): str(value) for name, value in env.items()}
             except (ValueError, KeyError, TypeError, AttributeError):
-                raise SettingsError(
-                    "the document on the daemon's standard input is invalid",
-                    hint="run: git-credential-bitbucket daemon start",
-                ) from None
+                hint = "run: git-credential-bitbucket daemon start"
+                raise SettingsError("the document on the daemon's standard input is invalid", hint=hint) from None
     env = dict(os.environ)
     git_config.adopt(env)
     return env

@@ -34,16 +34,12 @@ def stable_path(env: Mapping[str, str]) -> str:
     """
     invoked = activate.archive() or _invoked()
     if invoked is None:
-        raise SettingsError(
-            "this copy of the program has no executable for git to run",
-            hint="install it: run install/install in its directory, or pipx install git-credential-bitbucket",
-        )
+        hint = "install it: run install/install in its directory, or pipx install git-credential-bitbucket"
+        raise SettingsError("this copy of the program has no executable for git to run", hint=hint)
     if invoked == activate.archive():
         if os.path.basename(invoked) not in (NAME, ARCHIVE):
-            raise SettingsError(
-                f"{invoked} has a name by which its lines in git's configuration cannot be recognized",
-                hint=f"rename it to {ARCHIVE}",
-            )
+            cause = f"{invoked} has a name by which its lines in git's configuration cannot be recognized"
+            raise SettingsError(cause, hint=f"rename it to {ARCHIVE}")
         return invoked
     ours = os.path.realpath(invoked)
     found = [path for path in (*_places(env), invoked) if os.path.realpath(path) == ours and os.access(path, os.X_OK)]

@@ -51,10 +51,8 @@ def kind_at(provider: Provider, kind: token_kinds.Kind) -> token_kinds.Kind:
     if provider.endpoint.product != hosts.DATA_CENTER:
         return kind
     if kind in token_kinds.MINTED:
-        raise LoginFailed(
-            f"{printable(provider.host)} is Bitbucket Data Center, which has no such grant",
-            hint="use a project's or repository's token: git-credential-bitbucket login --access-token",
-        )
+        hint = "use a project's or repository's token: git-credential-bitbucket login --access-token"
+        raise LoginFailed(f"{printable(provider.host)} is Bitbucket Data Center, which has no such grant", hint=hint)
     return token_kinds.PERSONAL_TOKEN if kind == token_kinds.API_TOKEN else kind
 
 

@@ -304,10 +304,8 @@ def _loopback(redirect_uri: str) -> _RedirectAddress:
     except ValueError:
         parts, hosts, port = urlsplit(""), (), 0
     if parts.scheme != "http" or not hosts or parts.username is not None:
-        raise SettingsError(
-            f"the redirect address {printable(redirect_uri)} is not on this machine",
-            hint=f"register http://localhost:34106/ at the consumer and in oauthRedirectURI, {_PASTE_HINT}",
-        )
+        hint = f"register http://localhost:34106/ at the consumer and in oauthRedirectURI, {_PASTE_HINT}"
+        raise SettingsError(f"the redirect address {printable(redirect_uri)} is not on this machine", hint=hint)
     return _RedirectAddress(hosts, port, parts.netloc.lower().removesuffix(f":{_HTTP_PORT}"), parts.path or "/")
 
 

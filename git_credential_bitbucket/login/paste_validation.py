@@ -62,10 +62,8 @@ def _of_consumer(text: str, what: str) -> str:
     value, _ = token_kinds.clean_paste(text)
     _check(value, f"consumer's {what}")
     if token_kinds.recognise(value) != token_kinds.UNKNOWN:
-        raise LoginFailed(
-            f"this is a token, not the {what} of an OAuth consumer",
-            hint="log in with it: git-credential-bitbucket login --api-token, or --access-token",
-        )
+        hint = "log in with it: git-credential-bitbucket login --api-token, or --access-token"
+        raise LoginFailed(f"this is a token, not the {what} of an OAuth consumer", hint=hint)
     return value
 
 
@@ -106,10 +104,8 @@ def _check(text: str, what: str) -> None:
     if not text:
         raise LoginFailed(f"no {what} was given", hint="copy it from Bitbucket's page, and paste it")
     if "://" in text:
-        raise LoginFailed(
-            f"this is a URL, not a {what}",
-            hint="copy the secret only; in a URL it is between the colon after the username and the @",
-        )
+        hint = "copy the secret only; in a URL it is between the colon after the username and the @"
+        raise LoginFailed(f"this is a URL, not a {what}", hint=hint)
     if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
         raise LoginFailed(
             f"this is an email, not a {what}", hint="the email is asked for separately, or given with --account"

@@ -96,10 +96,9 @@ def _owner(
         is_known = True  # a project's or repository's
     if not is_known:
         if prompter.terminal is None:
-            raise LoginFailed(
-                "the server did not say whose the token is, and git must send its owner's username",
-                hint="name the owner: --account USERNAME; or what the token belongs to: --for KEY or KEY/REPOSITORY",
-            )
+            cause = "the server did not say whose the token is, and git must send its owner's username"
+            hint = "name the owner: --account USERNAME; or what the token belongs to: --for KEY or KEY/REPOSITORY"
+            raise LoginFailed(cause, hint=hint)
         username = paste_validation.check_account(prompter.optional(_OWNER_PROMPT))
     if username is None:
         return replace(checked, kind=token_kinds.ACCESS_TOKEN), None
@@ -208,10 +207,9 @@ def _repository_here(wanted: LoginRequest) -> str:
 def _ask_scope(wanted: LoginRequest, prompter: Prompter) -> tuple[str, str | None]:
     """The workspace and project, or the repository, that the user names. Raises `LoginFailed`."""
     if prompter.terminal is None:
-        raise LoginFailed(
-            "an access token belongs to a repository, project or workspace, and Bitbucket does not say which",
-            hint="name it: --for WORKSPACE/REPOSITORY, --for WORKSPACE, or --for WORKSPACE --project KEY",
-        )
+        cause = "an access token belongs to a repository, project or workspace, and Bitbucket does not say which"
+        hint = "name it: --for WORKSPACE/REPOSITORY, --for WORKSPACE, or --for WORKSPACE --project KEY"
+        raise LoginFailed(cause, hint=hint)
     workspace, _, repository = wanted.near.partition("/")
     near, at = (wanted.near, workspace), 2
     if repository:

@@ -91,11 +91,9 @@ def new_vault(prompter: prompts.Prompter, env: Mapping[str, str]) -> NewVault:
         keyring_key.open_up(env)
     except KeyringUnavailable as exc:
         if prompter.terminal is None:
-            raise KeyringUnavailable(
-                f"there is no key to encrypt the vault with: {exc.cause}",
-                reason=exc.reason,
-                hint="log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory",
-            ) from exc
+            cause = f"there is no key to encrypt the vault with: {exc.cause}"
+            hint = "log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory"
+            raise KeyringUnavailable(cause, reason=exc.reason, hint=hint) from exc
         prompter.say(f"Tokens are stored encrypted. No system keyring was found, so choose a passphrase ({exc.cause}).")
         return NewVault(new_passphrase(prompter))
     return NewVault(None)

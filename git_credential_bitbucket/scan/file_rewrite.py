@@ -69,10 +69,8 @@ class Rewrite:
             entry = [hunk.at, *(part.decode("latin-1") for part in (hunk.before, hunk.after, hunk.lead, hunk.trail))]
             length = sum(2 * len(part) for part in (hunk.before, hunk.after, hunk.lead, hunk.trail))
             if length > MAX_RECORD_BYTES:
-                raise Error(
-                    f"a line of {printable(self.location.path)} is too long for the backup",
-                    hint="remove the secret by hand",
-                )
+                hint = "remove the secret by hand"
+                raise Error(f"a line of {printable(self.location.path)} is too long for the backup", hint=hint)
             if size + length > MAX_RECORD_BYTES:
                 records.append({**common, "hunks": []})
                 size = 0
@@ -203,10 +201,8 @@ def _merged(current: bytes, hunk: Hunk, location: locations.Location) -> bytes:
             return current.replace(known, lead + hunk.before + trail)
     if not hunk.after:  # whole lines had been taken out: of lists, whose order says nothing
         return current + (b"" if not current or current.endswith(b"\n") else b"\n") + hunk.before
-    raise Error(
-        f"{printable(location.path)} has changed too much to restore what was removed",
-        hint="undo those changes and try again; the backup is kept",
-    )
+    hint = "undo those changes and try again; the backup is kept"
+    raise Error(f"{printable(location.path)} has changed too much to restore what was removed", hint=hint)
 
 
 def _replace(location: locations.Location, before: bytes, after: bytes | None) -> None:

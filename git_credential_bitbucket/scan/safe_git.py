@@ -111,10 +111,8 @@ def check_no_pipe(repository: Repository) -> None:
                 except OSError:
                     continue
                 if not (stat.S_ISREG(mode) or stat.S_ISSOCK(mode)):
-                    raise Error(
-                        f"git would wait for {printable(path)}, which is not a regular file",
-                        hint="check where the repository comes from, and remove that file",
-                    )
+                    hint = "check where the repository comes from, and remove that file"
+                    raise Error(f"git would wait for {printable(path)}, which is not a regular file", hint=hint)
             if "alternates" in names and os.path.basename(folder) == "info":
                 roots += [path for path in _borrowed(folder) if path not in roots]
 

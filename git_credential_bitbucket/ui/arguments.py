@@ -73,10 +73,8 @@ def parse_scope(text: str, base: str = hosts.CLOUD_URL) -> ScopeArgument:
     except ValueError:
         raise Error("not a URL of a Bitbucket host", hint=_SCOPE_HINT) from None
     if password:
-        raise Error(
-            "this URL contains a password, which is in your shell's history now",
-            hint="revoke it, and remove it from git's configuration: git remote set-url",
-        )
+        hint = "revoke it, and remove it from git's configuration: git remote set-url"
+        raise Error("this URL contains a password, which is in your shell's history now", hint=hint)
     if parts.scheme.lower() not in ("https", "http") or not host or " " in host or not text.isprintable():
         raise Error("not a URL of a Bitbucket host", hint=_SCOPE_HINT)
     protocol = parts.scheme.lower()
@@ -97,10 +95,8 @@ def requested_scope(one: CredentialView) -> ScopeArgument:
 def check_scope(scope: ScopeArgument) -> None:
     """Raise `Error` for a scope that could never match: a wildcard, or a title instead of the name in the URL."""
     if "*" in (scope.path or ""):
-        raise Error(
-            "a scope has no wildcards: a URL does not show which project a repository is in",
-            hint="write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY",
-        )
+        hint = "write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY"
+        raise Error("a scope has no wildcards: a URL does not show which project a repository is in", hint=hint)
     if not all(map(scopes.is_name, scope.text.split("/")[3:])):
         raise Error(
             "not a workspace or repository: its name in the URL has no spaces or special characters", hint=_SCOPE_HINT
@@ -205,10 +201,8 @@ def select_one(found: Sequence[CredentialView], what: str) -> CredentialView:
     lines = [describe(one) for one in found]
     terminal = prompts.interactive_terminal()
     if terminal is None:
-        raise Error(
-            f"several credentials are stored {what}: {'; '.join(lines)}",
-            hint="give the id of one: the last word of each",
-        )
+        hint = "give the id of one: the last word of each"
+        raise Error(f"several credentials are stored {what}: {'; '.join(lines)}", hint=hint)
     terminal.say(f"Several credentials are stored {what}:")
     return found[terminal.choose("Which one", lines)]
 

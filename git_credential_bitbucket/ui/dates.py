@@ -22,10 +22,8 @@ def parse_span(text: str) -> float:
         raise Error("not a time span", hint="write 30m (minutes), 12h, 7d, 2w, 3mo (months) or 1y")
     seconds = int(found[1]) * _UNITS[found[2]]
     if seconds > MAX_SPAN_YEARS * _UNITS["y"]:
-        raise Error(
-            f"the time span is longer than {MAX_SPAN_YEARS} years",
-            hint="write a shorter one, or none if there is no limit",
-        )
+        hint = "write a shorter one, or none if there is no limit"
+        raise Error(f"the time span is longer than {MAX_SPAN_YEARS} years", hint=hint)
     return float(seconds)
 
 
