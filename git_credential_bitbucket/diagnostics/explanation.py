@@ -38,14 +38,14 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     if url is None:
         return _not_asked(source)
     here = git_config.read_repository(os.environ, folder)
-    git_asks = git_request.request_for(url, here)
+    lines = git_request.request_for(url, here)
+    data = git_protocol.emit([*lines.items()])
+    request = git_protocol.parse(data)
     document: Document = {
         "url": url.shown,
         "source": source,
-        "asked": {
-            key: git_request.shown_name(value) if key == "username" else value for key, value in git_asks.pairs()
-        },
-        "path_withheld": bool(url.path) and git_asks.path is None,
+        "asked": lines | ({"username": git_request.shown_name(lines["username"])} if "username" in lines else {}),
+        "path_withheld": bool(url.path) and request.path is None,
         "beforehand": git_behaviour.sent_unasked(url, here, os.environ),
         "helpers": _helpers(url, here),
         "daemon": _daemon(),
@@ -57,37 +57,37 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
         "answer": None,
         "none": None,
     }
-    problem = _not_for_us(git_asks, document) or _fill_in(url, git_asks, document)
+    problem = _not_for_us(request, document) or _fill_in(url, request, data, document)
     if problem is not None:
-        then = git_behaviour.next_step(_state(git_asks, document), url.shown, here, os.environ)
+        then = git_behaviour.next_step(_state(data, document), url.shown, here, os.environ)
         document["none"] = {"cause": problem.cause, "hint": problem.hint or "", "then": then}
     elif is_checked:
-        document["verdict"] = _verdict(url, git_asks, document)
+        document["verdict"] = _verdict(url, data, document)
     return document
 
 
-def _verdict(url: git_request.Url, git_asks: git_request.GitRequest, document: Document) -> VerdictView | None:
+def _verdict(url: git_request.Url, data: bytes, document: Document) -> VerdictView | None:
     """What Bitbucket says of what git gets."""
     answer, tokens = document["answer"], []
     if answer is not None and answer["from"] == "environment":
-        tokens = list(filter(None, [_found(url, git_asks)]))
+        tokens = list(filter(None, [_found(url, data)]))
     ids = [answer["from"]] if answer is not None and not tokens else []
     names = scopes.names_of(url.path, url.host)
     repository = f"{url.base}/{'/'.join(names)}" if len(names) > 1 and url.protocol == "https" else None
     return next(iter(live_check.check(ids, tokens, url.base, repository).values()), None)
 
 
-def _found(url: git_request.Url, git_asks: git_request.GitRequest) -> environment_tokens.EnvironmentCredential | None:
+def _found(url: git_request.Url, data: bytes) -> environment_tokens.EnvironmentCredential | None:
     """What the environment has for this request."""
-    path = [("path", url.path)] if not git_asks.path and sys.platform == "linux" and url.path else []
-    return environment_tokens.find(os.environ, git_protocol.parse(git_protocol.emit([*git_asks.pairs(), *path])))
+    path = [("path", url.path)] if sys.platform == "linux" and url.path and b"\npath=" not in data else []
+    return environment_tokens.find(os.environ, git_protocol.parse(data + git_protocol.emit(path)))
 
 
-def _state(git_asks: git_request.GitRequest, document: Document) -> str | None:
+def _state(data: bytes, document: Document) -> str | None:
     """Why nothing is offered, as a state; None where the vault was not read."""
     if document["vault"] is None:
         return None
-    return dict(query("why", [], git_protocol.emit(git_asks.pairs()))).get("state")
+    return dict(query("why", [], data)).get("state")
 
 
 def _address(text: str | None, folder: str) -> tuple[str, git_request.Url | None]:
@@ -126,37 +126,37 @@ def _daemon() -> DaemonView:
     return {"state": "running", "detail": f"{facts['version']}, process {facts['pid']}"}
 
 
-def _not_for_us(git_asks: git_request.GitRequest, document: Document) -> Error | Problem | None:
+def _not_for_us(request: git_protocol.Request, document: Document) -> Error | Problem | None:
     """Why git's request does not reach this program; None where it does."""
-    base = f"{git_asks.protocol}://{git_asks.host}"
-    if not hosts.is_bitbucket_now(os.environ, git_asks.protocol, git_asks.host):
-        if git_asks.host == hosts.CLOUD_HOST:
-            return Problem("this is plain http, and tokens are only sent over https", hosts.provider_hint(base))
-        return hosts.unconfigured_host(git_asks.protocol, git_asks.host)
+    if not hosts.is_bitbucket_now(os.environ, request.protocol, request.host):
+        if request.host == hosts.CLOUD_HOST:
+            return Problem("this is plain http, and tokens are only sent over https", hosts.provider_hint(request.base))
+        return hosts.unconfigured_host(request.protocol, request.host)
     if not any(one["ours"] for one in document["helpers"]):
         others = git_protocol.printable(", ".join(one["helper"] for one in document["helpers"]))
-        cause = f"git has no credential helper configured for {base}"
+        cause = f"git has no credential helper configured for {request.base}"
         if others:
-            cause = f"git asks {others} for {base}, not git-credential-bitbucket"
-        host = hosts.host_option(git_asks.protocol, git_asks.host)
+            cause = f"git asks {others} for {request.base}, not git-credential-bitbucket"
+        host = hosts.host_option(request.protocol, request.host)
         return Problem(cause, f"run: git-credential-bitbucket configure{host}")
     return None
 
 
-def _fill_in(url: git_request.Url, git_asks: git_request.GitRequest, document: Document) -> Error | Problem | None:
+def _fill_in(
+    url: git_request.Url, request: git_protocol.Request, data: bytes, document: Document
+) -> Error | Problem | None:
     """Fill in what this program looks at, and its answer; returns why there is none."""
-    request = git_protocol.parse(git_protocol.emit(git_asks.pairs()))
     # Whoever answers reads from /proc which repository git works on, where git does not say.
-    fields = [] if git_asks.path or sys.platform != "linux" else [("asked_path", url.path)]
+    fields = [] if request.path or sys.platform != "linux" else [("asked_path", url.path)]
     try:
-        found = _found(url, git_asks)
+        found = _found(url, data)
         if found is not None:
             document["environment"] = _environment_view(found)
             environment_tokens.check(found, request.base, os.environ)
     except Error as exc:
         document["environment"] = {**(document["environment"] or {}), "trouble": exc.cause}
         return exc
-    answer = query("explain", fields, git_protocol.emit(git_asks.pairs()))
+    answer = query("explain", fields, data)
     told = dict(answer)
     document["vault"] = vault_state(told)
     document["candidates"] = candidates = [json.loads(value) for key, value in answer if key == "candidate[]"]
@@ -167,7 +167,7 @@ def _fill_in(url: git_request.Url, git_asks: git_request.GitRequest, document: D
         return None
     winner: Winner | None = next((one for one in candidates if one["wins"]), None)
     if winner is None:
-        return _no_credential(git_asks, document, fields)
+        return _no_credential(request, data, document, fields)
     document["answer"] = {
         "from": winner["id"],
         "what": f"the {arguments.title(winner)}",
@@ -203,9 +203,11 @@ def _environment_answer(found: environment_tokens.EnvironmentCredential) -> Answ
     }
 
 
-def _no_credential(git_asks: git_request.GitRequest, document: Document, fields: list[tuple[str, str]]) -> Problem:
+def _no_credential(
+    request: git_protocol.Request, data: bytes, document: Document, fields: list[tuple[str, str]]
+) -> Problem:
     """Why nothing is offered: the vault's trouble, the best candidate's, or that there is none."""
-    vault, login = document["vault"], login_command(f"{git_asks.protocol}://{git_asks.host}")
+    vault, login = document["vault"], login_command(request.base)
     if vault is not None and vault["trouble"]:
         return Problem(vault["trouble"], vault["hint"] or "see: git-credential-bitbucket status")
     refused = [one for one in document["candidates"] if one["outcome"] == "passed over"]
@@ -213,13 +215,13 @@ def _no_credential(git_asks: git_request.GitRequest, document: Document, fields:
         return Problem(refused[0]["why"] or "it is not offered now", refused[0]["hint"] or f"run: {login}")
     if document["dropped"]:
         hint = "log in as that account, or remove the username from the URL"
-        name = git_protocol.printable(git_asks.username or "")
+        name = git_protocol.printable(request.username or "")
         return Problem(f"git asks for the username {name}, and no credential is known to belong to {name}", hint)
-    where = git_protocol.printable("/".join(filter(None, (git_asks.host, git_asks.path))))
+    where = git_protocol.printable("/".join(filter(None, (request.host, request.path))))
     unusable = environment_tokens.unusable(os.environ)
     if unusable is not None:
         return unusable
-    told = dict(query("why", fields, git_protocol.emit(git_asks.pairs())))
+    told = dict(query("why", fields, data))
     hint = interactivity.ci_hint() or (told["hint"] if told.get("state") == "none" else f"run: {login}")
     if document["elsewhere"]:
         others = ", ".join(document["elsewhere"])

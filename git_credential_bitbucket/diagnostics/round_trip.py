@@ -22,7 +22,7 @@ _REPOSITORY = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "
 def look(context: DoctorContext) -> Finding:
     """Ask git, without a prompt. Runs at the root directory, so that no helper of the repository's own is run."""
     question = git_request.request_for(context.url, context.trusted)
-    path = [("path", context.url.path)] if context.url.path and not question.path else []
+    path = {"path": context.url.path} if context.url.path else {}
     env = {name: value for name, value in context.env.items() if name not in _REPOSITORY}
     started = time.monotonic()
     try:
@@ -30,7 +30,7 @@ def look(context: DoctorContext) -> Finding:
             [git_config.find_git(context.env), "credential", "fill"],
             cwd="/",
             env={**env, **_NO_PROMPTS, "LC_ALL": "C"},
-            input=git_protocol.emit([*question.pairs(), *path]) + b"\n",
+            input=git_protocol.emit([*(path | question).items()]) + b"\n",
             capture_output=True,
             timeout=LIMIT_S,
             check=False,

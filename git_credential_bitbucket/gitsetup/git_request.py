@@ -49,30 +49,12 @@ class Url:
         return git_protocol.printable(f"{self.protocol}://{name}{self.host}/{self.path}".rstrip("/"), 1000)
 
 
-@dataclass(frozen=True, slots=True)
-class GitRequest:
-    """A request of git's to its helpers; `path` only if git sends it."""
-
-    protocol: str
-    host: str
-    path: str | None
-    username: str | None
-
-    def pairs(self) -> list[tuple[str, str]]:
-        """The lines of the request."""
-        pairs = [("protocol", self.protocol), ("host", self.host)]
-        if self.path is not None:
-            pairs.append(("path", self.path))
-        if self.username is not None:
-            pairs.append(("username", self.username))
-        return pairs
-
-
-def request_for(url: Url, here: git_config.GitConfig) -> GitRequest:
-    """The request that git sends for `url` with the configuration `here`."""
+def request_for(url: Url, here: git_config.GitConfig) -> dict[str, str]:
+    """The lines that git sends its helpers for `url` with the configuration `here`."""
     whole = f"{url.base}/{url.path}"
-    username = url.username or here.credential(whole, "username") or None
-    return GitRequest(url.protocol, url.host, url.path if url.path and sends_path(here, whole) else None, username)
+    lines = {"protocol": url.protocol, "host": url.host, "path": url.path if sends_path(here, whole) else ""}
+    lines["username"] = url.username or here.credential(whole, "username") or ""
+    return {key: value for key, value in lines.items() if value}
 
 
 def sends_path(here: git_config.GitConfig, url: str) -> bool:
