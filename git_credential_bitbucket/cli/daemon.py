@@ -22,7 +22,6 @@ STOP_TIMEOUT_S = 400.0
 """The daemon waits a minute at most for clients, but longer for an answer from Bitbucket."""
 ACTIVATION = ("LISTEN_FDS", "LISTEN_PID")
 """Variables of systemd's socket activation (sd_listen_fds(3))."""
-_NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
 
 
 @click.group(
@@ -143,7 +142,7 @@ def socket_path(*, control: bool) -> None:
 
 
 def _document(path: str, facts: dict[str, str] | None) -> dict[str, Any]:
-    values = {name: int(value) if name in _NUMBERS else value for name, value in (facts or {}).items()}
+    values = {name: int(value) if name in daemon_info.NUMBERS else value for name, value in (facts or {}).items()}
     return {"running": facts is not None, "socket": path, **values}
 
 

@@ -97,12 +97,12 @@ def look(text: str | None) -> Iterator[Finding]:
     at_work = list(_with_errors("daemon", daemon.look(env)))
     yield from at_work
     # A daemon that does not answer is not asked again: each request would wait for its time limit.
-    prompter = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
-    if prompter:
+    is_asked = not any(one.level == WRONG for one in (*unsafe, *at_work) if one.check in ("socket", daemon.CHECK))
+    if is_asked:
         yield from _with_errors("vault", credentials.look(context, time.time()))
     way = list(_with_errors("network", network.look(context)))
     yield from way
-    if prompter:
+    if is_asked:
         if not any(one.level == WRONG for one in way):
             yield from _with_errors("credentials", credentials.check(context))
         yield round_trip.look(context)
@@ -133,12 +133,9 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
         observed.append(observation)
         if not as_json:
             say()
-            say(f"assumption  {observation['assumption']}")
-            say(f"request     {observation['request']}")
-            say(f"answer      {observation['answer']}")
-            say(
-                f"verdict     {observation['verdict']}{'' if observation['why'] is None else ': ' + observation['why']}"
-            )
+            why = "" if observation["why"] is None else f": {observation['why']}"
+            for name in ("assumption", "request", "answer", "verdict"):
+                say(f"{name:<12}{observation[name]}{why if name == 'verdict' else ''}")
     if as_json:
         click.echo(json.dumps({"version": __version__, "observations": observed}, indent=2))
     return 1 if any(observation["verdict"] == live_report.DIFFERS for observation in observed) else 0

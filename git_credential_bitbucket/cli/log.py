@@ -100,10 +100,7 @@ def _path() -> str:
 
 
 def _review(tests: frozenset[str], *, as_json: bool) -> None:
-    from git_credential_bitbucket.diagnostics import (
-        review,  # lazy: as above
-        status_report,  # lazy: the log alone needs no daemon
-    )
+    from git_credential_bitbucket.diagnostics import review, status_report  # lazy: the log alone needs no daemon
 
     report = status_report.report_now()
     status_report.check_readable(report, "the credentials cannot be reviewed")

@@ -27,12 +27,12 @@ The key is read from where it is stored: the keyring (which may open a dialogue,
 @click.option("--key-file", metavar="FILE", help="Read the key from FILE: 32 bytes, raw or in base64.")
 def command(*, key_file: str | None) -> None:
     """Unlock the vault."""
-    text = dict(ask("status"))
-    if text["vault"] == "open" and key_file is None:
+    told = dict(ask("status"))
+    if told["vault"] == "open" and key_file is None:
         output.say("The vault is already unlocked.")
         return
     vault_setup.header()  # raises if there is no vault
-    if "pid" not in text:
+    if "pid" not in told:
         raise Error(
             "no daemon is running, so the vault cannot be kept unlocked",
             hint="each command reads the key itself; to use a key file, run: "

@@ -14,6 +14,10 @@ PING_S = 5.0
 """Nothing blocks a ping; it is slow under load only."""
 
 
+NUMBERS = frozenset({"pid", "uptime", "clients", "served"})
+"""The facts that are numbers; uptime is in seconds."""
+
+
 def socket_path() -> str:
     """The path of the daemon's socket. Raises `DaemonDisabled` where the daemon is switched off."""
     daemon_launcher.check_allowed(os.environ)
@@ -26,10 +30,9 @@ def daemon_facts(path: str) -> dict[str, str] | None:
     Raises `DaemonUnavailable` where it does not answer.
     """
     for at in (paths.control_socket(path), path):
-        outcome, reply = ipc.send_request(at, ipc.format_request("ping", b""), PING_S)
+        outcome, facts = _ping(at)
         if outcome == ipc.TIMEOUT:
             raise not_answering(at)
-        facts = dict(git_protocol.parse_pairs(reply))
         if "pid" in facts:
             return facts
     return None
@@ -80,7 +83,11 @@ def control_sockets() -> list[str]:
 def socket_facts(path: str) -> dict[str, str]:
     """The reply of the socket at `path` to `ping`; empty where no daemon of ours answers."""
     try:
-        _, reply = ipc.send_request(path, ipc.format_request("ping", b""), PING_S)
+        return _ping(path)[1]
     except InsecurePath:  # another user's
         return {}
-    return dict(git_protocol.parse_pairs(reply))
+
+
+def _ping(path: str) -> tuple[ipc.Outcome, dict[str, str]]:
+    outcome, reply = ipc.send_request(path, ipc.format_request("ping", b""), PING_S)
+    return outcome, dict(git_protocol.parse_pairs(reply))

@@ -103,7 +103,7 @@ def find_all(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
 
 
 def required(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
-    """As `every`, for who needs one. Raises `SettingsError` if that is nothing usable."""
+    """As `find_all`, for a command that needs one. Raises `SettingsError` if that is nothing usable."""
     found = find_all(env)
     if not found:
         if (problem := unusable(env)) is not None:

@@ -108,9 +108,8 @@ def has_foreground() -> bool:
 
     A background process that reads from it is stopped (SIGTTIN), and git with it.
     """
-    try:
-        terminal = os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except OSError:
+    terminal = open_terminal()
+    if terminal is None:
         return False
     try:
         return os.tcgetpgrp(terminal) == os.getpgrp()
@@ -118,6 +117,14 @@ def has_foreground() -> bool:
         return False
     finally:
         os.close(terminal)
+
+
+def open_terminal() -> int | None:
+    """A descriptor of the controlling terminal; None where there is none."""
+    try:
+        return os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def is_terminal(descriptor: int) -> bool:

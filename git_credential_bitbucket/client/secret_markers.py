@@ -27,12 +27,6 @@ ERASED = "erased-"
 GIVEN = "given-"
 REJECTED = "rejected-"
 _TTL_S = {ERASED: ERASED_TTL_S, GIVEN: GIVEN_TTL_S, REJECTED: float("inf")}
-_KEYS = {
-    ERASED: b"git-credential-bitbucket: erased",
-    GIVEN: b"git-credential-bitbucket: given",
-    REJECTED: b"git-credential-bitbucket: rejected",
-}
-"""They separate these digests from any other use of the same secret's digest."""
 
 
 def mark(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str = ERASED) -> None:
@@ -70,7 +64,8 @@ def is_marked(env: "Mapping[str, str]", host: str, secret: "Secret", prefix: str
 def file_name(host: str, secret: "Secret", prefix: str = ERASED) -> str:
     """The file name of a mark."""
     text = f"{host}\n{secret.reveal()}".encode("utf-8", "surrogateescape")
-    return prefix + blake2b(text, key=_KEYS[prefix], digest_size=16).hexdigest()
+    key = f"git-credential-bitbucket: {prefix[:-1]}".encode()  # no other use of the secret has the same digest
+    return prefix + blake2b(text, key=key, digest_size=16).hexdigest()
 
 
 def is_fresh(path: str, prefix: str = ERASED) -> bool:
@@ -82,7 +77,7 @@ def remove_expired(directory: str) -> None:
     """Remove marks that are no longer valid."""
     for entry in os.listdir(directory):
         prefix = entry.partition("-")[0] + "-"
-        if prefix in _KEYS:
+        if prefix in _TTL_S:
             path = f"{directory}/{entry}"
             try:
                 if not is_fresh(path, prefix):

@@ -353,7 +353,7 @@ def _unwritten_refusal(agent: Agent) -> bytes:
 
 def _memory_refusal(agent: Agent) -> bytes:
     """The refusal to stop while credentials are in memory only; Bitbucket shows a token only once."""
-    from git_credential_bitbucket.agent.agent import error_answer  # lazy: as in `_loss`
+    from git_credential_bitbucket.agent.agent import error_answer  # lazy: as above
     from git_credential_bitbucket.agent.naming import names_of
 
     return error_answer(

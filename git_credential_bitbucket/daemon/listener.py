@@ -105,7 +105,7 @@ class Listener:
 
 
 def claim(wanted: dict[SocketName, str]) -> tuple[dict[SocketName, socket.socket], Listener] | None:
-    """Listen at `doors`; None if a daemon of ours does already. Raises `InsecurePath` or `DaemonUnavailable`."""
+    """Listen at `wanted`; None if a daemon of ours does already. Raises `InsecurePath` or `DaemonUnavailable`."""
     path = wanted["git"]
     _check(path)
     deadline = time.monotonic() + START_LOCK_S

@@ -31,7 +31,7 @@ class ThreadPool:
         return len(self._under_way)
 
     def submit(self, job: Callable[[], T]) -> Future[T]:
-        """Run `run_job` in a thread of its own."""
+        """Run `job` in a thread of its own."""
         return self._submit(job, "job", MAX_JOBS)
 
     def submit_renewal(self, job: Callable[[], T]) -> Future[T]:

@@ -8,14 +8,8 @@ from git_credential_bitbucket import config, git_config, paths
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, DoctorContext, Finding, Fix
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.git_config import find_program
-from git_credential_bitbucket.gitsetup import config_writer
-from git_credential_bitbucket.gitsetup.executable import (
-    helper_here,
-    is_there,
-    is_this_program,
-    only_word,
-    runs_this_program,
-)
+from git_credential_bitbucket.gitsetup import config_writer, executable
+from git_credential_bitbucket.gitsetup.executable import is_this_program
 from git_credential_bitbucket.gitsetup.git_request import sends_path
 from git_credential_bitbucket.gitsetup.other_helpers import other_helpers, reset_after
 
@@ -81,7 +75,7 @@ def _not_configured(context: DoctorContext, configure: str) -> Finding:
 
 def _paths(context: DoctorContext, ours: list[tuple[str, str, str]], hint: str) -> Iterator[Finding]:
     for value, origin, _ in ours:
-        if not runs_this_program(value):
+        if not executable.runs_this_program(value):
             if find_program(context.env, "git-credential-bitbucket") is None:
                 cause = f"git finds no {value} on PATH ({origin})"
                 yield Finding(CHECK, WRONG, cause, hint, _written(context))
@@ -89,8 +83,8 @@ def _paths(context: DoctorContext, ours: list[tuple[str, str, str]], hint: str) 
                 cause = f"git asks {value} by name ({origin}), which programs started from the desktop may not find"
                 yield Finding(CHECK, NOTE, cause, hint, _written(context))
             continue
-        if not is_there(value):
-            cause = f"git asks {only_word(value)}, which no longer exists ({origin})"
+        if not executable.is_there(value):
+            cause = f"git asks {executable.only_word(value)}, which no longer exists ({origin})"
             yield Finding(CHECK, WRONG, cause, hint, _written(context))
 
 
@@ -119,7 +113,9 @@ def _reset(context: DoctorContext, hint: str) -> Iterator[Finding]:
 
 def _written(context: DoctorContext) -> Fix:
     def configure() -> None:
-        commands = config_writer.configure_commands(_scope(context), context.url.base, helper_here(context.env))
+        commands = config_writer.configure_commands(
+            _scope(context), context.url.base, executable.helper_here(context.env)
+        )
         config_writer.run(commands, context.env)
 
     return Fix(f"configured git for {context.url.base}", configure)

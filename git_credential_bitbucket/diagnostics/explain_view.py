@@ -102,12 +102,8 @@ _OUTCOMES = {"answers": "", "renewed": "renewed first", "minted": "minted when g
 
 
 def print_document(document: Document) -> None:
-    """On standard output."""
-    print_to(output.console(), document)
-
-
-def print_to(console: Console, document: Document) -> None:
-    """All of it."""
+    """All of it, on standard output."""
+    console = output.console()
     _line(console, f"{document['url'] or 'not an http or https URL'} ({document['source']})", "bold")
     if document["asked"] is not None:
         _question(console, document)

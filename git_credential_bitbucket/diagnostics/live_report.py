@@ -1,6 +1,6 @@
 """What Bitbucket really does where this program relies on an assumption: a transcript without secrets, to be reported.
 
-Each credential is sent as git or REST would send it. NoAnswer is revoked but a token that was minted here for that, and
+Each credential is sent as git or REST would send it. Nothing is revoked but a token that was minted here for that, and
 that is the one rejected credential that is sent on purpose. A renewal is the daemon's own, so what it brings is stored
 as ever. Repositories, accounts and workspaces are not named.
 """

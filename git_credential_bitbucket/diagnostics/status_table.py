@@ -27,8 +27,9 @@ _INDENT = "  "
 _BEFORE = "is used before any stored credential"
 
 
-def print_to(console: Console, report: status_report.Report, *, long: bool) -> None:
-    """The credentials, then what is wrong with them, then where they are stored."""
+def print_report(report: status_report.Report, *, long: bool, console: Console | None = None) -> None:
+    """The credentials, then what is wrong with them, then where they are stored; on standard output."""
+    console = console or output.console()
     if report.vault["trouble"] and not report.credentials:
         _line(console, "The stored credentials cannot be listed.")
         _line(console, "")
@@ -48,11 +49,6 @@ def print_to(console: Console, report: status_report.Report, *, long: bool) -> N
     _print_vault_and_daemon(report, console)
 
 
-def print_report(report: status_report.Report, *, long: bool) -> None:
-    """On standard output."""
-    print_to(output.console(), report, long=long)
-
-
 def expires_in(one: CredentialView, now: float) -> str:
     """The words of that column."""
     at = status_report.expiry_of(one)
@@ -66,6 +62,8 @@ def expires_in(one: CredentialView, now: float) -> str:
 
 def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
     at = status_report.expiry_of(one)
+    # A disabled credential has the mark for a restore, and answers nothing until then.
+    is_default = one["default"] and one["state"] != "disabled"
     used = dates.time_ago(now - one["last_used_at"]) if one["last_used_at"] else "never"
     return [
         (output.shown(one["scope"]), ""),
@@ -73,14 +71,9 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
         (output.shown(one["account"] or ""), ""),
         (expires_in(one, now), _expiry_style(None if at is None else at - now)),
         (used, ""),
-        (one["state"] + _default_mark(one), _STYLES.get(one["state"], "red")),
+        (one["state"] + (", default" if is_default else ""), _STYLES.get(one["state"], "red")),
         (one["id"], "dim"),
     ]
-
-
-def _default_mark(one: CredentialView) -> str:
-    """The mark of a scope's default; a disabled credential has it for a restore, and answers nothing until then."""
-    return ", default" if one["default"] and one["state"] != "disabled" else ""
 
 
 def _block(one: CredentialView, report: status_report.Report, console: Console) -> None:
@@ -108,7 +101,7 @@ def _block(one: CredentialView, report: status_report.Report, console: Console) 
     for name, text in details.items():
         if text:
             _line(console, f"{_INDENT}{name}: {output.shown(text)}")
-    _verdict(one, report, console, _INDENT)
+    _verdict(one["id"], report, console, _INDENT)
     _line(console, "")
 
 
@@ -122,7 +115,7 @@ def _next_renewal(one: CredentialView, now: float) -> str:
 def _print_problems(report: status_report.Report, console: Console) -> None:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
-        _verdict(one, report, console, f"{one['id']}: ")
+        _verdict(one["id"], report, console, f"{one['id']}: ")
     for one in (*report.offered, *report.disabled):
         if one["why"]:
             _line(console, "")
@@ -131,14 +124,10 @@ def _print_problems(report: status_report.Report, console: Console) -> None:
                 _line(console, f"{_INDENT}{output.shown(one['hint'])}")
 
 
-def _verdict(one: CredentialView, report: status_report.Report, console: Console, before: str) -> None:
-    """What Bitbucket says of a credential, if it was asked."""
-    if (told := report.verdicts.get(one["id"])) is not None:
-        _print_verdict(console, told, before)
-
-
-def _print_verdict(console: Console, told: VerdictView, before: str) -> None:
-    _line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
+def _verdict(name: str, report: status_report.Report, console: Console, before: str) -> None:
+    """What Bitbucket says of a credential, by its id or variable, if it was asked."""
+    if (told := report.verdicts.get(name)) is not None:
+        _line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
 
 
 def verdict_text(told: VerdictView) -> str:
@@ -166,8 +155,8 @@ def _print_vault_and_daemon(report: status_report.Report, console: Console) -> N
     before = report.environment_trouble or (report.environment and f"the credential in {report.environment} {_BEFORE}")
     if before:
         _line(console, f"environment: {output.shown(before)}", "yellow")
-    for variable in (one.variable for one in report.tokens if one.variable in report.verdicts):
-        _print_verdict(console, report.verdicts[variable], f"{_INDENT}{variable}: ")
+    for one in report.tokens:
+        _verdict(one.variable, report, console, f"{_INDENT}{one.variable}: ")
 
 
 def _expiry_style(left: float | None) -> str:

@@ -85,17 +85,10 @@ def own_prompt(here: GitConfig, env: Mapping[str, str]) -> str:
             'git then stops with "terminal prompts disabled": GIT_TERMINAL_PROMPT keeps it from asking. '
             "The missing credential is the cause, not the prompt"
         )
-    if not _has_terminal():
+    if (terminal := interactivity.open_terminal()) is None:
         return (
             'git then stops with "could not read Username" or "terminal prompts disabled": there is no terminal. '
             "The missing credential is the cause, not the prompt"
         )
+    os.close(terminal)
     return "git then asks for username and password at the terminal"
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True

@@ -60,7 +60,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
 
 def report_missing_module(operation: str, exc: ImportError) -> None:
     """Report a missing module; the one-file program has only what the environment needs, and ignores a `store`."""
-    from git_credential_bitbucket.client import activate  # lazy: not for a token from the environment_tokens
+    from git_credential_bitbucket.client import activate  # lazy: a token from the environment needs none of it
 
     if activate.archive() is None:
         hint = "reinstall git-credential-bitbucket for the Python that it runs on"

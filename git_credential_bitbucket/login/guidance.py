@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from git_credential_bitbucket.bitbucket.providers import Provider
-    from git_credential_bitbucket.ui.prompts import Terminal
+    from git_credential_bitbucket.login.login_request import LoginRequest
+    from git_credential_bitbucket.ui.prompts import Prompter, Terminal
 
 _MENUS: dict[str, tuple[tuple[token_kinds.Kind, str], ...]] = {
     hosts.PROVIDER: (
@@ -61,9 +62,38 @@ def default_choice(provider: Provider) -> int:
     return 0 if provider.client_id else 1
 
 
-def show_instructions(terminal: Terminal, kind: token_kinds.Kind, provider: Provider, path: str = "") -> None:
-    """Show where a `kind` of credential is created, and its scopes; `path` is WORKSPACE[/REPOSITORY]."""
-    _INSTRUCTIONS[provider.endpoint.product][kind](terminal, provider, path)
+def show_instructions(terminal: Terminal | None, wanted: LoginRequest) -> None:
+    """Show where the wanted kind of credential is created, and its scopes; nothing without a terminal."""
+    if terminal is None:
+        return
+    provider, kind = wanted.provider, wanted.kind
+    workspace = printable((wanted.path or "").partition("/")[0]) or "WORKSPACE"
+    if kind in token_kinds.STATIC:
+        for number, address in enumerate(token_pages(kind, provider, wanted.path or "")):
+            if number == 0:
+                terminal.say(_WHERE[provider.endpoint.product, kind])
+            terminal.show(address)
+        _show_scopes(terminal, kind, provider.endpoint.product)
+    elif provider.endpoint.product == hosts.DATA_CENTER:
+        _incoming_link(terminal, provider)
+    elif kind == token_kinds.JWT_BEARER:
+        terminal.say(
+            "An Atlassian Connect app receives `key`, `clientKey` and `sharedSecret` in its `installed` callback."
+        )
+        terminal.say("Since 2 February 2026 no new apps can be registered.")
+        terminal.say("The app needs the OAuth scopes {} to fetch, and {} to push.".format(*least_scopes(kind)))
+    else:
+        terminal.say("Create an OAuth consumer in the settings of a workspace, under “OAuth consumers”:")
+        terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
+        if kind == token_kinds.OAUTH:
+            terminal.say("Its callback URL must be exactly:")
+            terminal.show(printable(provider.redirect_uri))
+        else:
+            terminal.say("Select “This is a private consumer”, and enter any callback URL: both are required.")
+        _show_scopes(terminal, kind, provider.endpoint.product)
+        if kind == token_kinds.OAUTH and provider.client_id is None:
+            terminal.say("To store its key in git's configuration, run:")
+            terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
     terminal.say()
 
 
@@ -83,12 +113,6 @@ def missing_scope(kind: token_kinds.Kind, scopes: Sequence[str]) -> str:
     if scopes and write not in scopes:
         return f"the token lacks the OAuth scope {write}, so git can fetch but not push"
     return ""
-
-
-def show_scopes(terminal: Terminal, kind: token_kinds.Kind) -> None:
-    """Show the least scopes."""
-    read, write = least_scopes(kind)
-    terminal.say(f"Scopes: {read} to fetch; add {write} to push. No others are needed.")
 
 
 def token_pages(kind: token_kinds.Kind, provider: Provider, path: str = "") -> tuple[str, ...]:
@@ -115,82 +139,27 @@ def token_pages(kind: token_kinds.Kind, provider: Provider, path: str = "") -> t
     return ()
 
 
-def _api_token(terminal: Terminal, provider: Provider, path: str) -> None:
-    if addresses := token_pages(token_kinds.API_TOKEN, provider, path):
-        terminal.say("Create one here, with “Create API token with scopes”, for the app Bitbucket:")
-        terminal.show(addresses[0])
-    show_scopes(terminal, token_kinds.API_TOKEN)
+def _show_scopes(terminal: Terminal, kind: token_kinds.Kind, product: str) -> None:
+    if product == hosts.DATA_CENTER:
+        terminal.say("Permissions: repository read to fetch, repository write to push. No others are needed.")
+    else:
+        terminal.say("Scopes: {} to fetch; add {} to push. No others are needed.".format(*least_scopes(kind)))
 
 
-def _access_token(terminal: Terminal, provider: Provider, path: str) -> None:
-    terminal.say("Create one under “Access tokens” in the settings of the repository, its project, or the workspace:")
-    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, path):
-        terminal.show(address)
-    show_scopes(terminal, token_kinds.ACCESS_TOKEN)
-
-
-def _oauth(terminal: Terminal, provider: Provider, path: str) -> None:
-    _consumer(terminal, provider, path)
-    terminal.say("Its callback URL must be exactly:")
-    terminal.show(printable(provider.redirect_uri))
-    show_scopes(terminal, token_kinds.OAUTH)
-    if provider.client_id is None:
-        terminal.say("To store its key in git's configuration, run:")
-        terminal.show(f"git config --global {shlex.quote(_setting(provider, 'oauthClientId'))} KEY")
-
-
-def show_secret_note(terminal: Terminal, provider: Provider) -> None:
-    """Explain why a consumer's secret is asked for, and how to configure it."""
-    terminal.say(
+def show_secret_note(prompter: Prompter, provider: Provider) -> None:
+    """Explain at a terminal why a consumer's secret is asked for, and how to configure it."""
+    prompter.say(
         "The secret is asked for at each login, and stored in the vault. git's configuration can hold it as well, but "
         f"in plain text: {printable(_setting(provider, 'oauthClientSecret'))}"
     )
-    terminal.say()
+    prompter.say()
 
 
 def _setting(provider: Provider, key: str) -> str:
     return f"credential.{provider.base_url}.{key}"
 
 
-def _client_credentials(terminal: Terminal, provider: Provider, path: str) -> None:
-    _consumer(terminal, provider, path)
-    terminal.say("Select “This is a private consumer”, and enter any callback URL: both are required.")
-    show_scopes(terminal, token_kinds.CLIENT_CREDENTIALS)
-
-
-def _jwt_bearer(terminal: Terminal, provider: Provider, path: str) -> None:
-    del provider, path
-    terminal.say("An Atlassian Connect app receives `key`, `clientKey` and `sharedSecret` in its `installed` callback.")
-    terminal.say("Since 2 February 2026 no new apps can be registered.")
-    read, write = least_scopes(token_kinds.JWT_BEARER)
-    terminal.say(f"The app needs the OAuth scopes {read} to fetch, and {write} to push.")
-
-
-def _consumer(terminal: Terminal, provider: Provider, path: str) -> None:
-    workspace = printable(path.partition("/")[0]) or "WORKSPACE"
-    terminal.say("Create an OAuth consumer in the settings of a workspace, under “OAuth consumers”:")
-    terminal.show(f"{provider.protocol}://{provider.host}/{workspace}/workspace/settings/api")
-
-
-def _http_token(terminal: Terminal, provider: Provider, path: str) -> None:
-    terminal.say("Create one under Manage account, “HTTP access tokens”:")
-    terminal.show(token_pages(token_kinds.PERSONAL_TOKEN, provider, path)[0])
-    _show_permissions(terminal)
-
-
-def _http_token_of_project(terminal: Terminal, provider: Provider, path: str) -> None:
-    terminal.say("Create one under “HTTP access tokens” in the settings of the repository or of its project:")
-    for address in token_pages(token_kinds.ACCESS_TOKEN, provider, path):
-        terminal.show(address)
-    _show_permissions(terminal)
-
-
-def _show_permissions(terminal: Terminal) -> None:
-    terminal.say("Permissions: repository read to fetch, repository write to push. No others are needed.")
-
-
-def _incoming_link(terminal: Terminal, provider: Provider, path: str) -> None:
-    del path
+def _incoming_link(terminal: Terminal, provider: Provider) -> None:
     terminal.say("An administrator creates an incoming link for an external application, under “Application links”:")
     terminal.show(f"{provider.base_url}/plugins/servlet/applinks/listApplicationLinks")
     terminal.say("Its redirect URL must be exactly:")
@@ -206,17 +175,16 @@ def _incoming_link(terminal: Terminal, provider: Provider, path: str) -> None:
 
 REDIRECT_PROPERTY = "atlassian.oauth2.provider.skip.redirect.url.https.requirement"
 """confluence.atlassian.com/bitbucketserver101/oauth-2-0-provider-system-properties-1721011884.html"""
-_INSTRUCTIONS = {
-    hosts.PROVIDER: {
-        token_kinds.API_TOKEN: _api_token,
-        token_kinds.ACCESS_TOKEN: _access_token,
-        token_kinds.OAUTH: _oauth,
-        token_kinds.CLIENT_CREDENTIALS: _client_credentials,
-        token_kinds.JWT_BEARER: _jwt_bearer,
-    },
-    hosts.DATA_CENTER: {
-        token_kinds.PERSONAL_TOKEN: _http_token,
-        token_kinds.ACCESS_TOKEN: _http_token_of_project,
-        token_kinds.OAUTH: _incoming_link,
-    },
+_WHERE: dict[tuple[str, token_kinds.Kind], str] = {
+    (hosts.PROVIDER, token_kinds.API_TOKEN): (
+        "Create one here, with “Create API token with scopes”, for the app Bitbucket:"
+    ),
+    (hosts.PROVIDER, token_kinds.ACCESS_TOKEN): (
+        "Create one under “Access tokens” in the settings of the repository, its project, or the workspace:"
+    ),
+    (hosts.DATA_CENTER, token_kinds.PERSONAL_TOKEN): "Create one under Manage account, “HTTP access tokens”:",
+    (hosts.DATA_CENTER, token_kinds.ACCESS_TOKEN): (
+        "Create one under “HTTP access tokens” in the settings of the repository or of its project:"
+    ),
 }
+"""Where tokens are created; their pages follow."""

@@ -46,10 +46,9 @@ def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
         key, secret = given.client_id, given.secret
     if key is not None and secret is not None:
         return key, secret
-    if prompter.terminal is not None:
-        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
-        if secret is None:
-            guidance.show_secret_note(prompter.terminal, wanted.provider)
+    guidance.show_instructions(prompter.terminal, wanted)
+    if secret is None:
+        guidance.show_secret_note(prompter, wanted.provider)
     if key is None or prompter.lines_left() > 1:
         key = paste_validation.consumer_key(prompter.line("Key of the consumer"))
     if secret is None or prompter.lines_left():
@@ -60,11 +59,11 @@ def consumer(wanted: LoginRequest, prompter: Prompter) -> tuple[str, Secret]:
 
 def consumer_key(wanted: LoginRequest, prompter: Prompter) -> str:
     """The consumer's key, as `consumer` finds it, for the implicit grant."""
-    given = environment_tokens.consumer(os.environ) if wanted.provider.client_id is None else None
-    if (key := wanted.provider.client_id or (given.client_id if given is not None else None)) is not None:
-        return key
-    if prompter.terminal is not None:
-        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    if wanted.provider.client_id is not None:
+        return wanted.provider.client_id
+    if (given := environment_tokens.consumer(os.environ)) is not None and given.client_id is not None:
+        return given.client_id
+    guidance.show_instructions(prompter.terminal, wanted)
     return paste_validation.consumer_key(prompter.line("Key of the consumer"))
 
 
@@ -120,8 +119,7 @@ def with_client_credentials(wanted: LoginRequest, prompter: Prompter, store: Sto
 def with_jwt_bearer(wanted: LoginRequest, prompter: Prompter, store: Store) -> str:
     """Log an installation of an Atlassian Connect app in, and store it; returns its id. Raises `Error`."""
     providers.check_oauth(wanted.provider)
-    if prompter.terminal is not None:
-        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider)
+    guidance.show_instructions(prompter.terminal, wanted)
     app = paste_validation.app_key(prompter.line("Key of the app"))
     client_key = paste_validation.app_key(prompter.line("Client key of the installation"))
     secret = paste_validation.consumer_secret(prompter.secret("Shared secret of the installation"))

@@ -41,8 +41,8 @@ def obtain_record(wanted: LoginRequest, prompter: Prompter) -> dict[str, Any]:
     Without a terminal, standard input holds the token on its first line; an API token's email may be on the second.
     """
     old = wanted.replaces
-    if prompter.terminal is not None and wanted.source is None:
-        guidance.show_instructions(prompter.terminal, wanted.kind, wanted.provider, wanted.path or "")
+    if wanted.source is None:
+        guidance.show_instructions(prompter.terminal, wanted)
         if old is not None and old["oauth_scopes"]:
             prompter.say(f"The old token has: {printable(', '.join(old['oauth_scopes']), 1000)}.")
     what = f"New {kind_label(wanted.kind)}" if old is not None else _SECRET_PROMPTS[wanted.kind]

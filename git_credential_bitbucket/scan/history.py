@@ -32,6 +32,10 @@ MIN_SHARE_BYTES = 4 << 20
 _OBJECT_COST_BYTES = 4096
 """What an object costs beside its bytes, for even shares."""
 _READ_BYTES = 1 << 20
+_DIFF_TREE = (
+    *("diff-tree", "--stdin", "-r", "--root", "-c", "--raw", "--no-abbrev", "--no-renames", "-z"),
+    *("--no-ext-diff", "--no-textconv"),
+)
 
 
 @dataclass(slots=True)
@@ -104,7 +108,7 @@ def _scanned(
     try:
         with selectors.DefaultSelector() as selector:
             for number, worker in enumerate(workers):
-                selector.register(worker.stdout, selectors.EVENT_READ, (number, bytearray()))  # type: ignore[arg-type]
+                selector.register(worker.stdout, selectors.EVENT_READ, (number, bytearray()))  # type: ignore[arg-type]  # a pipe
             while selector.get_map():
                 for key, _ in selector.select():
                     number, rest = key.data
@@ -187,20 +191,7 @@ def _places(repository: safe_git.Repository, blobs: set[str]) -> dict[str, tuple
     if commits.stdout is None:
         raise Error("git did not start", hint="try: git version")
     with commits, commits.stdout as pipe:
-        diff = repository.start(
-            "diff-tree",
-            "--stdin",
-            "-r",
-            "--root",
-            "-c",
-            "--raw",
-            "--no-abbrev",
-            "--no-renames",
-            "-z",
-            "--no-ext-diff",
-            "--no-textconv",
-            stdin=pipe.fileno(),
-        )
+        diff = repository.start(*_DIFF_TREE, stdin=pipe.fileno())
         with diff:
             return _walk(_fields(diff), blobs)
 
@@ -215,9 +206,8 @@ def _walk(fields: Iterable[bytes], blobs: set[str]) -> dict[str, tuple[str, str,
             waiting = None
         elif text.startswith(b":"):
             # a merge has a colon, a mode and an id for each parent; the last id is the result's
-            waiting_id = text.split()[-2].decode()
-            waiting = waiting_id if waiting_id in blobs else ""
-            waiting = waiting or _SKIP
+            changed = text.split()[-2].decode()
+            waiting = changed if changed in blobs else _SKIP
         else:
             commit, age = text.strip().decode("ascii", "replace"), age + 1
     places.pop(_SKIP, None)
@@ -231,6 +221,6 @@ _SKIP = "-"
 def _fields(process: subprocess.Popen[bytes]) -> Iterable[bytes]:
     """What a program writes, cut at NUL."""
     rest = b""
-    while process.stdout is not None and (chunk := process.stdout.read1(_READ_BYTES)):  # type: ignore[attr-defined]
+    while process.stdout is not None and (chunk := process.stdout.read1(_READ_BYTES)):  # type: ignore[attr-defined]  # buffered
         *whole, rest = (rest + chunk).split(b"\0")
         yield from whole

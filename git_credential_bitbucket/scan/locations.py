@@ -15,19 +15,8 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import files, git_protocol
 from git_credential_bitbucket.bitbucket import hosts as our_hosts
 from git_credential_bitbucket.errors import system_reason
-from git_credential_bitbucket.scan import patterns, safe_git
-from git_credential_bitbucket.scan.found_secret import (
-    CI,
-    ENVIRONMENT,
-    GIT_CONFIG,
-    GIT_CREDENTIALS,
-    KEYRING,
-    NETRC,
-    NPMRC,
-    SHELL,
-    SOURCE,
-    SecretFinding,
-)
+from git_credential_bitbucket.scan import found_secret, patterns, safe_git
+from git_credential_bitbucket.scan.found_secret import SecretFinding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,16 +76,25 @@ def personal_locations(env: Mapping[str, str], read: GitConfig) -> list[Location
     """The files of a home directory that are known to hold secrets."""
     home = env.get("HOME", "").rstrip("/")
     config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    locations = [Location(path, GIT_CONFIG) for path in safe_git.config_files(env)]
+    locations = [Location(path, found_secret.GIT_CONFIG) for path in safe_git.config_files(env)]
     stores = [f"{home}/.git-credentials", f"{config}/git/credentials", *_store_files(read, home)]
-    locations += [Location(path, GIT_CREDENTIALS) for path in stores]
-    locations += [Location(path, NETRC) for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("NETRC", "")) if path]
-    locations += [Location(f"{home}/.npmrc", NPMRC), *(Location(f"{home}/{name}", SHELL) for name in _SHELL_FILES)]
+    locations += [Location(path, found_secret.GIT_CREDENTIALS) for path in stores]
+    locations += [
+        Location(path, found_secret.NETRC)
+        for path in (f"{home}/.netrc", f"{home}/_netrc", env.get("found_secret.NETRC", ""))
+        if path
+    ]
+    locations += [
+        Location(f"{home}/.npmrc", found_secret.NPMRC),
+        *(Location(f"{home}/{name}", found_secret.SHELL) for name in _SHELL_FILES),
+    ]
     for folder in (f"{home}/{name}" for name in _SHELL_FOLDERS):
-        locations += [Location(f"{folder}/{name}", SHELL) for name in _listed(folder)]
+        locations += [Location(f"{folder}/{name}", found_secret.SHELL) for name in _listed(folder)]
     # git-credential-manager's plain-text store (its docs/credstores.md): service/host/account.credential
     for folder, _, names in os.walk(f"{home}/.gcm/store"):
-        locations += [Location(f"{folder}/{name}", KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)]
+        locations += [
+            Location(f"{folder}/{name}", found_secret.KEYRING) for name in sorted(names) if name.endswith(_GCM_SECRET)
+        ]
     return list(dict.fromkeys(location for location in locations if os.path.lexists(location.path)))
 
 
@@ -104,7 +102,7 @@ def repository_locations(repository: Repository, env: Mapping[str, str], known: 
     """Its configuration, as far as it is not the person's."""
     paths = {location.path for location in known}
     files = [path for path in safe_git.config_files(env, repository) if path not in paths and os.path.lexists(path)]
-    return [Location(path, GIT_CONFIG, foreign=True) for path in files]
+    return [Location(path, found_secret.GIT_CONFIG, foreign=True) for path in files]
 
 
 def tree_locations(top: str, inner: list[str], *, is_bare: bool = False) -> Iterator[Location]:
@@ -118,7 +116,7 @@ def tree_locations(top: str, inner: list[str], *, is_bare: bool = False) -> Iter
         return
     for folder, folders, names in safe_git.walk(top):
         if folders is None:
-            yield Location(folder, SOURCE, foreign=True)  # which cannot be read, and is counted as that
+            yield Location(folder, found_secret.SOURCE, foreign=True)  # which cannot be read, and is counted as that
             continue
         within = {name for name in folders if _is_repository(f"{folder}/{name}")}
         inner += sorted(os.path.join(folder, name) for name in within)
@@ -158,14 +156,14 @@ def scan_location(location: Location, search: Search) -> None:
 
 def scan_text(text: bytes, location: Location, hosts: tuple[str, ...]) -> list[SecretFinding]:
     """What is found in a file's content."""
-    if location.path.endswith(_GCM_SECRET) and location.source == KEYRING:
+    if location.path.endswith(_GCM_SECRET) and location.source == found_secret.KEYRING:
         return _in_gcm_file(text, location, hosts)
     is_bitbucket = "bitbucket" in location.path.lower()
     if not is_bitbucket and not patterns.may_contain_secret(text, hosts):
         return []
     if patterns.is_binary(text):
         text = text[: patterns.MAX_BINARY_BYTES]
-    netrc = location.source == NETRC or os.path.basename(location.path) in _NETRC_NAMES
+    netrc = location.source == found_secret.NETRC or os.path.basename(location.path) in _NETRC_NAMES
     return [
         SecretFinding(match=match, source=location.source, path=location.path, line=match.line)
         for match in patterns.scan(text, hosts, netrc=netrc, is_bitbucket=is_bitbucket)
@@ -181,12 +179,14 @@ def content(location: Location) -> bytes | None:
 def _source(path: str) -> str:
     name = os.path.basename(path)
     if name in _CI_FILES or "/.github/workflows/" in path or "/.circleci/" in path:
-        return CI
+        return found_secret.CI
     if name == ".env" or name.startswith(".env.") or name.endswith(".env"):
-        return ENVIRONMENT
+        return found_secret.ENVIRONMENT
     if name == ".git-credentials":
-        return GIT_CREDENTIALS
-    return NETRC if name in _NETRC_NAMES else NPMRC if name == ".npmrc" else SOURCE
+        return found_secret.GIT_CREDENTIALS
+    return (
+        found_secret.NETRC if name in _NETRC_NAMES else found_secret.NPMRC if name == ".npmrc" else found_secret.SOURCE
+    )
 
 
 def _store_files(read: GitConfig, home: str) -> list[str]:

@@ -135,7 +135,7 @@ def scan(
     context = host_context.HostContext(text, netrc=netrc)
     is_bitbucket = is_bitbucket or b"bitbucket" in text.lower()
     for search in (_in_headers(text, hosts, context), _tokens(text), _assigned(text) if is_bitbucket else ()):
-        fresh = _without_overlap(search, found)  # of any host, unless what is context says which
+        fresh = _without_overlap(search, found)  # of any host, unless its context says which
         found = sorted([*found, *(_with_host(match, text, context) for match in fresh)], key=lambda match: match.start)
     if is_bitbucket and not is_binary(text):
         found = sorted([*found, *_references(text, found)], key=lambda match: match.start)
@@ -311,7 +311,7 @@ def _is_opaque(value: bytes, user: str, secret: str) -> bool:
 
 
 def _is_for(hosts: tuple[str, ...], text: bytes, header: re.Match[bytes], context: host_context.HostContext) -> bool:
-    """Whether what is context a header, or else close to it, names one of `hosts`."""
+    """Whether a header's context, or else the text close to it, names one of `hosts`."""
     told = context.host(header.start())
     if told is not None:
         return told[1] in hosts

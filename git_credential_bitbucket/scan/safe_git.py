@@ -51,18 +51,10 @@ class Repository:
         """The words that run git here."""
         return [git_config.find_git(self.env), *_SAFETY, f"--git-dir={self.directory}", *words]
 
-    def start(
-        self, *words: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.PIPE
-    ) -> subprocess.Popen[bytes]:
-        """A running git; its standard error is discarded."""
-        return subprocess.Popen(
-            self.command(*words),
-            cwd="/",
-            env=environment(self.env),
-            stdin=stdin,
-            stdout=stdout,
-            stderr=subprocess.DEVNULL,
-        )
+    def start(self, *words: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """A running git with a pipe for its output; its standard error is discarded."""
+        git, env, pipe, null = self.command(*words), environment(self.env), subprocess.PIPE, subprocess.DEVNULL
+        return subprocess.Popen(git, cwd="/", env=env, stdin=stdin, stdout=pipe, stderr=null)
 
 
 def _top(folder: str) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import TextIO
 
 from git_credential_bitbucket.scan import patterns
 
@@ -49,7 +50,7 @@ def main() -> None:
     os._exit(git.returncode and 1)  # the interpreter's own leaving takes longer than a small share
 
 
-def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: object) -> None:
+def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: TextIO) -> None:
     if patterns.is_binary(content):
         content = content[: patterns.MAX_BINARY_BYTES]
     # lines of a commit's or tag's message are counted without what git keeps before it
@@ -64,5 +65,5 @@ def _tell(name: str, kind: str, content: bytes, hosts: tuple[str, ...], out: obj
         _write(found, out)
 
 
-def _write(document: dict[str, object], out: object) -> None:
-    print(json.dumps(document), file=out, flush="seen" in document)  # type: ignore[call-overload]  # a text stream
+def _write(document: dict[str, object], out: TextIO) -> None:
+    print(json.dumps(document), file=out, flush="seen" in document)

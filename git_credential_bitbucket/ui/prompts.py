@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import text_wrapping
-from git_credential_bitbucket.client.interactivity import is_terminal
+from git_credential_bitbucket.client import interactivity
 from git_credential_bitbucket.errors import Error
 from git_credential_bitbucket.ui import ascii_fallback
 
@@ -206,7 +206,7 @@ class Prompter:
 
 def prompter() -> Prompter:
     """The `Prompter` of this process. Raises `Error` if standard input is a terminal that cannot be opened."""
-    if not is_terminal(0):
+    if not interactivity.is_terminal(0):
         return Prompter(None, stdin_lines)
     terminal = open_terminal()
     if terminal is None:
@@ -216,10 +216,8 @@ def prompter() -> Prompter:
 
 def open_terminal() -> Terminal | None:
     """The controlling terminal; None where there is none."""
-    try:
-        return Terminal(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return None
+    descriptor = interactivity.open_terminal()
+    return None if descriptor is None else Terminal(descriptor)
 
 
 def stdin_lines() -> list[str]:
@@ -264,4 +262,4 @@ def _encoding() -> str:
 
 def interactive_terminal() -> Terminal | None:
     """The terminal to ask at; None if the command is non-interactive."""
-    return open_terminal() if is_terminal(0) else None
+    return open_terminal() if interactivity.is_terminal(0) else None

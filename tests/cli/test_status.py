@@ -78,7 +78,7 @@ def shown(told: status_report.Report, width: int, *, long: bool = False) -> str:
     """The report on a terminal of that width."""
     console = Console(width=width, record=True, markup=False, highlight=False, file=open(os.devnull, "w"))  # noqa: SIM115 - the console's
     with console.file:
-        status_table.print_to(console, told, long=long)
+        status_table.print_report(told, long=long, console=console)
     return console.export_text()
 
 
