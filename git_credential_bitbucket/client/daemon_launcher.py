@@ -42,15 +42,8 @@ PASSED_VARIABLES = frozenset(
         *("LANG", "LC_ALL", "LC_CTYPE"),  # the keyring's dialogue
         *("DBUS_SESSION_BUS_ADDRESS", "DISPLAY", "WAYLAND_DISPLAY", "XAUTHORITY"),  # the keyring and its dialogue
         *("XDG_CURRENT_DESKTOP", "XDG_SESSION_TYPE", "KDE_FULL_SESSION", "PYTHON_KEYRING_BACKEND"),  # which keyring
-        *(
-            "http_proxy",
-            "https_proxy",
-            "HTTPS_PROXY",
-            "all_proxy",
-            "ALL_PROXY",
-            "no_proxy",
-            "NO_PROXY",
-        ),  # as curl reads them
+        *("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),  # as curl reads them
+        *("no_proxy", "NO_PROXY"),
         *("GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "GIT_SSL_NO_VERIFY", "SSL_CERT_FILE", "SSL_CERT_DIR"),  # TLS
         *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),  # git's libraries, see INTERPRETER_VARIABLES
     }

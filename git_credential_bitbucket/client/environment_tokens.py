@@ -201,21 +201,13 @@ def format_answer(found: EnvironmentCredential) -> bytes:
 
 def check_product(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
     """Raise `SettingsError` where `found` is of one product, and `host` (`protocol://host`) the other."""
-    if host == hosts.CLOUD_URL:
-        is_foreign = not is_of(hosts.PROVIDER, found)
-    else:
-        is_foreign = not is_of(hosts.DATA_CENTER, found) and _is_data_center_now(env, host)
-    if is_foreign and host == hosts.CLOUD_URL:
-        raise SettingsError(
-            f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org",
-            hint="set an API token or access token of Bitbucket Cloud, or unset it",
-        )
-    if is_foreign:
-        raise SettingsError(
-            f"{found.variable} holds {'a token' if found.client_id is None else 'the secret of an OAuth consumer'}"
-            " of bitbucket.org, which is never sent to Bitbucket Data Center",
-            hint="set an HTTP access token of that server, or unset it",
-        )
+    if host == hosts.CLOUD_URL and not is_of(hosts.PROVIDER, found):
+        cause = f"{found.variable} holds a token of Bitbucket Data Center, which is never sent to bitbucket.org"
+        raise SettingsError(cause, hint="set an API token or access token of Bitbucket Cloud, or unset it")
+    if host != hosts.CLOUD_URL and not is_of(hosts.DATA_CENTER, found) and _is_data_center_now(env, host):
+        what = "a token" if found.client_id is None else "the secret of an OAuth consumer"
+        cause = f"{found.variable} holds {what} of bitbucket.org, which is never sent to Bitbucket Data Center"
+        raise SettingsError(cause, hint="set an HTTP access token of that server, or unset it")
 
 
 def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> None:
@@ -252,11 +244,6 @@ def _is_data_center_now(env: "Mapping[str, str]", host: str) -> bool:
 def login_at(host: str, found: EnvironmentCredential) -> str:
     """What a Data Center counts failed logins by, for a mark: `host` and the username."""
     return f"{host} {found.username}"
-
-
-def is_data_center(secret: Secret) -> bool:
-    """Whether it is a Data Center HTTP access token, by its prefix."""
-    return token_kinds.recognise(secret.reveal()) == token_kinds.PERSONAL_TOKEN
 
 
 def is_about(request: git_protocol.Request, found: EnvironmentCredential) -> bool:

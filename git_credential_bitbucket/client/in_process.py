@@ -31,9 +31,8 @@ POLL_S = 0.01
 def reply(action: str, body: bytes) -> bytes:
     """The reply to `action`, as the daemon's. Raises an `Error` where what a `store` brings would be lost at once."""
     third_party()
-    from git_credential_bitbucket.agent.deferred_answer import (
-        wait_for,  # lazy: all that answers needs third-party packages
-    )
+    # lazy: all that answers needs third-party packages
+    from git_credential_bitbucket.agent.deferred_answer import wait_for
     from git_credential_bitbucket.agent.dispatch import CONTROL, Caller
 
     held = dispatcher()

@@ -44,11 +44,8 @@ def check(
 def _of_environment(
     tokens: Sequence[environment_tokens.EnvironmentCredential], base: str, repository: str | None
 ) -> dict[str, VerdictView]:
-    from git_credential_bitbucket.bitbucket import (  # lazy: only a check needs them
-        providers,
-        rest,
-        verification_request,
-    )
+    from git_credential_bitbucket.bitbucket import providers, rest  # lazy: only a check needs these three
+    from git_credential_bitbucket.bitbucket.verification_request import prepare_verification
 
     protocol, _, host = base.partition("://")
     provider = providers.find_now(os.environ, protocol, host)
@@ -65,7 +62,7 @@ def _of_environment(
         elif one.client_id is not None:
             questions[one.variable] = partial(_verify_consumer, provider.endpoint, one.client_id, one.secret)
         else:
-            questions[one.variable] = verification_request.prepare_verification(
+            questions[one.variable] = prepare_verification(
                 provider.endpoint, one.kind, one.account, one.secret, repository
             )
     return {name: verdict.view() for name, verdict in (told | rest.find_verdicts(questions)).items()}

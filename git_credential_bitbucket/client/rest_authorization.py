@@ -26,7 +26,7 @@ def from_environment(env: Mapping[str, str], data: bytes) -> dict[str, str] | No
     found = environment_tokens.find(env, request)
     if found is None:
         return None
-    if environment_tokens.is_data_center(found.secret):
+    if token_kinds.recognise(found.secret.reveal()) == token_kinds.PERSONAL_TOKEN:
         environment_tokens.check(found, request.base, env)
     else:
         environment_tokens.check_product(found, request.base, env)

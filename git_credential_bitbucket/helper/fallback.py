@@ -33,9 +33,7 @@ def run(operation: str, data: bytes, outcome: str) -> bytes:
             return b""
         if outcome == ipc.TIMEOUT:
             # It may be renewing a token, so it is neither bypassed nor stopped.
-            from git_credential_bitbucket.client.agent_client import (
-                daemon_timeout,
-            )  # lazy: as all that needs the daemon
+            from git_credential_bitbucket.client.agent_client import daemon_timeout  # lazy: it needs the daemon
 
             raise daemon_timeout()
         if operation == "get":
@@ -114,13 +112,10 @@ def get_client_credentials(
     from git_credential_bitbucket.client import consumer_tokens  # lazy: few runners have a consumer
     from git_credential_bitbucket.helper import no_credential  # lazy: as above
 
-    def mint() -> bytes:
-        return consumer_tokens.mint(request, data, consumer, client)
-
-    reply = mint()
+    reply = consumer_tokens.mint(request, data, consumer, client)
     for remedy in (no_credential.foreign_daemon_replaced, no_credential.host_known_here):
         if not reply and remedy(no_credential.ask_reason(data, client), client):
-            reply = mint()
+            reply = consumer_tokens.mint(request, data, consumer, client)
     if not reply:
         no_credential.report(no_credential.ask_reason(data, client))
     return reply

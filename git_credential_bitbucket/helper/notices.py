@@ -7,11 +7,21 @@ from git_credential_bitbucket.client import interactivity, messages
 from git_credential_bitbucket.client.agent_client import AgentClient
 from git_credential_bitbucket.errors import Error, SettingsError
 
-BESIDE_HINT = (
-    "to use the new one instead, run: git-credential-bitbucket login; to see both: git-credential-bitbucket status"
-)
-BOUND_HINT = "to use it for other repositories, run: git-credential-bitbucket login"
-MEMORY_HINT = "it is lost when the daemon stops; to store it encrypted, run: git-credential-bitbucket login"
+KEPT = {
+    "memory": (
+        "the secret is stored in memory only: there is no key to encrypt it",
+        "it is lost when the daemon stops; to store it encrypted, run: git-credential-bitbucket login",
+    ),
+    "beside": (
+        "a working credential for the same scope stays in use; the new one was stored as a fallback",
+        "to use the new one instead, run: git-credential-bitbucket login; to see both: git-credential-bitbucket status",
+    ),
+    "bound": (
+        "no one was asked for this secret, so it was stored for the username and path of this request only",
+        "to use it for other repositories, run: git-credential-bitbucket login",
+    ),
+}
+"""How a secret that git just stored was kept, with the hint."""
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,14 +48,8 @@ def print_notices(acknowledgement: bytes, client: AgentClient) -> None:
     Where warnings are off, the daemon is told so, and sends none for a while.
     """
     said = dict(git_protocol.parse_pairs(acknowledgement))
-    if said.get("kept") == "memory":
-        messages.warning("the secret is stored in memory only: there is no key to encrypt it", MEMORY_HINT)
-    if said.get("kept") == "beside":
-        what = "a working credential for the same scope stays in use; the new one was stored as a fallback"
-        messages.warning(what, BESIDE_HINT)
-    if said.get("kept") == "bound":
-        what = "no one was asked for this secret, so it was stored for the username and path of this request only"
-        messages.warning(what, BOUND_HINT)
+    if (kept := KEPT.get(said.get("kept", ""))) is not None:
+        messages.warning(*kept)
     credential_id = said.get("warn")
     if credential_id is None:
         return
