@@ -27,19 +27,14 @@ SOON_S = 7 * dates.DAY_S
 
 
 def look(context: DoctorContext, now: float) -> Iterator[Finding]:
-    """The environment's credential, the vault with its key, then each credential that is not well."""
+    """The environment's credential, the vault with its key, then each credential that is not well.
+
+    Raises `Error`, which is a finding about the vault.
+    """
     yield from _environment(context)
-    try:
-        header = vault_setup.vault().header()
-    except Error as exc:
-        yield Finding("vault", WRONG, exc.cause, exc.hint)
-        return
+    header = vault_setup.vault().header()
     yield from _keyring(header, context.env)
-    try:
-        answer = look_at("status")
-    except Error as exc:
-        yield Finding("vault", WRONG, exc.cause, exc.hint)
-        return
+    answer = look_at("status")
     told = dict(answer)
     yield from _vault(told, header)
     if "trouble" not in told:

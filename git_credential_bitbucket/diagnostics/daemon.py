@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from git_credential_bitbucket import __version__, paths
 from git_credential_bitbucket.client import daemon_info, daemon_launcher
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG, Finding, Fix
-from git_credential_bitbucket.errors import DaemonDisabled, Error
+from git_credential_bitbucket.errors import DaemonDisabled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, MutableMapping
@@ -17,7 +17,7 @@ CHECK = "daemon"
 
 
 def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
-    """What is at the socket. After a `WRONG` here, no further request is sent there."""
+    """What is at the socket. After a `WRONG` here, and what it raises, no further request is sent there."""
     path = paths.socket_path(env)
     try:
         daemon_launcher.check_allowed(env)
@@ -32,9 +32,6 @@ def look(env: MutableMapping[str, str]) -> Iterator[Finding]:
             facts = daemon_info.daemon_facts(path) or {}
     except DaemonDisabled as exc:
         yield Finding(CHECK, OK, f"{exc.cause}; requests are answered in-process")
-        return
-    except Error as exc:
-        yield Finding(CHECK, WRONG, exc.cause, exc.hint)
         return
     if facts.get("fault"):
         cause = f"the daemon had an internal error: {facts['fault']}"

@@ -220,8 +220,12 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
     yield live.observed(
         f"{assumption} ({bearer.kind})",
         lambda: live.send("GET", url, bearer.kind, Authorization=value, **version),
-        lambda answer: (AS_ASSUMED if answer.status_code == _UNAUTHORIZED else DIFFERS, None),
+        _rejected,
     )
+
+
+def _rejected(answer: Response) -> Verdict:
+    return (AS_ASSUMED if answer.status_code == _UNAUTHORIZED else DIFFERS), None
 
 
 def _accepted(answer: Response) -> Verdict:
@@ -295,7 +299,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
     return live.observed(
         f"{assumption} ({request} accepted it)",
         lambda: live.send("GET", url, token_kinds.CLIENT_CREDENTIALS, Authorization=rest_authorization.header(told)),
-        lambda answer: (AS_ASSUMED if answer.status_code == _UNAUTHORIZED else DIFFERS, None),
+        _rejected,
     )
 
 

@@ -23,22 +23,16 @@ def look(context: DoctorContext) -> Finding:
     """Ask git, without a prompt. Runs at the root directory, so that no helper of the repository's own is run."""
     question = git_request.request_for(context.url, context.trusted)
     path = {"path": context.url.path} if context.url.path else {}
-    env = {name: value for name, value in context.env.items() if name not in _REPOSITORY}
+    data = git_protocol.emit([*(path | question).items()]) + b"\n"
+    kept = {name: value for name, value in context.env.items() if name not in _REPOSITORY}
+    env = {**kept, **_NO_PROMPTS, "LC_ALL": "C"}
     started = time.monotonic()
     try:
-        done = subprocess.run(
-            [git_config.find_git(context.env), "credential", "fill"],
-            cwd="/",
-            env={**env, **_NO_PROMPTS, "LC_ALL": "C"},
-            input=git_protocol.emit([*(path | question).items()]) + b"\n",
-            capture_output=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
+        fill = [git_config.find_git(context.env), "credential", "fill"]
+        done = subprocess.run(fill, cwd="/", env=env, input=data, capture_output=True, timeout=LIMIT_S, check=False)
     except subprocess.TimeoutExpired:
-        return Finding(
-            CHECK, WRONG, f"`git credential fill` did not finish within {LIMIT_S:.0f} s", "see the lines above"
-        )
+        cause = f"`git credential fill` did not finish within {LIMIT_S:.0f} s"
+        return Finding(CHECK, WRONG, cause, "see the lines above")
     except Error as exc:
         return Finding(CHECK, WRONG, exc.cause, exc.hint)
     took = (time.monotonic() - started) * 1000

@@ -20,12 +20,8 @@ _EVICTING = "allkeys-"
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """The findings about the server; none where the vault is a file. Raises what the server does."""
-    if not paths.vault_address(env).startswith(paths.SHARED):
+    if (address := _address(env)) is None:
         return
-    # lazy: few vaults are shared
-    from git_credential_bitbucket.vault.storage.address import parse
-
-    address = parse(paths.vault_address(env))
     server = RedisServer(address, env)
     told = server.deployment()
     yield Finding(CHECK, OK, f"{address.shown} answers: {_program(told)}")
@@ -35,15 +31,21 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
 
 def durability(env: Mapping[str, str]) -> dict[str, str | int] | None:
     """What the server does to keep a write, in its own words; None where the vault is a file. Raises what it does."""
-    if not paths.vault_address(env).startswith(paths.SHARED):
+    if (address := _address(env)) is None:
         return None
-    from git_credential_bitbucket.vault.storage.address import parse  # lazy: as in `look`
-
-    address = parse(paths.vault_address(env))
     told = RedisServer(address, env).deployment()
     is_on_disk = told.get("aof_enabled") == "1"
     settings = {"appendonly": "yes" if is_on_disk else "no", "appendfsync": told.get("appendfsync", "unknown")}
     return {"server": _program(told), **settings, "replicas": address.replicas}
+
+
+def _address(env: Mapping[str, str]) -> ServerAddress | None:
+    vault = paths.vault_address(env)
+    if not vault.startswith(paths.SHARED):
+        return None
+    from git_credential_bitbucket.vault.storage.address import parse  # lazy: few vaults are shared
+
+    return parse(vault)
 
 
 def _program(told: Mapping[str, str]) -> str:
