@@ -125,14 +125,8 @@ def hand_over(
         name: bytes = listener.getsockname()
         env = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
         try:
-            process = subprocess.Popen(
-                [*arguments, "--predecessor", name.hex()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=env,
-                start_new_session=True,
-            )
+            command, pipe, null = [*arguments, "--predecessor", name.hex()], subprocess.PIPE, subprocess.DEVNULL
+            process = subprocess.Popen(command, env=env, stdin=null, stdout=pipe, stderr=null, start_new_session=True)
         except OSError:
             return False
         try:

@@ -72,18 +72,9 @@ def open_page(url: str, env: "Mapping[str, str]") -> bool:
     if words == command:
         words.append(url)
     # The shell starts it in the background and ends, so that nothing waits for a browser that stays.
-    script = '"$@" </dev/null >/dev/null 2>&1 &'
-    done = subprocess.run(
-        ["/bin/sh", "-c", script, "sh", *words],
-        cwd="/",
-        env={name: value for name, value in env.items() if not name.startswith(_NOT_PASSED_ON)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        check=False,
-    )
-    return done.returncode == 0
+    shell = ["/bin/sh", "-c", 'exec </dev/null >/dev/null 2>&1; "$@" &', "sh", *words]
+    passed_on = {name: value for name, value in env.items() if not name.startswith(_NOT_PASSED_ON)}
+    return subprocess.run(shell, cwd="/", env=passed_on, start_new_session=True, check=False).returncode == 0
 
 
 def _opener(env: "Mapping[str, str]") -> list[str] | None:

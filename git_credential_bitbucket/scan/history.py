@@ -136,18 +136,12 @@ def _scanned(
 
 def _worker(repository: safe_git.Repository, share: list[Object], hosts: tuple[str, ...]) -> subprocess.Popen[bytes]:
     """A process for a share. The ids are in an unnamed file, so that no writer waits for a reader."""
-    request = json.dumps({"git": repository.command(), "hosts": hosts})
+    command = processes.own_command("scan.worker", json.dumps({"git": repository.command(), "hosts": hosts}))
+    env, pipe, null = safe_git.environment(repository.env), subprocess.PIPE, subprocess.DEVNULL
     with tempfile.TemporaryFile() as ids:
         ids.write(b"".join(name + b"\n" for name, _ in share))
         ids.seek(0)
-        return subprocess.Popen(
-            processes.own_command("scan.worker", request),
-            stdin=ids,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=safe_git.environment(repository.env),
-            cwd="/",
-        )
+        return subprocess.Popen(command, cwd="/", env=env, stdin=ids, stdout=pipe, stderr=null)
 
 
 def _cores() -> int:

@@ -36,18 +36,12 @@ NEEDLES = (
 """A text without any of these holds nothing that is looked for; looking for them costs next to nothing."""
 
 _LENGTHS = {
-    token_kinds.APP_PASSWORD: 36,
-    token_kinds.API_TOKEN: 192,
-    token_kinds.ACCESS_TOKEN: 192,
-    token_kinds.PERSONAL_TOKEN: 49,
+    token_kinds.APP_PASSWORD: (36, 30),
+    token_kinds.API_TOKEN: (192, 40),
+    token_kinds.ACCESS_TOKEN: (192, 40),
+    token_kinds.PERSONAL_TOKEN: (49, 49),
 }
-"""The usual ones; a token may be followed by what could belong to it."""
-_MIN_UNCHECKED = {
-    token_kinds.APP_PASSWORD: 30,
-    token_kinds.API_TOKEN: 40,
-    token_kinds.ACCESS_TOKEN: 40,
-    token_kinds.PERSONAL_TOKEN: 49,
-}
+"""The usual one, for a token may be followed by what could belong to it; and the least without a checksum that fits."""
 _MIN_VARIETY = 10
 """Distinct characters of what has no checksum that fits: `ATBBxxxxxxxx…` in a manual has fewer."""
 _MIN_QUOTED, _MIN_BARE = 8, 12
@@ -260,7 +254,7 @@ def _checked(run: str, kind: str) -> tuple[str, bool]:
     """The token at the beginning of a run of characters that tokens are made of; and whether its checksum fits."""
     if kind == token_kinds.PERSONAL_TOKEN:
         return run, token_kinds.has_id(run)
-    for token in (run, run[: _LENGTHS[kind]], run.rstrip("-_=")):
+    for token in (run, run[: _LENGTHS[kind][0]], run.rstrip("-_=")):
         if token_kinds.is_checksum_valid(token):
             return token, True
     return run, False
@@ -268,7 +262,7 @@ def _checked(run: str, kind: str) -> tuple[str, bool]:
 
 def _looks_real(token: str, kind: str) -> bool:
     lower = token.lower()
-    return len(token) >= _MIN_UNCHECKED[kind] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
+    return len(token) >= _LENGTHS[kind][1] and len(set(token)) >= _MIN_VARIETY and "xxxx" not in lower
 
 
 def _in_headers(text: bytes, hosts: tuple[str, ...], context: host_context.HostContext) -> Iterator[Match]:

@@ -25,14 +25,8 @@ def main() -> None:
     request = json.loads(sys.argv[1])
     hosts = tuple(request["hosts"])
     out = open(1, "w", encoding="ascii", closefd=False)  # noqa: SIM115 - it is standard output
-    with subprocess.Popen(
-        [*request["git"], "cat-file", "--batch", "--buffer"],
-        cwd="/",
-        stdin=0,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        bufsize=_PIPE_BYTES,
-    ) as git:
+    command, pipe, null = [*request["git"], "cat-file", "--batch", "--buffer"], subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(command, cwd="/", stdin=0, stdout=pipe, stderr=null, bufsize=_PIPE_BYTES) as git:
         stream = git.stdout
         seen = 0
         while stream is not None and (header := stream.readline()):
