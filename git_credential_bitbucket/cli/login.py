@@ -149,12 +149,8 @@ def command(*, words: tuple[str, ...], **given: Any) -> None:  # noqa: ANN401 - 
         ends_at=given["expires"],
         lifetime_s=given["lifetime"],
         source=_source(given["source"], kind),
-        memory=given["memory"],
         verify=given["verify"] is not False,
-        force=given["force"],
-        paste=given["paste"],
-        no_browser=given["no_browser"],
-        implicit=given["implicit"],
+        **{name: given[name] for name in ("memory", "force", "paste", "no_browser", "implicit")},
     )
     credential_id = log_in(wanted, prompter)
     for line in login_report(credential_id, wanted):

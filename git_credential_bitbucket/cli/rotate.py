@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket.agent.naming import kind_label
-from git_credential_bitbucket.bitbucket import scopes, token_kinds
+from git_credential_bitbucket.bitbucket import hosts, scopes, token_kinds
 from git_credential_bitbucket.cli import expires, options
 from git_credential_bitbucket.client.shared_client import ask
 from git_credential_bitbucket.errors import Error
@@ -67,7 +67,7 @@ def command(*, what: str | None, ends_at: float | None, verify: bool | None, for
     )
     prompter.say(f"Replacing: {printable(describe(old), 1000)}.")
     rotation = None
-    if token_rotation.is_possible(wanted):
+    if provider.endpoint.product == hosts.DATA_CENTER:
         click.get_current_context().with_resource(token_rotation.exclusive(old["id"]))  # to the command's end
         rotation = token_rotation.create_token(wanted, old, prompter)
     record = token_flows.obtain_record(wanted, prompter) if rotation is None else rotation.record

@@ -49,8 +49,7 @@ class Attempt:
         self.redirect_uri = provider.redirect_uri
         self._state = secrets.token_urlsafe(_STATE_BYTES)
         self._verifier = secrets.token_urlsafe(_VERIFIER_BYTES)
-        self._guard = threading.Lock()
-        self._answered = False
+        self._claimed = threading.Lock()
         asked = provider.endpoint, client_id, self.redirect_uri, scopes, self._state
         self.url = oauth.implicit_url(*asked) if implicit else oauth.authorize_url(*asked, self._verifier)
         """The authorization URL that the user opens; it contains no secret."""
@@ -64,9 +63,7 @@ class Attempt:
 
     def claim(self) -> bool:
         """Take the one answer that a state is good for; False for every later one."""
-        with self._guard:
-            first, self._answered = not self._answered, True
-        return first
+        return self._claimed.acquire(blocking=False)
 
     def grant(self, query: str) -> CodeGrant:
         """The code in a redirect's query. Raises `LoginFailed` with the error in it, if there is one."""

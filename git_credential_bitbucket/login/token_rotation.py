@@ -35,11 +35,6 @@ if TYPE_CHECKING:
 _DAY_S = 86400
 
 
-def is_possible(wanted: LoginRequest) -> bool:
-    """Whether the host can create tokens by REST: a Data Center."""
-    return wanted.provider.endpoint.product == hosts.DATA_CENTER
-
-
 @contextmanager
 def exclusive(credential_id: str) -> Iterator[None]:
     """Inside, no other process of this user rotates the credential, whose new token would look left over.

@@ -156,21 +156,15 @@ class Prompter:
 
     def secret(self, what: str) -> str:
         """A secret. Raises `Error` if standard input has no further line."""
-        if self.terminal is not None:
-            return self.terminal.secret(f"{what} (not shown): ")
-        return self._required(what)
+        return self._required(what) if self.terminal is None else self.terminal.secret(f"{what} (not shown): ")
 
     def line(self, what: str) -> str:
         """A required answer that is not secret. Raises `Error` as `secret` does."""
-        if self.terminal is not None:
-            return self.terminal.line(f"{what}: ")
-        return self._required(what)
+        return self._required(what) if self.terminal is None else self.terminal.line(f"{what}: ")
 
     def optional(self, prompt: str) -> str:
         """An optional answer; empty if it is left out."""
-        if self.terminal is not None:
-            return self.terminal.line(prompt)
-        return self._next().strip()
+        return self._next().strip() if self.terminal is None else self.terminal.line(prompt)
 
     def lines_left(self) -> int:
         """The number of unread lines of standard input; 0 at a terminal."""
