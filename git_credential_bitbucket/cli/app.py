@@ -63,7 +63,7 @@ SECTIONS = {
     },
 }
 """The commands in the order of first use; each summary is also the first line of its help."""
-VERBS = tuple(verb for section in SECTIONS.values() for verb in section)
+VERBS = {verb: summary for section in SECTIONS.values() for verb, summary in section.items()}
 _CLOSE = 0.75
 """The minimal similarity (of 1) of a typing error: `lgoin` has 0.8; `list`, `update` and `renew` 0.6 at most."""
 _MODULES = {"exec": "exec_"}
@@ -76,7 +76,7 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The installed commands, in the table's order."""
         del ctx
-        return [name for section in SECTIONS.values() for name in section if is_command(name)]
+        return [name for name in VERBS if is_command(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command; None if there is none of this name."""
@@ -122,9 +122,7 @@ def verbs(*, verbose: bool) -> None:
 
 def is_command(word: str) -> bool:
     """Whether `word` is a command or an option."""
-    if word.startswith("-"):
-        return True
-    return any(word in lines for lines in SECTIONS.values()) and find_spec(_module(word)) is not None
+    return word.startswith("-") or (word in VERBS and find_spec(_module(word)) is not None)
 
 
 def suggest(word: str) -> str | None:
@@ -136,7 +134,7 @@ def suggest(word: str) -> str | None:
 
 def summary(verb: str) -> str:
     """The command's summary in the table."""
-    return next(lines[verb] for lines in SECTIONS.values() if verb in lines)
+    return VERBS[verb]
 
 
 def is_verbose() -> bool:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.gitsetup import configuration
 from git_credential_bitbucket.login import paste_validation
 
@@ -22,16 +22,17 @@ def address(context: click.Context, parameter: click.Parameter, value: str | Non
     return url
 
 
-@click.command(
-    help=f"""{summary("configure")}.
-
+@options.verb(
+    "configure",
+    """
     Writes three lines for https://bitbucket.org into git's global configuration: an empty helper line, so that no
     other helper gets the tokens; the path of this program; and useHttpPath, so that each repository can have its own
     token. Running it again changes nothing; `unconfigure` removes what it wrote.
 
     With --host it writes the same for that host, and a line that marks it as Bitbucket Data Center if the server says
     that it is one (the URL may have a context path). With --account it sets the username that git asks for where a URL
-    has none. That is a setting of git's own: `unconfigure` keeps it, and says so."""
+    has none. That is a setting of git's own: `unconfigure` keeps it, and says so.
+    """,
 )
 @click.option("--host", metavar="URL", callback=address, help="Configure this host instead of bitbucket.org.")
 @click.option("--account", metavar="NAME", help="The username git asks for if a URL has none.")

@@ -6,15 +6,14 @@ import os
 
 import click
 
-from git_credential_bitbucket.cli.app import summary
+from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.cli.configure import address
 from git_credential_bitbucket.gitsetup import configuration
 
 
-@click.command(
-    help=f"""{summary("unconfigure")}.
-
-    Lines of other helpers that were overridden take effect again. Credentials stay; `logout` removes them."""
+@options.verb(
+    "unconfigure",
+    "Lines of other helpers that were overridden take effect again. Credentials stay; `logout` removes them.",
 )
 @click.option("--host", metavar="URL", callback=address, help="Only this host; by default all.")
 @click.option("--system", is_flag=True, help="In the configuration of all users of this machine.")

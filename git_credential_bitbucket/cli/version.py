@@ -9,7 +9,8 @@ from importlib import metadata
 import click
 
 from git_credential_bitbucket import __version__, git_config
-from git_credential_bitbucket.cli.app import is_verbose, summary
+from git_credential_bitbucket.cli import options
+from git_credential_bitbucket.cli.app import is_verbose
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import SettingsError
 from git_credential_bitbucket.ui.output import say
@@ -17,7 +18,7 @@ from git_credential_bitbucket.ui.output import say
 PACKAGES = ("cryptography", "keyring", "requests-oauthlib", "click", "rich", "platformdirs")
 
 
-@click.command(help=f"{summary('version')}.")
+@options.verb("version")
 @click.option("-v", "--verbose", is_flag=True, help="Also show the versions of Python, git and packages.")
 def command(*, verbose: bool) -> None:
     """Print versions."""

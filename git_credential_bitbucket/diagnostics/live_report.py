@@ -59,11 +59,6 @@ class Token:
     kind: str
     told: dict[str, str] = field(repr=False)
 
-    @property
-    def basic(self) -> str:
-        """The header's value as git sends it."""
-        return token_kinds.basic_header(self.told["username"], self.told["password"])
-
 
 class Live:
     """One run. Its state: the answers by the kind of token, the rejected tokens, which are not sent again, and all
@@ -201,7 +196,8 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
         )
 
         def send(token: Token = token) -> Response:
-            return live.send("GET", url, token.kind, Authorization=token.basic, **version)
+            basic = token_kinds.basic_header(token.told["username"], token.told["password"])
+            return live.send("GET", url, token.kind, Authorization=basic, **version)
 
         def judge(answer: Response, token: Token = token) -> Verdict:
             accepted.extend([token] if answer.status_code == _OK else [])

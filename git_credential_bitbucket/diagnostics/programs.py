@@ -25,9 +25,8 @@ EXPIRES, SECOND_TRY = (2, 40), (2, 46)
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
     """Programs and PATH."""
     yield _git(env)
-    yield Finding(
-        NAME, OK, f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.release()}"
-    )
+    system = f"{platform.system()} {platform.release()}"
+    yield Finding(NAME, OK, f"{__version__}, Python {platform.python_version()}, {system}")
     yield from _path(env)
 
 
@@ -58,12 +57,8 @@ def check_version(text: str, git: str) -> Finding:
 def _path(env: Mapping[str, str]) -> Iterator[Finding]:
     entries = env.get("PATH", os.defpath).split(":")
     if any(not entry.startswith("/") for entry in entries):
-        yield Finding(
-            "PATH",
-            NOTE,
-            "it has a relative or empty entry, so programs in the current directory may run",
-            "make every entry of PATH an absolute path",
-        )
+        cause = "it has a relative or empty entry, so programs in the current directory may run"
+        yield Finding("PATH", NOTE, cause, "make every entry of PATH an absolute path")
     found = [p for p in (f"{e}/{NAME}" for e in entries if e.startswith("/")) if os.access(p, os.X_OK)]
     if not found:
         hint = "add its directory to PATH, usually ~/.local/bin; git itself runs it by its absolute path"

@@ -31,11 +31,11 @@ def print_report(report: status_report.Report, *, long: bool, console: Console |
     """The credentials, then what is wrong with them, then where they are stored; on standard output."""
     console = console or output.console()
     if report.vault["trouble"] and not report.credentials:
-        _line(console, "The stored credentials cannot be listed.")
-        _line(console, "")
+        output.line(console, "The stored credentials cannot be listed.")
+        output.line(console, "")
     elif not report.credentials:
-        _line(console, "No credential is stored. Log in: git-credential-bitbucket login")
-        _line(console, "")
+        output.line(console, "No credential is stored. Log in: git-credential-bitbucket login")
+        output.line(console, "")
     else:
         header = [(name.upper(), "bold") for name in _COLUMNS]
         table, width = output.align([header, *(_cells(one, report.now) for one in report.credentials)])
@@ -45,7 +45,7 @@ def print_report(report: status_report.Report, *, long: bool, console: Console |
         else:
             console.print(table, end="", crop=False)
             _print_problems(report, console)
-            _line(console, "")
+            output.line(console, "")
     _print_vault_and_daemon(report, console)
 
 
@@ -79,10 +79,10 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
 def _block(one: CredentialView, report: status_report.Report, console: Console) -> None:
     now = report.now
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
-    _line(console, names.pop("scope")[0], "bold")
+    output.line(console, names.pop("scope")[0], "bold")
     for name, (text, style) in names.items():
         if text:
-            _line(console, f"{_INDENT}{name}: {text}", style)
+            output.line(console, f"{_INDENT}{name}: {text}", style)
     at = status_report.expiry_of(one)
     details = {
         "also known as": ", ".join(sorted(arguments.account_names(one) - {(one["account"] or "").lower()})),
@@ -100,9 +100,9 @@ def _block(one: CredentialView, report: status_report.Report, console: Console) 
     }
     for name, text in details.items():
         if text:
-            _line(console, f"{_INDENT}{name}: {output.shown(text)}")
+            output.line(console, f"{_INDENT}{name}: {output.shown(text)}")
     _verdict(one["id"], report, console, _INDENT)
-    _line(console, "")
+    output.line(console, "")
 
 
 def _next_renewal(one: CredentialView, now: float) -> str:
@@ -118,16 +118,16 @@ def _print_problems(report: status_report.Report, console: Console) -> None:
         _verdict(one["id"], report, console, f"{one['id']}: ")
     for one in (*report.offered, *report.disabled):
         if one["why"]:
-            _line(console, "")
-            _line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))
+            output.line(console, "")
+            output.line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))
             if one["hint"]:
-                _line(console, f"{_INDENT}{output.shown(one['hint'])}")
+                output.line(console, f"{_INDENT}{output.shown(one['hint'])}")
 
 
 def _verdict(name: str, report: status_report.Report, console: Console, before: str) -> None:
     """What Bitbucket says of a credential, by its id or variable, if it was asked."""
     if (told := report.verdicts.get(name)) is not None:
-        _line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
+        output.line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
 
 
 def verdict_text(told: VerdictView) -> str:
@@ -141,20 +141,20 @@ def _print_vault_and_daemon(report: status_report.Report, console: Console) -> N
     vault = report.vault
     remembered = [one["id"] for one in report.credentials if one.get("memory")]
     if remembered and vault["state"] != "memory":
-        _line(console, f"in memory only, until the daemon stops: {', '.join(remembered)}", "yellow")
+        output.line(console, f"in memory only, until the daemon stops: {', '.join(remembered)}", "yellow")
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
-    _line(console, f"vault: {where}")
+    output.line(console, f"vault: {where}")
     for cause, hint, style in (("trouble", "hint", "red"), ("damage", "damage_hint", "yellow")):
         if vault.get(cause):
-            _line(console, f"{_INDENT}{output.shown(vault[cause] or '')}", style)
+            output.line(console, f"{_INDENT}{output.shown(vault[cause] or '')}", style)
             if vault.get(hint):
-                _line(console, f"{_INDENT}{output.shown(vault[hint] or '')}")
+                output.line(console, f"{_INDENT}{output.shown(vault[hint] or '')}")
     if report.daemon is not None:
-        _line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
+        output.line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
     before = report.environment_trouble or (report.environment and f"the credential in {report.environment} {_BEFORE}")
     if before:
-        _line(console, f"environment: {output.shown(before)}", "yellow")
+        output.line(console, f"environment: {output.shown(before)}", "yellow")
     for one in report.tokens:
         _verdict(one.variable, report, console, f"{_INDENT}{one.variable}: ")
 
@@ -163,7 +163,3 @@ def _expiry_style(left: float | None) -> str:
     if left is None or left > SOON_S:
         return ""
     return "red" if left <= VERY_SOON_S else "yellow"
-
-
-def _line(console: Console, text: str, style: str = "") -> None:
-    output.line(console, text, style)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from git_credential_bitbucket import __version__
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.git_protocol import printable
+from git_credential_bitbucket.paths import NAME
 from git_credential_bitbucket.scan.found_secret import HISTORY, KEYRING, SecretFinding
 from git_credential_bitbucket.scan.patterns import redacted
 
@@ -77,35 +78,22 @@ def _entry(finding: SecretFinding) -> dict[str, Any]:
 
 def sarif(findings: list[SecretFinding], base: str, skipped: dict[str, int]) -> dict[str, Any]:
     """The SARIF form; `base` is the folder that paths are relative to."""
-    rules = sorted({finding.rule: finding for finding in findings}.items())
-    order = [name for name, _ in rules]
-    driver = {
-        "name": "git-credential-bitbucket",
-        "version": __version__,
-        "informationUri": DOCUMENTATION,
-        "rules": [
-            {
-                "id": name,
-                "shortDescription": {"text": _title(finding)},
-                "help": {"text": hint(finding)},
-                "helpUri": DOCUMENTATION,
-            }
-            for name, finding in rules
-        ],
-    }
+    order = sorted({finding.rule: finding for finding in findings}.items())
+    rules = [
+        {"id": name, "shortDescription": {"text": _title(one)}, "help": {"text": hint(one)}, "helpUri": DOCUMENTATION}
+        for name, one in order
+    ]
+    notes = [
+        {"level": "warning", "message": {"text": _plain(f"not searched: {count} {reason}")}}
+        for reason, count in skipped.items()
+    ]
+    names = [name for name, _ in order]
+    driver = {"name": NAME, "version": __version__, "informationUri": DOCUMENTATION, "rules": rules}
     run = {
         "tool": {"driver": driver},
         "columnKind": "utf16CodeUnits",
-        "invocations": [
-            {
-                "executionSuccessful": True,
-                "toolExecutionNotifications": [
-                    {"level": "warning", "message": {"text": _plain(f"not searched: {count} {reason}")}}
-                    for reason, count in skipped.items()
-                ],
-            }
-        ],
-        "results": [_result(finding, base, order) for finding in findings],
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notes}],
+        "results": [_result(finding, base, names) for finding in findings],
     }
     return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
