@@ -55,9 +55,8 @@ def run() -> None:
     os.set_blocking(writer, False)
     data = json.dumps({"env": daemon_launcher.passed_environment(os.environ)}).encode()
     if os.write(writer, data) < len(data):
-        raise SettingsError(
-            "the environment is too large to pass on to the daemon", hint="start it with env -i HOME=… PATH=…"
-        )
+        hint = "start it with env -i HOME=… PATH=…"
+        raise SettingsError("the environment is too large to pass on to the daemon", hint=hint)
     os.close(writer)
     os.dup2(reader, 0)
     # As from git: by pipe, because /proc/PID/environ would show it as long as the daemon runs.

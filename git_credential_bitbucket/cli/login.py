@@ -246,9 +246,8 @@ def login_report(credential_id: str, wanted: LoginRequest) -> list[str]:
     try:
         one = arguments.select_credentials(credential_id)[0]
     except UnknownCredential:
-        raise LoginFailed(
-            "the credential was stored, and then removed by another program", hint="log in again"
-        ) from None
+        hint = "log in again"
+        raise LoginFailed("the credential was stored, and then removed by another program", hint=hint) from None
     expiry = f", expires {dates.day(one['ends_at'])}" if one["ends_at"] else ""
     expiry += f", removed here in {dates.time_left(wanted.lifetime_s)}" if wanted.lifetime_s is not None else ""
     is_in_memory = wanted.memory or dict(ask("status"))["vault"] == "memory"  # as below exec

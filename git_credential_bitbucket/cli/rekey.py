@@ -84,9 +84,8 @@ def new_key(source: str, key_file: str | None, prompter: prompts.Prompter) -> Ke
     else:
         given = key_sources.from_environment({key_sources.KEY_VARIABLE: os.environ.get(key_sources.KEY_VARIABLE, "")})
     if given is None:
-        raise VaultLocked(
-            f"{key_sources.KEY_VARIABLE} is not set", hint="create a key: head -c 32 /dev/urandom | base64"
-        )
+        hint = "create a key: head -c 32 /dev/urandom | base64"
+        raise VaultLocked(f"{key_sources.KEY_VARIABLE} is not set", hint=hint)
     return given
 
 

@@ -54,7 +54,6 @@ def _choose(offered: Sequence[CredentialView], account: str | None) -> Credentia
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]
     if len(offered) == 1:
-        raise Error(
-            "only one credential is stored for this scope", hint="to add another, run: git-credential-bitbucket login"
-        )
+        hint = "to add another, run: git-credential-bitbucket login"
+        raise Error("only one credential is stored for this scope", hint=hint)
     return arguments.select_one(offered, "for this scope")

@@ -177,9 +177,8 @@ def reply_to(
     if b"=" not in reply and directed.replace_foreign_daemon(start=start):
         reply = directed.reply(action, body)
     if b"=" not in reply:
-        raise DaemonUnavailable(
-            "another program listens at the daemon's socket", hint="run: git-credential-bitbucket daemon start"
-        )
+        hint = "run: git-credential-bitbucket daemon start"
+        raise DaemonUnavailable("another program listens at the daemon's socket", hint=hint)
     if reply.startswith(b"error="):
         raise_error(git_protocol.parse_pairs(reply))
     return reply

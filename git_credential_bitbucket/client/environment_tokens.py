@@ -151,10 +151,8 @@ def from_tokens_file(env: "Mapping[str, str]") -> list[EnvironmentCredential]:
         source = f"line {number} of {TOKENS_FILE}"
         is_scope = bool(scope) and name.count("/") < len(scope) and all(map(scopes.is_name, scope))
         if not equals or not is_scope or "." in scope[0]:  # a dot is a host's
-            raise SettingsError(
-                f"{source} does not have the form acme=TOKEN or acme/app=TOKEN",
-                hint="write one workspace or repository per line, an equals sign and the token",
-            )
+            hint = "write one workspace or repository per line, an equals sign and the token"
+            raise SettingsError(f"{source} does not have the form acme=TOKEN or acme/app=TOKEN", hint=hint)
         if scope in found:
             raise SettingsError(f"{source} names the same scope as {found[scope].variable}", hint="remove one of them")
         secret = _checked(source, text)
@@ -222,10 +220,8 @@ def check(found: EnvironmentCredential, host: str, env: "Mapping[str, str]") -> 
             hint=f"set a valid token, and {USERNAME} for a person's; to send this one again, remove {path}",
         )
     if secret_markers.is_marked(env, host, found.secret):
-        raise Error(
-            f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute",
-            hint="it may be revoked, expired or lack a permission: set a valid one, or unset it",
-        )
+        cause = f"Bitbucket rejected the secret in {found.variable}, so it is not offered again for a minute"
+        raise Error(cause, hint="it may be revoked, expired or lack a permission: set a valid one, or unset it")
 
 
 def is_of(product: str, found: EnvironmentCredential) -> bool:
@@ -342,9 +338,8 @@ def _is_reference(text: str) -> bool:
 def contents(name: str, path: str, *, is_private: bool = False) -> str:
     """The text of the file that the variable `name` names; with `is_private`, nobody else may be able to read it."""
     if not path.startswith("/"):
-        raise SettingsError(
-            f"{name} is a relative path, and git runs its helpers in the work tree", hint="write an absolute path"
-        )
+        hint = "write an absolute path"
+        raise SettingsError(f"{name} is a relative path, and git runs its helpers in the work tree", hint=hint)
     try:
         # Without waiting: who names a pipe that nobody writes to would hang git.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
@@ -360,7 +355,6 @@ def contents(name: str, path: str, *, is_private: bool = False) -> str:
         cause = f"the file that {name} names is not a plain file that only you can read"
         raise SettingsError(cause, hint=f'run: chmod 0400 "${name}" (in Kubernetes: defaultMode: 0400)')
     if len(data) > MAX_FILE_BYTES:
-        raise SettingsError(
-            f"the file that {name} names is larger than 64 KiB", hint="it must hold the token and nothing else"
-        )
+        hint = "it must hold the token and nothing else"
+        raise SettingsError(f"the file that {name} names is larger than 64 KiB", hint=hint)
     return data.decode("utf-8", "surrogateescape")

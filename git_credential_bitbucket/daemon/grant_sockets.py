@@ -79,9 +79,8 @@ class GrantSockets:
         elif grant.peer is not None:
             _check_entry(os.path.dirname(grant.socket), grant.peer)
         if _is_served(grant.socket):
-            raise DaemonUnavailable(
-                f"another program listens at {paths.shown(grant.socket)}", hint="name another path: --socket PATH"
-            )
+            hint = "name another path: --socket PATH"
+            raise DaemonUnavailable(f"another program listens at {paths.shown(grant.socket)}", hint=hint)
         claim = Listener(grant.socket)
         self._serve(grant, claim.open({kind: grant.socket})[kind], claim)
 

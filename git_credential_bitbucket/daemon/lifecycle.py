@@ -68,9 +68,8 @@ def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < float("inf"):
-        raise SettingsError(
-            f"{config.describe(name)} is not a number of seconds", hint=f"write {name}=3600, or 0 for never"
-        )
+        hint = f"write {name}=3600, or 0 for never"
+        raise SettingsError(f"{config.describe(name)} is not a number of seconds", hint=hint)
     return seconds
 
 

@@ -135,9 +135,8 @@ def _moved_down(context: DoctorContext) -> Fix:
             for origin in {origin for origin, url in _scope(context).ours() if url == base}:
                 config_sections.move_to_end(origin, base, context.env)
         if not _is_last(context):
-            raise SettingsError(
-                f"the lines for {base} could not be moved to the end", hint="see: git config --list --show-origin"
-            )
+            hint = "see: git config --list --show-origin"
+            raise SettingsError(f"the lines for {base} could not be moved to the end", hint=hint)
 
     return Fix(f"moved the lines for {base} to the end of git's configuration", move)
 

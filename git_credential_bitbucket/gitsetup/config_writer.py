@@ -55,9 +55,8 @@ def open_scope(env: Mapping[str, str], *, system: bool) -> Scope:
         if env.get(name) and not env[name].startswith("/"):
             raise SettingsError(f"{name} is not an absolute path", hint="git would use another file in each directory")
     if system and git_bool(env.get("GIT_CONFIG_NOSYSTEM", "")) is not False:
-        raise SettingsError(
-            "GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint="unset it, or leave out --system"
-        )
+        hint = "unset it, or leave out --system"
+        raise SettingsError("GIT_CONFIG_NOSYSTEM tells git to ignore the system configuration", hint=hint)
     if not system:
         paths.check_owner_above(env.get("GIT_CONFIG_GLOBAL") or f"{env.get('HOME', '')}/.gitconfig")
     return Scope("system" if system else "global", git_config.read(env))

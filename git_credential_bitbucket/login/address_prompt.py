@@ -12,8 +12,6 @@ from git_credential_bitbucket.ui import output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rich.console import Console
-
     from git_credential_bitbucket.login.authorization import Attempt
     from git_credential_bitbucket.login.login_request import LoginRequest
     from git_credential_bitbucket.login.pages import Page
@@ -25,60 +23,41 @@ _QUIET_ZONE = 2
 """Light modules around the code. Four are the norm (ISO/IEC 18004), two do, and leave it narrower than 80 columns."""
 
 
-class BrowserWait:
-    """A spinner shown while waiting for a browser."""
-
-    def __init__(self, terminal: Terminal | None, *, opened: bool) -> None:
-        """Without a terminal, a line on stderr instead. `opened`: whether a browser was opened."""
-        self._terminal = terminal
-        self._opened = opened
-        self._spinner = ExitStack()
-        self._console: Console | None = None
-
-    def begin(self, url: str) -> None:
-        """Show the address and start the spinner."""
-        terminal = self._terminal
-        if terminal is None:
-            output.warn(f"waiting for a browser to open {url}")
-            return
-        if self._opened:
-            terminal.say("Allow access in the browser. If it did not open, open this address:")
-        else:
-            terminal.say("Open this address in a browser on this computer, and allow access:")
-        show_address(terminal, url)
-        terminal.say("Waiting. Press Ctrl-C to cancel without storing anything.", style="dim")
-        spinner = "dots" if terminal.is_utf8 else "line"
-        self._console = terminal.console()
-        self._spinner.enter_context(self._console.status("waiting for the browser", spinner=spinner))
-
-    def warn(self, cause: str, hint: str) -> None:
-        """Print a warning through the spinner's console."""
-        if self._console is None:
-            output.warn(cause, hint)
-        else:
-            self._console.print(f"Note: {cause}; {hint}", style="yellow")
-
-    def end(self) -> None:
-        """Remove the spinner."""
-        self._spinner.close()
-
-
 def wait_for_browser(attempt: Attempt, wanted: LoginRequest, prompter: Prompter, redeem: Callable[[str], Page]) -> None:
-    """Wait for a browser; `redeem` gets the redirect's query or fragment, and returns the page with the outcome."""
+    """Wait for a browser, with a spinner at a terminal, else a line on stderr.
+
+    `redeem` gets the redirect's query or fragment, and returns the page with the outcome.
+    """
     from git_credential_bitbucket.login import browser  # lazy: other logins need no browser
 
-    waiting = BrowserWait(prompter.terminal, opened=not wanted.no_browser)
+    terminal, spinner = prompter.terminal, ExitStack()
+    console = None if terminal is None else terminal.console()
+
+    def show(url: str) -> None:
+        if terminal is None or console is None:
+            output.warn(f"waiting for a browser to open {url}")
+            return
+        if wanted.no_browser:
+            terminal.say("Open this address in a browser on this computer, and allow access:")
+        else:
+            terminal.say("Allow access in the browser. If it did not open, open this address:")
+        show_address(terminal, url)
+        terminal.say("Waiting. Press Ctrl-C to cancel without storing anything.", style="dim")
+        shape = "dots" if terminal.is_utf8 else "line"
+        spinner.enter_context(console.status("waiting for the browser", spinner=shape))
+
+    def warn(cause: str, hint: str) -> None:
+        if console is None:
+            output.warn(cause, hint)
+        else:
+            console.print(f"Note: {cause}; {hint}", style="yellow")  # through the spinner's console
 
     def redeemed(answer: str) -> Page:
-        waiting.end()
+        spinner.close()
         return redeem(answer)
 
-    try:
-        browser.log_in(
-            attempt, redeem=redeemed, show=waiting.begin, warn=waiting.warn, open_browser=not wanted.no_browser
-        )
-    finally:
-        waiting.end()
+    with spinner:
+        browser.log_in(attempt, redeem=redeemed, show=show, warn=warn, open_browser=not wanted.no_browser)
 
 
 def show_address(terminal: Terminal, url: str) -> None:

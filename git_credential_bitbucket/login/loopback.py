@@ -81,9 +81,8 @@ class Loopback:
         try:
             return self._answers.get(timeout=seconds)
         except queue.Empty:
-            raise LoginFailed(
-                f"no answer from the browser within {seconds / 60:.0f} minutes", hint=f"log in again, {_PASTE_HINT}"
-            ) from None
+            hint = f"log in again, {_PASTE_HINT}"
+            raise LoginFailed(f"no answer from the browser within {seconds / 60:.0f} minutes", hint=hint) from None
 
     def conclude(self, page: Page) -> None:
         """Show the outcome in the waiting browser; returns when it is sent. Only the first call counts."""

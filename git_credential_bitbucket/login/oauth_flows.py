@@ -145,9 +145,8 @@ def must_paste(wanted: LoginRequest, prompter: Prompter) -> bool:
 def terminal_to_paste_at(prompter: Prompter) -> Terminal:
     """The terminal. Raises `LoginFailed` if there is none."""
     if prompter.terminal is None:
-        raise LoginFailed(
-            "there is no terminal to paste into", hint="log in at a terminal, or with a token: login --api-token"
-        )
+        hint = "log in at a terminal, or with a token: login --api-token"
+        raise LoginFailed("there is no terminal to paste into", hint=hint)
     return prompter.terminal
 
 

@@ -71,9 +71,8 @@ def app_key(text: str) -> str:
     """The key of a Connect app, or of its installation. Raises `LoginFailed`."""
     key, _ = token_kinds.clean_paste(text)
     if token_kinds.recognise(key) != token_kinds.UNKNOWN:
-        raise LoginFailed(
-            "this is a token, not a key of the Connect app", hint="see: git-credential-bitbucket login --help"
-        )
+        hint = "see: git-credential-bitbucket login --help"
+        raise LoginFailed("this is a token, not a key of the Connect app", hint=hint)
     if not key or not key.isprintable() or not key.isascii() or " " in key:
         raise LoginFailed("not a key of a Connect app", hint="it is one word, without spaces")
     return key
@@ -107,9 +106,8 @@ def _check(text: str, what: str) -> None:
         hint = "copy the secret only; in a URL it is between the colon after the username and the @"
         raise LoginFailed(f"this is a URL, not a {what}", hint=hint)
     if "@" in text and "." in text.rpartition("@")[2] and " " not in text:
-        raise LoginFailed(
-            f"this is an email, not a {what}", hint="the email is asked for separately, or given with --account"
-        )
+        hint = "the email is asked for separately, or given with --account"
+        raise LoginFailed(f"this is an email, not a {what}", hint=hint)
     if not text.isprintable() or not text.isascii() or " " in text:
         raise LoginFailed(f"not a {what}: it contains spaces or control characters", hint="copy the token only")
     if len(text) < MIN_TOKEN_CHARACTERS:

@@ -79,14 +79,12 @@ class Rewrite:
         return records
 
 
-def plan_rewrite(location: locations.Location, text: bytes, findings: list[SecretFinding]) -> Rewrite | None:
-    """How `text` is rid of `findings`; None where that cannot be done without understanding what is around them."""
+def plan_rewrite(location: locations.Location, text: bytes, findings: list[SecretFinding]) -> Rewrite:
+    """How `text` is rid of `findings`, each of which `can_remove` accepts."""
     if location.source == KEYRING:
         hunk = Hunk(0, text, b"", b"", b"")
         return Rewrite(location, text, b"", (hunk,), remove=True)
     cuts = sorted(cut for finding in findings if (cut := _cut(location, text, finding.match)) is not None)
-    if len(cuts) < len(findings):
-        return None
     hunks: list[Hunk] = []
     after = b""
     kept_to = 0

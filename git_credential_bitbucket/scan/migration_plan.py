@@ -98,18 +98,17 @@ class Plan:
     def clean(self, place: where.Location, text: bytes, wanted: list[SecretFinding]) -> None:
         """Have these taken out of a file, or left where that cannot be done."""
         self.left += [(one, _BY_HAND) for one in wanted if not can_remove(place, text, one)]
-        wanted = [one for one in wanted if can_remove(place, text, one)]
+        removable = [one for one in wanted if can_remove(place, text, one)]
+        if not removable:
+            return
+        cleaning = plan_rewrite(place, text, removable)
         try:
-            cleaning = plan_rewrite(place, text, wanted) if wanted else None
-            if cleaning is not None:
-                cleaning.records()  # what cannot be kept for an undo is not taken out
+            cleaning.records()  # what cannot be kept for an undo is not taken out
         except (Error, OSError):
-            cleaning = None
-        if cleaning is None:
-            self.left += [(one, _BY_HAND) for one in wanted]
+            self.left += [(one, _BY_HAND) for one in removable]
         else:
             self.cleanings.append(cleaning)
-            self.cleaned[place.path] = wanted
+            self.cleaned[place.path] = removable
 
 
 class Moves:

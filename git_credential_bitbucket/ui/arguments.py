@@ -98,9 +98,8 @@ def check_scope(scope: ScopeArgument) -> None:
         hint = "write WORKSPACE, or WORKSPACE/REPOSITORY; for a project's token: --for WORKSPACE --project KEY"
         raise Error("a scope has no wildcards: a URL does not show which project a repository is in", hint=hint)
     if not all(map(scopes.is_name, scope.text.split("/")[3:])):
-        raise Error(
-            "not a workspace or repository: its name in the URL has no spaces or special characters", hint=_SCOPE_HINT
-        )
+        cause = "not a workspace or repository: its name in the URL has no spaces or special characters"
+        raise Error(cause, hint=_SCOPE_HINT)
 
 
 def _ssh_as_https(text: str, base: str) -> str:

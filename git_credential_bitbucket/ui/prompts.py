@@ -183,9 +183,8 @@ class Prompter:
     def _required(self, what: str) -> str:
         found = self._next()
         if not found:
-            raise Error(
-                f"no terminal, and no line on standard input for: {what}", hint=f"see: {_command_path()} --help"
-            )
+            hint = f"see: {_command_path()} --help"
+            raise Error(f"no terminal, and no line on standard input for: {what}", hint=hint)
         return found
 
     def _next(self) -> str:
