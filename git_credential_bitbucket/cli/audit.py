@@ -149,7 +149,7 @@ def _search_history(
     repository: safe_git.Repository, search: where.Search, show_progress: ShowProgress, *, several: bool
 ) -> None:
     try:
-        found = history.scan_history(
+        found, too_large = history.scan_history(
             repository, search.hosts, lambda done, total: show_progress("history", done, total)
         )
     except Error as exc:
@@ -158,9 +158,9 @@ def _search_history(
         search.skip(f"history of a repository ({exc.cause})")
         return
     name = (repository.top or repository.directory) if several else None
-    search.findings += [replace(finding, repository=name) for finding in found.findings]
-    if found.too_large:
-        search.skip("objects larger than 32 MiB", found.too_large)
+    search.findings += [replace(finding, repository=name) for finding in found]
+    if too_large:
+        search.skip("objects larger than 32 MiB", too_large)
 
 
 @contextmanager

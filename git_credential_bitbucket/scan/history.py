@@ -11,7 +11,7 @@ import os
 import selectors
 import subprocess
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from git_credential_bitbucket import processes
@@ -38,29 +38,16 @@ _DIFF_TREE = (
 )
 
 
-@dataclass(slots=True)
-class History:
-    """The result: the findings, how many objects were scanned, and how many were too large."""
-
-    findings: list[SecretFinding] = field(default_factory=list)
-    objects: int = 0
-    too_large: int = 0
-
-
 def scan_history(
     repository: safe_git.Repository, hosts: tuple[str, ...], progress: Callable[[int, int], None] = lambda _, __: None
-) -> History:
-    """Every blob, commit message and tag, also those that no branch reaches. Raises `Error` where git fails.
+) -> tuple[list[SecretFinding], int]:
+    """What is in every blob, commit message and tag, also those that no branch reaches; and how many were too large.
 
-    `progress` is told how many objects of how many have been seen.
+    `progress` is told how many objects of how many have been seen. Raises `Error` where git fails.
     """
     safe_git.check_no_pipe(repository)
     objects, too_large = _objects(repository)
-    found = _scanned(repository, objects, hosts, progress)
-    history = History(objects=len(objects), too_large=too_large)
-    if found:
-        history.findings = _named(repository, found)
-    return history
+    return _named(repository, _scanned(repository, objects, hosts, progress)), too_large
 
 
 def _objects(repository: safe_git.Repository) -> tuple[list[Object], int]:

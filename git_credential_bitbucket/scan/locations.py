@@ -58,7 +58,6 @@ class Search:
 
     hosts: tuple[str, ...] = patterns.CLOUD_HOSTS
     findings: list[SecretFinding] = field(default_factory=list)
-    files: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
     seen: set[str] = field(default_factory=set)
 
@@ -150,7 +149,6 @@ def scan_location(location: Location, search: Search) -> None:
     if text is None:
         search.skip("larger than 32 MiB")
         return
-    search.files += 1
     search.findings += scan_text(text, location, search.hosts)
 
 

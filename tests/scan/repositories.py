@@ -94,10 +94,10 @@ def _bench(folder: Path, commits: int) -> None:
     repository = safe.find(str(folder / "repository"), env)
     assert repository is not None
     started = time.monotonic()
-    found = history.scan_history(repository, CLOUD_HOSTS)
+    found, _ = history.scan_history(repository, CLOUD_HOSTS)
     took = time.monotonic() - started
-    print(f"{found.objects} objects, {len(found.findings)} findings, {took:.1f} s")  # noqa: T201 - a command's answer
-    for finding in found.findings:
+    print(f"{commits} commits, {len(found)} findings, {took:.1f} s")  # noqa: T201 - a command's answer
+    for finding in found:
         print(finding.where, finding.what)  # noqa: T201 - as above
 
 
