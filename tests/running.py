@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.sockets import listener_of
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 ENDING_S = 5.0
 
 # What may be a token is not shown when a test fails.

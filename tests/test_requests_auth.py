@@ -218,5 +218,5 @@ def test_a_consumer_in_the_environment_signs(host: FakeBitbucket, monkeypatch: p
     consumer = host.add_consumer()
     monkeypatch.setenv("BITBUCKET_CLIENT_ID", consumer.key)
     monkeypatch.setenv("BITBUCKET_CLIENT_SECRET", consumer.secret)
-    answer = requests.get(f"{host.api_url}/user", auth=BitbucketAuth(url=host.url), verify=host.ca_file, timeout=30)
+    answer = requests.get(f"{host.api_url}/user", auth=BitbucketAuth(url=host.url), verify=host.ca_file, timeout=60)
     assert answer.status_code == 200

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket import secret_sources
@@ -78,7 +79,8 @@ class Renewals:
         self.environment: Mapping[str, str] = os.environ
         """Where sources are looked for, and what their commands get."""
         self._running: dict[str, Future[Credential]] = {}
-        self._requesting: set[str] = set()
+        self._requesting: dict[str, float] = {}
+        """Since when Bitbucket is being asked for each, by the clock that is never set."""
         self.stopping = False
         """Set when this process is about to exit: from then on no request begins, for its answer might be lost."""
         self.troubles: dict[str, Error] = {}
@@ -148,6 +150,11 @@ class Renewals:
         """Whether Bitbucket is being asked, or its answer being written: then this process must not end."""
         return bool(self._requesting)
 
+    @property
+    def requesting_s(self) -> float:
+        """For how many seconds Bitbucket has been asked; 0 where it is not."""
+        return max((time.monotonic() - since for since in list(self._requesting.values())), default=0.0)
+
     def is_under_way(self, credential_id: str) -> bool:
         """Whether a renewal of this credential runs here: it asks Bitbucket, or waits for another process that does."""
         running = self._running.get(credential_id)
@@ -194,7 +201,7 @@ class Renewals:
             with vault.transaction() as tx:
                 return Credential.from_record(record_in(tx, credential_id))
         finally:
-            self._requesting.discard(credential_id)
+            self._requesting.pop(credential_id, None)
 
     def _renew(
         self,
@@ -222,7 +229,7 @@ class Renewals:
             last_try = tx.recovered or lease.interrupted == generation
             lease.intend(generation)  # under the lock: see `Vault.rekey`
         self._step("renewal-reserved")
-        self._requesting.add(credential_id)  # first: who sets `stopping` looks at this next
+        self._requesting[credential_id] = time.monotonic()  # first: who sets `stopping` looks at this next
         if self.stopping:
             if not last_try:
                 lease.forget()

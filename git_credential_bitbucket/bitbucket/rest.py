@@ -78,7 +78,7 @@ def find_verdicts(
     An `Error` is that of a proxy of an unknown kind, a CA file that cannot be read, an API token without its email.
     """
     found = {}
-    for name, told in deadline.each_within(seconds, questions).items():
+    for name, told in _each_within(seconds, questions).items():
         if isinstance(told, Error | TimeoutError):
             found[name] = Verdict(valid=None, reason=told.cause if isinstance(told, Error) else str(told))
         elif isinstance(told, BaseException):
@@ -90,12 +90,19 @@ def find_verdicts(
 
 def within_deadline(work: "Callable[[], _T]") -> _T:
     """The result of `work` within `DEADLINE_S`. Raises its `Error`, and `BitbucketUnreachable` after that time."""
-    (result,) = deadline.each_within(DEADLINE_S, {"": work}).values()
+    (result,) = _each_within(DEADLINE_S, {"": work}).values()
     if isinstance(result, TimeoutError):
         raise BitbucketUnreachable(str(result))
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _each_within(seconds: float, work: "Mapping[str, Callable[[], _T]]") -> "dict[str, _T | BaseException]":
+    from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms, and seconds on a busy machine
+
+    del transport  # each function imports it, which is no part of its time
+    return deadline.each_within(seconds, work)
 
 
 def verify_for_git(endpoint: "Endpoint", repository: str, kind: str, secret: "Secret") -> Verdict:

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
     from typing import NoReturn
 
-START_TIMEOUT_S = 15.0
-"""From fork to listening: 0.2 s, and 3 s more where a keyring does not answer; the rest is for a machine under load."""
+START_TIMEOUT_S = 40.0
+"""From fork to listening: 0.2 s, and 3 s more where a keyring does not answer; the rest is for a machine under load,
+where two hundred gits may start at once, and the keyring's child has half a minute to start."""
 READY = b"ready\n"
 NO_DOCUMENT = b"{}"
 """A daemon that reads this exits: it is not needed after all."""

@@ -39,7 +39,7 @@ def reply(action: str, body: bytes) -> bytes:
     renewals = held.agent.renewals
     with (
         delay_signals(renewals),
-        messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, still=lambda: renewals.is_requesting),
+        messages.WaitNotice(messages.WAITING_FOR_BITBUCKET, waited=lambda: renewals.requesting_s),
     ):
         answer = wait_for(held.answer(action, body, Caller(os.getpid(), os.getuid(), CONTROL)) or b"")
         held.agent.close()

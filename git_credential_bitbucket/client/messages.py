@@ -50,22 +50,35 @@ def system_error(exc: OSError) -> None:
 
 
 class WaitNotice:
-    """Within, a warning is printed after `NOTICE_AFTER_S`, if `still` says that there is something to wait for."""
+    """Within, a warning is printed once `NOTICE_AFTER_S` have been waited."""
 
-    def __init__(self, cause: str, hint: str | None = None, *, still: "Callable[[], bool]" = lambda: True) -> None:
-        """`cause` is what is waited for; `hint` is how to end the wait."""
+    def __init__(
+        self, cause: str, hint: str | None = None, *, waited: "Callable[[], float]" = lambda: NOTICE_AFTER_S
+    ) -> None:
+        """`cause` is what is waited for; `hint` is how to end the wait.
+
+        `waited` says for how many seconds it has been; not called before there can have been enough.
+        """
         import threading  # lazy: little waits
 
-        self._timer = threading.Timer(NOTICE_AFTER_S, lambda: warning(cause, hint) if still() else None)
-        self._timer.daemon = True
+        self._ended = threading.Event()
+
+        def tell() -> None:
+            left = NOTICE_AFTER_S
+            while not self._ended.wait(left):
+                if (left := NOTICE_AFTER_S - waited()) <= 0:
+                    warning(cause, hint)
+                    return
+
+        self._thread = threading.Thread(target=tell, daemon=True)
 
     def __enter__(self) -> None:
-        """Start the timer."""
-        self._timer.start()
+        """Begin to wait."""
+        self._thread.start()
 
     def __exit__(self, *_: object) -> None:
-        """Stop it."""
-        self._timer.cancel()
+        """It came."""
+        self._ended.set()
 
 
 def is_traced() -> bool:

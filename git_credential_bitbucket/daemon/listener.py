@@ -19,7 +19,7 @@ from git_credential_bitbucket.errors import DaemonUnavailable, InsecurePath, Set
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_LOCK_S = 10.0
+START_LOCK_S = 30.0
 """How long another daemon may hold the lock, which it does until it listens."""
 PING_TIMEOUT_S = 5.0
 """How long the process that listens at our path may take to answer a ping."""

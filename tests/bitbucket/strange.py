@@ -54,7 +54,7 @@ class Strange:
         """Stop listening, and wait for the thread."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def _serve(self) -> None:
         while True:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import pexpect
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 

@@ -106,7 +106,7 @@ def test_an_unknown_verb_is_refused_at_a_terminal_and_passed_over_in_a_pipe(bare
     """A person mistyped; git may have an operation that is younger than this program."""
     done = bare_run(NAME, "frobnicate")
     assert (done.stdout, done.stderr) == ("", "")
-    child = pexpect.spawn(NAME, ["frobnicate"], env=bare_run.env, timeout=30)
+    child = pexpect.spawn(NAME, ["frobnicate"], env=bare_run.env, timeout=60)
     child.expect("error: no such command")
     child.expect(pexpect.EOF)
     child.close()
@@ -161,7 +161,7 @@ def test_ctrl_c_is_quiet(bare_run: Runner, home: Path) -> None:
     ):
         connection, _ = silent.accept()
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=60)
         connection.close()
     assert (process.returncode, err.strip()) == (130, b"")
 
@@ -220,7 +220,7 @@ def test_a_pipe_gets_plain_unbroken_lines(bare_run: Runner) -> None:
 def test_colours_are_for_terminals_that_want_them(bare_run: Runner, variables: dict[str, str], coloured: bool) -> None:
     """NO_COLOR and a dumb terminal are heeded."""
     env = {**bare_run.env, "PYTHONPATH": str(ROOT), "TERM": "xterm", **variables}
-    output = pexpect.run(f"{sys.executable} -c '{SHOWING}'", env=env, timeout=30)
+    output = pexpect.run(f"{sys.executable} -c '{SHOWING}'", env=env, timeout=60)
     assert isinstance(output, bytes)
     assert (b"\x1b[31m" in output) is coloured
 

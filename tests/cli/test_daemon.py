@@ -108,7 +108,7 @@ def test_git_s_own_cache_daemon_gives_way(bare_run: Runner, path: Path) -> None:
     with subprocess.Popen(
         ["git", "credential-cache", "--socket", str(path), "store"], env=bare_run.env, stdin=subprocess.PIPE
     ) as storer:
-        storer.communicate(storing.encode(), timeout=30)
+        storer.communicate(storing.encode(), timeout=60)
     assert path.is_socket()
     assert bare_run(NAME, "daemon", "status", check=False).returncode == 3
     assert "daemon started" in bare_run(NAME, "daemon", "start").stdout

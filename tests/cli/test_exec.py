@@ -26,7 +26,7 @@ AS_A_USER = ("setpriv", "--bounding-set", "-all")
 """Before a command: root without its capabilities, as any user is."""
 
 needs_util_linux = pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux: root reads everything")
-ENDING_S = 30.0
+ENDING_S = 120.0
 ASKING = "printf 'protocol=https\\nhost=bitbucket.org\\n\\n' | git credential fill"
 
 

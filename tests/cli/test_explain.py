@@ -151,7 +151,7 @@ def test_an_oauth_login_due_for_renewal_is_said_to_be_renewed_first_and_is_not(
     keep_consumer(configured, bitbucket)
     before = bitbucket.mark()
     url = f"{bitbucket.url}/acme/app.git"
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while explained(configured, url)["answer"]["outcome"] == "answers":
         assert time.monotonic() < deadline, "its second does not end"
     document = explained(configured, url)

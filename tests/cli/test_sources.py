@@ -150,7 +150,7 @@ def test_a_source_in_gits_configuration_answers_where_nothing_is_stored(
     explained = json.loads(run(HELPER, "explain", "--json", "https://bitbucket.org/acme/app").stdout)
     assert [one["source"] for one in explained["candidates"]] == [f"file:{secret}"]
     run("git", "config", "--global", "--unset", setting)
-    until = time.monotonic() + 30  # a daemon looks at git's configuration once a second
+    until = time.monotonic() + 120  # a daemon looks at git's configuration once a second
     while run(HELPER, "get", stdin=REQUEST, check=False).stdout:
         assert time.monotonic() < until
     assert first.encode() not in everything_in(home)

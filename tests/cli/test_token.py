@@ -68,7 +68,7 @@ def test_an_api_tokens_header_is_each_doors_own(keyed: Runner, bitbucket: FakeBi
     words = (HELPER, "token", bitbucket.netloc, "--header")
     name, _, value = keyed(*words).stdout.strip().partition(": ")
     assert b64decode(value.removeprefix("Basic ")).decode() == f"alice@example.com:{token}"
-    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=30)
+    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=60)
     assert answer.status_code == 200
     value = keyed(*words, "--git").stdout.strip().partition("Basic ")[2]
     assert b64decode(value).decode() == f"x-bitbucket-api-token-auth:{token}"
@@ -204,7 +204,7 @@ def test_a_consumer_in_the_environment_serves_rest(keyed: Runner, bitbucket: Fak
     keyed.env |= consumer.environment
     name, _, value = keyed(HELPER, "token", bitbucket.netloc, "--header").stdout.strip().partition(": ")
     assert value.startswith("Bearer ")
-    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=30)
+    answer = requests.get(f"{bitbucket.api_url}/user", headers={name: value}, verify=bitbucket.ca_file, timeout=60)
     assert answer.status_code == 200
 
 

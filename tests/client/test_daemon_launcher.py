@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from git_credential_bitbucket import processes
 from git_credential_bitbucket.client import daemon_launcher, ipc
 from git_credential_bitbucket.errors import DaemonUnavailable
 from git_credential_bitbucket.helper import relay
+from git_credential_bitbucket.vault import keyring_key
 from tests.fake_bitbucket import tokens
 from tests.helpers import request, socket_of
 from tests.running import Runner
@@ -38,7 +40,7 @@ def test_git_does_not_wait_for_the_daemon(front: Runner, home: Path) -> None:
     ) as process:
         os.close(writing)
         text = request(username="alice", password=tokens.api_token()).encode()
-        assert process.communicate(text, timeout=30) == (b"", b"")
+        assert process.communicate(text, timeout=60) == (b"", b"")
         with os.fdopen(reading, "rb") as pipe:
             assert pipe.read() == b""
     assert daemon_pid(home)
@@ -183,6 +185,11 @@ def test_git_is_answered_where_no_daemon_can_be_started(front: Runner, helper: P
     assert not socket_of(home).exists()
 
 
+def test_a_daemon_has_the_time_that_a_keyrings_child_may_take() -> None:
+    """It is started before the daemon is ready."""
+    assert daemon_launcher.START_TIMEOUT_S > processes.START_LIMIT_S + keyring_key.PROBE_TIMEOUT_S
+
+
 @pytest.mark.parametrize(
     ("command", "says"),
     [
@@ -203,4 +210,4 @@ def test_daemon_that_does_not_come_up_is_not_waited_for(
     began = time.monotonic()
     with pytest.raises(DaemonUnavailable, match=says):
         daemon_launcher.start(bare_env)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60

@@ -131,7 +131,7 @@ def test_pipe_that_nobody_writes_to_does_not_hang(front: Runner, helper: Path, h
     """A named pipe instead of a file is an empty one."""
     os.mkfifo(home / "secret")
     env = {**front.env, "BITBUCKET_TOKEN_FILE": str(home / "secret")}
-    done = front(helper, "get", stdin=request(), env=env, timeout=20)
+    done = front(helper, "get", stdin=request(), env=env, timeout=60)
     assert "holds nothing" in done.stderr
 
 

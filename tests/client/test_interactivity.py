@@ -31,7 +31,7 @@ def found(front: Runner, home: Path, shell: str = FOREGROUND, errors: str = "&1"
         "/bin/bash",
         ["-c", f"({shell}) >{answer} 2>{errors}", "bash", sys.executable, "-c", ASKING],
         env={**front.env, "GIT_TERMINAL_PROMPT": "1", **env},
-        timeout=30,
+        timeout=60,
         cwd=str(home / "work"),
     )
     terminal.expect(pexpect.EOF)

@@ -15,7 +15,7 @@ from git_credential_bitbucket.client import daemon_launcher
 from tests.fake_bitbucket import tokens
 from tests.sockets import connected
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 class Daemon:

@@ -63,7 +63,7 @@ def test_another_process_of_the_same_user_cannot_look_into_it() -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -89,7 +89,7 @@ def test_a_daemon_that_is_traced_does_not_start() -> None:
         "print(told == f'process {os.getpid()} traces the daemon and could read every secret', said().decode())\n"
     )
     root = str(Path(__file__).parents[2])
-    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code, root], capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout, done.stderr) == ("True untraced\n", "")
 
 

@@ -45,7 +45,7 @@ def test_gits_own_cache_daemon_on_our_path_is_sent_away(start: Start, keyed_env:
     path = str(place / "socket")
     typed = cloud() + f"username=u\npassword={tokens.api_token()}\n".encode()
     store = ["git", "credential-cache", "--socket", path, "store"]
-    subprocess.run(store, input=typed, env=keyed_env, cwd="/", check=True, timeout=20)
+    subprocess.run(store, input=typed, env=keyed_env, cwd="/", check=True, timeout=60)
     intruder = listener_of(path)
     daemon = start()
     assert daemon.told == "ready\n"

@@ -44,7 +44,7 @@ def ask_as_nobody(path: str, action: str, body: bytes = b"") -> bytes:
         input=message(action, body),
         cwd="/",
         capture_output=True,
-        timeout=20,
+        timeout=60,
         check=True,
     ).stdout
 
@@ -154,7 +154,7 @@ def test_git_in_a_container_of_another_user_is_served(start: Start, keyed_env: d
             env={**keyed_env, "HOME": "/", "XDG_CONFIG_HOME": "/"},
             cwd="/",
             capture_output=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         for operation, text in (("fill", cloud("acme/app")), ("reject", given), ("fill", cloud("acme/app")))

@@ -30,7 +30,7 @@ def git(daemon: Daemon, *words: str, stdin: bytes) -> "subprocess.CompletedProce
         capture_output=True,
         env={**daemon.env, "GIT_ASKPASS": "/bin/false"},
         cwd="/",
-        timeout=20,
+        timeout=60,
         check=False,
     )
 

@@ -12,7 +12,7 @@ from tests.fake_bitbucket.client import FakeBitbucket
 
 API_TOKEN_USERNAME = "x-bitbucket-api-token-auth"
 TOKEN_USERNAME = "x-token-auth"
-TIMEOUT_S = 30
+TIMEOUT_S = 120
 
 Type = Callable[..., tuple[int | None, str]]
 

@@ -11,7 +11,7 @@ from urllib.parse import urljoin
 
 import requests
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class Form(HTMLParser):

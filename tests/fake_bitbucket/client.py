@@ -291,7 +291,7 @@ class FakeBitbucket:
         return len(self.requests())
 
     def wait_for(
-        self, endpoint: str, count: int = 1, *, since: int = 0, answered: bool = False, timeout: float = 30
+        self, endpoint: str, count: int = 1, *, since: int = 0, answered: bool = False, timeout: float = 60
     ) -> None:
         """Return when `count` requests have arrived (or been answered); raises after `timeout` seconds."""
         if not self.control("wait", endpoint=endpoint, count=count, since=since, answered=answered, timeout=timeout):

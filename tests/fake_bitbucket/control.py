@@ -150,7 +150,7 @@ class Actions:
         """The journal after entry number `since`."""
         return self._state.journal.since(since)
 
-    def wait(self, endpoint: str, count: int, since: int = 0, answered: bool = False, timeout: float = 30.0) -> bool:
+    def wait(self, endpoint: str, count: int, since: int = 0, answered: bool = False, timeout: float = 60.0) -> bool:
         """Whether `count` requests to `endpoint` arrive (or are answered) within `timeout` seconds."""
 
         def enough(entries: list[Entry]) -> bool:

@@ -9,7 +9,7 @@ from tests.fake_bitbucket.client import ConsumerKey, FakeBitbucket, StandInError
 
 
 def mint(
-    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, timeout: float = 30
+    bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey, timeout: float = 60
 ) -> requests.Response:
     """One client_credentials request."""
     url = f"{bitbucket.url}/site/oauth2/access_token"
@@ -27,8 +27,8 @@ def test_a_lost_answer_may_have_been_acted_upon(
     url, client = f"{bitbucket.url}/site/oauth2/access_token", (consumer.key, consumer.secret)
     form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
     with pytest.raises(requests.ConnectionError):
-        http.post(url, data=form, auth=client, timeout=30)
-    assert http.post(url, data=form, auth=client, timeout=30).json()["error"] == "unauthorized_client"
+        http.post(url, data=form, auth=client, timeout=60)
+    assert http.post(url, data=form, auth=client, timeout=60).json()["error"] == "unauthorized_client"
 
 
 def test_a_hanging_server_keeps_the_client_waiting(

@@ -122,7 +122,7 @@ def test_an_anonymous_batch_gets_401_or_403_by_knob(
     address = bitbucket.create_repository("acme/app")
     bitbucket.turn(lfs_anonymous_status=status)
     batch = {"operation": "download", "objects": []}
-    answer = http.post(f"{address}/info/lfs/objects/batch", json=batch, timeout=30)
+    answer = http.post(f"{address}/info/lfs/objects/batch", json=batch, timeout=60)
     assert answer.status_code == status
     assert ("WWW-Authenticate" in answer.headers) == (status == 401)
 
@@ -130,13 +130,13 @@ def test_an_anonymous_batch_gets_401_or_403_by_knob(
 def test_a_wrong_credential_gets_401_whatever_the_knob(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     address = bitbucket.create_repository("acme/app")
     bitbucket.turn(lfs_anonymous_status=403)
-    answer = http.post(f"{address}/info/lfs/objects/batch", json={}, auth=(TOKEN_USERNAME, "wrong"), timeout=30)
+    answer = http.post(f"{address}/info/lfs/objects/batch", json={}, auth=(TOKEN_USERNAME, "wrong"), timeout=60)
     assert answer.status_code == 401
 
 
 def test_an_objects_address_needs_its_signature(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     """Guessing an object's id is not enough."""
-    answer = http.get(f"{bitbucket.url}/-/media/{'a' * 64}/{'b' * 64}", timeout=30)
+    answer = http.get(f"{bitbucket.url}/-/media/{'a' * 64}/{'b' * 64}", timeout=60)
     assert answer.status_code == 403
 
 
@@ -154,4 +154,4 @@ def refs(
     service: str = "git-upload-pack",
 ) -> int:
     """The status that git would get with that credential."""
-    return http.get(refs_address(bitbucket, place, service), auth=(username, secret), timeout=30).status_code
+    return http.get(refs_address(bitbucket, place, service), auth=(username, secret), timeout=60).status_code

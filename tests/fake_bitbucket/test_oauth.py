@@ -18,7 +18,7 @@ def ask(bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey)
 
     def request(**form: str) -> requests.Response:
         url = f"{bitbucket.url}/site/oauth2/access_token"
-        return http.post(url, data=form, auth=(consumer.key, consumer.secret), timeout=30)
+        return http.post(url, data=form, auth=(consumer.key, consumer.secret), timeout=60)
 
     return request
 
@@ -72,10 +72,10 @@ def test_the_client_may_authenticate_in_the_body(
     url = f"{bitbucket.url}/site/oauth2/access_token"
     form = {"grant_type": "client_credentials"}
     in_body = {"client_id": consumer.key, "client_secret": consumer.secret}
-    assert http.post(url, data=form | in_body, timeout=30).status_code == 200
-    none = http.post(url, data=form, timeout=30).json()
+    assert http.post(url, data=form | in_body, timeout=60).status_code == 200
+    none = http.post(url, data=form, timeout=60).json()
     assert none["error_description"] == "Requests must be authenticated using OAuth client credentials"
-    wrong = http.post(url, data=form, auth=(consumer.key, "wrong"), timeout=30).json()
+    wrong = http.post(url, data=form, auth=(consumer.key, "wrong"), timeout=60).json()
     assert wrong["error_description"] == "Invalid OAuth client credentials"
 
 
@@ -85,7 +85,7 @@ def test_json_bodies_and_the_password_grant_are_unsupported_grant_types(
     """JSON is not read at all, so its grant type is None."""
     url = f"{bitbucket.url}/site/oauth2/access_token"
     client = (consumer.key, consumer.secret)
-    answer = http.post(url, json={"grant_type": "client_credentials"}, auth=client, timeout=30)
+    answer = http.post(url, json={"grant_type": "client_credentials"}, auth=client, timeout=60)
     assert answer.json() == {"error": "invalid_grant", "error_description": "Unsupported grant type: None"}
     password = ask(grant_type="password", username="alice", password="x").json()
     assert password["error_description"] == "Unsupported grant type: password"
@@ -99,9 +99,9 @@ def test_an_access_token_expires_after_its_lifetime_and_not_by_a_refresh(
     access_token, refresh_token = bitbucket.issue_login(consumer)
     assert ask(grant_type="refresh_token", refresh_token=refresh_token).json()["expires_in"] == 10
     bearer = {"Authorization": f"Bearer {access_token}"}
-    assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=30).status_code == 200
+    assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=60).status_code == 200
     bitbucket.advance(11)
-    assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=30).status_code == 401
+    assert http.get(f"{bitbucket.api_url}/user", headers=bearer, timeout=60).status_code == 401
 
 
 def test_the_log_of_the_token_endpoint_has_the_grant_and_no_secret(

@@ -26,7 +26,7 @@ def test_two_run_side_by_side_and_share_nothing() -> None:
         address = "/acme/app.git/info/refs?service=git-upload-pack"
         for bitbucket, status in ((one, 200), (two, 401)):
             answer = requests.get(
-                bitbucket.url + address, auth=("x-token-auth", token), verify=bitbucket.ca_file, timeout=30
+                bitbucket.url + address, auth=("x-token-auth", token), verify=bitbucket.ca_file, timeout=60
             )
             assert answer.status_code == status
 
@@ -70,10 +70,10 @@ def test_a_configuration_file_makes_the_world(tmp_path: Path) -> None:
         assert process.stdout is not None
         ready = json.loads(process.stdout.readline())
         answer = requests.get(
-            f"{ready['url']}/acme/app.git/info/refs?service=git-upload-pack", verify=ready["ca_file"], timeout=30
+            f"{ready['url']}/acme/app.git/info/refs?service=git-upload-pack", verify=ready["ca_file"], timeout=60
         )
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert answer.status_code == 401
     assert (tmp_path / "r" / "repositories" / "acme" / "app.git").is_dir()
 

@@ -8,8 +8,8 @@ from tests.fake_bitbucket.client import FakeBitbucket
 def get(bitbucket: FakeBitbucket, http: requests.Session, path: str, secret: str, email: str = "") -> requests.Response:
     """A GET with Basic if there is an email, with Bearer otherwise."""
     if email:
-        return http.get(bitbucket.api_url + path, auth=(email, secret), timeout=30)
-    return http.get(bitbucket.api_url + path, headers={"Authorization": f"Bearer {secret}"}, timeout=30)
+        return http.get(bitbucket.api_url + path, auth=(email, secret), timeout=60)
+    return http.get(bitbucket.api_url + path, headers={"Authorization": f"Bearer {secret}"}, timeout=60)
 
 
 def test_an_api_token_is_its_person_with_the_email_only(bitbucket: FakeBitbucket, http: requests.Session) -> None:
@@ -42,6 +42,6 @@ def test_a_token_counts_in_the_header_and_on_the_api_host_only(
     """Not in the query, and not on the web host (CHANGE-3052)."""
     token, _ = bitbucket.issue_login(bitbucket.add_consumer())
     assert get(bitbucket, http, "/user", token).status_code == 200
-    assert http.get(f"{bitbucket.api_url}/user", params={"access_token": token}, timeout=30).status_code == 401
+    assert http.get(f"{bitbucket.api_url}/user", params={"access_token": token}, timeout=60).status_code == 401
     bearer = {"Authorization": f"Bearer {token}"}
-    assert http.get(f"{bitbucket.url}/2.0/user", headers=bearer, timeout=30).status_code == 401
+    assert http.get(f"{bitbucket.url}/2.0/user", headers=bearer, timeout=60).status_code == 401

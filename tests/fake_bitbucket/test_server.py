@@ -22,7 +22,7 @@ def connect(bitbucket: FakeBitbucket) -> ssl.SSLSocket:
     """A TLS connection to the web host."""
     context = ssl.create_default_context(cafile=bitbucket.ca_file)
     return context.wrap_socket(
-        socket.create_connection(("127.0.0.1", bitbucket.port), timeout=30), server_hostname="127.0.0.1"
+        socket.create_connection(("127.0.0.1", bitbucket.port), timeout=60), server_hostname="127.0.0.1"
     )
 
 
@@ -52,7 +52,7 @@ def test_chunked_and_compressed_bodies_are_read(
             yield packed[start : start + 7]
 
     headers = {**FORM, "Content-Encoding": "gzip"}
-    assert http.post(bitbucket.url + PATH, data=pieces(), headers=headers, timeout=30).status_code == 200
+    assert http.post(bitbucket.url + PATH, data=pieces(), headers=headers, timeout=60).status_code == 200
 
 
 def test_a_connection_serves_several_requests(bitbucket: FakeBitbucket, consumer: ConsumerKey) -> None:
@@ -73,14 +73,14 @@ def test_a_client_that_stalls_in_the_handshake_delays_nobody(
     bitbucket: FakeBitbucket, http: requests.Session, consumer: ConsumerKey
 ) -> None:
     """Each connection has its own thread from its first byte on."""
-    with socket.create_connection(("127.0.0.1", bitbucket.port), timeout=30):
-        answer = http.post(bitbucket.url + PATH, data=form(consumer), headers=FORM, timeout=10)
+    with socket.create_connection(("127.0.0.1", bitbucket.port), timeout=60):
+        answer = http.post(bitbucket.url + PATH, data=form(consumer), headers=FORM, timeout=60)
     assert answer.status_code == 200
 
 
 def test_nothing_else_is_there(bitbucket: FakeBitbucket, http: requests.Session) -> None:
     """404 for an unknown path, 405 for GET on the token endpoint, no git on the API host."""
-    assert http.get(f"{bitbucket.url}/", timeout=30).status_code == 404
-    assert http.get(bitbucket.url + PATH, timeout=30).status_code == 405
+    assert http.get(f"{bitbucket.url}/", timeout=60).status_code == 404
+    assert http.get(bitbucket.url + PATH, timeout=60).status_code == 405
     base = bitbucket.api_url.removesuffix("/2.0")
-    assert http.get(f"{base}/acme/app.git/info/refs?service=git-upload-pack", timeout=30).status_code == 404
+    assert http.get(f"{base}/acme/app.git/info/refs?service=git-upload-pack", timeout=60).status_code == 404

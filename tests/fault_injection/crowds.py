@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.fault_injection.sandbox import Machine
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def crowd(machine: Machine, git: str, helper: Path, ways: Sequence[dict[str, str
                     text=True,
                 )
             )
-    bitbucket.wait_for("token", since=since)
+    bitbucket.wait_for("token", since=since, timeout=PATIENCE_S)
     bitbucket.release()
     answers, said = [], []
     for process in running:

@@ -19,9 +19,13 @@ from tests.fault_injection.sandbox import Machine
 from tests.fault_injection.test_leaving import _ENTER, asking, living
 
 _HASTY = """
+import os
 from git_credential_bitbucket.daemon import limits
-limits.Limits.__new__.__defaults__ = (limits.MAX_CLIENTS, 10.0, 1.5)
+class Hasty(limits.Limits):
+    answer_s = property(lambda self: 0.5 if os.path.exists({flag!r}) else 120.0)
+limits.Limits = Hasty
 """
+"""A request that comes while the flag is there is given up after a moment."""
 
 _SLOW_TO_SAY_WHY = """
 import time
@@ -43,14 +47,22 @@ thread_pool.MAX_JOBS, thread_pool.MAX_RENEWALS = 1, 2
 
 
 @pytest.fixture
-def hasty(machine: Machine) -> Iterator[Daemon]:
-    """A daemon that gives every answer up after a moment, and has sent a refresh token that Bitbucket holds on to."""
-    daemon = machine.daemon(enter=_ENTER.format(code=_HASTY))
+def haste(machine: Machine) -> Path:
+    """While it is there, a hasty daemon gives up what it is asked."""
+    return machine.home / "haste"
+
+
+@pytest.fixture
+def hasty(machine: Machine, haste: Path) -> Iterator[Daemon]:
+    """A daemon that has given an answer up, and has sent a refresh token that Bitbucket holds on to."""
+    daemon = machine.daemon(enter=_ENTER.format(code=_HASTY.format(flag=str(haste))))
     machine.log_in(daemon, expires_in=0)
     machine.standin.script_fault("token", "hold")
+    haste.touch()
     with asking(machine, daemon) as connection:
         machine.standin.wait_for("token")
         assert read_all(connection) == b""
+    haste.unlink()
     yield daemon
     os.kill(machine.standin.pid, signal.SIGCONT)
     daemon.process.send_signal(signal.SIGCONT)
@@ -68,12 +80,14 @@ def test_an_answer_is_waited_for_much_longer_than_a_client_waits() -> None:
     assert 5 * limits.Limits().answer_s <= token_response.TOKEN_TIMEOUT_S
 
 
-def test_a_stopped_server_loses_nothing(machine: Machine, hasty: Daemon) -> None:
+def test_a_stopped_server_loses_nothing(machine: Machine, hasty: Daemon, haste: Path) -> None:
     """The client gives up by itself and is told what is waited for; the answer comes when the server goes on."""
     os.kill(machine.standin.pid, signal.SIGSTOP)
     told = hasty.told_about("why", machine.request("acme/app.git"))
     assert (told["state"], "has not answered yet" in told["error"]) == ("unreachable", True)
+    haste.touch()
     assert hasty.told_about("refresh", f"id={machine.records()[0]['id']}\n".encode()) == {"pending": "1"}
+    haste.unlink()
     os.kill(machine.standin.pid, signal.SIGCONT)
     machine.standin.release()
     eventually(lambda: is_renewed(machine))
@@ -82,11 +96,15 @@ def test_a_stopped_server_loses_nothing(machine: Machine, hasty: Daemon) -> None
     assert len(machine.standin.token_requests()) == 1
 
 
-def test_a_renewal_that_succeeds_after_the_deadline_answers_git(machine: Machine, executables: dict[str, Path]) -> None:
+def test_a_renewal_that_succeeds_after_the_deadline_answers_git(
+    machine: Machine, executables: dict[str, Path], haste: Path
+) -> None:
     """Not as a missing credential, which a login or a password would have to mend: it is asked for once more."""
     flag = machine.home / "asked-why"
-    daemon = machine.daemon(enter=_ENTER.format(code=_HASTY + _SLOW_TO_SAY_WHY.format(flag=str(flag))))
+    code = _HASTY.format(flag=str(haste)) + _SLOW_TO_SAY_WHY.format(flag=str(flag))
+    daemon = machine.daemon(enter=_ENTER.format(code=code))
     machine.log_in(daemon, expires_in=0)
+    haste.touch()
     machine.standin.script_fault("token", "hold")
     env = {**machine.env, "GIT_TERMINAL_PROMPT": "0"}
     command = ["git", "-c", f"credential.helper={executables['portable']}", "credential", "fill"]
@@ -96,6 +114,7 @@ def test_a_renewal_that_succeeds_after_the_deadline_answers_git(machine: Machine
         git.stdin.close()
         git.stdin = None
         eventually(flag.exists)
+        haste.unlink()
         machine.standin.release()
         out, err = git.communicate(timeout=60)
     assert b"username=x-token-auth\n" in out
@@ -138,12 +157,11 @@ def test_a_stopped_daemon_loses_nothing(machine: Machine, hasty: Daemon) -> None
     assert living(machine)
 
 
-def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -> None:
+def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine, haste: Path) -> None:
     """Newcomers queue for seconds at most while a daemon starts anew, and not for Bitbucket's minutes."""
     flag, copy = machine.home / "upgrading", machine.home / "site"
     shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, usual, here in (
-        ("limits.py", "answer_s: float = 30.0", "answer_s: float = 0.2"),
         ("lifecycle.py", "UPGRADE_WAIT_S = 10.0", "UPGRADE_WAIT_S = 0.0"),
         ("lifecycle.py", '"""Start the successor once it is idle."""', f"open({str(flag)!r}, 'w').close()"),
     ):
@@ -151,9 +169,10 @@ def test_an_upgrade_waits_for_the_answer_and_holds_up_nobody(machine: Machine) -
         assert usual in file.read_text()
         file.write_text(file.read_text().replace(usual, here))
     hasten(copy)
-    daemon = Daemon(machine.env, package=str(copy))
+    daemon = Daemon(machine.env, package=str(copy), enter=_ENTER.format(code=_HASTY.format(flag=str(haste))))
     machine.started.append(daemon)
     machine.log_in(daemon, expires_in=0)
+    haste.touch()
     machine.standin.script_fault("token", "hold")
     with asking(machine, daemon) as connection:
         machine.standin.wait_for("token")

@@ -27,7 +27,7 @@ def listening(path: Path, serve: Serve) -> Iterator[list[bytes]]:
                 while True:
                     connection, _ = listener.accept()
                     with connection:
-                        connection.settimeout(30)
+                        connection.settimeout(60)
                         with contextlib.suppress(OSError):
                             received.append(serve(connection))
 
@@ -37,7 +37,7 @@ def listening(path: Path, serve: Serve) -> Iterator[list[bytes]]:
             yield received
         finally:
             listener.shutdown(socket.SHUT_RDWR)
-            thread.join(40)
+            thread.join(90)
             assert not thread.is_alive()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -64,14 +64,14 @@ def gits_cache_daemon(path: Path, env: Mapping[str, str]) -> Iterator[None]:
         assert intruder.stdout is not None
         assert intruder.stdout.readline() == b"ok\n"
         yield
-        assert intruder.wait(30) == 0
+        assert intruder.wait(60) == 0
 
 
 def hung_up(connection: socket.socket) -> None:
     """Wait until the other side is gone."""
     poll = select.poll()
     poll.register(connection, 0)
-    poll.poll(30_000)
+    poll.poll(60_000)
 
 
 @contextlib.contextmanager

@@ -68,7 +68,7 @@ def test_on_a_terminal_without_a_person_the_reason_is_told_and_the_askpass_answe
     """A build that shows its output as on a terminal."""
     env = {**jenkins.env, "CI": "true"}
     terminal = pexpect.spawn(
-        "git", ["ls-remote", remote], env=env, cwd=str(jenkins.folder), encoding="utf-8", timeout=30
+        "git", ["ls-remote", remote], env=env, cwd=str(jenkins.folder), encoding="utf-8", timeout=60
     )
     terminal.expect_exact(f"{OURS}error: ")
     terminal.expect_exact(f"{OURS}hint: ")
@@ -82,7 +82,7 @@ def test_a_person_at_the_terminal_is_asked_first(jenkins: Runner, remote: str) -
     """An editor's own terminal sets GIT_ASKPASS too: the login dialogue comes before it."""
     del jenkins.env["GIT_TERMINAL_PROMPT"]
     terminal = pexpect.spawn(
-        "git", ["ls-remote", remote], env=jenkins.env, cwd=str(jenkins.folder), encoding="utf-8", timeout=30
+        "git", ["ls-remote", remote], env=jenkins.env, cwd=str(jenkins.folder), encoding="utf-8", timeout=60
     )
     terminal.expect_exact("How do you want to authenticate")
     terminal.close(force=True)

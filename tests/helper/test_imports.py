@@ -47,7 +47,7 @@ def added_by(code: str, **env: str) -> set[str]:
         input=b"protocol=https\nhost=bitbucket.org\npath=acme/app.git\n",
         env=env,
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=True,
     )
     return set(done.stderr.decode().split())

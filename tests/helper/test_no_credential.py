@@ -31,7 +31,7 @@ class Git:
             env=env,
             cwd=str(home / "work"),
             encoding="utf-8",
-            timeout=30,
+            timeout=60,
         )
 
     def logs_in(self, secret: str) -> None:

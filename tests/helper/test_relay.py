@@ -25,7 +25,7 @@ def test_request_and_reply_pass_unread(front: Runner, helper: Path, home: Path) 
     reply = b"username=\xfe\npassword=\xe2\x80\xa8\x1c=\n\n"
     with listening(socket_of(home), answering(reply)) as received:
         out = subprocess.run(
-            [helper, "get"], env=front.env, input=text, capture_output=True, timeout=30, check=True
+            [helper, "get"], env=front.env, input=text, capture_output=True, timeout=60, check=True
         ).stdout
     assert received == [b"action=get\ntimeout=35\n" + text]
     assert out == reply[:-1]
@@ -80,7 +80,7 @@ def test_peer_that_takes_too_long_is_left(home: Path, drip: bool) -> None:
     with listening(socket_of(home), serve):
         began = time.monotonic()
         assert ipc.send_request(str(socket_of(home)), b"action=get\n", 0.5) == (ipc.TIMEOUT, b"")
-        assert 0.4 < time.monotonic() - began < 20
+        assert 0.4 < time.monotonic() - began < 60
 
 
 def test_full_queue_is_waited_for_and_then_left(home: Path) -> None:
@@ -158,7 +158,7 @@ def test_interrupt_ends_it_quietly(home: Path) -> None:
         "relay.main(['git-credential-bitbucket', 'get'])"
     )
     done = subprocess.run(
-        [sys.executable, "-I", "-c", code], env={"HOME": str(home)}, capture_output=True, timeout=30, check=False
+        [sys.executable, "-I", "-c", code], env={"HOME": str(home)}, capture_output=True, timeout=60, check=False
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 

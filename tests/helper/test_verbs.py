@@ -17,7 +17,7 @@ def test_operation_of_a_later_git_is_passed_over_in_silence(front: Runner, helpe
 
 def test_person_who_mistypes_a_verb_is_told(front: Runner, helper: Path) -> None:
     """At a terminal, silence would leave them guessing."""
-    terminal = pexpect.spawn(str(helper), ["statsu"], env=front.env, timeout=30, encoding="utf-8")
+    terminal = pexpect.spawn(str(helper), ["statsu"], env=front.env, timeout=60, encoding="utf-8")
     terminal.expect("statsu")
     terminal.expect(pexpect.EOF)
     terminal.close()

@@ -101,7 +101,7 @@ def test_a_socket_of_systemd_is_served_and_left_in_place(
     run("git", "credential-cache", "--socket", socket_path, "get", stdin=request)
     inode = socket_path.stat().st_ino
     run(installed.NAME, "daemon", "stop")
-    assert waiting.wait(30) == 0
+    assert waiting.wait(60) == 0
     assert socket_path.stat().st_ino == inode
 
 
@@ -117,5 +117,5 @@ def test_it_runs_in_the_foreground(bare_env: dict[str, str], home: Path, link: P
         told = Runner(env, home / "work")(link, "daemon", "status", "--json").stdout
         assert f'"pid": {child_of(process.pid)},' in told
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
     assert not (home / "run" / installed.NAME / "socket").exists()

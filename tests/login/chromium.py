@@ -20,8 +20,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-READY_S = 30.0
-PATIENCE_S = 20.0
+READY_S = 60.0
+PATIENCE_S = 60.0
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key under which a WebDriver answer names an element (w3.org/TR/webdriver2, 11)."""
 _FLAGS = (
@@ -159,7 +159,7 @@ class Chromium:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self._base + path, data, method=method)  # noqa: S310 - our own driver
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
+            with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310 - as above
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as exc:
             with exc:

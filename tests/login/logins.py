@@ -19,7 +19,7 @@ class RunningLogin:
         self.error: Error | None = None
         self._thread = threading.Thread(target=self._run, args=(attempt, redeem), daemon=True)
         self._thread.start()
-        self.url = self._shown.get(timeout=30)
+        self.url = self._shown.get(timeout=60)
 
     def end(self) -> None:
         """Wait for its end."""

@@ -96,10 +96,10 @@ def test_another_user_does_not_complete_our_login(
     assert heard.count(pages.STRANGER.title) == (0 if how == "close" else 2 * TRIES)  # as title and as heading
     ours = threading.Thread(target=get, args=(port, answer_of(attempt, "ours")))
     ours.start()
-    assert attempt.grant(waiting.wait(20)).code == "ours"
+    assert attempt.grant(waiting.wait(60)).code == "ours"
     waiting.conclude(DONE)
-    ours.join(20)
-    assert "--paste" in warnings.get(timeout=20)
+    ours.join(60)
+    assert "--paste" in warnings.get(timeout=60)
     assert warnings.empty()
 
 

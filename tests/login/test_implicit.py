@@ -162,13 +162,13 @@ def test_the_token_arrives_once_and_only_its_page_gets_the_outcome(
     assert ticket.startswith("outcome=")
     assert post(port, fragment).endswith("again")
     assert pages.FRAGMENT.title in get(port, "/callback?outcome=guessed")
-    grant = attempt.token(waiting.wait(20))
+    grant = attempt.token(waiting.wait(60))
     assert grant.access_token.reveal() == parse_qs(fragment)["access_token"][0]
     replies: list[str] = []
     thread = threading.Thread(target=lambda: replies.append(get(port, f"/callback?{ticket}")))
     thread.start()
     waiting.conclude(DONE)
-    thread.join(20)
+    thread.join(60)
     assert f"<h1>{DONE.title}</h1>" in replies[0]
 
 
@@ -205,9 +205,9 @@ def test_a_token_in_the_query_is_not_taken(attempt: Attempt, waiting: loopback.L
     thread = threading.Thread(target=lambda: get(port, f"/callback?{refusal}"))
     thread.start()
     with pytest.raises(LoginFailed, match="denied in the browser"):
-        attempt.token(waiting.wait(20))
+        attempt.token(waiting.wait(60))
     waiting.conclude(DONE)
-    thread.join(20)
+    thread.join(60)
 
 
 @pytest.mark.parametrize("token", ["", "two words", "n\u00e9", "x" * 40000])

@@ -46,7 +46,7 @@ def answer_to(attempt: Attempt, code: str = "the-code") -> str:
 
 def ask(port: int, request: str, host: str = "127.0.0.1") -> str:
     """The whole answer to a raw request."""
-    with socket.create_connection((host, port), timeout=20) as connection:
+    with socket.create_connection((host, port), timeout=60) as connection:
         connection.sendall(request.encode("latin-1"))
         connection.shutdown(socket.SHUT_WR)
         with connection.makefile("rb") as reply:
@@ -67,10 +67,10 @@ def test_the_answer_arrives_on_either_loopback_address(
     request = f"GET {answer_to(attempt)} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n"
     thread = threading.Thread(target=lambda: replies.append(ask(port, request, address)))
     thread.start()
-    assert attempt.grant(waiting.wait(20)).code == "the-code"
+    assert attempt.grant(waiting.wait(60)).code == "the-code"
     assert not replies
     waiting.conclude(Page("Done", ("All is well.",)))
-    thread.join(20)
+    thread.join(60)
     assert "<h1>Done</h1>" in replies[0]
 
 
@@ -162,9 +162,9 @@ def test_garbage_and_idle_connections_disturb_nobody(
                 ask(port, garbage)
         thread = threading.Thread(target=get, args=(port, answer_to(attempt)))
         thread.start()
-        assert waiting.wait(20)
+        assert waiting.wait(60)
         waiting.conclude(pages.SECOND_TAB)
-        thread.join(20)
+        thread.join(60)
     assert capfd.readouterr() == ("", "")
 
 

@@ -96,12 +96,12 @@ def test_removing_the_lock_file_does_not_let_two_in(path: str) -> None:
         def wait_and_hold() -> None:
             with FileStorage(path).lock():
                 entered.set()
-                leave.wait(30)
+                leave.wait(60)
 
         waiting = threading.Thread(target=wait_and_hold)
         waiting.start()
         os.unlink(f"{path}.lock")
-        assert entered.wait(30)  # nobody holds what lies there now
+        assert entered.wait(60)  # nobody holds what lies there now
         with pytest.raises(VaultBusy), FileStorage(path, lock_timeout_s=0.05).lock():
             pass
         leave.set()

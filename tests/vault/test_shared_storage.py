@@ -214,7 +214,7 @@ def test_an_announcement_says_how_many_hear_it(hosts: list[SharedStorage], valke
         for channel in (one, two):
             channel.subscribe(valkey.key("changes"))
         put(hosts[0], "a", {"id": "a", "n": 2})
-        while (told := one.get_message(timeout=20)) is None:
+        while (told := one.get_message(timeout=60)) is None:
             pass
         assert int(told["data"]) == 2
 
