@@ -81,7 +81,15 @@ def command(*, url: str | None, fix: bool, is_live: bool, yes: bool, as_json: bo
 
 
 def look(text: str | None) -> Iterator[Finding]:
-    """All checks, in the order in which a request of git's passes them."""
+    """All checks, in the order in which a request of git's passes them; what is wrong is told once."""
+    told = set()
+    for one in _look(text):
+        if one.level != WRONG or one.text not in told:
+            yield one
+        told.add(one.text)
+
+
+def _look(text: str | None) -> Iterator[Finding]:
     env = os.environ
     yield from programs.look(env)
     try:

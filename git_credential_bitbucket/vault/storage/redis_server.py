@@ -100,6 +100,18 @@ return redis.call('HDEL', KEYS[1], 'intent', 'intent_by', 'intent_at')
 """
 """It writes in any case: what this connection wrote is what is proved."""
 
+_DENIED = """
+local denied = {}
+for command in string.gmatch(ARGV[1], '[^+ ]+') do
+    local words = {}
+    for word in string.gmatch(command, '[^|]+') do words[#words + 1] = word end
+    local of = (string.find(command, 'pub') or string.find(command, 'subsc')) and ARGV[2] or KEYS[1]
+    for _ = #words, 4 do words[#words + 1] = of end
+    if command ~= 'eval' and not redis.acl_check_cmd(unpack(words)) then denied[#denied + 1] = command end
+end
+return denied
+"""
+
 
 class Head(NamedTuple):
     """What the server says of the whole vault."""
@@ -269,6 +281,12 @@ class RedisServer:
             self.fault = None
         return told
 
+    def denied(self) -> list[str]:
+        """The commands that the server's ACL does not allow, of those that are needed."""
+        with self._reaching() as client:
+            found = client.eval(_DENIED, 1, self._key("head"), _COMMANDS, self._key("changes"))
+            return [command.decode("ascii", "replace") for command in found]
+
     def permissions(self) -> str:
         """The line for the server's ACL that lets a user do what is done here, and no more."""
         name = self._address.user or "git-credential-bitbucket"
@@ -280,7 +298,8 @@ class RedisServer:
         if self._has_disk is None:
             told = client.info()
             if is_too_old(str(told.get("redis_version", ""))):
-                raise self._unreachable(f"it is version {told.get('redis_version')}, and {OLDEST} is needed")
+                cause = f"version {told.get('redis_version')} cannot confirm that a write is on its disk"
+                raise self._unreachable(cause, f"use {OLDEST}")
             self._has_disk = bool(told.get("aof_enabled"))
         replicas = self._address.replicas
         if self._has_disk:
@@ -290,33 +309,30 @@ class RedisServer:
         else:
             return
         if not local or reached < replicas:
-            raise self._unreachable("it did not keep a write on its disk and replicas as it promises")
+            cause = "it did not keep a write on its disk and replicas as it promises"
+            raise self._unreachable(cause, "see: git-credential-bitbucket doctor")
 
     @contextmanager
     def _reaching(self) -> "Iterator[Any]":
         if self.fault is not None and time.monotonic() - self._failed_at < RETRY_UNREACHABLE_S:
-            raise VaultUnreachable(self.fault.cause)
+            raise VaultUnreachable(self.fault.cause, hint=self.fault.hint)
         import redis  # lazy: 100 ms; a host that has a copy answers git meanwhile
+
+        from git_credential_bitbucket.vault.storage import server_errors
 
         try:
             if self._made is None:
                 self._made = self._connect()
             yield self._made
             self.fault = None
-        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
-            raise self._unreachable("it does not accept this user, or denies a command that is needed") from None
-        except redis.ConnectionError:
-            raise self._unreachable("no connection") from None
-        except redis.TimeoutError:
-            raise self._unreachable("no answer in time") from None
-        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
-            raise self._unreachable("these keys hold something other than a vault") from None
         except redis.RedisError as exc:
-            raise self._unreachable(f"it answered {str(exc).split(' ')[0][:40]!a}") from None
+            raise self._unreachable(*server_errors.explain(exc, self._address, self.permissions())) from None
+        except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError):
+            raise self._unreachable(*server_errors.FOREIGN) from None
 
-    def _unreachable(self, why: str) -> VaultUnreachable:
+    def _unreachable(self, why: str, hint: str | None = None) -> VaultUnreachable:
         self._failed_at = time.monotonic()
-        self.fault = VaultUnreachable(f"the shared vault's server {self.shown} cannot be used: {why}")
+        self.fault = VaultUnreachable(f"the shared vault's server {self.shown} cannot be used: {why}", hint=hint)
         return self.fault
 
     def _connect(self, *, reconnects: bool = True) -> Any:  # noqa: ANN401 - redis-py is an extra
