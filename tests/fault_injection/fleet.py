@@ -128,7 +128,7 @@ class Fleet:
         """One fault, and what came of it."""
         victim, other = (self.hosts[(self._rounds + n) % HOSTS] for n in range(2))
         self._rounds += 1
-        since, began = self._bitbucket.mark(), time.time()
+        since, began, relapses = self._bitbucket.mark(), time.time(), self.servers.relapses
         if fault.is_lagging_from_the_start:
             self._primary_proxy.keeps_replicas_back = True
         point = Point(fault, victim, self.servers, self._bitbucket)
@@ -145,7 +145,9 @@ class Fleet:
         is_lost = self._settle(fault, victim, other)
         sent = self._bitbucket.token_requests(since=since)
         issued = self._bitbucket.secrets()
-        evidence = fleet_judge.Evidence(victim, self.hosts, sent, issued, began, is_lost=is_lost)
+        evidence = fleet_judge.Evidence(
+            victim, self.hosts, sent, issued, began, is_lost=is_lost, has_relapsed=self.servers.relapses > relapses
+        )
         fleet_judge.judge(fault, evidence, self._results)
         if is_lost:
             self._log_in()
@@ -235,7 +237,7 @@ class Fleet:
                 if "was lost in an interrupted renewal" in told:
                     return True
                 if time.monotonic() > deadline:
-                    self._wrong(fault, f"host {host.number} did not recover: {told}")
+                    self._results.unrecovered.append(f"host {host.number}: {told}")
                     return True
                 time.sleep(0.3)
         newest = host.get()

@@ -24,6 +24,8 @@ class Evidence(NamedTuple):
     began: float
     is_lost: bool
     """Whether the login did not work any more, although all was right again."""
+    has_relapsed: bool
+    """Whether Sentinel promoted a node again that lacked the last writes."""
 
 
 def judge(fault: Fault, found: Evidence, results: FleetResults) -> None:
@@ -34,7 +36,7 @@ def judge(fault: Fault, found: Evidence, results: FleetResults) -> None:
     if any(one.fault == "hang" for one in found.sent):
         results.named["a request that Bitbucket never acted on, sent once more by its own host"] += 1
     if found.is_lost:
-        reasons.append(_reason_of_loss(fault, was_repeated=bool(reasons)))
+        reasons.append(_reason_of_loss(fault, was_repeated=bool(reasons), has_relapsed=found.has_relapsed))
     for reason in reasons:
         if reason.startswith("wrong: "):
             results.wrong.append(f"{fault}: {reason}")
@@ -69,11 +71,13 @@ def _reason(fault: Fault, found: Evidence, senders: list[int]) -> str:
     return f"wrong: a refresh token was presented by hosts {senders}"
 
 
-def _reason_of_loss(fault: Fault, *, was_repeated: bool) -> str:
+def _reason_of_loss(fault: Fault, *, was_repeated: bool, has_relapsed: bool) -> str:
     if fault.kind == "kill" and (fault.step == POST or (fault.step, fault.moment) == (SLOT, "before")):
         return f"a login lost in the one window, killed {fault.moment} the {fault.step}"
     if fault.deployment == "unpromised" and was_repeated:
         return "a login lost, as two hosts presented its refresh token"
+    if fault.deployment == "unpromised" and has_relapsed:
+        return "a login lost, as Sentinel went back to the older node and the withdrawal of a note was lost"
     return "wrong: the login is lost"
 
 

@@ -25,6 +25,8 @@ class FleetResults:
     promotions: int = 0
     named: Counter[str] = field(default_factory=Counter)
     """What nobody can prevent, or the deployment did not promise: how often."""
+    unrecovered: list[str] = field(default_factory=list)
+    """What hosts said of a login that was lost, other than that."""
     wrong: list[str] = field(default_factory=list)
 
     @property
@@ -43,4 +45,5 @@ class FleetResults:
         told.append(f"{self.posts} requests to Bitbucket for {self.tokens} tokens; {self.served} answers to git")
         told.append(f"{self.promotions} promotions by Sentinel; what could not be prevented, or was not promised:")
         told += [f"  {count:4} {name}" for name, count in sorted(self.named.items())] or ["     0"]
+        told += [f"  {one}" for one in self.unrecovered]
         return told + [f"WRONG: {one}" for one in self.wrong]

@@ -30,6 +30,8 @@ class Servers:
         self.proxies: list[Proxy] = []
         self._sentinels: list[_Sentinel] = []
         self.primary = 0
+        self.relapses = 0
+        """How often Sentinel, on a slow machine, went back to the node that it had replaced, with the older data."""
         try:
             for _ in range(1 if deployment == "alone" else 2):
                 self._add_node()
@@ -103,7 +105,8 @@ class Servers:
         number = self._named_primary()
         if number is None:
             return False
-        self.primary = number  # a slow machine may have made Sentinel change its mind
+        self.relapses += number != self.primary
+        self.primary = number
         primary, replica = self.nodes[number].client(), self.nodes[1 - number].client()
         ours, its = primary.info("replication"), replica.info("replication")
         port = self.proxies[1 - number].port
