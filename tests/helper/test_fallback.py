@@ -53,7 +53,7 @@ def test_first_store_starts_the_daemon_and_the_vault_keeps(front: Runner, home: 
     assert offered(front) == secret
 
 
-def test_fifty_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: Path) -> None:
+def test_many_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: Path) -> None:
     secret = tokens.api_token()
     approve(front, secret)
     ask(socket_of(home), "exit")
@@ -61,7 +61,7 @@ def test_fifty_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: 
         subprocess.Popen(
             [helper, "get"], env=front.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        for _ in range(50)
+        for _ in range(20)
     ]
     for process in running:
         assert process.stdin is not None
@@ -69,9 +69,9 @@ def test_fifty_gits_at_once_start_one_daemon(front: Runner, helper: Path, home: 
         process.stdin.close()
         process.stdin = None
     answers = [process.communicate(timeout=120) for process in running]
-    assert [secret.encode() in out for out, _ in answers] == [True] * 50
+    assert [secret.encode() in out for out, _ in answers] == [True] * 20
     assert {err for _, err in answers} == {b""}
-    assert int(ask(socket_of(home), "status")["served"]) >= 50
+    assert int(ask(socket_of(home), "status")["served"]) >= 20
 
 
 def test_gits_own_cache_daemon_on_our_socket_is_replaced(front: Runner, home: Path) -> None:

@@ -106,9 +106,7 @@ def test_works_through_a_linked_directory(executable: Path, tmp_path: Path) -> N
     assert_works(tmp_path / "bin" / NAME)
 
 
-@pytest.mark.parametrize(
-    "where", ['a b/it\'s $HOME `x` \\ "q"', "vénv-日本", "long/" * 30], ids=["quotes", "unicode", "long"]
-)
+@pytest.mark.parametrize("where", ["long/" * 30 + 'a b/it\'s $HOME `x` \\ "q"', "vénv-日本"], ids=["quotes", "unicode"])
 def test_works_in_awkward_places(wheel: Path, tmp_path: Path, where: str) -> None:
     """Spaces, quotes, unicode, and more than the 127 bytes that a #! line may have."""
     (tmp_path / where).mkdir(parents=True)
@@ -245,7 +243,9 @@ def test_an_upgrade_while_it_waits_leaves_it_working(own: Path, tmp_path: Path) 
     assert (process.returncode, out, err) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("scheme", ["prefix", "target", "user"])
+@pytest.mark.parametrize(
+    ("wheel", "scheme"), [("native", "prefix"), ("portable", "target"), ("native", "user")], indirect=["wheel"]
+)
 def test_works_outside_a_virtual_environment(wheel: Path, tmp_path: Path, scheme: str) -> None:
     """`pip install --prefix`, `--target` and `--user`: the package is found from the executable's own place."""
     system = "/usr/bin/python3"
