@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
 from concurrent.futures import Future
@@ -273,6 +274,22 @@ class AgainstLookingAnew(RuleBasedStateMachine):
         self.source.write_text(tokens.access_token())
         self.source.chmod(0o600)
         self.machine.configure(lines.replace("SOURCE", str(self.source)), is_ours=is_ours)
+
+    @rule(what=st.sampled_from(("copy", "older", "older", "another's", "gone", "back")))
+    def the_file_is_replaced(self, what: str) -> None:
+        """By an older copy, by one that has another key, or by none; and put back."""
+        vault, old, kept, other = (f"{self.machine.path}{name}" for name in ("", ".old", ".kept", ".other"))
+        if what == "another's" and not os.path.exists(other):
+            with Vault(FileStorage(other), Key(os.urandom(32), "environment")).transaction() as tx:
+                tx.content["credentials"] = []
+        if what in ("another's", "gone") and os.path.exists(vault):
+            os.replace(vault, kept)
+        source, target = {"copy": (vault, old), "older": (old, vault), "gone": ("", ""), "back": (kept, vault)}.get(
+            what, (other, vault)
+        )
+        if os.path.exists(source):
+            shutil.copy(source, f"{target}.copied")
+            os.replace(f"{target}.copied", target)
 
     @rule(path=st.sampled_from(("acme", "acme/app")), expires=st.sampled_from(("60", "5000")))
     def a_person_grants(self, path: str, expires: str) -> None:
