@@ -84,6 +84,11 @@ class Report:
         """Those that can only be restored."""
         return [one for one in self.credentials if one["state"] == "disabled"]
 
+    @cached_property
+    def ready(self) -> set[tuple[str, frozenset[str]]]:
+        """The scope and person of each that works."""
+        return {_scope_and_person(one) for one in self.credentials if one["state"] == "ready"}
+
     def is_rejected(self, name: str) -> bool:
         """Whether Bitbucket was asked about a credential, by its id or variable, and rejected it."""
         return name in self.verdicts and self.verdicts[name]["verdict"] == "rejected"
@@ -227,7 +232,8 @@ def fetched(one: CredentialView, now: float) -> str:
 def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: bool) -> str | None:
     """What of a credential needs a person, or will within that many seconds; None where nothing does."""
     if one["state"] == "disabled":
-        return None if one["replaced_by"] or _is_replaced(one, report) else "is disabled"
+        is_replaced = one["replaced_by"] or _scope_and_person(one) in report.ready  # so git lacks nothing
+        return None if is_replaced else "is disabled"
     if one["state"] in ("login-expired", token_kinds.APP_PASSWORD):
         return "needs a new login"
     if one["state"] == "suspended":
@@ -244,14 +250,8 @@ def _problem(one: CredentialView, report: Report, within: float, *, unknown_ok: 
     return _UNKNOWN if is_expiry_unknown(one) and not unknown_ok else None
 
 
-def _is_replaced(one: CredentialView, report: Report) -> bool:
-    """Whether another works for the same scope and person, so that git lacks nothing."""
-    return any(
-        other["state"] == "ready"
-        and other["url"] == one["url"]
-        and arguments.account_names(other) == arguments.account_names(one)
-        for other in report.offered
-    )
+def _scope_and_person(one: CredentialView) -> tuple[str, frozenset[str]]:
+    return one["url"], frozenset(arguments.account_names(one))
 
 
 def _daemon(told: dict[str, str]) -> dict[str, str | int]:
