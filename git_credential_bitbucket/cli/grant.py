@@ -87,7 +87,7 @@ def command(
         if why["state"] != git_protocol.READY:
             output.warn(f"the grant has nothing to give yet: {why['error']}", why["hint"])
     if ctx.invoked_subcommand is None:
-        output.say(opened["socket"])
+        output.say(opened["socket"], is_whole=True)
         output.say(opened["grant"])
     ctx.obj = (opened["socket"], opened["grant"], scope.url, helper)
 

@@ -64,9 +64,8 @@ def command(*, source: str, key_file: str | None) -> None:
         _remove_from_keyring(header.key_id)
     output.say(f"Vault re-encrypted; its key comes from {vault_setup.key_source_label(vault_setup.vault().header())}.")
     if source == KEY_FILE:
-        output.say(
-            f"Set this where git runs: {key_sources.KEY_FILE_VARIABLE}={shlex.quote(os.path.abspath(key_file or ''))}"
-        )
+        path = shlex.quote(os.path.abspath(key_file or ""))
+        output.say(f"Set this where git runs: {key_sources.KEY_FILE_VARIABLE}={path}", is_whole=True)
 
 
 def new_key(source: str, key_file: str | None, prompter: prompts.Prompter) -> Key:

@@ -47,12 +47,8 @@ def askpass(env: "Mapping[str, str]", configured: str | None) -> tuple[str, str]
 
     The first that is set decides, and an empty value turns it off (git's prompt.c). `configured` is core.askPass.
     """
-    named = (
-        ("GIT_ASKPASS", env.get("GIT_ASKPASS")),
-        ("core.askPass", configured),
-        ("SSH_ASKPASS", env.get("SSH_ASKPASS")),
-    )
-    found = next(((name, program) for name, program in named if program is not None), None)
+    named = {"GIT_ASKPASS": env.get("GIT_ASKPASS"), "core.askPass": configured, "SSH_ASKPASS": env.get("SSH_ASKPASS")}
+    found = next(((name, program) for name, program in named.items() if program is not None), None)
     return found if found is not None and found[1] else None
 
 

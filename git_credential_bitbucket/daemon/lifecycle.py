@@ -46,22 +46,13 @@ LOCK_AFTER = "GIT_CREDENTIAL_BITBUCKET_LOCK_AFTER"
 """Seconds without use after which the key is forgotten, as by the verb `lock`; 0, the default, means never."""
 
 
-def idle_exit_s(env: Mapping[str, str]) -> float:
-    """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
-    return _seconds(env, IDLE_EXIT, IDLE_EXIT_S)
-
-
-def lock_after_s(env: Mapping[str, str]) -> float:
-    """The setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
-    return _seconds(env, LOCK_AFTER, 0.0)
-
-
 def clock() -> float:
     """Seconds of a clock that runs while the machine sleeps and is never set."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _seconds(env: Mapping[str, str], name: str, default: float) -> float:
+def seconds_of(env: Mapping[str, str], name: str, default: float) -> float:
+    """A setting in seconds, 0 for never. Raises `SettingsError` where it is no number."""
     text = env.get(name) or str(default)
     try:
         seconds = float(text)

@@ -76,8 +76,10 @@ class DaemonProcess:
         if self._until_eof is None:
             self._env = {name: value for name, value in self._env.items() if not name.startswith(_CONFIG_PREFIX)}
         _replace_environment(self._env)
-        self._idle_exit = 0.0 if self._until_eof is not None else lifecycle.idle_exit_s(self._env)
-        self._lock_after = lifecycle.lock_after_s(self._env)
+        self._idle_exit = 0.0
+        if self._until_eof is None:
+            self._idle_exit = lifecycle.seconds_of(self._env, lifecycle.IDLE_EXIT, lifecycle.IDLE_EXIT_S)
+        self._lock_after = lifecycle.seconds_of(self._env, lifecycle.LOCK_AFTER, 0.0)
         self._guests = peers.admitted_uids(self._env)
         log = access_log.log_path(self._env)
         self._access_log = None if log is None else access_log.AccessLog(log)

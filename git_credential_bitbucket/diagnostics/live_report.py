@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -72,14 +73,19 @@ class Live:
         self.rejected: list[str] = []
         self._secrets: list[str] = []
 
-    def send(self, method: str, url: str, kind: str = "", **headers: str) -> Response:
-        """One request. Raises `Error` where no whole answer comes."""
+    def send(self, url: str, kind: str = "", **headers: str) -> Response:
+        """The answer to a GET. Raises `Error` where no whole one comes."""
         from git_credential_bitbucket.bitbucket import transport  # lazy: 110 ms
 
         self.hide(headers.get("Authorization", "").partition(" ")[2])
-        answer = transport.send_request(self.provider.endpoint, method, url, headers=headers)
+        answer = transport.send_request(self.provider.endpoint, "GET", url, headers=headers)
         self.answers.append((kind, answer))
         return answer
+
+    def ask_user(self, told: dict[str, str]) -> Response:
+        """REST's answer to whose the token is. Raises `Error`."""
+        url, header = self.provider.endpoint.identity_url, rest_authorization.header(told)
+        return self.send(url, told["kind"], Authorization=header)
 
     def hide(self, *secrets: str) -> None:
         """Have these never shown."""
@@ -181,7 +187,7 @@ def _challenge(live: Live) -> Observation:
         return (AS_ASSUMED if is_so else DIFFERS), None
 
     # to push: a public repository needs no credential to fetch
-    return live.observed(assumption, lambda: live.send("GET", _info_refs(live.context, "git-receive-pack")), judge)
+    return live.observed(assumption, lambda: live.send(_info_refs(live.context, "git-receive-pack")), judge)
 
 
 def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
@@ -191,13 +197,10 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
     url, version = _info_refs(live.context, "git-upload-pack"), {"Git-Protocol": "version=2"}
     accepted = []
     for token in tokens:
-        assumption = (
-            f"git takes the kind {token.kind} by Basic with the username {token_kinds.git_username(token.kind)}"
-        )
+        username = token_kinds.git_username(token.kind)
+        assumption = f"git takes the kind {token.kind} by Basic with the username {username}"
 
-        def send(token: Token = token) -> Response:
-            basic = token_kinds.basic_header(token.told["username"], token.told["password"])
-            return live.send("GET", url, token.kind, Authorization=basic, **version)
+        basic = token_kinds.basic_header(token.told["username"], token.told["password"])
 
         def judge(answer: Response, token: Token = token) -> Verdict:
             accepted.extend([token] if answer.status_code == _OK else [])
@@ -206,18 +209,15 @@ def _git(live: Live, tokens: list[Token]) -> Iterator[Observation]:
                 return UNTESTED, "this credential has no access to the repository"
             return _accepted(answer)
 
-        yield live.observed(assumption, send, judge)
+        yield live.observed(assumption, partial(live.send, url, token.kind, Authorization=basic, **version), judge)
     assumption = "git does not accept Bearer, so Basic is sent"
     bearer = next((token for token in accepted if token.kind != token_kinds.API_TOKEN), None)
     if bearer is None:
         yield Observation(assumption, why="it needs an access token or an OAuth login that was accepted above")
         return
     value = f"Bearer {bearer.told['password']}"
-    yield live.observed(
-        f"{assumption} ({bearer.kind})",
-        lambda: live.send("GET", url, bearer.kind, Authorization=value, **version),
-        _rejected,
-    )
+    sending = partial(live.send, url, bearer.kind, Authorization=value, **version)
+    yield live.observed(f"{assumption} ({bearer.kind})", sending, _rejected)
 
 
 def _rejected(answer: Response) -> Verdict:
@@ -242,14 +242,10 @@ def _user(live: Live, token: Token) -> Observation:
         verdict, why = _accepted(answer)
         return (DIFFERS, why) if verdict == AS_ASSUMED and is_access_token else (verdict, why)
 
-    def send() -> Response:
-        url = live.provider.endpoint.identity_url
-        return live.send("GET", url, token.kind, Authorization=rest_authorization.header(token.told))
-
     assumption = f"REST's /user answers the kind {token.kind} with {expected}"
     if token.told["password"] in live.rejected:
         return Observation(assumption, why="git was rejected with this credential, so it is not sent again")
-    return live.observed(assumption, send, judge)
+    return live.observed(assumption, lambda: live.ask_user(token.told), judge)
 
 
 def _client_credentials(live: Live) -> Iterator[Observation]:
@@ -291,12 +287,7 @@ def _revoked(live: Live, assumption: str, consumer: tuple[str, Secret], token: S
     if not taken:
         return Observation(assumption, request, "rejected" if taken is False else "no conclusive answer", DIFFERS)
     told = {"kind": token_kinds.CLIENT_CREDENTIALS, "password": token.reveal()}
-    url = live.provider.endpoint.identity_url
-    return live.observed(
-        f"{assumption} ({request} accepted it)",
-        lambda: live.send("GET", url, token_kinds.CLIENT_CREDENTIALS, Authorization=rest_authorization.header(told)),
-        _rejected,
-    )
+    return live.observed(f"{assumption} ({request} accepted it)", lambda: live.ask_user(told), _rejected)
 
 
 def _consumer(live: Live) -> tuple[str, Secret] | None:
