@@ -8,10 +8,15 @@ from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.ui import arguments, dates, output
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from git_credential_bitbucket.agent.status_views import CredentialView
     from git_credential_bitbucket.bitbucket.rest import VerdictView
+
+    _Row = tuple[str, str]
+    """A line, and its style."""
 
 SOON_S, VERY_SOON_S = 30 * dates.DAY_S, 7 * dates.DAY_S
 _COLUMNS = ("scope", "kind", "account", "expires in", "last used", "state", "id")
@@ -31,22 +36,18 @@ def print_report(report: status_report.Report, *, long: bool, console: Console |
     """The credentials, then what is wrong with them, then where they are stored; on standard output."""
     console = console or output.console()
     if report.vault["trouble"] and not report.credentials:
-        output.line(console, "The stored credentials cannot be listed.")
-        output.line(console, "")
+        output.lines(console, [("The stored credentials cannot be listed.", ""), ("", "")])
     elif not report.credentials:
-        output.line(console, "No credential is stored. Log in: git-credential-bitbucket login")
-        output.line(console, "")
+        output.lines(console, [("No credential is stored. Log in: git-credential-bitbucket login", ""), ("", "")])
     else:
         header = [(name.upper(), "bold") for name in _COLUMNS]
         table, width = output.align([header, *(_cells(one, report.now) for one in report.credentials)])
         if long or width > console.width:  # a name that is broken in its middle cannot be read or copied
-            for one in report.credentials:
-                _block(one, report, console)
+            output.lines(console, (row for one in report.credentials for row in _block(one, report)))
         else:
             console.print(table, end="", crop=False)
-            _print_problems(report, console)
-            output.line(console, "")
-    _print_vault_and_daemon(report, console)
+            output.lines(console, [*_problems(report), ("", "")])
+    output.lines(console, _vault_and_daemon(report))
 
 
 def expires_in(one: CredentialView, now: float) -> str:
@@ -76,13 +77,13 @@ def _cells(one: CredentialView, now: float) -> list[tuple[str, str]]:
     ]
 
 
-def _block(one: CredentialView, report: status_report.Report, console: Console) -> None:
+def _block(one: CredentialView, report: status_report.Report) -> Iterator[_Row]:
     now = report.now
     names = dict(zip(_COLUMNS, _cells(one, now), strict=True))
-    output.line(console, names.pop("scope")[0], "bold")
+    yield names.pop("scope")[0], "bold"
     for name, (text, style) in names.items():
         if text:
-            output.line(console, f"{_INDENT}{name}: {text}", style)
+            yield f"{_INDENT}{name}: {text}", style
     at = status_report.expiry_of(one)
     details = {
         "also known as": ", ".join(sorted(arguments.account_names(one) - {(one["account"] or "").lower()})),
@@ -100,9 +101,9 @@ def _block(one: CredentialView, report: status_report.Report, console: Console) 
     }
     for name, text in details.items():
         if text:
-            output.line(console, f"{_INDENT}{name}: {output.shown(text)}")
-    _verdict(one["id"], report, console, _INDENT)
-    output.line(console, "")
+            yield f"{_INDENT}{name}: {output.shown(text)}", ""
+    yield from _verdict(one["id"], report, _INDENT)
+    yield "", ""
 
 
 def _next_renewal(one: CredentialView, now: float) -> str:
@@ -112,22 +113,22 @@ def _next_renewal(one: CredentialView, now: float) -> str:
     return f"in {dates.time_left(due - now)}, if it is used" if due > now else "with its next use"
 
 
-def _print_problems(report: status_report.Report, console: Console) -> None:
+def _problems(report: status_report.Report) -> Iterator[_Row]:
     """Under the table: why each that is not ready is not, and what to do."""
     for one in report.offered:
-        _verdict(one["id"], report, console, f"{one['id']}: ")
+        yield from _verdict(one["id"], report, f"{one['id']}: ")
     for one in (*report.offered, *report.disabled):
         if one["why"]:
-            output.line(console, "")
-            output.line(console, f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red"))
+            yield "", ""
+            yield f"{one['id']}: {output.shown(one['why'])}", _STYLES.get(one["state"], "red")
             if one["hint"]:
-                output.line(console, f"{_INDENT}{output.shown(one['hint'])}")
+                yield f"{_INDENT}{output.shown(one['hint'])}", ""
 
 
-def _verdict(name: str, report: status_report.Report, console: Console, before: str) -> None:
+def _verdict(name: str, report: status_report.Report, before: str) -> Iterator[_Row]:
     """What Bitbucket says of a credential, by its id or variable, if it was asked."""
     if (told := report.verdicts.get(name)) is not None:
-        output.line(console, f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], ""))
+        yield f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], "")
 
 
 def verdict_text(told: VerdictView) -> str:
@@ -136,27 +137,27 @@ def verdict_text(told: VerdictView) -> str:
     return _VERDICTS[told["verdict"]] + reason
 
 
-def _print_vault_and_daemon(report: status_report.Report, console: Console) -> None:
+def _vault_and_daemon(report: status_report.Report) -> Iterator[_Row]:
     """The vault, the daemon, and what is used before any stored credential."""
     vault = report.vault
     remembered = [one["id"] for one in report.credentials if one.get("memory")]
     if remembered and vault["state"] != "memory":
-        output.line(console, f"in memory only, until the daemon stops: {', '.join(remembered)}", "yellow")
+        yield f"in memory only, until the daemon stops: {', '.join(remembered)}", "yellow"
     key = f", its key from {vault['key']}" if vault["key"] else ""
     where = "in memory only" if vault["state"] == "memory" else f"{vault['path']} ({vault['state']}{key})"
-    output.line(console, f"vault: {where}")
+    yield f"vault: {where}", ""
     for cause, hint, style in (("trouble", "hint", "red"), ("damage", "damage_hint", "yellow")):
         if vault.get(cause):
-            output.line(console, f"{_INDENT}{output.shown(vault[cause] or '')}", style)
+            yield f"{_INDENT}{output.shown(vault[cause] or '')}", style
             if vault.get(hint):
-                output.line(console, f"{_INDENT}{output.shown(vault[hint] or '')}")
+                yield f"{_INDENT}{output.shown(vault[hint] or '')}", ""
     if report.daemon is not None:
-        output.line(console, f"daemon: {report.daemon['version']}, process {report.daemon['pid']}")
+        yield f"daemon: {report.daemon['version']}, process {report.daemon['pid']}", ""
     before = report.environment_trouble or (report.environment and f"the credential in {report.environment} {_BEFORE}")
     if before:
-        output.line(console, f"environment: {output.shown(before)}", "yellow")
+        yield f"environment: {output.shown(before)}", "yellow"
     for one in report.tokens:
-        _verdict(one.variable, report, console, f"{_INDENT}{one.variable}: ")
+        yield from _verdict(one.variable, report, f"{_INDENT}{one.variable}: ")
 
 
 def _expiry_style(left: float | None) -> str:

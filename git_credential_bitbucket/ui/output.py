@@ -68,10 +68,22 @@ def say(text: str = "", style: str | None = None, *, is_whole: bool = False) -> 
     print(text_wrapping.wrapped(text, columns), flush=True)  # noqa: T201 - as `console`, whose import costs 40 ms
 
 
-def line(out: Console, text: str, style: str | None = None) -> None:
+def line(out: Console, text: str, style: str = "") -> None:
     """One line on `out`, wrapped between words where that is a terminal."""
+    lines(out, [(text, style)])
+
+
+def lines(out: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """As `line`, several with a style each: rich takes a third of a millisecond for each that it is given alone."""
+    from rich.segment import Segment, Segments  # lazy: as `console`
+    from rich.style import Style
+
     width = out.width if out.width < MAX_COLUMNS else 0
-    out.print(text_wrapping.wrapped(shown(text), width), style=style, soft_wrap=True)
+    found = []
+    for text, style in rows:
+        for part in text_wrapping.wrapped(shown(text), width).split("\n"):
+            found += [Segment(part, Style.parse(style)), Segment.line()]
+    out.print(Segments(found), end="", crop=False)
 
 
 def warn(cause: str, hint: str | None = None) -> None:
