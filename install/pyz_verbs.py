@@ -73,7 +73,7 @@ def run(words: list[str]) -> int:
         parsers[verb].add_argument("-n", "--dry-run", action="store_true", help="print the git commands, and run none")
     parsers["exec"].add_argument("command", metavar="COMMAND", nargs=argparse.REMAINDER)
     parsers["doctor"].add_argument("url", metavar="URL", nargs="?", help="the repository that is meant")
-    options = parser.parse_args([word for word in words if word != "help"] if words[0] == "help" else words)
+    options = parser.parse_args([*words[1:2], "--help"] if words[0] == "help" else words)
     if options.verb == "exec":
         command = options.command[1:] if options.command[:1] == ["--"] else options.command
         if not command:

@@ -22,7 +22,9 @@ def not_in_archive(cause: str) -> "Error":
     """The error where the one-file program lacks what an installation has."""
     from git_credential_bitbucket.errors import Error  # lazy: an installation never needs it
 
-    return Error(cause, hint="for everything else, install it: pipx install git-credential-bitbucket")
+    return Error(
+        cause, hint="for everything else, install it: run install/install or pipx install . in its source directory"
+    )
 
 
 def third_party() -> None:

@@ -34,7 +34,7 @@ def stable_path(env: Mapping[str, str]) -> str:
     """
     invoked = activate.archive() or _invoked()
     if invoked is None:
-        hint = "install it: run install/install in its directory, or pipx install git-credential-bitbucket"
+        hint = "install it: run install/install or pipx install . in its source directory"
         raise SettingsError("this copy of the program has no executable for git to run", hint=hint)
     if invoked == activate.archive():
         if os.path.basename(invoked) not in (NAME, ARCHIVE):

@@ -65,7 +65,7 @@ def report_missing_module(operation: str, exc: ImportError) -> None:
         messages.error(f"the installation is incomplete: module {exc.name} is missing", hint)
     elif operation == "get":
         cause = "the environment holds no token for this host, and this one-file program has no vault and no login"
-        hint = "set BITBUCKET_API_TOKEN or BITBUCKET_ACCESS_TOKEN; or: pipx install git-credential-bitbucket"
+        hint = "set BITBUCKET_API_TOKEN or BITBUCKET_ACCESS_TOKEN, or install the whole program"
         messages.error(cause, hint)
 
 

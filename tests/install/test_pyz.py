@@ -106,12 +106,17 @@ def test_what_needs_the_installation_says_so(configured: Runner, copied: Path, u
     """One line and a hint: for git without a token, and for a verb that is not there. git's `store` is silent."""
     asked = configured("git", "ls-remote", url, check=False)
     assert "git-credential-bitbucket: error: the environment holds no token for this host" in asked.stderr
-    assert "pipx install git-credential-bitbucket" in asked.stderr
+    assert "hint: set BITBUCKET_API_TOKEN or BITBUCKET_ACCESS_TOKEN" in asked.stderr
     assert "Traceback" not in asked.stderr
     for verb in ("login", "status"):
         told = configured(PYTHON, copied, verb, check=False)
         assert told.returncode == 1
         assert told.stderr.startswith(f"git-credential-bitbucket: error: {verb} is not part of this one-file program\n")
+        assert "pipx install ." in told.stderr, "there is no release at PyPI"
+    for words in (["help"], ["help", "configure"]):
+        usage = configured(PYTHON, copied, *words).stdout
+        assert usage.startswith("usage: git-credential-bitbucket ")
+        assert "--host" in usage or words == ["help"], "it shows the verb's help, and does not run it"
     request = f"protocol=https\nhost={url.split('/')[2]}\nusername=alice\npassword=typed\n"
     assert not configured("git", "credential", "approve", stdin=request).stderr
 
