@@ -9,7 +9,7 @@ import os
 import stat
 
 from git_credential_bitbucket.errors import Error, InsecurePath, system_reason
-from git_credential_bitbucket.paths import check_owner_above, shown, typed
+from git_credential_bitbucket.paths import check_owner_above, foreign_hint, shown, typed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def check_private(found: os.stat_result, path: str) -> None:
     """Raise `InsecurePath` unless `found` is a regular file of this user that no one else can access."""
     check_regular(found, path)
     if found.st_uid != os.geteuid():
-        raise InsecurePath(f"{shown(path)} belongs to another user", hint="name a file in a directory of your own")
+        hint = foreign_hint("name a file in a directory of your own")
+        raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o077:
         raise InsecurePath(f"{shown(path)} is open to others", hint=f"run: chmod 0600 {typed(path)}")
 

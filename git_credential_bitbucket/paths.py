@@ -14,6 +14,7 @@ DEFAULT_VAULT = "GIT_CREDENTIAL_BITBUCKET_DEFAULT_VAULT"
 SOCKET_PATH_BYTES = 103
 """The longest socket path that both Linux (108 with NUL) and macOS (104 with NUL) take."""
 
+_SUDO_HINT = "omit sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
 _S_IFMT, _S_IFDIR, _S_IFREG = 0o170000, 0o040000, 0o100000  # as in stat, which is not imported
 
 TYPE_CHECKING = False
@@ -234,8 +235,13 @@ def check_owner_above(path: str) -> None:
         return
     raise InsecurePath(
         f"{shown(path)} would belong to root, in a directory of the user {name}",
-        hint="omit sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own",
+        hint=_SUDO_HINT,
     )
+
+
+def foreign_hint(otherwise: str) -> str:
+    """What to do about a path of another user: for root, who most likely came by `sudo -E`, or `otherwise`."""
+    return _SUDO_HINT if os.getuid() == 0 else otherwise
 
 
 def check_private_dir(path: str, mode: int = 0o700) -> None:
@@ -246,7 +252,7 @@ def check_private_dir(path: str, mode: int = 0o700) -> None:
         hint = f"remove it: rm {typed(path)}" if ours else "choose a path in a separate directory with mode 0700"
         raise InsecurePath(f"{shown(path)} is not a directory", hint=hint)
     if found.st_uid != os.getuid():
-        hint = "set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a path of your own"
+        hint = foreign_hint("set XDG_RUNTIME_DIR (for the vault: GIT_CREDENTIAL_BITBUCKET_VAULT) to a path of your own")
         raise InsecurePath(f"{shown(path)} belongs to another user", hint=hint)
     if found.st_mode & 0o777 & ~mode:
         # Only a directory with this program's name: chmod of /, /tmp or a home would lock others out.

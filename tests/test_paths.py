@@ -77,8 +77,9 @@ def test_sudo_e_leaves_no_log_of_roots_in_a_users_directory(theirs: Path) -> Non
     assert os.listdir(theirs) == []
     (theirs / "log.jsonl").touch(0o600)
     os.chown(theirs / "log.jsonl", theirs.stat().st_uid, -1)
-    with pytest.raises(InsecurePath, match="belongs to another user"):
+    with pytest.raises(InsecurePath, match="belongs to another user") as refused:
         access_log.write(str(theirs / "log.jsonl"), {})
+    assert refused.value.hint == "omit sudo's -E, or set HOME and XDG_RUNTIME_DIR to root's own"
 
 
 def test_root_uses_a_directory_of_a_user_whom_nobody_knows(theirs: Path) -> None:

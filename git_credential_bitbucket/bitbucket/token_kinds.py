@@ -48,6 +48,7 @@ APP_PASSWORDS_GONE = Problem(
     "this is an app password, and Bitbucket removed those on 28 July 2026",
     "create an API token, then run: git-credential-bitbucket login --api-token",
 )
+NEEDS_EMAIL = "Bitbucket's REST API accepts an API token only with the account's email address"
 LOGIN_WITH_EMAIL = "log in again with the email address: git-credential-bitbucket login --api-token"
 
 DATA_CENTER_PREFIX = "BBDC-"
@@ -134,8 +135,7 @@ def rest_header(kind: str, email: str | None, secret: "Secret", hint: str = LOGI
     if kind != API_TOKEN:
         return f"Bearer {secret.reveal()}"
     if not email or "@" not in email or ":" in email:
-        cause = "Bitbucket's REST API accepts an API token only with the account's email address"
-        raise SettingsError(cause, hint=hint)
+        raise SettingsError(NEEDS_EMAIL, hint=hint)
     return basic_header(email, secret.reveal())
 
 

@@ -10,7 +10,8 @@ from git_credential_bitbucket.agent import revocation
 from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
-from git_credential_bitbucket.login import vault_setup
+from git_credential_bitbucket.errors import SettingsError
+from git_credential_bitbucket.login import guidance, vault_setup
 from git_credential_bitbucket.ui import arguments, output
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _REVOCATION = {
     revocation.UNKNOWN: "Bitbucket did not confirm the revocation; the access token expires by itself. Your Bitbucket "
     "settings list what has access, under “App authorizations”.",
 }
-_STILL_VALID = "It is still valid at Bitbucket: revoke it on the page where you created it."
+_STILL_VALID = "It is still valid at Bitbucket: revoke it on the page where you created it"
 
 
 @options.verb("logout", HELP)
@@ -52,4 +53,14 @@ def _remove(one: CredentialView) -> None:
     if one["kind"] in token_kinds.RENEWABLE:
         output.say(_REVOCATION.get(reply.get("revoked", ""), _REVOCATION[revocation.UNKNOWN]))
     elif one["kind"] != token_kinds.APP_PASSWORD:
-        output.say(_STILL_VALID)
+        pages = _pages(one)
+        output.say(f"{_STILL_VALID}: {' or '.join(pages)}" if pages else f"{_STILL_VALID}.")
+
+
+def _pages(one: CredentialView) -> tuple[str, ...]:
+    """Where a token that a person created is revoked; empty where that is not known."""
+    *host, path = (*one["url"].split("/", 3), "")[:4]
+    try:
+        return guidance.token_pages(one["kind"], arguments.find_provider("/".join(host)), path)
+    except SettingsError:
+        return ()

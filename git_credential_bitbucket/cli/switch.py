@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from git_credential_bitbucket.agent.naming import MAX_NAMED
 from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.client.shared_client import ask
@@ -44,16 +45,33 @@ def command(*, account: str | None, named: str) -> None:
 
 
 def _choose(offered: Sequence[CredentialView], account: str | None) -> CredentialView:
+    scope = output.shown(offered[0]["scope"])
     if account is not None:
         found = [one for one in offered if account.lower() in {one["id"], *arguments.account_names(one)}]
         if not found:
-            known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
-            raise UnknownCredential("no stored credential belongs to this account", hint=f"stored accounts: {known}")
+            raise UnknownCredential(
+                f"no credential for {scope} belongs to this account", hint=_elsewhere(offered, account)
+            )
         return max(found, key=lambda one: (one["state"] == "ready", one["created_at"] or 0))
     others = [one for one in offered if not one["answers"]]
     if len(offered) == 2 and len(others) == 1:  # noqa: PLR2004 - of two, the other
         return others[0]
     if len(offered) == 1:
-        hint = "to add another, run: git-credential-bitbucket login"
-        raise Error("only one credential is stored for this scope", hint=hint)
+        raise Error(f"only one credential is stored for {scope}", hint=_elsewhere(offered, None))
     return arguments.select_one(offered, "for this scope")
+
+
+def _elsewhere(offered: Sequence[CredentialView], account: str | None) -> str:
+    """Where the credentials of `account` (None: any) are that are not `offered`, as a hint; else the accounts here."""
+    ids = {one["id"] for one in offered}
+    others = {
+        output.shown(one["scope"])
+        for one in arguments.select_credentials(None)
+        if one["id"] not in ids and one["state"] != "disabled"
+        if account is None or account.lower() in {one["id"], *arguments.account_names(one)}
+    }
+    if others:
+        named = ", ".join(sorted(others)[:MAX_NAMED])
+        return f"git uses others without a switch, for {named}; to add one here, run: git-credential-bitbucket login"
+    known = ", ".join(sorted({output.shown(one["account"] or one["id"]) for one in offered}))
+    return "to add another, run: git-credential-bitbucket login" if account is None else f"stored accounts: {known}"

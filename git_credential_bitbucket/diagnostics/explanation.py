@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,9 @@ def explain(text: str | None, *, is_checked: bool = False) -> Document:
     Raises `Error`.
     """
     folder = git_request.folder_here()
-    source, url = _address(text, folder)
+    source, address, url = _address(text, folder)
     if url is None:
-        return _not_asked(source)
+        return _not_asked(source, address)
     here = git_config.read_repository(os.environ, folder)
     lines = git_request.request_for(url, here)
     data = git_protocol.emit([*lines.items()])
@@ -90,19 +91,22 @@ def _state(data: bytes, document: Document) -> str | None:
     return dict(query("why", [], data)).get("state")
 
 
-def _address(text: str | None, folder: str) -> tuple[str, git_request.Url | None]:
-    """Where the URL is from, in words, and the URL; None for one that git asks no helper about."""
+def _address(text: str | None, folder: str) -> tuple[str, str, git_request.Url | None]:
+    """Where the address is from, in words, the address, and its URL; None for one that git asks no helper about."""
     if text is not None:
-        return "as given", git_request.parse_argument(text)
+        return "as given", text, git_request.parse_argument(text)
     found = git_request.remote(os.environ, folder)
     if found is None:
-        return "no remote here, so bitbucket.org", git_request.parse_url(hosts.CLOUD_URL)
-    return "the remote of this repository", git_request.parse_url(found)
+        return "no remote here, so bitbucket.org", hosts.CLOUD_URL, git_request.parse_url(hosts.CLOUD_URL)
+    return "the remote of this repository", found, git_request.parse_url(found)
 
 
-def _not_asked(source: str) -> Document:
+def _not_asked(source: str, address: str) -> Document:
     cause = "git asks credential helpers only for http and https URLs, and this is not one"
-    hint = "use the https URL: git remote set-url origin https://bitbucket.org/WORKSPACE/REPOSITORY.git"
+    path = "WORKSPACE/REPOSITORY"
+    if (scope := arguments.parse_ssh(address)) is not None and scope.host == hosts.CLOUD_HOST and scope.path:
+        path = scope.path.removesuffix(".git")
+    hint = f"use the https URL: {shlex.join(['git', 'remote', 'set-url', 'origin', f'{hosts.CLOUD_URL}/{path}.git'])}"
     return {"url": None, "source": source, "asked": None, "answer": None, "none": {"cause": cause, "hint": hint}}
 
 

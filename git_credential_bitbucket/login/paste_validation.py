@@ -111,7 +111,7 @@ def _check(text: str, what: str) -> None:
     if not text.isprintable() or not text.isascii() or " " in text:
         raise LoginFailed(f"not a {what}: it contains spaces or control characters", hint="copy the token only")
     if len(text) < MIN_TOKEN_CHARACTERS:
-        raise LoginFailed(f"too short for a {what}", hint="copy all of it; Bitbucket shows a token only once")
+        raise LoginFailed(f"too short for a {what}", hint=f"copy all of the {what}, and paste it")
 
 
 _PREFIXES = {token_kinds.API_TOKEN: "ATATT", token_kinds.ACCESS_TOKEN: "ATCTT"}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.bitbucket import scopes, token_kinds
 from git_credential_bitbucket.client import messages
 from git_credential_bitbucket.errors import LoginFailed
 from git_credential_bitbucket.login import guidance
@@ -93,6 +93,8 @@ def report_unverified(wanted: LoginRequest, *, is_required: bool) -> None:
     """Report why a token was stored unverified, if it was. Raises `LoginFailed` if verification is required."""
     for reason in wanted.unverified:
         cause, hint = f"stored, unverified: {reason}", "to check it later, run: git-credential-bitbucket status --check"
+        if reason == token_kinds.NEEDS_EMAIL:
+            hint = f"to have it checked, {token_kinds.LOGIN_WITH_EMAIL}"
         if is_required:
             raise LoginFailed(cause, hint=hint)
         output.warn(cause, hint)

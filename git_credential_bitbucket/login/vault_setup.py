@@ -94,7 +94,7 @@ def new_vault(prompter: prompts.Prompter, env: Mapping[str, str]) -> NewVault:
             cause = f"there is no key to encrypt the vault with: {exc.cause}"
             hint = "log in at a terminal for a passphrase, set GIT_CREDENTIAL_BITBUCKET_KEY_FILE, or add --memory"
             raise KeyringUnavailable(cause, reason=exc.reason, hint=hint) from exc
-        prompter.say(f"Tokens are stored encrypted. No system keyring was found, so choose a passphrase ({exc.cause}).")
+        prompter.say(f"Tokens are stored encrypted. Choose a passphrase for the vault ({exc.cause}).")
         return NewVault(new_passphrase(prompter))
     return NewVault(None)
 

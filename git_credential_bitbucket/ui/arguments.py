@@ -102,6 +102,14 @@ def check_scope(scope: ScopeArgument) -> None:
         raise Error(cause, hint=_SCOPE_HINT)
 
 
+def parse_ssh(text: str) -> ScopeArgument | None:
+    """The scope of the same repository by https, of an SSH address; None for another text, or one that is malformed."""
+    try:
+        return parse_scope(text) if _SSH.fullmatch(text) else None
+    except Error:
+        return None
+
+
 def _ssh_as_https(text: str, base: str) -> str:
     ssh = _SSH.fullmatch(text)
     if ssh is None:

@@ -362,7 +362,9 @@ def test_without_use_http_path_the_repository_at_work_is_seen(configured: Runner
 
 @pytest.mark.parametrize("address", ["git@bitbucket.org:acme/app.git", "ssh://git@bitbucket.org/acme/app"])
 def test_ssh_is_told_apart(configured: Runner, address: str) -> None:
-    assert "only for http and https" in explained(configured, address, code=1)["none"]["cause"]
+    none = explained(configured, address, code=1)["none"]
+    assert "only for http and https" in none["cause"]
+    assert none["hint"] == "use the https URL: git remote set-url origin https://bitbucket.org/acme/app.git"
 
 
 @pytest.mark.parametrize(

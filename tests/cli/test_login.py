@@ -235,6 +235,13 @@ def test_a_token_for_a_repository_is_verified_as_git_would(keyed: Runner, bitbuc
     assert one["oauth_scopes"] == ["repository"]
 
 
+def test_an_api_token_without_its_email_is_not_to_be_checked_later_either(keyed: Runner) -> None:
+    """Where no repository is known, REST alone could tell, and needs the email: the hint is how to give it."""
+    said = keyed(HELPER, "login", "--api-token", stdin=tokens.api_token())
+    assert "stored, unverified: " in said.stderr
+    assert "hint: to have it checked, log in again with the email address: " in said.stderr
+
+
 def test_names_are_learnt_where_the_token_may_tell_them(keyed: Runner, bitbucket: FakeBitbucket) -> None:
     """By default, so that a URL with the username in it finds the person; without that scope it is valid too."""
     for person, scopes in (("alice", "read:user:bitbucket"), ("bob", "write:repository:bitbucket")):

@@ -47,7 +47,8 @@ def test_it_is_removed_here_whatever_bitbucket_says(
 
 def test_a_persons_own_token_is_theirs_to_revoke(keyed: Runner) -> None:
     keep(keyed.env, "https://bitbucket.org", tokens.api_token(), kind="api-token")
-    assert "still valid at Bitbucket" in keyed(HELPER, "logout").stdout
+    said = keyed(HELPER, "logout").stdout
+    assert "still valid at Bitbucket: revoke it on the page where you created it: https://" in said
     assert listed(keyed) == []
 
 

@@ -55,6 +55,11 @@ def test_switch_names_the_accounts_that_there_are(keyed: Runner) -> None:
     refused = keyed(HELPER, "switch", "carol", check=False)
     assert (refused.returncode, "stored accounts: alice@example.com" in refused.stderr) == (1, True)
     assert "no credential is stored for" in keyed(HELPER, "switch", "alice", "--for", "acme", check=False).stderr
+    login(keyed, "bob@example.com", more=("--for", "acme"))
+    for words in (["switch"], ["switch", "bob@example.com"]):
+        refused = keyed(HELPER, *words, check=False)
+        assert refused.returncode == 1
+        assert "hint: git uses others without a switch, for bitbucket.org/acme; " in refused.stderr
 
 
 def test_of_an_accounts_credentials_switch_takes_the_newest(keyed: Runner) -> None:
