@@ -174,12 +174,14 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
     With `repository`, a URL, what covers it is asked with as git does before it fetches.
     """
-    ids = git_protocol.parse_fields(body)[1].get("id[]", [])
+    index = agent.credential_store.index()
+    named = map(index.get, git_protocol.parse_fields(body)[1].get("id[]", []))
+    credentials = [one for one in named if one is not None]
 
     def work() -> Pairs:
         from git_credential_bitbucket.agent import live_check  # lazy: only a person's verbs ask
 
-        found = live_check.ask_bitbucket(agent, ids, fields.get("repository")).items()
+        found = live_check.ask_bitbucket(agent, credentials, fields.get("repository")).items()
         return [("verdict[]", json.dumps({"id": name, **told.view()}, separators=(",", ":"))) for name, told in found]
 
     return _run(agent, work)
@@ -187,20 +189,20 @@ def _identify(agent: Agent, fields: dict[str, str], body: bytes) -> Answer:
 
 def _repositories(agent: Agent, fields: dict[str, str], _body: bytes) -> Answer:
     """Ask Bitbucket which repositories are in the project of a credential, and store that; `repositories` has them."""
-    credential_id = _id(fields)
+    one = agent.credential_store.index().get(_id(fields))
+    project = None if one is None else one.project
+    if one is None or project is None:
+        raise UnknownCredential("there is no such credential for a project")
 
     def work() -> Pairs:
         from git_credential_bitbucket.bitbucket import rest  # lazy: only a person's verbs ask
         from git_credential_bitbucket.bitbucket.providers import Endpoint
 
-        one = agent.credential_store.index().get(credential_id)
-        if one is None or one.project is None:
-            raise UnknownCredential("there is no such credential for a project")
         workspace = one.place.split("/")[3]
         provider = agent.find_provider(*scopes.split_host(one.place))
         endpoint = provider.endpoint if provider is not None else Endpoint.from_record(one.endpoint or {})
-        names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, one.project, rest.within_deadline)
-        agent.credential_store.change(credential_id, lambda _: {"repositories": names})
+        names = rest.repositories_of(endpoint, one.kind, one.secret, workspace, project, rest.within_deadline)
+        agent.credential_store.change(one.id, lambda _: {"repositories": names})
         return [("repositories", " ".join(names))]
 
     return _run(agent, work)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from git_credential_bitbucket.agent import renewal_schedule, retention
 from git_credential_bitbucket.agent.credential import scopes_answered
 from git_credential_bitbucket.bitbucket import scopes
+from git_credential_bitbucket.errors import UnknownCredential
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,16 +22,15 @@ _NO_TOKEN = "its token has expired; the next command renews it"
 _NOT_OURS = "its host is not configured as Bitbucket in git's system or global configuration"
 
 
-def ask_bitbucket(agent: Agent, ids: Sequence[str], repository: str | None = None) -> dict[str, Verdict]:
-    """The verdict on each credential of `ids` that is stored, by id. A job.
+def ask_bitbucket(agent: Agent, credentials: Sequence[Credential], repository: str | None) -> dict[str, Verdict]:
+    """The verdict on each credential, by id. A job.
 
     With `repository`, a URL, those that cover it are asked with as git does before it fetches from there. The names of
     a credential's person that Bitbucket tells are stored with it where they were not known.
     """
     from git_credential_bitbucket.bitbucket import rest, verification_request  # lazy: only a person's verbs ask
 
-    index, now = agent.credential_store.index(), agent.clock()
-    credentials = [one for one in map(index.get, ids) if one is not None]
+    now = agent.clock()
     told: dict[str, Verdict] = {}
     questions: dict[str, Callable[[], Verdict]] = {}
     for one in credentials:
@@ -54,4 +55,5 @@ def _store_names(agent: Agent, credential: Credential, verdict: Verdict) -> None
     account = credential.account or verdict.username
     names = {"bitbucket_username": verdict.username, "account_id": verdict.account_id, "account": account}
     if any(name and name != getattr(credential, field) for field, name in names.items()):
-        retention.set_names(agent.credential_store, credential.id, names, agent.clock())
+        with suppress(UnknownCredential):  # removed meanwhile, or git's configuration refers to it: it is in no vault
+            retention.set_names(agent.credential_store, credential.id, names, agent.clock())

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from git_credential_bitbucket import git_protocol
 from git_credential_bitbucket.agent.control_actions import control
 from git_credential_bitbucket.agent.credential import Credential, is_valid_record
 from git_credential_bitbucket.agent.deferred_answer import Deferred, wait_for
+from git_credential_bitbucket.agent.matching import Index
+from git_credential_bitbucket.bitbucket.providers import Provider
 from tests.agent.conftest import World
 
 BAD_FIELDS: list[dict[str, Any]] = [
@@ -56,6 +59,35 @@ def mint(world: World) -> bytes | Deferred:
     return control(
         world.agent, "mint", git_protocol.emit([*fields, ("protocol", "https"), ("host", world.standin.netloc)])
     )
+
+
+def test_the_index_is_looked_at_in_the_agents_thread_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two threads at once could leave an older one in place, which has what was removed."""
+    login, store, threads = world.login(), world.agent.credential_store, set[int]()
+    look = store.index
+
+    def index() -> Index:
+        threads.add(threading.get_ident())
+        return look()
+
+    monkeypatch.setattr(store, "index", index)
+    assert "verdict[]" in ask(world, "identify", **{"id[]": login.id})
+    for action in ("repositories", "default", "amend", "restore", "refresh", "token", "warn", "backup-get", "remove"):
+        ask(world, action, id=login.id, protocol="https", host=world.standin.netloc)
+    assert threads == {threading.get_ident()}
+
+
+def test_a_token_that_gits_configuration_refers_to_can_be_checked(world: World, tmp_path: Path) -> None:
+    """It is in no vault, so there is nowhere to store whose it is."""
+    source = tmp_path / "token"
+    source.write_text(world.standin.issue_login(world.standin.add_consumer())[0])
+    world.agent.find_provider = lambda protocol, host: Provider(
+        protocol, host, world.endpoint, token_from=f"file:{source}"
+    )
+    assert world.get()["password"] == source.read_text()
+    (credential,) = world.agent.credential_store.index()
+    told = ask(world, "identify", **{"id[]": credential.id})
+    assert json.loads(told["verdict[]"])["verdict"] == "valid"
 
 
 def test_a_login_whose_move_is_not_complete_is_not_revoked(world: World) -> None:
