@@ -124,6 +124,10 @@ class CredentialStore:
         configured = self._configured_record(credential_id)
         return configured or record_in(self.vault_of(credential_id).snapshot(), credential_id)
 
+    def is_configured(self, credential_id: str) -> bool:
+        """Whether git's configuration refers to this one, so that it is in no vault."""
+        return self._configured_record(credential_id) is not None
+
     def _configured_record(self, credential_id: str) -> Record | None:
         return next((record for record in self._configured.values() if record["id"] == credential_id), None)
 
@@ -214,6 +218,9 @@ class CredentialStore:
         for vault in (self.memory, self.vault):
             if any(r["id"] == credential_id for r in vault.snapshot().content.get("credentials", ())):
                 return vault
+        if self.is_configured(credential_id):
+            hint = "change credential.<url>.tokenFrom there instead"
+            raise UnknownCredential("this token is not stored: git's configuration refers to it", hint=hint)
         raise UnknownCredential("there is no such credential")
 
     def change(self, credential_id: str, changes: Callable[[Credential], dict[str, object]]) -> Credential:

@@ -38,6 +38,10 @@ MAX_UNSOLICITED_BYTES = 256 * 1024
 Any repository may name some in its `.gitmodules`, and each write of the vault would cost more for each."""
 
 
+_UNBLOCKED = dict.fromkeys(("set_aside_at", "set_aside_why", "replaced_by", "suspect_until", "suspensions"))
+_RESTORED: dict[str, object] = {**_UNBLOCKED, "rejections": (), **UNTROUBLED}
+
+
 class Stored(NamedTuple):
     """A secret that git says works, and how it came: what a `store` means depends on it.
 
@@ -399,14 +403,16 @@ def restore(credential_store: CredentialStore, credential_id: str, now: float) -
 
     What it had been disabled for changes places with it: else that, being newer, would still be the one that answers.
     """
+    if credential_store.is_configured(credential_id):
+        credential_store.change(credential_id, lambda _: _RESTORED)
+        return
     with credential_store.vault_of(credential_id).transaction() as tx:
         record = record_in(tx, credential_id)
         for other in tx.content["credentials"]:
             if other["id"] == record.get("replaced_by") and other.get("set_aside_at") is None:
                 disable(other, now, "the previous one was restored", credential_id)
         credential_store.forget_rejection(credential_id)
-        update(record, set_aside_at=None, set_aside_why=None, replaced_by=None)
-        update(record, suspect_until=None, suspensions=None, rejections=(), **UNTROUBLED)
+        update(record, **_RESTORED)
 
 
 def credential_from_login(record: Record, now: float) -> Credential:

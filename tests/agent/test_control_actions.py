@@ -77,15 +77,33 @@ def test_the_index_is_looked_at_in_the_agents_thread_alone(world: World, monkeyp
     assert threads == {threading.get_ident()}
 
 
-def test_a_token_that_gits_configuration_refers_to_can_be_checked(world: World, tmp_path: Path) -> None:
-    """It is in no vault, so there is nowhere to store whose it is."""
-    source = tmp_path / "token"
+def configured(world: World, source: Path) -> Credential:
+    """A token that git's configuration refers to, and that git was given."""
     source.write_text(world.standin.issue_login(world.standin.add_consumer())[0])
     world.agent.find_provider = lambda protocol, host: Provider(
         protocol, host, world.endpoint, token_from=f"file:{source}"
     )
     assert world.get()["password"] == source.read_text()
     (credential,) = world.agent.credential_store.index()
+    return credential
+
+
+def test_a_token_that_gits_configuration_refers_to_is_restored_like_others(world: World, tmp_path: Path) -> None:
+    """The reason for its suspension says so; what needs a vault says that it is in none."""
+    credential = configured(world, tmp_path / "token")
+    world.erase(credential.secret.reveal())
+    assert world.get() == {}
+    why = ask(world, "why", protocol="https", host=world.standin.netloc, path="acme/app.git")
+    assert f"git-credential-bitbucket restore {credential.id}" in why["hint"]
+    assert ask(world, "restore", id=credential.id) == {"ok": "1"}
+    assert world.get()["password"] == credential.secret.reveal()
+    for action in ("remove", "default"):
+        assert "tokenFrom" in ask(world, action, id=credential.id)["hint"]
+
+
+def test_a_token_that_gits_configuration_refers_to_can_be_checked(world: World, tmp_path: Path) -> None:
+    """It is in no vault, so there is nowhere to store whose it is."""
+    credential = configured(world, tmp_path / "token")
     told = ask(world, "identify", **{"id[]": credential.id})
     assert json.loads(told["verdict[]"])["verdict"] == "valid"
 
