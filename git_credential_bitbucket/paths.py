@@ -278,12 +278,15 @@ def is_own_dir(path: str) -> bool:
 
 
 def shown(path: str) -> str:
-    """`path` for a message, with control characters escaped."""
-    return ascii(path)[1:-1]
+    """`path` for a message: as it is, or in ASCII with escapes where a terminal could not show all of it."""
+    return path if path.isprintable() else ascii(path)[1:-1]
 
 
 def typed(path: str) -> str:
     """`path` quoted for a shell."""
     import shlex  # lazy: only an error's hint needs it
 
-    return shlex.quote(path) if path.isprintable() else f"$'{shown(path)}'"
+    if path.isprintable():
+        return shlex.quote(path)
+    plain = b"/._-" + bytes(range(0x30, 0x3A)) + bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B))
+    return "$'" + "".join(chr(byte) if byte in plain else f"\\x{byte:02x}" for byte in os.fsencode(path)) + "'"

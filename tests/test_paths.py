@@ -167,3 +167,15 @@ def test_a_named_vaults_daemon_is_looked_for_at_its_own_socket_and_the_default()
         f"{default}-af63dc4c8601ec8c",
         default,
     ]
+
+
+def test_a_path_is_shown_as_it_is_called_unless_a_terminal_would_obey_or_hide_it() -> None:
+    """A home with an umlaut is its owner's; an escape, a turned direction and a byte that is no text are not."""
+    assert paths.shown("/home/jürgen/r ä") == "/home/jürgen/r ä"
+    assert paths.shown("/a\x1b[2J\u202eb\udcff") == "/a\\x1b[2J\\u202eb\\udcff"
+
+
+@pytest.mark.parametrize("path", ["/a b/ü", "/it's", "/a\tü'\\", "/\u202eb\udcff1"])
+def test_a_path_in_a_hint_is_the_same_path_in_a_shell(path: str) -> None:
+    said = subprocess.run(["bash", "-c", f"printf %s {paths.typed(path)}"], stdout=subprocess.PIPE, check=True).stdout
+    assert said == os.fsencode(path)

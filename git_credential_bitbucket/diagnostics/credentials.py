@@ -54,7 +54,8 @@ def check(context: DoctorContext) -> Iterator[Finding]:
             hint = hints.get(name, status_report.ENVIRONMENT_HINT)
             yield Finding("credentials", WRONG, f"Bitbucket rejects {names[name]}{reason}", hint)
         elif not told["verdict"]:
-            yield Finding("credentials", NOTE, f"{names[name]} could not be checked{reason}")
+            login = token_kinds.LOGIN_WITH_EMAIL if told["reason"] == token_kinds.NEEDS_EMAIL else None
+            yield Finding("credentials", NOTE, f"{names[name]} could not be checked{reason}", login)
     if valid := sum(told["verdict"] == "valid" for told in found.values()):
         yield Finding("credentials", OK, f"Bitbucket says that {valid} of {len(found)} are valid")
 

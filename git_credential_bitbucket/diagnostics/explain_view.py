@@ -203,6 +203,8 @@ def _answer(console: Console, document: Document) -> None:
         _line(console, f"  {status_table.verdict_text(told)}", style)
         if hint := _way_out(document, told, winner):
             _line(console, f"  hint: {hint}")
+    elif "verdict" not in document:
+        _line(console, "  if git fails with 401, 403 or 404 all the same, add --check: Bitbucket is asked why", "dim")
     first = [one["helper"] for one in document["helpers"]]
     before = first[: next(at for at, one in enumerate(document["helpers"]) if one["ours"])]
     if before:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from git_credential_bitbucket.bitbucket import token_kinds
 from git_credential_bitbucket.diagnostics import status_report
 from git_credential_bitbucket.ui import arguments, dates, output
 
@@ -129,6 +130,8 @@ def _verdict(name: str, report: status_report.Report, before: str) -> Iterator[_
     """What Bitbucket says of a credential, by its id or variable, if it was asked."""
     if (told := report.verdicts.get(name)) is not None:
         yield f"{before}{output.shown(verdict_text(told))}", VERDICT_STYLES.get(told["verdict"], "")
+        if told["reason"] == token_kinds.NEEDS_EMAIL:
+            yield f"{_INDENT}{token_kinds.LOGIN_WITH_EMAIL}", ""
 
 
 def verdict_text(told: VerdictView) -> str:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from git_credential_bitbucket.agent.status_views import CredentialView
-from git_credential_bitbucket.bitbucket import rest
+from git_credential_bitbucket.bitbucket import rest, token_kinds
 from git_credential_bitbucket.client import environment_tokens
 from git_credential_bitbucket.diagnostics import metrics, status_report, status_table
 from git_credential_bitbucket.errors import Error
@@ -106,14 +106,16 @@ def test_a_narrow_terminal_gets_blocks_with_every_word_whole(width: int) -> None
 @pytest.mark.parametrize("width", [60, 200])
 def test_what_bitbucket_says_is_shown_in_every_form(width: int) -> None:
     """Not in the table alone, which 80 columns have no room for."""
-    told = report(stated(), stated(id="ba9876543210"))
+    told = report(stated(), stated(id="ba9876543210"), stated(id="0123456789cd"))
     verdicts = {
         "0123456789ab": rest.Verdict(valid=True).view(),
         "ba9876543210": rest.Verdict(valid=None, reason="a 503").view(),
+        "0123456789cd": rest.Verdict(valid=None, reason=token_kinds.NEEDS_EMAIL).view(),
     }
     text = shown(replace(told, verdicts=verdicts), width)
     assert "Bitbucket says that it is valid" in text
     assert "Bitbucket did not say whether it is valid: a 503" in text
+    assert token_kinds.LOGIN_WITH_EMAIL in " ".join(text.split())
     assert "Bitbucket" not in shown(told, width)
 
 
