@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from git_credential_bitbucket import __version__, text_wrapping
+from git_credential_bitbucket.bitbucket import hosts
 from git_credential_bitbucket.cli import options
 from git_credential_bitbucket.diagnostics import (
     addresses,
@@ -134,7 +135,7 @@ def _live(text: str | None, *, yes: bool, as_json: bool) -> int:
     agrees = (lambda _: yes) if terminal is None else terminal.confirm
     observed = []
     if not as_json:
-        where = "bitbucket.org" if context.is_cloud else "another host"
+        where = "bitbucket.org" if hosts.is_cloud(context.url.protocol, context.url.host) else "another host"
         say(f"git-credential-bitbucket {__version__}, {time.strftime('%Y-%m-%d', time.gmtime())}, {where}")
     for one in live_report.look(context, agrees):
         observation = {name: None if value is None else _safe(value) for name, value in asdict(one).items()}

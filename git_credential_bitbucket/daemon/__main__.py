@@ -24,11 +24,7 @@ _WITH_DESCRIPTOR = ("--until-eof", "--handover-fd", "--listen-fd", "--control-fd
 _LISTEN_DESCRIPTOR = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
-def no_step(_name: str) -> None:
-    """The `step` outside tests: does nothing."""
-
-
-def main(argv: Sequence[str], step: Callable[[str], None] = no_step) -> int:
+def main(argv: Sequence[str], step: Callable[[str], None] = lambda _: None) -> int:
     """Run the daemon with the arguments after `daemon`; returns the exit code once it has stopped.
 
     `step` is called with the named points of a renewal and of a vault's write, at which tests kill the daemon.

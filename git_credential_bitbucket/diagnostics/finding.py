@@ -60,11 +60,6 @@ class DoctorContext:
         return f"{self.url.base}/{self.url.path}"
 
     @property
-    def is_cloud(self) -> bool:
-        """Whether this is about bitbucket.org itself."""
-        return hosts.is_cloud(self.url.protocol, self.url.host)
-
-    @property
     def host_option(self) -> str:
         """What `configure` and `login` need besides, to mean this host."""
         return hosts.host_option(self.url.protocol, self.url.host)

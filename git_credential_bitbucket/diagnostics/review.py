@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypedDict
 
 from git_credential_bitbucket import access_log
 from git_credential_bitbucket.bitbucket import scopes, token_kinds
-from git_credential_bitbucket.ui import dates
+from git_credential_bitbucket.ui import arguments, dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,12 +85,12 @@ def review(
             use = uses.setdefault(name, _Use({}, {}))
             use.programs.setdefault(program_of(line.get("program")), at)
             use.scopes.setdefault(str(line.get("scope")))
+    named = frozenset(map(str.lower, tests))
     reach = 0.0 if since is None or not log_on else now - since
-    found = [
-        _reviewed(one, uses.get(one["id"], _Use({}, {})), now, reach, is_test=not tests.isdisjoint(_names(one)))
-        for one in credentials
-        if one["state"] != "disabled"
-    ]
+    found = []
+    for one in (one for one in credentials if one["state"] != "disabled"):
+        is_test = not named.isdisjoint({one["id"], *arguments.account_names(one)})
+        found.append(_reviewed(one, uses.get(one["id"], _Use({}, {})), now, reach, is_test=is_test))
     return {"now": int(now), "log_on": log_on, "log_since": since, "credentials": found}
 
 
@@ -103,10 +103,6 @@ def program_of(lineage: object) -> str:
 
 def _is_gits(name: str) -> bool:
     return name == "git" or name.startswith("git-")
-
-
-def _names(one: CredentialView) -> set[str]:
-    return {one["id"], *(name for name in (one["account"], one["bitbucket_username"], one["account_id"]) if name)}
 
 
 def _reviewed(one: CredentialView, use: _Use, now: float, reach: float, *, is_test: bool) -> Reviewed:

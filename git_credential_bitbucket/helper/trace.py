@@ -38,10 +38,9 @@ def trace_candidates(request: git_protocol.Request, data: bytes, client: AgentCl
 
 def trace_answer(reply: bytes) -> None:
     """Trace the answer to git, without the secret."""
-    told = [f"{key}={mask_secret(value)}" for key, value in git_protocol.parse_pairs(reply) if key in SHOWN_ATTRIBUTES]
+    told = []
+    for key, value in git_protocol.parse_pairs(reply):
+        if key in SHOWN_ATTRIBUTES:  # and even there a token may stand in place of a name
+            is_token = token_kinds.recognise(value) != token_kinds.UNKNOWN
+            told.append(f"{key}={'(a secret)' if is_token else value}")
     messages.trace(f"answer: {', '.join(told) or 'none'}")
-
-
-def mask_secret(value: str) -> str:
-    """`value`, unless it is a token in place of a name."""
-    return value if token_kinds.recognise(value) == token_kinds.UNKNOWN else "(a secret)"

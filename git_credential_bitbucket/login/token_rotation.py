@@ -81,8 +81,8 @@ def create_token(wanted: LoginRequest, replaced: CredentialView, prompter: Promp
     """
     owner, tokens = _find_owner(wanted, replaced, prompter)
     prompter.check_all_read()
-    current = _secret_of(replaced)
-    old = None if current is None else http_tokens.find_token(tokens, current)
+    told = find("token", [("id", replaced["id"])], arguments.requested_scope(replaced).request())
+    old = http_tokens.find_token(tokens, Secret(told["password"])) if told.get("password") else None
     if old is None:
         cause = "the server does not list this token, so its permissions are unknown"
         hint = "create one in Bitbucket's settings, then run: git-credential-bitbucket login --access-token" + (
@@ -174,8 +174,3 @@ def _stored_logins(replaced: CredentialView) -> Iterator[Secret]:
             told = find("token", [("id", one["id"])], arguments.requested_scope(replaced).request())
             if told.get("password"):
                 yield Secret(rest_authorization.header(told))
-
-
-def _secret_of(one: CredentialView) -> Secret | None:
-    told = find("token", [("id", one["id"])], arguments.requested_scope(one).request())
-    return Secret(told["password"]) if told.get("password") else None
