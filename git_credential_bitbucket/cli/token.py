@@ -78,18 +78,19 @@ def _document(credential: dict[str, str]) -> dict[str, object]:
 
 def fetch_token(what: str | None) -> dict[str, str]:
     """Kind, username, account and password of the credential that git would get. Raises `Error` if there is none."""
-    asked = _scope_here() if what is None else _CLOUD if _is_id(what) else arguments.parse_scope(what)
+    if what is None or not _is_id(what):
+        scope, credential_id = _scope_here() if what is None else arguments.parse_scope(what), None
+    else:
+        vault_setup.unlock_if_locked()
+        scope, credential_id = _scope_and_id(what)
     if what is None and is_verbose():
-        click.echo(f"{messages.NAME}: for {printable(asked.text)}", err=True)
-    if not hosts.is_cloud(asked.protocol, asked.host):
-        arguments.find_provider(asked.url)
-    given = (
-        None if what is not None and _is_id(what) else rest_authorization.from_environment(os.environ, asked.request())
-    )
-    if given is not None:
-        return given
-    vault_setup.unlock_if_locked()
-    scope, credential_id = (asked, None) if what is None else _scope_and_id(what)
+        click.echo(f"{messages.NAME}: for {printable(scope.text)}", err=True)
+    if credential_id is None:
+        if not hosts.is_cloud(scope.protocol, scope.host):
+            arguments.find_provider(scope.url)
+        if (given := rest_authorization.from_environment(os.environ, scope.request())) is not None:
+            return given
+        vault_setup.unlock_if_locked()
     fields = [] if credential_id is None else [("id", credential_id)]
     credential = find("token", fields, scope.request())
     if not credential.get("password"):
@@ -110,7 +111,7 @@ def _scope_here() -> arguments.ScopeArgument:
 
 def _scope_and_id(what: str) -> tuple[arguments.ScopeArgument, str | None]:
     """The scope to request, and the credential's id if `what` is one."""
-    for one in arguments.stored_credentials() if _is_id(what) else ():
+    for one in arguments.stored_credentials():
         if one["id"] == what:
             return arguments.requested_scope(one), what
     return arguments.parse_scope(what), None

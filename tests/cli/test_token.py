@@ -152,7 +152,7 @@ def test_a_token_about_to_end_is_renewed_first(keyed: Runner, bitbucket: FakeBit
     assert keyed(HELPER, "token", bitbucket.netloc).stdout != first
 
 
-@pytest.mark.parametrize("words", [(), ("acme/app",)])
+@pytest.mark.parametrize("words", [(), ("acme/app",), ("deadbeefcafe",)])
 def test_the_environments_token_comes_first_as_for_git(keyed: Runner, words: tuple[str, ...]) -> None:
     kept, given = tokens.api_token(), tokens.access_token()
     keep(keyed.env, "https://bitbucket.org", kept, kind="api-token")
